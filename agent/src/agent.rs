@@ -1,0 +1,230 @@
+//! The agent at work: what comes from the bus goes to the node, and what the node decides is done.
+
+mod listening;
+mod perform;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use echo_broker::Bus;
+use echo_broker::bus::SubscribeError;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::attempt::Context;
+use crate::config::Config;
+use crate::engine::{self, BuildError, Down, Engine, Probe};
+use crate::gap::Now;
+use crate::node::{Event, Leave, Node, Traits};
+use crate::slots::Slots;
+use crate::{http, machine, metrics};
+use listening::Listening;
+use perform::Performer;
+
+/// How often the node looks at its clocks.
+const TICK: Duration = Duration::from_millis(50);
+
+/// How often memory and disk are read.
+const SPACE: Duration = Duration::from_secs(5);
+
+/// How long the first question to the engine may keep the agent from being ready.
+const FIRST_PROBE: Duration = Duration::from_secs(5);
+
+/// Events that wait for the node; it takes them faster than they come.
+const EVENTS: usize = 4096;
+
+/// Why an agent cannot run.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Another agent has the same node id.
+    #[error("{0}")]
+    Twin(String),
+    /// The engine's address or key is unusable.
+    #[error("cannot use the engine")]
+    Engine(#[from] BuildError),
+    /// The connection is closed for good.
+    #[error("cannot listen on the bus")]
+    Subscribe(#[from] SubscribeError),
+    /// The bus has ended by itself.
+    #[error("the connection to the bus was closed")]
+    Closed,
+    /// The listener is broken.
+    #[error("cannot tell the address of the agent's own port")]
+    Listener(#[source] std::io::Error),
+}
+
+/// Runs an agent until `shutdown` is cancelled and its tasks are done or handed over.
+///
+/// # Errors
+/// See [`Error`]; [`Error::Twin`] and [`Error::Engine`] are for the operator to mend.
+pub async fn run(config: Config, listener: TcpListener, bus: Bus, shutdown: CancellationToken) -> Result<(), Error> {
+    let engine = engine::connect(&config.engine)?;
+    let traits = traits(&config, &bus, &listener)?;
+    let (commands, mut wanted) = mpsc::channel(16);
+    let port = CancellationToken::new();
+    let _closes = port.clone().drop_guard();
+    tokio::spawn(http::serve(listener, metrics::install(), commands, port));
+    let ready = tokio::select! {
+        biased;
+        () = shutdown.cancelled() => return Ok(()),
+        ready = prepare(&traits, &bus, &engine) => ready?,
+    };
+    let (listening, probe) = ready;
+    let _inspection = bus.inspectable("an agent of the mesh: runs tasks on one engine").await;
+    let (events, mut inbox) = mpsc::channel(EVENTS);
+    let slots = Slots::new(traits.slots.unwrap_or(1));
+    let node_id = traits.node.clone();
+    let link = *bus.link().borrow();
+    let mut node = Node::new(traits, slots.clone(), link, Now::read());
+    let context = Arc::new(Context { bus: bus.clone(), engine, node: node_id });
+    let mut performer = Performer::new(context, events.clone());
+    let _space = watch_space(events).await;
+    let mut sources = Sources { listening, slots, shutdown, stopping: false, link: bus.link() };
+    let leave = async {
+        perform_all(&mut performer, node.apply(Event::Probed(probe), Now::read()))?;
+        info!(node = %bus.me().id, boot = %bus.boot(), "ready");
+        loop {
+            let event = sources.next(&mut inbox, &mut wanted, &mut performer, node.due()).await?;
+            if let Event::CameBack(_, true) = &event {
+                // What waits here already came before the round trip: it is judged as such.
+                for early in sources.waiting().await {
+                    perform_all(&mut performer, node.apply(early, Now::read()))?;
+                }
+            }
+            perform_all(&mut performer, node.apply(event, Now::read()))?;
+        }
+    };
+    let ended: Result<std::convert::Infallible, Ended> = leave.await;
+    let Err(ended) = ended;
+    performer.finish().await;
+    bus.close().await;
+    match ended {
+        Ended::Leave(Leave::Drained) => {
+            info!("stopped");
+            Ok(())
+        }
+        Ended::Leave(Leave::Twin(message)) => Err(Error::Twin(message)),
+        Ended::Closed => Err(Error::Closed),
+    }
+}
+
+/// Why the loop is over.
+enum Ended {
+    Leave(Leave),
+    Closed,
+}
+
+fn perform_all(performer: &mut Performer, actions: Vec<crate::node::Action>) -> Result<(), Ended> {
+    for action in actions {
+        if let Some(leave) = performer.perform(action) {
+            return Err(Ended::Leave(leave));
+        }
+    }
+    Ok(())
+}
+
+fn traits(config: &Config, bus: &Bus, listener: &TcpListener) -> Result<Traits, Error> {
+    let address = listener.local_addr().map_err(Error::Listener)?;
+    let host = match address.ip() {
+        ip if ip.is_unspecified() => sysinfo::System::host_name().unwrap_or_else(|| ip.to_string()),
+        ip => ip.to_string(),
+    };
+    Ok(Traits {
+        node: config.node.clone(),
+        boot: bus.boot().clone(),
+        kind: config.engine.kind,
+        slots: config.slots,
+        heartbeat: config.heartbeat,
+        load_timeout: config.engine.load_timeout,
+        drain_timeout: config.drain_timeout,
+        model_management: config.model_management,
+        agent_host: host,
+        agent_port: address.port(),
+    })
+}
+
+/// All that stands before the word `ready`: nobody else has the id, the ears are open, the engine was asked.
+async fn prepare(
+    traits: &Traits,
+    bus: &Bus,
+    engine: &Arc<dyn Engine>,
+) -> Result<(Listening, Result<Probe, Down>), Error> {
+    listening::refuse_to_be_a_twin(bus, &traits.node).await?;
+    let listening = Listening::begin(bus, &traits.node).await?;
+    let probe = match tokio::time::timeout(FIRST_PROBE, engine.probe()).await {
+        Ok(probe) => probe,
+        Err(_) => Err(Down { reason: "the engine does not answer".to_owned(), slow: false }),
+    };
+    Ok((listening, probe))
+}
+
+/// Reads memory and disk now and then, until the returned guard is dropped.
+async fn watch_space(events: mpsc::Sender<Event>) -> tokio_util::sync::DropGuard {
+    let stop = CancellationToken::new();
+    let guard = stop.clone().drop_guard();
+    let read = async move {
+        let mut every = tokio::time::interval(SPACE);
+        loop {
+            every.tick().await;
+            let Ok((memory, disk)) = tokio::task::spawn_blocking(machine::space).await else {
+                warn!("memory and disk cannot be read");
+                return;
+            };
+            if events.send(Event::Space { memory, disk }).await.is_err() {
+                return;
+            }
+        }
+    };
+    tokio::spawn(async move { stop.run_until_cancelled(read).await });
+    guard
+}
+
+/// Where events come from.
+struct Sources {
+    listening: Listening,
+    slots: Slots,
+    shutdown: CancellationToken,
+    stopping: bool,
+    link: tokio::sync::watch::Receiver<echo_broker::bus::Link>,
+}
+
+impl Sources {
+    /// The next event. Cancel-safe: holds nothing across the wait.
+    async fn next(
+        &mut self,
+        inbox: &mut mpsc::Receiver<Event>,
+        wanted: &mut mpsc::Receiver<http::Command>,
+        performer: &mut Performer,
+        due: std::time::Instant,
+    ) -> Result<Event, Ended> {
+        let tick = due.min(std::time::Instant::now() + TICK);
+        tokio::select! {
+            biased;
+            changed = self.link.changed() => match changed {
+                Ok(()) if !self.link.borrow().closed => Ok(Event::Link(*self.link.borrow_and_update())),
+                _ => Err(Ended::Closed),
+            },
+            () = self.shutdown.cancelled(), if !self.stopping => {
+                self.stopping = true;
+                Ok(Event::Stop)
+            }
+            // Before all that can be a flood.
+            () = tokio::time::sleep_until(tick.into()) => Ok(Event::Tick),
+            () = self.slots.freed() => Ok(Event::Freed),
+            Some(report) = performer.ended() => Ok(Event::Ended(Box::new(report))),
+            Some(event) = inbox.recv() => Ok(event),
+            Some(command) = wanted.recv() => Ok(match command {
+                http::Command::Drain => Event::Drain,
+                http::Command::Resume => Event::Resume,
+            }),
+            heard = self.listening.next() => heard.ok_or(Ended::Closed),
+        }
+    }
+
+    /// Cancels and tasks that are here already, without waiting and without leaving one behind.
+    async fn waiting(&mut self) -> Vec<Event> {
+        tokio::task::unconstrained(async { self.listening.waiting() }).await
+    }
+}

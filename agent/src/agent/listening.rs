@@ -1,0 +1,109 @@
+//! What an agent hears on the bus.
+
+use std::time::Duration;
+
+use echo_broker::Bus;
+use echo_broker::bus::{CallError, Received, Subscription};
+use echo_broker::id::{NodeId, Peer};
+use echo_broker::message::{Cancel, Empty, Heartbeat, Task};
+use echo_broker::subject;
+use tracing::{debug, warn};
+
+use super::Error;
+use crate::node::Event;
+
+/// Agents under one id share its tasks: a task never reaches two of them, whatever else goes wrong.
+const GROUP: &str = "agent";
+
+/// How long another agent under the same id may take to say that it is there.
+const ANOTHER: Duration = Duration::from_secs(1);
+
+/// How long a message to oneself may take before it is sent again.
+const ROUND: Duration = Duration::from_secs(2);
+
+/// The ears of an agent.
+pub struct Listening {
+    cancels: Subscription<Cancel>,
+    pings: Subscription<Empty>,
+    beats: Subscription<Heartbeat>,
+    tasks: Subscription<Task>,
+}
+
+/// Ends the start if another agent answers under this id.
+pub async fn refuse_to_be_a_twin(bus: &Bus, node: &NodeId) -> Result<(), Error> {
+    let mut link = bus.link();
+    loop {
+        if link.wait_for(|link| link.up || link.closed).await.is_err() || bus.link().borrow().closed {
+            return Err(Error::Closed);
+        }
+        match bus.call(&subject::ping(&Peer::agent(node)), &Empty {}, ANOTHER).await {
+            Ok(pong) if pong.boot != *bus.boot() => {
+                let message = format!(
+                    "another agent runs under the node id {node} already; stop it, or give this one another id with \
+                     --node"
+                );
+                return Err(Error::Twin(message));
+            }
+            Err(CallError::Unsent(_)) => {}
+            Err(error @ CallError::Unanswered(_)) => {
+                debug!(%error, "somebody listens under this node id and says nothing");
+                return Ok(());
+            }
+            _ => return Ok(()),
+        }
+    }
+}
+
+impl Listening {
+    /// Listens; in force when this comes back.
+    pub async fn begin(bus: &Bus, node: &NodeId) -> Result<Self, Error> {
+        let listening = Self {
+            beats: bus.subscribe(&subject::heartbeats_of(node)).await?,
+            cancels: bus.subscribe(&subject::cancels_at(node)).await?,
+            pings: bus.subscribe(&subject::pings(&Peer::agent(node))).await?,
+            tasks: bus.subscribe_in(&subject::dispatched(node), GROUP).await?,
+        };
+        let mut link = bus.link();
+        loop {
+            if link.wait_for(|link| link.up || link.closed).await.is_err() || bus.link().borrow().closed {
+                return Err(Error::Closed);
+            }
+            match bus.round_trip(ROUND).await {
+                Ok(()) => return Ok(listening),
+                Err(error) => debug!(%error, "not listening yet"),
+            }
+        }
+    }
+
+    /// The next message; `None` once the connection is closed. A cancel goes before the task that it may be meant for.
+    /// Cancel-safe.
+    pub async fn next(&mut self) -> Option<Event> {
+        tokio::select! {
+            biased;
+            cancel = self.cancels.next_readable() => cancel.map(Event::Cancel),
+            beat = self.beats.next_readable() => beat.map(|beat| Event::Beat(Box::new(beat))),
+            ping = self.pings.next() => ping.map(|ping| Event::Ping(ping.reply)),
+            received = self.tasks.next() => received.map(task),
+        }
+    }
+
+    /// Cancels and tasks that are here already.
+    pub fn waiting(&mut self) -> Vec<Event> {
+        let mut waiting = Vec::new();
+        while let Some(cancel) = self.cancels.ready() {
+            match cancel.message {
+                Ok(cancel) => waiting.push(Event::Cancel(cancel)),
+                Err(error) => warn!(%error, "passed over an unreadable cancel"),
+            }
+        }
+        while let Some(received) = self.tasks.ready() {
+            waiting.push(task(received));
+        }
+        waiting
+    }
+}
+
+fn task(received: Received<Task>) -> Event {
+    let message = received.message.map(Box::new).map_err(|error| format!("the task cannot be read: {error}"));
+    Event::Task { message, reply: received.reply }
+}

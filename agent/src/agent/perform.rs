@@ -1,0 +1,201 @@
+//! Doing what the node has decided. Nothing here waits: slow work runs beside the loop and comes back as an event.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use echo_broker::id::{Inbox, ProcessId};
+use echo_broker::message::{Code, Dispatch, Failure, Frame, Heartbeat, Pulse};
+use echo_broker::subject;
+use tokio::sync::mpsc;
+use tokio::task::{Id, JoinSet};
+use tokio_util::task::TaskTracker;
+use tracing::{Instrument, debug, error, info_span, warn};
+
+use crate::attempt::{Attempt, Context, End, Report};
+use crate::metrics;
+use crate::node::{Action, Event, Leave};
+use crate::slots::Key;
+
+/// How long an edge may take to answer a pulse before it is asked again.
+const PULSE: Duration = Duration::from_secs(1);
+
+/// How long a message to oneself may take.
+const ROUND: Duration = Duration::from_secs(2);
+
+/// Heartbeats that wait to be sent; a connection that takes none gets no more.
+const BEATS: usize = 4;
+
+/// How long what is being said may take at the end.
+const FINISH: Duration = Duration::from_secs(1);
+
+/// Does things.
+pub struct Performer {
+    context: Arc<Context>,
+    events: mpsc::Sender<Event>,
+    beats: mpsc::Sender<Heartbeat>,
+    running: JoinSet<Report>,
+    known: HashMap<Id, Known>,
+    jobs: TaskTracker,
+}
+
+/// What has to be said of an attempt that cannot speak for itself any more.
+#[derive(Clone, Copy)]
+struct Known {
+    key: Key,
+    trial: bool,
+}
+
+impl Performer {
+    /// Speaks on the bus of `context`; what takes time comes back by `events`.
+    pub fn new(context: Arc<Context>, events: mpsc::Sender<Event>) -> Self {
+        let (beats, waiting) = mpsc::channel(BEATS);
+        tokio::spawn(send_beats(context.clone(), waiting));
+        Self {
+            context,
+            events,
+            beats,
+            running: JoinSet::new(),
+            known: HashMap::new(),
+            jobs: TaskTracker::new(),
+        }
+    }
+
+    /// Does one thing; or says that the agent leaves.
+    pub fn perform(&mut self, action: Action) -> Option<Leave> {
+        match action {
+            Action::Answer { to, answer } => self.answer(to, answer),
+            Action::Run(attempt) => self.run(*attempt),
+            Action::Beat(beat) => self.beat(*beat),
+            Action::Pong { to, pong } => {
+                let context = self.context.clone();
+                self.jobs.spawn(async move { said(context.bus.answer(to.as_ref(), &pong).await) });
+            }
+            Action::Pulse { edge, asked, pulse } => self.pulse(edge, asked, pulse),
+            Action::Resend { to, frames } => self.resend(to, frames),
+            Action::Probe => {
+                let (context, events) = (self.context.clone(), self.events.clone());
+                self.jobs.spawn(async move { tell(events, Event::Probed(context.engine.probe().await)).await });
+            }
+            Action::RoundTrip(gap) => {
+                let (context, events) = (self.context.clone(), self.events.clone());
+                self.jobs.spawn(async move {
+                    let whole = context.bus.round_trip(ROUND).await.is_ok();
+                    tell(events, Event::CameBack(gap, whole)).await;
+                });
+            }
+            Action::Leave(leave) => return Some(leave),
+        }
+        None
+    }
+
+    fn answer(&self, to: Option<Inbox>, answer: Dispatch) {
+        if let Dispatch::Refused(failure) = &answer {
+            metrics::refused(failure);
+        }
+        let context = self.context.clone();
+        self.jobs.spawn(async move { said(context.bus.answer(to.as_ref(), &answer).await) });
+    }
+
+    fn run(&mut self, attempt: Attempt) {
+        let known = Known { key: attempt.key, trial: attempt.trial };
+        let Key { task, attempt: number } = attempt.key;
+        let span = info_span!("task", %task, attempt = number);
+        let handle = self.running.spawn(attempt.run(self.context.clone()).instrument(span));
+        self.known.insert(handle.id(), known);
+    }
+
+    fn beat(&self, beat: Heartbeat) {
+        metrics::beat(&beat);
+        if self.beats.try_send(beat).is_err() {
+            debug!("the connection takes no heartbeat now");
+        }
+    }
+
+    fn pulse(&self, edge: ProcessId, asked: Vec<Key>, pulse: Pulse) {
+        let (context, events) = (self.context.clone(), self.events.clone());
+        self.jobs.spawn(async move {
+            let answer = context.bus.call(&subject::pulse(&edge), &pulse, PULSE).await;
+            if let Err(error) = &answer {
+                debug!(%edge, %error, "no answer to a pulse");
+            }
+            tell(events, Event::Pulsed { edge, asked, answer: answer.ok() }).await;
+        });
+    }
+
+    fn resend(&self, to: Inbox, frames: Vec<Frame>) {
+        debug!(frames = frames.len(), "sending frames again");
+        let context = self.context.clone();
+        self.jobs.spawn(async move {
+            for frame in &frames {
+                if let Err(error) = context.bus.send_frame(&to, frame).await {
+                    debug!(%error, "frames could not be sent again");
+                    return;
+                }
+            }
+        });
+    }
+
+    /// The next attempt that has ended; `None` while none runs. Cancel-safe.
+    pub async fn ended(&mut self) -> Option<Report> {
+        let joined = self.running.join_next_with_id().await?;
+        let report = match joined {
+            Ok((id, report)) => {
+                self.known.remove(&id);
+                report
+            }
+            Err(broken) => {
+                error!(%broken, "an attempt has crashed");
+                crashed(self.known.remove(&broken.id())?)
+            }
+        };
+        metrics::ended(&report);
+        Some(report)
+    }
+
+    /// Waits for what is being said, not for ever; stops what still runs.
+    pub async fn finish(mut self) {
+        self.jobs.close();
+        let rest = async {
+            while self.ended().await.is_some() {}
+            self.jobs.wait().await;
+        };
+        if tokio::time::timeout(FINISH, rest).await.is_err() {
+            warn!("leaving while something is still under way");
+        }
+    }
+}
+
+fn crashed(known: Known) -> Report {
+    let failure = Failure::elsewhere(Code::EngineError, "the agent failed while it ran the task");
+    Report {
+        key: known.key,
+        model: String::new(),
+        trial: known.trial,
+        end: End::Failed(failure),
+        generates: true,
+        tokens: 0,
+        tokens_per_second: None,
+        load_ms: None,
+        first_piece: None,
+    }
+}
+
+/// One after the other, so that their numbers arrive in order.
+async fn send_beats(context: Arc<Context>, mut waiting: mpsc::Receiver<Heartbeat>) {
+    let subject = subject::heartbeat(&context.node);
+    while let Some(beat) = waiting.recv().await {
+        said(context.bus.publish(&subject, &beat).await);
+    }
+}
+
+fn said(result: Result<(), echo_broker::bus::PublishError>) {
+    if let Err(error) = result {
+        debug!(%error, "not said");
+    }
+}
+
+/// The node hears it, unless it has left.
+async fn tell(events: mpsc::Sender<Event>, event: Event) {
+    let _ = events.send(event).await;
+}

@@ -1,0 +1,343 @@
+//! One attempt at one task: from the engine's steps to frames on the edge's inbox.
+
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use echo_broker::Bus;
+use echo_broker::bus::PublishError;
+use echo_broker::id::{Inbox, NodeId};
+use echo_broker::message::{Code, Dispatch, Done, Failure, Frame, Piece, Verdict};
+use futures::stream::BoxStream;
+use futures::{FutureExt, StreamExt};
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, warn};
+
+use crate::engine::{Engine, Order, Sign, Step};
+use crate::slots::{Key, Slot};
+use crate::tape::Tape;
+use crate::watch::{Limits, Watch};
+
+/// Pieces that were already waiting travel in one frame, up to so many and so many bytes.
+const PIECES: usize = 64;
+const BYTES: usize = 32 << 10;
+
+/// The way to stop an attempt from outside.
+#[derive(Debug, Default)]
+pub struct Halt {
+    token: CancellationToken,
+    why: OnceLock<Failure>,
+}
+
+impl Halt {
+    /// Stops it; `why` is what the edge is told.
+    pub fn stop(&self, why: Failure) {
+        let _ = self.why.set(why);
+        self.token.cancel();
+    }
+
+    fn reason(&self) -> Failure {
+        let cancelled = || Failure::give_up(Code::Cancelled, "the task was cancelled");
+        self.why.get().cloned().unwrap_or_else(cancelled)
+    }
+}
+
+/// What all attempts share.
+pub struct Context {
+    pub bus: Bus,
+    pub engine: Arc<dyn Engine>,
+    pub node: NodeId,
+}
+
+/// An attempt that was accepted.
+pub struct Attempt {
+    pub key: Key,
+    pub order: Order,
+    /// The model in the mesh's words; empty for requests about no model of this node.
+    pub model: String,
+    /// Whether the model is in memory.
+    pub loaded: bool,
+    pub limits: Limits,
+    pub received: Instant,
+    pub remaining: Duration,
+    pub waited_ms: u64,
+    pub chosen: String,
+    pub inbox: Inbox,
+    /// Where the answer to the dispatch goes, and which.
+    pub reply: Option<Inbox>,
+    pub answer: Dispatch,
+    pub slot: Option<Slot>,
+    pub tape: Arc<Mutex<Tape>>,
+    pub halt: Arc<Halt>,
+    /// Comes when the edge has confirmed the attempt; absent where that is not needed.
+    pub confirmed: Option<oneshot::Receiver<()>>,
+    /// Admitted to try whether the engine works again.
+    pub trial: bool,
+}
+
+/// How an attempt ended, for the node's own books.
+#[derive(Debug)]
+pub struct Report {
+    pub key: Key,
+    pub model: String,
+    pub trial: bool,
+    pub end: End,
+    /// Of requests that generate; others say nothing of the engine's health.
+    pub generates: bool,
+    pub tokens: u64,
+    pub tokens_per_second: Option<f64>,
+    pub load_ms: Option<f64>,
+    pub first_piece: Option<Duration>,
+}
+
+/// The end of an attempt.
+#[derive(Debug)]
+pub enum End {
+    Done,
+    Failed(Failure),
+    Halted,
+}
+
+/// What was measured on the way.
+#[derive(Debug, Default)]
+struct Progress {
+    first: Option<Instant>,
+    last: Option<Instant>,
+    pieces: u64,
+}
+
+enum Next {
+    Step(Option<Result<Step, Failure>>),
+    Sign(Sign),
+    Look,
+    Halted,
+}
+
+impl Attempt {
+    /// Runs it to its end. The engine is let go and the slot is free before the end is told.
+    pub async fn run(mut self, context: Arc<Context>) -> Report {
+        if let Err(error) = context.bus.answer(self.reply.as_ref(), &self.answer).await {
+            debug!(%error, "the dispatch got no answer");
+        }
+        let started = self.received;
+        let mut progress = Progress::default();
+        let end = match self.start().await {
+            true => self.stream(&context, &mut progress).await,
+            false => Err(self.halt.reason()),
+        };
+        let halted = self.halt.token.is_cancelled() && end.is_err();
+        drop(self.slot.take());
+        let (done, end) = match end {
+            Ok(done) => (Some(done.clone()), self.finish(&context, done).await),
+            Err(failure) => {
+                self.fail(&context, failure.clone()).await;
+                (None, if halted { End::Halted } else { End::Failed(failure) })
+            }
+        };
+        self.report(end, done.as_deref(), &progress, started)
+    }
+
+    /// Waits for the edge where that is needed; false if the attempt was stopped meanwhile.
+    async fn start(&mut self) -> bool {
+        let Some(confirmed) = self.confirmed.take() else { return !self.halt.token.is_cancelled() };
+        tokio::select! {
+            biased;
+            () = self.halt.token.cancelled() => false,
+            confirmed = confirmed => confirmed.is_ok(),
+        }
+    }
+
+    async fn stream(&self, context: &Context, progress: &mut Progress) -> Result<Box<Done>, Failure> {
+        let accepted = self.tape().accepted(|seq| Frame::Accepted {
+            seq,
+            node: context.node.clone(),
+            boot: context.bus.boot().clone(),
+            model: self.model.clone(),
+            waited_ms: self.waited_ms,
+            chosen: self.chosen.clone(),
+        });
+        self.send(context, accepted).await?;
+        let now = Instant::now();
+        let whole = self.remaining.saturating_sub(now.saturating_duration_since(self.received));
+        let mut watch = Watch::new(self.limits, self.loaded, whole, now);
+        let mut steps = context.engine.run(self.order.clone());
+        let mut asking = None;
+        loop {
+            let look = watch.next(asking.is_some());
+            let next = tokio::select! {
+                biased;
+                () = self.halt.token.cancelled() => Next::Halted,
+                step = steps.next() => Next::Step(step),
+                sign = answer(&mut asking) => Next::Sign(sign),
+                () = tokio::time::sleep_until(look.into()) => Next::Look,
+            };
+            let now = Instant::now();
+            let failure = match next {
+                Next::Halted => Some(self.halt.reason()),
+                Next::Step(Some(Ok(step))) => {
+                    watch.heard(now);
+                    asking = None;
+                    match self.take(context, step, &mut steps, progress).await? {
+                        Some(done) => return Ok(done),
+                        None => watch.check(now),
+                    }
+                }
+                Next::Step(Some(Err(failure))) => Some(failure),
+                Next::Step(None) => Some(crate::engine::unfinished()),
+                Next::Sign(sign) => watch.sign(sign, now),
+                Next::Look => {
+                    if asking.is_none() && watch.asks(now) {
+                        watch.asked(now);
+                        asking = Some(context.engine.sign(self.order.model.clone()));
+                    }
+                    watch.check(now)
+                }
+            };
+            if let Some(failure) = failure {
+                return Err(failure);
+            }
+        }
+    }
+
+    /// Sends a step, together with what was already waiting behind it.
+    async fn take(
+        &self,
+        context: &Context,
+        step: Step,
+        steps: &mut BoxStream<'static, Result<Step, Failure>>,
+        progress: &mut Progress,
+    ) -> Result<Option<Box<Done>>, Failure> {
+        let (mut pieces, mut bytes) = (Vec::new(), 0);
+        let mut next = Some(Ok(step));
+        let end = loop {
+            match next {
+                Some(Ok(Step::Piece(piece))) => {
+                    bytes += weight(&piece);
+                    pieces.push(piece);
+                }
+                Some(Ok(Step::Alive)) => {}
+                Some(Ok(Step::Done(done))) => break Some(Ok(done)),
+                Some(Err(failure)) => break Some(Err(failure)),
+                None => break Some(Err(crate::engine::unfinished())),
+            }
+            if pieces.len() >= PIECES || bytes >= BYTES {
+                break None;
+            }
+            match steps.next().now_or_never() {
+                Some(step) => next = step,
+                None => break None,
+            }
+        };
+        if !pieces.is_empty() {
+            progress.note(pieces.len());
+            let frame = self.tape().token(pieces).map_err(|_| too_long())?;
+            self.send(context, frame).await?;
+        }
+        end.transpose()
+    }
+
+    /// Sends a frame. An edge that misses one while the broker is away asks for it again.
+    async fn send(&self, context: &Context, frame: Frame) -> Result<(), Failure> {
+        match context.bus.send_frame(&self.inbox, &frame).await {
+            Ok(()) | Err(PublishError::Disconnected) => Ok(()),
+            Err(PublishError::TooLarge { size, limit }) => {
+                self.tape().take_back();
+                let message =
+                    format!("a part of the answer has {size} bytes and the broker takes {limit} at most");
+                Err(Failure::give_up(Code::EngineRefused, message))
+            }
+            Err(error @ PublishError::Encode(_)) => {
+                self.tape().take_back();
+                warn!(error = &error as &dyn std::error::Error, "a frame cannot be sent");
+                Err(Failure::elsewhere(Code::EngineError, "a part of the answer cannot be sent"))
+            }
+        }
+    }
+
+    async fn finish(&self, context: &Context, done: Box<Done>) -> End {
+        let frame = self.tape().done(*done);
+        match self.send(context, frame).await {
+            Ok(()) => End::Done,
+            Err(failure) => {
+                self.fail(context, failure.clone()).await;
+                End::Failed(failure)
+            }
+        }
+    }
+
+    async fn fail(&self, context: &Context, failure: Failure) {
+        let frame = self.tape().failed(failure);
+        if let Err(failure) = self.send(context, frame).await {
+            debug!(reason = failure.message, "the end of an attempt could not be told");
+        }
+    }
+
+    fn tape(&self) -> MutexGuard<'_, Tape> {
+        self.tape.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn report(self, end: End, done: Option<&Done>, progress: &Progress, started: Instant) -> Report {
+        use echo_broker::message::Request;
+        let tokens = done.and_then(|done| done.tokens).unwrap_or(progress.pieces);
+        let by_engine = done.filter(|done| done.timings.eval_ns > 0 && done.tokens.is_some());
+        let generates = matches!(self.order.request, Request::Generate(_) | Request::Chat(_) | Request::Embed(_));
+        let load = done.map_or(0, |done| done.timings.load_ns);
+        Report {
+            key: self.key,
+            model: self.model,
+            trial: self.trial,
+            end,
+            generates,
+            tokens,
+            tokens_per_second: match by_engine {
+                Some(done) => Some(tokens as f64 / (done.timings.eval_ns as f64 / 1e9)),
+                None => progress.speed(),
+            },
+            load_ms: (!self.loaded && load > 0).then_some(load as f64 / 1e6),
+            first_piece: progress.first.map(|first| first.saturating_duration_since(started)),
+        }
+    }
+}
+
+impl Progress {
+    fn note(&mut self, pieces: usize) {
+        let now = Instant::now();
+        self.first.get_or_insert(now);
+        self.last = Some(now);
+        self.pieces += pieces as u64;
+    }
+
+    /// From the first piece to the last; too few say nothing.
+    fn speed(&self) -> Option<f64> {
+        let time = self.last?.duration_since(self.first?).as_secs_f64();
+        (self.pieces >= 8 && time > 0.0).then(|| (self.pieces - 1) as f64 / time)
+    }
+}
+
+impl End {
+    /// The word in the metrics.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Halted => "cancelled",
+            Self::Failed(failure) if failure.verdict == Verdict::Elsewhere => "elsewhere",
+            Self::Failed(_) => "failed",
+        }
+    }
+}
+
+async fn answer(asking: &mut Option<futures::future::BoxFuture<'static, Sign>>) -> Sign {
+    let Some(question) = asking else { return std::future::pending().await };
+    let sign = question.await;
+    *asking = None;
+    sign
+}
+
+fn weight(piece: &Piece) -> usize {
+    let calls: usize = piece.tool_calls.iter().map(|call| call.name.len() + 64).sum();
+    piece.content.len() + piece.thinking.len() + calls + 16
+}
+
+fn too_long() -> Failure {
+    Failure::give_up(Code::EngineRefused, "the answer has grown longer than a node may keep; ask for less at once")
+}

@@ -1,0 +1,116 @@
+//! The models of this node: what the engine says of them, and what was measured here.
+
+use std::collections::{BTreeMap, HashMap};
+
+use echo_broker::message::Model;
+
+use crate::engine::name::tagged;
+use crate::engine::{Found, Probe};
+
+/// The share of the newest measurement in the running average.
+const NEWEST: f64 = 0.3;
+
+/// Speeds of a model on this node.
+#[derive(Debug, Clone, Copy, Default)]
+struct Measured {
+    tokens_per_second: Option<f64>,
+    load_ms: Option<f64>,
+}
+
+/// What this node can serve.
+#[derive(Debug, Default)]
+pub struct Catalog {
+    found: BTreeMap<String, Found>,
+    measured: HashMap<String, Measured>,
+    pub version: String,
+}
+
+impl Catalog {
+    /// Takes the engine's word; true if anything is different now.
+    pub fn update(&mut self, probe: Probe) -> bool {
+        let found = probe.models.into_iter().map(|found| (found.model.name.clone(), found)).collect();
+        let changed = self.found != found || self.version != probe.version;
+        self.found = found;
+        self.version = probe.version;
+        self.measured.retain(|model, _| self.found.contains_key(model));
+        changed
+    }
+
+    /// The model of that name, with or without its tag.
+    pub fn find(&self, name: &str) -> Option<&Found> {
+        self.found.get(&tagged(name)).or_else(|| self.found.get(name))
+    }
+
+    /// The only model that generates, for who names none.
+    pub fn only_one(&self) -> Option<&Found> {
+        let mut generating = self.found.values().filter(|found| found.model.can("completion"));
+        generating.next().filter(|_| generating.next().is_none())
+    }
+
+    /// The names of all models.
+    pub fn names(&self) -> Vec<String> {
+        self.found.keys().cloned().collect()
+    }
+
+    /// All models, for a heartbeat.
+    pub fn models(&self) -> Vec<Model> {
+        let described = |found: &Found| {
+            let mut model = found.model.clone();
+            let measured = self.measured.get(&model.name).copied().unwrap_or_default();
+            model.tokens_per_second = measured.tokens_per_second.map(|speed| (speed * 10.0).round() / 10.0);
+            model.load_ms = measured.load_ms.map(|ms| ms as u64);
+            model
+        };
+        self.found.values().map(described).collect()
+    }
+
+    /// Takes a measurement of a task that has ended.
+    pub fn measure(&mut self, model: &str, tokens_per_second: Option<f64>, load_ms: Option<f64>) {
+        if !self.found.contains_key(model) {
+            return;
+        }
+        let measured = self.measured.entry(model.to_owned()).or_default();
+        average(&mut measured.tokens_per_second, tokens_per_second);
+        average(&mut measured.load_ms, load_ms);
+    }
+}
+
+fn average(known: &mut Option<f64>, newest: Option<f64>) {
+    if let Some(newest) = newest.filter(|value| value.is_finite() && *value > 0.0) {
+        *known = Some(known.map_or(newest, |known| known + NEWEST * (newest - known)));
+    }
+}
+
+#[cfg(test)]
+pub mod tests {
+    use super::*;
+
+    /// A probe that found these models, all loaded.
+    pub fn probe(names: &[&str]) -> Probe {
+        let model = |name: &&str| Model { name: tagged(name), loaded: true, ..Model::default() };
+        let found = |name: &&str| Found { engine_name: (*name).to_owned(), model: model(name) };
+        Probe { version: "1".into(), slots: None, models: names.iter().map(found).collect() }
+    }
+
+    #[test]
+    fn a_name_is_found_with_and_without_its_tag() {
+        let mut catalog = Catalog::default();
+        assert!(catalog.update(probe(&["mistral", "phi:3b"])));
+        assert_eq!(catalog.find("mistral").unwrap().engine_name, "mistral");
+        assert_eq!(catalog.find("mistral:latest").unwrap().engine_name, "mistral");
+        assert!(catalog.find("phi").is_none() && catalog.only_one().is_none());
+        assert!(!catalog.update(probe(&["mistral", "phi:3b"])), "nothing has changed");
+    }
+
+    #[test]
+    fn measurements_are_averaged_and_nonsense_is_left_out() {
+        let mut catalog = Catalog::default();
+        catalog.update(probe(&["m"]));
+        for speed in [10.0, 20.0, f64::NAN, f64::INFINITY, 0.0] {
+            catalog.measure("m:latest", Some(speed), None);
+        }
+        catalog.measure("gone", Some(1.0), None);
+        let model = &catalog.models()[0];
+        assert_eq!((model.tokens_per_second, model.load_ms), (Some(13.0), None));
+    }
+}

@@ -1,0 +1,291 @@
+//! The HTTP side of every engine: one client, bounded answers, and errors sorted by what they mean for the task.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use echo_broker::message::{Code, Failure};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
+use serde_json::Value;
+
+use super::{Address, Down};
+
+/// A connection to a machine that is there takes no longer.
+const CONNECT: Duration = Duration::from_secs(5);
+
+/// llama.cpp's server closes an idle connection after five seconds; one that is about to be closed must not be used.
+const IDLE: Duration = Duration::from_secs(2);
+
+/// How long an engine under load may take for a question about itself.
+const ASK: Duration = Duration::from_secs(3);
+
+/// The largest answer that is not a stream, in bytes.
+const LARGEST: usize = 64 << 20;
+
+/// The largest part of an error message that is passed on, in characters.
+const LONGEST_REASON: usize = 300;
+
+/// Why an engine cannot be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    #[error("cannot make an HTTP client")]
+    Client(#[source] reqwest::Error),
+    #[error("cannot read the engine's key from {path}")]
+    Key {
+        path: String,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("the engine's key in {0} is empty or holds line breaks or other control characters")]
+    BadKey(String),
+}
+
+/// A way to one engine; cheap to clone.
+#[derive(Clone)]
+pub struct Http {
+    client: Client,
+    base: Arc<str>,
+    bearer: Option<HeaderValue>,
+}
+
+/// An answer that is no success.
+#[derive(Debug)]
+pub struct Rejection {
+    pub status: StatusCode,
+    /// The engine's own words, shortened.
+    pub reason: String,
+}
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub enum HttpError {
+    Rejected(Rejection),
+    /// No connection, or it broke before the answer.
+    Unreachable(String),
+    /// It broke, or was nonsense, in the middle.
+    Broken(String),
+    Slow,
+}
+
+impl Http {
+    pub fn new(address: &Address) -> Result<Self, BuildError> {
+        // Another part of this process may have chosen one already: the same.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let host = address.url.host_str().unwrap_or_default();
+        let mut client = Client::builder()
+            .http1_only()
+            .tcp_nodelay(true)
+            .connect_timeout(CONNECT)
+            .pool_idle_timeout(IDLE)
+            .redirect(reqwest::redirect::Policy::none());
+        if host == "localhost" || host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok() {
+            client = client.no_proxy();
+        }
+        let client = client.build().map_err(BuildError::Client)?;
+        let base = address.url.as_str().trim_end_matches('/').into();
+        Ok(Self { client, base, bearer: bearer(address)? })
+    }
+
+    /// Where it leads, for messages.
+    pub fn base(&self) -> &str {
+        &self.base
+    }
+
+    /// Asks the engine about itself.
+    pub async fn get(&self, path: &str) -> Result<Value, HttpError> {
+        self.ask(self.request(Method::GET, path)).await
+    }
+
+    /// Asks the engine about itself or about a prompt, quickly answered.
+    pub async fn ask_with(&self, path: &str, body: &Value) -> Result<Value, HttpError> {
+        self.ask(self.request(Method::POST, path).json(body)).await
+    }
+
+    async fn ask(&self, request: RequestBuilder) -> Result<Value, HttpError> {
+        let answer = async { json(&read(accepted(request.send().await.map_err(sent)?).await?).await?) };
+        tokio::time::timeout(ASK, answer).await.unwrap_or(Err(HttpError::Slow))
+    }
+
+    /// Sends a request and waits for its whole answer, as long as it takes.
+    pub async fn call(&self, method: Method, path: &str, body: &Value) -> Result<Value, Failure> {
+        let response = self.send(method, path, body).await?;
+        let bytes = read(response).await.map_err(|error| self.failure(error))?;
+        if bytes.iter().all(u8::is_ascii_whitespace) {
+            return Ok(Value::Null);
+        }
+        json(&bytes).map_err(|error| self.failure(error))
+    }
+
+    /// Sends a request and returns once the head of the answer is here.
+    pub async fn send(&self, method: Method, path: &str, body: &Value) -> Result<Response, Failure> {
+        self.try_send(method, path, body).await.map_err(|error| self.failure(error))
+    }
+
+    /// The same, with an error that can be looked at.
+    pub async fn try_send(&self, method: Method, path: &str, body: &Value) -> Result<Response, HttpError> {
+        let body = Bytes::from(body.to_string());
+        let json = HeaderValue::from_static("application/json");
+        let request = self.request(method, path).header(CONTENT_TYPE, json).body(body);
+        accepted(request.send().await.map_err(sent)?).await
+    }
+
+    fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        let request = self.client.request(method, format!("{}{path}", self.base));
+        match &self.bearer {
+            Some(bearer) => request.header(AUTHORIZATION, bearer.clone()),
+            None => request,
+        }
+    }
+
+    /// What an error means for the task that met it.
+    pub fn failure(&self, error: HttpError) -> Failure {
+        match error {
+            HttpError::Rejected(rejection) => rejection.failure(),
+            HttpError::Unreachable(why) => {
+                let message = format!("the engine at {} cannot be reached: {why}", self.base);
+                Failure::elsewhere(Code::EngineUnreachable, message)
+            }
+            HttpError::Broken(why) => {
+                Failure::elsewhere(Code::EngineError, format!("the engine's answer broke off: {why}"))
+            }
+            HttpError::Slow => {
+                Failure::elsewhere(Code::EngineStalled, "the engine did not answer a question in time")
+            }
+        }
+    }
+
+    /// What an error means for the node.
+    pub fn down(&self, error: HttpError) -> Down {
+        let base = &self.base;
+        let slow = matches!(error, HttpError::Slow);
+        let reason = match error {
+            HttpError::Rejected(it) => {
+                format!("the engine at {base} answers {}: {}", it.status.as_u16(), it.reason)
+            }
+            HttpError::Unreachable(why) => format!("the engine at {base} cannot be reached: {why}"),
+            HttpError::Broken(why) => format!("the engine at {base} answers nonsense: {why}"),
+            HttpError::Slow => format!("the engine at {base} does not answer"),
+        };
+        Down { reason, slow }
+    }
+}
+
+impl Rejection {
+    fn failure(self) -> Failure {
+        let Self { status, reason } = self;
+        let said = |what: &str| format!("the engine {what} ({}): {reason}", status.as_u16());
+        match status.as_u16() {
+            404 => Failure::elsewhere(Code::ModelMissing, said("does not have the model")),
+            429 | 503 => Failure::elsewhere(Code::EngineBusy, said("is busy")),
+            401 | 403 => Failure::elsewhere(Code::NotAllowed, said("does not let this agent in")),
+            501 => Failure::elsewhere(Code::NotCapable, said("cannot do this")),
+            400..=498 => Failure::give_up(Code::EngineRefused, said("refused the request")),
+            _ => Failure::elsewhere(Code::EngineError, said("failed")),
+        }
+    }
+}
+
+fn bearer(address: &Address) -> Result<Option<HeaderValue>, BuildError> {
+    let Some(path) = &address.key_file else { return Ok(None) };
+    let shown = path.display().to_string();
+    let text = std::fs::read_to_string(path).map_err(|source| BuildError::Key { path: shown.clone(), source })?;
+    let key = text.trim();
+    let header = HeaderValue::from_str(&format!("Bearer {key}"));
+    let Ok(mut header) = header else { return Err(BuildError::BadKey(shown)) };
+    if key.is_empty() || key.chars().any(char::is_control) {
+        return Err(BuildError::BadKey(shown));
+    }
+    header.set_sensitive(true);
+    Ok(Some(header))
+}
+
+async fn accepted(response: Response) -> Result<Response, HttpError> {
+    let status = response.status();
+    if status.is_success() {
+        return Ok(response);
+    }
+    let body = tokio::time::timeout(ASK, read(response)).await;
+    let reason = body.ok().and_then(Result::ok).map(|body| reason(&body)).unwrap_or_default();
+    Err(HttpError::Rejected(Rejection { status, reason }))
+}
+
+/// The engine's own words for an error: `{"error": "…"}` or `{"error": {"message": "…"}}`.
+pub fn reason(body: &[u8]) -> String {
+    let value: Value = serde_json::from_slice(body).unwrap_or_default();
+    said(&value["error"])
+}
+
+/// The words in the value of an `error` field.
+pub fn said(error: &Value) -> String {
+    let text = error.as_str().or_else(|| error["message"].as_str()).unwrap_or("it does not say why");
+    text.chars().filter(|c| !c.is_control()).take(LONGEST_REASON).collect()
+}
+
+async fn read(mut response: Response) -> Result<Bytes, HttpError> {
+    let mut body = BytesMut::new();
+    while let Some(part) = response.chunk().await.map_err(|error| HttpError::Broken(why(&error)))? {
+        if body.len() + part.len() > LARGEST {
+            return Err(HttpError::Broken(format!("it is larger than {LARGEST} bytes")));
+        }
+        body.extend_from_slice(&part);
+    }
+    Ok(body.freeze())
+}
+
+fn json(body: &[u8]) -> Result<Value, HttpError> {
+    serde_json::from_slice(body).map_err(|_| HttpError::Broken("it is not JSON".to_owned()))
+}
+
+fn sent(error: reqwest::Error) -> HttpError {
+    HttpError::Unreachable(why(&error))
+}
+
+/// The innermost cause: the outer ones repeat the address.
+pub fn why(error: &reqwest::Error) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use echo_broker::message::Verdict;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_status_decides_who_tries_next() {
+        for (status, verdict, code) in [
+            (400, Verdict::GiveUp, Code::EngineRefused),
+            (401, Verdict::Elsewhere, Code::NotAllowed),
+            (404, Verdict::Elsewhere, Code::ModelMissing),
+            (413, Verdict::GiveUp, Code::EngineRefused),
+            (429, Verdict::Elsewhere, Code::EngineBusy),
+            (499, Verdict::Elsewhere, Code::EngineError),
+            (500, Verdict::Elsewhere, Code::EngineError),
+            (501, Verdict::Elsewhere, Code::NotCapable),
+            (503, Verdict::Elsewhere, Code::EngineBusy),
+        ] {
+            let status = StatusCode::from_u16(status).unwrap();
+            let failure = Rejection { status, reason: String::new() }.failure();
+            assert_eq!((failure.verdict, failure.code), (verdict, code), "{status}");
+        }
+    }
+
+    #[test]
+    fn both_shapes_of_an_error_are_read() {
+        assert_eq!(reason(br#"{"error":"model 'x' not found"}"#), "model 'x' not found");
+        assert_eq!(reason(br#"{"error":{"code":501,"message":"no"}}"#), "no");
+        assert_eq!(reason(b"<html>"), "it does not say why");
+    }
+
+    proptest! {
+        #[test]
+        fn any_error_body_makes_a_short_reason(body in prop::collection::vec(any::<u8>(), 0..2000)) {
+            prop_assert!(reason(&body).chars().count() <= LONGEST_REASON);
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! Ollama, by its native API: its OpenAI routes swallow errors in mid-stream.
+
+mod probe;
+mod reply;
+mod request;
+mod resume;
+
+use std::sync::Arc;
+
+use echo_broker::message::{Code, Done, Failure, Request};
+use futures::future::BoxFuture;
+use futures::stream::BoxStream;
+use futures::{StreamExt, TryFutureExt, TryStreamExt};
+use reqwest::Method;
+use serde_json::Value;
+
+use super::http::Http;
+use super::seam::Seams;
+use super::steps::steps;
+use super::{Down, Engine, Order, Probe, Sign, Step, seam};
+
+/// An Ollama server; cheap to clone.
+#[derive(Clone)]
+pub struct Ollama {
+    http: Http,
+    seams: Arc<Seams>,
+    skills: Arc<probe::Skills>,
+}
+
+/// A request as it goes to the engine.
+#[derive(Debug, Clone, PartialEq)]
+struct Call {
+    path: &'static str,
+    body: Value,
+}
+
+type Steps = BoxStream<'static, Result<Step, Failure>>;
+
+impl Ollama {
+    /// The server at the other end of `http`.
+    pub fn new(http: Http) -> Self {
+        Self { http, seams: Arc::default(), skills: Arc::default() }
+    }
+
+    async fn open(self, order: Order) -> Result<Steps, Failure> {
+        let model = order.model.as_str();
+        match &order.request {
+            Request::Generate(_) | Request::Chat(_) => {
+                let call = self.prepare(&order).await?;
+                let answer = self.http.send(Method::POST, call.path, &call.body).await?;
+                Ok(steps(answer, reply::Reply::default()).boxed())
+            }
+            Request::Embed(embed) => {
+                let answer = self.http.call(Method::POST, "/api/embed", &request::embed(model, embed)).await?;
+                Ok(only(reply::embedded(answer, embed.model.as_deref().unwrap_or(model))?))
+            }
+            Request::Show(named) => {
+                let body = request::named(model, named);
+                let shown = self.http.call(Method::POST, "/api/show", &body).await?;
+                Ok(only(Done { body: Some(shown), ..Done::default() }))
+            }
+            Request::Pull(named) => {
+                let mut body = request::named(model, named);
+                body["stream"] = true.into();
+                let answer = self.http.send(Method::POST, "/api/pull", &body).await?;
+                Ok(steps(answer, reply::Pull).boxed())
+            }
+            Request::Delete(named) => {
+                self.http.call(Method::DELETE, "/api/delete", &request::named(model, named)).await?;
+                Ok(only(Done::default()))
+            }
+            Request::Unknown => Err(unknown_request()),
+        }
+    }
+
+    async fn prepare(&self, order: &Order) -> Result<Call, Failure> {
+        match &order.so_far {
+            Some(so_far) if seam::is_begun(so_far) => {
+                resume::continued(&self.http, &self.seams, order, so_far).await
+            }
+            _ => request::fresh(order).ok_or_else(unknown_request),
+        }
+    }
+}
+
+/// A request of a newer version.
+pub(super) fn unknown_request() -> Failure {
+    Failure::elsewhere(Code::NotCapable, "this node's agent is too old for this kind of request")
+}
+
+/// A stream of one step.
+pub(super) fn only(done: Done) -> Steps {
+    futures::stream::iter([Ok(Step::Done(Box::new(done)))]).boxed()
+}
+
+impl Engine for Ollama {
+    fn probe(&self) -> BoxFuture<'_, Result<Probe, Down>> {
+        Box::pin(async {
+            let (probe, changed) = probe::ask(&self.http, &self.skills).await?;
+            if changed {
+                self.seams.forget();
+            }
+            Ok(probe)
+        })
+    }
+
+    fn sign(&self, model: String) -> BoxFuture<'static, Sign> {
+        let http = self.http.clone();
+        Box::pin(async move { probe::sign(&http, &model).await })
+    }
+
+    fn run(&self, order: Order) -> Steps {
+        self.clone().open(order).map_ok(TryStreamExt::into_stream).try_flatten_stream().boxed()
+    }
+}

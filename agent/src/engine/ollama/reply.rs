@@ -1,0 +1,316 @@
+//! Ollama's answers, line by line, in the mesh's words.
+
+use std::collections::VecDeque;
+
+use echo_broker::message::{Code, Done, Failure, Piece, Reason, Timings, ToolCall};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use crate::engine::http::said;
+use crate::engine::steps::{Translate, nonsense, unfinished};
+use crate::engine::Step;
+
+/// Fields of the last line that have a place of their own.
+const KNOWN: [&str; 14] = [
+    "model",
+    "created_at",
+    "message",
+    "response",
+    "thinking",
+    "logprobs",
+    "done",
+    "done_reason",
+    "total_duration",
+    "load_duration",
+    "prompt_eval_count",
+    "prompt_eval_duration",
+    "eval_count",
+    "eval_duration",
+];
+
+#[derive(Deserialize)]
+struct Line {
+    #[serde(default)]
+    error: Option<Value>,
+    #[serde(default)]
+    message: Option<Said>,
+    #[serde(default)]
+    response: Option<String>,
+    #[serde(default)]
+    thinking: Option<String>,
+    #[serde(default)]
+    logprobs: Option<Value>,
+    #[serde(default)]
+    done: bool,
+}
+
+#[derive(Deserialize, Default)]
+struct Said {
+    #[serde(default)]
+    content: Option<String>,
+    #[serde(default)]
+    thinking: Option<String>,
+    #[serde(default)]
+    tool_calls: Option<Vec<Called>>,
+}
+
+#[derive(Deserialize)]
+struct Called {
+    #[serde(default)]
+    id: Option<String>,
+    function: Function,
+}
+
+#[derive(Deserialize)]
+struct Function {
+    #[serde(default)]
+    index: u32,
+    name: String,
+    #[serde(default)]
+    arguments: Value,
+}
+
+/// Reads /api/generate and /api/chat.
+#[derive(Debug, Default)]
+pub struct Reply {
+    called_tools: bool,
+    done: bool,
+}
+
+impl Translate for Reply {
+    fn line(&mut self, line: &[u8], steps: &mut VecDeque<Step>) -> Result<(), Failure> {
+        if self.done || line.iter().all(u8::is_ascii_whitespace) {
+            return Ok(());
+        }
+        let read: Line = serde_json::from_slice(line).map_err(|_| nonsense("a line that is no chunk"))?;
+        if let Some(error) = &read.error {
+            return Err(reported(error));
+        }
+        if read.message.is_none() && read.response.is_none() && !read.done {
+            return Err(nonsense("a line that says nothing"));
+        }
+        self.done = read.done;
+        let piece = piece(read);
+        self.called_tools |= !piece.tool_calls.is_empty();
+        // The last line may carry text too.
+        if piece != Piece::default() {
+            steps.push_back(Step::Piece(piece));
+        } else if !self.done {
+            steps.push_back(Step::Alive);
+        }
+        if self.done {
+            let last = serde_json::from_slice(line).map_err(|_| nonsense("a last line that is no object"))?;
+            steps.push_back(Step::Done(Box::new(done(last, self.called_tools))));
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, _: &mut VecDeque<Step>) -> Result<(), Failure> {
+        Err(unfinished())
+    }
+}
+
+/// An error line on a 200.
+fn reported(error: &Value) -> Failure {
+    Failure::elsewhere(Code::EngineError, format!("the engine reported: {}", said(error)))
+}
+
+fn piece(line: Line) -> Piece {
+    let message = line.message.unwrap_or_default();
+    let calls = message.tool_calls.unwrap_or_default().into_iter().map(tool_call);
+    Piece {
+        content: message.content.or(line.response).unwrap_or_default(),
+        thinking: message.thinking.or(line.thinking).unwrap_or_default(),
+        tool_calls: calls.collect(),
+        logprobs: line.logprobs.filter(|logprobs| !logprobs.is_null()),
+        progress: None,
+    }
+}
+
+fn tool_call(call: Called) -> ToolCall {
+    let Function { index, name, arguments } = call.function;
+    ToolCall { id: call.id.unwrap_or_default(), index, name, arguments }
+}
+
+fn done(mut last: Map<String, Value>, called_tools: bool) -> Done {
+    let number = |name: &str| last.get(name).and_then(Value::as_u64);
+    let reason = match last.get("done_reason").and_then(Value::as_str) {
+        Some("stop") | None if called_tools => Reason::ToolCalls,
+        Some("stop") | None => Reason::Stop,
+        Some("length") => Reason::Length,
+        Some("load") => Reason::Load,
+        Some("unload") => Reason::Unload,
+        Some(_) => Reason::Unknown,
+    };
+    let mut done = Done {
+        reason,
+        prompt_tokens: number("prompt_eval_count"),
+        tokens: number("eval_count"),
+        timings: timings(&last),
+        ..Done::default()
+    };
+    for name in KNOWN {
+        last.remove(name);
+    }
+    done.extra = last;
+    done
+}
+
+fn timings(last: &Map<String, Value>) -> Timings {
+    let ns = |name: &str| last.get(name).and_then(Value::as_u64).unwrap_or_default();
+    Timings {
+        total_ns: ns("total_duration"),
+        load_ns: ns("load_duration"),
+        prompt_ns: ns("prompt_eval_duration"),
+        eval_ns: ns("eval_duration"),
+    }
+}
+
+/// The answer of /api/embed.
+///
+/// # Errors
+/// When it holds no vectors.
+pub fn embedded(answer: Value, model: &str) -> Result<Done, Failure> {
+    let Some(answer) = answer.as_object() else { return Err(nonsense("embeddings that are no object")) };
+    let vectors = answer.get("embeddings").filter(|vectors| vectors.is_array());
+    let vectors = vectors.ok_or_else(|| nonsense("embeddings without vectors"))?;
+    let tokens = answer.get("prompt_eval_count").and_then(Value::as_u64);
+    let body = json!({"embeddings": vectors, "model": model, "prompt_eval_count": tokens.unwrap_or_default()});
+    Ok(Done { prompt_tokens: tokens, timings: timings(answer), body: Some(body), ..Done::default() })
+}
+
+/// Reads /api/pull.
+#[derive(Debug)]
+pub struct Pull;
+
+impl Translate for Pull {
+    fn line(&mut self, line: &[u8], steps: &mut VecDeque<Step>) -> Result<(), Failure> {
+        if line.iter().all(u8::is_ascii_whitespace) {
+            return Ok(());
+        }
+        let progress: Value = serde_json::from_slice(line).map_err(|_| nonsense("progress that is no JSON"))?;
+        if let Some(error) = progress.get("error") {
+            return Err(not_pulled(&said(error)));
+        }
+        let success = progress["status"] == "success";
+        steps.push_back(Step::Piece(Piece { progress: Some(progress), ..Piece::default() }));
+        if success {
+            steps.push_back(Step::Done(Box::default()));
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, _: &mut VecDeque<Step>) -> Result<(), Failure> {
+        Err(unfinished())
+    }
+}
+
+fn not_pulled(why: &str) -> Failure {
+    let message = format!("the engine could not pull the model: {why}");
+    if why.contains("file does not exist") || why.contains("not found") {
+        return Failure::give_up(Code::ModelMissing, message);
+    }
+    Failure::elsewhere(Code::EngineError, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use echo_broker::message::Verdict;
+    use proptest::prelude::*;
+
+    fn read(lines: &[&str]) -> Result<Vec<Step>, Failure> {
+        let (mut reply, mut steps) = (Reply::default(), VecDeque::new());
+        for line in lines {
+            reply.line(line.as_bytes(), &mut steps)?;
+        }
+        Ok(steps.into())
+    }
+
+    fn last(steps: &[Step]) -> &Done {
+        let Some(Step::Done(done)) = steps.last() else { panic!("no end in {steps:?}") };
+        done
+    }
+
+    #[test]
+    fn each_chunk_is_one_piece_and_the_last_may_carry_text() {
+        let steps = read(&[
+            r#"{"model":"m","created_at":"t","response":"a b","done":false}"#,
+            r#"{"model":"m","created_at":"t","response":"","done":false}"#,
+            r#"{"model":"m","created_at":"t","response":"c","done":true,"done_reason":"length","context":[1],
+                "total_duration":9,"eval_count":5,"eval_duration":4,"prompt_eval_count":3}"#,
+        ])
+        .unwrap();
+        assert_eq!(steps[..3], [Step::Piece(Piece::text("a b")), Step::Alive, Step::Piece(Piece::text("c"))]);
+        let done = last(&steps);
+        assert_eq!((done.reason, done.tokens, done.prompt_tokens), (Reason::Length, Some(5), Some(3)));
+        assert_eq!(done.timings, Timings { total_ns: 9, eval_ns: 4, ..Timings::default() });
+        assert_eq!(Value::from(done.extra.clone()), json!({"context": [1]}));
+    }
+
+    #[test]
+    fn thoughts_and_tool_calls_are_told_apart_from_text() {
+        let steps = read(&[
+            r#"{"message":{"role":"assistant","content":"","thinking":"hm"},"done":false}"#,
+            r#"{"message":{"role":"assistant","content":"","tool_calls":[{"id":"c","function":{"index":1,"name":"now","arguments":{"a":1}}}]},"done":false}"#,
+            r#"{"message":{"role":"assistant","content":""},"done":true,"done_reason":"stop"}"#,
+        ])
+        .unwrap();
+        assert_eq!(steps[0], Step::Piece(Piece { thinking: "hm".into(), ..Piece::default() }));
+        let call = ToolCall { id: "c".into(), index: 1, name: "now".into(), arguments: json!({"a": 1}) };
+        assert_eq!(steps[1], Step::Piece(Piece { tool_calls: vec![call], ..Piece::default() }));
+        assert_eq!(last(&steps).reason, Reason::ToolCalls);
+    }
+
+    #[test]
+    fn loading_is_one_plain_object() {
+        let steps = read(&[r#"{"model":"m","response":"","done":true,"done_reason":"load"}"#]).unwrap();
+        assert_eq!((steps.len(), last(&steps).reason), (1, Reason::Load));
+    }
+
+    #[test]
+    fn an_error_line_and_a_stream_without_done_are_failures() {
+        let failure = read(&[r#"{"error":"out of memory"}"#]).unwrap_err();
+        assert_eq!((failure.verdict, failure.code), (Verdict::Elsewhere, Code::EngineError));
+        assert!(failure.message.contains("out of memory"));
+        assert_eq!(Reply::default().end(&mut VecDeque::new()).unwrap_err().code, Code::EngineError);
+        for bad in ["\u{fffd}", "[]", "{}", "null", "3", r#"{"response":4}"#, r#"{"message":{"tool_calls":[{}]}}"#] {
+            assert_eq!(read(&[bad]).unwrap_err().code, Code::EngineError, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_pull_tells_its_progress_and_ends_with_success() {
+        let mut steps = VecDeque::new();
+        Pull.line(br#"{"status":"pulling","total":5}"#, &mut steps).unwrap();
+        Pull.line(br#"{"status":"success"}"#, &mut steps).unwrap();
+        assert_eq!(steps.len(), 3);
+        let failure = Pull.line(br#"{"error":"pull model manifest: file does not exist"}"#, &mut steps).unwrap_err();
+        assert_eq!((failure.verdict, failure.code), (Verdict::GiveUp, Code::ModelMissing));
+    }
+
+    #[test]
+    fn embeddings_have_one_neutral_shape() {
+        let answer = json!({"model": "x", "embeddings": [[1.0]], "total_duration": 5, "prompt_eval_count": 2});
+        let done = embedded(answer, "m").unwrap();
+        assert_eq!(done.body.unwrap(), json!({"embeddings": [[1.0]], "model": "m", "prompt_eval_count": 2}));
+        assert!(embedded(json!({}), "m").is_err() && embedded(json!(3), "m").is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_the_readers_panic(lines in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..60), 0..8)) {
+            let (mut reply, mut steps) = (Reply::default(), VecDeque::new());
+            for line in &lines {
+                let _ = reply.line(line, &mut steps);
+                let _ = Pull.line(line, &mut steps);
+            }
+        }
+
+        #[test]
+        fn no_json_makes_the_reader_panic(name in "[a-z_]{1,12}|error|message|response|done|tool_calls", inner in "(null|true|-1|1e99|\"x\"|\\[\\]|\\{\\}|\\{\"content\":[0-9]\\}|\\{\"tool_calls\":\\[\\{\\}\\]\\})") {
+            let (mut reply, mut steps) = (Reply::default(), VecDeque::new());
+            let _ = reply.line(format!("{{\"{name}\":{inner},\"done\":true,\"eval_count\":-3}}").as_bytes(), &mut steps);
+        }
+    }
+}

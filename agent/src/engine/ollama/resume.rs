@@ -1,0 +1,169 @@
+//! Continuing a partial answer on Ollama.
+//!
+//! A trailing assistant message is continued where the model's template ends with it, which is asked once by a
+//! rendering without generation (`_debug_render_only`). Where the template does something else with it, or trims white
+//! space that the client already has, the prompt is rendered without the answer and goes in raw with the exact text.
+//! An engine that does not know that question ignores it and is trusted with the trailing message.
+
+use echo_broker::message::{Chat, Failure, Generate, Request, Settings, SoFar};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::{Call, request};
+use crate::engine::http::Http;
+use crate::engine::lines::Lines;
+use crate::engine::seam::{self, Seams, Shape, Way};
+use crate::engine::Order;
+
+/// A rendered prompt is one line, and no longer than a request may be.
+const LONGEST_PROMPT: usize = 32 << 20;
+
+/// The request that continues the answer.
+///
+/// # Errors
+/// When it cannot be continued honestly, or the engine fails.
+pub async fn continued(http: &Http, seams: &Seams, order: &Order, so_far: &SoFar) -> Result<Call, Failure> {
+    let way = Continuation { http, seams, model: &order.model, so_far };
+    match &order.request {
+        Request::Generate(it) => {
+            seam::check(&it.settings)?;
+            way.generate(it).await
+        }
+        Request::Chat(it) => {
+            seam::check(&it.settings)?;
+            way.chat(it).await
+        }
+        _ => Err(super::unknown_request()),
+    }
+}
+
+struct Continuation<'a> {
+    http: &'a Http,
+    seams: &'a Seams,
+    model: &'a str,
+    so_far: &'a SoFar,
+}
+
+impl Continuation<'_> {
+    async fn generate(&self, generate: &Generate) -> Result<Call, Failure> {
+        let settings = seam::shortened(&generate.settings, self.so_far);
+        if generate.raw {
+            let prompt = format!("{}{}", generate.prompt, self.so_far.content);
+            return Ok(self.raw(&Generate { prompt, settings, ..generate.clone() }));
+        }
+        let special = ["template", "context"].iter().any(|name| generate.settings.extra.contains_key(*name));
+        if !special && generate.suffix.is_empty() {
+            return self.chat(&seam::as_chat(generate)).await;
+        }
+        let fresh = Generate { settings: calm(&settings), ..generate.clone() };
+        let rendered = self.render("/api/generate", request::generate(self.model, &fresh)).await?;
+        let rendered = rendered.ok_or_else(|| seam::cannot("the engine does not show its prompt"))?;
+        self.after(rendered, &self.so_far.content, generate.images.clone(), &settings)
+    }
+
+    async fn chat(&self, chat: &Chat) -> Result<Call, Failure> {
+        let whole = seam::extended(chat, self.so_far);
+        let shape = Shape::of(self.model, self.so_far);
+        let way = match self.seams.get(&shape) {
+            Some(way) => way,
+            None => self.learn(shape, &whole).await?,
+        };
+        if way != Way::Raw {
+            return Ok(Call { path: "/api/chat", body: request::chat(self.model, &whole) });
+        }
+        if !chat.tools.is_empty() {
+            return Err(seam::cannot("its tool calls would not be understood"));
+        }
+        let (fresh, text) = seam::parted(&whole);
+        let images = fresh.messages.iter().flat_map(|message| message.images.clone()).collect();
+        let fresh = Chat { settings: calm(&fresh.settings), ..fresh };
+        let rendered = self.render("/api/chat", request::chat(self.model, &fresh)).await?;
+        let rendered = rendered.ok_or_else(|| seam::cannot("the engine does not show its prompt any more"))?;
+        self.after(rendered, &text, images, &whole.settings)
+    }
+
+    async fn learn(&self, shape: Shape, whole: &Chat) -> Result<Way, Failure> {
+        let (marked, end) = seam::marked(whole);
+        let rendered = self.render("/api/chat", request::chat(self.model, &marked)).await?;
+        let way = match rendered {
+            Some(rendered) if rendered.ends_with(&end) => Way::Trailing,
+            Some(_) => Way::Raw,
+            None => Way::Unknown,
+        };
+        self.seams.learn(shape, way);
+        Ok(way)
+    }
+
+    fn after(&self, rendered: String, text: &str, images: Vec<String>, settings: &Settings) -> Result<Call, Failure> {
+        if self.so_far.content.is_empty() {
+            return Err(seam::cannot("it stopped in the middle of the model's thoughts"));
+        }
+        let mut settings = settings.clone();
+        settings.think = None;
+        for name in ["template", "context"] {
+            settings.extra.remove(name);
+        }
+        let prompt = rendered + text;
+        Ok(self.raw(&Generate { prompt, raw: true, images, settings, ..Generate::default() }))
+    }
+
+    fn raw(&self, generate: &Generate) -> Call {
+        Call { path: "/api/generate", body: request::generate(self.model, generate) }
+    }
+
+    /// The prompt that the engine would give the model; `None` from an engine that generates instead. That one is told
+    /// to make one token at most, and is hung up on at its first line.
+    async fn render(&self, path: &str, mut body: Value) -> Result<Option<String>, Failure> {
+        body["_debug_render_only"] = true.into();
+        if !body["options"].is_object() {
+            body["options"] = json!({});
+        }
+        body["options"]["num_predict"] = 1.into();
+        let mut answer = self.http.send(Method::POST, path, &body).await?;
+        let mut lines = Lines::new(LONGEST_PROMPT);
+        let line = loop {
+            match lines.next() {
+                Ok(Some(line)) => break line,
+                Ok(None) => {}
+                Err(_) => return Ok(None),
+            }
+            match answer.chunk().await {
+                Ok(Some(bytes)) => lines.push(&bytes),
+                _ => break lines.rest(),
+            }
+        };
+        Ok(rendered(&line))
+    }
+}
+
+fn rendered(line: &[u8]) -> Option<String> {
+    let answer: Value = serde_json::from_slice(line).ok()?;
+    answer["_debug_info"]["rendered_template"].as_str().map(str::to_owned)
+}
+
+/// The thoughts are over, so the prompt must not open new ones.
+fn calm(settings: &Settings) -> Settings {
+    let think = settings.think.as_ref().map(|_| Value::Bool(false));
+    Settings { think, ..settings.clone() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_rendered_prompt_is_read_and_anything_else_is_none() {
+        let line = br#"{"model":"m","_debug_info":{"rendered_template":"<user>hi"}}"#;
+        assert_eq!(rendered(line).as_deref(), Some("<user>hi"));
+        assert_eq!(rendered(br#"{"response":"a","done":false}"#), None);
+        assert_eq!(rendered(b""), None);
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_the_reader_panic(bytes in prop::collection::vec(any::<u8>(), 0..80)) {
+            let _ = rendered(&bytes);
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! Servers with OpenAI's API: llama.cpp's above all, with its own /props and /slots, and vLLM, LM Studio and others.
+
+mod probe;
+mod reply;
+mod request;
+mod resume;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use echo_broker::message::{Code, Done, Failure, Reason, Request};
+use futures::future::BoxFuture;
+use futures::stream::BoxStream;
+use futures::{StreamExt, TryFutureExt, TryStreamExt};
+use reqwest::{Method, Response};
+use serde_json::{Value, json};
+
+use super::http::{Http, HttpError};
+use super::ollama::{only, unknown_request};
+use super::seam::{self, Seams};
+use super::steps::steps;
+use super::{Down, Engine, Order, Probe, Sign, Step};
+
+/// How often a server that is still loading its model is asked again.
+const LOADING: Duration = Duration::from_millis(250);
+
+/// A server with OpenAI's API; cheap to clone.
+#[derive(Clone)]
+pub struct OpenAi {
+    http: Http,
+    load_timeout: Duration,
+    seams: Arc<Seams>,
+    known: Arc<probe::Known>,
+}
+
+/// A request as it goes to the engine.
+#[derive(Debug, Clone, PartialEq)]
+struct Call {
+    path: &'static str,
+    body: Value,
+}
+
+type Steps = BoxStream<'static, Result<Step, Failure>>;
+
+impl OpenAi {
+    /// The server at the other end of `http`.
+    pub fn new(http: Http, load_timeout: Duration) -> Self {
+        Self { http, load_timeout, seams: Arc::default(), known: Arc::default() }
+    }
+
+    async fn open(self, order: Order) -> Result<Steps, Failure> {
+        match &order.request {
+            Request::Generate(it) if it.prompt.is_empty() && it.images.is_empty() => Ok(loaded()),
+            Request::Chat(it) if it.messages.is_empty() => Ok(loaded()),
+            Request::Generate(_) | Request::Chat(_) => {
+                let call = self.prepare(&order).await?;
+                Ok(steps(self.send(&call).await?, reply::Reply::default()).boxed())
+            }
+            Request::Embed(embed) => {
+                let body = request::embed(&order.model, embed);
+                let answer = self.http.call(Method::POST, "/v1/embeddings", &body).await?;
+                Ok(only(reply::embedded(&answer, embed.model.as_deref().unwrap_or(&order.model))?))
+            }
+            Request::Show(_) => Ok(only(Done { body: Some(self.show(&order.model).await?), ..Done::default() })),
+            Request::Pull(_) | Request::Delete(_) => {
+                let message = "the engine of this node cannot pull or delete models: it has no API for that";
+                Err(Failure::elsewhere(Code::NotAllowed, message))
+            }
+            Request::Unknown => Err(unknown_request()),
+        }
+    }
+
+    async fn prepare(&self, order: &Order) -> Result<Call, Failure> {
+        let dialect = self.known.dialect();
+        match &order.so_far {
+            Some(so_far) if seam::is_begun(so_far) => {
+                resume::continued(&self.http, &self.seams, dialect, order, so_far).await
+            }
+            _ => request::fresh(order, dialect)?.ok_or_else(unknown_request),
+        }
+    }
+
+    /// Waits while the server loads its model.
+    async fn send(&self, call: &Call) -> Result<Response, Failure> {
+        let started = Instant::now();
+        loop {
+            let error = match self.http.try_send(Method::POST, call.path, &call.body).await {
+                Ok(response) => return Ok(response),
+                Err(error) => error,
+            };
+            if !probe::is_loading(&error) || started.elapsed() > self.load_timeout {
+                return Err(self.http.failure(error));
+            }
+            tokio::time::sleep(LOADING).await;
+        }
+    }
+
+    /// What can be said of a model here: no more than the server says.
+    async fn show(&self, model: &str) -> Result<Value, Failure> {
+        let models = self.http.get("/v1/models").await.map_err(|error| self.http.failure(error))?;
+        let found = probe::found(&models, &self.known.facts()).into_iter().flatten();
+        let found = found.into_iter().find(|found| found.engine_name == model).ok_or_else(|| {
+            Failure::elsewhere(Code::ModelMissing, "the engine does not have the model any more")
+        })?;
+        let details = found.model.extra.get("details").cloned().unwrap_or_else(|| json!({}));
+        Ok(json!({"details": details, "capabilities": found.model.capabilities}))
+    }
+}
+
+/// The answer to a request that asks for nothing: the model of such a server is always loaded.
+fn loaded() -> Steps {
+    only(Done { reason: Reason::Load, ..Done::default() })
+}
+
+impl Engine for OpenAi {
+    fn probe(&self) -> BoxFuture<'_, Result<Probe, Down>> {
+        Box::pin(async {
+            let (probe, changed) = probe::ask(&self.http, &self.known).await?;
+            if changed {
+                self.seams.forget();
+            }
+            Ok(probe)
+        })
+    }
+
+    fn sign(&self, _model: String) -> BoxFuture<'static, Sign> {
+        let (http, known) = (self.http.clone(), self.known.clone());
+        Box::pin(async move { probe::sign(&http, &known).await })
+    }
+
+    fn run(&self, order: Order) -> Steps {
+        self.clone().open(order).map_ok(TryStreamExt::into_stream).try_flatten_stream().boxed()
+    }
+}
+
+/// Which server it is, as far as it changes what may be said to it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Dialect {
+    LlamaCpp,
+    Vllm,
+    #[default]
+    Plain,
+}
+
+impl Dialect {
+    /// Understands `chat_template_kwargs`.
+    const fn has_template_settings(self) -> bool {
+        matches!(self, Self::LlamaCpp | Self::Vllm)
+    }
+}
+
+/// For errors about the engine itself.
+type Asked = Result<Value, HttpError>;

@@ -1,0 +1,265 @@
+//! Neutral requests in OpenAI's words, with llama.cpp's further fields where there are no others.
+
+use echo_broker::message::{Chat, Code, Embed, Failure, Generate, Message, Request, Settings, ToolCall};
+use serde_json::{Map, Value, json};
+
+use super::{Call, Dialect};
+use crate::engine::{Order, seam};
+
+/// The request of an answer that has not begun; `None` for what is no completion.
+///
+/// # Errors
+/// When this API has no words for it.
+pub fn fresh(order: &Order, dialect: Dialect) -> Result<Option<Call>, Failure> {
+    Ok(match &order.request {
+        Request::Generate(it) if !it.suffix.is_empty() => {
+            let message = "the engine of this node cannot fill in before a suffix";
+            return Err(Failure::elsewhere(Code::NotCapable, message));
+        }
+        Request::Generate(it) if it.raw => Some(completion(&order.model, it)),
+        Request::Generate(it) => Some(chat(&order.model, &seam::as_chat(it), dialect)),
+        Request::Chat(it) => Some(chat(&order.model, it, dialect)),
+        _ => None,
+    })
+}
+
+/// A conversation.
+pub fn chat(model: &str, chat: &Chat, dialect: Dialect) -> Call {
+    let settings = &chat.settings;
+    let mut body = common(model, settings);
+    body.insert("messages".into(), messages(&chat.messages));
+    if !chat.tools.is_empty() {
+        body.insert("tools".into(), chat.tools.clone().into());
+    }
+    if let Some(format) = settings.format.as_ref().and_then(response_format) {
+        body.insert("response_format".into(), format);
+    }
+    set(&mut body, "logprobs", settings.logprobs.map(Value::from));
+    set(&mut body, "top_logprobs", settings.top_logprobs.map(Value::from));
+    match &settings.think {
+        Some(Value::Bool(think)) if dialect.has_template_settings() => {
+            body.insert("chat_template_kwargs".into(), json!({"enable_thinking": think}));
+        }
+        Some(Value::String(level)) => {
+            body.insert("reasoning_effort".into(), level.as_str().into());
+        }
+        _ => {}
+    }
+    Call { path: "/v1/chat/completions", body: body.into() }
+}
+
+/// A prompt that goes to the model as it is.
+pub fn completion(model: &str, generate: &Generate) -> Call {
+    let mut body = common(model, &generate.settings);
+    body.insert("prompt".into(), generate.prompt.as_str().into());
+    if generate.settings.logprobs == Some(true) {
+        body.insert("logprobs".into(), generate.settings.top_logprobs.unwrap_or(1).into());
+    }
+    Call { path: "/v1/completions", body: body.into() }
+}
+
+/// The body of /v1/embeddings.
+pub fn embed(model: &str, embed: &Embed) -> Value {
+    let mut body = Map::new();
+    body.insert("model".into(), model.into());
+    body.insert("input".into(), json!(embed.input));
+    body.insert("encoding_format".into(), "float".into());
+    set(&mut body, "dimensions", embed.dimensions.map(Value::from));
+    body.into()
+}
+
+/// A conversation's messages.
+pub fn messages(messages: &[Message]) -> Value {
+    // Ollama's clients leave out the ids that tie a tool's answer to its call; here they are needed.
+    let mut open: Vec<String> = Vec::new();
+    let body = messages.iter().enumerate().map(|(place, message)| {
+        if !message.tool_calls.is_empty() {
+            let id = |(call, number): (&ToolCall, usize)| {
+                if call.id.is_empty() { format!("call_{place}_{number}") } else { call.id.clone() }
+            };
+            open = message.tool_calls.iter().zip(0..).map(id).collect();
+        }
+        let answers = if message.role == "tool" && message.tool_call_id.is_empty() && !open.is_empty() {
+            open.remove(0)
+        } else {
+            message.tool_call_id.clone()
+        };
+        one_message(message, &open, &answers)
+    });
+    body.collect()
+}
+
+fn one_message(message: &Message, calls: &[String], answers: &str) -> Value {
+    let mut body = Map::new();
+    body.insert("role".into(), message.role.as_str().into());
+    body.insert("content".into(), content(message));
+    if !message.thinking.is_empty() {
+        body.insert("reasoning_content".into(), message.thinking.as_str().into());
+    }
+    if !message.tool_calls.is_empty() {
+        let calls = message.tool_calls.iter().zip(calls).map(|(call, id)| tool_call(call, id));
+        body.insert("tool_calls".into(), calls.collect());
+    }
+    if !answers.is_empty() {
+        body.insert("tool_call_id".into(), answers.into());
+    }
+    if !message.tool_name.is_empty() {
+        body.insert("name".into(), message.tool_name.as_str().into());
+    }
+    body.into()
+}
+
+fn content(message: &Message) -> Value {
+    if message.images.is_empty() {
+        return message.content.as_str().into();
+    }
+    let text = (!message.content.is_empty()).then(|| json!({"type": "text", "text": message.content}));
+    let image = |data: &String| {
+        let url = format!("data:{};base64,{data}", image_type(data));
+        json!({"type": "image_url", "image_url": {"url": url}})
+    };
+    text.into_iter().chain(message.images.iter().map(image)).collect()
+}
+
+/// The type of an image by the first bytes of its base64.
+fn image_type(data: &str) -> &'static str {
+    let begins = |with| data.starts_with(with);
+    match () {
+        () if begins("iVBOR") => "image/png",
+        () if begins("R0lG") => "image/gif",
+        () if begins("UklG") => "image/webp",
+        () => "image/jpeg",
+    }
+}
+
+fn tool_call(call: &ToolCall, id: &str) -> Value {
+    let arguments = match &call.arguments {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    json!({"id": id, "type": "function", "function": {"name": call.name, "arguments": arguments}})
+}
+
+fn response_format(format: &Value) -> Option<Value> {
+    match format {
+        Value::String(word) if word == "json" => Some(json!({"type": "json_object"})),
+        Value::Object(_) => {
+            let schema = json!({"name": "answer", "schema": format, "strict": true});
+            Some(json!({"type": "json_schema", "json_schema": schema}))
+        }
+        _ => None,
+    }
+}
+
+fn common(model: &str, settings: &Settings) -> Map<String, Value> {
+    let mut body = Map::new();
+    body.insert("model".into(), model.into());
+    body.insert("stream".into(), true.into());
+    body.insert("stream_options".into(), json!({"include_usage": true}));
+    let limit = settings.max_tokens.filter(|limit| *limit > 0);
+    set(&mut body, "max_tokens", limit.map(Value::from));
+    set(&mut body, "temperature", settings.temperature.map(Value::from));
+    set(&mut body, "top_p", settings.top_p.map(Value::from));
+    set(&mut body, "min_p", settings.min_p.map(Value::from));
+    set(&mut body, "top_k", settings.top_k.map(Value::from));
+    set(&mut body, "seed", settings.seed.map(Value::from));
+    set(&mut body, "repeat_penalty", settings.repeat_penalty.map(Value::from));
+    set(&mut body, "presence_penalty", settings.presence_penalty.map(Value::from));
+    set(&mut body, "frequency_penalty", settings.frequency_penalty.map(Value::from));
+    set(&mut body, "stop", (!settings.stop.is_empty()).then(|| json!(settings.stop)));
+    body
+}
+
+fn set(body: &mut Map<String, Value>, name: &str, value: Option<Value>) {
+    if let Some(value) = value {
+        body.insert(name.to_owned(), value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn body(request: Request) -> Value {
+        let order = Order { request, model: "m".into(), so_far: None };
+        fresh(&order, Dialect::LlamaCpp).unwrap().unwrap().body
+    }
+
+    #[test]
+    fn a_prompt_becomes_a_conversation() {
+        let it = Generate { prompt: "hi".into(), system: "be brief".into(), ..Generate::default() };
+        assert_eq!(
+            body(Request::Generate(it)),
+            json!({"model": "m", "stream": true, "stream_options": {"include_usage": true},
+                "messages": [{"role": "system", "content": "be brief"}, {"role": "user", "content": "hi"}]})
+        );
+    }
+
+    #[test]
+    fn a_raw_prompt_stays_raw() {
+        let settings = Settings { max_tokens: Some(-1), logprobs: Some(true), ..Settings::default() };
+        let it = Generate { prompt: "hi".into(), raw: true, settings, ..Generate::default() };
+        let call = completion("m", &it);
+        assert_eq!(call.path, "/v1/completions");
+        assert_eq!(
+            call.body,
+            json!({"model": "m", "stream": true, "stream_options": {"include_usage": true}, "prompt": "hi", "logprobs": 1})
+        );
+    }
+
+    #[test]
+    fn settings_formats_and_thinking_have_their_places() {
+        let settings = Settings {
+            max_tokens: Some(5),
+            top_k: Some(3),
+            min_p: Some(0.5),
+            stop: vec!["x".into()],
+            format: Some(json!({"type": "object"})),
+            think: Some(false.into()),
+            keep_alive: Some("5m".into()),
+            ..Settings::default()
+        };
+        let it = Chat { settings, tools: vec![json!({"type": "function"})], ..Chat::default() };
+        assert_eq!(
+            body(Request::Chat(it)),
+            json!({"model": "m", "stream": true, "stream_options": {"include_usage": true}, "messages": [],
+                "max_tokens": 5, "top_k": 3, "min_p": 0.5, "stop": ["x"], "tools": [{"type": "function"}],
+                "response_format": {"type": "json_schema",
+                    "json_schema": {"name": "answer", "schema": {"type": "object"}, "strict": true}},
+                "chat_template_kwargs": {"enable_thinking": false}})
+        );
+        assert_eq!(response_format(&json!("json")), Some(json!({"type": "json_object"})));
+    }
+
+    #[test]
+    fn images_are_parts_and_tool_answers_find_their_calls() {
+        let call = |name: &str| ToolCall { name: name.into(), arguments: json!({"a": 1}), ..ToolCall::default() };
+        let message = |role: &str, content: &str| Message { role: role.into(), content: content.into(), ..Message::default() };
+        let list = [
+            Message { images: vec!["iVBORx".into(), "/9j/".into()], ..message("user", "?") },
+            Message { tool_calls: vec![call("f"), call("g")], ..message("assistant", "") },
+            message("tool", "1"),
+            message("tool", "2"),
+        ];
+        let function = |name: &str| json!({"name": name, "arguments": "{\"a\":1}"});
+        assert_eq!(
+            messages(&list),
+            json!([
+                {"role": "user", "content": [{"type": "text", "text": "?"},
+                    {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORx"}},
+                    {"type": "image_url", "image_url": {"url": "data:image/jpeg;base64,/9j/"}}]},
+                {"role": "assistant", "content": "", "tool_calls": [
+                    {"id": "call_1_0", "type": "function", "function": function("f")},
+                    {"id": "call_1_1", "type": "function", "function": function("g")}]},
+                {"role": "tool", "content": "1", "tool_call_id": "call_1_0"},
+                {"role": "tool", "content": "2", "tool_call_id": "call_1_1"}])
+        );
+    }
+
+    #[test]
+    fn what_this_api_cannot_say_goes_elsewhere() {
+        let it = Generate { suffix: "x".into(), ..Generate::default() };
+        let order = Order { request: Request::Generate(it), model: "m".into(), so_far: None };
+        assert_eq!(fresh(&order, Dialect::Plain).unwrap_err().code, Code::NotCapable);
+    }
+}

@@ -1,0 +1,123 @@
+//! Continuing a partial answer on a server with OpenAI's API.
+//!
+//! llama.cpp continues a trailing assistant message, and shows by /apply-template what it makes of it: where the
+//! prompt does not end with the text to the letter, the prompt without the answer goes in raw with the exact text.
+//! vLLM has to be told to continue; other servers are trusted with the trailing message.
+
+use echo_broker::message::{Chat, Failure, Generate, Request, SoFar};
+use serde_json::json;
+
+use super::{Call, Dialect, request};
+use crate::engine::Order;
+use crate::engine::http::{Http, HttpError};
+use crate::engine::seam::{self, Seams, Shape, Way};
+
+/// The request that continues the answer.
+///
+/// # Errors
+/// When it cannot be continued honestly, or the engine fails.
+pub async fn continued(
+    http: &Http,
+    seams: &Seams,
+    dialect: Dialect,
+    order: &Order,
+    so_far: &SoFar,
+) -> Result<Call, Failure> {
+    let chat = match &order.request {
+        Request::Generate(it) if it.raw => {
+            seam::check(&it.settings)?;
+            let prompt = format!("{}{}", it.prompt, so_far.content);
+            let settings = seam::shortened(&it.settings, so_far);
+            return Ok(request::completion(&order.model, &Generate { prompt, settings, ..it.clone() }));
+        }
+        Request::Generate(it) => seam::as_chat(it),
+        Request::Chat(it) => it.clone(),
+        _ => return Err(crate::engine::ollama::unknown_request()),
+    };
+    seam::check(&chat.settings)?;
+    if so_far.content.is_empty() {
+        return Err(seam::cannot("it stopped in the middle of the model's thoughts"));
+    }
+    let whole = seam::extended(&chat, so_far);
+    let shape = Shape::of(&order.model, so_far);
+    let way = match seams.get(&shape) {
+        Some(way) => way,
+        None => learn(http, seams, dialect, shape, &whole).await?,
+    };
+    if way == Way::Raw { raw(http, order, &whole).await } else { Ok(trailing(order, &whole, dialect)) }
+}
+
+fn trailing(order: &Order, whole: &Chat, dialect: Dialect) -> Call {
+    let mut call = request::chat(&order.model, whole, dialect);
+    if dialect.has_template_settings() {
+        // The thoughts are over; llama.cpp refuses to continue where new ones may begin.
+        call.body["chat_template_kwargs"] = json!({"enable_thinking": false});
+    }
+    if dialect == Dialect::Vllm {
+        call.body["continue_final_message"] = true.into();
+        call.body["add_generation_prompt"] = false.into();
+    }
+    call
+}
+
+async fn raw(http: &Http, order: &Order, whole: &Chat) -> Result<Call, Failure> {
+    if !whole.tools.is_empty() {
+        return Err(seam::cannot("its tool calls would not be understood"));
+    }
+    if whole.messages.iter().any(|message| !message.images.is_empty()) {
+        return Err(seam::cannot("its images cannot be sent again"));
+    }
+    let (fresh, text) = seam::parted(whole);
+    let rendered = render(http, &fresh).await?.ok_or_else(|| seam::cannot("the engine does not show its prompt"))?;
+    let (prompt, settings) = (rendered + &text, whole.settings.clone());
+    Ok(request::completion(&order.model, &Generate { prompt, settings, raw: true, ..Generate::default() }))
+}
+
+async fn learn(http: &Http, seams: &Seams, dialect: Dialect, shape: Shape, whole: &Chat) -> Result<Way, Failure> {
+    if dialect != Dialect::LlamaCpp {
+        return Ok(Way::Unknown);
+    }
+    let (marked, end) = seam::marked(whole);
+    let way = match render(http, &marked).await? {
+        Some(rendered) if rendered.ends_with(&end) => Way::Trailing,
+        Some(_) => Way::Raw,
+        None => Way::Unknown,
+    };
+    seams.learn(shape, way);
+    Ok(way)
+}
+
+/// The prompt that the engine would give the model, if it says so.
+async fn render(http: &Http, chat: &Chat) -> Result<Option<String>, Failure> {
+    let mut body = json!({
+        "messages": request::messages(&chat.messages),
+        "chat_template_kwargs": {"enable_thinking": false},
+    });
+    if !chat.tools.is_empty() {
+        body["tools"] = chat.tools.clone().into();
+    }
+    match http.ask_with("/apply-template", &body).await {
+        Ok(answer) => Ok(answer["prompt"].as_str().map(str::to_owned)),
+        // It does not have the question, or not for these messages.
+        Err(HttpError::Rejected(_)) => Ok(None),
+        Err(error) => Err(http.failure(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn vllm_is_told_to_continue() {
+        let so_far = SoFar { content: "one ".into(), tokens: 1, ..SoFar::default() };
+        let chat = seam::as_chat(&Generate { prompt: "count".into(), ..Generate::default() });
+        let order = Order { request: Request::Chat(chat.clone()), model: "m".into(), so_far: None };
+        let whole = seam::extended(&chat, &so_far);
+        let body = trailing(&order, &whole, Dialect::Vllm).body;
+        assert_eq!((&body["continue_final_message"], &body["add_generation_prompt"]), (&json!(true), &json!(false)));
+        assert_eq!(body["messages"][1], json!({"role": "assistant", "content": "one "}));
+        assert!(trailing(&order, &whole, Dialect::Plain).body.get("chat_template_kwargs").is_none());
+        assert!(trailing(&order, &whole, Dialect::LlamaCpp).body.get("continue_final_message").is_none());
+    }
+}

@@ -1,0 +1,112 @@
+//! From the body of an engine's answer to steps: read, cut into lines, translated one by one.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use echo_broker::message::{Code, Failure};
+use futures::Stream;
+use reqwest::Response;
+
+use super::http;
+use super::lines::Lines;
+use super::Step;
+
+/// The longest line of an engine, in bytes: Ollama's last one may hold the context of a long conversation.
+const LONGEST_LINE: usize = 8 << 20;
+
+/// How long the end of a body that has said all may take, for the connection to be used again.
+const FAREWELL: Duration = Duration::from_millis(200);
+
+/// A dialect's reading of a stream, line by line. Plain data: no I/O.
+pub trait Translate: Send {
+    /// Takes a line; what it means is added to `steps`.
+    ///
+    /// # Errors
+    /// When the engine reports an error or the line cannot be read.
+    fn line(&mut self, line: &[u8], steps: &mut VecDeque<Step>) -> Result<(), Failure>;
+
+    /// The body has ended without a `Done` so far.
+    ///
+    /// # Errors
+    /// When that is no proper end.
+    fn end(&mut self, steps: &mut VecDeque<Step>) -> Result<(), Failure>;
+}
+
+/// An answer that is no answer.
+pub fn nonsense(what: &str) -> Failure {
+    Failure::elsewhere(Code::EngineError, format!("the engine answered nonsense: {what}"))
+}
+
+/// The end of a stream that did not say that it was done.
+pub fn unfinished() -> Failure {
+    Failure::elsewhere(Code::EngineError, "the engine ended its stream without finishing")
+}
+
+struct Source<T> {
+    response: Option<Response>,
+    lines: Lines,
+    translate: T,
+    ready: VecDeque<Step>,
+    over: bool,
+}
+
+/// The steps of an answer. Ends after `Done` or the first error; dropping it closes the connection.
+pub fn steps<T: Translate + 'static>(
+    response: Response,
+    translate: T,
+) -> impl Stream<Item = Result<Step, Failure>> + Send {
+    let lines = Lines::new(LONGEST_LINE);
+    let source = Source { response: Some(response), lines, translate, ready: VecDeque::new(), over: false };
+    futures::stream::unfold(source, |mut source| async move {
+        if source.over {
+            return None;
+        }
+        let step = source.next().await;
+        source.over = !matches!(step, Ok(Step::Alive | Step::Piece(_)));
+        if matches!(step, Ok(Step::Done(_))) {
+            source.say_goodbye();
+        }
+        Some((step, source))
+    })
+}
+
+impl<T: Translate> Source<T> {
+    async fn next(&mut self) -> Result<Step, Failure> {
+        loop {
+            if let Some(step) = self.ready.pop_front() {
+                return Ok(step);
+            }
+            if let Some(line) = self.lines.next().map_err(|_| nonsense("an endless line"))? {
+                self.translate.line(&line, &mut self.ready)?;
+                continue;
+            }
+            let Some(response) = &mut self.response else { return Err(unfinished()) };
+            match response.chunk().await {
+                Ok(Some(bytes)) => self.lines.push(&bytes),
+                Ok(None) => self.ended()?,
+                Err(error) => {
+                    let message = format!("the engine's stream broke off: {}", http::why(&error));
+                    return Err(Failure::elsewhere(Code::EngineError, message));
+                }
+            }
+        }
+    }
+
+    fn ended(&mut self) -> Result<(), Failure> {
+        self.response = None;
+        let rest = self.lines.rest();
+        if !rest.is_empty() {
+            self.translate.line(&rest, &mut self.ready)?;
+        }
+        let done = self.ready.iter().any(|step| matches!(step, Step::Done(_)));
+        if done { Ok(()) } else { self.translate.end(&mut self.ready) }
+    }
+
+    /// Reads the end of the body, so that the connection can be used again.
+    fn say_goodbye(&mut self) {
+        if let Some(mut response) = self.response.take() {
+            let rest = async move { while let Ok(Some(_)) = response.chunk().await {} };
+            tokio::spawn(tokio::time::timeout(FAREWELL, rest));
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! Times in which this process was not there: stopped, suspended or cut off. What waited in a socket meanwhile must
+//! not be run for nobody.
+
+use std::time::{Duration, Instant, SystemTime};
+
+/// A tick that is later than this was not merely delayed by load.
+const LATE: Duration = Duration::from_secs(1);
+
+/// One moment on both clocks: the monotonic one stands still while some machines sleep, the other one jumps.
+#[derive(Debug, Clone, Copy)]
+pub struct Now {
+    pub mono: Instant,
+    pub wall: SystemTime,
+}
+
+impl Now {
+    /// This moment.
+    pub fn read() -> Self {
+        Self { mono: Instant::now(), wall: SystemTime::now() }
+    }
+}
+
+/// Whether what arrives may be older than it looks.
+#[derive(Debug)]
+pub struct Gap {
+    seen: Now,
+    /// Counts the gaps.
+    number: u64,
+    settled: bool,
+    /// The gap that the round trip under way started after.
+    asked: Option<u64>,
+}
+
+impl Gap {
+    /// A process that has just begun to listen.
+    pub fn new(now: Now) -> Self {
+        Self { seen: now, number: 0, settled: true, asked: None }
+    }
+
+    /// To be called at every tick and before every task; true if a gap has just ended.
+    pub fn observe(&mut self, now: Now) -> bool {
+        let mono = now.mono.saturating_duration_since(self.seen.mono);
+        let wall = now.wall.duration_since(self.seen.wall).unwrap_or_default();
+        self.seen = now;
+        let late = mono.max(wall) > LATE;
+        if late {
+            self.open();
+        }
+        late
+    }
+
+    /// The connection is new: what comes may have waited in the broker.
+    pub fn reconnected(&mut self) {
+        self.open();
+    }
+
+    fn open(&mut self) {
+        self.number += 1;
+        self.settled = false;
+    }
+
+    /// Everything that came before or during the gap has been seen.
+    pub fn settled(&self) -> bool {
+        self.settled
+    }
+
+    /// The gap after which a round trip has to start now, if one is needed and none is under way for it.
+    pub fn wants_round_trip(&mut self) -> Option<u64> {
+        if self.settled || self.asked == Some(self.number) {
+            return None;
+        }
+        self.asked = Some(self.number);
+        self.asked
+    }
+
+    /// The round trip that started after that gap has come back, or has not.
+    pub fn came_back(&mut self, number: u64, whole: bool) {
+        if number == self.number {
+            self.settled |= whole;
+            self.asked = None;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn after(now: Now, mono: u64, wall: u64) -> Now {
+        Now { mono: now.mono + Duration::from_millis(mono), wall: now.wall + Duration::from_millis(wall) }
+    }
+
+    #[test]
+    fn a_late_tick_on_either_clock_is_a_gap() {
+        for (mono, wall, gap) in [(900, 900, false), (1100, 1100, true), (10, 20_000, true), (1100, 0, true)] {
+            let start = Now::read();
+            let mut it = Gap::new(start);
+            assert_eq!(it.observe(after(start, mono, wall)), gap, "{mono} {wall}");
+            assert_eq!(it.settled(), !gap);
+        }
+    }
+
+    #[test]
+    fn a_wall_clock_set_back_is_no_gap() {
+        let start = Now::read();
+        let mut gap = Gap::new(start);
+        assert!(!gap.observe(Now { mono: start.mono, wall: start.wall - Duration::from_secs(3600) }));
+    }
+
+    #[test]
+    fn only_a_round_trip_that_started_after_the_gap_settles_it() {
+        let start = Now::read();
+        let mut gap = Gap::new(start);
+        gap.reconnected();
+        let first = gap.wants_round_trip().unwrap();
+        assert_eq!(gap.wants_round_trip(), None, "one at a time");
+        assert!(gap.observe(after(start, 5000, 5000)));
+        gap.came_back(first, true);
+        assert!(!gap.settled());
+        let second = gap.wants_round_trip().unwrap();
+        gap.came_back(second, false);
+        assert!(!gap.settled());
+        let third = gap.wants_round_trip().unwrap();
+        gap.came_back(third, true);
+        assert!(gap.settled() && gap.wants_round_trip().is_none());
+    }
+}

@@ -1,0 +1,110 @@
+//! The agent's own port: whether it lives, its numbers, and drain and resume for the machine's owner.
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+/// What the owner wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Command {
+    Drain,
+    Resume,
+}
+
+#[derive(Clone)]
+struct Shared {
+    metrics: PrometheusHandle,
+    commands: mpsc::Sender<Command>,
+}
+
+/// Serves until the token is cancelled.
+pub async fn serve(
+    listener: TcpListener,
+    metrics: PrometheusHandle,
+    commands: mpsc::Sender<Command>,
+    stop: CancellationToken,
+) {
+    let routes = Router::new()
+        .route("/health", get(|| async { "ok" }))
+        .route("/metrics", get(numbers))
+        .route("/drain", post(|state, headers| command(state, headers, Command::Drain)))
+        .route("/resume", post(|state, headers| command(state, headers, Command::Resume)))
+        .with_state(Shared { metrics, commands });
+    let served = axum::serve(listener, routes).with_graceful_shutdown(stop.cancelled_owned()).await;
+    if let Err(error) = served {
+        warn!(error = &error as &dyn std::error::Error, "the agent's own port is not served any more");
+    }
+}
+
+async fn numbers(State(shared): State<Shared>) -> Response {
+    shared.metrics.run_upkeep();
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], shared.metrics.render()).into_response()
+}
+
+async fn command(State(shared): State<Shared>, headers: HeaderMap, command: Command) -> Response {
+    // A web page can post across origins unasked, but not with this type; and a page that has made its own name
+    // point here still sends that name.
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if !host_is_local(text(header::HOST)) || !origin_is_local(text(header::ORIGIN)) {
+        return said(StatusCode::FORBIDDEN, false, "ask by an address of this machine or by localhost");
+    }
+    let kind = text(header::CONTENT_TYPE).split(';').next().unwrap_or_default().trim();
+    if !kind.eq_ignore_ascii_case("application/json") {
+        return said(StatusCode::UNSUPPORTED_MEDIA_TYPE, false, "send it with content-type: application/json");
+    }
+    match shared.commands.send(command).await {
+        Ok(()) if command == Command::Drain => said(StatusCode::OK, true, "draining"),
+        Ok(()) => said(StatusCode::OK, true, "resumed"),
+        Err(_) => said(StatusCode::SERVICE_UNAVAILABLE, false, "the agent is stopping"),
+    }
+}
+
+fn said(status: StatusCode, success: bool, message: &str) -> Response {
+    let name = if success { "status" } else { "error" };
+    let body = serde_json::json!({"success": success, name: message}).to_string();
+    (status, [(header::CONTENT_TYPE, "application/json")], body).into_response()
+}
+
+/// An address, or a name that cannot belong to a stranger.
+fn host_is_local(host: &str) -> bool {
+    let name = without_port(host).to_ascii_lowercase();
+    let is_address = name.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok();
+    let own = sysinfo::System::host_name().is_some_and(|own| own.eq_ignore_ascii_case(&name));
+    let reserved = [".localhost", ".local", ".internal"].iter().any(|end| name.ends_with(end));
+    !name.is_empty() && (is_address || name == "localhost" || own || reserved)
+}
+
+fn origin_is_local(origin: &str) -> bool {
+    origin.is_empty() || origin.split_once("://").is_some_and(|(_, host)| host_is_local(host))
+}
+
+fn without_port(host: &str) -> &str {
+    match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) && (!name.contains(':') || name.ends_with(']')) => name,
+        _ => host,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_of_this_machine_may_command() {
+        for good in ["127.0.0.1:9001", "localhost", "localhost:9001", "[::1]:9001", "192.168.1.4", "a.localhost:1", "LOCALHOST"] {
+            assert!(host_is_local(good), "{good}");
+        }
+        for bad in ["", "evil.example", "evil.example:9001", "localhost.evil.example", "127.0.0.1.evil.example"] {
+            assert!(!host_is_local(bad), "{bad}");
+        }
+        assert!(origin_is_local("") && origin_is_local("http://localhost:3000"));
+        assert!(!origin_is_local("https://evil.example") && !origin_is_local("null"));
+    }
+}

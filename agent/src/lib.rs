@@ -1,0 +1,24 @@
+//! A node's agent: its heartbeats, its slots, its running tasks, and the engine that does the work.
+//!
+//! Events go into [`node`], which is plain data and decides; [`agent`] waits and acts; one `attempt` runs one task.
+
+pub mod agent;
+mod attempt;
+mod catalog;
+pub mod config;
+mod engine;
+mod fence;
+mod gap;
+mod health;
+mod http;
+mod machine;
+mod metrics;
+mod node;
+mod pacer;
+mod slots;
+mod tape;
+mod twin;
+mod watch;
+
+pub use agent::{Error, run};
+pub use config::{Args, Config};

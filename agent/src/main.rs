@@ -1,0 +1,49 @@
+//! `echo-agent`: flags, logs, the bus, and then the agent until it is told to stop.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use echo_agent::{Args, Config, Error};
+use echo_broker::Bus;
+use echo_broker::bus::Options;
+use echo_broker::id::Role;
+use echo_broker::process::{self, BadConfig};
+use tokio::net::TcpListener;
+use tracing::info;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let args = Args::parse();
+    process::logs(args.log.log_format, "info,async_nats=warn");
+    process::ended(start(args).await)
+}
+
+async fn start(args: Args) -> anyhow::Result<()> {
+    let shutdown = process::shutdown();
+    process::raise_open_files();
+    let config = args.check()?;
+    let listener = listen(&config).await?;
+    info!(address = %listener.local_addr()?, "listening");
+    let options = Options {
+        url: args.bus.nats.clone(),
+        role: Role::Agent,
+        id: (&config.node).into(),
+        secret: args.bus.secret().map_err(BadConfig::because)?,
+    };
+    let bus = tokio::select! {
+        biased;
+        () = shutdown.cancelled() => return Ok(()),
+        bus = Bus::connect(options) => bus.map_err(BadConfig::because)?,
+    };
+    match echo_agent::run(config, listener, bus, shutdown).await {
+        Err(error @ (Error::Twin(_) | Error::Engine(_))) => Err(BadConfig::because(error).into()),
+        result => Ok(result?),
+    }
+}
+
+async fn listen(config: &Config) -> Result<TcpListener, BadConfig> {
+    TcpListener::bind(config.listen).await.map_err(|error| {
+        let address = config.listen;
+        BadConfig(format!("cannot listen on {address} ({error}): free it, or choose another with --listen"))
+    })
+}

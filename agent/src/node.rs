@@ -1,0 +1,373 @@
+//! The state of a node and what follows from each event. No I/O and no clock: `apply` takes both from outside.
+
+mod admit;
+mod beat;
+mod edges;
+mod holding;
+#[cfg(test)]
+mod tests;
+
+use std::time::{Duration, Instant};
+
+use echo_broker::bus::Link;
+use echo_broker::id::{BootId, Inbox, NodeId, ProcessId};
+use echo_broker::message::{
+    Cancel, Code, Dispatch, Failure, Frame, Heartbeat, Pong, Pulse, PulseAnswer, Space, Task,
+};
+use tracing::{debug, info, warn};
+
+use crate::attempt::{Attempt, End, Report};
+use crate::catalog::Catalog;
+use crate::engine::{Down, Kind, Probe};
+use crate::fence::Fence;
+use crate::gap::{Gap, Now};
+use crate::health::{Health, Sign};
+use crate::pacer::Pacer;
+use crate::slots::{Key, Slots};
+use crate::twin::Twin;
+use edges::Edges;
+use holding::Holdings;
+
+/// How often an engine is asked that answers, and one that does not.
+const PROBE_UP: Duration = Duration::from_secs(5);
+const PROBE_DOWN: Duration = Duration::from_millis(900);
+
+/// The soonest question after a task: what is loaded may have changed.
+const PROBE_SOON: Duration = Duration::from_secs(1);
+
+/// How long a leaving agent waits for the edges to have received the ends of their attempts.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// What does not change while an agent runs.
+#[derive(Debug, Clone)]
+pub struct Traits {
+    pub node: NodeId,
+    pub boot: BootId,
+    pub kind: Kind,
+    /// The operator's word; absent: the engine's.
+    pub slots: Option<u32>,
+    pub heartbeat: Duration,
+    pub load_timeout: Duration,
+    pub drain_timeout: Duration,
+    pub model_management: bool,
+    pub agent_host: String,
+    pub agent_port: u16,
+}
+
+/// What happens to a node.
+pub enum Event {
+    Cancel(Cancel),
+    Ping(Option<Inbox>),
+    /// A heartbeat under this node's id.
+    Beat(Box<Heartbeat>),
+    Task { message: Result<Box<Task>, String>, reply: Option<Inbox> },
+    /// A slot has been given back.
+    Freed,
+    Ended(Box<Report>),
+    /// The answer to a pulse that named these, or none.
+    Pulsed { edge: ProcessId, asked: Vec<Key>, answer: Option<PulseAnswer> },
+    Probed(Result<Probe, Down>),
+    /// The round trip for a gap has come back, or has not.
+    CameBack(u64, bool),
+    Link(Link),
+    Space { memory: Space, disk: Space },
+    Drain,
+    Resume,
+    Stop,
+    Tick,
+}
+
+/// What is to be done.
+pub enum Action {
+    Answer { to: Option<Inbox>, answer: Dispatch },
+    Run(Box<Attempt>),
+    Beat(Box<Heartbeat>),
+    Pong { to: Option<Inbox>, pong: Pong },
+    Pulse { edge: ProcessId, asked: Vec<Key>, pulse: Pulse },
+    Resend { to: Inbox, frames: Vec<Frame> },
+    Probe,
+    RoundTrip(u64),
+    Leave(Leave),
+}
+
+/// Why an agent ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Leave {
+    Drained,
+    Twin(String),
+}
+
+/// One node.
+pub struct Node {
+    traits: Traits,
+    started: Instant,
+    slots: Slots,
+    holdings: Holdings,
+    edges: Edges,
+    fence: Fence,
+    gap: Gap,
+    health: Health,
+    catalog: Catalog,
+    pacer: Pacer,
+    twin: Twin,
+    link: Link,
+    memory: Space,
+    disk: Space,
+    /// Of the last heartbeat.
+    number: u64,
+    told: beat::Told,
+    draining: bool,
+    stop: Option<Stop>,
+    probing: bool,
+    probe_due: Instant,
+    /// When the engine last gave something.
+    active: Option<Instant>,
+    out: Vec<Action>,
+}
+
+/// A stop under way.
+#[derive(Debug, Clone, Copy)]
+struct Stop {
+    deadline: Instant,
+    /// When the last attempt had ended.
+    idle: Option<Instant>,
+}
+
+impl Node {
+    /// A node that has just begun to listen.
+    pub fn new(traits: Traits, slots: Slots, link: Link, now: Now) -> Self {
+        Self {
+            pacer: Pacer::new(traits.heartbeat, now.mono),
+            started: now.mono,
+            slots,
+            holdings: Holdings::default(),
+            edges: Edges::default(),
+            fence: Fence::default(),
+            gap: Gap::new(now),
+            health: Health::default(),
+            catalog: Catalog::default(),
+            twin: Twin::default(),
+            link,
+            memory: Space::default(),
+            disk: Space::default(),
+            number: 0,
+            told: beat::Told::default(),
+            draining: false,
+            stop: None,
+            probing: false,
+            probe_due: now.mono,
+            active: None,
+            out: Vec::new(),
+            traits,
+        }
+    }
+
+    /// Takes an event; returns what is to be done, in this order.
+    pub fn apply(&mut self, event: Event, now: Now) -> Vec<Action> {
+        if self.gap.observe(now) {
+            warn!("this process was not running for a while; what waited is confirmed before it is run");
+            self.edges.begin_anew(now.mono);
+        }
+        match event {
+            Event::Cancel(cancel) => self.cancel(cancel, now.mono),
+            Event::Ping(to) => self.ping(to, now.mono),
+            Event::Beat(beat) => self.heard_beat(&beat, now.mono),
+            Event::Task { message, reply } => self.task(message, reply, now.mono),
+            Event::Freed => self.freed(now.mono),
+            Event::Ended(report) => self.ended(*report, now.mono),
+            Event::Pulsed { edge, asked, answer } => self.pulsed(&edge, &asked, answer, now.mono),
+            Event::Probed(result) => self.probed(result, now.mono),
+            Event::CameBack(gap, whole) => self.gap.came_back(gap, whole),
+            Event::Link(link) => self.linked(link, now.mono),
+            Event::Space { memory, disk } => (self.memory, self.disk) = (memory, disk),
+            Event::Drain => self.set_draining(true, now.mono),
+            Event::Resume => self.set_draining(false, now.mono),
+            Event::Stop => self.begin_to_stop(now.mono),
+            Event::Tick => self.tick(now.mono),
+        }
+        self.settle(now.mono);
+        std::mem::take(&mut self.out)
+    }
+
+    /// When the next heartbeat is due: a tick is wanted then.
+    pub fn due(&self) -> Instant {
+        self.pacer.due()
+    }
+
+    fn cancel(&mut self, cancel: Cancel, now: Instant) {
+        self.fence.raise(cancel.task, cancel.attempt, now);
+        self.holdings.drop_up_to(cancel.task, cancel.attempt);
+    }
+
+    fn ping(&mut self, to: Option<Inbox>, now: Instant) {
+        let pong = Pong {
+            boot: self.traits.boot.clone(),
+            uptime_ms: millis(now.duration_since(self.started)),
+            held: self.holdings.all(),
+        };
+        self.out.push(Action::Pong { to, pong });
+    }
+
+    fn freed(&mut self, now: Instant) {
+        let was_full = self.told.full || self.slots.taken() + 1 >= self.slots.limit() as usize;
+        self.pacer.changed(was_full, now);
+    }
+
+    fn heard_beat(&mut self, beat: &Heartbeat, now: Instant) {
+        let uptime = now.duration_since(self.started);
+        if self.twin.hear(beat, &self.traits.boot, uptime, now) {
+            let node = &self.traits.node;
+            let place = format!("{}:{}", beat.agent_host, beat.agent_port);
+            let message = format!(
+                "another agent at {place} runs under the node id {node} and has run for longer; give one of them \
+                 another id with --node"
+            );
+            let why = "the agent leaves, since another one has the same node id";
+            self.holdings.stop_all(&Failure::elsewhere(Code::Draining, why));
+            self.out.push(Action::Leave(Leave::Twin(message)));
+        }
+    }
+
+    fn ended(&mut self, report: Report, now: Instant) {
+        let Key { task, attempt } = report.key;
+        self.fence.raise(task, attempt, now);
+        let broken = Failure::elsewhere(Code::EngineError, "the agent failed while it ran the task");
+        if let Some((to, end)) = self.holdings.ended(report.key, &broken, now) {
+            self.out.push(Action::Resend { to, frames: vec![end] });
+        }
+        self.edges.hurry(self.holdings.edge_of(report.key), now);
+        let sign = match (&report.end, report.generates) {
+            (End::Done, true) => Sign::Good,
+            (End::Failed(failure), true) => Sign::of(failure),
+            _ => Sign::None,
+        };
+        let why = match &report.end {
+            End::Failed(failure) => failure.message.as_str(),
+            _ => "",
+        };
+        debug!(%task, attempt, end = report.end.word(), why, "an attempt has ended");
+        let before = self.health.unavailable();
+        self.health.ended(report.trial, sign, why, now);
+        self.tell_of_health(before.as_deref(), now);
+        self.catalog.measure(&report.model, report.tokens_per_second, report.load_ms);
+        if report.tokens > 0 {
+            self.active = Some(now);
+        }
+        let missing = matches!(&report.end, End::Failed(failure) if failure.code == Code::ModelMissing);
+        let soon = if sign == Sign::Bad || missing { now } else { now + PROBE_SOON };
+        self.probe_due = self.probe_due.min(soon);
+    }
+
+    fn probed(&mut self, result: Result<Probe, Down>, now: Instant) {
+        self.probing = false;
+        let before = self.health.unavailable();
+        match result {
+            Ok(probe) => {
+                if let (None, Some(slots)) = (self.traits.slots, probe.slots) {
+                    self.slots.set_limit(slots);
+                }
+                if self.catalog.update(probe) {
+                    self.told.models_changed = true;
+                    self.pacer.changed(false, now);
+                }
+                self.health.probed(Ok(()), now);
+            }
+            // An engine that is busy with our tasks may be slow to answer, and is not down for that.
+            Err(down) if down.slow && self.active.is_some_and(|at| now.duration_since(at) < PROBE_UP) => {}
+            Err(down) => self.health.probed(Err(down.reason), now),
+        }
+        self.tell_of_health(before.as_deref(), now);
+        let pause = if self.health.is_up() { PROBE_UP } else { PROBE_DOWN };
+        self.probe_due = self.health.rests_until().map_or(now + pause, |until| until.max(now + PROBE_DOWN / 9));
+    }
+
+    fn tell_of_health(&mut self, before: Option<&str>, now: Instant) {
+        let after = self.health.unavailable();
+        if before == after.as_deref() {
+            return;
+        }
+        match &after {
+            Some(reason) => warn!(reason, "this node is unavailable"),
+            None => info!("the engine can be used"),
+        }
+        self.pacer.changed(after.is_none(), now);
+        if let Some(until) = self.health.rests_until() {
+            self.probe_due = until;
+        }
+    }
+
+    fn linked(&mut self, link: Link, now: Instant) {
+        let new = link.up && link.epoch != self.link.epoch;
+        self.link = link;
+        if new {
+            self.gap.reconnected();
+            self.edges.begin_anew(now);
+            self.told.models_changed = true;
+            self.pacer.changed(true, now);
+        }
+    }
+
+    fn set_draining(&mut self, draining: bool, now: Instant) {
+        if self.draining != draining && self.stop.is_none() {
+            self.draining = draining;
+            info!(draining, "drain");
+            self.pacer.changed(true, now);
+        }
+    }
+
+    fn begin_to_stop(&mut self, now: Instant) {
+        if self.stop.is_none() {
+            info!(active = self.slots.taken(), "draining");
+            self.draining = true;
+            self.stop = Some(Stop { deadline: now + self.traits.drain_timeout, idle: None });
+            self.pacer.changed(true, now);
+        }
+    }
+
+    fn tick(&mut self, now: Instant) {
+        if !self.probing && now >= self.probe_due {
+            self.probing = true;
+            self.out.push(Action::Probe);
+        }
+        self.holdings.forget_old(now);
+        if self.link.up {
+            self.drop_dead_edges(now);
+        }
+        self.go_on_stopping(now);
+    }
+
+    fn go_on_stopping(&mut self, now: Instant) {
+        let Some(stop) = &mut self.stop else { return };
+        if now >= stop.deadline {
+            let why = Failure::elsewhere(Code::Draining, "the agent is stopping and could not wait for the end");
+            self.holdings.stop_all(&why);
+        }
+        if self.slots.taken() > 0 || self.holdings.any_running() {
+            stop.idle = None;
+            // An attempt that does not even react to being stopped must not keep the process alive.
+            if now < stop.deadline + FAREWELL * 2 {
+                return;
+            }
+        }
+        let idle = *stop.idle.get_or_insert(now);
+        let heard = self.holdings.is_empty() || !self.link.up || now >= idle + FAREWELL;
+        if heard {
+            self.out.push(Action::Leave(Leave::Drained));
+        }
+    }
+
+    /// What may follow from any event.
+    fn settle(&mut self, now: Instant) {
+        if self.link.up
+            && let Some(gap) = self.gap.wants_round_trip()
+        {
+            self.out.push(Action::RoundTrip(gap));
+        }
+        self.pulse_if_due(now);
+        self.beat_if_due(now);
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}

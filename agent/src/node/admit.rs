@@ -1,0 +1,243 @@
+//! Whether a task is taken. Every question gets its answer at once.
+
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use echo_broker::id::Inbox;
+use echo_broker::message::{Code, Dispatch, Failure, Request, Task};
+use tokio::sync::oneshot;
+use tracing::debug;
+
+use super::holding::Holding;
+use super::{Action, Node};
+use crate::attempt::{Attempt, Halt};
+use crate::engine::{Kind, Order};
+use crate::health::Admission;
+use crate::slots::{Key, Slot};
+use crate::tape::Tape;
+use crate::watch::Limits;
+
+/// Requests about models need no slot, but not without a bound.
+const ASIDE: usize = 16;
+
+/// A task that is taken.
+struct Admitted {
+    /// The model in the mesh's words, and in the engine's.
+    model: String,
+    engine_name: String,
+    loaded: bool,
+    slot: Option<Slot>,
+    trial: bool,
+}
+
+impl Node {
+    pub(super) fn task(&mut self, message: Result<Box<Task>, String>, reply: Option<Inbox>, now: Instant) {
+        let task = match message {
+            Ok(task) => *task,
+            Err(why) => return self.refuse(reply, Failure::give_up(Code::BadRequest, why)),
+        };
+        let Some(inbox) = task.inbox.clone().or_else(|| reply.clone()) else {
+            debug!(task = %task.task, "a task that wants no answer is not run");
+            return;
+        };
+        match self.judge(&task, now) {
+            Ok(admitted) => self.accept(task, admitted, inbox, reply, now),
+            Err(failure) => {
+                debug!(task = %task.task, attempt = task.attempt, reason = failure.message, "refused");
+                self.refuse(reply, failure);
+            }
+        }
+    }
+
+    fn refuse(&mut self, to: Option<Inbox>, failure: Failure) {
+        self.out.push(Action::Answer { to, answer: Dispatch::Refused(failure) });
+    }
+
+    fn judge(&mut self, task: &Task, now: Instant) -> Result<Admitted, Failure> {
+        let key = Key { task: task.task, attempt: task.attempt };
+        self.judge_message(task)?;
+        self.judge_attempt(key, now)?;
+        if self.draining {
+            let message = "the node is finishing what it has and takes nothing new";
+            return Err(Failure::elsewhere(Code::Draining, message));
+        }
+        if !self.gap.settled() && task.edge.is_none() {
+            let message = "the node was away for a moment, and nobody can confirm that this task is still wanted";
+            return Err(Failure::elsewhere(Code::Unavailable, message));
+        }
+        match &task.request {
+            Request::Show(named) => {
+                let found = self.model(Some(&named.model))?;
+                self.aside(found)
+            }
+            Request::Pull(named) | Request::Delete(named) => {
+                self.allowed()?;
+                let name = named.model.clone();
+                self.aside((name.clone(), name, true))
+            }
+            request => {
+                let found = self.model_of(request)?;
+                self.with_slot(key, found)
+            }
+        }
+    }
+
+    fn judge_message(&self, task: &Task) -> Result<(), Failure> {
+        if task.boot.as_ref().is_some_and(|boot| *boot != self.traits.boot) {
+            let message = "the task was meant for an earlier start of this agent";
+            return Err(Failure::elsewhere(Code::WrongBoot, message));
+        }
+        if matches!(task.request, Request::Unknown) {
+            let message = "this node's agent does not know this kind of request";
+            return Err(Failure::elsewhere(Code::BadRequest, message));
+        }
+        if task.remaining_ms == 0 {
+            return Err(Failure::give_up(Code::Expired, "the task's time was over before it began"));
+        }
+        Ok(())
+    }
+
+    /// An attempt runs once, and not beside or after a higher one.
+    fn judge_attempt(&mut self, key: Key, now: Instant) -> Result<(), Failure> {
+        if self.holdings.contains(key) {
+            // Nobody may conclude that it can be run elsewhere.
+            return Err(Failure::wait(Code::Unclear, "this attempt is held by this node already"));
+        }
+        let higher = self.holdings.highest(key.task).is_some_and(|held| held > key.attempt);
+        if higher || self.fence.bars(key.task, key.attempt, now) {
+            return Err(Failure::give_up(Code::Cancelled, "this attempt was ended before it came"));
+        }
+        self.holdings.drop_up_to(key.task, key.attempt);
+        Ok(())
+    }
+
+    fn allowed(&self) -> Result<(), Failure> {
+        let message = match (self.traits.model_management, self.traits.kind) {
+            (true, Kind::Ollama) => return Ok(()),
+            (true, Kind::Openai) => "the engine of this node has no API for pulls and deletes",
+            (false, _) => "this node does not let the mesh pull or delete models (--allow-model-management)",
+        };
+        Err(Failure::elsewhere(Code::NotAllowed, message))
+    }
+
+    fn model_of(&self, request: &Request) -> Result<(String, String, bool), Failure> {
+        self.model(request.model())
+    }
+
+    fn model(&self, name: Option<&str>) -> Result<(String, String, bool), Failure> {
+        let found = match name {
+            Some(name) => self.catalog.find(name),
+            None => self.catalog.only_one(),
+        };
+        if let Some(found) = found {
+            return Ok((found.model.name.clone(), found.engine_name.clone(), found.model.loaded));
+        }
+        // Where the engine was never heard, that is the reason, and not the model.
+        if let Admission::Closed(reason) = self.health.admission() {
+            return Err(Failure::elsewhere(Code::Unavailable, reason));
+        }
+        let served = self.catalog.names();
+        let mut failure = match name {
+            Some(name) => {
+                Failure::elsewhere(Code::ModelMissing, format!("this node does not have the model {name:?}"))
+            }
+            None => Failure::give_up(Code::BadRequest, "name a model: this node has more than one, or none"),
+        };
+        failure.served = served;
+        Err(failure)
+    }
+
+    fn aside(&self, (model, engine_name, loaded): (String, String, bool)) -> Result<Admitted, Failure> {
+        if let Admission::Closed(reason) = self.health.admission() {
+            return Err(Failure::elsewhere(Code::Unavailable, reason));
+        }
+        if self.holdings.aside() >= ASIDE {
+            return Err(Failure::elsewhere(Code::Full, "this node has enough to do with its models"));
+        }
+        Ok(Admitted { model, engine_name, loaded, slot: None, trial: false })
+    }
+
+    fn with_slot(
+        &mut self,
+        key: Key,
+        (model, engine_name, loaded): (String, String, bool),
+    ) -> Result<Admitted, Failure> {
+        let trial = match self.health.admission() {
+            Admission::Free => false,
+            Admission::Trial => true,
+            Admission::Wait => {
+                let message = "this node tries its engine with one task, after failures";
+                return Err(Failure::elsewhere(Code::Full, message));
+            }
+            Admission::Closed(reason) => return Err(Failure::elsewhere(Code::Unavailable, reason)),
+        };
+        let Some(slot) = self.slots.take(key) else {
+            let message = format!("all {} slots of this node are taken", self.slots.limit());
+            return Err(Failure::elsewhere(Code::Full, message));
+        };
+        if trial {
+            self.health.try_out();
+        }
+        Ok(Admitted { model, engine_name, loaded, slot: Some(slot), trial })
+    }
+
+    fn accept(&mut self, task: Task, admitted: Admitted, inbox: Inbox, reply: Option<Inbox>, now: Instant) {
+        let key = Key { task: task.task, attempt: task.attempt };
+        let tape = Arc::new(Mutex::new(Tape::new(task.edge.is_some())));
+        let halt = Arc::new(Halt::default());
+        let (confirm, confirmed) = if self.gap.settled() {
+            (None, None)
+        } else {
+            let (confirm, confirmed) = oneshot::channel();
+            (Some(confirm), Some(confirmed))
+        };
+        if let Some(edge) = &task.edge {
+            self.edges.meet(edge, confirmed.is_some(), now);
+        }
+        self.holdings.insert(
+            key,
+            Holding {
+                edge: task.edge.clone(),
+                inbox: inbox.clone(),
+                tape: tape.clone(),
+                halt: halt.clone(),
+                confirm,
+                has_slot: admitted.slot.is_some(),
+                ended: None,
+            },
+        );
+        self.pacer.changed(false, now);
+        let answer = Dispatch::Accepted { boot: self.traits.boot.clone(), heartbeat: self.number };
+        let limits = self.limits(&task);
+        self.out.push(Action::Run(Box::new(Attempt {
+            key,
+            order: Order { request: task.request, model: admitted.engine_name, so_far: task.so_far },
+            model: admitted.model,
+            loaded: admitted.loaded,
+            limits,
+            received: now,
+            remaining: Duration::from_millis(task.remaining_ms),
+            waited_ms: task.waited_ms,
+            chosen: task.chosen,
+            inbox,
+            reply,
+            answer,
+            slot: admitted.slot,
+            tape,
+            halt,
+            confirmed,
+            trial: admitted.trial,
+        })));
+    }
+
+    fn limits(&self, task: &Task) -> Limits {
+        let load = self.traits.load_timeout;
+        let first = Duration::from_millis(task.first_token_ms);
+        let between = Duration::from_millis(task.token_ms);
+        match task.request {
+            // A pull says nothing while it checks what it has fetched.
+            Request::Pull(_) => Limits { load, first: first.max(load), between: between.max(load) },
+            _ => Limits { load, first, between },
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! The attempts that this node holds: those that run, and those whose end the edge may not have yet.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use echo_broker::id::{Inbox, ProcessId, TaskId};
+use echo_broker::message::{Code, Failure, Frame, Held};
+use tokio::sync::oneshot;
+
+use crate::attempt::Halt;
+use crate::slots::Key;
+use crate::tape::Tape;
+
+/// How long an ended attempt's frames are kept for an edge that does not say that it has them.
+const KEPT: Duration = Duration::from_secs(5);
+
+/// The memory that ended attempts may use together, in bytes; the oldest go first.
+const MOST: usize = 64 << 20;
+
+/// One attempt.
+pub struct Holding {
+    pub edge: Option<ProcessId>,
+    pub inbox: Inbox,
+    pub tape: Arc<Mutex<Tape>>,
+    pub halt: Arc<Halt>,
+    /// Lets it start, where it waits for the edge's word.
+    pub confirm: Option<oneshot::Sender<()>>,
+    pub has_slot: bool,
+    pub ended: Option<Instant>,
+}
+
+/// All attempts, by task and attempt.
+#[derive(Default)]
+pub struct Holdings(BTreeMap<Key, Holding>);
+
+impl Holdings {
+    pub fn insert(&mut self, key: Key, holding: Holding) {
+        self.0.insert(key, holding);
+    }
+
+    pub fn contains(&self, key: Key) -> bool {
+        self.0.contains_key(&key)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub fn any_running(&self) -> bool {
+        self.0.values().any(|holding| holding.ended.is_none())
+    }
+
+    /// The number of those that run without a slot.
+    pub fn aside(&self) -> usize {
+        self.0.values().filter(|holding| holding.ended.is_none() && !holding.has_slot).count()
+    }
+
+    /// The highest attempt of a task that is held.
+    pub fn highest(&self, task: TaskId) -> Option<u32> {
+        self.of(task).next_back()
+    }
+
+    pub fn edge_of(&self, key: Key) -> Option<&ProcessId> {
+        self.0.get(&key).and_then(|holding| holding.edge.as_ref())
+    }
+
+    /// The edges that something is held for.
+    pub fn edges(&self) -> impl Iterator<Item = &ProcessId> {
+        self.0.values().filter_map(|holding| holding.edge.as_ref())
+    }
+
+    fn of(&self, task: TaskId) -> impl DoubleEndedIterator<Item = u32> + use<'_> {
+        let (first, last) = (Key { task, attempt: 0 }, Key { task, attempt: u32::MAX });
+        self.0.range(first..=last).map(|(key, _)| key.attempt)
+    }
+
+    /// Stops and forgets an attempt and all lower ones of its task.
+    pub fn drop_up_to(&mut self, task: TaskId, attempt: u32) {
+        let lower: Vec<u32> = self.of(task).filter(|held| *held <= attempt).collect();
+        for attempt in lower {
+            self.drop_one(Key { task, attempt });
+        }
+    }
+
+    fn drop_one(&mut self, key: Key) {
+        if let Some(holding) = self.0.remove(&key) {
+            holding.halt.stop(Failure::give_up(Code::Cancelled, "the task was cancelled"));
+        }
+    }
+
+    /// Stops and forgets all that one edge owns; how many those were.
+    pub fn drop_edge(&mut self, edge: &ProcessId) -> usize {
+        let theirs = self.0.iter().filter(|(_, holding)| holding.edge.as_ref() == Some(edge));
+        let keys: Vec<Key> = theirs.map(|(key, _)| *key).collect();
+        for key in &keys {
+            self.drop_one(*key);
+        }
+        keys.len()
+    }
+
+    /// Stops all that run, and tells their edges why.
+    pub fn stop_all(&self, why: &Failure) {
+        for holding in self.0.values().filter(|holding| holding.ended.is_none()) {
+            holding.halt.stop(why.clone());
+        }
+    }
+
+    /// The edge wants it: it may start, if it waits for that.
+    pub fn confirm(&mut self, key: Key) {
+        if let Some(confirm) = self.0.get_mut(&key).and_then(|holding| holding.confirm.take()) {
+            let _ = confirm.send(());
+        }
+    }
+
+    /// An attempt has ended. Where nobody will ask for its frames again, it is forgotten. The end is given back to be
+    /// sent if the attempt could not send one.
+    pub fn ended(&mut self, key: Key, why: &Failure, now: Instant) -> Option<(Inbox, Frame)> {
+        let holding = self.0.get_mut(&key)?;
+        holding.ended = Some(now);
+        let end = holding.end_silently(why).map(|frame| (holding.inbox.clone(), frame));
+        if holding.edge.is_none() {
+            self.0.remove(&key);
+        }
+        self.stay_small();
+        end
+    }
+
+    /// Forgets what ended long ago.
+    pub fn forget_old(&mut self, now: Instant) {
+        self.0.retain(|_, holding| holding.ended.is_none_or(|at| now.duration_since(at) < KEPT));
+    }
+
+    fn stay_small(&mut self) {
+        let ended = self.0.iter().filter_map(|(key, holding)| Some((holding.ended?, *key, holding.cost())));
+        let mut ended: Vec<(Instant, Key, usize)> = ended.collect();
+        let mut used: usize = ended.iter().map(|(_, _, cost)| cost).sum();
+        if used <= MOST {
+            return;
+        }
+        ended.sort_unstable();
+        for (_, key, cost) in ended {
+            if used <= MOST {
+                return;
+            }
+            self.0.remove(&key);
+            used -= cost;
+        }
+    }
+
+    /// What is held, for a pong.
+    pub fn all(&self) -> Vec<Held> {
+        self.0.iter().map(|(key, holding)| holding.held(*key)).collect()
+    }
+
+    /// What is held of one edge's, for a pulse.
+    pub fn of_edge(&self, edge: &ProcessId) -> Vec<Held> {
+        let theirs = self.0.iter().filter(|(_, holding)| holding.edge.as_ref() == Some(edge));
+        theirs.map(|(key, holding)| holding.held(*key)).collect()
+    }
+
+    /// These attempts, for a heartbeat.
+    pub fn named(&self, keys: Vec<Key>) -> Vec<Held> {
+        let held = |key: Key| {
+            let gone = Held { task: key.task, attempt: key.attempt, seq: None, ended: false };
+            self.0.get(&key).map_or(gone, |holding| Held { ended: false, ..holding.held(key) })
+        };
+        keys.into_iter().map(held).collect()
+    }
+
+    /// Frames to be sent again, and where to.
+    pub fn frames(&self, key: Key, from: u64, to: u64) -> Option<(Inbox, Vec<Frame>)> {
+        let holding = self.0.get(&key)?;
+        let frames = holding.tape.lock().unwrap_or_else(PoisonError::into_inner).range(from, to);
+        Some((holding.inbox.clone(), frames))
+    }
+}
+
+impl Holding {
+    fn held(&self, key: Key) -> Held {
+        let tape = self.tape.lock().unwrap_or_else(PoisonError::into_inner);
+        Held { task: key.task, attempt: key.attempt, seq: tape.last(), ended: tape.ended() }
+    }
+
+    fn end_silently(&self, why: &Failure) -> Option<Frame> {
+        let mut tape = self.tape.lock().unwrap_or_else(PoisonError::into_inner);
+        if tape.ended() { None } else { Some(tape.failed(why.clone())) }
+    }
+
+    fn cost(&self) -> usize {
+        self.tape.lock().unwrap_or_else(PoisonError::into_inner).cost()
+    }
+}

@@ -1,0 +1,225 @@
+//! The frames of one attempt as they were sent, so that what the edge misses can be sent again.
+
+use echo_broker::message::{Done, Failure, Frame, Piece};
+
+/// The longest answer, in bytes of text and bookkeeping.
+const LONGEST: usize = 16 << 20;
+
+/// What a kept frame costs beside its text.
+const PLAIN: usize = 24;
+const RICH: usize = 256;
+
+/// A frame, small: nearly all frames are one short text.
+#[derive(Debug)]
+enum Kept {
+    Text(Box<str>),
+    Whole(Box<Frame>),
+}
+
+/// The answer is longer than an attempt may keep.
+#[derive(Debug, PartialEq, Eq)]
+pub struct TooLong;
+
+/// The frames of one attempt, numbered from 0 without a gap.
+#[derive(Debug)]
+pub struct Tape {
+    kept: Vec<Kept>,
+    next: u64,
+    cost: usize,
+    ended: bool,
+    /// Nobody will ask again: only the numbers matter.
+    forgetful: bool,
+}
+
+impl Tape {
+    /// An empty tape; without an edge that could ask again, nothing is kept.
+    pub fn new(asked_again: bool) -> Self {
+        Self { kept: Vec::new(), next: 0, cost: 0, ended: false, forgetful: !asked_again }
+    }
+
+    /// The next frame, numbered by its place.
+    pub fn accepted(&mut self, make: impl FnOnce(u64) -> Frame) -> Frame {
+        let frame = make(self.next);
+        self.keep(&frame);
+        frame
+    }
+
+    /// The next frame of the answer.
+    ///
+    /// # Errors
+    /// When the answer has grown too long; nothing is kept then.
+    pub fn token(&mut self, pieces: Vec<Piece>) -> Result<Frame, TooLong> {
+        let frame = Frame::Token { seq: self.next, pieces };
+        if self.cost + cost(&frame) > LONGEST {
+            return Err(TooLong);
+        }
+        self.keep(&frame);
+        Ok(frame)
+    }
+
+    /// The one end of a whole answer.
+    pub fn done(&mut self, done: Done) -> Frame {
+        self.end(Frame::Done { seq: self.next, done: Box::new(done) })
+    }
+
+    /// The one end of an attempt that is no whole answer.
+    pub fn failed(&mut self, failure: Failure) -> Frame {
+        self.end(Frame::Failed { seq: Some(self.next), failure: Box::new(failure) })
+    }
+
+    /// Takes back the last frame, which could not be sent and never will be.
+    pub fn take_back(&mut self) {
+        if self.next > 0 {
+            self.next -= 1;
+            self.kept.pop();
+            self.ended = false;
+        }
+    }
+
+    /// The number of the last frame.
+    pub fn last(&self) -> Option<u64> {
+        self.next.checked_sub(1)
+    }
+
+    /// Whether the end is among the frames.
+    pub fn ended(&self) -> bool {
+        self.ended
+    }
+
+    /// The memory in use, roughly.
+    pub fn cost(&self) -> usize {
+        self.cost
+    }
+
+    /// The frames `from` up to and including `to`, as far as they are here.
+    pub fn range(&self, from: u64, to: u64) -> Vec<Frame> {
+        let wanted = self.kept.iter().zip(0u64..).filter(|(_, seq)| (from..=to).contains(seq));
+        wanted.map(|(kept, seq)| kept.frame(seq)).collect()
+    }
+
+    fn end(&mut self, frame: Frame) -> Frame {
+        self.ended = true;
+        self.keep(&frame);
+        frame
+    }
+
+    fn keep(&mut self, frame: &Frame) {
+        self.next += 1;
+        self.cost += cost(frame);
+        if !self.forgetful {
+            self.kept.push(Kept::new(frame));
+        }
+    }
+}
+
+impl Kept {
+    fn new(frame: &Frame) -> Self {
+        match frame {
+            Frame::Token { pieces, .. } if pieces.len() == 1 && is_plain(&pieces[0]) => {
+                Self::Text(pieces[0].content.as_str().into())
+            }
+            other => Self::Whole(Box::new(other.clone())),
+        }
+    }
+
+    fn frame(&self, seq: u64) -> Frame {
+        match self {
+            Self::Text(text) => Frame::Token { seq, pieces: vec![Piece::text(&**text)] },
+            Self::Whole(frame) => (**frame).clone(),
+        }
+    }
+}
+
+fn is_plain(piece: &Piece) -> bool {
+    piece.thinking.is_empty()
+        && piece.tool_calls.is_empty()
+        && piece.logprobs.is_none()
+        && piece.progress.is_none()
+}
+
+fn cost(frame: &Frame) -> usize {
+    let Frame::Token { pieces, .. } = frame else { return RICH };
+    let each = |piece: &Piece| piece.content.len() + if is_plain(piece) { PLAIN } else { rich(piece) };
+    pieces.iter().map(each).sum()
+}
+
+fn rich(piece: &Piece) -> usize {
+    let calls: usize = piece.tool_calls.iter().map(|call| call.name.len() + json(&call.arguments)).sum();
+    let values = piece.logprobs.as_ref().map_or(0, json) + piece.progress.as_ref().map_or(0, json);
+    RICH + piece.thinking.len() + calls + values
+}
+
+/// A JSON value in memory, roughly.
+fn json(value: &serde_json::Value) -> usize {
+    use serde_json::Value;
+    let inside = match value {
+        Value::String(text) => text.len(),
+        Value::Array(items) => items.iter().map(json).sum(),
+        Value::Object(fields) => fields.iter().map(|(name, value)| name.len() + json(value)).sum(),
+        _ => 0,
+    };
+    32 + inside
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use echo_broker::message::Code;
+    use proptest::prelude::*;
+
+    fn numbers(frames: &[Frame]) -> Vec<u64> {
+        frames.iter().filter_map(Frame::seq).collect()
+    }
+
+    #[test]
+    fn what_is_missed_is_sent_again_as_it_was() {
+        let mut tape = Tape::new(true);
+        let mut sent = vec![tape.token(vec![Piece::text("a")]).unwrap()];
+        sent.push(tape.token(vec![Piece::text("b"), Piece::text("c")]).unwrap());
+        sent.push(tape.done(Done::default()));
+        assert_eq!(tape.range(0, 9), sent);
+        assert_eq!(numbers(&tape.range(1, 1)), [1]);
+        assert!(tape.ended() && tape.last() == Some(2));
+    }
+
+    #[test]
+    fn an_endless_answer_is_stopped() {
+        let mut tape = Tape::new(true);
+        let mebibyte = "x".repeat(1 << 20);
+        let sent = (0..100).take_while(|_| tape.token(vec![Piece::text(&mebibyte)]).is_ok()).count();
+        assert_eq!(sent, 15);
+        assert!(matches!(tape.failed(Failure::give_up(Code::EngineError, "x")), Frame::Failed { seq: Some(15), .. }));
+    }
+
+    #[test]
+    fn without_an_edge_nothing_is_kept_and_the_numbers_go_on() {
+        let mut tape = Tape::new(false);
+        tape.token(vec![Piece::text("a")]).unwrap();
+        assert_eq!(tape.token(vec![Piece::text("b")]).unwrap().seq(), Some(1));
+        assert!(tape.range(0, 9).is_empty());
+    }
+
+    #[test]
+    fn a_frame_that_cannot_be_sent_gives_its_number_back() {
+        let mut tape = Tape::new(true);
+        tape.token(vec![Piece::text("a")]).unwrap();
+        tape.done(Done::default());
+        tape.take_back();
+        assert!(!tape.ended());
+        assert_eq!(tape.failed(Failure::give_up(Code::EngineError, "x")).seq(), Some(1));
+        assert_eq!(numbers(&tape.range(0, 9)), [0, 1]);
+    }
+
+    proptest! {
+        #[test]
+        fn a_tape_gives_back_what_it_took(texts in prop::collection::vec((".{0,8}", ".{0,3}"), 0..40)) {
+            let mut tape = Tape::new(true);
+            let take = |(content, thinking): &(String, String)| Piece {
+                content: content.clone(), thinking: thinking.clone(), ..Piece::default()
+            };
+            let sent: Vec<Frame> = texts.iter().map(|it| tape.token(vec![take(it)]).unwrap()).collect();
+            prop_assert_eq!(numbers(&sent), (0..sent.len() as u64).collect::<Vec<_>>());
+            prop_assert_eq!(tape.range(0, u64::MAX), sent);
+        }
+    }
+}

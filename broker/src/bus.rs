@@ -1,0 +1,235 @@
+//! The typed client of the bus. Payloads are checked and counted here, so that no part handles bytes or subjects.
+
+mod connect;
+mod inspect;
+mod link;
+mod replies;
+mod subscription;
+
+pub use connect::{ConnectError, Options};
+pub use inspect::Inspection;
+pub use link::Link;
+pub use subscription::{Received, Subscription};
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use crate::id::{BootId, Inbox, Peer};
+use crate::message::{Empty, Frame, Payload};
+use crate::subject::{Call, Filter, Subject};
+use replies::Replies;
+
+/// A connection to the bus; cheap to clone. Dropping the last clone loses what was not flushed: see [`Bus::close`].
+#[derive(Clone)]
+pub struct Bus(Arc<Inner>);
+
+struct Inner {
+    client: async_nats::Client,
+    me: Peer,
+    boot: BootId,
+    link: watch::Receiver<Link>,
+    replies: Replies,
+}
+
+/// Why a message was not sent.
+#[derive(Debug, thiserror::Error)]
+pub enum PublishError {
+    /// The broker cannot be reached now. Nothing was sent, and nothing will be sent later.
+    #[error("the broker is not connected")]
+    Disconnected,
+    /// The payload is larger than the broker takes.
+    #[error("the message has {size} bytes and the broker takes {limit}")]
+    TooLarge { size: usize, limit: usize },
+    /// The message cannot be written as JSON.
+    #[error("the message cannot be encoded")]
+    Encode(#[source] serde_json::Error),
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum CallError {
+    /// The question was not sent.
+    #[error("the question was not sent")]
+    Unsent(#[from] PublishError),
+    /// Nobody listens there: the question reached nobody.
+    #[error("nobody listens on {0}")]
+    NoResponders(String),
+    /// Nobody knows whether the question arrived.
+    #[error("{0} gave no answer in time")]
+    Unanswered(String),
+    /// Somebody answered something else.
+    #[error("the answer of {0} cannot be read")]
+    Undecodable(String, #[source] serde_json::Error),
+}
+
+/// Why there is no subscription.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot subscribe to {subject}")]
+pub struct SubscribeError {
+    subject: String,
+    #[source]
+    source: async_nats::SubscribeError,
+}
+
+impl Bus {
+    /// Who this process is on the bus.
+    pub fn me(&self) -> &Peer {
+        &self.0.me
+    }
+
+    /// This start of this process.
+    pub fn boot(&self) -> &BootId {
+        &self.0.boot
+    }
+
+    /// The state of the connection, to be watched.
+    pub fn link(&self) -> watch::Receiver<Link> {
+        self.0.link.clone()
+    }
+
+    /// Whether the broker is connected now.
+    pub fn is_connected(&self) -> bool {
+        self.0.link.borrow().up
+    }
+
+    /// The largest payload that the broker takes, in bytes.
+    pub fn max_payload(&self) -> usize {
+        self.0.client.server_info().max_payload
+    }
+
+    /// Says something. Returns before the broker has it; what is said while disconnected is refused, not queued.
+    ///
+    /// # Errors
+    /// See [`PublishError`].
+    pub async fn publish<M: Payload>(&self, to: &Subject<M>, message: &M) -> Result<(), PublishError> {
+        self.send(to.raw(), None, message).await
+    }
+
+    /// Sends a frame to the edge that owns its task.
+    ///
+    /// # Errors
+    /// See [`PublishError`].
+    pub async fn send_frame(&self, to: &Inbox, frame: &Frame) -> Result<(), PublishError> {
+        self.send(to.as_str().to_owned().into(), None, frame).await
+    }
+
+    /// Answers a question. `None` is a question that wants no answer.
+    ///
+    /// # Errors
+    /// See [`PublishError`].
+    pub async fn answer<A: Payload>(&self, to: Option<&Inbox>, answer: &A) -> Result<(), PublishError> {
+        match to {
+            Some(inbox) => self.send(inbox.as_str().to_owned().into(), None, answer).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Asks and waits for one answer, for `within` at most or until the connection breaks.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub async fn call<Q: Payload, A: Payload>(
+        &self,
+        to: &Call<Q, A>,
+        question: &Q,
+        within: Duration,
+    ) -> Result<A, CallError> {
+        let pending = self.0.replies.expect();
+        let mut link = self.link();
+        let epoch = link.borrow_and_update().epoch;
+        self.send(to.raw(), Some(pending.subject()), question).await?;
+        let broken = link.wait_for(|link| !link.up || link.epoch != epoch);
+        let answer = tokio::select! {
+            biased;
+            answer = tokio::time::timeout(within, pending.answer()) => answer.ok().flatten(),
+            _ = broken => None,
+        };
+        let answer = answer.ok_or_else(|| CallError::Unanswered(to.to_string()))?;
+        if answer.payload.is_empty() && answer.status == Some(async_nats::StatusCode::NO_RESPONDERS) {
+            return Err(CallError::NoResponders(to.to_string()));
+        }
+        subscription::decode(&answer).map_err(|error| CallError::Undecodable(to.to_string(), error))
+    }
+
+    /// Listens. Not in force before a [`Bus::round_trip`] has come back.
+    ///
+    /// # Errors
+    /// When the connection is closed for good.
+    pub async fn subscribe<M: Payload>(&self, to: &Filter<M>) -> Result<Subscription<M>, SubscribeError> {
+        let subscriber = self.0.client.subscribe(to.raw()).await;
+        subscriber.map(Subscription::new).map_err(|source| SubscribeError { subject: to.to_string(), source })
+    }
+
+    /// Listens, shared with all others of the same queue group: each message reaches one of them.
+    ///
+    /// # Errors
+    /// When the connection is closed for good.
+    pub async fn subscribe_in<M: Payload>(
+        &self,
+        to: &Filter<M>,
+        group: &str,
+    ) -> Result<Subscription<M>, SubscribeError> {
+        let subscriber = self.0.client.queue_subscribe(to.raw(), group.to_owned()).await;
+        subscriber.map(Subscription::new).map_err(|source| SubscribeError { subject: to.to_string(), source })
+    }
+
+    /// Waits until something sent by this process has come back to it: then all that it subscribed to before is in
+    /// force. (`flush` does not promise that.)
+    ///
+    /// # Errors
+    /// When nothing came back within the time.
+    pub async fn round_trip(&self, within: Duration) -> Result<(), CallError> {
+        let pending = self.0.replies.expect();
+        let subject = pending.subject();
+        self.send(subject.clone(), None, &Empty {}).await?;
+        match tokio::time::timeout(within, pending.answer()).await {
+            Ok(Some(_)) => Ok(()),
+            _ => Err(CallError::Unanswered(subject.to_string())),
+        }
+    }
+
+    /// Sends what waits, then leaves; for two seconds at most, since a dead broker never answers.
+    pub async fn close(&self) {
+        let mut link = self.link();
+        if self.0.client.drain().await.is_ok() {
+            let closed = link.wait_for(|link| link.closed);
+            let _ = tokio::time::timeout(Duration::from_secs(2), closed).await;
+        }
+    }
+
+    async fn send<M: Payload>(
+        &self,
+        to: async_nats::Subject,
+        reply: Option<async_nats::Subject>,
+        message: &M,
+    ) -> Result<(), PublishError> {
+        let mut link = self.link();
+        if !link.borrow_and_update().up {
+            return Err(PublishError::Disconnected);
+        }
+        let payload = serde_json::to_vec(message).map_err(PublishError::Encode)?;
+        let (size, limit) = (payload.len(), self.max_payload());
+        if size > limit {
+            return Err(PublishError::TooLarge { size, limit });
+        }
+        let client = &self.0.client;
+        let sent = async {
+            match (reply, message.headers()) {
+                (None, None) => client.publish(to, payload.into()).await,
+                (None, Some(headers)) => client.publish_with_headers(to, headers, payload.into()).await,
+                (Some(reply), None) => client.publish_with_reply(to, reply, payload.into()).await,
+                (Some(reply), Some(headers)) => {
+                    client.publish_with_reply_and_headers(to, reply, headers, payload.into()).await
+                }
+            }
+        };
+        // A full send buffer empties only while the broker takes it.
+        tokio::select! {
+            biased;
+            sent = sent => sent.map_err(|_| PublishError::Disconnected),
+            _ = link.wait_for(|link| !link.up) => Err(PublishError::Disconnected),
+        }
+    }
+}

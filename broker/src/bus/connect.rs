@@ -1,0 +1,116 @@
+//! Getting onto the bus, and staying on it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::{ConnectOptions, ServerAddr};
+use tokio::sync::watch;
+use tracing::warn;
+
+use super::link::{self, Link};
+use super::replies::Replies;
+use super::{Bus, Inner};
+use crate::id::{BootId, Peer, ProcessId, Role};
+use crate::secret::Secret;
+use crate::subject;
+
+/// The login of the mesh's own parts.
+const USER: &str = "mesh";
+
+/// Messages that one subscription holds before it drops the newest.
+const SUBSCRIPTION_CAPACITY: usize = 65_536;
+
+/// How to get onto the bus.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// `nats://host:port`.
+    pub url: String,
+    pub role: Role,
+    pub id: ProcessId,
+    /// The mesh's shared secret, where the broker wants one.
+    pub secret: Option<Secret>,
+}
+
+/// Why there is no bus.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// The URL itself is wrong.
+    #[error("{url:?} is not a NATS URL: write nats://HOST:PORT")]
+    Url {
+        url: String,
+        #[source]
+        source: std::io::Error,
+    },
+    /// The client cannot be made.
+    #[error("cannot use the NATS client")]
+    Client(#[source] async_nats::ConnectError),
+    /// The client closed itself.
+    #[error("cannot listen for answers")]
+    Replies(#[source] async_nats::SubscribeError),
+}
+
+impl Bus {
+    /// Connects, and comes back once a message has made a round trip. A broker that is not there is waited for, and
+    /// said every few seconds: race this with the shutdown token.
+    ///
+    /// # Errors
+    /// See [`ConnectError`]; an absent broker is none.
+    pub async fn connect(options: Options) -> Result<Self, ConnectError> {
+        let Options { url, role, id, secret } = options;
+        let address: ServerAddr =
+            url.parse().map_err(|source| ConnectError::Url { url: url.clone(), source })?;
+        let boot = BootId::random();
+        let me = Peer { role, id };
+        let (state, link) = watch::channel(Link::default());
+        let state = Arc::new(state);
+        let client = client_options(&me, &boot, secret.as_ref())
+            .event_callback(move |event| {
+                link::note(&state, &event);
+                std::future::ready(())
+            })
+            .connect(address)
+            .await
+            .map_err(ConnectError::Client)?;
+        let prefix = subject::replies(me.role, &me.id);
+        let replies = Replies::listen(&client, prefix).await.map_err(ConnectError::Replies)?;
+        let bus = Self(Arc::new(Inner { client, me, boot, link, replies }));
+        bus.first_round_trip(&url).await;
+        Ok(bus)
+    }
+
+    pub(super) fn client(&self) -> &async_nats::Client {
+        &self.0.client
+    }
+
+    async fn first_round_trip(&self, url: &str) {
+        let mut link = self.link();
+        loop {
+            let up = tokio::time::timeout(Duration::from_secs(5), link.wait_for(|link| link.up)).await;
+            if up.is_ok() && self.round_trip(Duration::from_secs(2)).await.is_ok() {
+                return;
+            }
+            if up.is_err() {
+                warn!(url, "no broker answers there; start echo-broker or correct --nats; still trying");
+            }
+        }
+    }
+}
+
+fn client_options(me: &Peer, boot: &BootId, secret: Option<&Secret>) -> ConnectOptions {
+    let password = secret.map_or("", Secret::expose).to_owned();
+    ConnectOptions::with_user_and_password(USER.to_owned(), password)
+        .name(format!("{me}.{boot}"))
+        .custom_inbox_prefix(format!("_INBOX.{me}.client"))
+        .retry_on_initial_connect()
+        .connection_timeout(Duration::from_secs(2))
+        .ping_interval(Duration::from_secs(2))
+        .subscription_capacity(SUBSCRIPTION_CAPACITY)
+        .client_capacity(4096)
+        .reconnect_delay_callback(reconnect_delay)
+}
+
+/// 50 ms doubling to 2 s, less up to half of it by chance, so that a mesh does not come back all at once.
+fn reconnect_delay(attempts: usize) -> Duration {
+    let full = Duration::from_millis(50).saturating_mul(1 << attempts.min(5)).min(Duration::from_secs(2));
+    full.mul_f64(rand::random_range(0.5..=1.0))
+}

@@ -1,0 +1,314 @@
+//! Identifiers as checked types: what has one of these types is safe inside a subject.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// The longest name of a node or process, in bytes.
+const LONGEST: usize = 63;
+
+/// Why a text is no identifier.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{text:?} is not a valid {what}: use 1 to 63 of a-z 0-9 _ -, and begin with a letter or a digit")]
+pub struct Invalid {
+    what: &'static str,
+    text: String,
+}
+
+fn checked(what: &'static str, text: String) -> Result<String, Invalid> {
+    let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-';
+    let first = text.bytes().next().is_some_and(|b| inner(b) && b != b'_' && b != b'-');
+    if first && text.len() <= LONGEST && text.bytes().all(inner) {
+        return Ok(text);
+    }
+    let text = text.chars().take(80).collect();
+    Err(Invalid { what, text })
+}
+
+macro_rules! name {
+    ($(#[$doc:meta])* $type:ident, $what:literal) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $type(String);
+
+        impl $type {
+            /// The checked text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl TryFrom<String> for $type {
+            type Error = Invalid;
+            fn try_from(text: String) -> Result<Self, Invalid> {
+                checked($what, text).map(Self)
+            }
+        }
+
+        impl FromStr for $type {
+            type Err = Invalid;
+            fn from_str(text: &str) -> Result<Self, Invalid> {
+                Self::try_from(text.to_owned())
+            }
+        }
+
+        impl From<$type> for String {
+            fn from(id: $type) -> String {
+                id.0
+            }
+        }
+
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
+}
+
+name! {
+    /// A node of the mesh: one agent and its engine. Chosen by its owner, kept over restarts.
+    NodeId, "node id"
+}
+name! {
+    /// A process on the bus within its role: an agent's node id, or an edge's or orchestrator's random id.
+    ProcessId, "process id"
+}
+name! {
+    /// One start of one process; another start has another.
+    BootId, "boot id"
+}
+
+impl NodeId {
+    /// The node id a host name stands for: lower-cased, cut at the first dot, other characters turned into `-`.
+    ///
+    /// # Errors
+    /// When nothing usable is left of it.
+    pub fn from_host_name(host: &str) -> Result<Self, Invalid> {
+        let label = host.split('.').next().unwrap_or_default().to_lowercase();
+        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '-';
+        let text: String = label.chars().map(|c| if plain(c) { c } else { '-' }).take(LONGEST).collect();
+        text.trim_start_matches(['-', '_']).parse()
+    }
+}
+
+impl ProcessId {
+    /// A new random id, for processes that nobody names.
+    pub fn random() -> Self {
+        Self(short_random())
+    }
+}
+
+impl From<NodeId> for ProcessId {
+    fn from(node: NodeId) -> Self {
+        Self(node.0)
+    }
+}
+
+impl From<&NodeId> for ProcessId {
+    fn from(node: &NodeId) -> Self {
+        Self(node.0.clone())
+    }
+}
+
+impl BootId {
+    /// The id of this start.
+    pub fn random() -> Self {
+        Self(short_random())
+    }
+}
+
+fn short_random() -> String {
+    let mut text = Uuid::new_v4().simple().to_string();
+    text.truncate(12);
+    text
+}
+
+/// A task, made by the edge that owns it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct TaskId(Uuid);
+
+impl TaskId {
+    /// A new random task id.
+    pub fn random() -> Self {
+        Self(Uuid::new_v4())
+    }
+
+    /// A task id with a chosen value, for tests that must be repeatable.
+    pub const fn from_u128(value: u128) -> Self {
+        Self(Uuid::from_u128(value))
+    }
+}
+
+impl fmt::Display for TaskId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// What a process does on the bus; part of its connection name, its ping subject and its inboxes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    Agent,
+    Orchestrator,
+    Edge,
+    /// The broker's own probe, test harnesses, and whoever else is no part.
+    Other,
+}
+
+impl Role {
+    /// The word for this role in subjects and connection names.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Agent => "agent",
+            Self::Orchestrator => "orchestrator",
+            Self::Edge => "edge",
+            Self::Other => "other",
+        }
+    }
+}
+
+/// A process as others address it; survives its restarts if its id does.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Peer {
+    pub role: Role,
+    pub id: ProcessId,
+}
+
+impl Peer {
+    /// The agent of a node.
+    pub fn agent(node: &NodeId) -> Self {
+        Self { role: Role::Agent, id: node.into() }
+    }
+
+    /// Reads a connection name, `<role>.<id>.<boot>`; `None` for connections that are not parts of the mesh.
+    pub fn from_connection_name(name: &str) -> Option<(Self, BootId)> {
+        let mut words = name.split('.');
+        let role = match words.next()? {
+            "agent" => Role::Agent,
+            "orchestrator" => Role::Orchestrator,
+            "edge" => Role::Edge,
+            _ => return None,
+        };
+        let (id, boot) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
+        words.next().is_none().then_some((Self { role, id }, boot))
+    }
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.role.as_str(), self.id)
+    }
+}
+
+/// Where frames and answers are sent: a subject that begins with `_INBOX.` and holds no wildcard.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Inbox(String);
+
+/// Why a subject may not be answered to.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("an inbox begins with `_INBOX.`, holds no wildcard, space or empty token, and has 255 bytes at most")]
+pub struct InvalidInbox;
+
+impl Inbox {
+    /// The checked subject.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for Inbox {
+    type Error = InvalidInbox;
+    fn try_from(text: String) -> Result<Self, InvalidInbox> {
+        let plain = |b: u8| b.is_ascii_graphic() && b != b'*' && b != b'>';
+        let whole = text.split('.').all(|token| !token.is_empty());
+        let fits = text.len() <= 255 && text.bytes().all(plain);
+        if fits && whole && text.starts_with("_INBOX.") { Ok(Self(text)) } else { Err(InvalidInbox) }
+    }
+}
+
+impl From<Inbox> for String {
+    fn from(inbox: Inbox) -> String {
+        inbox.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn hostile_ids_are_refused() {
+        let long = "a".repeat(64);
+        for bad in ["", ".", "*", ">", "a.b", "a b", "A", "-a", "_a", "a\n", "é", "a>", long.as_str()] {
+            assert!(bad.parse::<NodeId>().is_err(), "{bad:?} was taken");
+        }
+        for good in ["a", "node-a", "0", "a_b-c", &"a".repeat(63)] {
+            assert!(good.parse::<NodeId>().is_ok(), "{good:?} was refused");
+        }
+    }
+
+    #[test]
+    fn a_huge_id_makes_a_small_error() {
+        let error = "x ".repeat(10_000).parse::<NodeId>().unwrap_err().to_string();
+        assert!(error.len() < 300, "{} bytes", error.len());
+    }
+
+    #[test]
+    fn a_host_name_becomes_a_node_id() {
+        let id = |host: &str| NodeId::from_host_name(host).unwrap().to_string();
+        assert_eq!(id("Marie's-MacBook.local"), "marie-s-macbook");
+        assert_eq!(id("box7"), "box7");
+        assert!(NodeId::from_host_name("...").is_err());
+    }
+
+    #[test]
+    fn only_inboxes_are_inboxes() {
+        for bad in [
+            "",
+            "echo.task.submit",
+            "_INBOX.",
+            "_INBOX.>",
+            "_INBOX.*.a",
+            "_INBOX.a..b",
+            "_INBOX.a b",
+            "_INBOX",
+        ] {
+            assert!(Inbox::try_from(bad.to_owned()).is_err(), "{bad:?} was taken");
+        }
+        assert!(Inbox::try_from("_INBOX.edge.e1.k9".to_owned()).is_ok());
+    }
+
+    #[test]
+    fn a_connection_name_tells_who_it_was() {
+        let (peer, boot) = Peer::from_connection_name("agent.node-a.b00t").unwrap();
+        assert_eq!((peer, boot.as_str()), (Peer::agent(&"node-a".parse().unwrap()), "b00t"));
+        for other in ["", "nats CLI", "agent.node-a", "agent.*.b", "agent.a.b.c", "root.a.b"] {
+            assert!(Peer::from_connection_name(other).is_none(), "{other:?} was taken");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_an_id_is_one_plain_token(text in ".{0,80}") {
+            if let Ok(id) = text.parse::<NodeId>() {
+                prop_assert!(!id.as_str().contains(['.', '*', '>', ' ', '\r', '\n']));
+                prop_assert!(!id.as_str().is_empty());
+            }
+        }
+
+        #[test]
+        fn a_host_name_never_makes_a_bad_id(host in ".{0,200}") {
+            if let Ok(id) = NodeId::from_host_name(&host) {
+                prop_assert!(id.as_str().parse::<NodeId>().is_ok());
+            }
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! What travels on the bus. Payloads are JSON objects; changes are additive, and unknown fields are ignored.
+
+mod failure;
+mod frame;
+mod heartbeat;
+mod pulse;
+mod request;
+mod status;
+mod task;
+#[cfg(test)]
+mod tests;
+
+pub use failure::{Code, Failure, Verdict};
+pub use frame::{Done, Frame, Piece, Reason, Timings, ToolCall};
+pub use heartbeat::{Engine, Heartbeat, Model, NodeStatus, Space};
+pub use pulse::{Cancel, Disconnect, Held, Missing, Pong, Pulse, PulseAnswer};
+pub use request::{Chat, Embed, Generate, Message, Named, Request, Settings};
+pub use status::{Event, MeshStatus, NodeState, What};
+pub use task::{Dispatch, Excluded, SoFar, Submission, Task};
+
+use async_nats::HeaderMap;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+/// A message of the bus.
+pub trait Payload: Serialize + DeserializeOwned {
+    /// What travels beside the payload, for tracing.
+    fn headers(&self) -> Option<HeaderMap> {
+        None
+    }
+
+    /// Takes what travelled beside the payload.
+    fn take_headers(&mut self, _headers: &HeaderMap) {}
+}
+
+macro_rules! payloads {
+    ($($type:ty),+ $(,)?) => { $(impl Payload for $type {})+ };
+}
+
+payloads!(
+    Cancel,
+    Disconnect,
+    Dispatch,
+    Empty,
+    Event,
+    Frame,
+    Heartbeat,
+    MeshStatus,
+    Pong,
+    Pulse,
+    PulseAnswer,
+    Submission
+);
+
+/// Nothing to say; an empty payload is read as this too.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Empty {}
+
+/// Milliseconds since the Unix epoch on this machine's clock: to be shown to people, never to be compared.
+pub fn unix_millis() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// For `skip_serializing_if`.
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}

@@ -1,0 +1,104 @@
+//! Why something was not done, and what the one who hears it does next.
+
+use serde::{Deserialize, Serialize};
+
+use super::is_default;
+
+/// A refusal or the end of an attempt: always with a verdict for the program and a sentence for the person.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Failure {
+    pub verdict: Verdict,
+    pub code: Code,
+    /// A sentence for the person who sent the task. Never holds a prompt or an answer.
+    pub message: String,
+    /// Measured time after which another try makes sense; absent when unknown.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub retry_after_ms: Option<u64>,
+    /// With [`Code::ModelNotServed`]: the models that are served.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub served: Vec<String>,
+}
+
+impl Failure {
+    /// A failure without the extras.
+    pub fn new(verdict: Verdict, code: Code, message: impl Into<String>) -> Self {
+        Self { verdict, code, message: message.into(), retry_after_ms: None, served: Vec::new() }
+    }
+
+    /// The node could not do it; another may.
+    pub fn elsewhere(code: Code, message: impl Into<String>) -> Self {
+        Self::new(Verdict::Elsewhere, code, message)
+    }
+
+    /// Nobody's fault and not decided; the same again, soon.
+    pub fn wait(code: Code, message: impl Into<String>) -> Self {
+        Self::new(Verdict::Wait, code, message)
+    }
+
+    /// No further attempt can help.
+    pub fn give_up(code: Code, message: impl Into<String>) -> Self {
+        Self::new(Verdict::GiveUp, code, message)
+    }
+}
+
+/// What to do next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// Try another node; this one is excluded for the task.
+    Elsewhere,
+    /// Submit again after a moment; nobody is blamed.
+    Wait,
+    /// Tell the client.
+    #[serde(other)]
+    GiveUp,
+}
+
+/// What happened, for programs and metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Code {
+    /// The message cannot be understood or asks for the impossible.
+    BadRequest,
+    /// No node is known at all.
+    NoNode,
+    /// No node serves the model.
+    ModelNotServed,
+    /// Nodes serve the model, but none can do what the task needs.
+    NotCapable,
+    /// The queue is full.
+    QueueFull,
+    /// The task's time, or its time in the queue, is over.
+    Expired,
+    /// A node did not answer a dispatch: it may or may not run the task.
+    Unclear,
+    /// The agent has no free slot.
+    Full,
+    /// The agent or orchestrator is finishing and takes nothing new.
+    Draining,
+    /// The task was meant for an earlier start of this agent.
+    WrongBoot,
+    /// The attempt was cancelled before.
+    Cancelled,
+    /// The agent cannot use its engine now.
+    Unavailable,
+    /// The engine cannot be reached.
+    EngineUnreachable,
+    /// The engine says that it is full.
+    EngineBusy,
+    /// The engine made no progress within the limit of its phase.
+    EngineStalled,
+    /// The engine reported an error, or ended its stream without finishing.
+    EngineError,
+    /// The engine says that it does not have the model after all.
+    ModelMissing,
+    /// The engine refused the request as such.
+    EngineRefused,
+    /// A partial answer that nobody can honestly continue.
+    CannotContinue,
+    /// The operator of the node does not allow this.
+    NotAllowed,
+    /// A word of a newer version.
+    #[serde(other)]
+    Unknown,
+}

@@ -1,0 +1,105 @@
+//! What a node says of itself, every second and when it changes.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::{Held, is_default};
+use crate::id::{BootId, NodeId};
+
+/// The state of a node. The registry is made of these and of nothing else.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Heartbeat {
+    pub node: NodeId,
+    pub boot: BootId,
+    /// Counts this boot's heartbeats, from 1.
+    pub number: u64,
+    pub status: NodeStatus,
+    /// Why the node is unavailable; empty otherwise.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub reason: String,
+    /// The attempts that occupy a slot, all of them: the number of active tasks is the length of this list.
+    pub active: Vec<Held>,
+    pub slots: u32,
+    /// All models of the engine; left out of beats in which they have not changed, but never twice in a row, so
+    /// that a restarted orchestrator knows the mesh within two beats.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub models: Option<Vec<Model>>,
+    pub engine: Engine,
+    pub memory: Space,
+    pub disk: Space,
+    /// Where the agent serves /health, /metrics, /drain and /resume.
+    pub agent_host: String,
+    pub agent_port: u16,
+    /// The agent's version.
+    pub version: String,
+    pub uptime_ms: u64,
+    /// The operator allows pulls and deletes.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub model_management: bool,
+}
+
+/// What a node can take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NodeStatus {
+    /// Has a free slot.
+    Idle,
+    /// All slots are taken.
+    Busy,
+    /// Finishes what it has and takes nothing new.
+    Draining,
+    /// Cannot use its engine; `reason` says why.
+    #[serde(other)]
+    Unavailable,
+}
+
+/// A model that a node serves.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Model {
+    /// With its tag: `mistral:latest`.
+    pub name: String,
+    /// On disk, in bytes; 0 when the engine does not say.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub size: u64,
+    /// In memory now.
+    #[serde(default)]
+    pub loaded: bool,
+    /// `completion`, `embedding`, `vision`, `tools`, `thinking`, `insert`; empty when the engine does not say.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub capabilities: Vec<String>,
+    /// Measured on this node; absent until measured.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub tokens_per_second: Option<f64>,
+    /// Measured on this node; absent until measured.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub load_ms: Option<u64>,
+    /// The engine's own description (`digest`, `modified_at`, `details`, …).
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub extra: Map<String, Value>,
+}
+
+impl Model {
+    /// A model whose capabilities are unknown is taken to generate, and not to embed.
+    pub fn can(&self, capability: &str) -> bool {
+        if self.capabilities.is_empty() {
+            return capability == "completion";
+        }
+        self.capabilities.iter().any(|known| known == capability)
+    }
+}
+
+/// The engine behind an agent.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Engine {
+    /// `ollama` or `openai`.
+    pub kind: String,
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub version: String,
+}
+
+/// Bytes; zero when unknown.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Space {
+    pub total: u64,
+    pub free: u64,
+}

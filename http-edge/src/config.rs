@@ -1,0 +1,118 @@
+//! The edge's flags; each has an environment variable and a default that suits one machine.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use clap::{Parser, ValueEnum};
+use echo_broker::process::{BusArgs, LogArgs};
+
+use crate::life::Limits;
+
+/// The HTTP API of an Echo-System mesh: takes tasks, has them run on the nodes, and streams the answers.
+#[derive(Debug, Clone, Parser)]
+#[command(name = "echo-edge", version)]
+pub struct Config {
+    /// Where to serve HTTP; port 0 lets the system choose
+    #[arg(long, env = "ECHO_EDGE_LISTEN", default_value = "127.0.0.1:8080", value_name = "HOST:PORT")]
+    pub listen: SocketAddr,
+
+    /// How many nodes may fail a task that they had accepted
+    #[arg(long, env = "ECHO_ATTEMPTS", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub attempts: u32,
+
+    /// How long a task may take in all
+    #[arg(long, env = "ECHO_TASK_TIMEOUT", default_value = "10m", value_parser = duration, value_name = "TIME")]
+    pub task_timeout: Duration,
+
+    /// How long an engine with its model loaded may take to the first token
+    #[arg(long, env = "ECHO_FIRST_TOKEN_TIMEOUT", default_value = "2m", value_parser = duration, value_name = "TIME")]
+    pub first_token_timeout: Duration,
+
+    /// How long an engine may take between two tokens
+    #[arg(long, env = "ECHO_TOKEN_TIMEOUT", default_value = "30s", value_parser = duration, value_name = "TIME")]
+    pub token_timeout: Duration,
+
+    /// How long a task is kept while no orchestrator is there
+    #[arg(long, env = "ECHO_QUEUE_WAIT", default_value = "60s", value_parser = duration, value_name = "TIME")]
+    pub queue_wait: Duration,
+
+    /// Whether an answer whose node has died goes on from another node
+    #[arg(long = "continue", env = "ECHO_CONTINUE", default_value = "auto", value_enum, value_name = "WHEN")]
+    pub continues: Continue,
+
+    /// How long running tasks have to finish after SIGTERM
+    #[arg(long, env = "ECHO_DRAIN_TIMEOUT", default_value = "30s", value_parser = duration, value_name = "TIME")]
+    pub drain_timeout: Duration,
+
+    /// A further host name that clients may use for this edge (several with commas)
+    #[arg(long, env = "ECHO_ALLOW_HOST", value_delimiter = ',', value_name = "NAME")]
+    pub allow_host: Vec<String>,
+
+    /// A further web origin that may call this edge, such as https://chat.example.org (several with commas)
+    #[arg(long, env = "ECHO_ALLOW_ORIGIN", value_delimiter = ',', value_name = "ORIGIN")]
+    pub allow_origin: Vec<String>,
+
+    #[command(flatten)]
+    pub bus: BusArgs,
+
+    #[command(flatten)]
+    pub log: LogArgs,
+}
+
+/// When an answer goes on from another node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Continue {
+    /// Wherever it is honest: not under a JSON format, not after a tool call
+    Auto,
+    /// Never: the client gets an error with the partial answer
+    Never,
+}
+
+impl Config {
+    /// The limits of each task, on a broker that takes messages of `max_payload` bytes.
+    pub fn limits(&self, max_payload: usize) -> Limits {
+        Limits {
+            attempts: self.attempts,
+            total: self.task_timeout,
+            untaken: self.queue_wait,
+            first_token: self.first_token_timeout,
+            token: self.token_timeout,
+            continues: self.continues == Continue::Auto,
+            longest: ROOM_FOR_CONTINUATION.min(max_payload / 2) / 2,
+        }
+    }
+}
+
+/// What a request leaves free of the broker's largest message, for the text so far.
+pub const ROOM_FOR_CONTINUATION: usize = 1024 * 1024;
+
+/// Reads `500ms`, `30s`, `5m` or `1h`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("{text:?} is no time: write it like 500ms, 30s, 5m or 1h");
+    let split = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(wrong)?;
+    let (number, unit) = text.split_at(split);
+    let number: u64 = number.parse().map_err(|_| wrong())?;
+    let unit = match unit {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => return Err(wrong()),
+    };
+    let millis = number.checked_mul(unit).filter(|millis| (1..=31_536_000_000).contains(millis));
+    millis.map(Duration::from_millis).ok_or_else(wrong)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_read_with_their_unit() {
+        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(duration("5m"), Ok(Duration::from_secs(300)));
+        for bad in ["", "5", "m", "5 m", "-1s", "0s", "99999999999999h", "1d"] {
+            assert!(duration(bad).is_err(), "{bad:?} was taken");
+        }
+    }
+}

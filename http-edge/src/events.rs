@@ -1,0 +1,47 @@
+//! What dashboards and the `nats` CLI hear of tasks. Nothing depends on it, and no token waits for it.
+
+use std::sync::Arc;
+
+use echo_broker::id::{NodeId, Role, TaskId};
+use echo_broker::message::{Event, What, unix_millis};
+use echo_broker::subject;
+
+use crate::desk::Lost;
+use crate::driver::Report;
+use crate::owner::Owner;
+
+/// Something happened to a task.
+pub fn task(owner: &Arc<Owner>, task: TaskId, what: What, detail: String) {
+    say(owner, task, Event { detail, ..event(what, task) });
+}
+
+/// A task has ended.
+pub fn ended(owner: &Arc<Owner>, task: TaskId, report: &Report) {
+    let (what, detail) = match &report.ending {
+        Ok(_) => (What::Done, String::new()),
+        Err(failure) => (What::Failed, failure.message.clone()),
+    };
+    let node = report.nodes.last().cloned();
+    say(owner, task, Event { node, attempt: Some(report.attempts), detail, ..event(what, task) });
+}
+
+/// An attempt has lost its holder.
+pub fn lost(owner: &Arc<Owner>, lost: &Lost) {
+    let agent = lost.holder.peer.role == Role::Agent;
+    let node = agent.then(|| lost.holder.peer.id.as_str().parse::<NodeId>().ok()).flatten();
+    let detail = lost.loss.as_str().to_owned();
+    let event = Event { node, attempt: Some(lost.attempt), detail, ..event(What::Lost, lost.task) };
+    say(owner, lost.task, event);
+}
+
+fn event(what: What, task: TaskId) -> Event {
+    Event { what, at: unix_millis(), node: None, task: Some(task), attempt: None, detail: String::new() }
+}
+
+fn say(owner: &Arc<Owner>, task: TaskId, event: Event) {
+    let speaker = owner.clone();
+    owner.tracker.spawn(async move {
+        // An event that nobody could hear is no loss.
+        let _ = speaker.bus.publish(&subject::task_event(task, event.what), &event).await;
+    });
+}

@@ -1,0 +1,68 @@
+//! Reading a request's body: its type, its size, its encoding and its JSON, each refused in words.
+
+use axum::body::{Body, Bytes};
+use axum::extract::Request;
+use axum::http::{HeaderMap, header};
+use futures::StreamExt;
+use serde::de::DeserializeOwned;
+
+use super::error::ApiError;
+
+/// Reads JSON of at most `limit` bytes.
+///
+/// # Errors
+/// 400, 413 or 415, with what is wrong.
+pub async fn json<T: DeserializeOwned>(request: Request, limit: usize) -> Result<T, ApiError> {
+    check_type(request.headers())?;
+    let declared = declared_length(request.headers());
+    let body = read(request.into_body(), declared, limit).await?;
+    parse(&body)
+}
+
+fn check_type(headers: &HeaderMap) -> Result<(), ApiError> {
+    let declared = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let essence = declared.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    if essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json")) {
+        return Ok(());
+    }
+    // A web page can send any other type to any site unasked; this one the browser asks about first.
+    Err(ApiError::unsupported("send the header Content-Type: application/json"))
+}
+
+fn declared_length(headers: &HeaderMap) -> Option<usize> {
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+async fn read(body: Body, declared: Option<usize>, limit: usize) -> Result<Bytes, ApiError> {
+    let mut chunks = body.into_data_stream();
+    let mut whole: Vec<u8> = Vec::with_capacity(declared.unwrap_or_default().min(limit));
+    let mut seen = 0_usize;
+    while let Some(chunk) = chunks.next().await {
+        let chunk = chunk.map_err(|_| ApiError::bad_request("the body broke off"))?;
+        seen += chunk.len();
+        // What is too large is read on for a while and dropped, so that the client hears the answer at all.
+        if seen <= limit {
+            whole.extend_from_slice(&chunk);
+        } else if seen > limit.saturating_mul(8) {
+            break;
+        }
+    }
+    if seen > limit {
+        let size = declared.unwrap_or(seen);
+        return Err(ApiError::too_large(format!("the body has {size} bytes and at most {limit} are taken")));
+    }
+    Ok(whole.into())
+}
+
+fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
+    let text = std::str::from_utf8(body)
+        .map_err(|error| ApiError::bad_request(format!("the body is not UTF-8: {error}")))?;
+    let mut json = serde_json::Deserializer::from_str(text);
+    let parsed = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+        let path = error.path().to_string();
+        let place = if path == "." { String::new() } else { format!("{path}: ") };
+        ApiError::bad_request(format!("{place}{}", error.into_inner()))
+    })?;
+    json.end().map_err(|error| ApiError::bad_request(error.to_string()))?;
+    Ok(parsed)
+}

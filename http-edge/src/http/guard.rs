@@ -1,0 +1,143 @@
+//! Who may ask: `Host` and `Origin` are checked, so that no web page can use a mesh on this machine unasked.
+
+use std::net::{IpAddr, SocketAddr};
+
+use axum::extract::{Request, State};
+use axum::http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use axum::http::{Method, StatusCode};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+
+use super::Api;
+use super::error::ApiError;
+
+/// Schemes of applications on this machine that are no web pages.
+const APP_SCHEMES: [&str; 6] =
+    ["app://", "file://", "tauri://", "vscode-webview://", "vscode-file://", "moz-extension://"];
+
+/// The names and origins that are let in.
+pub struct Guard {
+    /// Beyond loopback the edge is reached by names that it cannot know.
+    any_host: bool,
+    hosts: Vec<String>,
+    origins: Vec<String>,
+}
+
+impl Guard {
+    pub fn new(address: SocketAddr, hosts: &[String], origins: &[String]) -> Self {
+        let lower = |names: &[String]| {
+            names.iter().map(|name| name.trim().trim_end_matches('/').to_ascii_lowercase()).collect()
+        };
+        Self { any_host: !address.ip().is_loopback(), hosts: lower(hosts), origins: lower(origins) }
+    }
+
+    fn allows_host(&self, host: &str) -> bool {
+        let name = host_name(host).to_ascii_lowercase();
+        if self.any_host || name.is_empty() || name == "localhost" || self.hosts.contains(&name) {
+            return true;
+        }
+        if let Ok(ip) = name.parse::<IpAddr>() {
+            return is_near(ip);
+        }
+        [".localhost", ".local", ".internal"].iter().any(|end| name.ends_with(end))
+    }
+
+    fn allows_origin(&self, origin: &str) -> bool {
+        let origin = origin.to_ascii_lowercase();
+        if self.origins.iter().any(|allowed| allowed == "*" || *allowed == origin) {
+            return true;
+        }
+        if APP_SCHEMES.iter().any(|scheme| origin.starts_with(scheme)) {
+            return true;
+        }
+        let page = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
+        page.is_some_and(|page| matches!(host_name(page), "localhost" | "127.0.0.1" | "0.0.0.0" | "::1"))
+    }
+}
+
+/// The name without its port and without the brackets of an IPv6 address.
+fn host_name(host: &str) -> &str {
+    if let Some(rest) = host.strip_prefix('[') {
+        return rest.split(']').next().unwrap_or_default();
+    }
+    host.split(':').next().unwrap_or_default()
+}
+
+fn is_near(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => ip.is_loopback() || ip.is_private() || ip.is_unspecified() || ip.is_link_local(),
+        IpAddr::V6(ip) => ip.is_loopback() || ip.is_unspecified() || ip.is_unique_local(),
+    }
+}
+
+fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
+    headers.get(name).map(|value| value.to_str().unwrap_or("?"))
+}
+
+/// Lets a request in or not, answers the browser's question before it, and marks the answer for the browser.
+pub async fn check(State(api): State<Api>, request: Request, next: Next) -> Response {
+    let guard = &api.0.guard;
+    let host = request.uri().authority().map(|authority| authority.as_str().to_owned());
+    let host = host.or_else(|| text(request.headers(), header::HOST).map(str::to_owned)).unwrap_or_default();
+    if !guard.allows_host(&host) {
+        return ApiError::forbidden("this host name is not known here; allow it with --allow-host").into_response();
+    }
+    let Some(origin) = request.headers().get(header::ORIGIN).cloned() else {
+        return next.run(request).await;
+    };
+    if !guard.allows_origin(origin.to_str().unwrap_or("?")) {
+        return ApiError::forbidden("this web origin may not ask here; allow it with --allow-origin").into_response();
+    }
+    let asks_first = request.method() == Method::OPTIONS
+        && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
+    let response = if asks_first { preflight() } else { next.run(request).await };
+    allow(response, origin)
+}
+
+fn preflight() -> Response {
+    let headers = [
+        (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, HEAD, POST, DELETE"),
+        (header::ACCESS_CONTROL_ALLOW_HEADERS, "authorization, content-type, traceparent, x-request-id"),
+        (header::ACCESS_CONTROL_MAX_AGE, "600"),
+    ];
+    (StatusCode::NO_CONTENT, headers).into_response()
+}
+
+fn allow(mut response: Response, origin: HeaderValue) -> Response {
+    let headers = response.headers_mut();
+    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+    headers.insert(header::VARY, HeaderValue::from_static("origin"));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn guard() -> Guard {
+        let origins = ["https://chat.example.org/".to_owned()];
+        Guard::new("127.0.0.1:8080".parse().unwrap(), &["mesh.example.org".to_owned()], &origins)
+    }
+
+    #[test]
+    fn a_foreign_host_name_is_kept_out_on_loopback() {
+        for good in ["localhost:8080", "127.0.0.1", "[::1]:8080", "box.local", "192.168.1.5:8080", "mesh.example.org"] {
+            assert!(guard().allows_host(good), "{good} was kept out");
+        }
+        for bad in ["evil.example:8080", "8.8.8.8", "localhost.evil.example", "127.0.0.1.evil.example"] {
+            assert!(!guard().allows_host(bad), "{bad} was let in");
+        }
+        let open = Guard::new("0.0.0.0:8080".parse().unwrap(), &[], &[]);
+        assert!(open.allows_host("mesh:8080"));
+    }
+
+    #[test]
+    fn only_pages_of_this_machine_and_named_ones_may_ask() {
+        for good in ["http://localhost:3000", "https://127.0.0.1", "http://[::1]:5173", "app://x", "https://chat.example.org"] {
+            assert!(guard().allows_origin(good), "{good} was kept out");
+        }
+        for bad in ["null", "https://evil.example", "http://localhost.evil.example", "https://localhost@evil.example"] {
+            assert!(!guard().allows_origin(bad), "{bad} was let in");
+        }
+    }
+}

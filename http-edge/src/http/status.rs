@@ -1,0 +1,49 @@
+//! `GET /status`: the registry, as an orchestrator knows it.
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use echo_broker::message::{Empty, MeshStatus, unix_millis};
+use echo_broker::subject;
+use serde::Serialize;
+
+use super::Api;
+
+/// How long an orchestrator may take; it answers from memory.
+const WITHIN: Duration = Duration::from_secs(1);
+
+#[derive(Serialize)]
+struct Status<'a> {
+    #[serde(flatten)]
+    mesh: &'a MeshStatus,
+    edge: Edge<'a>,
+}
+
+#[derive(Serialize)]
+struct Edge<'a> {
+    id: &'a str,
+    running: usize,
+}
+
+/// `GET /status`.
+pub async fn status(State(api): State<Api>) -> Response {
+    let owner = api.owner();
+    let edge = Edge { id: owner.bus.me().id.as_str(), running: owner.running() };
+    match owner.bus.call(&subject::status(), &Empty {}, WITHIN).await {
+        Ok(mesh) => Json(Status { mesh: &mesh, edge }).into_response(),
+        Err(error) => {
+            let body = serde_json::json!({
+                "nodes": [],
+                "node_count": 0,
+                "server_time": unix_millis(),
+                "success": false,
+                "code": "no_orchestrator",
+                "error": format!("no orchestrator answers ({error}); start echo-orchestrator, or wait until it is back"),
+            });
+            (StatusCode::SERVICE_UNAVAILABLE, Json(body)).into_response()
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! `POST /task`: one prompt, one whole answer.
+
+use axum::Json;
+use axum::extract::{Request, State};
+use axum::http::HeaderMap;
+use axum::response::{IntoResponse, Response};
+use echo_broker::id::NodeId;
+use echo_broker::message::{Generate, Request as Ask, ToolCall};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::error::ApiError;
+use super::{Api, Name, body, options};
+use crate::driver::{self, News, Report, Running};
+
+/// The longest name of a model.
+const LONGEST_MODEL: usize = 256;
+
+/// The body of `/task` and `/task/stream`.
+#[derive(Debug, Deserialize)]
+pub struct TaskRequest {
+    prompt: String,
+    model_hint: Option<String>,
+    task_id: Option<String>,
+    options: Option<Map<String, Value>>,
+    system: Option<String>,
+    /// `"json"` or a JSON schema.
+    format: Option<Value>,
+    think: Option<Value>,
+    /// Base64.
+    images: Option<Vec<String>>,
+}
+
+/// The answer of `/task`.
+#[derive(Debug, Serialize)]
+struct Answer<'a> {
+    task_id: &'a str,
+    content: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    thinking: &'a str,
+    #[serde(skip_serializing_if = "<[ToolCall]>::is_empty")]
+    tool_calls: &'a [ToolCall],
+    #[serde(flatten)]
+    summary: Summary<'a>,
+}
+
+/// How the task went, at the end of both routes.
+#[derive(Debug, Serialize)]
+pub struct Summary<'a> {
+    routed_to: Option<&'a NodeId>,
+    latency_ms: u128,
+    success: bool,
+    model_used: &'a str,
+    attempts: u32,
+    /// All nodes that took part, in order.
+    nodes: &'a [NodeId],
+    queue_ms: u128,
+    done_reason: echo_broker::message::Reason,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tokens: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prompt_tokens: Option<u64>,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    chosen: &'a str,
+}
+
+impl<'a> Summary<'a> {
+    /// The summary of a task that was answered.
+    pub fn new(report: &'a Report, done: &echo_broker::message::Done) -> Self {
+        Self {
+            routed_to: report.nodes.last(),
+            latency_ms: report.latency.as_millis(),
+            success: true,
+            model_used: &report.model,
+            attempts: report.attempts,
+            nodes: &report.nodes,
+            queue_ms: report.waited.as_millis(),
+            done_reason: done.reason,
+            tokens: done.tokens,
+            prompt_tokens: done.prompt_tokens,
+            chosen: &report.chosen,
+        }
+    }
+}
+
+/// A task that has been started for a client.
+pub struct Started {
+    /// What the client calls it.
+    pub name: String,
+    pub running: Running,
+    /// Keeps the name in use.
+    _reserved: Option<Name>,
+}
+
+/// Reads a task from a request and starts it.
+///
+/// # Errors
+/// 400, 409, 413 or 415, with what is wrong.
+pub async fn start(api: &Api, request: Request, streams: bool) -> Result<Started, ApiError> {
+    let trace = trace_of(request.headers());
+    let asked: TaskRequest = body::json(request, api.longest_body()).await?;
+    let reserved = match &asked.task_id {
+        Some(name) => {
+            check_name(name)?;
+            Some(api.reserve(name)?)
+        }
+        None => None,
+    };
+    let name = asked.task_id.clone();
+    let running = driver::start(api.owner(), ask(asked)?, trace, streams);
+    Ok(Started { name: name.unwrap_or_else(|| running.task.to_string()), running, _reserved: reserved })
+}
+
+fn ask(asked: TaskRequest) -> Result<Ask, ApiError> {
+    if asked.prompt.trim().is_empty() {
+        return Err(ApiError::bad_request("prompt: is empty; say what you want"));
+    }
+    let model = asked.model_hint.filter(|model| !model.is_empty());
+    if model.as_ref().is_some_and(|model| model.len() > LONGEST_MODEL || model.contains(char::is_control)) {
+        let message = format!("model_hint: at most {LONGEST_MODEL} bytes and no control characters");
+        return Err(ApiError::bad_request(message));
+    }
+    let mut settings = options::settings(asked.options.unwrap_or_default()).map_err(ApiError::bad_request)?;
+    settings.format = asked.format.filter(|format| !format.is_null());
+    settings.think = asked.think.filter(|think| !think.is_null());
+    Ok(Ask::Generate(Generate {
+        model,
+        prompt: asked.prompt,
+        system: asked.system.unwrap_or_default(),
+        images: asked.images.unwrap_or_default(),
+        settings,
+        ..Generate::default()
+    }))
+}
+
+fn check_name(name: &str) -> Result<(), ApiError> {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"._:-".contains(&b);
+    if (1..=128).contains(&name.len()) && name.bytes().all(plain) {
+        return Ok(());
+    }
+    Err(ApiError::bad_request("task_id: use 1 to 128 of A-Z a-z 0-9 . _ : -"))
+}
+
+/// The client's W3C trace context, if it has the form of one.
+fn trace_of(headers: &HeaderMap) -> Option<String> {
+    let value = headers.get("traceparent")?.to_str().ok()?;
+    let plain = value.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-');
+    (plain && (50..=128).contains(&value.len())).then(|| value.to_owned())
+}
+
+/// `POST /task`.
+pub async fn whole(State(api): State<Api>, request: Request) -> Result<Response, ApiError> {
+    let mut started = start(&api, request, false).await?;
+    while let Some(news) = started.running.news.recv().await {
+        if let News::End(report) = news {
+            return answer(&api, &started.name, &report);
+        }
+    }
+    Err(ApiError::unavailable("the edge is stopping; ask again"))
+}
+
+fn answer(api: &Api, name: &str, report: &Report) -> Result<Response, ApiError> {
+    match &report.ending {
+        Ok(done) => {
+            let answer = Answer {
+                task_id: name,
+                content: &report.content,
+                thinking: &report.thinking,
+                tool_calls: &report.tool_calls,
+                summary: Summary::new(report, done),
+            };
+            Ok(Json(answer).into_response())
+        }
+        Err(failure) => {
+            Err(ApiError::failed(failure, api.0.address).of(name, &report.content, report.attempts))
+        }
+    }
+}

@@ -1,0 +1,427 @@
+//! The life of one task, as its owner sees it: attempts, budget, exclusion, continuation and the one end.
+//! Plain data; the clock is passed in, and what to do is handed back.
+
+use std::time::{Duration, Instant};
+
+use echo_broker::id::{BootId, Inbox, NodeId, ProcessId, Role, TaskId};
+use echo_broker::message::{
+    Code, Done, Excluded, Failure, Frame, Piece, Request, SoFar, Submission, Task, Verdict,
+};
+
+use crate::desk::{Holder, Lost};
+
+/// Between two submissions that nobody took.
+const PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// Starts of nodes that a task remembers having failed.
+const EXCLUDED: usize = 64;
+
+/// The limits of a task.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Failures of nodes that had accepted the task.
+    pub attempts: u32,
+    /// The whole task.
+    pub total: Duration,
+    /// Without anybody who takes the task.
+    pub untaken: Duration,
+    pub first_token: Duration,
+    pub token: Duration,
+    /// Whether an answer that has begun goes on elsewhere.
+    pub continues: bool,
+    /// Texts longer than this do not fit into another submission.
+    pub longest: usize,
+}
+
+/// What the driver of a task does next.
+#[derive(Debug, PartialEq)]
+pub enum Step {
+    /// Nothing new.
+    Wait,
+    /// Submit again after this pause; what the attempts so far still send is unwanted.
+    Again(Duration),
+    /// Tell the client that it waits.
+    Queued { position: u32, expected_wait_ms: Option<u64> },
+    /// Tell the client who answers.
+    Accepted,
+    /// Give the client these.
+    Pieces(Vec<Piece>),
+    /// The end, once.
+    End(Box<Ending>),
+}
+
+/// How a task ends.
+#[derive(Debug, PartialEq)]
+pub enum Ending {
+    /// A whole answer.
+    Answered(Done),
+    /// An honest error.
+    Failed(Failure),
+}
+
+/// One task and all that is known of it.
+#[derive(Debug)]
+pub struct Life {
+    pub task: TaskId,
+    request: Request,
+    traceparent: Option<String>,
+    limits: Limits,
+    /// The client gets pieces as they come: what it has seen cannot be taken back.
+    streams: bool,
+    began: Instant,
+    /// Since when nobody has taken the task.
+    untaken_since: Option<Instant>,
+    attempt: u32,
+    accepts: u32,
+    failures: u32,
+    pauses: u32,
+    excluded: Vec<Excluded>,
+    /// The whole answer so far, over all attempts.
+    content: String,
+    thinking: String,
+    pieces: u64,
+    /// Pieces of the attempts before this one.
+    pieces_before: u64,
+    called_tool: bool,
+    waited: Duration,
+    queued_since: Option<Instant>,
+    /// The agent that accepted the current attempt.
+    accepted: Option<Excluded>,
+    /// Nodes that gave a piece of the answer, or accepted last, in order.
+    pub nodes: Vec<NodeId>,
+    pub model: String,
+    pub chosen: String,
+    pub first_token_at: Option<Instant>,
+    ended: bool,
+}
+
+impl Life {
+    /// A task that has not been submitted yet.
+    pub fn new(request: Request, traceparent: Option<String>, limits: Limits, streams: bool, now: Instant) -> Self {
+        Self {
+            task: TaskId::random(),
+            request,
+            traceparent,
+            limits,
+            streams,
+            began: now,
+            untaken_since: Some(now),
+            attempt: 0,
+            accepts: 0,
+            failures: 0,
+            pauses: 0,
+            excluded: Vec::new(),
+            content: String::new(),
+            thinking: String::new(),
+            pieces: 0,
+            pieces_before: 0,
+            called_tool: false,
+            waited: Duration::ZERO,
+            queued_since: None,
+            accepted: None,
+            nodes: Vec::new(),
+            model: String::new(),
+            chosen: String::new(),
+            first_token_at: None,
+            ended: false,
+        }
+    }
+
+    /// The current attempt's number.
+    pub fn attempt(&self) -> u32 {
+        self.attempt
+    }
+
+    /// Attempts that an agent accepted.
+    pub fn attempts_made(&self) -> u32 {
+        self.accepts
+    }
+
+    /// The text of the answer so far.
+    pub fn content(&self) -> &str {
+        &self.content
+    }
+
+    /// The reasoning of the answer so far.
+    pub fn thinking(&self) -> &str {
+        &self.thinking
+    }
+
+    /// Time spent waiting in queues.
+    pub fn waited(&self) -> Duration {
+        self.waited
+    }
+
+    /// When something must happen at the latest.
+    pub fn deadline(&self) -> Instant {
+        let whole = self.began + self.limits.total;
+        match self.untaken_since {
+            Some(since) => whole.min(since + self.limits.untaken),
+            None => whole,
+        }
+    }
+
+    /// The next attempt, ready to be submitted.
+    pub fn submit(&mut self, edge: &ProcessId, inbox: Inbox, now: Instant) -> Task {
+        self.attempt += 1;
+        self.accepted = None;
+        self.pieces_before = self.pieces;
+        self.queued_since.get_or_insert(now);
+        let left = self.limits.total.saturating_sub(now.duration_since(self.began));
+        Task {
+            task: self.task,
+            attempt: self.attempt,
+            boot: None,
+            inbox: Some(inbox),
+            edge: Some(edge.clone()),
+            remaining_ms: millis(left),
+            first_token_ms: millis(self.limits.first_token),
+            token_ms: millis(self.limits.token),
+            waited_ms: millis(self.waited_until(now)),
+            excluded: self.excluded.clone(),
+            so_far: self.so_far(),
+            chosen: String::new(),
+            request: self.request.clone(),
+            traceparent: self.traceparent.clone(),
+        }
+    }
+
+    fn waited_until(&self, now: Instant) -> Duration {
+        self.waited + self.queued_since.map_or(Duration::ZERO, |since| now.duration_since(since))
+    }
+
+    fn so_far(&self) -> Option<SoFar> {
+        (self.pieces > 0).then(|| SoFar {
+            content: self.content.clone(),
+            thinking: self.thinking.clone(),
+            tokens: self.pieces,
+        })
+    }
+
+    /// The answer to a submission.
+    pub fn submitted(&mut self, submission: Submission, now: Instant) -> Step {
+        match submission {
+            Submission::Taken { .. } => {
+                (self.untaken_since, self.pauses) = (None, 0);
+                Step::Wait
+            }
+            Submission::Refused(failure) if failure.verdict == Verdict::GiveUp => self.fail(failure),
+            Submission::Refused(_) | Submission::Unknown => self.untaken(now),
+        }
+    }
+
+    /// Nobody took the submission, or nobody knows: the next one is another attempt.
+    pub fn untaken(&mut self, now: Instant) -> Step {
+        self.untaken_since.get_or_insert(now);
+        self.pause()
+    }
+
+    fn pause(&mut self) -> Step {
+        let pause = PAUSE.saturating_mul(1 << self.pauses.min(5)).min(LONGEST_PAUSE);
+        self.pauses += 1;
+        Step::Again(pause)
+    }
+
+    /// A frame of the current attempt, in order.
+    pub fn frame(&mut self, frame: Frame, now: Instant) -> Step {
+        match frame {
+            Frame::Queued { position, expected_wait_ms, .. } => {
+                self.untaken_since = None;
+                Step::Queued { position, expected_wait_ms }
+            }
+            Frame::Accepted { node, boot, model, chosen, .. } => {
+                self.accept(node, boot, now);
+                (self.model, self.chosen) = (model, chosen);
+                Step::Accepted
+            }
+            Frame::Token { pieces, .. } => self.take(pieces, now),
+            Frame::Done { done, .. } => {
+                self.ended = true;
+                Step::End(Box::new(Ending::Answered(self.whole(*done))))
+            }
+            Frame::Failed { failure, .. } => self.failed(*failure, now),
+            Frame::Unknown => Step::Wait,
+        }
+    }
+
+    fn accept(&mut self, node: NodeId, boot: BootId, now: Instant) {
+        (self.untaken_since, self.pauses) = (None, 0);
+        self.waited = self.waited_until(now);
+        self.queued_since = None;
+        if self.nodes.last() != Some(&node) {
+            self.nodes.push(node.clone());
+        }
+        self.accepted = Some(Excluded { node, boot });
+        self.accepts += 1;
+    }
+
+    fn take(&mut self, pieces: Vec<Piece>, now: Instant) -> Step {
+        self.first_token_at.get_or_insert(now);
+        for piece in &pieces {
+            self.content.push_str(&piece.content);
+            self.thinking.push_str(&piece.thinking);
+            self.called_tool |= !piece.tool_calls.is_empty();
+            self.pieces += 1;
+        }
+        Step::Pieces(pieces)
+    }
+
+    /// The counts of the whole answer: the engine counts only its own part of a continued one.
+    fn whole(&self, mut done: Done) -> Done {
+        done.tokens = done.tokens.map(|tokens| tokens + self.pieces_before);
+        done
+    }
+
+    fn failed(&mut self, failure: Failure, now: Instant) -> Step {
+        if failure.verdict == Verdict::GiveUp {
+            return self.fail(failure);
+        }
+        let accepted = self.accepted.take();
+        match (accepted, failure.verdict) {
+            (Some(node), Verdict::Elsewhere) if failure.code != Code::Draining => {
+                self.next_after(node, failure, now)
+            }
+            // A node that leaves on purpose is not at fault.
+            (Some(node), Verdict::Elsewhere) => {
+                self.exclude(node);
+                self.resume(failure, now)
+            }
+            (Some(_), _) => self.resume(failure, now),
+            (None, _) => self.untaken(now),
+        }
+    }
+
+    /// The holder is gone.
+    pub fn lost(&mut self, lost: &Lost, now: Instant) -> Step {
+        let Some(node) = self.accepted.take().filter(|_| lost.holder.peer.role == Role::Agent) else {
+            // An orchestrator: it had the task only in its queue, and nobody is at fault.
+            return self.untaken_at_once(now);
+        };
+        let message = format!("node {} was lost: {}", node.node, lost.loss.as_str());
+        self.next_after(node, Failure::elsewhere(Code::EngineError, message), now)
+    }
+
+    fn untaken_at_once(&mut self, now: Instant) -> Step {
+        self.untaken_since.get_or_insert(now);
+        Step::Again(Duration::ZERO)
+    }
+
+    fn next_after(&mut self, node: Excluded, failure: Failure, now: Instant) -> Step {
+        self.failures += 1;
+        self.exclude(node);
+        if self.failures >= self.limits.attempts {
+            let message = format!("gave up after {} attempts; the last: {}", self.failures, failure.message);
+            return self.fail(Failure::give_up(failure.code, message));
+        }
+        self.resume(failure, now)
+    }
+
+    fn exclude(&mut self, node: Excluded) {
+        if self.excluded.len() < EXCLUDED && !self.excluded.contains(&node) {
+            self.excluded.push(node);
+        }
+    }
+
+    /// Goes on elsewhere where that is honest.
+    fn resume(&mut self, failure: Failure, now: Instant) -> Step {
+        if self.pieces > 0 && !self.can_continue() {
+            if self.streams {
+                let message = format!("{}; {}", failure.message, self.why_not());
+                return self.fail(Failure::give_up(Code::CannotContinue, message));
+            }
+            self.forget_answer();
+        }
+        self.untaken_at_once(now)
+    }
+
+    fn can_continue(&self) -> bool {
+        self.limits.continues && !self.called_tool && !self.has_format() && self.fits() && self.is_text()
+    }
+
+    fn why_not(&self) -> &'static str {
+        if !self.limits.continues {
+            "answers are not continued elsewhere on this mesh (--continue never)"
+        } else if self.called_tool {
+            "an answer that has begun to call tools cannot be continued elsewhere"
+        } else if self.has_format() {
+            "an answer under a JSON format cannot be continued elsewhere"
+        } else if !self.fits() {
+            "the answer so far is too long to be continued elsewhere"
+        } else {
+            "this kind of request cannot be continued elsewhere"
+        }
+    }
+
+    fn fits(&self) -> bool {
+        self.content.len() + self.thinking.len() <= self.limits.longest
+    }
+
+    fn is_text(&self) -> bool {
+        matches!(self.request, Request::Generate(_) | Request::Chat(_))
+    }
+
+    fn has_format(&self) -> bool {
+        let settings = match &self.request {
+            Request::Generate(it) => &it.settings,
+            Request::Chat(it) => &it.settings,
+            _ => return false,
+        };
+        settings.format.as_ref().is_some_and(|format| !format.is_null() && format != "")
+    }
+
+    /// Nobody has seen the partial answer: begin anew.
+    fn forget_answer(&mut self) {
+        self.content.clear();
+        self.thinking.clear();
+        self.pieces = 0;
+        self.called_tool = false;
+    }
+
+    /// The deadline has passed.
+    pub fn expired(&mut self, now: Instant) -> Step {
+        if now < self.deadline() {
+            return Step::Wait;
+        }
+        if now >= self.began + self.limits.total {
+            let seconds = self.limits.total.as_secs();
+            let message = format!("the task was not finished within {seconds} s (--task-timeout)");
+            return self.fail(Failure::give_up(Code::Expired, message));
+        }
+        let message = "no orchestrator takes tasks now; start echo-orchestrator, or try again";
+        self.fail(Failure::give_up(Code::Unavailable, message))
+    }
+
+    fn fail(&mut self, failure: Failure) -> Step {
+        self.ended = true;
+        Step::End(Box::new(Ending::Failed(failure)))
+    }
+
+    /// Ends without a word: whoever stops it says why.
+    pub fn stop(&mut self) {
+        self.ended = true;
+    }
+
+    /// Whether the end has been said.
+    pub fn has_ended(&self) -> bool {
+        self.ended
+    }
+
+    /// The node that holds the task now, for a cancel.
+    pub fn holder(&self) -> Option<&NodeId> {
+        self.accepted.as_ref().map(|accepted| &accepted.node)
+    }
+}
+
+/// The orchestrator that a submission's answer names.
+pub fn orchestrator(submission: &Submission) -> Option<Holder> {
+    let Submission::Taken { orchestrator, boot } = submission else { return None };
+    let peer = echo_broker::id::Peer { role: Role::Orchestrator, id: orchestrator.clone() };
+    Some(Holder { peer, boot: boot.clone() })
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests;

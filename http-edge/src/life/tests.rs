@@ -1,0 +1,299 @@
+//! What a task's life promises, with explicit time.
+
+use super::*;
+use crate::desk::Loss;
+use echo_broker::id::Peer;
+use echo_broker::message::{Chat, Generate, Reason, Settings, ToolCall};
+use proptest::prelude::*;
+
+fn limits() -> Limits {
+    Limits {
+        attempts: 3,
+        total: Duration::from_secs(600),
+        untaken: Duration::from_secs(60),
+        first_token: Duration::from_secs(60),
+        token: Duration::from_secs(30),
+        continues: true,
+        longest: 1000,
+    }
+}
+
+fn prompt() -> Request {
+    Request::Generate(Generate { prompt: "p".into(), ..Generate::default() })
+}
+
+struct World {
+    life: Life,
+    now: Instant,
+}
+
+fn node(n: usize) -> NodeId {
+    format!("n{n}").parse().unwrap()
+}
+
+impl World {
+    fn new(request: Request, streams: bool) -> Self {
+        let now = Instant::now();
+        Self { life: Life::new(request, None, limits(), streams, now), now }
+    }
+
+    fn submit(&mut self) -> Task {
+        let inbox = Inbox::try_from("_INBOX.edge.e.k".to_owned()).unwrap();
+        self.life.submit(&"e".parse().unwrap(), inbox, self.now)
+    }
+
+    fn accept(&mut self, n: usize) {
+        let frame = Frame::Accepted {
+            seq: 0,
+            node: node(n),
+            boot: "b".parse().unwrap(),
+            model: "m".into(),
+            waited_ms: 0,
+            chosen: String::new(),
+        };
+        assert_eq!(self.life.frame(frame, self.now), Step::Accepted);
+    }
+
+    fn token(&mut self, text: &str) -> Step {
+        self.life.frame(Frame::Token { seq: 1, pieces: vec![Piece::text(text)] }, self.now)
+    }
+
+    fn lose(&mut self, n: usize) -> Step {
+        let holder = Holder { peer: Peer::agent(&node(n)), boot: "b".parse().unwrap() };
+        let lost = Lost { task: self.life.task, attempt: self.life.attempt(), holder, loss: Loss::Died };
+        self.life.lost(&lost, self.now)
+    }
+
+    fn fail(&mut self, failure: Failure) -> Step {
+        self.life.frame(Frame::Failed { seq: Some(1), failure: Box::new(failure) }, self.now)
+    }
+}
+
+fn failure(step: Step) -> Failure {
+    match step {
+        Step::End(ending) => match *ending {
+            Ending::Failed(failure) => failure,
+            Ending::Answered(_) => panic!("answered"),
+        },
+        other => panic!("{other:?} is no end"),
+    }
+}
+
+#[test]
+fn a_lost_node_is_excluded_and_the_answer_goes_on() {
+    let mut world = World::new(prompt(), true);
+    assert_eq!(world.submit().attempt, 1);
+    world.accept(1);
+    world.token("One ");
+    assert_eq!(world.lose(1), Step::Again(Duration::ZERO));
+    let again = world.submit();
+    assert_eq!(again.attempt, 2);
+    assert_eq!(again.excluded, [Excluded { node: node(1), boot: "b".parse().unwrap() }]);
+    let so_far = again.so_far.unwrap();
+    assert_eq!((so_far.content.as_str(), so_far.tokens), ("One ", 1));
+}
+
+#[test]
+fn counts_of_a_continued_answer_are_of_the_whole() {
+    let mut world = World::new(prompt(), true);
+    world.submit();
+    world.accept(1);
+    world.token("One ");
+    world.lose(1);
+    world.submit();
+    world.accept(2);
+    world.token("two");
+    let done = Done { reason: Reason::Stop, tokens: Some(1), ..Done::default() };
+    let Step::End(ending) = world.life.frame(Frame::Done { seq: 2, done: Box::new(done) }, world.now) else {
+        panic!("no end");
+    };
+    assert_eq!(*ending, Ending::Answered(Done { tokens: Some(2), ..Done::default() }));
+    assert_eq!(world.life.content(), "One two");
+    assert_eq!((world.life.attempts_made(), world.life.nodes.len()), (2, 2));
+}
+
+#[test]
+fn the_budget_counts_only_nodes_that_had_accepted() {
+    let mut world = World::new(prompt(), true);
+    for _ in 0..50 {
+        world.submit();
+        assert!(matches!(world.life.untaken(world.now), Step::Again(_)));
+    }
+    for n in 1..=2 {
+        world.submit();
+        world.accept(n);
+        assert!(matches!(world.lose(n), Step::Again(_)), "attempt {n}");
+    }
+    world.submit();
+    world.accept(3);
+    assert_eq!(failure(world.lose(3)).verdict, Verdict::GiveUp);
+}
+
+#[test]
+fn a_node_that_drains_costs_no_budget() {
+    let mut world = World::new(prompt(), true);
+    for n in 0..10 {
+        world.submit();
+        world.accept(n);
+        assert_eq!(world.fail(Failure::elsewhere(Code::Draining, "leaving")), Step::Again(Duration::ZERO));
+    }
+    assert_eq!(world.life.failures, 0);
+}
+
+#[test]
+fn an_orchestrator_that_dies_blames_nobody() {
+    let mut world = World::new(prompt(), true);
+    world.submit();
+    let holder = Holder {
+        peer: Peer { role: Role::Orchestrator, id: "o".parse().unwrap() },
+        boot: "b".parse().unwrap(),
+    };
+    let lost = Lost { task: world.life.task, attempt: 1, holder, loss: Loss::Died };
+    assert_eq!(world.life.lost(&lost, world.now), Step::Again(Duration::ZERO));
+    assert_eq!(world.submit().excluded, []);
+}
+
+#[test]
+fn a_schema_or_a_tool_call_is_not_continued_once_seen() {
+    let settings = Settings { format: Some("json".into()), ..Settings::default() };
+    let formatted = Request::Generate(Generate { prompt: "p".into(), settings, ..Generate::default() });
+    let mut world = World::new(formatted.clone(), true);
+    world.submit();
+    world.accept(1);
+    world.token("{");
+    assert_eq!(failure(world.lose(1)).code, Code::CannotContinue);
+
+    let mut unseen = World::new(formatted, false);
+    unseen.submit();
+    unseen.accept(1);
+    unseen.token("{");
+    assert_eq!(unseen.lose(1), Step::Again(Duration::ZERO), "nobody saw it: begin anew");
+    assert_eq!(unseen.submit().so_far, None);
+
+    let mut calling = World::new(Request::Chat(Chat::default()), true);
+    calling.submit();
+    calling.accept(1);
+    let piece = Piece { tool_calls: vec![ToolCall::default()], ..Piece::default() };
+    calling.life.frame(Frame::Token { seq: 1, pieces: vec![piece] }, calling.now);
+    assert_eq!(failure(calling.lose(1)).code, Code::CannotContinue);
+}
+
+#[test]
+fn without_continuation_the_error_is_explicit() {
+    let mut world = World::new(prompt(), true);
+    world.life.limits.continues = false;
+    world.submit();
+    world.accept(1);
+    world.token("One");
+    let failure = failure(world.lose(1));
+    assert_eq!(failure.code, Code::CannotContinue);
+    assert!(failure.message.contains("--continue never"), "{}", failure.message);
+}
+
+#[test]
+fn an_answer_too_long_for_the_bus_ends_with_an_error() {
+    let mut world = World::new(prompt(), true);
+    world.submit();
+    world.accept(1);
+    world.token(&"x".repeat(1001));
+    assert!(failure(world.lose(1)).message.contains("too long"));
+}
+
+#[test]
+fn without_an_orchestrator_a_task_waits_and_then_says_so() {
+    let mut world = World::new(prompt(), true);
+    world.submit();
+    world.life.untaken(world.now);
+    let early = world.now + Duration::from_secs(59);
+    assert_eq!(world.life.expired(early), Step::Wait);
+    let late = world.now + Duration::from_secs(60);
+    assert_eq!(failure(world.life.expired(late)).code, Code::Unavailable);
+}
+
+#[test]
+fn time_in_queues_adds_up_over_attempts() {
+    let mut world = World::new(prompt(), true);
+    world.submit();
+    world.now += Duration::from_secs(2);
+    world.accept(1);
+    world.now += Duration::from_secs(5);
+    world.lose(1);
+    assert_eq!(world.submit().waited_ms, 2_000);
+    world.now += Duration::from_secs(1);
+    world.life.untaken(world.now);
+    assert_eq!(world.submit().waited_ms, 3_000);
+}
+
+#[derive(Debug, Clone)]
+enum Happening {
+    Submit,
+    Taken,
+    Untaken,
+    Accept(usize),
+    Token,
+    Lose(usize),
+    Elsewhere,
+    Wait,
+    Done,
+    Later(u64),
+}
+
+fn happening() -> impl Strategy<Value = Happening> {
+    prop_oneof![
+        3 => Just(Happening::Submit),
+        1 => Just(Happening::Taken),
+        1 => Just(Happening::Untaken),
+        2 => (0_usize..5).prop_map(Happening::Accept),
+        4 => Just(Happening::Token),
+        1 => (0_usize..5).prop_map(Happening::Lose),
+        1 => Just(Happening::Elsewhere),
+        1 => Just(Happening::Wait),
+        1 => Just(Happening::Done),
+        1 => (0_u64..90_000).prop_map(Happening::Later),
+    ]
+}
+
+proptest! {
+    /// Attempts only rise, nothing given is ever taken back, the budget holds, and there is one end.
+    #[test]
+    fn whatever_happens_a_task_ends_once(happenings in proptest::collection::vec(happening(), 0..200)) {
+        let mut world = World::new(prompt(), true);
+        let (mut attempt, mut given, mut ends) = (0, String::new(), 0);
+        for (n, happening) in happenings.into_iter().enumerate() {
+            let step = match happening {
+                Happening::Submit => {
+                    let task = world.submit();
+                    prop_assert!(task.attempt > attempt);
+                    attempt = task.attempt;
+                    prop_assert_eq!(task.so_far.map(|it| it.content).unwrap_or_default(), given.clone());
+                    Step::Wait
+                }
+                Happening::Taken => {
+                    let (orchestrator, boot) = ("o".parse().unwrap(), "b".parse().unwrap());
+                    world.life.submitted(Submission::Taken { orchestrator, boot }, world.now)
+                }
+                Happening::Untaken => world.life.untaken(world.now),
+                Happening::Accept(n) => { world.accept(n); Step::Wait }
+                Happening::Token => world.token(&format!("t{n} ")),
+                Happening::Lose(n) => world.lose(n),
+                Happening::Elsewhere => world.fail(Failure::elsewhere(Code::EngineError, "x")),
+                Happening::Wait => world.fail(Failure::wait(Code::Draining, "x")),
+                Happening::Done => {
+                    world.life.frame(Frame::Done { seq: 9, done: Box::default() }, world.now)
+                }
+                Happening::Later(ms) => {
+                    world.now += Duration::from_millis(ms);
+                    world.life.expired(world.now)
+                }
+            };
+            match step {
+                Step::Pieces(pieces) => pieces.iter().for_each(|piece| given.push_str(&piece.content)),
+                Step::End(_) => { ends += 1; break; }
+                _ => {}
+            }
+            prop_assert!(world.life.failures <= limits().attempts);
+        }
+        prop_assert_eq!(ends == 1, world.life.has_ended());
+        prop_assert_eq!(world.life.content(), given.as_str());
+    }
+}

@@ -1,0 +1,42 @@
+//! `echo-edge`: the HTTP API of the mesh.
+
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Parser;
+use echo_broker::Bus;
+use echo_broker::bus::{ConnectError, Options};
+use echo_broker::id::{ProcessId, Role};
+use echo_broker::process::{self, BadConfig};
+use echo_edge::Config;
+use tokio::net::TcpListener;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let config = Config::parse();
+    process::logs(config.log.log_format, "info,async_nats=warn");
+    process::raise_open_files();
+    process::ended(start(config).await)
+}
+
+async fn start(config: Config) -> anyhow::Result<()> {
+    let shutdown = process::shutdown();
+    let metrics = echo_edge::measure::install();
+    let listener = TcpListener::bind(config.listen).await.map_err(|error| {
+        let listen = config.listen;
+        BadConfig(format!("cannot listen on {listen}: {error}; free the port or choose another with --listen"))
+    })?;
+    let options = Options {
+        url: config.bus.nats.clone(),
+        role: Role::Edge,
+        id: ProcessId::random(),
+        secret: config.bus.secret().map_err(BadConfig::because)?,
+    };
+    let connected = shutdown.run_until_cancelled(Bus::connect(options)).await;
+    let bus = match connected {
+        None => return Ok(()),
+        Some(Err(error @ ConnectError::Url { .. })) => return Err(BadConfig::because(error).into()),
+        Some(connected) => connected.context("cannot reach the bus")?,
+    };
+    echo_edge::run(config, listener, bus, metrics, shutdown).await.context("the edge has failed")
+}

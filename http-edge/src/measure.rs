@@ -1,0 +1,53 @@
+//! What `/metrics` tells: counted where it happens, in Prometheus' terms.
+
+use std::time::Duration;
+
+use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+
+use crate::driver::Report;
+
+const BUCKETS: [f64; 14] =
+    [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0];
+
+/// Installs the recorder of this process; a second one (in tests) keeps the first.
+pub fn install() -> PrometheusHandle {
+    let builder = PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &BUCKETS)
+        .expect("the list of buckets is not empty");
+    let recorder = builder.build_recorder();
+    let handle = recorder.handle();
+    if metrics::set_global_recorder(recorder).is_ok() {
+        describe_counter!("echo_tasks_total", "Tasks that ended, by outcome");
+        describe_counter!("echo_task_retries_total", "Attempts after the first that a node had accepted");
+        describe_counter!("echo_tokens_total", "Tokens of whole answers, by the engines' counts");
+        describe_gauge!("echo_tasks_running", "Tasks that a client waits for now");
+        describe_histogram!("echo_task_seconds", "From request to end");
+        describe_histogram!("echo_first_token_seconds", "From request to the first piece of the answer");
+    }
+    handle
+}
+
+/// A task has ended, one way or the other.
+pub fn ended(report: &Report, first_token: Option<Duration>) {
+    let outcome = if report.ending.is_ok() { "answered" } else { "failed" };
+    counter!("echo_tasks_total", "outcome" => outcome).increment(1);
+    counter!("echo_task_retries_total").increment(u64::from(report.attempts.saturating_sub(1)));
+    if let Ok(done) = &report.ending {
+        counter!("echo_tokens_total").increment(done.tokens.unwrap_or_default());
+    }
+    histogram!("echo_task_seconds").record(report.latency);
+    if let Some(first) = first_token {
+        histogram!("echo_first_token_seconds").record(first);
+    }
+}
+
+/// A client has gone before the end.
+pub fn hung_up() {
+    counter!("echo_tasks_total", "outcome" => "cancelled").increment(1);
+}
+
+/// How many tasks are running now.
+pub fn running(tasks: usize) {
+    gauge!("echo_tasks_running").set(u32::try_from(tasks).unwrap_or(u32::MAX));
+}

@@ -1,0 +1,109 @@
+//! The shared side of all running tasks: the desk, and the mailbox of each task's driver.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use echo_broker::Bus;
+use echo_broker::id::TaskId;
+use echo_broker::message::Frame;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::desk::{Desk, Lost};
+use crate::life::Limits;
+
+/// Signals that wait for one driver; what finds no room is asked for again by way of the pulse.
+const MAILBOX: usize = 256;
+/// Kept free of frames, so that a loss always finds room.
+const RESERVED: usize = 8;
+
+/// What a task's driver is told.
+#[derive(Debug)]
+pub enum Signal {
+    Frames { attempt: u32, frames: Vec<Frame> },
+    Lost(Lost),
+}
+
+/// Owns every task that a client is waiting for.
+pub struct Owner {
+    pub bus: Bus,
+    pub limits: Limits,
+    pub tracker: TaskTracker,
+    /// Cancelled when running tasks must end at once.
+    pub abort: CancellationToken,
+    shared: Mutex<Shared>,
+}
+
+struct Shared {
+    desk: Desk,
+    mailboxes: HashMap<TaskId, mpsc::Sender<Signal>>,
+}
+
+impl Owner {
+    pub fn new(bus: Bus, limits: Limits, abort: CancellationToken) -> Arc<Self> {
+        let shared = Shared { desk: Desk::new(Instant::now()), mailboxes: HashMap::new() };
+        Arc::new(Self { bus, limits, tracker: TaskTracker::new(), abort, shared: Mutex::new(shared) })
+    }
+
+    fn shared(&self) -> MutexGuard<'_, Shared> {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs something on the desk.
+    pub fn desk<T>(&self, act: impl FnOnce(&mut Desk) -> T) -> T {
+        act(&mut self.shared().desk)
+    }
+
+    /// Opens the mailbox of a task; closed and forgotten when the registration is dropped.
+    pub fn register(self: &Arc<Self>, task: TaskId) -> (Registration, mpsc::Receiver<Signal>) {
+        let (sender, mailbox) = mpsc::channel(MAILBOX);
+        self.shared().mailboxes.insert(task, sender);
+        (Registration { owner: self.clone(), task }, mailbox)
+    }
+
+    /// Sorts a frame in and gives the driver what is in order.
+    pub fn frame(&self, inbox: &str, frame: Frame) {
+        let shared = &mut *self.shared();
+        let Some((task, attempt, frames)) = shared.desk.frame(inbox, frame, Instant::now()) else { return };
+        let first = frames.iter().find_map(Frame::seq);
+        let mailbox = shared.mailboxes.get(&task).filter(|mailbox| mailbox.capacity() > RESERVED);
+        let given = mailbox.is_some_and(|mailbox| {
+            mailbox.try_send(Signal::Frames { attempt, frames }).is_ok()
+        });
+        if let Some(first) = first.filter(|_| !given) {
+            shared.desk.undo(task, attempt, first);
+        }
+    }
+
+    /// Tells drivers that their attempts are lost.
+    pub fn lost(&self, lost: Vec<Lost>) {
+        let shared = self.shared();
+        for lost in lost {
+            if let Some(mailbox) = shared.mailboxes.get(&lost.task) {
+                // Room is reserved, and an attempt is lost only once; a closed mailbox needs no word.
+                let _ = mailbox.try_send(Signal::Lost(lost));
+            }
+        }
+    }
+
+    /// How many tasks are running.
+    pub fn running(&self) -> usize {
+        self.shared().mailboxes.len()
+    }
+}
+
+/// A task's place on the desk.
+pub struct Registration {
+    owner: Arc<Owner>,
+    task: TaskId,
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        let shared = &mut *self.owner.shared();
+        shared.mailboxes.remove(&self.task);
+        shared.desk.end(self.task);
+    }
+}

@@ -1,0 +1,126 @@
+//! One attempt that this orchestrator holds: it waits, or a node has been asked to take it.
+
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use echo_broker::id::{Inbox, NodeId};
+use echo_broker::message::{Excluded, Failure, Task};
+
+use crate::need::Need;
+use crate::queue::Place;
+use crate::scheduler::Bars;
+
+/// How long a task keeps away from the nodes that lost it, if nobody else is left.
+const RELIEF: Duration = Duration::from_secs(2);
+/// However long a task has waited before, it may wait this long again when it comes again.
+const SECOND_WAIT: Duration = Duration::from_secs(10);
+
+/// An attempt that is held.
+#[derive(Debug)]
+pub struct Holding {
+    pub task: Arc<Task>,
+    pub need: Need,
+    pub inbox: Inbox,
+    pub arrived: Instant,
+    waited_before: Duration,
+    /// The end of the task's own time.
+    pub ends: Instant,
+    /// The end of its time in the queue.
+    pub gives_up: Instant,
+    /// Nodes that refused this attempt for good.
+    pub skipped: Vec<Excluded>,
+    /// What the last of them said.
+    pub refusal: Option<Failure>,
+    /// When the nodes that lost it are allowed again; `None` once they are.
+    pub relief: Option<Instant>,
+    /// When to refuse it, if nobody has turned up by then who serves its model.
+    pub judged_at: Option<Instant>,
+    /// The size of the task as JSON.
+    pub bytes: usize,
+    pub phase: Phase,
+}
+
+/// Where an attempt is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Phase {
+    /// Nowhere, for the length of one event.
+    Adrift,
+    Waiting {
+        place: Place,
+        /// What the edge was told last, and when.
+        told: (u32, Instant),
+    },
+    /// This node has been asked, and has not answered.
+    Asked(NodeId),
+}
+
+impl Holding {
+    pub fn new(task: Task, need: Need, inbox: Inbox, now: Instant, queue_wait: Duration) -> Self {
+        let waited_before = Duration::from_millis(task.waited_ms);
+        let wait = queue_wait.saturating_sub(waited_before).max(queue_wait.min(SECOND_WAIT));
+        Self {
+            need,
+            inbox,
+            arrived: now,
+            waited_before,
+            ends: now + Duration::from_millis(task.remaining_ms),
+            gives_up: now + wait,
+            skipped: Vec::new(),
+            refusal: None,
+            relief: (!task.excluded.is_empty()).then(|| now + RELIEF),
+            judged_at: None,
+            bytes: size(&task),
+            task: Arc::new(task),
+            phase: Phase::Adrift,
+        }
+    }
+
+    pub fn attempt(&self) -> u32 {
+        self.task.attempt
+    }
+
+    /// The nodes that it does not go to.
+    pub fn bars(&self) -> Bars<'_> {
+        Bars { excluded: &self.task.excluded, skipped: &self.skipped, relieved: self.relief.is_none() }
+    }
+
+    /// An earlier attempt was lost with its node, so somebody did serve the model a moment ago.
+    pub fn has_history(&self) -> bool {
+        !self.task.excluded.is_empty() || self.task.so_far.is_some()
+    }
+
+    /// The time waited, here and before.
+    pub fn waited(&self, now: Instant) -> Duration {
+        self.waited_before + now.saturating_duration_since(self.arrived)
+    }
+
+    /// Where it belongs in the queue, in microseconds after `start`: where its whole wait would have begun.
+    pub fn since(&self, start: Instant) -> i64 {
+        let micros = |time: Duration| i64::try_from(time.as_micros()).unwrap_or(i64::MAX);
+        micros(self.arrived.saturating_duration_since(start)).saturating_sub(micros(self.waited_before))
+    }
+
+    /// When it is given up.
+    pub fn deadline(&self) -> Instant {
+        self.ends.min(self.gives_up)
+    }
+}
+
+/// The size of a task as JSON.
+fn size(task: &Task) -> usize {
+    struct Count(usize);
+    impl io::Write for Count {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0 += bytes.len();
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut count = Count(0);
+    // What cannot be written cannot be dispatched either, and is refused there.
+    let _ = serde_json::to_writer(&mut count, &task.request);
+    count.0 + task.so_far.as_ref().map_or(0, |so_far| so_far.content.len() + so_far.thinking.len())
+}

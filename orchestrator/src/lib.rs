@@ -1,0 +1,30 @@
+//! Who is alive, who is next, and who waits: places tasks on nodes, and is never in the path of their tokens.
+//!
+//! What decides (`State` and below) is plain data without I/O and without a clock; what acts is `run`.
+
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+pub mod config;
+pub mod event;
+pub mod state;
+
+mod holding;
+mod model_name;
+mod need;
+mod node;
+mod pace;
+mod perform;
+mod queue;
+mod recent;
+mod registry;
+mod run;
+mod scheduler;
+mod snapshot;
+mod submission;
+
+#[cfg(test)]
+mod testkit;
+
+pub use config::{Config, Limits};
+pub use run::{Error, run};
+pub use state::State;

@@ -1,0 +1,35 @@
+//! `echo-orchestrator`: logs, configuration, bus, and the loop of the library.
+
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Parser;
+use echo_broker::Bus;
+use echo_broker::bus::{ConnectError, Options};
+use echo_broker::id::{ProcessId, Role};
+use echo_broker::process::{self, BadConfig};
+use echo_orchestrator::Config;
+
+fn main() -> ExitCode {
+    let config = Config::parse();
+    process::logs(config.logs.log_format, "info,async_nats=warn");
+    process::ended(serve(config))
+}
+
+#[tokio::main(worker_threads = 2)]
+async fn serve(config: Config) -> anyhow::Result<()> {
+    process::raise_open_files();
+    let shutdown = process::shutdown();
+    let options = Options {
+        secret: config.bus.secret().map_err(BadConfig::because)?,
+        url: config.bus.nats,
+        role: Role::Orchestrator,
+        id: ProcessId::random(),
+    };
+    let Some(bus) = shutdown.run_until_cancelled(Bus::connect(options)).await else { return Ok(()) };
+    let bus = bus.map_err(|error| match error {
+        ConnectError::Url { .. } => BadConfig::because(error).into(),
+        other => anyhow::Error::new(other).context("cannot get onto the bus"),
+    })?;
+    echo_orchestrator::run(config.limits, bus, shutdown).await.context("the orchestrator ended unasked")
+}

@@ -1,0 +1,146 @@
+//! What a task asks of a node, read once when it comes in.
+
+use echo_broker::id::NodeId;
+use echo_broker::message::{Code, Failure, Named, Request};
+
+use crate::model_name::ModelName;
+
+/// The longest name of a model, in bytes.
+const LONGEST_NAME: usize = 256;
+
+/// What a task asks of a node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Need {
+    pub line: Line,
+    /// The model as the client spelled it.
+    pub spelled: Option<String>,
+    /// What the model must be able to do.
+    pub capabilities: Vec<&'static str>,
+    /// The node's operator must allow pulls and deletes.
+    pub managed: bool,
+    /// Only these, if there are any.
+    pub nodes: Vec<NodeId>,
+}
+
+/// What tasks wait for together.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Line {
+    /// The default model, while nobody knows which that is.
+    Default,
+    /// A node that has this model.
+    Model(ModelName),
+    /// A node that may fetch a model.
+    Pull,
+}
+
+impl Need {
+    /// What this request needs.
+    ///
+    /// # Errors
+    /// With the refusal of a request that nobody could serve.
+    pub fn of(request: &Request) -> Result<Self, Failure> {
+        let spelled = request.model().map(str::trim).filter(|name| !name.is_empty());
+        if spelled.is_some_and(|name| name.len() > LONGEST_NAME) {
+            return Err(bad(format!("the model's name has more than {LONGEST_NAME} bytes")));
+        }
+        let model = spelled.map(ModelName::of);
+        let (line, managed, named) = match request {
+            Request::Unknown => {
+                return Err(bad("this kind of request is not known here: the mesh needs an update"));
+            }
+            Request::Generate(_) | Request::Chat(_) => {
+                (model.map_or(Line::Default, Line::Model), false, None)
+            }
+            Request::Embed(_) => (model.map(Line::Model).ok_or_else(unnamed)?, false, None),
+            Request::Show(named) => (model.map(Line::Model).ok_or_else(unnamed)?, false, Some(named)),
+            Request::Delete(named) => (model.map(Line::Model).ok_or_else(unnamed)?, true, Some(named)),
+            Request::Pull(named) => (model.map(|_| Line::Pull).ok_or_else(unnamed)?, true, Some(named)),
+        };
+        Ok(Self {
+            line,
+            spelled: spelled.map(str::to_owned),
+            capabilities: request.needs(),
+            managed,
+            nodes: named.map(wanted_nodes).transpose()?.unwrap_or_default(),
+        })
+    }
+
+    /// The model to be found on the node; a model to be pulled is not there yet.
+    pub fn model(&self) -> Option<&ModelName> {
+        match &self.line {
+            Line::Model(name) => Some(name),
+            Line::Default | Line::Pull => None,
+        }
+    }
+}
+
+/// The nodes that the operator named in the request's `nodes`.
+fn wanted_nodes(named: &Named) -> Result<Vec<NodeId>, Failure> {
+    let Some(value) = named.extra.get("nodes") else { return Ok(Vec::new()) };
+    let nodes = value.as_array().ok_or_else(|| bad("`nodes` must be a list of node ids"))?;
+    nodes
+        .iter()
+        .map(|node| {
+            node.as_str().unwrap_or_default().parse().map_err(|error| bad(format!("in `nodes`: {error}")))
+        })
+        .collect()
+}
+
+fn unnamed() -> Failure {
+    bad("this request needs a model: name it in `model`")
+}
+
+fn bad(message: impl Into<String>) -> Failure {
+    Failure::give_up(Code::BadRequest, message)
+}
+
+/// Puts the model into a request as the node names it.
+pub fn name_model(request: &mut Request, name: &str) {
+    let model = match request {
+        Request::Generate(it) => &mut it.model,
+        Request::Chat(it) => &mut it.model,
+        Request::Embed(it) => &mut it.model,
+        Request::Show(it) | Request::Pull(it) | Request::Delete(it) => return name.clone_into(&mut it.model),
+        Request::Unknown => return,
+    };
+    if model.as_deref() != Some(name) {
+        *model = Some(name.to_owned());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn need(request: serde_json::Value) -> Result<Need, Failure> {
+        Need::of(&serde_json::from_value(request).unwrap())
+    }
+
+    #[test]
+    fn an_embedding_needs_a_named_model() {
+        assert_eq!(need(json!({"kind": "embed", "input": ["x"]})).unwrap_err().code, Code::BadRequest);
+        let need = need(json!({"kind": "embed", "input": ["x"], "model": "nomic"})).unwrap();
+        assert_eq!(need.model(), Some(&ModelName::of("nomic:latest")));
+    }
+
+    #[test]
+    fn a_pull_needs_no_node_that_has_the_model() {
+        let need = need(json!({"kind": "pull", "model": "x", "extra": {"nodes": ["node-b"]}})).unwrap();
+        assert_eq!((&need.line, need.managed, need.nodes[0].as_str()), (&Line::Pull, true, "node-b"));
+    }
+
+    #[test]
+    fn hostile_requests_are_refused() {
+        let long = "x".repeat(1_000);
+        for bad in [
+            json!({"kind": "levitate"}),
+            json!({"kind": "generate", "model": long}),
+            json!({"kind": "pull", "model": "x", "extra": {"nodes": ["*"]}}),
+            json!({"kind": "pull", "model": "x", "extra": {"nodes": "a"}}),
+            json!({"kind": "show", "model": " "}),
+        ] {
+            assert_eq!(need(bad.clone()).unwrap_err().code, Code::BadRequest, "{bad}");
+        }
+    }
+}

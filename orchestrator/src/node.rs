@@ -1,0 +1,298 @@
+//! One node as its heartbeats describe it, and the tasks this orchestrator has given to it since.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use echo_broker::id::{BootId, NodeId, TaskId};
+use echo_broker::message::{Heartbeat, Held, Model, NodeStatus};
+
+use crate::event::Now;
+use crate::model_name::ModelName;
+
+/// A node of the mesh.
+#[derive(Debug)]
+pub struct Node {
+    /// The last heartbeat, without its models.
+    beat: Arc<Heartbeat>,
+    /// Absent until the node has said.
+    models: Option<Arc<Vec<Model>>>,
+    pub joined: Instant,
+    /// When it was last heard of, by our clock.
+    pub heard: Instant,
+    pub last_heartbeat: u64,
+    pub registered_at: u64,
+    /// Why nothing is placed here before the next heartbeat.
+    hold: Option<Hold>,
+    placements: Vec<Placement>,
+    /// Slots in use: those of the heartbeat, and placements that it does not list yet.
+    used: u32,
+    /// Grows with each placement of the mesh; the lowest was used least recently.
+    pub last_used: u64,
+}
+
+/// Why nothing is placed on a node before its next heartbeat.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hold {
+    /// Its connection ended, or it did not answer.
+    Suspect,
+    /// It refused a task, so that what we know of it is old.
+    Refused,
+    /// We lost the broker and have not heard of it since.
+    Unheard,
+}
+
+/// A task that this orchestrator gave to this start of the node.
+#[derive(Debug)]
+struct Placement {
+    task: TaskId,
+    attempt: u32,
+    model: Option<ModelName>,
+    at: Instant,
+    stage: Stage,
+    /// The last heartbeat lists it, so it is counted there.
+    listed: bool,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Stage {
+    Asked,
+    /// Counts until a heartbeat with a higher number.
+    Accepted(u64),
+    /// The heartbeats' list is the truth.
+    Known,
+    /// No answer came: counts until the next heartbeat.
+    Unclear,
+}
+
+/// A task has left its slot.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Completion {
+    pub model: Option<ModelName>,
+    pub took: Duration,
+}
+
+impl Node {
+    /// A node that is heard for the first time under this boot. Without models it serves nothing yet.
+    pub fn new(mut beat: Heartbeat, now: Now) -> Self {
+        let models = beat.models.take().map(Arc::new);
+        let used = count(&beat.active);
+        Self {
+            beat: Arc::new(beat),
+            models,
+            joined: now.at,
+            heard: now.at,
+            last_heartbeat: now.unix_ms,
+            registered_at: now.unix_ms,
+            hold: None,
+            placements: Vec::new(),
+            used,
+            last_used: 0,
+        }
+    }
+
+    /// Takes a heartbeat of the same boot, except for its models; `None` if it is older than what is known.
+    pub fn hear(&mut self, mut beat: Heartbeat, now: Now) -> Option<Vec<Completion>> {
+        debug_assert_eq!(self.beat.boot, beat.boot);
+        if beat.number <= self.beat.number {
+            return None;
+        }
+        (self.heard, self.last_heartbeat, self.hold) = (now.at, now.unix_ms, None);
+        beat.models = None;
+        self.beat = Arc::new(beat);
+        let (active, number) = (&self.beat.active, self.beat.number);
+        let mut completed = Vec::new();
+        self.placements.retain_mut(|placed| {
+            placed.listed = lists(active, placed.task, placed.attempt);
+            placed.settle(number);
+            let stays = placed.listed || !matches!(placed.stage, Stage::Known | Stage::Unclear);
+            if !stays && placed.stage == Stage::Known {
+                completed.push(placed.completion(now.at));
+            }
+            stays
+        });
+        self.recount();
+        Some(completed)
+    }
+
+    pub fn set_models(&mut self, models: Vec<Model>) {
+        self.models = Some(Arc::new(models));
+    }
+
+    pub fn id(&self) -> &NodeId {
+        &self.beat.node
+    }
+
+    pub fn boot(&self) -> &BootId {
+        &self.beat.boot
+    }
+
+    pub fn beat(&self) -> &Arc<Heartbeat> {
+        &self.beat
+    }
+
+    pub fn models(&self) -> &[Model] {
+        self.models.as_deref().map_or(&[], Vec::as_slice)
+    }
+
+    pub fn shared_models(&self) -> Option<Arc<Vec<Model>>> {
+        self.models.clone()
+    }
+
+    /// It has said what it serves, be it nothing.
+    pub fn knows_models(&self) -> bool {
+        self.models.is_some()
+    }
+
+    pub fn hold(&self) -> Option<Hold> {
+        self.hold
+    }
+
+    /// Nothing is placed here before the next heartbeat.
+    pub fn hold_back(&mut self, why: Hold) {
+        self.hold = Some(why);
+    }
+
+    /// Slots in use, as far as is known here.
+    pub fn used(&self) -> u32 {
+        self.used
+    }
+
+    pub fn slots(&self) -> u32 {
+        self.beat.slots
+    }
+
+    /// Works, or will before long: not draining, not broken, not silent.
+    pub fn is_fit(&self) -> bool {
+        self.hold.is_none() && matches!(self.beat.status, NodeStatus::Idle | NodeStatus::Busy)
+    }
+
+    /// A task may be placed here now.
+    pub fn is_free(&self) -> bool {
+        self.used < self.beat.slots && self.is_fit()
+    }
+
+    /// Counts a task that is about to be given to this node.
+    pub fn place(&mut self, task: TaskId, attempt: u32, model: Option<ModelName>, now: Instant) {
+        let listed = lists(&self.beat.active, task, attempt);
+        self.placements.push(Placement { task, attempt, model, at: now, stage: Stage::Asked, listed });
+        self.recount();
+    }
+
+    /// The agent holds it, and heartbeats after `heartbeat` say so. One that came already may say that it has ended.
+    pub fn accepted(
+        &mut self,
+        task: TaskId,
+        attempt: u32,
+        heartbeat: u64,
+        now: Instant,
+    ) -> Option<Completion> {
+        let number = self.beat.number;
+        let index = self.placements.iter().position(|it| it.is(task, attempt))?;
+        let placed = &mut self.placements[index];
+        placed.stage = Stage::Accepted(heartbeat);
+        placed.settle(number);
+        let ended = placed.stage == Stage::Known && !placed.listed;
+        let completion = ended.then(|| self.placements.swap_remove(index).completion(now));
+        self.recount();
+        completion
+    }
+
+    /// The agent does not hold it.
+    pub fn refused(&mut self, task: TaskId, attempt: u32) {
+        self.placements.retain(|it| !it.is(task, attempt));
+        self.recount();
+    }
+
+    /// Nobody knows; the next heartbeat tells.
+    pub fn unclear(&mut self, task: TaskId, attempt: u32) {
+        if let Some(placed) = self.placements.iter_mut().find(|it| it.is(task, attempt)) {
+            placed.stage = Stage::Unclear;
+        }
+    }
+
+    fn recount(&mut self) {
+        let unlisted = self.placements.iter().filter(|it| !it.listed).count();
+        self.used = count(&self.beat.active).saturating_add(u32::try_from(unlisted).unwrap_or(u32::MAX));
+    }
+}
+
+impl Placement {
+    fn is(&self, task: TaskId, attempt: u32) -> bool {
+        (self.task, self.attempt) == (task, attempt)
+    }
+
+    /// From a heartbeat after the acceptance on, the heartbeat's list is the truth.
+    fn settle(&mut self, number: u64) {
+        if matches!(self.stage, Stage::Accepted(heartbeat) if number > heartbeat) {
+            self.stage = Stage::Known;
+        }
+    }
+
+    fn completion(&self, now: Instant) -> Completion {
+        Completion { model: self.model.clone(), took: now.saturating_duration_since(self.at) }
+    }
+}
+
+fn count(active: &[Held]) -> u32 {
+    u32::try_from(active.len()).unwrap_or(u32::MAX)
+}
+
+fn lists(active: &[Held], task: TaskId, attempt: u32) -> bool {
+    active.iter().any(|held| (held.task, held.attempt) == (task, attempt))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testkit::{Clock, beat, held};
+
+    fn task() -> TaskId {
+        TaskId::from_u128(1)
+    }
+
+    #[test]
+    fn a_placement_counts_until_a_heartbeat_after_its_acceptance() {
+        let clock = Clock::new();
+        let mut node = Node::new(beat("a", 1).slots(2).build(), clock.now());
+        node.place(task(), 1, None, clock.now().at);
+        assert_eq!(node.used(), 1);
+        assert_eq!(node.accepted(task(), 1, 2, clock.now().at), None);
+        node.hear(beat("a", 2).slots(2).build(), clock.now()).unwrap();
+        assert_eq!(node.used(), 1, "heartbeat 2 was made before the acceptance");
+        let ended = node.hear(beat("a", 3).slots(2).build(), clock.now()).unwrap();
+        assert_eq!((node.used(), ended.len()), (0, 1));
+    }
+
+    #[test]
+    fn a_listed_placement_counts_once() {
+        let clock = Clock::new();
+        let mut node = Node::new(beat("a", 1).build(), clock.now());
+        node.place(task(), 1, None, clock.now().at);
+        node.hear(beat("a", 2).active([held(1, 1)]).build(), clock.now()).unwrap();
+        assert_eq!(node.used(), 1);
+        assert_eq!(node.accepted(task(), 1, 1, clock.now().at), None);
+        assert_eq!(node.used(), 1);
+    }
+
+    #[test]
+    fn a_heartbeat_that_overtook_the_acceptance_may_say_that_it_has_ended() {
+        let clock = Clock::new();
+        let mut node = Node::new(beat("a", 1).build(), clock.now());
+        node.place(task(), 1, None, clock.now().at);
+        node.hear(beat("a", 5).build(), clock.now()).unwrap();
+        assert_eq!(node.used(), 1);
+        assert!(node.accepted(task(), 1, 3, clock.now().at).is_some());
+        assert_eq!(node.used(), 0);
+    }
+
+    #[test]
+    fn an_old_heartbeat_changes_nothing() {
+        let clock = Clock::new();
+        let mut node = Node::new(beat("a", 5).build(), clock.now());
+        node.hold_back(Hold::Suspect);
+        assert!(node.hear(beat("a", 5).build(), clock.now()).is_none());
+        assert!(!node.is_free());
+        assert!(node.hear(beat("a", 6).build(), clock.now()).is_some());
+        assert!(node.is_free());
+    }
+}

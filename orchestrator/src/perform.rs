@@ -1,0 +1,131 @@
+//! Does what was decided. Questions run beside the loop, and what became of them comes back as events.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use echo_broker::Bus;
+use echo_broker::bus::{CallError, PublishError};
+use echo_broker::id::ProcessId;
+use echo_broker::message::{Dispatch, Event as News, Pulse, Task};
+use echo_broker::subject;
+use tokio::sync::mpsc;
+use tokio_util::task::TaskTracker;
+use tracing::{debug, info};
+
+use crate::event::{Action, Answer, Asked, Event};
+
+/// An agent answers at once, so a longer silence means that nobody knows whether it has the task.
+const DISPATCH: Duration = Duration::from_millis(500);
+/// A lost pulse is asked again soon enough to keep an edge from being taken for dead.
+const PULSE: Duration = Duration::from_secs(1);
+
+/// What acting needs.
+pub(crate) struct Hands {
+    bus: Bus,
+    tracker: TaskTracker,
+    outcomes: mpsc::Sender<Event>,
+    news: mpsc::Sender<News>,
+}
+
+impl Hands {
+    /// News are told beside the loop, and dropped when nobody takes them: nothing depends on them.
+    pub(crate) fn new(bus: Bus, tracker: TaskTracker, outcomes: mpsc::Sender<Event>) -> Self {
+        let (news, mut waiting) = mpsc::channel(4_096);
+        let teller = bus.clone();
+        tracker.spawn(async move {
+            while let Some(news) = waiting.recv().await {
+                tell(&teller, &news).await;
+            }
+        });
+        Self { bus, tracker, outcomes, news }
+    }
+
+    /// What is said goes out in order: an edge hears that its task is taken before it hears where it stands.
+    pub(crate) async fn perform(&self, action: Action) {
+        let said = match action {
+            Action::Answer { to, answer } => self.bus.answer(Some(&to), &answer).await,
+            Action::Frame { to, frame } => self.bus.send_frame(&to, &frame).await,
+            Action::CancelAt { node, cancel } => self.bus.publish(&subject::cancel_at(&node), &cancel).await,
+            Action::Pong { to, pong } => self.bus.answer(Some(&to), &pong).await,
+            Action::Dispatch { asked, task } => return self.dispatch(asked, task),
+            Action::Pulse { edge, pulse } => return self.pulse(edge, pulse),
+            Action::Status { to, snapshot } => {
+                // A thousand nodes make a long answer: not in the loop.
+                let bus = self.bus.clone();
+                self.tracker.spawn(async move { note(bus.answer(Some(&to), &snapshot.into_status()).await) });
+                return;
+            }
+            Action::Announce(news) => {
+                log(&news);
+                let _ = self.news.try_send(news);
+                return;
+            }
+        };
+        note(said);
+    }
+
+    fn dispatch(&self, asked: Asked, task: Arc<Task>) {
+        let (bus, outcomes) = (self.bus.clone(), self.outcomes.clone());
+        self.tracker.spawn(async move {
+            let answer = bus.call(&subject::dispatch(&asked.node), &*task, DISPATCH).await;
+            drop(task);
+            let answer = outcome(answer);
+            // The loop has ended: then nobody needs to know.
+            let _ = outcomes.send(Event::Answered { asked, answer }).await;
+        });
+    }
+
+    fn pulse(&self, edge: ProcessId, pulse: Pulse) {
+        let (bus, outcomes) = (self.bus.clone(), self.outcomes.clone());
+        self.tracker.spawn(async move {
+            let answer = bus.call(&subject::pulse(&edge), &pulse, PULSE).await;
+            if let Err(error) = &answer {
+                debug!(%edge, error = error as &dyn std::error::Error, "an edge did not answer a pulse");
+            }
+            let _ = outcomes.send(Event::Pulsed { edge, answer: answer.ok() }).await;
+        });
+    }
+}
+
+/// What the answer to a dispatch means.
+fn outcome(answer: Result<Dispatch, CallError>) -> Answer {
+    match answer {
+        Ok(Dispatch::Accepted { heartbeat, .. }) => Answer::Accepted { heartbeat },
+        Ok(Dispatch::Refused(failure)) => Answer::Refused(failure),
+        // It said something, but we do not know what: it may run the task.
+        Ok(Dispatch::Unknown) | Err(CallError::Undecodable(..) | CallError::Unanswered(_)) => Answer::Unclear,
+        Err(CallError::NoResponders(_)) => Answer::NoResponders,
+        Err(CallError::Unsent(PublishError::Disconnected)) => Answer::Disconnected,
+        Err(CallError::Unsent(error)) => {
+            Answer::Unsendable(format!("the task cannot be sent to a node: {error}"))
+        }
+    }
+}
+
+async fn tell(bus: &Bus, news: &News) {
+    let told = match (news.task, &news.node) {
+        (Some(task), _) => bus.publish(&subject::task_event(task, news.what), news).await,
+        (None, Some(node)) => bus.publish(&subject::node_event(node, news.what), news).await,
+        (None, None) => Ok(()),
+    };
+    note(told);
+}
+
+fn log(news: &News) {
+    let (what, detail) = (news.what.as_str(), news.detail.as_str());
+    match (news.task, &news.node) {
+        (Some(task), node) => {
+            let node = node.as_ref().map(tracing::field::display);
+            debug!(%task, attempt = news.attempt, node, what, detail, "task");
+        }
+        (None, Some(node)) => info!(%node, what, detail, "node"),
+        (None, None) => {}
+    }
+}
+
+/// Everything said here is either said again or missed by its hearer, who then asks: a lost word is no loss.
+fn note(said: Result<(), PublishError>) {
+    if let Err(error) = said {
+        debug!(error = &error as &dyn std::error::Error, "not said");
+    }
+}

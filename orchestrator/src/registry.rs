@@ -1,0 +1,295 @@
+//! The nodes of the mesh, learned from heartbeats and from nothing else.
+
+use std::collections::BTreeMap;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use echo_broker::id::{BootId, NodeId};
+use echo_broker::message::{Heartbeat, Model};
+
+use crate::event::Now;
+use crate::model_name::ModelName;
+use crate::node::{Completion, Hold, Node};
+
+/// Names of models that a refusal lists at most.
+const NAMED_MODELS: usize = 100;
+
+/// A node's place in the registry, for as long as it is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Key(usize);
+
+/// All nodes that are alive.
+#[derive(Debug, Default)]
+pub struct Registry {
+    nodes: Vec<Option<Node>>,
+    vacant: Vec<usize>,
+    by_id: BTreeMap<NodeId, Key>,
+    /// Who serves a model, and where it stands in that node's list.
+    served: BTreeMap<ModelName, BTreeMap<Key, usize>>,
+    /// The generating model that most nodes have; found again when models change.
+    most_common: OnceLock<Option<ModelName>>,
+}
+
+/// What a heartbeat told.
+#[derive(Debug)]
+pub struct Heard {
+    pub key: Key,
+    pub news: News,
+    pub completed: Vec<Completion>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum News {
+    /// A node that was not there.
+    Joined,
+    /// The same node after a restart of its agent.
+    Restarted,
+    /// Other models, another status, or trusted again.
+    Changed,
+    /// Nothing that anybody would want to hear of.
+    Same,
+    /// A heartbeat that was overtaken.
+    Old,
+}
+
+impl Registry {
+    /// Takes a heartbeat.
+    pub fn hear(&mut self, mut beat: Heartbeat, now: Now) -> Heard {
+        let Some(&key) = self.by_id.get(&beat.node) else {
+            return Heard { key: self.join(beat, now), news: News::Joined, completed: Vec::new() };
+        };
+        let node = self.nodes[key.0].as_mut().expect("a known id has a node");
+        if *node.boot() != beat.boot {
+            self.forget_models(key);
+            self.nodes[key.0] = Some(Node::new(beat, now));
+            self.index_models(key);
+            return Heard { key, news: News::Restarted, completed: Vec::new() };
+        }
+        let (was_status, was_held) = (node.beat().status, node.hold() == Some(Hold::Suspect));
+        let models = beat.models.take();
+        let Some(completed) = node.hear(beat, now) else {
+            return Heard { key, news: News::Old, completed: Vec::new() };
+        };
+        let mut news = if node.beat().status != was_status || was_held { News::Changed } else { News::Same };
+        if models.is_some_and(|models| self.update_models(key, models)) {
+            news = News::Changed;
+        }
+        Heard { key, news, completed }
+    }
+
+    fn join(&mut self, beat: Heartbeat, now: Now) -> Key {
+        let id = beat.node.clone();
+        let node = Some(Node::new(beat, now));
+        let key = match self.vacant.pop() {
+            Some(index) => {
+                self.nodes[index] = node;
+                Key(index)
+            }
+            None => {
+                self.nodes.push(node);
+                Key(self.nodes.len() - 1)
+            }
+        };
+        self.by_id.insert(id, key);
+        self.index_models(key);
+        key
+    }
+
+    /// Takes a node's models; whether they are others than before, loading aside.
+    fn update_models(&mut self, key: Key, models: Vec<Model>) -> bool {
+        let node = self.nodes[key.0].as_mut().expect("a key in use");
+        let known = node.models();
+        let same = node.knows_models()
+            && known.len() == models.len()
+            && known.iter().zip(&models).all(|(a, b)| a.name == b.name && a.capabilities == b.capabilities);
+        if same {
+            node.set_models(models);
+        } else {
+            self.forget_models(key);
+            self.nodes[key.0].as_mut().expect("a key in use").set_models(models);
+            self.index_models(key);
+        }
+        !same
+    }
+
+    fn index_models(&mut self, key: Key) {
+        let Some(models) = self.node(key).shared_models() else { return };
+        for (index, model) in models.iter().enumerate() {
+            self.served.entry(ModelName::of(&model.name)).or_default().entry(key).or_insert(index);
+        }
+        self.most_common = OnceLock::new();
+    }
+
+    fn forget_models(&mut self, key: Key) {
+        let Some(models) = self.node(key).shared_models() else { return };
+        for model in models.iter() {
+            let name = ModelName::of(&model.name);
+            if let Some(nodes) = self.served.get_mut(&name) {
+                nodes.remove(&key);
+                if nodes.is_empty() {
+                    self.served.remove(&name);
+                }
+            }
+        }
+        self.most_common = OnceLock::new();
+    }
+
+    /// Forgets the nodes that have been silent for longer than `patience`, where silence counts from `since`.
+    pub fn evict(&mut self, now: Instant, since: Instant, patience: Duration) -> Vec<NodeId> {
+        let silent = |node: &Node| now.saturating_duration_since(node.heard.max(since)) > patience;
+        let left: Vec<_> = self.iter().filter(|(_, node)| silent(node)).map(|(key, _)| key).collect();
+        left.into_iter().map(|key| self.remove(key)).collect()
+    }
+
+    fn remove(&mut self, key: Key) -> NodeId {
+        self.forget_models(key);
+        let node = self.nodes[key.0].take().expect("a key in use");
+        self.by_id.remove(node.id());
+        self.vacant.push(key.0);
+        node.id().clone()
+    }
+
+    pub fn node(&self, key: Key) -> &Node {
+        self.nodes[key.0].as_ref().expect("a key in use")
+    }
+
+    pub fn node_mut(&mut self, key: Key) -> &mut Node {
+        self.nodes[key.0].as_mut().expect("a key in use")
+    }
+
+    /// The node, if it is still in this start.
+    pub fn find(&self, id: &NodeId, boot: &BootId) -> Option<Key> {
+        self.by_id.get(id).copied().filter(|&key| self.node(key).boot() == boot)
+    }
+
+    /// All nodes, by name.
+    pub fn iter(&self) -> impl Iterator<Item = (Key, &Node)> {
+        self.by_id.values().map(|&key| (key, self.node(key)))
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.by_id.is_empty()
+    }
+
+    /// A node that came after `since` has not said yet what it serves.
+    pub fn is_learning(&self, since: Instant) -> bool {
+        self.nodes.iter().flatten().any(|node| !node.knows_models() && node.joined >= since)
+    }
+
+    /// Trusts no node before its next heartbeat: we were away.
+    pub fn unheard(&mut self) {
+        for node in self.nodes.iter_mut().flatten() {
+            if node.hold() != Some(Hold::Suspect) {
+                node.hold_back(Hold::Unheard);
+            }
+        }
+    }
+
+    /// The nodes that have a model, and what they say of it.
+    pub fn serving(&self, name: &ModelName) -> impl Iterator<Item = (Key, &Node, &Model)> {
+        self.served.get(name).into_iter().flatten().map(|(&key, &index)| {
+            let node = self.node(key);
+            (key, node, &node.models()[index])
+        })
+    }
+
+    /// What one node says of a model.
+    pub fn model_at(&self, key: Key, name: &ModelName) -> Option<&Model> {
+        let index = *self.served.get(name)?.get(&key)?;
+        self.node(key).models().get(index)
+    }
+
+    /// The generating model that most nodes have, ties by name.
+    pub fn most_common_model(&self) -> Option<&ModelName> {
+        let found = || {
+            let generating =
+                |name: &ModelName| self.serving(name).filter(|(_, _, model)| model.can("completion")).count();
+            let counted = self.served.keys().map(|name| (generating(name), name)).filter(|(n, _)| *n > 0);
+            counted.max_by(|a, b| a.0.cmp(&b.0).then(b.1.cmp(a.1))).map(|(_, name)| name.clone())
+        };
+        self.most_common.get_or_init(found).as_ref()
+    }
+
+    /// A model's name as a node spells it.
+    pub fn spelled(&self, name: &ModelName) -> Option<&str> {
+        self.serving(name).next().map(|(_, _, model)| model.name.as_str())
+    }
+
+    /// The models that are served, by name, as their nodes spell them; a long list is cut.
+    pub fn served(&self) -> Vec<String> {
+        self.served
+            .keys()
+            .filter_map(|name| self.spelled(name))
+            .take(NAMED_MODELS)
+            .map(str::to_owned)
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testkit::{Clock, Words as _, beat, model};
+
+    fn common(registry: &Registry) -> Option<String> {
+        registry.most_common_model().map(ToString::to_string)
+    }
+
+    #[test]
+    fn no_embedding_model_by_default() {
+        let clock = Clock::new();
+        let mut registry = Registry::default();
+        let embedding = model("a-embed").can(&["embedding"]);
+        registry.hear(beat("a", 1).models([embedding.clone()]).build(), clock.now());
+        assert_eq!(common(&registry), None);
+        registry.hear(beat("b", 1).models([embedding, model("z")]).build(), clock.now());
+        assert_eq!(common(&registry).as_deref(), Some("z:latest"));
+    }
+
+    #[test]
+    fn the_default_is_what_most_nodes_have_and_ties_go_by_name() {
+        let clock = Clock::new();
+        let mut registry = Registry::default();
+        registry.hear(beat("a", 1).models([model("x"), model("y")]).build(), clock.now());
+        assert_eq!(common(&registry).as_deref(), Some("x:latest"));
+        registry.hear(beat("b", 1).models([model("y:latest")]).build(), clock.now());
+        assert_eq!(common(&registry).as_deref(), Some("y:latest"));
+    }
+
+    #[test]
+    fn a_heartbeat_without_models_leaves_them_and_one_with_none_clears_them() {
+        let clock = Clock::new();
+        let mut registry = Registry::default();
+        registry.hear(beat("a", 1).models([model("x")]).build(), clock.now());
+        registry.hear(beat("a", 2).build(), clock.now());
+        assert_eq!(registry.served(), ["x"]);
+        registry.hear(beat("a", 3).models([]).build(), clock.now());
+        assert!(registry.served().is_empty());
+    }
+
+    #[test]
+    fn a_new_boot_serves_nothing_until_its_models_come() {
+        let clock = Clock::new();
+        let mut registry = Registry::default();
+        registry.hear(beat("a", 1).models([model("x")]).build(), clock.now());
+        let heard = registry.hear(beat("a", 1).boot("b2").build(), clock.now());
+        assert_eq!(heard.news, News::Restarted);
+        assert!(registry.served().is_empty());
+        registry.hear(beat("a", 2).boot("b2").models([model("x")]).build(), clock.now());
+        assert_eq!(registry.served(), ["x"]);
+    }
+
+    #[test]
+    fn an_evicted_node_leaves_nothing_behind() {
+        let mut clock = Clock::new();
+        let mut registry = Registry::default();
+        let start = clock.now().at;
+        registry.hear(beat("a", 1).models([model("x")]).build(), clock.now());
+        clock.pass(2_000);
+        registry.hear(beat("b", 1).models([model("y")]).build(), clock.now());
+        clock.pass(1_001);
+        let left = registry.evict(clock.now().at, start, Duration::from_secs(3));
+        assert_eq!(left.iter().map(NodeId::as_str).collect::<Vec<_>>(), ["a"]);
+        assert_eq!((registry.served(), registry.iter().count()), (vec!["y".to_owned()], 1));
+    }
+}

@@ -1,0 +1,248 @@
+//! All that an orchestrator knows, and what it does about each event. No I/O, no clock: the same events at the same times
+//! make the same actions.
+
+mod cancel;
+mod hear;
+mod place;
+mod submit;
+#[cfg(test)]
+mod tests;
+mod tick;
+#[cfg(test)]
+mod world;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use echo_broker::id::{BootId, Inbox, NodeId, ProcessId, TaskId};
+use echo_broker::message::{Code, Event as News, Failure, Frame, Held, Pong, What};
+
+use crate::config::Limits;
+use crate::event::{Action, Event, Now};
+use crate::holding::{Holding, Phase};
+use crate::model_name::ModelName;
+use crate::need::Line;
+use crate::pace::Pace;
+use crate::queue::Queue;
+use crate::recent::Recent;
+use crate::registry::Registry;
+use crate::snapshot::Snapshot;
+
+/// Two of a node's heartbeats, and a little: before that a started orchestrator does not know who is there.
+const LEARNING: Duration = Duration::from_millis(2_500);
+/// A cancel may overtake the task that it ends.
+const FENCED: Duration = Duration::from_secs(60);
+/// A cancel may come late, when a node has the attempt already.
+const HANDED: Duration = Duration::from_secs(5);
+/// Tasks that are remembered after they have left, of each kind.
+const REMEMBERED: usize = 100_000;
+
+/// The state of an orchestrator.
+#[derive(Debug)]
+pub struct State {
+    me: ProcessId,
+    boot: BootId,
+    limits: Limits,
+    registry: Registry,
+    queue: Queue,
+    pace: Pace,
+    held: BTreeMap<TaskId, Holding>,
+    /// The highest attempt that was cancelled.
+    fences: Recent<u32>,
+    /// Who took an attempt a moment ago.
+    handed: Recent<(u32, NodeId)>,
+    edges: BTreeMap<ProcessId, Edge>,
+    started: Instant,
+    connected: bool,
+    /// Silence before this moment says nothing: we were away, or asleep.
+    silence_from: Instant,
+    last_tick: Instant,
+    next_pulse: Instant,
+    draining: bool,
+    /// Counts the placements.
+    placed: u64,
+    now: Now,
+    out: Vec<Action>,
+}
+
+/// An edge of which attempts are held.
+#[derive(Debug)]
+struct Edge {
+    held: BTreeSet<TaskId>,
+    /// A pulse is on its way.
+    asked: bool,
+    /// When it answered last, or when we began to hold something of it.
+    answered: Instant,
+}
+
+impl State {
+    /// The state of an orchestrator that starts now, connected, and has heard of nobody.
+    pub fn new(me: ProcessId, boot: BootId, limits: Limits, now: Now) -> Self {
+        Self {
+            me,
+            boot,
+            queue: Queue::new(limits.queue_limit),
+            limits,
+            registry: Registry::default(),
+            pace: Pace::default(),
+            held: BTreeMap::new(),
+            fences: Recent::new(FENCED, REMEMBERED),
+            handed: Recent::new(HANDED, REMEMBERED),
+            edges: BTreeMap::new(),
+            started: now.at,
+            connected: true,
+            silence_from: now.at,
+            last_tick: now.at,
+            next_pulse: now.at,
+            draining: false,
+            placed: 0,
+            now,
+            out: Vec::new(),
+        }
+    }
+
+    /// Takes one event; what is to be done about it, in order.
+    pub fn apply(&mut self, event: Event, now: Now) -> Vec<Action> {
+        self.now = now;
+        match event {
+            Event::Beat(beat) => self.hear(*beat),
+            Event::Submitted { task, reply } => self.submit(task, reply),
+            Event::Answered { asked, answer } => self.answered(&asked, answer),
+            Event::Cancelled(cancel) => self.cancel(cancel.task, cancel.attempt),
+            Event::Gone { peer, boot } => self.gone(&peer, &boot),
+            Event::Pulsed { edge, answer } => self.pulsed(&edge, answer),
+            Event::Pinged { reply } => self.pong(reply),
+            Event::StatusAsked { reply } => self.status(reply),
+            Event::Link { up } => self.link(up),
+            Event::Tick => self.tick(),
+            Event::Drain => self.drain(),
+        }
+        std::mem::take(&mut self.out)
+    }
+
+    /// The attempts that are held: in the queue, or on their way to a node.
+    pub fn held(&self) -> usize {
+        self.held.len()
+    }
+
+    /// The model of tasks that name none.
+    fn default_model(&self) -> Option<ModelName> {
+        match &self.limits.default_model {
+            Some(name) => Some(ModelName::of(name)),
+            None => self.registry.most_common_model().cloned(),
+        }
+    }
+
+    fn pong(&mut self, to: Inbox) {
+        let uptime = self.now.at.saturating_duration_since(self.started);
+        let held = self.held.iter().map(|(&task, holding)| held(task, holding.attempt())).collect();
+        self.out.push(Action::Pong {
+            to,
+            pong: Pong { boot: self.boot.clone(), uptime_ms: millis(uptime), held },
+        });
+    }
+
+    fn status(&mut self, to: Inbox) {
+        let default_model = match (&self.limits.default_model, self.default_model()) {
+            (Some(name), _) => Some(name.clone()),
+            (None, found) => found.and_then(|name| self.registry.spelled(&name).map(str::to_owned)),
+        };
+        let snapshot = Snapshot {
+            orchestrator: self.me.clone(),
+            queued: self.queue.len(),
+            default_model,
+            server_time: self.now.unix_ms,
+            nodes: self.registry.iter().map(|(_, node)| node.into()).collect(),
+        };
+        self.out.push(Action::Status { to, snapshot });
+    }
+
+    /// Takes an attempt out of all that holds it.
+    fn release(&mut self, task: TaskId) -> Option<Holding> {
+        let holding = self.held.remove(&task)?;
+        if let Phase::Waiting { place, .. } = &holding.phase {
+            self.queue.leave(&holding.need.line, *place, holding.bytes);
+        }
+        if let Some(edge) = holding.task.edge.as_ref().and_then(|edge| self.edges.get_mut(edge)) {
+            edge.held.remove(&task);
+        }
+        Some(holding)
+    }
+
+    /// Holds an attempt from now on.
+    fn keep(&mut self, holding: Holding) {
+        let task = holding.task.task;
+        if let Some(edge) = &holding.task.edge {
+            let new = || Edge { held: BTreeSet::new(), asked: false, answered: self.now.at };
+            self.edges.entry(edge.clone()).or_insert_with(new).held.insert(task);
+        }
+        self.held.insert(task, holding);
+    }
+
+    /// Ends an attempt that is no longer held: its edge decides what comes next.
+    fn fail(&mut self, holding: Holding, failure: Failure) {
+        self.announce_task(What::Failed, &holding, None, failure.message.clone());
+        let frame = Frame::Failed { seq: None, failure: Box::new(failure) };
+        self.out.push(Action::Frame { to: holding.inbox, frame });
+    }
+
+    /// Nothing new from now on, and what waits goes back to its edge.
+    fn drain(&mut self) {
+        self.draining = true;
+        let waiting: Vec<_> = self.queue.lines().flat_map(|(_, line)| line.values().copied()).collect();
+        for task in waiting {
+            if let Some(holding) = self.release(task) {
+                self.fail(holding, draining());
+            }
+        }
+    }
+
+    fn announce_node(&mut self, what: What, node: &NodeId, detail: impl Into<String>) {
+        let (node, detail) = (Some(node.clone()), detail.into());
+        self.out.push(Action::Announce(News {
+            what,
+            at: self.now.unix_ms,
+            node,
+            task: None,
+            attempt: None,
+            detail,
+        }));
+    }
+
+    fn announce_task(
+        &mut self,
+        what: What,
+        holding: &Holding,
+        node: Option<NodeId>,
+        detail: impl Into<String>,
+    ) {
+        let (task, attempt) = (Some(holding.task.task), Some(holding.attempt()));
+        let detail = detail.into();
+        self.out.push(Action::Announce(News { what, at: self.now.unix_ms, node, task, attempt, detail }));
+    }
+
+    /// The measured time until a task at this position is placed.
+    fn expected_wait(&self, line: &Line, position: u32) -> Option<Duration> {
+        let Line::Model(name) = line else { return None };
+        let took = self.pace.of(name, self.now.at)?;
+        let slots: u32 = self
+            .registry
+            .serving(name)
+            .filter(|(_, node, _)| node.is_fit())
+            .map(|(_, node, _)| node.slots())
+            .sum();
+        (slots > 0).then(|| took.saturating_mul(position) / slots)
+    }
+}
+
+fn held(task: TaskId, attempt: u32) -> Held {
+    Held { task, attempt, seq: None, ended: false }
+}
+
+fn draining() -> Failure {
+    Failure::wait(Code::Draining, "this orchestrator is stopping; submit the task again")
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}

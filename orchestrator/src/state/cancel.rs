@@ -1,0 +1,55 @@
+//! Attempts that nobody wants any more.
+
+use echo_broker::id::{ProcessId, TaskId};
+use echo_broker::message::{Cancel, PulseAnswer, What};
+
+use super::State;
+use crate::event::{Action, Asked};
+use crate::holding::Phase;
+
+impl State {
+    /// Ends an attempt and all lower ones, wherever they are, also if they come later.
+    pub(super) fn cancel(&mut self, task: TaskId, attempt: u32) {
+        let fence = self.fences.get(task).map_or(attempt, |&fence| fence.max(attempt));
+        self.fences.note(task, fence, self.now.at);
+        if self.held.get(&task).is_some_and(|holding| holding.attempt() <= attempt) {
+            self.drop_held(task, "it was cancelled");
+        }
+        if let Some((handed, node)) = self.handed.get(task)
+            && *handed <= attempt
+        {
+            let node = node.clone();
+            self.out.push(Action::CancelAt { node, cancel: Cancel { task, attempt } });
+        }
+    }
+
+    /// Lets go of an attempt, and tells the node that may be about to take it.
+    pub(super) fn drop_held(&mut self, task: TaskId, why: &str) {
+        let Some(holding) = self.release(task) else { return };
+        if let Phase::Asked(node) = &holding.phase {
+            let cancel = Cancel { task, attempt: holding.attempt() };
+            self.out.push(Action::CancelAt { node: node.clone(), cancel });
+        }
+        self.announce_task(What::Cancelled, &holding, None, why);
+    }
+
+    /// Takes back what a node took, or may have taken.
+    pub(super) fn cancel_at(&mut self, asked: &Asked) {
+        let cancel = Cancel { task: asked.task, attempt: asked.attempt };
+        self.out.push(Action::CancelAt { node: asked.node.clone(), cancel });
+    }
+
+    /// An edge has answered a pulse, or has not.
+    pub(super) fn pulsed(&mut self, id: &ProcessId, answer: Option<PulseAnswer>) {
+        let Some(edge) = self.edges.get_mut(id) else { return };
+        edge.asked = false;
+        let Some(answer) = answer else { return };
+        edge.answered = self.now.at;
+        for unwanted in answer.unwanted {
+            let of_this_edge = |it: &crate::holding::Holding| it.task.edge.as_ref() == Some(id);
+            if self.held.get(&unwanted.task).is_some_and(of_this_edge) {
+                self.cancel(unwanted.task, unwanted.attempt);
+            }
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! What is learned of nodes: heartbeats, ended connections, and our own absence.
+
+use std::time::Duration;
+
+use echo_broker::id::{BootId, NodeId, Peer, Role};
+use echo_broker::message::{Heartbeat, What};
+
+use super::State;
+use crate::need::Line;
+use crate::node::{Completion, Hold};
+use crate::registry::{Key, News};
+
+/// Everybody else needs a moment too to come back to a broker that was away.
+const AFTER_RECONNECT: Duration = Duration::from_secs(3);
+
+impl State {
+    pub(super) fn hear(&mut self, beat: Heartbeat) {
+        let heard = self.registry.hear(beat, self.now);
+        self.note_completions(heard.completed);
+        self.announce_heard(heard.key, heard.news);
+        if matches!(heard.news, News::Joined | News::Restarted | News::Changed) {
+            self.name_the_default();
+        }
+        if heard.news != News::Old {
+            self.fill(heard.key);
+        }
+    }
+
+    pub(super) fn note_completions(&mut self, completed: impl IntoIterator<Item = Completion>) {
+        for Completion { model, took } in completed {
+            if let Some(model) = model {
+                self.pace.note(model, took, self.now.at);
+            }
+        }
+    }
+
+    fn announce_heard(&mut self, key: Key, news: News) {
+        let node = self.registry.node(key);
+        let (what, detail) = match news {
+            News::Joined => (What::Joined, "is in the mesh".to_owned()),
+            News::Restarted => {
+                (What::Joined, "is in the mesh again, after a restart of its agent".to_owned())
+            }
+            News::Changed if node.beat().reason.is_empty() => (
+                What::Changed,
+                format!("{:?}, {} models", node.beat().status, node.models().len()).to_lowercase(),
+            ),
+            News::Changed => (What::Changed, node.beat().reason.clone()),
+            News::Same | News::Old => return,
+        };
+        let id = node.id().clone();
+        self.announce_node(what, &id, detail);
+    }
+
+    /// Tasks that wait for a default model wait for that model once somebody knows which it is.
+    fn name_the_default(&mut self) {
+        let waiting: Vec<_> = self.queue.line(&Line::Default).collect();
+        if waiting.is_empty() {
+            return;
+        }
+        let Some(model) = self.default_model() else { return };
+        for task in waiting {
+            if let Some(mut holding) = self.release(task) {
+                holding.need.line = Line::Model(model.clone());
+                self.place_or_wait(holding);
+            }
+        }
+    }
+
+    /// The server says that a connection has ended. Its tasks are its edges' affair; nothing new goes there.
+    pub(super) fn gone(&mut self, peer: &Peer, boot: &BootId) {
+        if peer.role != Role::Agent {
+            return;
+        }
+        if let Ok(node) = peer.id.as_str().parse::<NodeId>() {
+            self.suspect(&node, boot, "its connection to the broker ended");
+        }
+    }
+
+    /// Nothing is placed there before its next heartbeat.
+    pub(super) fn suspect(&mut self, node: &NodeId, boot: &BootId, why: &str) {
+        let Some(key) = self.registry.find(node, boot) else { return };
+        if self.registry.node(key).hold() != Some(Hold::Suspect) {
+            self.registry.node_mut(key).hold_back(Hold::Suspect);
+            self.announce_node(What::Suspect, node, why);
+        }
+    }
+
+    /// The broker was lost, or is connected again.
+    pub(super) fn link(&mut self, up: bool) {
+        self.connected = up;
+        if up {
+            self.silence_from = self.now.at + AFTER_RECONNECT;
+            self.registry.unheard();
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! Attempts find their nodes, or wait for them.
+
+use std::sync::Arc;
+
+use echo_broker::id::TaskId;
+use echo_broker::message::{Code, Excluded, Failure, Frame, Verdict, What};
+
+use super::{State, draining, millis};
+use crate::event::{Action, Answer, Asked};
+use crate::holding::{Holding, Phase};
+use crate::need::{Line, name_model};
+use crate::node::Hold;
+use crate::queue::Place;
+use crate::registry::Key;
+use crate::scheduler::{self, Choice};
+
+impl State {
+    /// Gives an attempt to the best free node; if there is none, it waits.
+    pub(super) fn place_or_wait(&mut self, holding: Holding) {
+        let choice = if self.connected {
+            scheduler::choose(&self.registry, &holding.need, &holding.bars())
+        } else {
+            None
+        };
+        match choice {
+            Some(choice) => self.ask(holding, choice),
+            None if self.draining => self.fail(holding, draining()),
+            None if scheduler::all_skipped(&self.registry, &holding.need, &holding.bars()) => {
+                self.refuse_everywhere(holding);
+            }
+            None if self.queue.has_room(holding.bytes) => self.wait(holding),
+            None => {
+                self.fail(holding, Failure::wait(Code::QueueFull, "the queue is full; submit the task again"))
+            }
+        }
+    }
+
+    /// Every node that could take it has refused it for good.
+    fn refuse_everywhere(&mut self, holding: Holding) {
+        let failure = match &holding.refusal {
+            Some(refusal) if !matches!(refusal.code, Code::ModelMissing | Code::ModelNotServed) => {
+                Failure { verdict: Verdict::GiveUp, ..refusal.clone() }
+            }
+            _ => {
+                let message = "the nodes that list the model do not have it after all".to_owned();
+                Failure { message, ..scheduler::not_served(&self.registry, &holding.need) }
+            }
+        };
+        self.fail(holding, failure);
+    }
+
+    fn wait(&mut self, mut holding: Holding) {
+        let (task, line) = (holding.task.task, holding.need.line.clone());
+        let place = self.queue.join(&line, holding.since(self.started), task, holding.bytes);
+        let position = self.queue.position(&line, place);
+        holding.phase = Phase::Waiting { place, told: (position, self.now.at) };
+        self.tell_position(&holding, position);
+        self.announce_task(What::Queued, &holding, None, format!("waits at position {position}"));
+        self.keep(holding);
+    }
+
+    pub(super) fn tell_position(&mut self, holding: &Holding, position: u32) {
+        let expected_wait_ms = self.expected_wait(&holding.need.line, position).map(millis);
+        let frame = Frame::Queued { orchestrator: self.me.clone(), position, expected_wait_ms };
+        self.out.push(Action::Frame { to: holding.inbox.clone(), frame });
+    }
+
+    /// Asks a node to take the attempt. The slot counts as taken from now on.
+    pub(super) fn ask(&mut self, mut holding: Holding, choice: Choice) {
+        self.placed += 1;
+        let model = holding.need.model().cloned();
+        let spelled = model.as_ref().and_then(|name| self.spelled_at(choice.key, name, &holding));
+        let node = self.registry.node_mut(choice.key);
+        node.last_used = self.placed;
+        node.place(holding.task.task, holding.attempt(), model, self.now.at);
+        let asked = Asked {
+            task: holding.task.task,
+            attempt: holding.attempt(),
+            node: node.id().clone(),
+            boot: node.boot().clone(),
+        };
+        let waited = holding.waited(self.now.at);
+        let task = Arc::make_mut(&mut holding.task);
+        task.boot = Some(asked.boot.clone());
+        task.remaining_ms = millis(holding.ends.saturating_duration_since(self.now.at)).max(1);
+        task.waited_ms = millis(waited);
+        task.chosen = choice.words;
+        if let Some(name) = spelled {
+            name_model(&mut task.request, &name);
+        }
+        holding.phase = Phase::Asked(asked.node.clone());
+        self.out.push(Action::Dispatch { asked, task: holding.task.clone() });
+        self.keep(holding);
+    }
+
+    /// The model as this node names it: as the client spelled it, if the node has that too.
+    fn spelled_at(&self, key: Key, name: &crate::model_name::ModelName, holding: &Holding) -> Option<String> {
+        let exact = holding.need.spelled.as_deref();
+        let exact = exact.filter(|&exact| self.registry.node(key).models().iter().any(|it| it.name == exact));
+        exact.or_else(|| self.registry.model_at(key, name).map(|it| it.name.as_str())).map(str::to_owned)
+    }
+
+    /// Gives waiting attempts to this node while it has a free slot: who waited longest first, over all lines.
+    pub(super) fn fill(&mut self, key: Key) {
+        while self.connected && !self.queue.is_empty() && self.registry.node(key).is_free() {
+            let Some(task) = self.longest_waiting_for(key) else { return };
+            let Some(holding) = self.release(task) else { return };
+            let waited = millis(holding.waited(self.now.at));
+            let words = format!("the first with a free slot, after {waited} ms in the queue");
+            self.ask(holding, Choice { key, words });
+        }
+    }
+
+    fn longest_waiting_for(&self, key: Key) -> Option<TaskId> {
+        let mut longest: Option<(Place, TaskId)> = None;
+        for (line, waiting) in self.queue.lines() {
+            if matches!(line, Line::Model(name) if self.registry.model_at(key, name).is_none()) {
+                continue;
+            }
+            for (&place, &task) in waiting {
+                if longest.is_some_and(|(before, _)| before < place) {
+                    break;
+                }
+                let Some(holding) = self.held.get(&task) else { continue };
+                if scheduler::could_take(&self.registry, &holding.need, &holding.bars(), key) {
+                    longest = Some((place, task));
+                    break;
+                }
+            }
+        }
+        longest.map(|(_, task)| task)
+    }
+
+    /// What became of a dispatch. The attempt may have been cancelled meanwhile; the node's count is settled all the same.
+    pub(super) fn answered(&mut self, asked: &Asked, answer: Answer) {
+        self.settle(asked, &answer);
+        let held = self.held.get(&asked.task).is_some_and(|holding| {
+            holding.attempt() == asked.attempt
+                && matches!(&holding.phase, Phase::Asked(node) if *node == asked.node)
+        });
+        let holding = if held { self.release(asked.task) } else { None };
+        match (holding, answer) {
+            (Some(holding), Answer::Accepted { .. }) => self.hand_over(&holding, asked),
+            (None, Answer::Accepted { .. } | Answer::Unclear) => self.cancel_at(asked),
+            (None, _) => {}
+            (Some(holding), Answer::Refused(failure)) => self.try_next(holding, asked, failure),
+            (Some(holding), Answer::NoResponders | Answer::Disconnected) => self.place_or_wait(holding),
+            (Some(holding), Answer::Unclear) => {
+                self.cancel_at(asked);
+                let message = format!("node {} did not say whether it took the task", asked.node);
+                self.fail(holding, Failure::elsewhere(Code::Unclear, message));
+            }
+            (Some(holding), Answer::Unsendable(why)) => {
+                self.fail(holding, Failure::give_up(Code::BadRequest, why));
+            }
+        }
+        if let Some(key) = self.registry.find(&asked.node, &asked.boot) {
+            self.fill(key);
+        }
+    }
+
+    /// Settles the node's count, and what we think of the node.
+    fn settle(&mut self, asked: &Asked, answer: &Answer) {
+        let Some(key) = self.registry.find(&asked.node, &asked.boot) else { return };
+        let (now, node) = (self.now.at, self.registry.node_mut(key));
+        match answer {
+            Answer::Accepted { heartbeat } => {
+                let completed = node.accepted(asked.task, asked.attempt, *heartbeat, now);
+                self.note_completions(completed);
+            }
+            Answer::Unclear => {
+                node.unclear(asked.task, asked.attempt);
+                self.suspect(&asked.node, &asked.boot, "it did not answer a task");
+            }
+            Answer::NoResponders => {
+                node.refused(asked.task, asked.attempt);
+                self.suspect(&asked.node, &asked.boot, "nobody takes its tasks");
+            }
+            Answer::Refused(_) | Answer::Disconnected | Answer::Unsendable(_) => {
+                node.refused(asked.task, asked.attempt);
+            }
+        }
+    }
+
+    fn hand_over(&mut self, holding: &Holding, asked: &Asked) {
+        self.handed.note(asked.task, (asked.attempt, asked.node.clone()), self.now.at);
+        let words = holding.task.chosen.clone();
+        self.announce_task(What::Placed, holding, Some(asked.node.clone()), words);
+    }
+
+    /// A refusal sends the attempt to the next node.
+    fn try_next(&mut self, mut holding: Holding, asked: &Asked, failure: Failure) {
+        if failure.verdict == Verdict::GiveUp || failure.code == Code::Cancelled {
+            return self.fail(holding, failure);
+        }
+        let lasting = matches!(
+            failure.code,
+            Code::ModelMissing
+                | Code::ModelNotServed
+                | Code::NotCapable
+                | Code::CannotContinue
+                | Code::NotAllowed
+        );
+        if lasting {
+            holding.skipped.push(Excluded { node: asked.node.clone(), boot: asked.boot.clone() });
+            holding.refusal = Some(failure);
+        } else if let Some(key) = self.registry.find(&asked.node, &asked.boot) {
+            let node = self.registry.node_mut(key);
+            if node.hold().is_none() {
+                node.hold_back(Hold::Refused);
+            }
+        }
+        self.place_or_wait(holding);
+    }
+}

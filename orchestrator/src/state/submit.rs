@@ -1,0 +1,112 @@
+//! A submission is answered at once: taken, or refused with what to do instead.
+
+use std::time::Duration;
+
+use echo_broker::id::{Inbox, TaskId};
+use echo_broker::message::{Code, Failure, Submission, Task};
+
+use super::{LEARNING, State, draining, millis};
+use crate::event::Action;
+use crate::holding::Holding;
+use crate::need::{Line, Need};
+use crate::scheduler;
+use crate::submission::{Submitted, check};
+
+impl State {
+    pub(super) fn submit(&mut self, task: Result<Box<Task>, String>, reply: Option<Inbox>) {
+        match self.admit(task, reply.as_ref()) {
+            Ok(None) => self.take(reply),
+            Ok(Some(holding)) => {
+                self.take(reply);
+                self.place_or_wait(holding);
+            }
+            Err(failure) => {
+                if let Some(to) = reply {
+                    self.out.push(Action::Answer { to, answer: Submission::Refused(failure) });
+                }
+            }
+        }
+    }
+
+    fn take(&mut self, reply: Option<Inbox>) {
+        let answer = Submission::Taken { orchestrator: self.me.clone(), boot: self.boot.clone() };
+        self.out.extend(reply.map(|to| Action::Answer { to, answer }));
+    }
+
+    /// The attempt to be placed; `None` if it is held already, so that hearing it twice does no harm.
+    fn admit(
+        &mut self,
+        task: Result<Box<Task>, String>,
+        reply: Option<&Inbox>,
+    ) -> Result<Option<Holding>, Failure> {
+        let Submitted { task, inbox } = check(task, reply)?;
+        let mut need = Need::of(&task.request)?;
+        if self.draining {
+            return Err(draining());
+        }
+        if self.is_known(task.task, task.attempt)? {
+            return Ok(None);
+        }
+        if need.line == Line::Default {
+            need.line = self.default_model().map_or(Line::Default, Line::Model);
+            need.spelled.clone_from(&self.limits.default_model);
+        }
+        let mut holding = Holding::new(task, need, inbox, self.now.at, self.limits.queue_wait);
+        if let Err(failure) = scheduler::judge(&self.registry, &holding.need) {
+            self.may_wait_unjudged(&mut holding, failure)?;
+        }
+        let placeable = || scheduler::choose(&self.registry, &holding.need, &holding.bars()).is_some();
+        let fits = self.queue.has_room(holding.bytes) || (self.connected && placeable());
+        if !fits {
+            return Err(self.queue_full());
+        }
+        // A new attempt ends all earlier ones.
+        if holding.attempt() > 1 {
+            self.cancel(holding.task.task, holding.attempt() - 1);
+        }
+        Ok(Some(holding))
+    }
+
+    /// Whether this very attempt is held here, or was handed to a node a moment ago.
+    fn is_known(&self, task: TaskId, attempt: u32) -> Result<bool, Failure> {
+        let over = || Failure::give_up(Code::Cancelled, "this attempt was cancelled before it came");
+        if self.fences.get(task).is_some_and(|&fence| attempt <= fence) {
+            return Err(over());
+        }
+        let held = self.held.get(&task).map(Holding::attempt);
+        let handed = self.handed.get(task).map(|(handed, _)| *handed);
+        match held.max(handed) {
+            Some(known) if known > attempt => Err(over()),
+            known => Ok(known == Some(attempt)),
+        }
+    }
+
+    /// Nobody serves this. That is no verdict while we do not know the mesh, nor for a task whose node was just lost.
+    fn may_wait_unjudged(&self, holding: &mut Holding, failure: Failure) -> Result<(), Failure> {
+        let (now, unknown) = (self.now.at, matches!(failure.code, Code::NoNode | Code::ModelNotServed));
+        if unknown && holding.has_history() {
+            return Ok(());
+        }
+        holding.judged_at = self.known_by().filter(|&known| known > now);
+        if holding.judged_at.is_some() { Ok(()) } else { Err(failure) }
+    }
+
+    /// When what we know of the mesh is all there is to know; in the past if it is now.
+    fn known_by(&self) -> Option<std::time::Instant> {
+        let learned = self.started + LEARNING;
+        let recent = self.now.at.checked_sub(LEARNING).unwrap_or(self.started);
+        let learning = self.registry.is_learning(recent).then(|| self.now.at + LEARNING);
+        learning.max(Some(learned))
+    }
+
+    fn queue_full(&self) -> Failure {
+        let waiting = self.queue.lines().filter_map(|(line, _)| self.expected_wait(line, 1));
+        let per_second: f64 = waiting.map(|wait| 1.0 / wait.as_secs_f64().max(0.001)).sum();
+        let retry = (per_second > 0.0).then(|| Duration::from_secs_f64(1.0 / per_second));
+        let message = format!("{} tasks wait already; try again later", self.queue.len());
+        Failure {
+            retry_after_ms: retry.map(|time| millis(time).max(1)),
+            ..Failure::give_up(Code::QueueFull, message)
+        }
+    }
+}

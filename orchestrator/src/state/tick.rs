@@ -1,0 +1,189 @@
+//! What time does: silent nodes are forgotten, waits end, edges hear where their tasks stand.
+
+use std::time::Duration;
+
+use echo_broker::id::{Peer, ProcessId, Role, TaskId};
+use echo_broker::message::{Code, Failure, Pulse, What};
+
+use super::{State, held, millis};
+use crate::event::Action;
+use crate::holding::Phase;
+use crate::scheduler;
+
+/// A tick that comes later than this means that we were asleep.
+const LATE: Duration = Duration::from_secs(1);
+/// How often an edge hears what is held of it.
+const PULSE: Duration = Duration::from_millis(250);
+/// An edge that is silent for longer is dead.
+const EDGE_DEAD: Duration = Duration::from_secs(5);
+/// How often a task hears of its new position, at most.
+const TELL: Duration = Duration::from_secs(1);
+/// Tasks that hear of their position in one tick, at most.
+const TOLD_AT_ONCE: usize = 256;
+
+/// What is to be done about those who wait.
+#[derive(Default)]
+struct Review {
+    over: Vec<TaskId>,
+    relieved: Vec<TaskId>,
+    judged: Vec<TaskId>,
+    told: Vec<(TaskId, u32)>,
+}
+
+impl State {
+    pub(super) fn tick(&mut self) {
+        let now = self.now.at;
+        if now.saturating_duration_since(self.last_tick) > LATE {
+            self.silence_from = self.silence_from.max(now);
+        }
+        self.last_tick = now;
+        self.fences.expire(now);
+        self.handed.expire(now);
+        if self.connected {
+            self.evict();
+        }
+        self.review();
+        if self.connected && now >= self.next_pulse {
+            self.next_pulse = now + PULSE;
+            self.pulse();
+        }
+    }
+
+    fn evict(&mut self) {
+        let patience = self.limits.evict_after;
+        for node in self.registry.evict(self.now.at, self.silence_from, patience) {
+            self.announce_node(
+                What::Left,
+                &node,
+                format!("was silent for more than {} ms", patience.as_millis()),
+            );
+        }
+    }
+
+    fn review(&mut self) {
+        if self.queue.is_empty() {
+            return;
+        }
+        let review = self.look_at_waiting();
+        for task in review.over {
+            self.expire(task);
+        }
+        for task in review.judged {
+            self.judge_again(task);
+        }
+        for task in review.relieved {
+            self.relieve(task);
+        }
+        for (task, position) in review.told {
+            self.tell_again(task, position);
+        }
+    }
+
+    fn look_at_waiting(&self) -> Review {
+        let (now, mut review) = (self.now.at, Review::default());
+        for (_, line) in self.queue.lines() {
+            for (position, task) in (1..).zip(line.values()) {
+                let Some(holding) = self.held.get(task) else { continue };
+                let Phase::Waiting { told, .. } = holding.phase else { continue };
+                if now >= holding.deadline() {
+                    review.over.push(*task);
+                } else if holding.judged_at.is_some_and(|at| now >= at) {
+                    review.judged.push(*task);
+                } else if holding.relief.is_some_and(|at| now >= at) {
+                    review.relieved.push(*task);
+                } else if told.0 != position
+                    && now.saturating_duration_since(told.1) >= TELL
+                    && review.told.len() < TOLD_AT_ONCE
+                {
+                    review.told.push((*task, position));
+                }
+            }
+        }
+        review
+    }
+
+    /// The wait is over.
+    fn expire(&mut self, task: TaskId) {
+        let Some(holding) = self.release(task) else { return };
+        let waited = millis(holding.waited(self.now.at));
+        let failure = match scheduler::judge(&self.registry, &holding.need) {
+            Err(failure) => failure,
+            Ok(()) if self.now.at >= holding.ends => Failure::give_up(
+                Code::Expired,
+                format!("the task's time was over after {waited} ms in the queue"),
+            ),
+            Ok(()) => Failure::give_up(
+                Code::Expired,
+                format!("no slot became free within {waited} ms; try again later"),
+            ),
+        };
+        self.fail(holding, failure);
+    }
+
+    /// The mesh is known by now: who still serves nobody's model is refused.
+    fn judge_again(&mut self, task: TaskId) {
+        let Some(holding) = self.held.get_mut(&task) else { return };
+        holding.judged_at = None;
+        if let Err(failure) = scheduler::judge(&self.registry, &holding.need)
+            && let Some(holding) = self.release(task)
+        {
+            self.fail(holding, failure);
+        }
+    }
+
+    /// The nodes that lost this task are allowed again, if nobody else is left.
+    fn relieve(&mut self, task: TaskId) {
+        let Some(holding) = self.held.get_mut(&task) else { return };
+        holding.relief = None;
+        let choice = scheduler::choose(&self.registry, &holding.need, &holding.bars());
+        if let Some(choice) = choice.filter(|_| self.connected)
+            && let Some(holding) = self.release(task)
+        {
+            self.ask(holding, choice);
+        }
+    }
+
+    fn tell_again(&mut self, task: TaskId, position: u32) {
+        // Others may have left during this tick; the next one tells.
+        let Some(mut holding) = self.held.remove(&task) else { return };
+        if let Phase::Waiting { told, .. } = &mut holding.phase {
+            *told = (position, self.now.at);
+            self.tell_position(&holding, position);
+        }
+        self.held.insert(task, holding);
+    }
+
+    /// One question for each edge of which something is held, and never two at once.
+    fn pulse(&mut self) {
+        let (now, since) = (self.now.at, self.silence_from);
+        self.edges.retain(|_, edge| edge.asked || !edge.held.is_empty());
+        let dead =
+            |answered: std::time::Instant| now.saturating_duration_since(answered.max(since)) > EDGE_DEAD;
+        let (dead, alive): (Vec<_>, Vec<_>) = self
+            .edges
+            .iter()
+            .filter(|(_, edge)| !edge.held.is_empty())
+            .partition(|(_, edge)| dead(edge.answered));
+        let lost: Vec<TaskId> = dead.into_iter().flat_map(|(_, edge)| edge.held.iter().copied()).collect();
+        let due: Vec<ProcessId> =
+            alive.into_iter().filter(|(_, edge)| !edge.asked).map(|(id, _)| id.clone()).collect();
+        for task in lost {
+            self.drop_held(task, "its edge is gone");
+        }
+        for id in due {
+            self.ask_edge(id);
+        }
+    }
+
+    fn ask_edge(&mut self, id: ProcessId) {
+        let Some(edge) = self.edges.get_mut(&id) else { return };
+        edge.asked = true;
+        let attempt = |task: &TaskId| self.held.get(task).map(|holding| held(*task, holding.attempt()));
+        let pulse = Pulse {
+            holder: Peer { role: Role::Orchestrator, id: self.me.clone() },
+            boot: self.boot.clone(),
+            held: edge.held.iter().filter_map(attempt).collect(),
+        };
+        self.out.push(Action::Pulse { edge: id, pulse });
+    }
+}

@@ -1,0 +1,103 @@
+//! A node of the small world: what it truly runs, and what it says.
+
+use std::collections::VecDeque;
+
+use echo_broker::id::{BootId, NodeId, Peer, TaskId};
+use echo_broker::message::{Cancel, Code, Failure, Heartbeat, Held};
+
+use crate::event::{Answer, Asked};
+use crate::testkit::{beat, model};
+
+/// How a dispatch ends.
+#[derive(Debug, Clone, Copy)]
+pub enum Outcome {
+    /// The agent's answer comes back.
+    Arrives,
+    /// It does not, whether the task had reached the agent or not.
+    Lost,
+    NoResponders,
+    /// The agent's engine does not have the model.
+    Missing,
+    Disconnected,
+}
+
+pub struct Agent {
+    pub node: NodeId,
+    pub boot: BootId,
+    starts: u32,
+    slots: u32,
+    number: u64,
+    pub running: Vec<(TaskId, u32)>,
+    fences: Vec<Cancel>,
+    /// Heartbeats that have not arrived, in order.
+    pub on_its_way: VecDeque<Heartbeat>,
+}
+
+impl Agent {
+    pub fn new(node: &str, slots: u32) -> Self {
+        Self {
+            node: node.parse().unwrap(),
+            boot: format!("{node}-1").parse().unwrap(),
+            starts: 1,
+            slots,
+            number: 0,
+            running: Vec::new(),
+            fences: Vec::new(),
+            on_its_way: VecDeque::new(),
+        }
+    }
+
+    /// Makes a heartbeat; every other one has the models.
+    pub fn speak(&mut self) {
+        self.number += 1;
+        let active =
+            self.running.iter().map(|&(task, attempt)| Held { task, attempt, seq: None, ended: false });
+        let mut spoken =
+            beat(self.node.as_str(), self.number).boot(self.boot.as_str()).slots(self.slots).active(active);
+        if self.number % 2 == 1 {
+            let second = if self.slots > 1 { Some(model("n:latest")) } else { None };
+            spoken = spoken.models([model("m")].into_iter().chain(second));
+        }
+        self.on_its_way.push_back(spoken.build());
+    }
+
+    /// Takes a task, or says why not.
+    pub fn receive(&mut self, asked: &Asked) -> Answer {
+        let over = |fence: &Cancel| fence.task == asked.task && asked.attempt <= fence.attempt;
+        if asked.boot != self.boot {
+            return Answer::Refused(Failure::wait(Code::WrongBoot, "another start"));
+        }
+        if self.fences.iter().any(over) {
+            return Answer::Refused(Failure::give_up(Code::Cancelled, "cancelled"));
+        }
+        if self.running.len() >= self.slots as usize {
+            return Answer::Refused(Failure::elsewhere(Code::Full, "no slot"));
+        }
+        assert!(!self.running.contains(&(asked.task, asked.attempt)), "an attempt came twice");
+        self.running.push((asked.task, asked.attempt));
+        Answer::Accepted { heartbeat: self.number }
+    }
+
+    pub fn finish(&mut self, which: usize) {
+        if !self.running.is_empty() {
+            self.running.swap_remove(which % self.running.len());
+        }
+    }
+
+    pub fn cancel(&mut self, cancel: Cancel) {
+        self.running.retain(|&(task, attempt)| task != cancel.task || attempt > cancel.attempt);
+        self.fences.push(cancel);
+    }
+
+    pub fn restart(&mut self) {
+        self.starts += 1;
+        self.boot = format!("{}-{}", self.node, self.starts).parse().unwrap();
+        self.number = 0;
+        self.running.clear();
+        self.fences.clear();
+    }
+
+    pub fn peer(&self) -> (Peer, BootId) {
+        (Peer::agent(&self.node), self.boot.clone())
+    }
+}

@@ -1,0 +1,175 @@
+//! The books of the small world, kept apart from the orchestrator's own: what it holds, and what each node should count.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use echo_broker::id::{BootId, Inbox, NodeId, TaskId};
+use echo_broker::message::{Frame, Heartbeat, Submission};
+
+use super::State;
+use crate::event::{Answer, Asked};
+use crate::testkit::inbox;
+
+type Attempt = (TaskId, u32);
+
+#[derive(Default)]
+pub struct Ledger {
+    attempts: BTreeMap<usize, u32>,
+    /// Taken by the orchestrator, and not yet out of its hands.
+    held: BTreeSet<Attempt>,
+    submitted: Option<Attempt>,
+    cancelled: BTreeSet<Attempt>,
+    nodes: BTreeMap<NodeId, Counts>,
+    /// Where a copy of an attempt may be: a second one must not be made.
+    out: BTreeSet<Attempt>,
+    inboxes: BTreeMap<String, Attempt>,
+}
+
+/// What the orchestrator should count for one start of a node, by the rule in its plainest form.
+struct Counts {
+    boot: BootId,
+    number: u64,
+    slots: usize,
+    active: BTreeSet<Attempt>,
+    /// Placed, and counted until a heartbeat with a higher number than this; `None` while nobody knows which.
+    placed: BTreeMap<Attempt, Option<u64>>,
+    unclear: BTreeSet<Attempt>,
+}
+
+impl Counts {
+    fn used(&self) -> usize {
+        let placed = self.placed.iter().filter(|(_, after)| after.is_none_or(|after| self.number <= after));
+        let mut used = self.active.clone();
+        used.extend(placed.map(|(attempt, _)| attempt));
+        used.extend(&self.unclear);
+        used.len()
+    }
+}
+
+impl Ledger {
+    pub fn attempt(&self, task: usize) -> Option<u32> {
+        self.attempts.get(&task).copied()
+    }
+
+    pub fn submitted(&mut self, task: usize, attempt: u32) {
+        self.attempts.insert(task, attempt);
+        let id = TaskId::from_u128(task as u128);
+        self.inboxes.insert(inbox(task as u128, attempt).as_str().to_owned(), (id, attempt));
+        self.submitted = Some((id, attempt));
+    }
+
+    pub fn answered(&mut self, answer: &Submission) {
+        let attempt = self.submitted.take().expect("one answer for one submission");
+        if matches!(answer, Submission::Taken { .. }) {
+            // A new attempt ends the old ones.
+            self.end_up_to(attempt.0, attempt.1 - 1);
+            assert!(self.held.insert(attempt));
+        }
+    }
+
+    pub fn must_be_answered(&self) {
+        assert!(self.submitted.is_none(), "a submission got no answer");
+    }
+
+    pub fn cancelled(&mut self, task: usize, attempt: u32) {
+        self.end_up_to(TaskId::from_u128(task as u128), attempt);
+    }
+
+    fn end_up_to(&mut self, task: TaskId, attempt: u32) {
+        self.cancelled.extend((1..=attempt).map(|lower| (task, lower)));
+        self.held.retain(|held| held.0 != task || held.1 > attempt);
+    }
+
+    pub fn dropped(&mut self, task: TaskId) {
+        self.held.retain(|held| held.0 != task);
+    }
+
+    pub fn framed(&mut self, to: &Inbox, frame: &Frame) {
+        let attempt = self.inboxes[to.as_str()];
+        assert!(self.held.contains(&attempt), "a frame for an attempt that is not held: {frame:?}");
+        if matches!(frame, Frame::Failed { .. }) {
+            self.held.remove(&attempt);
+        }
+    }
+
+    pub fn held_of_edge(&self, state: &State, task: usize) -> Option<u32> {
+        let holding = state.held.get(&TaskId::from_u128(task as u128))?;
+        holding.task.edge.is_some().then(|| holding.attempt())
+    }
+
+    pub fn heard(&mut self, beat: &Heartbeat) {
+        let active = beat.active.iter().map(|held| (held.task, held.attempt)).collect();
+        let counts = self.nodes.entry(beat.node.clone()).or_insert_with(|| Counts::of(beat));
+        if counts.boot != beat.boot {
+            *counts = Counts::of(beat);
+        } else if beat.number > counts.number {
+            (counts.number, counts.slots, counts.active) = (beat.number, beat.slots as usize, active);
+            counts.unclear.clear();
+        }
+    }
+
+    /// Evicted nodes come back as strangers.
+    pub fn forget_evicted(&mut self, state: &State) {
+        self.nodes.retain(|node, _| state.registry.iter().any(|(_, known)| known.id() == node));
+    }
+
+    pub fn dispatched(&mut self, asked: &Asked, state: &State) {
+        let attempt = (asked.task, asked.attempt);
+        assert!(!self.cancelled.contains(&attempt), "a cancelled attempt was placed");
+        assert!(self.out.insert(attempt), "an attempt was placed twice");
+        assert!(state.connected, "placed while the broker is away");
+        let counts = self.nodes.get_mut(&asked.node).expect("a node that was heard");
+        assert_eq!(counts.boot, asked.boot);
+        assert!(counts.used() < counts.slots, "placed beyond the slots of {}", asked.node);
+        counts.placed.insert(attempt, None);
+    }
+
+    pub fn settled(&mut self, asked: &Asked, answer: &Answer) {
+        let attempt = (asked.task, asked.attempt);
+        if !matches!(answer, Answer::Accepted { .. } | Answer::Unclear) {
+            self.out.remove(&attempt);
+        }
+        if matches!(answer, Answer::Accepted { .. }) {
+            self.held.remove(&attempt);
+        }
+        let counts = self.nodes.get_mut(&asked.node).filter(|counts| counts.boot == asked.boot);
+        let Some(counts) = counts.filter(|counts| counts.placed.contains_key(&attempt)) else { return };
+        match answer {
+            Answer::Accepted { heartbeat } => {
+                counts.placed.insert(attempt, Some(*heartbeat));
+            }
+            Answer::Unclear => {
+                counts.placed.remove(&attempt);
+                counts.unclear.insert(attempt);
+            }
+            _ => {
+                counts.placed.remove(&attempt);
+            }
+        }
+    }
+
+    pub fn check_counts(&self, state: &State) {
+        assert_eq!(self.nodes.len(), state.registry.iter().count());
+        for (_, node) in state.registry.iter() {
+            let counts = &self.nodes[node.id()];
+            assert_eq!(node.used() as usize, counts.used(), "the count of {}", node.id());
+        }
+    }
+
+    pub fn check_none_lost(&self, state: &State) {
+        let held: BTreeSet<_> = state.held.iter().map(|(task, holding)| (*task, holding.attempt())).collect();
+        assert_eq!(held, self.held, "what is held, and what should be");
+    }
+}
+
+impl Counts {
+    fn of(beat: &Heartbeat) -> Self {
+        Self {
+            boot: beat.boot.clone(),
+            number: beat.number,
+            slots: beat.slots as usize,
+            active: beat.active.iter().map(|held| (held.task, held.attempt)).collect(),
+            placed: BTreeMap::new(),
+            unclear: BTreeSet::new(),
+        }
+    }
+}

@@ -1,0 +1,321 @@
+#!/usr/bin/env bash
+# Tests the scripts themselves, with stand-ins for the programs: what a start refuses, what it cleans up, what a
+# stop leaves alone. Part of test.sh. Each test is a claim; `test-scripts.sh CLAIM…` runs only those.
+set -eu
+
+# shellcheck source=lib/settings.sh
+. "$(dirname "$0")/lib/settings.sh"
+# shellcheck source=lib/part.sh
+. "$ROOT/scripts/lib/part.sh"
+# shellcheck source=lib/stubs.sh
+. "$ROOT/scripts/lib/stubs.sh"
+
+START=$ROOT/scripts/start-phase1.sh
+STOP=$ROOT/scripts/stop.sh
+FAILED=0
+RAN=0
+
+main() {
+    local claim
+    WORK=$(mktemp -d "${TMPDIR:-/tmp}/echo-scripts.XXXXXX")
+    trap clean_up EXIT
+    trap 'exit 130' INT TERM
+    write_stubs "$WORK"
+    [ $# -gt 0 ] || set -- an_old_rust_is_refused a_missing_cargo_is_refused a_missing_compiler_is_refused \
+        a_full_disk_is_refused an_old_python_is_refused_for_the_embedded_engine \
+        a_taken_port_is_refused_by_name one_port_for_two_parts_is_refused a_bad_setting_is_refused \
+        openai_mode_wants_two_engines a_mesh_comes_up_once_and_goes_down_in_order \
+        two_meshes_run_side_by_side found_engines_are_left_running a_part_that_dies_stops_the_start \
+        an_interrupted_build_leaves_nothing a_deaf_part_is_killed_aloud a_stranger_with_our_pid_is_left_alone \
+        ollama_is_started_and_pulls_with_consent nothing_is_pulled_without_consent \
+        no_ollama_means_a_sentence_where_it_is_wanted
+    for claim in "$@"; do run_claim "$claim"; done
+    say "$((RAN - FAILED)) of $RAN script tests ok."
+    [ $FAILED = 0 ]
+}
+
+# Every claim has its own folder and ports, and may leave a mesh behind.
+run_claim() {
+    local status=0
+    RAN=$((RAN + 1))
+    MESH=$WORK/mesh-$RAN
+    mkdir -p "$MESH"
+    # In a condition `set -e` would not hold inside.
+    set +e
+    (
+        set -e
+        use_mesh "$MESH"
+        "$1"
+    ) >"$MESH/said" 2>&1
+    status=$?
+    set -e
+    stop_leftovers
+    if [ $status = 0 ]; then
+        say "ok    $1"
+    else
+        FAILED=$((FAILED + 1))
+        say "FAIL  $1"
+        sed 's/^/      /' "$MESH/said"
+    fi
+}
+
+stop_leftovers() {
+    local dir
+    for dir in "$WORK"/mesh-*/run "$WORK"/mesh-*/second/run; do
+        [ ! -d "$dir" ] || ECHO_STOP_SECONDS=1 ECHO_RUN_DIR=$dir "$STOP" >/dev/null 2>&1 || true
+    done
+    for dir in "$WORK"/mesh-*/stranger; do
+        [ ! -e "$dir" ] || kill "$(cat "$dir")" 2>/dev/null || true
+        rm -f "$dir"
+    done
+}
+
+clean_up() {
+    stop_leftovers
+    rm -rf "$WORK"
+}
+
+# The settings of a mesh of its own in DIR, with two engines that are already there.
+use_mesh() {
+    local name
+    # shellcheck disable=SC2086
+    unset $SETTINGS ECHO_PULL ECHO_NATS_CONF OLLAMA_MODELS
+    PATH=$WORK/bin
+    HOME=$1/home
+    mkdir -p "$HOME"
+    export PATH HOME
+    export ECHO_RUN_DIR=$1/run ECHO_LOG_DIR=$1/logs ECHO_CACHE_DIR=$1/cache ECHO_ENGINE_MODE=openai
+    # shellcheck disable=SC2046
+    set -- $(free_ports 7)
+    for name in ECHO_EDGE_LISTEN ECHO_NATS_LISTEN ECHO_NATS_MONITOR ECHO_AGENT_A_LISTEN ECHO_AGENT_B_LISTEN; do
+        export "$name=127.0.0.1:$1"
+        shift
+    done
+    export ECHO_ENGINE_A_URL=http://127.0.0.1:$1 ECHO_ENGINE_B_URL=http://127.0.0.1:$2
+}
+
+free_ports() {
+    python3 -c '
+import socket, sys
+held = [socket.create_server(("127.0.0.1", 0)) for _ in range(int(sys.argv[1]))]
+print(*(s.getsockname()[1] for s in held))' "$1"
+}
+
+# A process that is not of the mesh: it answers as an engine at ADDRESS.
+stranger() {
+    cp "$WORK/program.py" "$WORK/engine"
+    "$WORK/engine" --listen "$1" </dev/null >/dev/null 2>&1 &
+    printf '%s\n' $! >>"$MESH/stranger"
+    soon curl -fs --noproxy '*' -o /dev/null "http://$1/v1/models"
+}
+
+both_engines() {
+    stranger "${ECHO_ENGINE_A_URL#http://}"
+    stranger "${ECHO_ENGINE_B_URL#http://}"
+}
+
+# refused WORDS…: the start fails, its last word holds all WORDS, and it has written nothing.
+refused() {
+    local word
+    if "$START" >"$MESH/out" 2>&1; then fail "the start went through"; fi
+    for word in "$@"; do has "$word" "$MESH/out"; done
+    [ ! -e "$ECHO_RUN_DIR" ] || fail "a preflight that fails must leave nothing behind"
+}
+
+has() { grep_fixed "$1" "$2" || fail "no '$1' in: $(cat "$2")"; }
+has_not() { ! grep_fixed "$1" "$2" || fail "'$1' in: $(cat "$2")"; }
+grep_fixed() {
+    local text
+    text=$(cat "$2" 2>/dev/null) || return 1
+    [ "${text#*"$1"}" != "$text" ]
+}
+is_gone() { ! part_pid "$1" >/dev/null; }
+# soon CHECK…: waits until it holds.
+soon() {
+    local begun=$SECONDS
+    until "$@"; do
+        [ $((SECONDS - begun)) -lt 30 ] || fail "not within 30 s: $*"
+        sleep 0.05
+    done
+}
+fail() {
+    say "$*"
+    exit 1
+}
+
+# replace TOOL SCRIPT: for this claim only.
+replace() {
+    mkdir -p "$MESH/bin"
+    printf '#!/bin/sh\n%s\n' "$2" >"$MESH/bin/$1"
+    chmod +x "$MESH/bin/$1"
+    PATH=$MESH/bin:$PATH
+}
+
+an_old_rust_is_refused() {
+    replace rustc 'echo "rustc 1.70.0 (old)"'
+    refused "Rust 1.70 is too old" "https://rustup.rs"
+}
+
+a_missing_cargo_is_refused() {
+    mkdir "$MESH/bin"
+    ln -s "$WORK"/bin/* "$MESH/bin"
+    rm "$MESH/bin/cargo"
+    PATH=$MESH/bin refused "cargo is not found"
+}
+
+a_missing_compiler_is_refused() {
+    replace cc 'exit 1'
+    refused "no working C compiler" "build-essential"
+}
+
+a_full_disk_is_refused() {
+    both_engines
+    # shellcheck disable=SC2016
+    replace df 'printf "Filesystem 1024-blocks Used Available Capacity Mounted on\n/dev/x 9 9 102400 99%% /\n"'
+    refused "only 100 MB are free" "CARGO_TARGET_DIR"
+}
+
+an_old_python_is_refused_for_the_embedded_engine() {
+    local name real
+    real=$(command -v python3)
+    for name in python3.10 python3.11 python3.12 python3.13 python3.14; do replace $name 'exit 1'; done
+    replace python3 "case \$2 in *'version_info < (3, 10)'*) exit 1 ;; esac; exec '$real' \"\$@\""
+    ECHO_ENGINE_MODE=embedded refused "needs 3.10 or newer"
+}
+
+a_taken_port_is_refused_by_name() {
+    both_engines
+    stranger "$ECHO_EDGE_LISTEN"
+    refused "$ECHO_EDGE_LISTEN (ECHO_EDGE_LISTEN) is taken by" "choose another port: ECHO_EDGE_LISTEN=127.0.0.1:"
+    if command -v lsof >/dev/null || command -v ss >/dev/null; then has "(pid $(tail -n 1 "$MESH/stranger"))" "$MESH/out"; fi
+}
+
+one_port_for_two_parts_is_refused() {
+    both_engines
+    ECHO_AGENT_B_LISTEN=$ECHO_AGENT_A_LISTEN refused "wanted by two parts"
+}
+
+a_bad_setting_is_refused() {
+    ECHO_EDGE_LISTEN=8080 refused "ECHO_EDGE_LISTEN=8080 has no port"
+    ECHO_EDGE_LISTEN=127.0.0.1:99999 refused "from 1 to 65535"
+    ECHO_SLOTS=none refused "ECHO_SLOTS=none"
+    ECHO_ENGINE_MODE=magic refused "ECHO_ENGINE_MODE=magic is not known"
+}
+
+openai_mode_wants_two_engines() {
+    stranger "${ECHO_ENGINE_A_URL#http://}"
+    refused "nothing at ECHO_ENGINE_B_URL="
+}
+
+a_mesh_comes_up_once_and_goes_down_in_order() {
+    both_engines
+    "$START" >"$MESH/first" 2>&1 || fail "no start: $(cat "$MESH/first")"
+    has "Ready: both nodes serve smollm2" "$MESH/first"
+    "$START" >"$MESH/second" 2>&1 || fail "a second start is no failure: $(cat "$MESH/second")"
+    has "already running" "$MESH/second"
+    has "pid $(part_pid edge)" "$MESH/second"
+    kill -KILL "$(part_pid agent-b)"
+    soon is_gone agent-b
+    if "$START" >"$MESH/third" 2>&1; then fail "half a mesh was called healthy"; fi
+    has "not running any more: agent-b" "$MESH/third"
+    "$STOP" >"$MESH/stopped" 2>&1
+    [ "$(sed -n 's/:.*//p' "$MESH/stopped" | tr '\n' ' ')" = "edge agent-b agent-a orchestrator broker " ] ||
+        fail "not in order: $(cat "$MESH/stopped")"
+    has "agent-b: had already ended" "$MESH/stopped"
+    [ -z "$(ls "$ECHO_RUN_DIR")" ] || fail "left: $(ls "$ECHO_RUN_DIR")"
+}
+
+two_meshes_run_side_by_side() {
+    both_engines
+    "$START" >"$MESH/first" 2>&1 || fail "no first: $(cat "$MESH/first")"
+    local first=$ECHO_RUN_DIR one=$ECHO_ENGINE_A_URL two=$ECHO_ENGINE_B_URL logs=$ECHO_LOG_DIR
+    use_mesh "$MESH/second"
+    export ECHO_ENGINE_A_URL=$one ECHO_ENGINE_B_URL=$two
+    if ECHO_LOG_DIR=$logs "$START" >"$MESH/clash" 2>&1; then fail "two meshes share their logs"; fi
+    has "choose another ECHO_LOG_DIR" "$MESH/clash"
+    "$START" >"$MESH/other" 2>&1 || fail "no second: $(cat "$MESH/other")"
+    ECHO_RUN_DIR=$first "$STOP" >/dev/null
+    [ "$(running_parts "$ECHO_RUN_DIR" | tr '\n' ' ')" = "edge agent-b agent-a orchestrator broker " ] || fail "the second was hit"
+}
+
+found_engines_are_left_running() {
+    both_engines
+    "$START" >/dev/null 2>&1
+    "$STOP" >/dev/null
+    curl -fs --noproxy '*' "$ECHO_ENGINE_A_URL/v1/models" >/dev/null || fail "engine a was stopped"
+    curl -fs --noproxy '*' "$ECHO_ENGINE_B_URL/v1/models" >/dev/null || fail "engine b was stopped"
+}
+
+a_part_that_dies_stops_the_start() {
+    both_engines
+    local part
+    for part in echo-broker echo-orchestrator echo-agent echo-edge; do
+        if STUB_DIES=$part "$START" >"$MESH/out" 2>&1; then fail "the start went through without $part"; fi
+        has "$part: out of luck" "$MESH/out"
+        [ -z "$(ls "$ECHO_RUN_DIR")" ] || fail "left after $part: $(ls "$ECHO_RUN_DIR")"
+    done
+}
+
+an_interrupted_build_leaves_nothing() {
+    both_engines
+    STUB_SLOW_BUILD=1 "$START" >"$MESH/out" 2>&1 &
+    local start=$!
+    soon grep_fixed "building" "$MESH/out"
+    "$STOP" >"$MESH/stopped"
+    has "ending it" "$MESH/stopped"
+    if wait $start; then fail "it came up"; fi
+    [ -z "$(ls "$ECHO_RUN_DIR")" ] || fail "left: $(ls "$ECHO_RUN_DIR")"
+}
+
+a_deaf_part_is_killed_aloud() {
+    both_engines
+    STUB_DEAF=echo-orchestrator "$START" >"$MESH/out" 2>&1
+    ECHO_STOP_SECONDS=1 "$STOP" >"$MESH/stopped"
+    has "SIGKILL" "$MESH/stopped"
+    [ -z "$(running_parts "$ECHO_RUN_DIR")" ] || fail "still there: $(running_parts "$ECHO_RUN_DIR")"
+}
+
+a_stranger_with_our_pid_is_left_alone() {
+    stranger "$ECHO_EDGE_LISTEN"
+    mkdir -p "$ECHO_RUN_DIR"
+    printf '%s\nanother time\n' "$(cat "$MESH/stranger")" >"$ECHO_RUN_DIR/edge.pid"
+    "$STOP" >"$MESH/stopped"
+    has "edge: had already ended" "$MESH/stopped"
+    identity "$(cat "$MESH/stranger")" >/dev/null || fail "a stranger was killed"
+}
+
+# An ollama on the PATH.
+install_ollama() {
+    mkdir -p "$MESH/bin"
+    cp "$WORK/program.py" "$MESH/bin/ollama"
+    PATH=$MESH/bin:$PATH
+    export ECHO_ENGINE_MODE=auto
+}
+
+ollama_is_started_and_pulls_with_consent() {
+    install_ollama
+    export STUB_MODELS="tiny:latest mistral:latest"
+    # The nodes list mistral from the start, the engines do so only after the pull.
+    mkdir -p "$MESH/real"
+    cp "$WORK/program.py" "$MESH/real/ollama"
+    replace ollama "STUB_MODELS=other exec '$MESH/real/ollama' \"\$@\""
+    ECHO_PULL=1 "$START" >"$MESH/out" 2>&1 || fail "no start: $(cat "$MESH/out")"
+    has "Ollama with mistral" "$MESH/out"
+    has "about 4.4 GB" "$MESH/out"
+    has "pulling" "$MESH/out"
+    has "store $HOME/.ollama/models noprune 1" "$ECHO_LOG_DIR/engine-b.log"
+    "$STOP" >"$MESH/stopped"
+    has "engine-a: stopped" "$MESH/stopped"
+}
+
+nothing_is_pulled_without_consent() {
+    install_ollama
+    refused "The model mistral is missing" "about 4.4 GB" "GB are free" "ECHO_PULL=1"
+}
+
+no_ollama_means_a_sentence_where_it_is_wanted() {
+    ECHO_ENGINE_MODE=ollama refused "https://ollama.com/download"
+    ECHO_ENGINE_MODE=auto ECHO_MODEL=mistral refused "ECHO_MODEL=mistral needs Ollama"
+}
+
+main "$@"

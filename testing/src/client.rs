@@ -1,0 +1,10 @@
+//! The user's side: HTTP over a plain socket, so that a test controls every byte, and a reader of event streams that
+//! notes everything it saw.
+
+mod http;
+mod sse;
+mod transcript;
+
+pub use http::{Call, Client, Reply};
+pub use sse::Stream;
+pub use transcript::{Event, Transcript, scripted};

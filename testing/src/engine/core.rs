@@ -1,0 +1,110 @@
+//! What the routes of one engine share: its script, its models, its slots, its counts and its life.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering::SeqCst};
+
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    counters::Tally,
+    script::{Fault, Script},
+    server::OnDeath,
+    shelf::Shelf,
+};
+
+pub struct Core {
+    script: Mutex<Arc<Script>>,
+    life: Mutex<CancellationToken>,
+    on_death: OnDeath,
+    pub shelf: Arc<Shelf>,
+    pub slots: Arc<Semaphore>,
+    pub tally: Arc<Tally>,
+}
+
+impl Core {
+    pub fn new(script: Script, on_death: OnDeath) -> Self {
+        let tally = Arc::new(Tally::default());
+        Self {
+            shelf: Arc::new(Shelf::new(&script.models, tally.clone())),
+            slots: Arc::new(Semaphore::new(script.slots)),
+            script: Mutex::new(Arc::new(script)),
+            life: Mutex::default(),
+            on_death,
+            tally,
+        }
+    }
+
+    pub fn script(&self) -> Arc<Script> {
+        held(&self.script).clone()
+    }
+
+    /// Changes the script for the requests to come.
+    pub fn edit(&self, change: impl FnOnce(&mut Script)) {
+        let mut script = held(&self.script);
+        let before = script.clone();
+        change(Arc::make_mut(&mut script));
+        if script.models != before.models {
+            self.shelf.stock(&script.models);
+        }
+        if script.slots > before.slots {
+            self.slots.add_permits(script.slots - before.slots);
+        } else if script.slots < before.slots {
+            self.retire(before.slots - script.slots);
+        }
+    }
+
+    /// The fault that the next request meets, and one request fewer for it.
+    pub fn take_fault(&self) -> Option<Fault> {
+        let mut script = held(&self.script);
+        let place = script.faults.iter().position(|fault| fault.times != Some(0))?;
+        let fault = script.faults[place].clone();
+        if fault.times.is_some() {
+            let faults = &mut Arc::make_mut(&mut script).faults;
+            if let Some(left) = &mut faults[place].times {
+                *left -= 1;
+            }
+            faults.retain(|fault| fault.times != Some(0));
+        }
+        Some(fault)
+    }
+
+    /// A new life, after the start or a death.
+    pub fn revive(&self) -> CancellationToken {
+        let fresh = CancellationToken::new();
+        *held(&self.life) = fresh.clone();
+        self.tally.dead.store(false, SeqCst);
+        fresh
+    }
+
+    /// Every connection and the listener close at once, and no model stays loaded.
+    pub fn die(&self) {
+        if self.on_death == OnDeath::Exit {
+            std::process::exit(1);
+        }
+        self.close();
+    }
+
+    /// The same without the end of the process.
+    pub fn close(&self) {
+        self.tally.dead.store(true, SeqCst);
+        held(&self.life).cancel();
+        self.shelf.cool();
+    }
+
+    /// Takes slots away as they become free.
+    fn retire(&self, slots: usize) {
+        let held = self.slots.clone();
+        tokio::spawn(async move {
+            for _ in 0..slots {
+                if let Ok(slot) = held.acquire().await {
+                    slot.forget();
+                }
+            }
+        });
+    }
+}
+
+/// A lock that a panic elsewhere does not spoil: what it guards is whole after every statement.
+pub fn held<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
+    lock.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,73 @@
+//! Orders inside a prompt, such as `[tokens=64] [delay=50] [fault=die@10]`: for one request they stand above the script.
+
+use std::time::Duration;
+
+use super::script::FaultKind;
+
+/// Longer answers or waits than these are a typing error, not a test.
+const MOST_TOKENS: u64 = 10_000_000;
+const LONGEST: u64 = 600_000;
+
+/// What one prompt orders. Anything that cannot be read is left as the text that it is.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Directives {
+    pub tokens: Option<u64>,
+    pub delay: Option<Duration>,
+    pub first: Option<Duration>,
+    pub chunk: Option<u64>,
+    pub thoughts: Option<u64>,
+    pub text_in_final: Option<bool>,
+    pub tool: Option<String>,
+    /// The kind and the index of the token in whose place it comes. An answer that is resumed at that
+    /// token or later does not meet it again, so that a continuation elsewhere gets past it.
+    pub fault: Option<(FaultKind, u64)>,
+}
+
+impl Directives {
+    pub fn read(text: &str) -> Self {
+        let mut found = Self::default();
+        for part in text.split('[').skip(1) {
+            let Some((inside, _)) = part.split_once(']') else { continue };
+            let Some((key, value)) = inside.split_once('=') else { continue };
+            found.set(key.trim(), value.trim());
+        }
+        found
+    }
+
+    fn set(&mut self, key: &str, value: &str) {
+        let number = value.parse::<u64>().ok();
+        let pause = number.map(|ms| Duration::from_millis(ms.min(LONGEST)));
+        match key {
+            "tokens" => self.tokens = number.map(|n| n.min(MOST_TOKENS)).or(self.tokens),
+            "delay" => self.delay = pause.or(self.delay),
+            "first" => self.first = pause.or(self.first),
+            "chunk" => self.chunk = number.or(self.chunk),
+            "thoughts" => self.thoughts = number.map(|n| n.min(MOST_TOKENS)).or(self.thoughts),
+            "final" => self.text_in_final = Some(value == "text"),
+            "tool" => self.tool = Some(value.to_owned()),
+            "fault" => self.fault = fault(value).or(self.fault),
+            _ => {}
+        }
+    }
+}
+
+/// `die@10`, or `busy` alone for the beginning.
+fn fault(value: &str) -> Option<(FaultKind, u64)> {
+    let (kind, at) = value.split_once('@').unwrap_or((value, "0"));
+    let kind = serde_json::from_value(kind.into()).ok()?;
+    Some((kind, at.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn orders_are_read_wherever_they_stand() {
+        let found = Directives::read("count [tokens=64] please [delay=50][fault=die@10] [tokens=x] [x");
+        assert_eq!(found.tokens, Some(64));
+        assert_eq!(found.delay, Some(Duration::from_millis(50)));
+        assert_eq!(found.fault, Some((FaultKind::Die, 10)));
+        assert_eq!(Directives::read("[fault=explode@3] [1] [a=b"), Directives::default());
+    }
+}

@@ -1,0 +1,29 @@
+//! The scripted engine: a real HTTP server that speaks Ollama's API and llama.cpp's to the letter and answers with
+//! numbered tokens, so that a test can prove that each arrived once and in order.
+
+mod answer;
+mod ask;
+mod clock;
+mod core;
+mod counters;
+mod directive;
+mod embedding;
+mod mold;
+mod ollama;
+mod ollama_embed;
+mod ollama_store;
+mod ollama_voice;
+mod openai;
+mod openai_info;
+mod openai_voice;
+mod plan;
+mod run;
+mod script;
+mod server;
+mod shelf;
+mod template;
+mod wire;
+
+pub use counters::{Counters, Seen};
+pub use script::{Api, Fault, FaultKind, Model, Script, ToolCall};
+pub use server::{Engine, OnDeath};

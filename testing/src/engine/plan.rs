@@ -1,0 +1,167 @@
+//! What an answer will consist of, decided before its first byte: pieces, reason, pace and fault.
+
+use std::{collections::VecDeque, ops::Range, time::Duration};
+
+use super::{
+    ask::Ask,
+    directive::Directives,
+    script::{Fault, FaultKind, Script, ToolCall},
+    template::token,
+};
+
+const OPEN_JSON: &str = "{\"text\":\"";
+const CLOSE_JSON: &str = "\"}";
+
+/// One chunk of an answer.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Piece {
+    Thought(u64),
+    Text(Range<u64>),
+    Verbatim(String),
+    Call(ToolCall),
+}
+
+impl Piece {
+    pub fn tokens(&self) -> u64 {
+        match self {
+            Self::Text(range) => range.end - range.start,
+            _ => 1,
+        }
+    }
+}
+
+/// The pieces in their order; the tokens in the middle are counted, not stored.
+pub struct Plan {
+    before: VecDeque<Piece>,
+    range: Range<u64>,
+    per_chunk: u64,
+    after: VecDeque<Piece>,
+    /// Text that travels in the chunk that says `done`.
+    pub last: Option<Range<u64>>,
+    pub reason: &'static str,
+    pub first: Duration,
+    pub delay: Duration,
+    /// The kind, and how many chunks go out before it.
+    pub fault: Option<(FaultKind, u64)>,
+}
+
+impl Plan {
+    /// `scripted` is the fault that the script has for this request; an order in the prompt stands above it.
+    pub fn new(script: &Script, ask: &Ask, scripted: Option<Fault>) -> Self {
+        let orders = Directives::read(&ask.prompt.question);
+        let start = ask.prompt.next_token();
+        let call = wanted_call(script, ask, &orders);
+        let length = match (&call, orders.tokens) {
+            (_, Some(tokens)) => tokens,
+            (Some(_), None) => 0,
+            (None, None) => script.tokens,
+        };
+        let mut plan = Self {
+            before: VecDeque::new(),
+            range: start..length.max(start),
+            per_chunk: orders.chunk.unwrap_or(script.tokens_per_chunk).max(1),
+            after: VecDeque::new(),
+            last: None,
+            reason: "stop",
+            first: orders.first.unwrap_or(script.first_token_delay),
+            delay: orders.delay.unwrap_or(script.token_delay),
+            fault: None,
+        };
+        if ask.prompt.so_far.is_empty() {
+            let thoughts = if ask.think { orders.thoughts.unwrap_or(script.thoughts) } else { 0 };
+            plan.before.extend((0..thoughts).map(Piece::Thought));
+        }
+        if ask.json && call.is_none() {
+            if ask.prompt.so_far.is_empty() {
+                plan.before.push_back(Piece::Verbatim(OPEN_JSON.to_owned()));
+            }
+            plan.after.push_back(Piece::Verbatim(CLOSE_JSON.to_owned()));
+        }
+        plan.stop_at(&ask.stop);
+        plan.after.extend(call.map(Piece::Call));
+        plan.limit(ask.limit);
+        plan.carry(orders.text_in_final.unwrap_or(script.text_in_final));
+        plan.fault = match orders.fault {
+            Some((kind, at)) => plan.chunk_of(at).map(|chunk| (kind, chunk)),
+            None => scripted.map(|fault| (fault.kind, fault.at)),
+        };
+        plan
+    }
+
+    /// Ends before the first stop string, as engines do; what precedes it in its token is still said.
+    fn stop_at(&mut self, stops: &[String]) {
+        if stops.iter().all(String::is_empty) {
+            return;
+        }
+        let text: String = self.range.clone().map(token).collect();
+        let hits = stops.iter().filter(|stop| !stop.is_empty()).filter_map(|stop| text.find(stop.as_str()));
+        let Some(place) = hits.min() else { return };
+        let mut said = 0;
+        let mut end = self.range.start;
+        while said + token(end).len() <= place {
+            said += token(end).len();
+            end += 1;
+        }
+        self.range.end = end;
+        self.after.clear();
+        if said < place {
+            self.after.push_back(Piece::Verbatim(text[said..place].to_owned()));
+        }
+    }
+
+    fn limit(&mut self, limit: Option<u64>) {
+        let Some(limit) = limit else { return };
+        let (before, range) = (self.before.len() as u64, self.range.end - self.range.start);
+        if before + range + self.after.len() as u64 <= limit {
+            return;
+        }
+        self.reason = "length";
+        self.before.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+        let left = limit - self.before.len() as u64;
+        self.range.end = self.range.start + range.min(left);
+        let left = left - (self.range.end - self.range.start);
+        self.after.truncate(usize::try_from(left).unwrap_or(usize::MAX));
+    }
+
+    fn carry(&mut self, text_in_final: bool) {
+        if text_in_final && self.after.is_empty() && !self.range.is_empty() {
+            let from = (self.range.end - 1).max(self.range.start);
+            self.last = Some(from..self.range.end);
+            self.range.end = from;
+        }
+    }
+
+    /// The chunk in which a token's place in the whole answer falls, unless this answer begins behind it.
+    fn chunk_of(&self, at: u64) -> Option<u64> {
+        let ahead = match at.checked_sub(self.range.start) {
+            Some(0) if at > 0 => return None,
+            ahead => ahead?,
+        };
+        let before = if at == 0 { 0 } else { self.before.len() as u64 };
+        Some(before + ahead.div_ceil(self.per_chunk))
+    }
+}
+
+impl Iterator for Plan {
+    type Item = Piece;
+
+    fn next(&mut self) -> Option<Piece> {
+        if let Some(piece) = self.before.pop_front() {
+            return Some(piece);
+        }
+        if self.range.is_empty() {
+            return self.after.pop_front();
+        }
+        let from = self.range.start;
+        self.range.start = self.range.end.min(from + self.per_chunk);
+        Some(Piece::Text(from..self.range.start))
+    }
+}
+
+fn wanted_call(script: &Script, ask: &Ask, orders: &Directives) -> Option<ToolCall> {
+    if !ask.tools {
+        return None;
+    }
+    let ordered = orders.tool.clone().map(|name| ToolCall { name, arguments: serde_json::Map::default() });
+    ordered.or_else(|| script.tool_call.clone())
+}

@@ -1,0 +1,149 @@
+//! The way of a request that makes tokens or vectors: model, slot, first token, answer.
+
+use std::{future::pending, sync::Arc};
+
+use axum::response::Response;
+use tokio::time::{Instant, sleep};
+
+use super::{
+    answer::Answer,
+    ask::{Ask, Refusal, Totals},
+    core::Core,
+    counters::Run,
+    plan::Plan,
+    script::{Fault, FaultKind, Model, Script},
+    shelf::{Load, Loan},
+    wire::Link,
+};
+
+/// Answers; dropped with its connection, except where the route's engine would run on.
+pub async fn answer(core: Arc<Core>, link: Link, ask: Ask) -> Response {
+    if ask.stream || !(ask.voice.runs_on() && core.script().openai_runs_on) {
+        return go(core, link, ask).await;
+    }
+    let task = tokio::spawn(go(core, link, ask));
+    // The only error is a panic in the task; the connection's own task passes it on.
+    task.await.expect("an answer that runs on does not panic")
+}
+
+async fn go(core: Arc<Core>, link: Link, ask: Ask) -> Response {
+    let run = Run::begin(&core.tally);
+    let script = core.script();
+    let plan = Plan::new(&script, &ask, core.take_fault());
+    if !ask.prompt.so_far.is_empty() {
+        core.tally.resumed(ask.prompt.fits(ask.prompt.next_token()));
+    }
+    let began = Instant::now();
+    let ready = prepare(&core, &script, &ask, plan.fault.map(|(kind, _)| kind), run).await;
+    let run = match ready {
+        Ok(run) => run,
+        Err(refusal) => return ask.voice.refuse(&refusal),
+    };
+    let load = began.elapsed();
+    sleep(plan.first).await;
+    let totals = Totals {
+        prompt_tokens: ask.prompt.tokens(),
+        load,
+        prompt: began.elapsed() - load,
+        ..Totals::default()
+    };
+    let stream = ask.stream;
+    let answer = Answer::new(core, link, run, ask.voice, plan, totals, ask.prompt.so_far);
+    match answer.fail_first().await {
+        Ok(answer) if stream => answer.stream(),
+        Ok(answer) => answer.whole().await,
+        Err(response) => response,
+    }
+}
+
+/// A running run, or the reason why not.
+async fn prepare(
+    core: &Core,
+    script: &Script,
+    ask: &Ask,
+    fault: Option<FaultKind>,
+    mut run: Run,
+) -> Result<Run, Refusal> {
+    let want = Load {
+        options: ask.load_options.clone(),
+        keep: ask.keep,
+        delay: script.load_delay,
+        queue_limit: script.queue_limit,
+    };
+    let loan = match early(fault, &ask.model).and_then(|()| able(core, ask)) {
+        Ok(model) => core.shelf.lend(&model.name, want).await,
+        Err(refusal) => Err(refusal),
+    };
+    match loan {
+        Ok(loan) => {
+            take_slot(core, &mut run, loan).await?;
+            Ok(run)
+        }
+        Err(refusal) => {
+            run.refuse();
+            Err(refusal)
+        }
+    }
+}
+
+async fn take_slot(core: &Core, run: &mut Run, loan: Loan) -> Result<(), Refusal> {
+    let slot = core.slots.clone().acquire_owned().await;
+    run.runs(slot.map_err(|_| Refusal::broken("the engine has no slots"))?, Some(loan));
+    Ok(())
+}
+
+/// The faults that come before anything else.
+fn early(fault: Option<FaultKind>, model: &str) -> Result<(), Refusal> {
+    match fault {
+        Some(FaultKind::Busy) => Err(Refusal::busy()),
+        Some(FaultKind::Fail) => Err(Refusal::broken("llama runner process has terminated: scripted fault")),
+        Some(FaultKind::Missing) => Err(Refusal::missing(model)),
+        _ => Ok(()),
+    }
+}
+
+fn able(core: &Core, ask: &Ask) -> Result<Model, Refusal> {
+    let model = core.shelf.find(&ask.model).ok_or_else(|| Refusal::missing(&ask.model))?;
+    match ask.needs.iter().find(|need| !model.can(need)) {
+        Some(&"completion") => Err(Refusal::bad(format!("{:?} does not support generate", ask.model))),
+        Some(need) => Err(Refusal::bad(format!("{:?} does not support {need}", ask.model))),
+        None => Ok(model),
+    }
+}
+
+/// The way of an embedding: a slot, the first token's delay, and only faults that precede an answer.
+pub async fn embed(core: &Arc<Core>, link: &Link, model: &str, want: Load) -> Result<(Run, Model), Refusal> {
+    let mut run = Run::begin(&core.tally);
+    let script = core.script();
+    let fault = core.take_fault();
+    let found = core.shelf.find(model).ok_or_else(|| Refusal::missing(model));
+    let ready = match early(fault.as_ref().map(|fault| fault.kind), model).and(found) {
+        Ok(model) => core.shelf.lend(&model.name, want).await.map(|loan| (model, loan)),
+        Err(refusal) => Err(refusal),
+    };
+    let (model, loan) = match ready {
+        Ok(ready) => ready,
+        Err(refusal) => {
+            run.refuse();
+            return Err(refusal);
+        }
+    };
+    take_slot(core, &mut run, loan).await?;
+    sleep(script.first_token_delay).await;
+    meet(core, link, fault, run).await.map(|run| (run, model))
+}
+
+async fn meet(core: &Core, link: &Link, fault: Option<Fault>, run: Run) -> Result<Run, Refusal> {
+    match fault.map(|fault| fault.kind) {
+        None => return Ok(run),
+        Some(FaultKind::Stall) => pending().await,
+        Some(FaultKind::Die) => core.die(),
+        Some(FaultKind::Cut | FaultKind::End | FaultKind::Garbage) => link.close(),
+        Some(_) => {
+            run.fail();
+            return Err(Refusal::broken("an error was encountered while running the model: scripted fault"));
+        }
+    }
+    run.fail();
+    pending().await
+}

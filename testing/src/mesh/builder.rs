@@ -1,0 +1,218 @@
+//! What a test wants its mesh to be, and the start of it.
+
+use std::{
+    future::{Future, IntoFuture},
+    pin::Pin,
+    sync::OnceLock,
+};
+
+use futures::future::join_all;
+use tokio::sync::Semaphore;
+
+use super::{Broker, Mesh, Node, Program, holds, until};
+use crate::{
+    engine::{Api, Engine, Script},
+    proxy::Proxy,
+};
+
+/// A mesh is half a dozen processes; more meshes than this at once make a small machine slow, and slow looks broken.
+const MESHES_PER_CORE: usize = 2;
+
+#[derive(Clone)]
+pub struct Builder {
+    nodes: usize,
+    orchestrators: usize,
+    edges: usize,
+    script: Script,
+    proxies: bool,
+    agent_args: Vec<String>,
+    orchestrator_args: Vec<String>,
+    edge_args: Vec<String>,
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        let script = Script { api: Api::Ollama, ..Script::default() };
+        let (proxies, agent_args, orchestrator_args, edge_args) = Default::default();
+        Self {
+            nodes: 2,
+            orchestrators: 1,
+            edges: 1,
+            script,
+            proxies,
+            agent_args,
+            orchestrator_args,
+            edge_args,
+        }
+    }
+}
+
+impl Builder {
+    #[must_use]
+    pub fn nodes(mut self, nodes: usize) -> Self {
+        self.nodes = nodes;
+        self
+    }
+
+    /// Slots of each node.
+    #[must_use]
+    pub fn slots(mut self, slots: usize) -> Self {
+        self.script.slots = slots;
+        self
+    }
+
+    #[must_use]
+    pub fn api(mut self, api: Api) -> Self {
+        self.script.api = api;
+        self
+    }
+
+    #[must_use]
+    pub fn orchestrators(mut self, orchestrators: usize) -> Self {
+        self.orchestrators = orchestrators;
+        self
+    }
+
+    #[must_use]
+    pub fn edges(mut self, edges: usize) -> Self {
+        self.edges = edges;
+        self
+    }
+
+    /// What all engines do; a single one is changed later, by [`Mesh::engine`].
+    #[must_use]
+    pub fn script(mut self, change: impl FnOnce(&mut Script)) -> Self {
+        change(&mut self.script);
+        self
+    }
+
+    /// A proxy between each agent and the broker, and one between each agent and its engine.
+    #[must_use]
+    pub fn proxies(mut self) -> Self {
+        self.proxies = true;
+        self
+    }
+
+    #[must_use]
+    pub fn agent_args<const N: usize>(mut self, args: [&str; N]) -> Self {
+        self.agent_args.extend(args.map(str::to_owned));
+        self
+    }
+
+    #[must_use]
+    pub fn orchestrator_args<const N: usize>(mut self, args: [&str; N]) -> Self {
+        self.orchestrator_args.extend(args.map(str::to_owned));
+        self
+    }
+
+    #[must_use]
+    pub fn edge_args<const N: usize>(mut self, args: [&str; N]) -> Self {
+        self.edge_args.extend(args.map(str::to_owned));
+        self
+    }
+
+    async fn start(self) -> Mesh {
+        let turn = turns().acquire().await.expect("never closed");
+        let folder = tempfile::Builder::new().prefix("echo-mesh-").tempdir().expect("a temporary folder");
+        let broker = Broker::start().await;
+        let url = broker.url();
+        let orchestrators = join_all((0..self.orchestrators).map(|number| {
+            let args = arguments(&["--nats", &url], &self.orchestrator_args);
+            started(Program::new(format!("orchestrator {number}"), "echo-orchestrator", args))
+        }));
+        let edges = join_all((0..self.edges).map(|number| {
+            let args = arguments(&["--nats", &url, "--listen", "127.0.0.1:0"], &self.edge_args);
+            started(Program::new(format!("edge {number}"), "echo-edge", args))
+        }));
+        let nodes = join_all((0..self.nodes).map(|number| self.node(number, &url)));
+        let (orchestrators, edges, nodes) = tokio::join!(orchestrators, edges, nodes);
+        let mesh = Mesh { edges, nodes, orchestrators, broker, folder, _turn: turn };
+        mesh.is_whole().await;
+        mesh
+    }
+
+    async fn node(&self, number: usize, url: &str) -> Node {
+        let engine = Engine::start(self.script.clone()).await;
+        let id = format!("node-{}", char::from(b'a' + u8::try_from(number).expect("few nodes")));
+        let (mut bus, mut wire) = (None, None);
+        if self.proxies {
+            bus = Some(Proxy::start(url).await);
+            wire = Some(Proxy::start(engine.url()).await);
+        }
+        let nats = bus.as_ref().map_or(url.to_owned(), Proxy::nats_url);
+        let engine_url = wire.as_ref().map_or(engine.url(), Proxy::url);
+        let agent = agent(&id, &engine_url, &nats, &self.script, &self.agent_args);
+        agent.start().await;
+        Node::new(id, agent, engine, bus, wire)
+    }
+}
+
+impl IntoFuture for Builder {
+    type Output = Mesh;
+    type IntoFuture = Pin<Box<dyn Future<Output = Mesh> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.start())
+    }
+}
+
+impl Mesh {
+    /// Waits until every edge sees every node with its models, ready for work.
+    pub async fn is_whole(&self) {
+        for edge in 0..self.edges.len() {
+            let client = self.client_of(edge);
+            until("all nodes to be idle with their models", || async move {
+                let reply = client.get("/status").send().await.map_err(|error| error.to_string())?;
+                let (code, status) = (reply.status(), reply.json().await);
+                let nodes = status["nodes"].as_array().cloned().unwrap_or_default();
+                let ready =
+                    |node: &serde_json::Value| node["status"] == "idle" && node["models"][0].is_string();
+                let count = nodes.iter().filter(|node| ready(node)).count();
+                holds(code == 200 && count == self.nodes.len(), status)
+            })
+            .await;
+        }
+    }
+
+    /// Waits until the orchestrator that answers knows every node, whatever the nodes are doing.
+    pub async fn is_known(&self) {
+        until("every node to be known", || async {
+            let status = self.try_status().await?;
+            let nodes = status["nodes"].as_array().cloned().unwrap_or_default();
+            let count = nodes.iter().filter(|node| node["models"][0].is_string()).count();
+            holds(count == self.nodes.len(), status)
+        })
+        .await;
+    }
+
+    /// An agent of this mesh under an id and an engine of the test's choice; not started.
+    pub fn agent(&self, id: &str, engine_url: &str, script: &Script) -> Program {
+        agent(id, engine_url, &self.broker.url(), script, &[])
+    }
+}
+
+/// Everything a node's agent is told.
+fn agent(id: &str, engine_url: &str, nats: &str, script: &Script, more: &[String]) -> Program {
+    let engine = if script.api.ollama() { "ollama" } else { "openai" };
+    let slots = script.slots.to_string();
+    let mut args = vec!["--nats", nats, "--node", id, "--engine", engine, "--engine-url", engine_url];
+    args.extend(["--slots", &slots, "--listen", "127.0.0.1:0"]);
+    Program::new(format!("agent {id}"), "echo-agent", arguments(&args, more))
+}
+
+async fn started(program: Program) -> Program {
+    program.start().await;
+    program
+}
+
+fn arguments(first: &[&str], more: &[String]) -> Vec<String> {
+    first.iter().map(|arg| (*arg).to_owned()).chain(more.iter().cloned()).collect()
+}
+
+fn turns() -> &'static Semaphore {
+    static TURNS: OnceLock<Semaphore> = OnceLock::new();
+    TURNS.get_or_init(|| {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Semaphore::new(cores * MESHES_PER_CORE)
+    })
+}

@@ -1,0 +1,243 @@
+//! One program of the mesh and its life: started, killed, paused, ended politely, started again.
+
+use std::{
+    net::SocketAddr,
+    process::{Command, ExitStatus},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use super::{
+    binaries,
+    logs::{Line, Logs},
+    spawn::{Running, spawn},
+    until::{holds, soon, until},
+};
+
+/// Variables of a mesh that runs outside must not reach the one under test; where to find nats-server may.
+const PASSED_ON: [&str; 2] = ["ECHO_CACHE_DIR", "ECHO_NATS_SERVER"];
+
+/// A program with the arguments that it is started with each time.
+pub struct Program {
+    name: String,
+    binary: &'static str,
+    state: Mutex<State>,
+    logs: Logs,
+}
+
+struct State {
+    args: Vec<String>,
+    running: Option<Running>,
+    /// The number of the first log line of this start.
+    since: u64,
+    address: Option<SocketAddr>,
+}
+
+impl Program {
+    /// Not started yet. `name` is for people who read the logs of a failed test.
+    pub fn new(name: impl Into<String>, binary: &'static str, args: Vec<String>) -> Self {
+        let state = State { args, running: None, since: 0, address: None };
+        Self { name: name.into(), binary, state: Mutex::new(state), logs: Logs::default() }
+    }
+
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Starts it and waits until it says `ready`.
+    ///
+    /// # Panics
+    /// When it ends or stays silent instead.
+    pub async fn start(&self) {
+        self.launch().await;
+        self.ready().await;
+    }
+
+    /// Starts it, and waits for nothing.
+    ///
+    /// # Panics
+    /// When there is no such program.
+    pub async fn launch(&self) {
+        let mut command = Command::new(binaries::program(self.binary));
+        command.args(self.args()).args(["--log-format", "json"]).env("RUST_LOG", "info,echo=debug");
+        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("ECHO_")) {
+            if !PASSED_ON.contains(&name.as_str()) {
+                command.env_remove(name);
+            }
+        }
+        let since = self.logs.end();
+        self.logs.push(format!("--- {} {}", self.binary, self.args().join(" ")));
+        let running = match spawn(command, self.logs.clone()).await {
+            Ok(running) => running,
+            Err(error) => panic!("cannot start {}: {error}", self.name),
+        };
+        let mut state = self.state();
+        (state.running, state.since) = (Some(running), since);
+    }
+
+    /// Waits until this start has said `ready`, and learns its address if it listens.
+    ///
+    /// # Panics
+    /// When it ends or stays silent instead.
+    pub async fn ready(&self) {
+        let ready = self.says("that it is ready", |line| is_ready(line).then_some(()));
+        tokio::select! {
+            () = ready => {}
+            status = self.exit() => panic!("{} ended with {status}:\n{}", self.name, self.logs.tail(20)),
+        }
+        let from = self.state().since;
+        let lines = self.logs.since(from);
+        let address = lines.iter().filter_map(|line| Line::read(line)).find_map(|line| address(&line));
+        self.state().address = address;
+    }
+
+    /// The first log line of this start for which `pick` has an answer.
+    ///
+    /// # Panics
+    /// When none comes.
+    pub async fn says<T>(&self, what: &str, pick: impl Fn(&Line) -> Option<T>) -> T {
+        let from = self.state().since;
+        let what = format!("{} to log {what}", self.name);
+        soon(&what, self.logs.line(from, |line| Line::read(line).as_ref().and_then(&pick))).await
+    }
+
+    /// The first line of this start that contains `text`, whatever its format.
+    ///
+    /// # Panics
+    /// When none comes.
+    pub async fn mentions(&self, text: &str) -> String {
+        let from = self.state().since;
+        let what = format!("{} to mention {text:?}", self.name);
+        let line = self
+            .logs
+            .line(from, |line| (line.contains(text) && !line.starts_with("---")).then(|| line.to_owned()));
+        soon(&what, line).await
+    }
+
+    /// Where it listens.
+    ///
+    /// # Panics
+    /// When it does not.
+    pub fn address(&self) -> SocketAddr {
+        self.state().address.unwrap_or_else(|| panic!("{} has logged no address", self.name))
+    }
+
+    pub fn args(&self) -> Vec<String> {
+        self.state().args.clone()
+    }
+
+    /// The value of a flag for the next start.
+    pub fn set(&self, flag: &str, value: impl Into<String>) {
+        let (args, value) = (&mut self.state().args, value.into());
+        match args.iter().position(|arg| arg == flag) {
+            Some(at) => args[at + 1] = value,
+            None => args.extend([flag.to_owned(), value]),
+        }
+    }
+
+    pub fn logs(&self) -> &Logs {
+        &self.logs
+    }
+
+    /// The process id.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn pid(&self) -> i32 {
+        self.state().running.as_ref().unwrap_or_else(|| panic!("{} does not run", self.name)).pid()
+    }
+
+    pub fn runs(&self) -> bool {
+        self.state().running.as_ref().is_some_and(|running| running.exited().is_none())
+    }
+
+    /// SIGKILL, and waits for the end.
+    pub async fn kill(&self) {
+        self.signal(libc::SIGKILL, "SIGKILL");
+        self.exit().await;
+    }
+
+    /// SIGTERM; see [`Program::exit`] for the end.
+    pub fn term(&self) {
+        self.signal(libc::SIGTERM, "SIGTERM");
+    }
+
+    /// SIGTERM, and waits for the end.
+    pub async fn stop(&self) -> ExitStatus {
+        self.term();
+        self.exit().await
+    }
+
+    /// SIGSTOP, and waits until it stands still.
+    pub async fn pause(&self) {
+        self.signal(libc::SIGSTOP, "SIGSTOP");
+        let pid = self.pid();
+        if cfg!(target_os = "linux") {
+            until("the process to stop", || async move {
+                let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+                let letter = stat.rsplit(')').next().unwrap_or_default().trim().chars().next();
+                holds(letter == Some('T'), stat)
+            })
+            .await;
+        }
+    }
+
+    /// SIGCONT.
+    pub fn resume(&self) {
+        self.signal(libc::SIGCONT, "SIGCONT");
+    }
+
+    /// Kills it if it runs and starts it again, at the same address where it had one.
+    pub async fn restart(&self) {
+        if self.runs() {
+            self.kill().await;
+        }
+        let address = self.state().address;
+        if let Some(address) = address {
+            self.set("--listen", address.to_string());
+        }
+        self.start().await;
+    }
+
+    /// Waits for the end of this start.
+    ///
+    /// # Panics
+    /// When it goes on.
+    pub async fn exit(&self) -> ExitStatus {
+        let exit = self.state().running.as_ref().map(Running::exit);
+        let Some(exit) = exit else { panic!("{} was never started", self.name) };
+        soon(&format!("{} to end", self.name), exit).await
+    }
+
+    /// Memory held now, in bytes.
+    ///
+    /// # Panics
+    /// Where the system does not say.
+    pub fn resident(&self) -> u64 {
+        let status =
+            std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("the process runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("Linux says VmRSS");
+        line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number of kB") * 1024
+    }
+
+    fn signal(&self, signal: i32, name: &str) {
+        self.logs.push(format!("--- {name}"));
+        if let Some(running) = &self.state().running {
+            running.signal(signal);
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn is_ready(line: &Line) -> bool {
+    line.message() == "ready" || line.message() == "the bus is ready"
+}
+
+/// Edge and agent say where they listen, the broker where its clients connect.
+fn address(line: &Line) -> Option<SocketAddr> {
+    let listening = line.field("address").filter(|_| line.message() == "listening");
+    let bus = line.field("url").filter(|_| is_ready(line)).and_then(|url| url.strip_prefix("nats://"));
+    listening.or(bus)?.parse().ok()
+}

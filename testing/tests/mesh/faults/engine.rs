@@ -1,0 +1,155 @@
+//! The engine behind a healthy agent fails.
+
+use std::time::Duration;
+
+use echo_testing::{
+    client::Transcript,
+    engine::{Api, Fault, FaultKind},
+    mesh::{Mesh, holds},
+    proxy::Mode,
+};
+
+/// The engine that gets the task fails in this way after ten tokens, once.
+async fn fails_in_mid_answer(mesh: &Mesh, kind: &str) -> Transcript {
+    let answer = mesh.ask(&format!("count [tokens=40] [delay=10] [fault={kind}@10]")).await.rest().await;
+    answer.assert_every_token_once(40);
+    assert_eq!((answer.nodes().len(), answer.attempts()), (2, 2), "{kind}: {}", answer.summary());
+    let misfits: u64 = mesh.nodes().iter().map(|node| node.engine().counters().misfits).sum();
+    assert_eq!(misfits, 0, "{kind}");
+    answer
+}
+
+#[tokio::test]
+async fn an_engine_that_errors_in_mid_answer_is_continued_elsewhere() {
+    fails_in_mid_answer(&Mesh::start().await, "error").await;
+    fails_in_mid_answer(&Mesh::start().api(Api::Openai).await, "error").await;
+}
+
+#[tokio::test]
+async fn an_engine_that_ends_without_done_is_continued_elsewhere() {
+    fails_in_mid_answer(&Mesh::start().await, "end").await;
+    fails_in_mid_answer(&Mesh::start().api(Api::Openai).await, "end").await;
+}
+
+#[tokio::test]
+async fn an_engine_whose_connection_breaks_within_a_chunk_is_continued_elsewhere() {
+    fails_in_mid_answer(&Mesh::start().await, "cut").await;
+    fails_in_mid_answer(&Mesh::start().api(Api::Openai).await, "cut").await;
+}
+
+#[tokio::test]
+async fn an_engine_that_talks_garbage_is_continued_elsewhere() {
+    fails_in_mid_answer(&Mesh::start().await, "garbage").await;
+    fails_in_mid_answer(&Mesh::start().api(Api::Openai).await, "garbage").await;
+}
+
+#[tokio::test]
+async fn an_engine_that_stalls_is_continued_elsewhere_and_let_go() {
+    for api in [Api::Ollama, Api::Openai] {
+        let mesh = Mesh::start().api(api).edge_args(["--token-timeout", "500ms"]).await;
+        let answer = fails_in_mid_answer(&mesh, "stall").await;
+        assert!(answer.longest_gap() < Duration::from_secs(3), "a gap of {:?}", answer.longest_gap());
+        mesh.is_quiet().await;
+    }
+}
+
+#[tokio::test]
+async fn an_engine_that_never_begins_is_given_up_for_another() {
+    let mesh = Mesh::start().edge_args(["--first-token-timeout", "500ms"]).await;
+    mesh.ask("count [tokens=1]").await.rest().await.assert_answered();
+    for node in mesh.nodes() {
+        node.engine().fault(Fault::at(FaultKind::Stall, 0).times(1));
+    }
+    mesh.engine(1).heal();
+    for _ in 0..2 {
+        mesh.ask("count [tokens=5]").await.rest().await.assert_every_token_once(5);
+    }
+    mesh.is_quiet().await;
+}
+
+#[tokio::test]
+async fn an_engine_that_dies_is_shown_and_comes_back_by_itself() {
+    let mesh = Mesh::start().await;
+    let mut stream = mesh.ask("count [tokens=40] [delay=10] [fault=die@10]").await;
+    let node = stream.node().await;
+    let answer = stream.rest().await;
+    answer.assert_every_token_once(40);
+    assert_eq!(answer.nodes().len(), 2, "{}", answer.summary());
+    mesh.node_is(&node, "unavailable").await;
+    let seen = mesh.seen(&node).await;
+    assert!(seen["reason"].as_str().is_some_and(|reason| reason.len() > 10), "no reason in {seen}");
+    for _ in 0..3 {
+        assert_ne!(mesh.ask("count [tokens=2]").await.rest().await.nodes(), [node.as_str()]);
+    }
+    mesh.engine(&node).restart().await.expect("the same port");
+    mesh.node_is(&node, "idle").await;
+}
+
+#[tokio::test]
+async fn an_engine_that_is_full_broken_or_lacks_the_model_after_all_is_passed_over() {
+    for kind in ["busy", "fail", "missing"] {
+        let mesh = Mesh::start().await;
+        for node in mesh.nodes() {
+            node.engine()
+                .fault(Fault::at(serde_json::from_str(&format!("{kind:?}")).expect("a fault"), 0).times(1));
+        }
+        mesh.engine(1).heal();
+        let answers =
+            futures::future::join_all((0..2).map(|_| mesh.ask("count [tokens=5] [delay=20]"))).await;
+        for answer in answers {
+            let answer = answer.rest().await;
+            answer.assert_every_token_once(5);
+            assert_eq!(answer.nodes(), ["node-b"], "{kind}: {}", answer.summary());
+        }
+        mesh.node_is("node-a", "idle").await;
+    }
+}
+
+#[tokio::test]
+async fn an_engine_that_cannot_be_heard_any_more_is_continued_elsewhere() {
+    let mesh = Mesh::start().proxies().edge_args(["--token-timeout", "500ms"]).await;
+    let mut stream = mesh.ask("count [tokens=60] [delay=10]").await;
+    stream.read_tokens(10).await;
+    let node = stream.node().await;
+    mesh.node(&node).wire().set(Mode::Blackhole).await;
+    let answer = stream.rest().await;
+    answer.assert_every_token_once(60);
+    assert_eq!(answer.attempts(), 2, "{}", answer.summary());
+    mesh.node_is(&node, "unavailable").await;
+    mesh.node(&node).wire().set(Mode::Pass).await;
+    mesh.node_is(&node, "idle").await;
+}
+
+#[tokio::test]
+async fn a_slow_engine_is_not_a_dead_one() {
+    let mesh = Mesh::start().nodes(1).edge_args(["--token-timeout", "2s"]).await;
+    let answer = mesh.ask("count [tokens=6] [delay=700]").await.rest().await;
+    answer.assert_every_token_once(6);
+    assert_eq!(answer.attempts(), 1);
+}
+
+#[tokio::test]
+async fn a_model_that_takes_long_to_load_is_not_dead() {
+    let mesh = Mesh::start().nodes(1).edge_args(["--first-token-timeout", "500ms"]);
+    let mesh = mesh.script(|script| script.load_delay = Duration::from_secs(2)).await;
+    let answer = mesh.ask("count [tokens=6]").await.rest().await;
+    answer.assert_every_token_once(6);
+    assert_eq!(answer.attempts(), 1, "{}", answer.summary());
+}
+
+#[tokio::test]
+async fn a_model_that_comes_or_goes_is_seen() {
+    let mesh = Mesh::start().nodes(1).await;
+    mesh.engine(0).edit(|script| script.models.push(echo_testing::engine::Model::named("fresh")));
+    mesh.until("the new model to be served", || async {
+        let seen = mesh.seen("node-a").await;
+        holds(
+            seen["models"].as_array().is_some_and(|models| models.iter().any(|name| name == "fresh:latest")),
+            seen,
+        )
+    })
+    .await;
+    let body = serde_json::json!({"prompt": "[tokens=1]", "model_hint": "fresh"});
+    let (status, answer) = mesh.task(&body).await;
+    assert_eq!((status, answer["model_used"].as_str()), (200, Some("fresh:latest")), "{answer}");
+}

@@ -1,0 +1,96 @@
+//! An agent stands still for a while, as a laptop does that sleeps.
+
+use std::time::Duration;
+
+use echo_testing::{
+    client::scripted,
+    mesh::{Mesh, holds},
+};
+use futures::future::join_all;
+
+const GAP: Duration = Duration::from_secs(3);
+
+#[tokio::test]
+async fn a_stopped_agents_answer_goes_on_elsewhere_and_its_late_frames_change_nothing() {
+    let mesh = Mesh::start().await;
+    let mut stream = mesh.ask("count [tokens=300] [delay=20]").await;
+    stream.read_tokens(20).await;
+    let node = stream.node().await;
+    mesh.node(&node).pause().await;
+    let seen = stream.so_far().tokens().len();
+    stream.read_tokens(seen + 30).await;
+    // Late frames of the first attempt arrive in the middle of the second.
+    mesh.node(&node).resume();
+    let answer = stream.rest().await;
+    answer.assert_every_token_once(300);
+    assert_eq!((answer.nodes().len(), answer.attempts()), (2, 2), "{}", answer.summary());
+    assert!(answer.longest_gap() < GAP, "a gap of {:?}", answer.longest_gap());
+    mesh.node_is(&node, "idle").await;
+    mesh.is_quiet().await;
+}
+
+#[tokio::test]
+async fn a_stopped_agent_runs_nothing_stale_when_it_wakes() {
+    let mesh = Mesh::start().slots(4).await;
+    let stopped = mesh.node(0);
+    stopped.pause().await;
+    let answers = join_all((0..8).map(|_| async { mesh.ask("count [tokens=10]").await.rest().await })).await;
+    for answer in answers {
+        answer.assert_every_token_once(10);
+        assert_eq!(answer.nodes(), ["node-b"]);
+    }
+    mesh.until("the stopped node to be evicted", || async {
+        let seen = mesh.seen("node-a").await;
+        holds(seen.is_null(), seen)
+    })
+    .await;
+    stopped.resume();
+    mesh.node_is("node-a", "idle").await;
+    for _ in 0..4 {
+        mesh.ask("count [tokens=3]").await.rest().await.assert_every_token_once(3);
+    }
+    mesh.is_quiet().await;
+    let (a, b) = (mesh.engine(0).counters(), mesh.engine(1).counters());
+    assert_eq!(a.started + b.started, 12, "eight tasks and four, none of them twice: {a:?} {b:?}");
+}
+
+#[tokio::test]
+async fn a_short_stop_is_not_noticed() {
+    let mesh = Mesh::start().await;
+    let mut stream = mesh.ask("count [tokens=200] [delay=10]").await;
+    stream.read_tokens(20).await;
+    let node = stream.node().await;
+    mesh.node(&node).pause().await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    mesh.node(&node).resume();
+    let answer = stream.rest().await;
+    answer.assert_every_token_once(200);
+    assert_eq!(answer.attempts(), 1, "{}", answer.summary());
+}
+
+#[tokio::test]
+async fn a_stopped_orchestrator_loses_no_task() {
+    let mesh = Mesh::start().orchestrators(2).slots(4).await;
+    mesh.orchestrator(0).pause().await;
+    let answers = join_all((0..8).map(|_| async { mesh.ask("count [tokens=10]").await.rest().await })).await;
+    mesh.orchestrator(0).resume();
+    let whole: String = (0..10).map(scripted).collect();
+    for answer in answers {
+        answer.assert_answered();
+        assert_eq!(answer.content(), whole);
+    }
+    mesh.is_quiet().await;
+}
+
+#[tokio::test]
+async fn nobody_waits_longer_than_the_deadline_when_every_node_stands_still() {
+    let mesh = Mesh::start().edge_args(["--task-timeout", "3s"]).await;
+    join_all(mesh.nodes().iter().map(|node| node.pause())).await;
+    let began = std::time::Instant::now();
+    let answer = mesh.ask("count [tokens=10]").await.rest().await;
+    assert!(answer.error().is_some(), "{}", answer.summary());
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    mesh.nodes().iter().for_each(|node| node.resume());
+    mesh.is_whole().await;
+    mesh.ask("count [tokens=4]").await.rest().await.assert_every_token_once(4);
+}

@@ -1,0 +1,40 @@
+//! Two agents under one node id: one stays, the other leaves with a clear word.
+
+use echo_testing::mesh::{Mesh, until};
+
+#[tokio::test]
+async fn a_second_agent_under_the_same_id_leaves_and_the_first_goes_on() {
+    let mesh = Mesh::start().await;
+    let mut stream = mesh.ask("count [tokens=200] [delay=10]").await;
+    stream.read_tokens(3).await;
+    let node = stream.node().await;
+    let engine = mesh.engine(&node);
+    let twin = mesh.agent(&node, &engine.url(), &engine.script());
+    twin.launch().await;
+    let status = twin.exit().await;
+    assert_eq!(status.code(), Some(2), "{}", twin.logs().tail(10));
+    assert!(twin.logs().tail(10).contains(&node), "it says which id: {}", twin.logs().tail(10));
+    let answer = stream.rest().await;
+    answer.assert_every_token_once(200);
+    assert_eq!(answer.attempts(), 1);
+    assert!(mesh.node(&node).runs());
+}
+
+#[tokio::test]
+async fn twins_that_meet_when_the_bus_comes_back_part_again() {
+    let mesh = Mesh::start().nodes(1).await;
+    mesh.broker.kill().await;
+    let engine = mesh.engine(0);
+    let twin = mesh.agent("node-a", &engine.url(), &engine.script());
+    twin.launch().await;
+    mesh.broker.start().await;
+    until("the younger twin to leave", || async { if twin.runs() { Err("it still runs") } else { Ok(()) } })
+        .await;
+    assert!(!twin.exit().await.success(), "{}", twin.logs().tail(10));
+    assert!(mesh.node(0).runs(), "the older one stays");
+    mesh.is_whole().await;
+    for _ in 0..3 {
+        mesh.ask("count [tokens=5]").await.rest().await.assert_every_token_once(5);
+    }
+    assert_eq!(mesh.engine(0).counters().started, 3, "no task ran twice");
+}

@@ -1,0 +1,11 @@
+//! The promises of the mesh, kept on real processes: a real broker, the real programs, engines by script.
+
+mod api;
+mod cli;
+mod faults;
+mod life;
+mod load;
+mod real;
+mod refusals;
+mod skip;
+mod start;
