@@ -29,9 +29,9 @@ main() {
     mkdir -p "$ECHO_RUN_DIR" "$ECHO_LOG_DIR"
     lock_start || refuse_second_start
     trap leave EXIT
-    trap 'exit 130' INT
-    trap 'exit 143' TERM
-    trap 'exit 129' HUP
+    trap 'interrupted 130' INT
+    trap 'interrupted 143' TERM
+    trap 'interrupted 129' HUP
     claim_logs
     say "$WHY"
     build
@@ -101,7 +101,7 @@ build() {
 
 start_mesh() {
     say "Looking for nats-server …"
-    patiently "$BIN/echo-broker" --config "$ECHO_NATS_CONF" --fetch-only || die "there is no nats-server to start; the reason is above."
+    patiently "$BIN/echo-broker" fetch || die "there is no nats-server to start; the reason is above."
     if [ "$ENGINES" = embedded ]; then
         fetch_embedded || die "the embedded engine could not be fetched; the reason is above. With Ollama (https://ollama.com/download) it is not needed."
     fi
@@ -115,6 +115,17 @@ start_mesh() {
     ready_engine A
     ready_engine B
     start_parts
+}
+
+interrupted() {
+    # A part that has just been started must be written down first, else nobody would stop it.
+    if [ -n "${WRITING:-}" ]; then
+        PENDING=$1
+        return 0
+    fi
+    warn ""
+    warn "error: interrupted before the mesh was up."
+    exit "$1"
 }
 
 leave() {

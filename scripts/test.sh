@@ -27,7 +27,7 @@ main() {
     export ECHO_TEST_SKIPS
     trap 'rm -f "$ECHO_TEST_SKIPS"' EXIT
     step "build" cargo build --release --locked --workspace --all-targets || exit 1
-    step "nats-server" "$BIN/echo-broker" --config "$ROOT/nats.conf" --fetch-only || exit 1
+    step "nats-server" "$BIN/echo-broker" fetch || exit 1
     step "nats CLI" get_nats_cli
     step "llama.cpp and its model" get_engine
     step "tests" cargo test --release --locked --workspace --no-fail-fast || FAILED=yes

@@ -197,9 +197,10 @@ impl Sources {
         inbox: &mut mpsc::Receiver<Event>,
         wanted: &mut mpsc::Receiver<http::Command>,
         performer: &mut Performer,
-        due: std::time::Instant,
+        due: Option<std::time::Instant>,
     ) -> Result<Event, Ended> {
-        let tick = due.min(std::time::Instant::now() + TICK);
+        let tick = std::time::Instant::now() + TICK;
+        let tick = due.map_or(tick, |due| due.min(tick));
         tokio::select! {
             biased;
             changed = self.link.changed() => match changed {

@@ -36,6 +36,11 @@ impl Halt {
         self.token.cancel();
     }
 
+    /// Whether it was stopped.
+    pub fn is_stopped(&self) -> bool {
+        self.token.is_cancelled()
+    }
+
     fn reason(&self) -> Failure {
         let cancelled = || Failure::give_up(Code::Cancelled, "the task was cancelled");
         self.why.get().cloned().unwrap_or_else(cancelled)
@@ -125,7 +130,7 @@ impl Attempt {
             true => self.stream(&context, &mut progress).await,
             false => Err(self.halt.reason()),
         };
-        let halted = self.halt.token.is_cancelled() && end.is_err();
+        let halted = self.halt.is_stopped() && end.is_err();
         drop(self.slot.take());
         let (done, end) = match end {
             Ok(done) => (Some(done.clone()), self.finish(&context, done).await),
@@ -139,7 +144,7 @@ impl Attempt {
 
     /// Waits for the edge where that is needed; false if the attempt was stopped meanwhile.
     async fn start(&mut self) -> bool {
-        let Some(confirmed) = self.confirmed.take() else { return !self.halt.token.is_cancelled() };
+        let Some(confirmed) = self.confirmed.take() else { return !self.halt.is_stopped() };
         tokio::select! {
             biased;
             () = self.halt.token.cancelled() => false,

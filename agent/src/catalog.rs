@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use echo_broker::message::Model;
 
 use crate::engine::name::tagged;
-use crate::engine::{Found, Probe};
+use crate::engine::{Found, Probe, RUNNING};
 
 /// The share of the newest measurement in the running average.
 const NEWEST: f64 = 0.3;
@@ -28,8 +28,10 @@ pub struct Catalog {
 impl Catalog {
     /// Takes the engine's word; true if anything is different now.
     pub fn update(&mut self, probe: Probe) -> bool {
-        let found = probe.models.into_iter().map(|found| (found.model.name.clone(), found)).collect();
-        let changed = self.found != found || self.version != probe.version;
+        let found: BTreeMap<_, _> =
+            probe.models.into_iter().map(|found| (found.model.name.clone(), found)).collect();
+        let same = found.len() == self.found.len() && found.iter().zip(&self.found).all(|(new, old)| same(new, old));
+        let changed = !same || self.version != probe.version;
         self.found = found;
         self.version = probe.version;
         self.measured.retain(|model, _| self.found.contains_key(model));
@@ -75,6 +77,21 @@ impl Catalog {
     }
 }
 
+/// The time at which a model will be unloaded moves with each use, and is no news.
+fn same(new: (&String, &Found), old: (&String, &Found)) -> bool {
+    if new == old {
+        return true;
+    }
+    let timeless = |found: &Found| {
+        let mut found = found.clone();
+        if let Some(running) = found.model.extra.get_mut(RUNNING).and_then(serde_json::Value::as_object_mut) {
+            running.remove("expires_at");
+        }
+        found
+    };
+    new.0 == old.0 && timeless(new.1) == timeless(old.1)
+}
+
 fn average(known: &mut Option<f64>, newest: Option<f64>) {
     if let Some(newest) = newest.filter(|value| value.is_finite() && *value > 0.0) {
         *known = Some(known.map_or(newest, |known| known + NEWEST * (newest - known)));
@@ -100,6 +117,20 @@ pub mod tests {
         assert_eq!(catalog.find("mistral:latest").unwrap().engine_name, "mistral");
         assert!(catalog.find("phi").is_none() && catalog.only_one().is_none());
         assert!(!catalog.update(probe(&["mistral", "phi:3b"])), "nothing has changed");
+    }
+
+    #[test]
+    fn the_time_of_unloading_is_no_news_but_is_known() {
+        let at = |time: &str, vram: u64| {
+            let mut probe = probe(&["m"]);
+            let running = serde_json::json!({"expires_at": time, "size_vram": vram});
+            probe.models[0].model.extra.insert(RUNNING.into(), running);
+            probe
+        };
+        let mut catalog = Catalog::default();
+        assert!(catalog.update(at("1", 5)) && !catalog.update(at("2", 5)));
+        assert_eq!(catalog.models()[0].extra[RUNNING]["expires_at"], "2");
+        assert!(catalog.update(at("2", 6)));
     }
 
     #[test]

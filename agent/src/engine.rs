@@ -20,6 +20,9 @@ use reqwest::Url;
 pub use http::BuildError;
 pub(crate) use steps::unfinished;
 
+/// Where a model's description holds what its engine says of it only while it is loaded (`expires_at`, …).
+pub(crate) const RUNNING: &str = "running";
+
 /// Which API an engine speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Kind {

@@ -189,9 +189,9 @@ impl Node {
         std::mem::take(&mut self.out)
     }
 
-    /// When the next heartbeat is due: a tick is wanted then.
-    pub fn due(&self) -> Instant {
-        self.pacer.due()
+    /// When the next heartbeat is due: a tick is wanted then. None is due while nobody can hear it.
+    pub fn due(&self) -> Option<Instant> {
+        self.link.up.then(|| self.pacer.due())
     }
 
     fn cancel(&mut self, cancel: Cancel, now: Instant) {
@@ -250,8 +250,10 @@ impl Node {
         self.health.ended(report.trial, sign, why, now);
         self.tell_of_health(before.as_deref(), now);
         self.catalog.measure(&report.model, report.tokens_per_second, report.load_ms);
-        if report.tokens > 0 {
-            self.active = Some(now);
+        match sign {
+            Sign::Bad => self.active = None,
+            _ if report.tokens > 0 => self.active = Some(now),
+            _ => {}
         }
         let missing = matches!(&report.end, End::Failed(failure) if failure.code == Code::ModelMissing);
         let soon = if sign == Sign::Bad || missing { now } else { now + PROBE_SOON };

@@ -135,6 +135,8 @@ fn is_plain(piece: &Piece) -> bool {
         && piece.tool_calls.is_empty()
         && piece.logprobs.is_none()
         && piece.progress.is_none()
+        && !piece.last
+        && piece.extra.is_empty()
 }
 
 fn cost(frame: &Frame) -> usize {
@@ -146,7 +148,8 @@ fn cost(frame: &Frame) -> usize {
 fn rich(piece: &Piece) -> usize {
     let calls: usize = piece.tool_calls.iter().map(|call| call.name.len() + json(&call.arguments)).sum();
     let values = piece.logprobs.as_ref().map_or(0, json) + piece.progress.as_ref().map_or(0, json);
-    RICH + piece.thinking.len() + calls + values
+    let extra: usize = piece.extra.iter().map(|(name, value)| name.len() + json(value)).sum();
+    RICH + piece.thinking.len() + calls + values + extra
 }
 
 /// A JSON value in memory, roughly.
@@ -215,7 +218,7 @@ mod tests {
         fn a_tape_gives_back_what_it_took(texts in prop::collection::vec((".{0,8}", ".{0,3}"), 0..40)) {
             let mut tape = Tape::new(true);
             let take = |(content, thinking): &(String, String)| Piece {
-                content: content.clone(), thinking: thinking.clone(), ..Piece::default()
+                content: content.clone(), thinking: thinking.clone(), last: content.len() == 3, ..Piece::default()
             };
             let sent: Vec<Frame> = texts.iter().map(|it| tape.token(vec![take(it)]).unwrap()).collect();
             prop_assert_eq!(numbers(&sent), (0..sent.len() as u64).collect::<Vec<_>>());

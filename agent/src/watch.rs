@@ -9,6 +9,10 @@ use crate::engine::Sign;
 /// An engine that visibly works may take as many times its limit.
 const PATIENCE: u32 = 4;
 
+/// A silence that lasts so long is looked into, however long the limit is: an engine that is gone need not be waited
+/// for.
+const SILENCE: Duration = Duration::from_secs(5);
+
 /// One bad sign may be bad luck.
 const BAD_SIGNS: u32 = 2;
 
@@ -154,7 +158,7 @@ impl Watch {
         let limit = self.limit();
         let often = (limit / 8).clamp(Duration::from_millis(50), Duration::from_secs(2));
         // A load is looked at from its beginning: the limit of the first token counts from its end.
-        let first = if self.phase == Phase::Loading { often.min(Duration::from_secs(1)) } else { limit / 2 };
+        let first = if self.phase == Phase::Loading { often.min(Duration::from_secs(1)) } else { (limit / 2).min(SILENCE) };
         self.asked.map_or(self.since + first, |asked| asked + often)
     }
 }
@@ -260,12 +264,14 @@ mod tests {
     }
 
     #[test]
-    fn signs_are_asked_for_from_half_of_the_limit_on() {
+    fn signs_are_asked_for_from_half_of_the_limit_on_or_after_some_seconds() {
         let now = Instant::now();
         let mut watch = Watch::new(LIMITS, true, WHOLE, now);
-        assert!(!watch.asks(now + s(29)) && watch.asks(now + s(30)));
-        watch.asked(now + s(30));
-        assert!(!watch.asks(now + s(31)) && watch.asks(now + s(32)));
+        assert!(!watch.asks(now + s(4)) && watch.asks(now + s(5)));
+        watch.asked(now + s(5));
+        assert!(!watch.asks(now + s(6)) && watch.asks(now + s(7)));
+        let hasty = Limits { first: s(2), ..LIMITS };
+        assert!(Watch::new(hasty, true, WHOLE, now).asks(now + s(1)));
         assert!(Watch::new(LIMITS, false, WHOLE, now).asks(now + s(1)), "a load is watched from its beginning");
     }
 

@@ -1,5 +1,6 @@
 //! The typed client of the bus. Payloads are checked and counted here, so that no part handles bytes or subjects.
 
+mod auto;
 mod connect;
 mod inspect;
 mod link;

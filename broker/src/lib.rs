@@ -2,6 +2,7 @@
 //! and the nats-server underneath, found or fetched and supervised.
 
 pub mod bus;
+pub mod discover;
 pub mod id;
 pub mod message;
 pub mod process;

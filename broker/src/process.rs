@@ -36,7 +36,7 @@ pub struct LogArgs {
 /// The flags about the bus; every program but the broker flattens them.
 #[derive(Debug, Clone, Args)]
 pub struct BusArgs {
-    /// Where the bus is
+    /// Where the bus is; `auto` finds the broker that is announced on this network
     #[arg(long, env = "ECHO_NATS_URL", value_name = "URL", default_value = "nats://127.0.0.1:4222")]
     pub nats: String,
 

@@ -7,6 +7,7 @@ mod exec;
 pub mod find;
 mod login;
 mod occupant;
+mod ports;
 mod release;
 mod supervise;
 mod wheel;
@@ -27,7 +28,7 @@ use crate::secret::Secret;
 /// What to start, and how.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// The nats-server itself; see [`find`].
+    /// The nats-server itself; see [`find()`].
     pub binary: PathBuf,
     /// Its configuration, `nats.conf`.
     pub config: PathBuf,

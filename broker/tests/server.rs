@@ -215,6 +215,8 @@ async fn program(folder: &TempDir) -> (std::process::Child, serde_json::Value) {
         .arg(binary().await)
         .arg("--ready-file")
         .arg(&file)
+        // What a killed one leaves behind goes with the test.
+        .env("TMPDIR", folder.path())
         .stderr(Stdio::null())
         .spawn()
         .unwrap();

@@ -15,7 +15,7 @@ use tracing::{debug, info};
 use uuid::Uuid;
 
 use crate::desk::Lost;
-use crate::life::{Ending, Life, Step, orchestrator};
+use crate::life::{Ending, Life, Limits, Step, orchestrator};
 use crate::owner::{Owner, Signal};
 
 /// How long an orchestrator may take to answer a submission.
@@ -29,7 +29,7 @@ const NEWS: usize = 16;
 #[derive(Debug)]
 pub enum News {
     Queued { position: u32, expected_wait_ms: Option<u64> },
-    Accepted { node: NodeId, model: String },
+    Accepted { node: NodeId, model: String, attempts: u32, waited: Duration },
     Pieces(Vec<Piece>),
     End(Box<Report>),
 }
@@ -58,7 +58,18 @@ pub struct Running {
 
 /// Starts a task. With `streams`, pieces are among the news as they come.
 pub fn start(owner: &Arc<Owner>, request: Request, traceparent: Option<String>, streams: bool) -> Running {
-    let life = Life::new(request, traceparent, owner.limits.clone(), streams, Instant::now());
+    start_within(owner.limits.clone(), owner, request, traceparent, streams)
+}
+
+/// The same within other limits than the edge's own.
+pub fn start_within(
+    limits: Limits,
+    owner: &Arc<Owner>,
+    request: Request,
+    traceparent: Option<String>,
+    streams: bool,
+) -> Running {
+    let life = Life::new(request, traceparent, limits, streams, Instant::now());
     let (out, news) = mpsc::channel(NEWS);
     let task = life.task;
     let (registration, mailbox) = owner.register(task);
@@ -243,6 +254,11 @@ impl Driver {
                 self.withdraw(lost).await;
                 self.submission = None;
                 self.resubmit_at = Some(Instant::now() + pause);
+                if !self.life.has_begun() {
+                    // The answer begins anew: what was gathered of it is not said twice.
+                    self.tool_calls.clear();
+                    self.logprobs.clear();
+                }
             }
             Step::Queued { position, expected_wait_ms } => {
                 // Only the newest position matters: without room the client is not told.
@@ -250,7 +266,9 @@ impl Driver {
             }
             Step::Accepted => {
                 let node = self.life.nodes.last().cloned().expect("accepted by a node");
-                let _ = self.out.try_send(News::Accepted { node, model: self.life.model.clone() });
+                let model = self.life.model.clone();
+                let (attempts, waited) = (self.life.attempts_made(), self.life.waited());
+                let _ = self.out.try_send(News::Accepted { node, model, attempts, waited });
             }
             Step::Pieces(pieces) => self.take(pieces),
             Step::End(ending) => self.end(*ending),

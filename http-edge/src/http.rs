@@ -1,12 +1,23 @@
 //! The routes of the edge. Each dialect is one file that translates; all of them run tasks by the same driver.
 
 mod body;
+mod dialect;
+mod docs;
 mod error;
+mod fields;
+mod flow;
 mod guard;
+mod logprobs;
+mod mesh;
+mod ollama;
+mod openai;
+mod openapi;
 mod options;
 mod status;
 mod stream;
 mod task;
+mod time;
+mod trail;
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
@@ -53,9 +64,14 @@ pub fn router(
         .route("/status", get(status::status))
         .route("/health", get(|| async { "ok" }))
         .route("/metrics", get(metrics_text))
+        .merge(ollama::routes())
+        .merge(openai::routes())
+        .merge(openapi::routes())
         .fallback(no_route)
         .method_not_allowed_fallback(wrong_method)
         .layer(middleware::from_fn_with_state(api.clone(), guard::check))
+        .layer(middleware::from_fn(trail::request_id))
+        .layer(middleware::from_fn(dialect::shape))
         .with_state(api)
 }
 
@@ -67,13 +83,19 @@ async fn metrics_text(State(api): State<Api>) -> impl IntoResponse {
 async fn no_route(uri: Uri) -> ApiError {
     let path: String = uri.path().chars().take(200).collect();
     ApiError::not_found(format!(
-        "there is no {path}; the routes are POST /task, POST /task/stream, GET /status, GET /health and GET /metrics"
+        "there is no {path}; the routes are POST /task, POST /task/stream, GET /status, GET /health, GET /metrics, \
+         Ollama's under /api and OpenAI's under /v1; GET /docs describes them"
     ))
 }
 
 async fn wrong_method(method: Method, uri: Uri) -> ApiError {
     let path: String = uri.path().chars().take(200).collect();
-    let right = if path.starts_with("/task") { "POST" } else { "GET" };
+    let right = match path.as_str() {
+        "/api/delete" => "DELETE",
+        "/api/tags" | "/api/ps" | "/api/version" | "/v1/models" => "GET",
+        path if ["/task", "/api/", "/v1/"].iter().any(|with| path.starts_with(with)) => "POST",
+        _ => "GET",
+    };
     ApiError::method_not_allowed(format!("{path} takes {right}, not {method}"))
 }
 
@@ -99,7 +121,7 @@ impl Api {
 }
 
 /// A client's own task id, in use.
-struct Name {
+pub struct Name {
     api: Api,
     name: String,
 }

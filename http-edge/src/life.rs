@@ -137,6 +137,11 @@ impl Life {
         self.accepts
     }
 
+    /// Whether there is anything of the answer.
+    pub fn has_begun(&self) -> bool {
+        self.pieces > 0
+    }
+
     /// The text of the answer so far.
     pub fn content(&self) -> &str {
         &self.content

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::Parser;
 use echo_broker::Bus;
-use echo_broker::bus::{ConnectError, Options};
+use echo_broker::bus::Options;
 use echo_broker::id::{ProcessId, Role};
 use echo_broker::process::{self, BadConfig};
 use echo_edge::Config;
@@ -35,7 +35,7 @@ async fn start(config: Config) -> anyhow::Result<()> {
     let connected = shutdown.run_until_cancelled(Bus::connect(options)).await;
     let bus = match connected {
         None => return Ok(()),
-        Some(Err(error @ ConnectError::Url { .. })) => return Err(BadConfig::because(error).into()),
+        Some(Err(error)) if error.is_configuration() => return Err(BadConfig::because(error).into()),
         Some(connected) => connected.context("cannot reach the bus")?,
     };
     echo_edge::run(config, listener, bus, metrics, shutdown).await.context("the edge has failed")

@@ -16,6 +16,8 @@ pub struct Need {
     pub spelled: Option<String>,
     /// What the model must be able to do.
     pub capabilities: Vec<&'static str>,
+    /// It takes no slot: it is about a model and generates nothing.
+    pub aside: bool,
     /// The node's operator must allow pulls and deletes.
     pub managed: bool,
     /// Only these, if there are any.
@@ -60,6 +62,7 @@ impl Need {
             line,
             spelled: spelled.map(str::to_owned),
             capabilities: request.needs(),
+            aside: named.is_some(),
             managed,
             nodes: named.map(wanted_nodes).transpose()?.unwrap_or_default(),
         })
@@ -127,7 +130,8 @@ mod tests {
     #[test]
     fn a_pull_needs_no_node_that_has_the_model() {
         let need = need(json!({"kind": "pull", "model": "x", "extra": {"nodes": ["node-b"]}})).unwrap();
-        assert_eq!((&need.line, need.managed, need.nodes[0].as_str()), (&Line::Pull, true, "node-b"));
+        assert_eq!((&need.line, need.managed, need.aside), (&Line::Pull, true, true));
+        assert_eq!(need.nodes[0].as_str(), "node-b");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use echo_broker::id::{BootId, NodeId};
-use echo_broker::message::{Heartbeat, Model};
+use echo_broker::message::{Heartbeat, Model, NodeStatus};
 
 use crate::event::Now;
 use crate::model_name::ModelName;
@@ -65,12 +65,12 @@ impl Registry {
             self.index_models(key);
             return Heard { key, news: News::Restarted, completed: Vec::new() };
         }
-        let (was_status, was_held) = (node.beat().status, node.hold() == Some(Hold::Suspect));
+        let (was, was_suspect) = (standing(node), node.hold() == Some(Hold::Suspect));
         let models = beat.models.take();
         let Some(completed) = node.hear(beat, now) else {
             return Heard { key, news: News::Old, completed: Vec::new() };
         };
-        let mut news = if node.beat().status != was_status || was_held { News::Changed } else { News::Same };
+        let mut news = if was_suspect || standing(node) != was { News::Changed } else { News::Same };
         if models.is_some_and(|models| self.update_models(key, models)) {
             news = News::Changed;
         }
@@ -226,6 +226,14 @@ impl Registry {
     }
 }
 
+/// What of a node's status is news: slots fill and empty all the time.
+fn standing(node: &Node) -> NodeStatus {
+    match node.beat().status {
+        NodeStatus::Busy => NodeStatus::Idle,
+        other => other,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -277,6 +285,19 @@ mod tests {
         assert!(registry.served().is_empty());
         registry.hear(beat("a", 2).boot("b2").models([model("x")]).build(), clock.now());
         assert_eq!(registry.served(), ["x"]);
+    }
+
+    #[test]
+    fn only_what_matters_to_a_watcher_is_news() {
+        let clock = Clock::new();
+        let mut registry = Registry::default();
+        let mut news = |beat: crate::testkit::Beat| registry.hear(beat.build(), clock.now()).news;
+        assert_eq!(news(beat("a", 1)), News::Joined);
+        assert_eq!(news(beat("a", 2).status(NodeStatus::Busy)), News::Same);
+        assert_eq!(news(beat("a", 2)), News::Old);
+        assert_eq!(news(beat("a", 3).status(NodeStatus::Draining)), News::Changed);
+        assert_eq!(news(beat("a", 4).models([model("x")]).status(NodeStatus::Draining)), News::Changed);
+        assert_eq!(news(beat("a", 5).models([model("x").loaded()]).status(NodeStatus::Draining)), News::Same);
     }
 
     #[test]

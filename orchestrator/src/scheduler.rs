@@ -42,7 +42,7 @@ pub fn choose(registry: &Registry, need: &Need, bars: &Bars<'_>) -> Option<Choic
     let (mut best, mut second): (Option<Offer<'_>>, Option<Offer<'_>>) = (None, None);
     for (key, node, model) in candidates(registry, need) {
         having += 1;
-        if !node.is_free() || bars.bar(node) || !suits(node, model, need) {
+        if !is_ready(node, need) || bars.bar(node) || !suits(node, model, need) {
             continue;
         }
         free += 1;
@@ -65,8 +65,8 @@ pub fn choose(registry: &Registry, need: &Need, bars: &Bars<'_>) -> Option<Choic
     Some(Choice { key: best.key, words })
 }
 
-/// Whether this node could take the task, were a slot free.
-pub fn could_take(registry: &Registry, need: &Need, bars: &Bars<'_>, key: Key) -> bool {
+/// Whether this node can take the task now.
+pub fn can_take(registry: &Registry, need: &Need, bars: &Bars<'_>, key: Key) -> bool {
     let node = registry.node(key);
     let model = match &need.line {
         Line::Default => return false,
@@ -76,7 +76,7 @@ pub fn could_take(registry: &Registry, need: &Need, bars: &Bars<'_>, key: Key) -
             found => found,
         },
     };
-    suits(node, model, need) && !bars.bars(registry, need, node)
+    is_ready(node, need) && suits(node, model, need) && !bars.bars(registry, need, node)
 }
 
 /// Whether anybody in the mesh could serve this at all, be it later.
@@ -150,6 +150,10 @@ fn candidates<'a>(
         Line::Pull => Box::new(registry.iter().map(|(key, node)| (key, node, None))),
         Line::Default => Box::new(std::iter::empty()),
     }
+}
+
+fn is_ready(node: &Node, need: &Need) -> bool {
+    if need.aside { node.is_fit() } else { node.is_free() }
 }
 
 fn suits(node: &Node, model: Option<&Model>, need: &Need) -> bool {

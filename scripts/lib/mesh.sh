@@ -11,7 +11,7 @@ start_parts() {
         --listen "$ECHO_NATS_LISTEN" --monitor "$ECHO_NATS_MONITOR"
     BLAME=broker
     await "the broker at $ECHO_NATS_LISTEN" 60 answers_at "http://$(reach "$ECHO_NATS_MONITOR")/healthz"
-    start_part orchestrator "$BIN/echo-orchestrator" --nats "$nats"
+    start_part orchestrator "$BIN/echo-orchestrator" --nats "$nats" --default-model "$MODEL"
     start_agent agent-a node-a "$ECHO_AGENT_A_LISTEN" "$KIND_A" "$ECHO_ENGINE_A_URL" "$nats"
     start_agent agent-b node-b "$ECHO_AGENT_B_LISTEN" "$KIND_B" "$ECHO_ENGINE_B_URL" "$nats"
     start_part edge "$BIN/echo-edge" --nats "$nats" --listen "$ECHO_EDGE_LISTEN"

@@ -6,8 +6,8 @@
 STOP_ORDER="edge agent-b agent-a orchestrator broker engine-b engine-a"
 # What this start has started, in that order.
 STARTED=
-# A drain is bounded by the programs themselves; this only ends what does not keep to it.
-STOP_SECONDS=${ECHO_STOP_SECONDS:-30}
+# A drain is bounded by the programs themselves (30 s by default); this only ends what does not keep to it.
+STOP_SECONDS=${ECHO_STOP_SECONDS:-40}
 
 # setsid(1) and nohup(1) differ between systems; python3 does not. A background job of a script has SIGINT
 # ignored, which a program must not inherit.
@@ -61,6 +61,7 @@ start_part() {
     local name=$1 log=$ECHO_LOG_DIR/$1.log pid who
     shift
     [ ! -s "$log" ] || mv -f "$log" "$log.1"
+    WRITING=yes
     python3 -c "$DETACH" "$@" </dev/null >>"$log" 2>&1 &
     pid=$!
     who=$(identity "$pid") || who=ended
@@ -68,6 +69,8 @@ start_part() {
     # Else bash comments on its death in the middle of our own words.
     disown "$pid" 2>/dev/null || true
     STARTED="$name $STARTED"
+    WRITING=
+    [ -z "${PENDING:-}" ] || interrupted "$PENDING"
 }
 
 # The name of a part of this start that has died.
@@ -97,12 +100,13 @@ await() {
     local what=$1 limit=$2 begun=$SECONDS dead
     shift 2
     SEEN="nothing yet"
-    until "$@"; do
+    while :; do
         if dead=$(dead_part); then
             warn "error: $dead ended while this start waited for $what."
             show_log "$dead"
             exit 1
         fi
+        if "$@"; then return 0; fi
         if [ $((SECONDS - begun)) -ge "$limit" ]; then
             warn "error: gave up after $limit s of waiting for $what; last seen: $SEEN."
             [ -z "${BLAME:-}" ] || show_log "$BLAME"

@@ -47,7 +47,8 @@ models = os.environ.get("STUB_MODELS", "smollm2").split()
 class Answers(BaseHTTPRequestHandler):
     def do_GET(self):
         listed = [{"id": m, "name": m} for m in models]
-        node = {"status": "idle", "slots": 2, "models": models}
+        # A mesh that lacks a part is not ready.
+        node = {"status": "unavailable" if os.environ.get("STUB_DIES") else "idle", "slots": 2, "models": models}
         pages = {
             "/status": {"nodes": [dict(node, node_id="node-a"), dict(node, node_id="node-b")], "node_count": 2},
             "/health": {}, "/healthz": {},
@@ -73,7 +74,7 @@ class Answers(BaseHTTPRequestHandler):
     def log_message(self, *_):
         pass
 
-if "--fetch-only" in sys.argv:
+if sys.argv[1:] == ["fetch"]:
     sys.exit(0)
 if os.environ.get("STUB_DIES") == name:
     sys.exit("%s: out of luck" % name)

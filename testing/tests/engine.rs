@@ -14,10 +14,13 @@ use reqwest::{Client, Response, StatusCode};
 use serde_json::{Value, json};
 use tokio::{io::AsyncBufReadExt, time::timeout};
 
+/// Longer than any answer here takes: what takes longer hangs.
+const PATIENCE: Duration = Duration::from_secs(20);
+
 fn client() -> Client {
     // The second test of this process finds it installed already.
     let _ = async_nats::rustls::crypto::ring::default_provider().install_default();
-    Client::builder().no_proxy().build().expect("a client")
+    Client::builder().no_proxy().timeout(PATIENCE).build().expect("a client")
 }
 
 async fn post(url: &str, path: &str, body: Value) -> Response {
@@ -39,6 +42,9 @@ async fn body(response: Response) -> (Vec<u8>, bool) {
     while let Some(bytes) = stream.next().await {
         match bytes {
             Ok(bytes) => all.extend_from_slice(&bytes),
+            Err(error) if error.is_timeout() => {
+                panic!("the body neither goes on nor ends after {} bytes", all.len())
+            }
             Err(_) => return (all, false),
         }
     }

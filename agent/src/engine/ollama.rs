@@ -50,6 +50,11 @@ impl Ollama {
                 let answer = self.http.send(Method::POST, call.path, &call.body).await?;
                 Ok(steps(answer, reply::Reply::default()).boxed())
             }
+            Request::Embed(embed) if embed.unscaled && embed.input.len() < 2 => {
+                let body = request::embed_one(model, embed);
+                let answer = self.http.call(Method::POST, "/api/embeddings", &body).await?;
+                Ok(only(reply::embedded_one(&answer, embed.model.as_deref().unwrap_or(model))?))
+            }
             Request::Embed(embed) => {
                 let answer = self.http.call(Method::POST, "/api/embed", &request::embed(model, embed)).await?;
                 Ok(only(reply::embedded(answer, embed.model.as_deref().unwrap_or(model))?))

@@ -9,7 +9,7 @@ use tracing::warn;
 
 use super::link::{self, Link};
 use super::replies::Replies;
-use super::{Bus, Inner};
+use super::{Bus, Inner, auto};
 use crate::id::{BootId, Peer, ProcessId, Role};
 use crate::secret::Secret;
 use crate::subject;
@@ -23,7 +23,7 @@ const SUBSCRIPTION_CAPACITY: usize = 65_536;
 /// How to get onto the bus.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// `nats://host:port`.
+    /// `nats://host:port`, or `auto` for the broker that is announced on this network.
     pub url: String,
     pub role: Role,
     pub id: ProcessId,
@@ -41,12 +41,30 @@ pub enum ConnectError {
         #[source]
         source: std::io::Error,
     },
+    /// A broker was found, and it lets nobody in without the mesh's secret.
+    #[error(
+        "found a broker at {0}, which wants the mesh's secret: copy the file that its --secret-file names to this machine and name it here with --secret-file"
+    )]
+    NeedsSecret(String),
+    /// Nothing can be found on this network.
+    #[error("cannot look for a broker on this network; name it with --nats nats://HOST:PORT")]
+    Discover(#[source] crate::discover::Error),
+    /// There is no local port for the way to the broker.
+    #[error("cannot open a local port for the way to the broker")]
+    Forward(#[source] std::io::Error),
     /// The client cannot be made.
     #[error("cannot use the NATS client")]
     Client(#[source] async_nats::ConnectError),
     /// The client closed itself.
     #[error("cannot listen for answers")]
     Replies(#[source] async_nats::SubscribeError),
+}
+
+impl ConnectError {
+    /// Whether the operator has to change something: trying again does not help.
+    pub fn is_configuration(&self) -> bool {
+        matches!(self, Self::Url { .. } | Self::NeedsSecret(_))
+    }
 }
 
 impl Bus {
@@ -56,7 +74,10 @@ impl Bus {
     /// # Errors
     /// See [`ConnectError`]; an absent broker is none.
     pub async fn connect(options: Options) -> Result<Self, ConnectError> {
-        let Options { url, role, id, secret } = options;
+        let Options { mut url, role, id, secret } = options;
+        if url == auto::AUTO {
+            url = auto::url(secret.is_some()).await?;
+        }
         let address: ServerAddr =
             url.parse().map_err(|source| ConnectError::Url { url: url.clone(), source })?;
         let boot = BootId::random();

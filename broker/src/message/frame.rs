@@ -80,6 +80,12 @@ pub struct Piece {
     /// A line of progress of a pull, as the engine said it.
     #[serde(default, skip_serializing_if = "is_default")]
     pub progress: Option<Value>,
+    /// Came in the engine's last chunk, which also says that it is done.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub last: bool,
+    /// Fields of the chunk with no place above, as an Ollama engine said them; those of its message under `message`.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub extra: Map<String, Value>,
 }
 
 impl Piece {

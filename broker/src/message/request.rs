@@ -129,6 +129,9 @@ pub struct Embed {
     pub input: Vec<String>,
     #[serde(default, skip_serializing_if = "is_default")]
     pub dimensions: Option<u32>,
+    /// The vectors as the model makes them, not scaled to length one: Ollama's older route.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub unscaled: bool,
     #[serde(default, skip_serializing_if = "is_default")]
     pub settings: Settings,
 }
@@ -183,6 +186,9 @@ pub struct Settings {
     /// holds the options with no place above.
     #[serde(default, skip_serializing_if = "is_default")]
     pub extra: Map<String, Value>,
+    /// OpenAI's fields with no place above (`tool_choice`, `logit_bias`, …), passed as they are to a node with that API.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub openai: Map<String, Value>,
 }
 
 impl Settings {

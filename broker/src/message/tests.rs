@@ -138,6 +138,16 @@ fn requests() {
         &Request::Embed(Embed { input: vec!["a".into()], ..Embed::default() }),
         r#"{"kind":"embed","input":["a"]}"#,
     );
+    golden(
+        &Request::Embed(Embed { input: vec!["a".into()], unscaled: true, ..Embed::default() }),
+        r#"{"kind":"embed","input":["a"],"unscaled":true}"#,
+    );
+    let openai = json!({"tool_choice": "required"}).as_object().cloned().unwrap();
+    let settings = Settings { openai, ..Settings::default() };
+    golden(
+        &Request::Generate(Generate { prompt: "p".into(), settings, ..Generate::default() }),
+        r#"{"kind":"generate","prompt":"p","settings":{"openai":{"tool_choice":"required"}}}"#,
+    );
     let named = Named { model: "m".into(), ..Named::default() };
     golden(&Request::Show(named.clone()), r#"{"kind":"show","model":"m"}"#);
     golden(&Request::Pull(named.clone()), r#"{"kind":"pull","model":"m"}"#);
@@ -217,6 +227,11 @@ fn pieces() {
     );
     golden(&Piece { progress: Some(json!({"status": "x"})), ..Piece::default() }, r#"{"progress":{"status":"x"}}"#);
     golden(&Piece { logprobs: Some(json!([1])), ..Piece::text("a") }, r#"{"content":"a","logprobs":[1]}"#);
+    let extra = json!({"remote_host": "h"}).as_object().cloned().unwrap();
+    golden(
+        &Piece { last: true, extra, ..Piece::text("a") },
+        r#"{"content":"a","last":true,"extra":{"remote_host":"h"}}"#,
+    );
 }
 
 #[test]

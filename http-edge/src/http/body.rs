@@ -7,22 +7,50 @@ use futures::StreamExt;
 use serde::de::DeserializeOwned;
 
 use super::error::ApiError;
+use super::fields::Fields;
+
+/// Which types of a body are read as JSON.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Types {
+    Json,
+    /// Also none, and the one that curl declares unasked: Ollama's own examples send no other.
+    JsonOrCurl,
+}
 
 /// Reads JSON of at most `limit` bytes.
 ///
 /// # Errors
 /// 400, 413 or 415, with what is wrong.
 pub async fn json<T: DeserializeOwned>(request: Request, limit: usize) -> Result<T, ApiError> {
-    check_type(request.headers())?;
-    let declared = declared_length(request.headers());
-    let body = read(request.into_body(), declared, limit).await?;
-    parse(&body)
+    parse(&whole(request, limit, Types::Json).await?)
 }
 
-fn check_type(headers: &HeaderMap) -> Result<(), ApiError> {
+/// Reads the fields of a JSON object of at most `limit` bytes.
+///
+/// # Errors
+/// 400, 413 or 415, with what is wrong.
+pub async fn fields(request: Request, limit: usize, types: Types) -> Result<Fields, ApiError> {
+    let body = whole(request, limit, types).await?;
+    if body.is_empty() {
+        return Err(ApiError::bad_request("missing request body"));
+    }
+    Ok(Fields::new(parse(&body)?))
+}
+
+async fn whole(request: Request, limit: usize, types: Types) -> Result<Bytes, ApiError> {
+    check_type(request.headers(), types)?;
+    let declared = declared_length(request.headers());
+    read(request.into_body(), declared, limit).await
+}
+
+fn check_type(headers: &HeaderMap, types: Types) -> Result<(), ApiError> {
     let declared = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let essence = declared.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     if essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json")) {
+        return Ok(());
+    }
+    let unasked = essence.is_empty() || essence == "application/x-www-form-urlencoded";
+    if unasked && types == Types::JsonOrCurl {
         return Ok(());
     }
     // A web page can send any other type to any site unasked; this one the browser asks about first.

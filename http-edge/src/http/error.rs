@@ -1,4 +1,4 @@
-//! Every status code and error body of the edge's own routes.
+//! Every status code and error body of the edge: its own, Ollama's and OpenAI's.
 
 use std::net::SocketAddr;
 
@@ -7,10 +7,17 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use echo_broker::message::{Code, Failure};
 use serde::Serialize;
+use serde_json::{Value, json};
 
-/// An error as the client gets it.
-#[derive(Debug, Serialize)]
-pub struct ApiError {
+use super::trail::Trail;
+
+/// An error as the client gets it; its JSON is the edge's own shape.
+#[derive(Debug, Clone, Serialize)]
+#[serde(transparent)]
+pub struct ApiError(Box<Told>);
+
+#[derive(Debug, Clone, Serialize)]
+struct Told {
     #[serde(skip)]
     status: StatusCode,
     #[serde(skip)]
@@ -27,12 +34,17 @@ pub struct ApiError {
     content: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     attempts: Option<u32>,
+    /// The field of the request that is at fault.
+    #[serde(skip)]
+    param: Option<String>,
+    #[serde(skip)]
+    trail: Option<Trail>,
 }
 
 impl ApiError {
     fn new(status: StatusCode, code: &str, error: impl Into<String>) -> Self {
         let (error, code) = (error.into(), code.to_owned());
-        Self {
+        Self(Box::new(Told {
             status,
             retry_after_s: None,
             success: false,
@@ -41,7 +53,9 @@ impl ApiError {
             task_id: None,
             content: None,
             attempts: None,
-        }
+            param: None,
+            trail: None,
+        }))
     }
 
     pub fn bad_request(error: impl Into<String>) -> Self {
@@ -54,6 +68,11 @@ impl ApiError {
 
     pub fn not_found(error: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, "not_found", error)
+    }
+
+    /// The model is not there, in a dialect's own words.
+    pub fn no_model(error: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "model_not_found", error)
     }
 
     pub fn method_not_allowed(error: impl Into<String>) -> Self {
@@ -72,28 +91,72 @@ impl ApiError {
         Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", error)
     }
 
+    pub fn not_implemented(error: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_IMPLEMENTED, "not_implemented", error)
+    }
+
     pub fn unavailable(error: impl Into<String>) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", error)
     }
 
-    /// The failure of a task. `address` is where this edge listens, for the line that would work.
-    pub fn failed(failure: &Failure, address: SocketAddr) -> Self {
-        let mut error = failure.message.clone();
-        if let Some(model) = failure.served.first() {
-            error = format!("{error}; this works: {}", line_that_works(model, address));
-        }
+    /// The failure of a task.
+    pub fn failed(failure: &Failure) -> Self {
         let code = serde_json::to_value(failure.code).ok();
         let code = code.as_ref().and_then(|code| code.as_str()).unwrap_or("unknown");
-        let retry_after_s = failure.retry_after_ms.map(|ms| ms.div_ceil(1000).max(1));
-        Self { retry_after_s, ..Self::new(status(failure.code), code, error) }
+        let mut error = Self::new(status(failure.code), code, failure.message.clone());
+        error.0.retry_after_s = failure.retry_after_ms.map(|ms| ms.div_ceil(1000).max(1));
+        error
+    }
+
+    /// Adds the line that would work. `address` is where this edge listens.
+    #[must_use]
+    pub fn with_line(mut self, failure: &Failure, address: SocketAddr) -> Self {
+        if let Some(model) = failure.served.first() {
+            self.0.error = format!("{}; this works: {}", self.0.error, line_that_works(model, address));
+        }
+        self
     }
 
     /// Adds whose task it was and how far it came.
+    #[must_use]
     pub fn of(mut self, task_id: &str, content: &str, attempts: u32) -> Self {
-        self.task_id = Some(task_id.to_owned());
-        self.content = (!content.is_empty()).then(|| content.to_owned());
-        self.attempts = Some(attempts);
+        self.0.task_id = Some(task_id.to_owned());
+        self.0.content = (!content.is_empty()).then(|| content.to_owned());
+        self.0.attempts = Some(attempts);
         self
+    }
+
+    /// Adds the field that is at fault.
+    #[must_use]
+    pub fn param(mut self, name: impl Into<String>) -> Self {
+        self.0.param = Some(name.into());
+        self
+    }
+
+    /// Adds where the task has been.
+    #[must_use]
+    pub fn trail(mut self, trail: Trail) -> Self {
+        self.0.trail = Some(trail);
+        self
+    }
+
+    /// In Ollama's shape.
+    pub fn ollama(&self) -> Value {
+        json!({ "error": self.0.error })
+    }
+
+    /// In OpenAI's shape.
+    pub fn openai(&self) -> Value {
+        let (kind, code) = match (self.0.status.as_u16(), self.0.code.as_str()) {
+            (429, _) => ("rate_limit_error", Some("rate_limit_exceeded")),
+            (403, code) => ("permission_error", Some(code)),
+            (400, "bad_request") => ("invalid_request_error", None),
+            (400..=499, code) => ("invalid_request_error", Some(code)),
+            (503, code) => ("service_unavailable_error", Some(code)),
+            (504, code) => ("timeout_error", Some(code)),
+            (_, code) => ("server_error", Some(code)),
+        };
+        json!({"error": {"message": self.0.error, "type": kind, "param": self.0.param, "code": code}})
     }
 }
 
@@ -112,7 +175,7 @@ fn status(code: Code) -> StatusCode {
 }
 
 fn line_that_works(model: &str, address: SocketAddr) -> String {
-    let body = serde_json::json!({ "prompt": "Hello", "model_hint": model }).to_string();
+    let body = json!({ "prompt": "Hello", "model_hint": model }).to_string();
     let body = body.replace('\'', r"'\''");
     let host = if address.ip().is_loopback() || address.ip().is_unspecified() {
         format!("localhost:{}", address.port())
@@ -124,11 +187,35 @@ fn line_that_works(model: &str, address: SocketAddr) -> String {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let (status, retry_after) = (self.status, self.retry_after_s);
-        let mut response = (status, Json(self)).into_response();
-        if let Some(seconds) = retry_after {
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        let mut response = (self.0.status, Json(&self)).into_response();
+        let headers = response.headers_mut();
+        if let Some(seconds) = self.0.retry_after_s {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
+        if let Some(trail) = &self.0.trail {
+            trail.put(headers);
+        }
+        // For the layer that says it in the shape of the route's dialect.
+        response.extensions_mut().insert(self);
         response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_dialect_has_its_own_shape() {
+        let error = ApiError::no_model("model 'x' not found");
+        assert_eq!(error.ollama(), json!({"error": "model 'x' not found"}));
+        assert_eq!(
+            error.param("model").openai(),
+            json!({"error": {"message": "model 'x' not found", "type": "invalid_request_error",
+                "param": "model", "code": "model_not_found"}})
+        );
+        let full = ApiError::failed(&Failure::wait(Code::QueueFull, "full"));
+        assert_eq!(full.openai()["error"]["type"], "rate_limit_error");
+        assert_eq!(ApiError::bad_request("x").openai()["error"]["code"], Value::Null);
     }
 }

@@ -8,7 +8,7 @@ use axum::http::{Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use super::Api;
+use super::{Api, trail};
 use super::error::ApiError;
 
 /// Schemes of applications on this machine that are no web pages.
@@ -90,15 +90,18 @@ pub async fn check(State(api): State<Api>, request: Request, next: Next) -> Resp
     }
     let asks_first = request.method() == Method::OPTIONS
         && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
-    let response = if asks_first { preflight() } else { next.run(request).await };
+    let response = if asks_first { preflight(request.headers()) } else { next.run(request).await };
     allow(response, origin)
 }
 
-fn preflight() -> Response {
+/// Any header may come: the origin was let in by name, and clients bring a dozen of their own (`x-stainless-os`, …).
+fn preflight(asked: &HeaderMap) -> Response {
+    let wanted = asked.get(header::ACCESS_CONTROL_REQUEST_HEADERS).cloned();
+    let wanted = wanted.unwrap_or(HeaderValue::from_static("authorization, content-type"));
     let headers = [
-        (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, HEAD, POST, DELETE"),
-        (header::ACCESS_CONTROL_ALLOW_HEADERS, "authorization, content-type, traceparent, x-request-id"),
-        (header::ACCESS_CONTROL_MAX_AGE, "600"),
+        (header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, HEAD, POST, DELETE")),
+        (header::ACCESS_CONTROL_ALLOW_HEADERS, wanted),
+        (header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600")),
     ];
     (StatusCode::NO_CONTENT, headers).into_response()
 }
@@ -106,6 +109,7 @@ fn preflight() -> Response {
 fn allow(mut response: Response, origin: HeaderValue) -> Response {
     let headers = response.headers_mut();
     headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+    headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(trail::NAMES));
     headers.insert(header::VARY, HeaderValue::from_static("origin"));
     response
 }

@@ -1,19 +1,13 @@
 //! `GET /status`: the registry, as an orchestrator knows it.
 
-use std::time::Duration;
-
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use echo_broker::message::{Empty, MeshStatus, unix_millis};
-use echo_broker::subject;
+use echo_broker::message::{MeshStatus, unix_millis};
 use serde::Serialize;
 
-use super::Api;
-
-/// How long an orchestrator may take; it answers from memory.
-const WITHIN: Duration = Duration::from_secs(1);
+use super::{Api, mesh};
 
 #[derive(Serialize)]
 struct Status<'a> {
@@ -32,7 +26,7 @@ struct Edge<'a> {
 pub async fn status(State(api): State<Api>) -> Response {
     let owner = api.owner();
     let edge = Edge { id: owner.bus.me().id.as_str(), running: owner.running() };
-    match owner.bus.call(&subject::status(), &Empty {}, WITHIN).await {
+    match mesh::status(&api).await {
         Ok(mesh) => Json(Status { mesh: &mesh, edge }).into_response(),
         Err(error) => {
             let body = serde_json::json!({
@@ -41,7 +35,7 @@ pub async fn status(State(api): State<Api>) -> Response {
                 "server_time": unix_millis(),
                 "success": false,
                 "code": "no_orchestrator",
-                "error": format!("no orchestrator answers ({error}); start echo-orchestrator, or wait until it is back"),
+                "error": mesh::silent(&error),
             });
             (StatusCode::SERVICE_UNAVAILABLE, Json(body)).into_response()
         }

@@ -5,13 +5,15 @@ use axum::extract::{Request, State};
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use echo_broker::id::NodeId;
-use echo_broker::message::{Generate, Request as Ask, ToolCall};
+use echo_broker::message::{Done, Generate, Request as Ask, ToolCall};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::error::ApiError;
-use super::{Api, Name, body, options};
-use crate::driver::{self, News, Report, Running};
+use super::flow::{self, Started};
+use super::stream::TaskVoice;
+use super::{Api, body, options};
+use crate::driver::{self, Report};
 
 /// The longest name of a model.
 const LONGEST_MODEL: usize = 256;
@@ -66,7 +68,7 @@ pub struct Summary<'a> {
 
 impl<'a> Summary<'a> {
     /// The summary of a task that was answered.
-    pub fn new(report: &'a Report, done: &echo_broker::message::Done) -> Self {
+    pub fn new(report: &'a Report, done: &Done) -> Self {
         Self {
             routed_to: report.nodes.last(),
             latency_ms: report.latency.as_millis(),
@@ -81,15 +83,6 @@ impl<'a> Summary<'a> {
             chosen: &report.chosen,
         }
     }
-}
-
-/// A task that has been started for a client.
-pub struct Started {
-    /// What the client calls it.
-    pub name: String,
-    pub running: Running,
-    /// Keeps the name in use.
-    _reserved: Option<Name>,
 }
 
 /// Reads a task from a request and starts it.
@@ -108,7 +101,7 @@ pub async fn start(api: &Api, request: Request, streams: bool) -> Result<Started
     };
     let name = asked.task_id.clone();
     let running = driver::start(api.owner(), ask(asked)?, trace, streams);
-    Ok(Started { name: name.unwrap_or_else(|| running.task.to_string()), running, _reserved: reserved })
+    Ok(Started::new(running, name, reserved))
 }
 
 fn ask(asked: TaskRequest) -> Result<Ask, ApiError> {
@@ -116,10 +109,7 @@ fn ask(asked: TaskRequest) -> Result<Ask, ApiError> {
         return Err(ApiError::bad_request("prompt: is empty; say what you want"));
     }
     let model = asked.model_hint.filter(|model| !model.is_empty());
-    if model.as_ref().is_some_and(|model| model.len() > LONGEST_MODEL || model.contains(char::is_control)) {
-        let message = format!("model_hint: at most {LONGEST_MODEL} bytes and no control characters");
-        return Err(ApiError::bad_request(message));
-    }
+    check_model("model_hint", model.as_deref().unwrap_or_default())?;
     let mut settings = options::settings(asked.options.unwrap_or_default()).map_err(ApiError::bad_request)?;
     settings.format = asked.format.filter(|format| !format.is_null());
     settings.think = asked.think.filter(|think| !think.is_null());
@@ -133,6 +123,18 @@ fn ask(asked: TaskRequest) -> Result<Ask, ApiError> {
     }))
 }
 
+/// Refuses what can be no model's name, so that it reaches no other part.
+///
+/// # Errors
+/// 400 that names the field.
+pub fn check_model(field: &str, model: &str) -> Result<(), ApiError> {
+    if model.len() <= LONGEST_MODEL && !model.contains(char::is_control) {
+        return Ok(());
+    }
+    let message = format!("{field}: at most {LONGEST_MODEL} bytes and no control characters");
+    Err(ApiError::bad_request(message).param(field))
+}
+
 fn check_name(name: &str) -> Result<(), ApiError> {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"._:-".contains(&b);
     if (1..=128).contains(&name.len()) && name.bytes().all(plain) {
@@ -142,7 +144,7 @@ fn check_name(name: &str) -> Result<(), ApiError> {
 }
 
 /// The client's W3C trace context, if it has the form of one.
-fn trace_of(headers: &HeaderMap) -> Option<String> {
+pub fn trace_of(headers: &HeaderMap) -> Option<String> {
     let value = headers.get("traceparent")?.to_str().ok()?;
     let plain = value.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-');
     (plain && (50..=128).contains(&value.len())).then(|| value.to_owned())
@@ -150,29 +152,19 @@ fn trace_of(headers: &HeaderMap) -> Option<String> {
 
 /// `POST /task`.
 pub async fn whole(State(api): State<Api>, request: Request) -> Result<Response, ApiError> {
-    let mut started = start(&api, request, false).await?;
-    while let Some(news) = started.running.news.recv().await {
-        if let News::End(report) = news {
-            return answer(&api, &started.name, &report);
-        }
-    }
-    Err(ApiError::unavailable("the edge is stopping; ask again"))
+    let started = start(&api, request, false).await?;
+    let voice = TaskVoice { name: started.name.clone(), address: api.0.address, node: None };
+    flow::answer(started, voice, false).await
 }
 
-fn answer(api: &Api, name: &str, report: &Report) -> Result<Response, ApiError> {
-    match &report.ending {
-        Ok(done) => {
-            let answer = Answer {
-                task_id: name,
-                content: &report.content,
-                thinking: &report.thinking,
-                tool_calls: &report.tool_calls,
-                summary: Summary::new(report, done),
-            };
-            Ok(Json(answer).into_response())
-        }
-        Err(failure) => {
-            Err(ApiError::failed(failure, api.0.address).of(name, &report.content, report.attempts))
-        }
-    }
+/// The body of `POST /task`.
+pub fn whole_answer(name: &str, report: &Report, done: &Done) -> Response {
+    let answer = Answer {
+        task_id: name,
+        content: &report.content,
+        thinking: &report.thinking,
+        tool_calls: &report.tool_calls,
+        summary: Summary::new(report, done),
+    };
+    Json(answer).into_response()
 }

@@ -72,7 +72,9 @@ impl State {
         let spelled = model.as_ref().and_then(|name| self.spelled_at(choice.key, name, &holding));
         let node = self.registry.node_mut(choice.key);
         node.last_used = self.placed;
-        node.place(holding.task.task, holding.attempt(), model, self.now.at);
+        if !holding.need.aside {
+            node.place(holding.task.task, holding.attempt(), model, self.now.at);
+        }
         let asked = Asked {
             task: holding.task.task,
             attempt: holding.attempt(),
@@ -100,9 +102,9 @@ impl State {
         exact.or_else(|| self.registry.model_at(key, name).map(|it| it.name.as_str())).map(str::to_owned)
     }
 
-    /// Gives waiting attempts to this node while it has a free slot: who waited longest first, over all lines.
+    /// Gives waiting attempts to this node while it can take one: who waited longest first, over all lines.
     pub(super) fn fill(&mut self, key: Key) {
-        while self.connected && !self.queue.is_empty() && self.registry.node(key).is_free() {
+        while self.connected && !self.queue.is_empty() && self.registry.node(key).is_fit() {
             let Some(task) = self.longest_waiting_for(key) else { return };
             let Some(holding) = self.release(task) else { return };
             let waited = millis(holding.waited(self.now.at));
@@ -122,7 +124,7 @@ impl State {
                     break;
                 }
                 let Some(holding) = self.held.get(&task) else { continue };
-                if scheduler::could_take(&self.registry, &holding.need, &holding.bars(), key) {
+                if scheduler::can_take(&self.registry, &holding.need, &holding.bars(), key) {
                     longest = Some((place, task));
                     break;
                 }
@@ -133,6 +135,7 @@ impl State {
 
     /// What became of a dispatch. The attempt may have been cancelled meanwhile; the node's count is settled all the same.
     pub(super) fn answered(&mut self, asked: &Asked, answer: Answer) {
+        let answer = self.unless_it_is_there(asked, answer);
         self.settle(asked, &answer);
         let held = self.held.get(&asked.task).is_some_and(|holding| {
             holding.attempt() == asked.attempt
@@ -156,6 +159,18 @@ impl State {
         }
         if let Some(key) = self.registry.find(&asked.node, &asked.boot) {
             self.fill(key);
+        }
+    }
+
+    /// A node that refuses because it holds this very attempt has accepted it.
+    fn unless_it_is_there(&self, asked: &Asked, answer: Answer) -> Answer {
+        match answer {
+            Answer::Refused(Failure { code: Code::Unclear, .. }) => {
+                let key = self.registry.find(&asked.node, &asked.boot);
+                let heartbeat = key.map_or(0, |key| self.registry.node(key).beat().number);
+                Answer::Accepted { heartbeat }
+            }
+            other => other,
         }
     }
 
@@ -193,15 +208,18 @@ impl State {
         if failure.verdict == Verdict::GiveUp || failure.code == Code::Cancelled {
             return self.fail(holding, failure);
         }
-        let lasting = matches!(
-            failure.code,
-            Code::ModelMissing
-                | Code::ModelNotServed
-                | Code::NotCapable
-                | Code::CannotContinue
-                | Code::NotAllowed
-        );
-        if lasting {
+        let passing = failure.verdict == Verdict::Wait
+            || matches!(
+                failure.code,
+                Code::Full
+                    | Code::Draining
+                    | Code::Unavailable
+                    | Code::WrongBoot
+                    | Code::EngineUnreachable
+                    | Code::EngineBusy
+                    | Code::EngineStalled
+            );
+        if !passing {
             holding.skipped.push(Excluded { node: asked.node.clone(), boot: asked.boot.clone() });
             holding.refusal = Some(failure);
         } else if let Some(key) = self.registry.find(&asked.node, &asked.boot) {

@@ -561,3 +561,26 @@ fn a_ping_tells_what_is_held() {
     let [Action::Pong { pong, .. }] = &done[..] else { panic!("no pong") };
     assert_eq!(pong.held.len(), 2);
 }
+
+#[test]
+fn what_is_about_models_takes_no_slot() {
+    let mut rig = Rig::with([beat("a", 1).managed().models([model("m")]).build()]);
+    rig.submit(1, json!({}));
+    let show = json!({"request": {"kind": "show", "model": "m"}});
+    assert_eq!(asked(&rig.submit(2, show.clone())).len(), 1);
+    assert_eq!(asked(&rig.submit(3, json!({"request": {"kind": "pull", "model": "new"}}))).len(), 1);
+    assert_eq!(rig.used("a"), 1);
+    let full = Answer::Refused(Failure::elsewhere(Code::Full, "enough to do"));
+    let refused = only_asked(&rig.submit(4, show));
+    assert_eq!(positions(&rig.answer(&refused, full)).len(), 1);
+    assert_eq!(asked(&rig.beat(beat("a", 2).managed().active([testkit::held(1, 1)]).build())).len(), 1);
+}
+
+#[test]
+fn a_node_that_holds_the_attempt_already_has_it() {
+    let mut rig = Rig::with([one("a"), one("b")]);
+    let first = only_asked(&rig.submit(1, json!({})));
+    let done = rig.answer(&first, Answer::Refused(Failure::wait(Code::Unclear, "held already")));
+    assert!(asked(&done).is_empty() && failures(&done).is_empty());
+    assert_eq!(rig.state.held(), 0);
+}

@@ -11,9 +11,9 @@ use super::*;
 use crate::event::{Answer, Asked};
 use crate::holding::Phase;
 use crate::scheduler;
-use crate::testkit::{Clock, inbox, model, reply, task};
+use crate::testkit::{Clock, inbox, reply, task};
 use agent::{Agent, Outcome};
-use echo_broker::message::{Cancel, PulseAnswer, Task};
+use echo_broker::message::{Cancel, PulseAnswer, Request, Task};
 use ledger::Ledger;
 
 const QUEUE: usize = 4;
@@ -53,7 +53,7 @@ enum Step {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let submit = (0..12_usize, 0..5_000_u64, 0..3_usize, any::<bool>(), proptest::option::of(0..3_usize))
+    let submit = (0..12_usize, 0..5_000_u64, 0..4_usize, any::<bool>(), proptest::option::of(0..3_usize))
         .prop_map(|(task, waited, model, edge, exclude)| Step::Submit { task, waited, model, edge, exclude });
     let outcome = prop_oneof![
         6 => Just(Outcome::Arrives),
@@ -83,6 +83,8 @@ fn step() -> impl Strategy<Value = Step> {
 #[derive(Debug, Clone)]
 struct Flight {
     asked: Asked,
+    /// It takes no slot.
+    aside: bool,
     /// What the agent said, once the task has reached it.
     said: Option<Answer>,
 }
@@ -151,9 +153,8 @@ impl World {
             task(id as u128, json!({"attempt": attempt, "waited_ms": waited, "excluded": excluded}));
         task.inbox = Some(inbox(id as u128, attempt));
         task.edge = edge.then(|| "e".parse().unwrap());
-        let name = ["m", "n", ""][model];
-        task.request =
-            serde_json::from_value(json!({"kind": "generate", "prompt": "hi", "model": name})).unwrap();
+        let (kind, name) = [("generate", "m"), ("generate", "n"), ("generate", ""), ("show", "m")][model];
+        task.request = serde_json::from_value(json!({"kind": kind, "prompt": "hi", "model": name})).unwrap();
         self.ledger.submitted(id, attempt);
         self.apply(Event::Submitted { task: Ok(Box::new(task)), reply: Some(reply()) });
         self.ledger.must_be_answered();
@@ -166,7 +167,7 @@ impl World {
         }
         let flight = &mut self.flights[waiting[which % waiting.len()]];
         if let Some(agent) = self.agents.iter_mut().find(|agent| agent.node == flight.asked.node) {
-            flight.said = Some(agent.receive(&flight.asked));
+            flight.said = Some(agent.receive(&flight.asked, flight.aside));
         }
     }
 
@@ -220,9 +221,10 @@ impl World {
         for action in actions {
             self.log.push(format!("{action:?}"));
             match action {
-                Action::Dispatch { asked, .. } => {
-                    self.ledger.dispatched(&asked, &self.state);
-                    self.flights.push(Flight { asked, said: None });
+                Action::Dispatch { asked, task } => {
+                    let aside = matches!(task.request, Request::Show(_));
+                    self.ledger.dispatched(&asked, aside, &self.state);
+                    self.flights.push(Flight { asked, aside, said: None });
                 }
                 Action::CancelAt { node, cancel } => {
                     let agent = self.agents.iter_mut().find(|agent| agent.node == node).unwrap();

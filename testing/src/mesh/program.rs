@@ -52,11 +52,15 @@ impl Program {
         self.ready().await;
     }
 
-    /// Starts it, and waits for nothing.
+    /// Starts it, where it listened before if it did, and waits for nothing.
     ///
     /// # Panics
     /// When there is no such program.
     pub async fn launch(&self) {
+        let before = self.state().address;
+        if let Some(before) = before {
+            self.set("--listen", before.to_string());
+        }
         let mut command = Command::new(binaries::program(self.binary));
         command.args(self.args()).args(["--log-format", "json"]).env("RUST_LOG", "info,echo=debug");
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("ECHO_")) {
@@ -186,14 +190,10 @@ impl Program {
         self.signal(libc::SIGCONT, "SIGCONT");
     }
 
-    /// Kills it if it runs and starts it again, at the same address where it had one.
+    /// Kills it if it runs, and starts it again.
     pub async fn restart(&self) {
         if self.runs() {
             self.kill().await;
-        }
-        let address = self.state().address;
-        if let Some(address) = address {
-            self.set("--listen", address.to_string());
         }
         self.start().await;
     }

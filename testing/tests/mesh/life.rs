@@ -92,7 +92,7 @@ async fn who_finds_no_free_slot_waits_in_line_and_is_told() {
     let mesh = Mesh::start().nodes(1).await;
     let mut running = mesh.ask(LONG).await;
     running.read_tokens(1).await;
-    let mut second = mesh.ask("count [tokens=5] [delay=10]").await;
+    let mut second = mesh.ask("count [tokens=5] [delay=300]").await;
     let comment = second.comment("queued").await;
     assert!(comment.contains("position 1"), "{comment}");
     assert!(!comment.contains("wait"), "nothing is measured yet: {comment}");
@@ -177,6 +177,7 @@ async fn a_node_that_has_the_model_loaded_comes_first() {
     })
     .await;
     for _ in 0..4 {
-        assert_eq!(mesh.ask("count [tokens=3]").await.rest().await.nodes(), node);
+        let next = mesh.ask("count [tokens=3]").await.rest().await;
+        assert_eq!(next.nodes(), node, "{}", next.summary());
     }
 }

@@ -1,6 +1,6 @@
 //! What an Ollama server says of itself.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use echo_broker::message::Model;
@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use crate::engine::http::{Http, HttpError};
 use crate::engine::name::tagged;
-use crate::engine::{Down, Found, Probe, Sign};
+use crate::engine::{Down, Found, Probe, RUNNING, Sign};
 
 /// What each model can do, by its digest, for servers whose list does not say; and which models were there last.
 #[derive(Default)]
@@ -42,19 +42,26 @@ pub async fn ask(http: &Http, skills: &Skills) -> Result<(Probe, bool), Down> {
 /// Whether the model is in memory. One that is being loaded is listed too.
 pub async fn sign(http: &Http, model: &str) -> Sign {
     match http.get("/api/ps").await {
-        Ok(ps) if loaded(&ps).contains(&tagged(model)) => Sign::Answers,
+        Ok(ps) if loaded(&ps).contains_key(&tagged(model)) => Sign::Answers,
         Ok(_) => Sign::Loading,
         Err(HttpError::Rejected(_)) => Sign::Answers,
         Err(_) => Sign::Mute,
     }
 }
 
-fn loaded(ps: &Value) -> HashSet<String> {
-    let models = ps["models"].as_array().into_iter().flatten();
-    models.filter_map(|model| model["name"].as_str().or_else(|| model["model"].as_str())).map(tagged).collect()
+/// The loaded models, and what is said of them only while they are.
+fn loaded(ps: &Value) -> HashMap<String, Value> {
+    let models = ps["models"].as_array().into_iter().flatten().filter_map(Value::as_object);
+    let describe = |model: &Map<String, Value>| {
+        let name = tagged(model.get("name").or_else(|| model.get("model"))?.as_str()?);
+        let mut running = model.clone();
+        running.retain(|field, _| !["name", "model", "size", "digest", "details"].contains(&field.as_str()));
+        Some((name, running.into()))
+    };
+    models.filter_map(describe).collect()
 }
 
-fn found(tags: &Value, loaded: &HashSet<String>) -> Option<Vec<Found>> {
+fn found(tags: &Value, loaded: &HashMap<String, Value>) -> Option<Vec<Found>> {
     let describe = |entry: &Value| {
         let mut extra = entry.as_object()?.clone();
         let engine_name = extra.get("name").or_else(|| extra.get("model"))?.as_str()?.to_owned();
@@ -64,7 +71,11 @@ fn found(tags: &Value, loaded: &HashSet<String>) -> Option<Vec<Found>> {
         for field in ["name", "model", "size", "capabilities"] {
             extra.remove(field);
         }
-        let loaded = loaded.contains(&name);
+        let running = loaded.get(&name);
+        if let Some(running) = running.filter(|running| **running != json!({})) {
+            extra.insert(RUNNING.to_owned(), running.clone());
+        }
+        let loaded = running.is_some();
         Some(Found { engine_name, model: Model { name, size, loaded, capabilities, extra, ..Model::default() } })
     };
     match &tags["models"] {
@@ -131,17 +142,20 @@ mod tests {
         assert_eq!(models.len(), 2);
         let model = &models[0].model;
         assert!(model.loaded && model.can("tools") && model.size == 5);
-        assert_eq!(Value::from(model.extra.clone()), json!({"digest": "d", "details": {"family": "x"}}));
+        assert_eq!(
+            Value::from(model.extra.clone()),
+            json!({"digest": "d", "details": {"family": "x"}, "running": {"size_vram": 1}})
+        );
         assert!(!models[1].model.loaded);
-        assert_eq!(found(&json!({"models": null}), &HashSet::new()), Some(Vec::new()));
-        assert_eq!(found(&json!({"object": "list"}), &HashSet::new()), None);
+        assert_eq!(found(&json!({"models": null}), &HashMap::new()), Some(Vec::new()));
+        assert_eq!(found(&json!({"object": "list"}), &HashMap::new()), None);
     }
 
     #[test]
     fn other_models_are_noticed() {
         let skills = Skills::default();
         let models = |digest: &str| {
-            found(&json!({"models": [{"name": "m", "digest": digest}]}), &HashSet::new()).unwrap()
+            found(&json!({"models": [{"name": "m", "digest": digest}]}), &HashMap::new()).unwrap()
         };
         assert!(skills.note(&models("a")) && !skills.note(&models("a")) && skills.note(&models("b")));
     }

@@ -42,6 +42,8 @@ struct Line {
     logprobs: Option<Value>,
     #[serde(default)]
     done: bool,
+    #[serde(flatten)]
+    extra: Map<String, Value>,
 }
 
 #[derive(Deserialize, Default)]
@@ -52,6 +54,8 @@ struct Said {
     thinking: Option<String>,
     #[serde(default)]
     tool_calls: Option<Vec<Called>>,
+    #[serde(flatten)]
+    extra: Map<String, Value>,
 }
 
 #[derive(Deserialize)]
@@ -90,10 +94,11 @@ impl Translate for Reply {
             return Err(nonsense("a line that says nothing"));
         }
         self.done = read.done;
-        let piece = piece(read);
+        let mut piece = piece(read);
         self.called_tools |= !piece.tool_calls.is_empty();
         // The last line may carry text too.
         if piece != Piece::default() {
+            piece.last = self.done;
             steps.push_back(Step::Piece(piece));
         } else if !self.done {
             steps.push_back(Step::Alive);
@@ -115,7 +120,8 @@ fn reported(error: &Value) -> Failure {
     Failure::elsewhere(Code::EngineError, format!("the engine reported: {}", said(error)))
 }
 
-fn piece(line: Line) -> Piece {
+fn piece(mut line: Line) -> Piece {
+    let extra = extra(&mut line);
     let message = line.message.unwrap_or_default();
     let calls = message.tool_calls.unwrap_or_default().into_iter().map(tool_call);
     Piece {
@@ -124,7 +130,21 @@ fn piece(line: Line) -> Piece {
         tool_calls: calls.collect(),
         logprobs: line.logprobs.filter(|logprobs| !logprobs.is_null()),
         progress: None,
+        last: false,
+        extra,
     }
+}
+
+/// What a chunk says beyond what is known; the last line's own fields belong to its end.
+fn extra(line: &mut Line) -> Map<String, Value> {
+    let mut extra = if line.done { Map::new() } else { std::mem::take(&mut line.extra) };
+    extra.retain(|name, _| !KNOWN.contains(&name.as_str()));
+    let message = line.message.as_mut().map(|message| std::mem::take(&mut message.extra)).unwrap_or_default();
+    let message: Map<_, _> = message.into_iter().filter(|(name, _)| name != "role").collect();
+    if !message.is_empty() {
+        extra.insert("message".to_owned(), message.into());
+    }
+    extra
 }
 
 fn tool_call(call: Called) -> ToolCall {
@@ -149,9 +169,12 @@ fn done(mut last: Map<String, Value>, called_tools: bool) -> Done {
         timings: timings(&last),
         ..Done::default()
     };
+    // A word that is not known goes on as it is.
+    let word = last.remove("done_reason").filter(|_| reason == Reason::Unknown);
     for name in KNOWN {
         last.remove(name);
     }
+    last.extend(word.map(|word| ("done_reason".to_owned(), word)));
     done.extra = last;
     done
 }
@@ -176,7 +199,23 @@ pub fn embedded(answer: Value, model: &str) -> Result<Done, Failure> {
     let vectors = vectors.ok_or_else(|| nonsense("embeddings without vectors"))?;
     let tokens = answer.get("prompt_eval_count").and_then(Value::as_u64);
     let body = json!({"embeddings": vectors, "model": model, "prompt_eval_count": tokens.unwrap_or_default()});
-    Ok(Done { prompt_tokens: tokens, timings: timings(answer), body: Some(body), ..Done::default() })
+    let known = |name: &str| KNOWN.contains(&name) || name == "embeddings";
+    let extra = answer.iter().filter(|(name, _)| !known(name));
+    let extra = extra.map(|(name, value)| (name.clone(), value.clone())).collect();
+    Ok(Done { prompt_tokens: tokens, timings: timings(answer), body: Some(body), extra, ..Done::default() })
+}
+
+/// The answer of /api/embeddings: one vector, in the same neutral shape.
+///
+/// # Errors
+/// When it holds none.
+pub fn embedded_one(answer: &Value, model: &str) -> Result<Done, Failure> {
+    let vector = answer.get("embedding").filter(|vector| vector.is_array());
+    let vector = vector.ok_or_else(|| nonsense("an embedding without a vector"))?;
+    let none = vector.as_array().is_some_and(Vec::is_empty);
+    let vectors = if none { json!([]) } else { json!([vector]) };
+    let body = json!({"embeddings": vectors, "model": model, "prompt_eval_count": 0});
+    Ok(Done { body: Some(body), ..Done::default() })
 }
 
 /// Reads /api/pull.
@@ -241,7 +280,8 @@ mod tests {
                 "total_duration":9,"eval_count":5,"eval_duration":4,"prompt_eval_count":3}"#,
         ])
         .unwrap();
-        assert_eq!(steps[..3], [Step::Piece(Piece::text("a b")), Step::Alive, Step::Piece(Piece::text("c"))]);
+        let c = Piece { last: true, ..Piece::text("c") };
+        assert_eq!(steps[..3], [Step::Piece(Piece::text("a b")), Step::Alive, Step::Piece(c)]);
         let done = last(&steps);
         assert_eq!((done.reason, done.tokens, done.prompt_tokens), (Reason::Length, Some(5), Some(3)));
         assert_eq!(done.timings, Timings { total_ns: 9, eval_ns: 4, ..Timings::default() });
@@ -260,6 +300,19 @@ mod tests {
         let call = ToolCall { id: "c".into(), index: 1, name: "now".into(), arguments: json!({"a": 1}) };
         assert_eq!(steps[1], Step::Piece(Piece { tool_calls: vec![call], ..Piece::default() }));
         assert_eq!(last(&steps).reason, Reason::ToolCalls);
+    }
+
+    #[test]
+    fn what_a_newer_engine_says_is_handed_on() {
+        let steps = read(&[
+            r#"{"model":"m","created_at":"t","mood":1,"message":{"role":"assistant","content":"a","tone":2},"done":false}"#,
+            r#"{"model":"m","message":{"role":"assistant","content":""},"done":true,"done_reason":"bored","mood":3}"#,
+        ])
+        .unwrap();
+        let Step::Piece(piece) = &steps[0] else { panic!("no piece in {steps:?}") };
+        assert_eq!(Value::from(piece.extra.clone()), json!({"mood": 1, "message": {"tone": 2}}));
+        assert_eq!(last(&steps).reason, Reason::Unknown);
+        assert_eq!(Value::from(last(&steps).extra.clone()), json!({"done_reason": "bored", "mood": 3}));
     }
 
     #[test]
@@ -295,6 +348,9 @@ mod tests {
         let done = embedded(answer, "m").unwrap();
         assert_eq!(done.body.unwrap(), json!({"embeddings": [[1.0]], "model": "m", "prompt_eval_count": 2}));
         assert!(embedded(json!({}), "m").is_err() && embedded(json!(3), "m").is_err());
+        let done = embedded_one(&json!({"embedding": [2.0]}), "m").unwrap();
+        assert_eq!(done.body.unwrap()["embeddings"], json!([[2.0]]));
+        assert!(embedded_one(&json!({}), "m").is_err());
     }
 
     proptest! {

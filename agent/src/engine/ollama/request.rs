@@ -43,6 +43,14 @@ pub fn embed(model: &str, embed: &Embed) -> Value {
     body.into()
 }
 
+/// The body of /api/embeddings, which takes one text and gives the vector as the model makes it.
+pub fn embed_one(model: &str, embed: &Embed) -> Value {
+    let mut body = common(model, &embed.settings);
+    body.remove("stream");
+    body.insert("prompt".into(), embed.input.first().cloned().unwrap_or_default().into());
+    body.into()
+}
+
 /// The body of requests about one model.
 pub fn named(model: &str, named: &Named) -> Value {
     let mut body = named.extra.clone();
@@ -173,5 +181,6 @@ mod tests {
     fn embeddings_are_not_streamed() {
         let it = Embed { input: vec!["a".into()], dimensions: Some(8), ..Embed::default() };
         assert_eq!(embed("m", &it), json!({"model": "m", "input": ["a"], "dimensions": 8}));
+        assert_eq!(embed_one("m", &it), json!({"model": "m", "prompt": "a"}));
     }
 }

@@ -162,7 +162,7 @@ impl Reply {
             thinking: delta.reasoning_content.unwrap_or_default(),
             tool_calls: Vec::new(),
             logprobs: choice.logprobs.filter(|logprobs| !logprobs.is_null()),
-            progress: None,
+            ..Piece::default()
         })
     }
 

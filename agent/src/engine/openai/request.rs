@@ -12,15 +12,17 @@ use crate::engine::{Order, seam};
 /// When this API has no words for it.
 pub fn fresh(order: &Order, dialect: Dialect) -> Result<Option<Call>, Failure> {
     Ok(match &order.request {
-        Request::Generate(it) if !it.suffix.is_empty() => {
-            let message = "the engine of this node cannot fill in before a suffix";
-            return Err(Failure::elsewhere(Code::NotCapable, message));
-        }
+        Request::Generate(it) if !it.suffix.is_empty() => return Err(no_suffix()),
         Request::Generate(it) if it.raw => Some(completion(&order.model, it)),
         Request::Generate(it) => Some(chat(&order.model, &seam::as_chat(it), dialect)),
         Request::Chat(it) => Some(chat(&order.model, it, dialect)),
         _ => None,
     })
+}
+
+/// This API has no words for a text that comes after the answer.
+pub fn no_suffix() -> Failure {
+    Failure::elsewhere(Code::NotCapable, "the engine of this node cannot fill in before a suffix")
 }
 
 /// A conversation.
@@ -152,7 +154,7 @@ fn response_format(format: &Value) -> Option<Value> {
 }
 
 fn common(model: &str, settings: &Settings) -> Map<String, Value> {
-    let mut body = Map::new();
+    let mut body = settings.openai.clone();
     body.insert("model".into(), model.into());
     body.insert("stream".into(), true.into());
     body.insert("stream_options".into(), json!({"include_usage": true}));
@@ -229,6 +231,13 @@ mod tests {
                 "chat_template_kwargs": {"enable_thinking": false}})
         );
         assert_eq!(response_format(&json!("json")), Some(json!({"type": "json_object"})));
+    }
+
+    #[test]
+    fn fields_of_this_api_pass_through_and_replace_nothing() {
+        let openai = json!({"tool_choice": "required", "stream": false}).as_object().cloned().unwrap();
+        let body = body(Request::Chat(Chat { settings: Settings { openai, ..Settings::default() }, ..Chat::default() }));
+        assert_eq!((&body["tool_choice"], &body["stream"]), (&json!("required"), &json!(true)));
     }
 
     #[test]

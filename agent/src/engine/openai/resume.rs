@@ -30,6 +30,7 @@ pub async fn continued(
             let settings = seam::shortened(&it.settings, so_far);
             return Ok(request::completion(&order.model, &Generate { prompt, settings, ..it.clone() }));
         }
+        Request::Generate(it) if !it.suffix.is_empty() => return Err(request::no_suffix()),
         Request::Generate(it) => seam::as_chat(it),
         Request::Chat(it) => it.clone(),
         _ => return Err(crate::engine::ollama::unknown_request()),

@@ -62,13 +62,16 @@ impl Agent {
     }
 
     /// Takes a task, or says why not.
-    pub fn receive(&mut self, asked: &Asked) -> Answer {
+    pub fn receive(&mut self, asked: &Asked, aside: bool) -> Answer {
         let over = |fence: &Cancel| fence.task == asked.task && asked.attempt <= fence.attempt;
         if asked.boot != self.boot {
             return Answer::Refused(Failure::wait(Code::WrongBoot, "another start"));
         }
         if self.fences.iter().any(over) {
             return Answer::Refused(Failure::give_up(Code::Cancelled, "cancelled"));
+        }
+        if aside {
+            return Answer::Accepted { heartbeat: self.number };
         }
         if self.running.len() >= self.slots as usize {
             return Answer::Refused(Failure::elsewhere(Code::Full, "no slot"));

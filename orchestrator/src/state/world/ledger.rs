@@ -112,13 +112,16 @@ impl Ledger {
         self.nodes.retain(|node, _| state.registry.iter().any(|(_, known)| known.id() == node));
     }
 
-    pub fn dispatched(&mut self, asked: &Asked, state: &State) {
+    pub fn dispatched(&mut self, asked: &Asked, aside: bool, state: &State) {
         let attempt = (asked.task, asked.attempt);
         assert!(!self.cancelled.contains(&attempt), "a cancelled attempt was placed");
         assert!(self.out.insert(attempt), "an attempt was placed twice");
         assert!(state.connected, "placed while the broker is away");
         let counts = self.nodes.get_mut(&asked.node).expect("a node that was heard");
         assert_eq!(counts.boot, asked.boot);
+        if aside {
+            return;
+        }
         assert!(counts.used() < counts.slots, "placed beyond the slots of {}", asked.node);
         counts.placed.insert(attempt, None);
     }

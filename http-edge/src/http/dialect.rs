@@ -1,0 +1,63 @@
+//! Which dialect a route speaks; its errors have that dialect's shape, wherever they arose.
+
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::header::{self, HeaderValue};
+use axum::middleware::Next;
+use axum::response::Response;
+
+use super::error::ApiError;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Dialect {
+    Own,
+    Ollama,
+    OpenAi,
+}
+
+impl Dialect {
+    fn of(path: &str) -> Self {
+        match path.split('/').nth(1) {
+            Some("api") => Self::Ollama,
+            Some("v1") => Self::OpenAi,
+            _ => Self::Own,
+        }
+    }
+}
+
+/// Says errors in the shape of the route's dialect.
+pub async fn shape(request: Request, next: Next) -> Response {
+    let dialect = Dialect::of(request.uri().path());
+    let mut response = next.run(request).await;
+    let Some(error) = response.extensions_mut().remove::<ApiError>() else { return response };
+    let body = match dialect {
+        Dialect::Own => return response,
+        Dialect::Ollama => error.ollama(),
+        Dialect::OpenAi => error.openai(),
+    };
+    let headers = response.headers_mut();
+    headers.remove(header::CONTENT_LENGTH);
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
+    *response.body_mut() = Body::from(body.to_string());
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Dialect;
+
+    #[test]
+    fn a_route_is_known_by_its_first_word() {
+        for (path, dialect) in [
+            ("/api/chat", Dialect::Ollama),
+            ("/v1/models/a/b", Dialect::OpenAi),
+            ("/v1", Dialect::OpenAi),
+            ("/task", Dialect::Own),
+            ("/apis", Dialect::Own),
+            ("/", Dialect::Own),
+            ("*", Dialect::Own),
+        ] {
+            assert_eq!(Dialect::of(path), dialect, "{path}");
+        }
+    }
+}

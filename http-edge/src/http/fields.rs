@@ -1,0 +1,145 @@
+//! The fields of a foreign JSON object, taken out one by one; what is left goes on as it is.
+
+use serde_json::{Map, Value};
+
+use super::error::ApiError;
+
+/// An object and its place in the request, for errors. A field that is null counts as absent.
+#[derive(Debug)]
+pub struct Fields {
+    map: Map<String, Value>,
+    place: String,
+}
+
+type Read<T> = Result<T, ApiError>;
+
+impl Fields {
+    /// The object of a whole request.
+    pub fn new(map: Map<String, Value>) -> Self {
+        Self { map, place: String::new() }
+    }
+
+    /// An object within a request.
+    ///
+    /// # Errors
+    /// 400 if it is none.
+    pub fn within(place: impl Into<String>, value: Value) -> Read<Self> {
+        let place = place.into();
+        match value {
+            Value::Object(map) => Ok(Self { map, place: format!("{place}.") }),
+            _ => Err(wrong(&place, "an object")),
+        }
+    }
+
+    /// The whole name of a field.
+    pub fn place(&self, name: &str) -> String {
+        format!("{}{name}", self.place)
+    }
+
+    pub fn wrong(&self, name: &str, wanted: &str) -> ApiError {
+        wrong(&self.place(name), wanted)
+    }
+
+    pub fn take(&mut self, name: &str) -> Option<Value> {
+        self.map.remove(name).filter(|value| !value.is_null())
+    }
+
+    pub fn text(&mut self, name: &str) -> Read<Option<String>> {
+        self.read(name, "a text", |value| match value {
+            Value::String(text) => Some(text),
+            _ => None,
+        })
+    }
+
+    pub fn flag(&mut self, name: &str) -> Read<Option<bool>> {
+        self.read(name, "true or false", |value| value.as_bool())
+    }
+
+    pub fn number(&mut self, name: &str) -> Read<Option<f64>> {
+        self.read(name, "a number", |value| value.as_f64())
+    }
+
+    /// A whole number; some clients write 5 as 5.0.
+    pub fn whole(&mut self, name: &str) -> Read<Option<i64>> {
+        #[expect(clippy::cast_possible_truncation, reason = "checked to be whole and small enough")]
+        let rounded = |number: f64| (number.fract() == 0.0 && number.abs() < 9e15).then_some(number as i64);
+        self.read(name, "a whole number", |value| value.as_i64().or_else(|| value.as_f64().and_then(rounded)))
+    }
+
+    pub fn count(&mut self, name: &str) -> Read<Option<u32>> {
+        let whole = self.whole(name)?;
+        let small = whole.map(u32::try_from).transpose();
+        small.map_err(|_| self.wrong(name, "a whole number that is not negative"))
+    }
+
+    pub fn list(&mut self, name: &str) -> Read<Vec<Value>> {
+        let list = self.read(name, "a list", |value| match value {
+            Value::Array(list) => Some(list),
+            _ => None,
+        });
+        list.map(Option::unwrap_or_default)
+    }
+
+    pub fn object(&mut self, name: &str) -> Read<Map<String, Value>> {
+        let object = self.read(name, "an object", |value| match value {
+            Value::Object(object) => Some(object),
+            _ => None,
+        });
+        object.map(Option::unwrap_or_default)
+    }
+
+    /// A list of texts.
+    pub fn texts(&mut self, name: &str) -> Read<Vec<String>> {
+        let list = self.list(name)?;
+        let text = |value| match value {
+            Value::String(text) => Ok(text),
+            _ => Err(self.wrong(name, "a list of texts")),
+        };
+        list.into_iter().map(text).collect()
+    }
+
+    /// One text or a list of them; nothing at all is an empty list.
+    pub fn text_or_texts(&mut self, name: &str) -> Read<Vec<String>> {
+        match self.map.get(name) {
+            Some(Value::String(_)) => Ok(self.text(name)?.into_iter().collect()),
+            Some(Value::Array(_) | Value::Null) | None => self.texts(name),
+            Some(_) => Err(self.wrong(name, "a text or a list of texts")),
+        }
+    }
+
+    /// Puts a field back.
+    pub fn put(&mut self, name: &str, value: Value) {
+        self.map.insert(name.to_owned(), value);
+    }
+
+    /// What nobody took.
+    pub fn rest(self) -> Map<String, Value> {
+        self.map
+    }
+
+    fn read<T>(&mut self, name: &str, wanted: &str, as_type: impl FnOnce(Value) -> Option<T>) -> Read<Option<T>> {
+        let Some(value) = self.take(name) else { return Ok(None) };
+        as_type(value).map(Some).ok_or_else(|| self.wrong(name, wanted))
+    }
+}
+
+fn wrong(place: &str, wanted: &str) -> ApiError {
+    ApiError::bad_request(format!("{place}: expected {wanted}")).param(place)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_wrong_type_is_named_with_its_place() {
+        let mut fields = Fields::within("messages[2]", json!({"content": 5, "n": 2.0, "x": null, "s": "a"})).unwrap();
+        let error = fields.text("content").unwrap_err().openai();
+        assert_eq!(error["error"]["message"], "messages[2].content: expected a text");
+        assert_eq!(error["error"]["param"], "messages[2].content");
+        assert_eq!(fields.whole("n").unwrap(), Some(2));
+        assert_eq!((fields.flag("x").unwrap(), fields.text_or_texts("s").unwrap()), (None, vec!["a".to_owned()]));
+        assert!(Fields::within("a", json!([])).is_err() && fields.rest().is_empty());
+    }
+}

@@ -1,0 +1,217 @@
+//! The way of every task's answer to its client, whatever the dialect: when the head is written, what follows it, and
+//! how it ends. A dialect is a [`Voice`] and no more.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use echo_broker::id::NodeId;
+use echo_broker::message::{Done, Failure, Piece};
+use tokio::time::Instant;
+
+use super::Name;
+use super::error::ApiError;
+use super::trail::Trail;
+use crate::driver::{News, Report, Running};
+
+/// A stream without events says something this often, so that nothing in between takes it for dead.
+const KEEP_ALIVE: Duration = Duration::from_secs(10);
+/// How long the head of a stream may wait for the first piece. A refusal until then has its own status; a later one
+/// is told by the last event.
+const FIRST_PIECE: Duration = Duration::from_secs(2);
+
+/// A task that has been started for a client.
+pub struct Started {
+    /// What the client calls it.
+    pub name: String,
+    pub running: Running,
+    /// Keeps the name in use.
+    _reserved: Option<Name>,
+}
+
+impl Started {
+    /// A task under the client's own name for it, if it has one.
+    pub fn new(running: Running, name: Option<String>, reserved: Option<Name>) -> Self {
+        Self { name: name.unwrap_or_else(|| running.task.to_string()), running, _reserved: reserved }
+    }
+}
+
+/// How a dialect says what happens to a task.
+pub trait Voice: Send + 'static {
+    /// The type of its streams.
+    fn media(&self) -> &'static str;
+
+    /// The answer in one piece.
+    fn whole(&self, report: &Report, done: &Done) -> Response;
+
+    /// Pieces that arrived together.
+    fn pieces(&mut self, pieces: Vec<Piece>, out: &mut Vec<u8>);
+
+    /// The end of a whole answer.
+    fn answered(&mut self, report: &Report, done: &Done, out: &mut Vec<u8>);
+
+    /// The end of a stream that is no whole answer.
+    fn broken(&mut self, error: ApiError, report: Option<&Report>, out: &mut Vec<u8>);
+
+    /// The words for a failure.
+    fn error(&self, failure: &Failure, report: &Report) -> ApiError;
+
+    /// Whether who waits in line is told so, at once.
+    fn tells_of_the_line(&self) -> bool {
+        false
+    }
+
+    /// The task waits in line.
+    fn queued(&mut self, _position: u32, _expected_wait_ms: Option<u64>, _out: &mut Vec<u8>) {}
+
+    /// A node has the task.
+    fn accepted(&mut self, _node: &NodeId, _model: &str, _out: &mut Vec<u8>) {}
+
+    /// What is said while there is nothing to say.
+    fn idle(&self) -> &'static [u8] {
+        b""
+    }
+}
+
+/// Gives the client the answer of a task.
+///
+/// # Errors
+/// With the refusal, if the task fails before anything was sent.
+pub async fn answer(started: Started, voice: impl Voice, streams: bool) -> Result<Response, ApiError> {
+    if streams { stream(started, voice).await } else { whole(started, voice).await }
+}
+
+async fn whole(mut started: Started, voice: impl Voice) -> Result<Response, ApiError> {
+    while let Some(news) = started.running.news.recv().await {
+        let News::End(report) = news else { continue };
+        let trail = Trail::of(&started.name, &report);
+        return match &report.ending {
+            Ok(done) => Ok(headed(voice.whole(&report, done), &trail)),
+            Err(failure) => Err(voice.error(failure, &report).trail(trail)),
+        };
+    }
+    Err(stopping())
+}
+
+fn headed(mut response: Response, trail: &Trail) -> Response {
+    trail.put(response.headers_mut());
+    response
+}
+
+fn stopping() -> ApiError {
+    ApiError::unavailable("the edge is stopping; ask again")
+}
+
+async fn stream(started: Started, voice: impl Voice) -> Result<Response, ApiError> {
+    let mut flow = Flow { started, voice, early: VecDeque::new() };
+    let trail = flow.begin().await?;
+    let headers = [
+        (header::CONTENT_TYPE, flow.voice.media()),
+        (header::CACHE_CONTROL, "no-cache"),
+        // A proxy that gathers the answer would undo the streaming.
+        (header::HeaderName::from_static("x-accel-buffering"), "no"),
+    ];
+    let body = futures::stream::unfold(Some(flow), |flow| async {
+        let mut flow = flow?;
+        let (bytes, last) = flow.next().await;
+        Some((Ok::<_, std::convert::Infallible>(bytes), (!last).then_some(flow)))
+    });
+    Ok(headed((headers, Body::from_stream(body)).into_response(), &trail))
+}
+
+/// A stream to one client.
+struct Flow<V> {
+    started: Started,
+    voice: V,
+    /// News that came before the head was written.
+    early: VecDeque<News>,
+}
+
+impl<V: Voice> Flow<V> {
+    /// Waits until the head can be written.
+    async fn begin(&mut self) -> Result<Trail, ApiError> {
+        let mut trail = Trail::new(&self.started.name);
+        let until = Instant::now() + FIRST_PIECE;
+        while let Ok(news) = tokio::time::timeout_at(until, self.started.running.news.recv()).await {
+            let news = news.ok_or_else(stopping)?;
+            let decided = match &news {
+                News::Queued { .. } => self.voice.tells_of_the_line(),
+                News::Accepted { node, model, attempts, waited } => {
+                    trail.accepted(node, model, *attempts, *waited);
+                    false
+                }
+                News::Pieces(_) => true,
+                News::End(report) => {
+                    trail = Trail::of(&self.started.name, report);
+                    if let Err(failure) = &report.ending {
+                        return Err(self.voice.error(failure, report).trail(trail));
+                    }
+                    true
+                }
+            };
+            self.early.push_back(news);
+            if decided {
+                break;
+            }
+        }
+        Ok(trail)
+    }
+
+    /// The next bytes, and whether they are the last.
+    async fn next(&mut self) -> (Bytes, bool) {
+        let mut out = Vec::with_capacity(256);
+        loop {
+            let last = match self.news().await {
+                None => {
+                    out.extend_from_slice(self.voice.idle());
+                    false
+                }
+                Some(news) => self.say(news, &mut out),
+            };
+            if last || !out.is_empty() {
+                return (out.into(), last);
+            }
+        }
+    }
+
+    /// The next news; `None` after a while without any.
+    async fn news(&mut self) -> Option<Option<News>> {
+        if let Some(early) = self.early.pop_front() {
+            return Some(Some(early));
+        }
+        tokio::time::timeout(KEEP_ALIVE, self.started.running.news.recv()).await.ok()
+    }
+
+    fn say(&mut self, news: Option<News>, out: &mut Vec<u8>) -> bool {
+        let voice = &mut self.voice;
+        match news {
+            None => voice.broken(stopping(), None, out),
+            Some(News::Queued { position, expected_wait_ms }) => {
+                voice.queued(position, expected_wait_ms, out);
+                return false;
+            }
+            Some(News::Accepted { node, model, .. }) => {
+                voice.accepted(&node, &model, out);
+                return false;
+            }
+            Some(News::Pieces(pieces)) => {
+                voice.pieces(pieces, out);
+                return false;
+            }
+            Some(News::End(report)) => match &report.ending {
+                Ok(done) => voice.answered(&report, done, out),
+                Err(failure) => voice.broken(voice.error(failure, &report), Some(&report), out),
+            },
+        }
+        true
+    }
+}
+
+/// Writes one server-sent event.
+pub fn event(data: &impl serde::Serialize, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"data: ");
+    serde_json::to_writer(&mut *out, data).expect("an event of texts and numbers is JSON");
+    out.extend_from_slice(b"\n\n");
+}

@@ -1,0 +1,173 @@
+//! Ollama's requests as tasks of the mesh. What has no place in a task goes on as it is, in `extra`.
+
+use echo_broker::message::{Chat, Embed, Generate, Message, Named, Request, Settings, ToolCall};
+use serde_json::{Map, Value};
+
+use super::super::task::check_model;
+use super::{ApiError, Fields, not_found};
+use crate::http::options;
+
+/// A request that has been understood.
+#[derive(Debug)]
+pub struct Asked {
+    pub request: Request,
+    /// As the client wrote it: the answer repeats it.
+    pub model: String,
+    pub streams: bool,
+    pub shape: Shape,
+}
+
+/// The shape of the answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shape {
+    Generate,
+    Chat,
+    Embed,
+    /// The older route of embeddings.
+    Embedding,
+    /// What the engine said, as it is.
+    Plain,
+}
+
+type Read<T> = Result<T, ApiError>;
+
+/// `POST /api/generate`.
+pub fn generate(mut fields: Fields) -> Read<Asked> {
+    let model = model(&mut fields)?;
+    if model.is_empty() {
+        return Err(not_found(&model));
+    }
+    let streams = fields.flag("stream")?.unwrap_or(true);
+    let mut request = Generate {
+        model: Some(model.clone()),
+        prompt: fields.text("prompt")?.unwrap_or_default(),
+        system: fields.text("system")?.unwrap_or_default(),
+        suffix: fields.text("suffix")?.unwrap_or_default(),
+        images: fields.texts("images")?,
+        raw: fields.flag("raw")?.unwrap_or_default(),
+        settings: Settings::default(),
+    };
+    request.settings = settings(fields)?;
+    // Loading a model is no stream, whatever was asked.
+    let streams = streams && !request.prompt.is_empty();
+    Ok(Asked { request: Request::Generate(request), model, streams, shape: Shape::Generate })
+}
+
+/// `POST /api/chat`.
+pub fn chat(mut fields: Fields) -> Read<Asked> {
+    let model = required_model(&mut fields)?;
+    let streams = fields.flag("stream")?.unwrap_or(true);
+    let messages = fields.list("messages")?.into_iter().enumerate();
+    let messages: Vec<Message> =
+        messages.map(|(place, value)| message(place, value)).collect::<Result<_, _>>()?;
+    let tools = fields.list("tools")?;
+    let streams = streams && !messages.is_empty();
+    let settings = settings(fields)?;
+    let request = Chat { model: Some(model.clone()), messages, tools, settings };
+    Ok(Asked { request: Request::Chat(request), model, streams, shape: Shape::Chat })
+}
+
+fn message(place: usize, value: Value) -> Read<Message> {
+    let mut fields = Fields::within(format!("messages[{place}]"), value)?;
+    let calls = fields.list("tool_calls")?.into_iter().enumerate();
+    let calls = calls.map(|(number, call)| tool_call(&fields.place(&format!("tool_calls[{number}]")), call));
+    let tool_calls = calls.collect::<Result<_, _>>()?;
+    Ok(Message {
+        role: fields.text("role")?.unwrap_or_default(),
+        content: fields.text("content")?.unwrap_or_default(),
+        thinking: fields.text("thinking")?.unwrap_or_default(),
+        images: fields.texts("images")?,
+        tool_calls,
+        tool_name: fields.text("tool_name")?.unwrap_or_default(),
+        tool_call_id: fields.text("tool_call_id")?.unwrap_or_default(),
+        extra: fields.rest(),
+    })
+}
+
+fn tool_call(place: &str, value: Value) -> Read<ToolCall> {
+    let mut call = Fields::within(place, value)?;
+    let function = call.take("function").unwrap_or_default();
+    let mut function = Fields::within(call.place("function"), function)?;
+    Ok(ToolCall {
+        id: call.text("id")?.unwrap_or_default(),
+        index: function.count("index")?.unwrap_or_default(),
+        name: function.text("name")?.unwrap_or_default(),
+        arguments: function.take("arguments").unwrap_or_else(|| Map::new().into()),
+    })
+}
+
+/// `POST /api/embed`.
+pub fn embed(mut fields: Fields) -> Read<Asked> {
+    let model = model(&mut fields)?;
+    if model.is_empty() {
+        return Err(not_found(&model));
+    }
+    let request = Embed {
+        model: Some(model.clone()),
+        input: fields.text_or_texts("input")?,
+        dimensions: fields.count("dimensions")?.filter(|size| *size > 0),
+        unscaled: false,
+        settings: settings(fields)?,
+    };
+    Ok(Asked { request: Request::Embed(request), model, streams: false, shape: Shape::Embed })
+}
+
+/// `POST /api/embeddings`.
+pub fn embeddings(mut fields: Fields) -> Read<Asked> {
+    let model = model(&mut fields)?;
+    if model.is_empty() {
+        return Err(not_found(&model));
+    }
+    let request = Embed {
+        model: Some(model.clone()),
+        input: fields.text("prompt")?.into_iter().collect(),
+        dimensions: None,
+        unscaled: true,
+        settings: settings(fields)?,
+    };
+    Ok(Asked { request: Request::Embed(request), model, streams: false, shape: Shape::Embedding })
+}
+
+/// `POST /api/show`.
+pub fn show(mut fields: Fields) -> Read<Asked> {
+    let model = required_model(&mut fields)?;
+    let request = Named { model: model.clone(), extra: fields.rest() };
+    Ok(Asked { request: Request::Show(request), model, streams: false, shape: Shape::Plain })
+}
+
+/// The model, by either of its two names; empty if there is none.
+pub fn model(fields: &mut Fields) -> Read<String> {
+    let model = fields.text("model")?.filter(|model| !model.is_empty());
+    let old = fields.text("name")?;
+    let model = model.or(old).unwrap_or_default();
+    check_model("model", &model)?;
+    Ok(model)
+}
+
+/// The same where Ollama says what is missing.
+pub fn required_model(fields: &mut Fields) -> Read<String> {
+    let model = model(fields)?;
+    if model.is_empty() {
+        return Err(ApiError::bad_request("model is required").param("model"));
+    }
+    Ok(model)
+}
+
+fn settings(mut fields: Fields) -> Read<Settings> {
+    let mut named = fields.object("options")?;
+    // Ollama does not know this one: it goes on as it is.
+    let foreign = named.remove("max_tokens");
+    let mut settings = options::settings(named).map_err(ApiError::bad_request)?;
+    if let Some(value) = foreign {
+        let options = settings.extra.entry("options").or_insert_with(|| Map::new().into());
+        options["max_tokens"] = value;
+    }
+    settings.format = fields.take("format");
+    settings.think = fields.take("think");
+    settings.logprobs = fields.flag("logprobs")?;
+    settings.top_logprobs = fields.count("top_logprobs")?;
+    settings.keep_alive = fields.take("keep_alive");
+    fields.take("stream");
+    settings.extra.extend(fields.rest());
+    Ok(settings)
+}

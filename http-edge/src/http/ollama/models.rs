@@ -1,0 +1,111 @@
+//! What the mesh has, as Ollama lists it: `/api/tags`, `/api/ps`, `/api/version`.
+
+use std::cmp::Ordering;
+
+use axum::extract::State;
+use axum::response::Response;
+use echo_broker::message::{MeshStatus, Model, NodeState};
+use serde_json::{Map, Value, json};
+
+use super::{Api, ApiError, json as plain};
+use crate::http::mesh;
+
+/// Where a node's description of a model holds what is true only while it is loaded.
+const RUNNING: &str = "running";
+/// What stands for the digest of a model whose engine has none: Ollama's own client cuts it without looking.
+const NO_DIGEST: &str = "0000000000000000000000000000000000000000000000000000000000000000";
+
+/// `GET /api/tags`: the union of all nodes, each model once.
+pub async fn tags(State(api): State<Api>) -> Result<Response, ApiError> {
+    let known = mesh::known(&api).await?;
+    let models: Vec<Value> = mesh::models(&known).into_iter().map(listed).collect();
+    Ok(plain(&json!({ "models": models })))
+}
+
+/// A model as its engine describes it.
+fn listed(model: &Model) -> Value {
+    let mut entry = described(model);
+    entry.remove(RUNNING);
+    if !model.capabilities.is_empty() {
+        entry.insert("capabilities".to_owned(), json!(model.capabilities));
+    }
+    entry.into()
+}
+
+fn described(model: &Model) -> Map<String, Value> {
+    let mut entry = model.extra.clone();
+    entry.insert("name".to_owned(), model.name.as_str().into());
+    entry.insert("model".to_owned(), model.name.as_str().into());
+    entry.insert("size".to_owned(), model.size.into());
+    entry.entry("digest").or_insert_with(|| NO_DIGEST.into());
+    entry.entry("details").or_insert_with(|| json!({}));
+    entry
+}
+
+/// `GET /api/ps`: what is loaded, and on which node.
+pub async fn ps(State(api): State<Api>) -> Result<Response, ApiError> {
+    let known = mesh::known(&api).await?;
+    Ok(plain(&json!({ "models": loaded(&known) })))
+}
+
+fn loaded(mesh: &MeshStatus) -> Vec<Value> {
+    let of = |node: &NodeState| {
+        let loaded = node.model_details.iter().filter(|model| model.loaded);
+        loaded.map(|model| running(model, node)).collect::<Vec<_>>()
+    };
+    mesh.nodes.iter().flat_map(of).collect()
+}
+
+fn running(model: &Model, node: &NodeState) -> Value {
+    let mut entry = described(model);
+    entry.remove("modified_at");
+    if let Some(Value::Object(running)) = entry.remove(RUNNING) {
+        entry.extend(running);
+    }
+    entry.insert("node".to_owned(), node.node_id.as_str().into());
+    entry.into()
+}
+
+/// `GET /api/version`: the oldest Ollama of the mesh, so that clients use nothing that a node lacks.
+pub async fn version(State(api): State<Api>) -> Response {
+    let known = mesh::status(&api).await.ok();
+    plain(&json!({ "version": known.as_ref().and_then(oldest).unwrap_or(env!("CARGO_PKG_VERSION")) }))
+}
+
+fn oldest(mesh: &MeshStatus) -> Option<&str> {
+    let engines = mesh.nodes.iter().map(|node| &node.engine).filter(|engine| engine.kind == "ollama");
+    engines.map(|engine| engine.version.as_str()).filter(|version| !version.is_empty()).min_by(|a, b| by_number(a, b))
+}
+
+fn by_number(a: &str, b: &str) -> Ordering {
+    let numbers = |version: &str| {
+        version.split(['.', '-']).map(|part| part.parse::<u64>().unwrap_or_default()).collect::<Vec<_>>()
+    };
+    numbers(a).cmp(&numbers(b))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_model_is_listed_as_its_engine_says() {
+        let extra = json!({"digest": "d", "details": {"family": "x"}, "modified_at": "t", "new": 1,
+            "running": {"expires_at": "e", "size_vram": 3}});
+        let extra = extra.as_object().cloned().unwrap();
+        let model = Model { name: "m:latest".into(), size: 5, capabilities: vec!["tools".into()], extra, ..Model::default() };
+        assert_eq!(
+            listed(&model),
+            json!({"name": "m:latest", "model": "m:latest", "size": 5, "digest": "d", "details": {"family": "x"},
+                "modified_at": "t", "new": 1, "capabilities": ["tools"]})
+        );
+        assert_eq!(listed(&Model::default())["digest"].as_str().map(str::len), Some(64));
+    }
+
+    #[test]
+    fn versions_are_compared_by_their_numbers() {
+        assert_eq!(by_number("0.9.1", "0.33.0"), Ordering::Less);
+        assert_eq!(by_number("0.33.0-rc1", "0.33.0"), Ordering::Greater);
+        assert_eq!(by_number("x", ""), Ordering::Equal);
+    }
+}

@@ -1,0 +1,207 @@
+//! OpenAI's requests as tasks of the mesh. What has no place in a task goes on, as it is, to nodes with this API.
+
+use echo_broker::message::{Chat, Generate, Request, Settings};
+use serde_json::{Value, json};
+
+use super::super::task::check_model;
+use super::message::messages;
+use super::{ApiError, Fields};
+
+/// Tokens whose probabilities may be asked for at each place.
+const MOST_LOGPROBS: u32 = 20;
+
+/// A request that has been understood.
+#[derive(Debug)]
+pub struct Asked {
+    pub request: Request,
+    /// As the client wrote it; empty for the mesh's default model.
+    pub model: String,
+    pub streams: bool,
+    /// A stream ends with a chunk that holds the counts.
+    pub tells_usage: bool,
+    pub shape: Shape,
+}
+
+/// The shape of the answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shape {
+    Chat,
+    Text,
+}
+
+type Read<T> = Result<T, ApiError>;
+
+/// `POST /v1/chat/completions`.
+pub fn chat(mut fields: Fields) -> Read<Asked> {
+    let model = model(&mut fields)?;
+    let (streams, tells_usage) = stream(&mut fields)?;
+    one_answer(&mut fields)?;
+    for old in ["functions", "function_call"] {
+        if fields.take(old).is_some() {
+            return Err(wrong(old, "this old form is not understood; use tools and tool_choice"));
+        }
+    }
+    if fields.texts("modalities")?.iter().any(|kind| kind != "text") || fields.take("audio").is_some() {
+        return Err(wrong("modalities", "only text can be made"));
+    }
+    let messages = messages(fields.list("messages")?)?;
+    if messages.is_empty() {
+        return Err(wrong("messages", "is empty; say something"));
+    }
+    let tools = tools(&mut fields)?;
+    let format = format(&mut fields)?;
+    let think = effort(&mut fields)?;
+    let logprobs = fields.flag("logprobs")?;
+    let top_logprobs = fields.count("top_logprobs")?;
+    check_logprobs("top_logprobs", top_logprobs)?;
+    let settings = Settings { format, think, logprobs, top_logprobs, ..settings(fields)? };
+    let request = Chat { model: named(&model), messages, tools, settings };
+    Ok(Asked { request: Request::Chat(request), model, streams, tells_usage, shape: Shape::Chat })
+}
+
+/// `POST /v1/completions`: the prompt goes to the model as it is, without a template.
+pub fn text(mut fields: Fields) -> Read<Asked> {
+    let model = model(&mut fields)?;
+    let (streams, tells_usage) = stream(&mut fields)?;
+    one_answer(&mut fields)?;
+    if fields.flag("echo")?.unwrap_or_default() {
+        return Err(wrong("echo", "the prompt is not repeated here"));
+    }
+    let mut prompts = fields.text_or_texts("prompt")?;
+    let prompt = prompts.pop().filter(|prompt| prompts.is_empty() && !prompt.is_empty());
+    let prompt = prompt.ok_or_else(|| wrong("prompt", "send one text that is not empty, not several and no tokens"))?;
+    let suffix = fields.text("suffix")?.unwrap_or_default();
+    let format = format(&mut fields)?;
+    let top_logprobs = fields.count("logprobs")?;
+    check_logprobs("logprobs", top_logprobs)?;
+    let logprobs = top_logprobs.map(|_| true);
+    let settings = Settings { format, logprobs, top_logprobs, ..settings(fields)? };
+    // What comes after the answer is a matter of the model's template.
+    let raw = suffix.is_empty();
+    let request = Generate { model: named(&model), prompt, suffix, raw, settings, ..Generate::default() };
+    Ok(Asked { request: Request::Generate(request), model, streams, tells_usage, shape: Shape::Text })
+}
+
+/// 400 that names the field.
+pub fn wrong(field: &str, why: &str) -> ApiError {
+    ApiError::bad_request(format!("{field}: {why}")).param(field)
+}
+
+/// The model as the client wrote it; empty if it named none.
+pub fn model(fields: &mut Fields) -> Read<String> {
+    let model = fields.text("model")?.unwrap_or_default();
+    check_model("model", &model)?;
+    Ok(model)
+}
+
+fn named(model: &str) -> Option<String> {
+    (!model.is_empty()).then(|| model.to_owned())
+}
+
+fn stream(fields: &mut Fields) -> Read<(bool, bool)> {
+    let streams = fields.flag("stream")?.unwrap_or_default();
+    let options = fields.object("stream_options")?;
+    let mut options = Fields::within("stream_options", options.into())?;
+    Ok((streams, streams && options.flag("include_usage")?.unwrap_or_default()))
+}
+
+fn one_answer(fields: &mut Fields) -> Read<()> {
+    for name in ["n", "best_of"] {
+        if fields.whole(name)?.is_some_and(|number| number != 1) {
+            return Err(wrong(name, "only 1 is possible: ask again for another answer"));
+        }
+    }
+    Ok(())
+}
+
+/// The tools that the model may call. One that has to be called is the only one that it is shown; that some tool has
+/// to be called is said to nodes that understand it.
+fn tools(fields: &mut Fields) -> Read<Vec<Value>> {
+    let tools = fields.list("tools")?;
+    let name = |tool: &Value| tool["function"]["name"].as_str().map(str::to_owned);
+    for (place, tool) in tools.iter().enumerate() {
+        if tool["type"] != "function" || name(tool).is_none() {
+            return Err(wrong(&format!("tools[{place}]"), "expected {\"type\":\"function\",\"function\":{\"name\":…}}"));
+        }
+    }
+    let Some(choice) = fields.take("tool_choice") else { return Ok(tools) };
+    match &choice {
+        Value::String(word) if word == "none" => Ok(Vec::new()),
+        Value::String(word) if word == "auto" => Ok(tools),
+        Value::String(word) if word == "required" => {
+            fields.put("tool_choice", choice);
+            Ok(tools)
+        }
+        Value::Object(_) => {
+            let wanted = name(&choice);
+            let chosen: Vec<Value> = tools.into_iter().filter(|tool| name(tool) == wanted).collect();
+            if chosen.is_empty() {
+                return Err(wrong("tool_choice", "names none of the tools"));
+            }
+            fields.put("tool_choice", choice);
+            Ok(chosen)
+        }
+        _ => Err(wrong("tool_choice", "expected none, auto, required or a function")),
+    }
+}
+
+fn format(fields: &mut Fields) -> Read<Option<Value>> {
+    let Some(format) = fields.take("response_format") else { return Ok(None) };
+    let mut format = Fields::within("response_format", format)?;
+    let kind = format.text("type")?.unwrap_or_default();
+    match kind.as_str() {
+        "text" => Ok(None),
+        // llama.cpp's own form has a schema here.
+        "json_object" => Ok(Some(format.take("schema").unwrap_or_else(|| json!("json")))),
+        "json_schema" => {
+            let schema = Fields::within("response_format.json_schema", format.object("json_schema")?.into())?.take("schema");
+            let schema = schema.filter(Value::is_object);
+            schema.map(Some).ok_or_else(|| wrong("response_format.json_schema.schema", "expected a JSON schema"))
+        }
+        _ => Err(wrong("response_format.type", "expected text, json_object or json_schema")),
+    }
+}
+
+/// How much to think, in Ollama's words.
+fn effort(fields: &mut Fields) -> Read<Option<Value>> {
+    let effort = fields.text("reasoning_effort")?;
+    Ok(effort.map(|effort| match effort.as_str() {
+        "none" => false.into(),
+        "minimal" => "low".into(),
+        "xhigh" => "max".into(),
+        other => other.into(),
+    }))
+}
+
+fn check_logprobs(field: &str, top: Option<u32>) -> Read<()> {
+    if top.is_some_and(|top| top > MOST_LOGPROBS) {
+        return Err(wrong(field, &format!("at most {MOST_LOGPROBS}")));
+    }
+    Ok(())
+}
+
+/// What both routes share; all that is left goes on as it is.
+fn settings(mut fields: Fields) -> Read<Settings> {
+    let newer = fields.whole("max_completion_tokens")?;
+    let limit = newer.or(fields.whole("max_tokens")?);
+    fields.take("max_tokens");
+    if limit == Some(0) {
+        return Err(wrong("max_tokens", "at least 1"));
+    }
+    let penalty = fields.number("repeat_penalty")?;
+    let mut settings = Settings {
+        max_tokens: limit,
+        temperature: fields.number("temperature")?,
+        top_p: fields.number("top_p")?,
+        min_p: fields.number("min_p")?,
+        top_k: fields.whole("top_k")?,
+        seed: fields.whole("seed")?,
+        stop: fields.text_or_texts("stop")?,
+        repeat_penalty: penalty.or(fields.number("repetition_penalty")?),
+        presence_penalty: fields.number("presence_penalty")?,
+        frequency_penalty: fields.number("frequency_penalty")?,
+        ..Settings::default()
+    };
+    settings.openai = fields.rest();
+    Ok(settings)
+}

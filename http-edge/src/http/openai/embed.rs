@@ -1,0 +1,116 @@
+//! `POST /v1/embeddings`: vectors as numbers, or as base64 of 32-bit floats.
+
+use axum::extract::{Request, State};
+use axum::response::Response;
+use echo_broker::message::{Done, Embed, Failure, Piece, Request as Ask, Settings};
+use serde_json::{Value, json};
+
+use super::ask::{model, wrong};
+use super::{Api, ApiError, Fields, fields, json as plain, refusal};
+use crate::driver::{self, Report};
+use crate::http::flow::{self, Started, Voice};
+use crate::http::task::trace_of;
+
+/// Texts in one request.
+const MOST_INPUTS: usize = 2048;
+
+/// `POST /v1/embeddings`.
+pub async fn embeddings(State(api): State<Api>, request: Request) -> Result<Response, ApiError> {
+    let trace = trace_of(request.headers());
+    let (embed, voice) = read(fields(&api, request).await?)?;
+    let running = driver::start(api.owner(), Ask::Embed(embed), trace, false);
+    flow::answer(Started::new(running, None, None), voice, false).await
+}
+
+/// Understands a request.
+pub fn read(mut fields: Fields) -> Result<(Embed, Vectors), ApiError> {
+    let model = model(&mut fields)?;
+    if model.is_empty() {
+        return Err(wrong("model", "name the model: there is no default for embeddings"));
+    }
+    let input = fields.text_or_texts("input")?;
+    if input.is_empty() || input.len() > MOST_INPUTS || input.iter().any(String::is_empty) {
+        return Err(wrong("input", &format!("send 1 to {MOST_INPUTS} texts that are not empty")));
+    }
+    let base64 = match fields.text("encoding_format")?.as_deref() {
+        None | Some("float") => false,
+        Some("base64") => true,
+        Some(_) => return Err(wrong("encoding_format", "expected float or base64")),
+    };
+    let dimensions = fields.count("dimensions")?;
+    let settings = Settings { openai: fields.rest(), ..Settings::default() };
+    let embed = Embed { model: Some(model.clone()), input, dimensions, unscaled: false, settings };
+    Ok((embed, Vectors { model, base64 }))
+}
+
+/// The answer of embeddings.
+#[derive(Debug)]
+pub struct Vectors {
+    model: String,
+    base64: bool,
+}
+
+impl Voice for Vectors {
+    fn media(&self) -> &'static str {
+        "application/json"
+    }
+
+    fn whole(&self, _: &Report, done: &Done) -> Response {
+        let vectors = done.body.as_ref().and_then(|body| body["embeddings"].as_array());
+        let vector = |vector: &Value| if self.base64 { base64(&bytes(vector)).into() } else { vector.clone() };
+        let item = |(index, it)| json!({"object": "embedding", "index": index, "embedding": vector(it)});
+        let data: Vec<Value> = vectors.into_iter().flatten().enumerate().map(item).collect();
+        let tokens = done.prompt_tokens.unwrap_or_default();
+        plain(json!({"object": "list", "data": data, "model": self.model,
+            "usage": {"prompt_tokens": tokens, "total_tokens": tokens}}))
+    }
+
+    // There are no streams of vectors.
+    fn pieces(&mut self, _: Vec<Piece>, _: &mut Vec<u8>) {}
+
+    fn answered(&mut self, _: &Report, _: &Done, _: &mut Vec<u8>) {}
+
+    fn broken(&mut self, _: ApiError, _: Option<&Report>, _: &mut Vec<u8>) {}
+
+    fn error(&self, failure: &Failure, _: &Report) -> ApiError {
+        refusal(failure, &self.model)
+    }
+}
+
+/// A vector as 32-bit floats, little end first.
+#[expect(clippy::cast_possible_truncation, reason = "the format has 32 bits for each number")]
+fn bytes(vector: &Value) -> Vec<u8> {
+    let numbers = vector.as_array().into_iter().flatten();
+    numbers.flat_map(|number| (number.as_f64().unwrap_or_default() as f32).to_le_bytes()).collect()
+}
+
+const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+/// Base64 with padding.
+fn base64(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for three in bytes.chunks(3) {
+        let byte = |at: usize| u32::from(three.get(at).copied().unwrap_or_default());
+        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
+        for at in 0..4 {
+            let six = (bits >> (18 - 6 * at)) & 63;
+            text.push(if at > three.len() { '=' } else { char::from(ALPHABET[six as usize]) });
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn base64_is_as_the_standard_says() {
+        let cases = ["", "f", "fo", "foo", "foob", "fooba", "foobar"];
+        let wanted = ["", "Zg==", "Zm8=", "Zm9v", "Zm9vYg==", "Zm9vYmE=", "Zm9vYmFy"];
+        for (text, wanted) in cases.iter().zip(wanted) {
+            assert_eq!(base64(text.as_bytes()), wanted);
+        }
+        assert_eq!(base64(&bytes(&json!([1.0, -2.5]))), "AACAPwAAIMA=");
+    }
+}

@@ -1,0 +1,114 @@
+//! The messages of a conversation, in OpenAI's words.
+
+use echo_broker::message::{Message, ToolCall};
+use serde_json::{Map, Value};
+
+use super::ask::wrong;
+use super::{ApiError, Fields};
+
+type Read<T> = Result<T, ApiError>;
+
+/// All messages.
+///
+/// # Errors
+/// 400 that names the place of what cannot be understood.
+pub fn messages(list: Vec<Value>) -> Read<Vec<Message>> {
+    list.into_iter().enumerate().map(|(place, value)| message(place, value)).collect()
+}
+
+fn message(place: usize, value: Value) -> Read<Message> {
+    let mut fields = Fields::within(format!("messages[{place}]"), value)?;
+    let role = fields.text("role")?.unwrap_or_default();
+    let role = match role.as_str() {
+        // The newer word for the same; templates know the older one.
+        "developer" => "system".to_owned(),
+        "system" | "user" | "assistant" | "tool" => role,
+        _ => return Err(fields.wrong("role", "system, developer, user, assistant or tool")),
+    };
+    let mut message = Message { role, ..Message::default() };
+    content(&mut fields, &mut message)?;
+    let thinking = fields.text("reasoning_content")?;
+    message.thinking = thinking.or(fields.text("reasoning")?).unwrap_or_default();
+    let calls = fields.list("tool_calls")?.into_iter().enumerate();
+    let calls = calls.map(|(number, call)| tool_call(&fields.place(&format!("tool_calls[{number}]")), number, call));
+    message.tool_calls = calls.collect::<Read<_>>()?;
+    message.tool_call_id = fields.text("tool_call_id")?.unwrap_or_default();
+    if message.role == "tool" {
+        message.tool_name = fields.text("name")?.unwrap_or_default();
+    }
+    message.extra = fields.rest();
+    Ok(message)
+}
+
+/// A text, or a list of texts and pictures.
+fn content(fields: &mut Fields, message: &mut Message) -> Read<()> {
+    match fields.take("content") {
+        None => {}
+        Some(Value::String(text)) => message.content = text,
+        Some(Value::Array(parts)) => {
+            for (number, value) in parts.into_iter().enumerate() {
+                part(&fields.place(&format!("content[{number}]")), value, message)?;
+            }
+        }
+        Some(_) => return Err(fields.wrong("content", "a text or a list of parts")),
+    }
+    Ok(())
+}
+
+fn part(place: &str, value: Value, message: &mut Message) -> Read<()> {
+    let mut part = Fields::within(place, value)?;
+    let kind = part.text("type")?.unwrap_or_default();
+    match kind.as_str() {
+        "text" | "refusal" => {
+            let text = part.text(&kind)?.unwrap_or_default();
+            if !message.content.is_empty() {
+                message.content.push('\n');
+            }
+            message.content.push_str(&text);
+            Ok(())
+        }
+        "image_url" => {
+            message.images.push(image(&mut part)?);
+            Ok(())
+        }
+        _ => Err(part.wrong("type", "text or image_url")),
+    }
+}
+
+/// The base64 of a picture that travels in the request. Pictures elsewhere are not fetched: a mesh is no browser.
+fn image(part: &mut Fields) -> Read<String> {
+    let url = match part.take("image_url") {
+        Some(Value::String(url)) => url,
+        Some(value @ Value::Object(_)) => {
+            Fields::within(part.place("image_url"), value)?.text("url")?.unwrap_or_default()
+        }
+        _ => return Err(part.wrong("image_url", "an object with a url")),
+    };
+    let data = url.strip_prefix("data:").and_then(|rest| rest.split_once(";base64,"));
+    match data {
+        Some((_, data)) if !data.is_empty() => Ok(data.to_owned()),
+        _ => {
+            let place = part.place("image_url.url");
+            Err(wrong(&place, "send the picture itself, as data:image/png;base64,…; it is not fetched from elsewhere"))
+        }
+    }
+}
+
+fn tool_call(place: &str, number: usize, value: Value) -> Read<ToolCall> {
+    let mut call = Fields::within(place, value)?;
+    let function = call.take("function").unwrap_or_default();
+    let mut function = Fields::within(call.place("function"), function)?;
+    let arguments = match function.take("arguments") {
+        Some(Value::String(text)) if text.trim().is_empty() => Map::new().into(),
+        // What is no JSON is handed on as the text that the model wrote.
+        Some(Value::String(text)) => serde_json::from_str(&text).unwrap_or(Value::String(text)),
+        Some(other) => other,
+        None => Map::new().into(),
+    };
+    Ok(ToolCall {
+        id: call.text("id")?.unwrap_or_default(),
+        index: u32::try_from(number).unwrap_or_default(),
+        name: function.text("name")?.unwrap_or_default(),
+        arguments,
+    })
+}

@@ -1,0 +1,31 @@
+//! `GET /v1/models` and `GET /v1/models/{id}`: the union of all nodes.
+
+use axum::extract::{Path, State};
+use axum::response::Response;
+use echo_broker::message::Model;
+use serde_json::{Value, json};
+
+use super::{Api, ApiError, json as plain, not_found};
+use crate::http::{mesh, time};
+
+/// `GET /v1/models`.
+pub async fn list(State(api): State<Api>) -> Result<Response, ApiError> {
+    let known = mesh::known(&api).await?;
+    let data: Vec<Value> = mesh::models(&known).into_iter().map(listed).collect();
+    Ok(plain(json!({"object": "list", "data": data})))
+}
+
+/// `GET /v1/models/{id}`.
+pub async fn one(State(api): State<Api>, Path(id): Path<String>) -> Result<Response, ApiError> {
+    let known = mesh::known(&api).await?;
+    let models = mesh::models(&known);
+    let found = models.iter().find(|model| mesh::is_named(model, &id));
+    let served = || models.iter().map(|model| model.name.clone()).collect::<Vec<_>>();
+    let shown: String = id.chars().take(256).collect();
+    found.map(|model| plain(listed(model))).ok_or_else(|| not_found(&shown, &served()))
+}
+
+fn listed(model: &Model) -> Value {
+    let created = time::seconds_of(mesh::modified(model)).unwrap_or_default();
+    json!({"id": model.name, "object": "model", "created": created, "owned_by": "echo"})
+}

@@ -1,0 +1,201 @@
+//! The news of a task as OpenAI's chunks.
+
+use axum::response::Response;
+use echo_broker::id::{NodeId, TaskId};
+use echo_broker::message::{Done, Failure, Piece, Reason, ToolCall};
+use serde_json::{Map, Value, json};
+
+use super::ask::Shape;
+use super::{json as plain, refusal};
+use crate::driver::Report;
+use crate::http::error::ApiError;
+use crate::http::flow::{Voice, event};
+use crate::http::{logprobs, time};
+
+/// One answer of OpenAI's.
+pub struct Chunks {
+    task: TaskId,
+    created: u64,
+    /// As the client wrote it, or the one that was chosen.
+    model: String,
+    shape: Shape,
+    tells_usage: bool,
+    began: bool,
+    calls: usize,
+    /// The length of the text so far, in characters, for the places of log probabilities.
+    offset: usize,
+}
+
+impl Chunks {
+    pub fn new(task: TaskId, model: String, shape: Shape, tells_usage: bool) -> Self {
+        let created = time::unix();
+        Self { task, created, model, shape, tells_usage, began: false, calls: 0, offset: 0 }
+    }
+
+    /// An object with these choices.
+    fn object(&self, kind: &str, model: &str, choices: Value) -> Map<String, Value> {
+        let id = if self.shape == Shape::Chat { "chatcmpl" } else { "cmpl" };
+        let mut object = Map::new();
+        object.insert("id".to_owned(), format!("{id}-{}", self.task).into());
+        object.insert("object".to_owned(), kind.into());
+        object.insert("created".to_owned(), self.created.into());
+        object.insert("model".to_owned(), if self.model.is_empty() { model } else { &self.model }.into());
+        object.insert("system_fingerprint".to_owned(), concat!("echo-", env!("CARGO_PKG_VERSION")).into());
+        object.insert("choices".to_owned(), choices);
+        object
+    }
+
+    fn chunk(&self, choices: Value, usage: Value, out: &mut Vec<u8>) {
+        let kind = if self.shape == Shape::Chat { "chat.completion.chunk" } else { "text_completion" };
+        let mut chunk = self.object(kind, "", choices);
+        if self.tells_usage {
+            chunk.insert("usage".to_owned(), usage);
+        }
+        event(&chunk, out);
+    }
+
+    fn choice(&self, said: Value, logprobs: Value, finish: Option<&str>, out: &mut Vec<u8>) {
+        let name = if self.shape == Shape::Chat { "delta" } else { "text" };
+        let choice = json!({"index": 0, name: said, "logprobs": logprobs, "finish_reason": finish});
+        self.chunk(json!([choice]), Value::Null, out);
+    }
+
+    /// The first chunk of a conversation names the role.
+    fn begin(&mut self, out: &mut Vec<u8>) {
+        if !std::mem::replace(&mut self.began, true) && self.shape == Shape::Chat {
+            self.choice(json!({"role": "assistant", "content": ""}), Value::Null, None, out);
+        }
+    }
+
+    fn piece(&mut self, piece: Piece, out: &mut Vec<u8>) {
+        let entries = piece.logprobs.as_ref().map(logprobs::entries).filter(|entries| !entries.is_empty());
+        if self.shape == Shape::Text {
+            let logprobs = entries.map(|entries| logprobs::of_text(&entries, &mut self.offset));
+            return self.choice(piece.content.into(), logprobs.unwrap_or_default(), None, out);
+        }
+        let mut delta = Map::new();
+        if !piece.thinking.is_empty() {
+            delta.insert("reasoning_content".to_owned(), piece.thinking.into());
+        }
+        if !piece.content.is_empty() || (delta.is_empty() && piece.tool_calls.is_empty()) {
+            delta.insert("content".to_owned(), piece.content.into());
+        }
+        if !piece.tool_calls.is_empty() {
+            let calls = piece.tool_calls.iter().map(|call| {
+                let mut said = self.tool_call(call, self.calls);
+                said["index"] = self.calls.into();
+                self.calls += 1;
+                said
+            });
+            delta.insert("tool_calls".to_owned(), calls.collect());
+        }
+        let logprobs = entries.map(logprobs::of_chat).unwrap_or_default();
+        self.choice(delta.into(), logprobs, None, out);
+    }
+
+    /// Clients answer a call by its id, so each has one.
+    fn tool_call(&self, call: &ToolCall, number: usize) -> Value {
+        let id = if call.id.is_empty() { format!("call_{}_{number}", self.task) } else { call.id.clone() };
+        let arguments = match &call.arguments {
+            Value::String(text) => text.clone(),
+            other => other.to_string(),
+        };
+        json!({"id": id, "type": "function", "function": {"name": call.name, "arguments": arguments}})
+    }
+
+    fn message(&self, report: &Report) -> Value {
+        let mut message = Map::new();
+        message.insert("role".to_owned(), "assistant".into());
+        let silent = report.content.is_empty() && !report.tool_calls.is_empty();
+        let content = if silent { Value::Null } else { report.content.as_str().into() };
+        message.insert("content".to_owned(), content);
+        message.insert("refusal".to_owned(), Value::Null);
+        if !report.thinking.is_empty() {
+            message.insert("reasoning_content".to_owned(), report.thinking.as_str().into());
+        }
+        if !report.tool_calls.is_empty() {
+            let calls = report.tool_calls.iter().enumerate();
+            message.insert("tool_calls".to_owned(), calls.map(|(at, call)| self.tool_call(call, at)).collect());
+        }
+        message.into()
+    }
+}
+
+impl Voice for Chunks {
+    fn media(&self) -> &'static str {
+        "text/event-stream"
+    }
+
+    fn whole(&self, report: &Report, done: &Done) -> Response {
+        let entries: Vec<Value> = report.logprobs.iter().flat_map(logprobs::entries).collect();
+        let entries = (!entries.is_empty()).then_some(entries);
+        let finish = finish(done.reason, !report.tool_calls.is_empty());
+        let (kind, choice) = match self.shape {
+            Shape::Chat => {
+                let logprobs = entries.map(logprobs::of_chat);
+                let message = self.message(report);
+                let choice =
+                    json!({"index": 0, "message": message, "logprobs": logprobs, "finish_reason": finish});
+                ("chat.completion", choice)
+            }
+            Shape::Text => {
+                let logprobs = entries.map(|entries| logprobs::of_text(&entries, &mut 0));
+                let choice = json!({"index": 0, "text": report.content, "logprobs": logprobs, "finish_reason": finish});
+                ("text_completion", choice)
+            }
+        };
+        let mut answer = self.object(kind, &report.model, json!([choice]));
+        answer.insert("usage".to_owned(), usage(done));
+        plain(answer.into())
+    }
+
+    fn pieces(&mut self, pieces: Vec<Piece>, out: &mut Vec<u8>) {
+        self.begin(out);
+        for piece in pieces {
+            self.piece(piece, out);
+        }
+    }
+
+    fn answered(&mut self, _: &Report, done: &Done, out: &mut Vec<u8>) {
+        self.begin(out);
+        let nothing = if self.shape == Shape::Chat { json!({}) } else { json!("") };
+        self.choice(nothing, Value::Null, Some(finish(done.reason, self.calls > 0)), out);
+        if self.tells_usage {
+            self.chunk(json!([]), usage(done), out);
+        }
+        out.extend_from_slice(b"data: [DONE]\n\n");
+    }
+
+    /// Nothing follows an error: who waits for the end must not take this for one.
+    fn broken(&mut self, error: ApiError, _: Option<&Report>, out: &mut Vec<u8>) {
+        event(&error.openai(), out);
+    }
+
+    fn error(&self, failure: &Failure, _: &Report) -> ApiError {
+        refusal(failure, &self.model)
+    }
+
+    fn accepted(&mut self, _: &NodeId, model: &str, _: &mut Vec<u8>) {
+        if self.model.is_empty() {
+            model.clone_into(&mut self.model);
+        }
+    }
+
+    fn idle(&self) -> &'static [u8] {
+        b": still here\n\n"
+    }
+}
+
+fn finish(reason: Reason, called: bool) -> &'static str {
+    match reason {
+        Reason::Length => "length",
+        Reason::ToolCalls => "tool_calls",
+        Reason::Stop if called => "tool_calls",
+        Reason::Stop | Reason::Load | Reason::Unload | Reason::Unknown => "stop",
+    }
+}
+
+fn usage(done: &Done) -> Value {
+    let (prompt, made) = (done.prompt_tokens.unwrap_or_default(), done.tokens.unwrap_or_default());
+    json!({"prompt_tokens": prompt, "completion_tokens": made, "total_tokens": prompt.saturating_add(made)})
+}

@@ -1,0 +1,221 @@
+//! OpenAI's words there and back, without a mesh.
+
+use echo_broker::id::TaskId;
+use echo_broker::message::{Done, Piece, Reason, ToolCall};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::ask::{self, Asked, Shape};
+use super::{ApiError, Fields, embed, say};
+use crate::http::flow::Voice;
+use crate::http::ollama::tests::{any_json, report};
+
+fn fields(body: Value) -> Fields {
+    Fields::new(body.as_object().cloned().unwrap())
+}
+
+fn chat(body: Value) -> Value {
+    serde_json::to_value(ask::chat(fields(body)).unwrap().request).unwrap()
+}
+
+fn refused<T: std::fmt::Debug>(asked: Result<T, ApiError>) -> (String, String) {
+    let error = asked.unwrap_err().openai();
+    assert_eq!(error["error"]["type"], "invalid_request_error");
+    let text = |name: &str| error["error"][name].as_str().unwrap_or_default().to_owned();
+    (text("message"), text("param"))
+}
+
+fn hello() -> Value {
+    json!([{"role": "user", "content": "hi"}])
+}
+
+fn tool(name: &str) -> Value {
+    json!({"type": "function", "function": {"name": name, "parameters": {"type": "object"}}})
+}
+
+#[test]
+fn every_field_of_a_chat_has_its_place_and_the_others_go_on() {
+    let asked = ask::chat(fields(json!({"model": "m", "messages": hello(), "stream": true,
+        "stream_options": {"include_usage": true}, "n": 1, "temperature": 0.5, "top_p": 0.25, "seed": 7, "stop": "x",
+        "max_completion_tokens": 9, "max_tokens": 3, "presence_penalty": 1, "frequency_penalty": -1,
+        "logprobs": true, "top_logprobs": 2, "reasoning_effort": "minimal", "logit_bias": {"1": 2},
+        "response_format": {"type": "json_schema", "json_schema": {"name": "a", "schema": {"type": "object"}}},
+        "tools": [tool("f")], "tool_choice": "required"})))
+    .unwrap();
+    assert!(asked.streams && asked.tells_usage && asked.model == "m");
+    assert_eq!(
+        serde_json::to_value(asked.request).unwrap(),
+        json!({"kind": "chat", "model": "m", "messages": hello(), "tools": [tool("f")],
+            "settings": {"max_tokens": 9, "temperature": 0.5, "top_p": 0.25, "seed": 7, "stop": ["x"],
+                "presence_penalty": 1.0, "frequency_penalty": -1.0, "format": {"type": "object"}, "think": "low",
+                "logprobs": true, "top_logprobs": 2,
+                "openai": {"logit_bias": {"1": 2}, "tool_choice": "required"}}})
+    );
+}
+
+#[test]
+fn nothing_is_invented() {
+    let wanted = json!({"kind": "chat", "model": "m", "messages": hello()});
+    assert_eq!(chat(json!({"model": "m", "messages": hello()})), wanted);
+    let text = ask::text(fields(json!({"prompt": ["p"]}))).unwrap();
+    let wanted = json!({"kind": "generate", "prompt": "p", "raw": true});
+    assert_eq!(serde_json::to_value(text.request).unwrap(), wanted);
+}
+
+#[test]
+fn messages_keep_their_parts_calls_and_pictures() {
+    let messages = json!([
+        {"role": "developer", "content": "be brief"},
+        {"role": "user", "name": "ann", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"},
+            {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBO", "detail": "low"}}]},
+        {"role": "assistant", "content": null, "reasoning_content": "hm", "tool_calls": [
+            {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{\"a\": 1}"}},
+            {"id": "d", "type": "function", "function": {"name": "g", "arguments": "nonsense"}}]},
+        {"role": "tool", "tool_call_id": "c", "content": "12"},
+    ]);
+    assert_eq!(
+        chat(json!({"messages": messages}))["messages"],
+        json!([
+            {"role": "system", "content": "be brief"},
+            {"role": "user", "content": "a\nb", "images": ["iVBO"], "extra": {"name": "ann"}},
+            {"role": "assistant", "thinking": "hm", "tool_calls": [
+                {"id": "c", "name": "f", "arguments": {"a": 1}},
+                {"id": "d", "index": 1, "name": "g", "arguments": "nonsense"}]},
+            {"role": "tool", "content": "12", "tool_call_id": "c"},
+        ])
+    );
+}
+
+#[test]
+fn a_choice_of_tools_is_kept_as_far_as_every_node_can() {
+    let with = |choice: Value| chat(json!({"messages": hello(), "tools": [tool("f"), tool("g")], "tool_choice": choice}));
+    assert!(with(json!("none")).get("tools").is_none());
+    assert_eq!(with(json!("auto"))["tools"].as_array().map(Vec::len), Some(2));
+    let one = with(json!({"type": "function", "function": {"name": "g"}}));
+    assert_eq!(one["tools"], json!([tool("g")]));
+    assert_eq!(one["settings"]["openai"]["tool_choice"]["function"]["name"], "g");
+}
+
+#[test]
+fn formats_have_three_forms() {
+    let with = |format: Value| chat(json!({"messages": hello(), "response_format": format}))["settings"]["format"].clone();
+    assert_eq!(with(json!({"type": "json_object"})), "json");
+    assert_eq!(with(json!({"type": "text"})), Value::Null);
+}
+
+#[test]
+fn what_is_wrong_is_named() {
+    for (body, param) in [
+        (json!({}), "messages"),
+        (json!({"messages": hello(), "n": 2}), "n"),
+        (json!({"messages": hello(), "max_tokens": 0}), "max_tokens"),
+        (json!({"messages": hello(), "top_logprobs": 21}), "top_logprobs"),
+        (json!({"messages": hello(), "temperature": "hot"}), "temperature"),
+        (json!({"messages": [{"role": "king"}]}), "messages[0].role"),
+        (json!({"messages": [{"role": "user", "content": [{"type": "input_audio"}]}]}), "messages[0].content[0].type"),
+        (json!({"messages": hello(), "tools": [{}]}), "tools[0]"),
+        (json!({"messages": hello(), "tool_choice": {"function": {"name": "x"}}}), "tool_choice"),
+        (json!({"messages": hello(), "response_format": {"type": "xml"}}), "response_format.type"),
+        (json!({"messages": hello(), "response_format": {"type": "json_schema"}}), "response_format.json_schema.schema"),
+        (json!({"messages": hello(), "functions": []}), "functions"),
+        (json!({"messages": hello(), "model": "a\nb"}), "model"),
+    ] {
+        assert_eq!(refused(ask::chat(fields(body.clone()))).1, param, "{body}");
+    }
+    let picture = json!([{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "http://x/y.png"}}]}]);
+    let (message, param) = refused(ask::chat(fields(json!({ "messages": picture }))));
+    assert!(message.contains("not fetched") && param == "messages[0].content[0].image_url.url", "{message}");
+    for body in [json!({}), json!({"prompt": ["a", "b"]}), json!({"prompt": [1, 2]}), json!({"prompt": ""})] {
+        assert_eq!(refused(ask::text(fields(body))).1, "prompt");
+    }
+    for body in [json!({"input": "a"}), json!({"model": "m"}), json!({"model": "m", "input": [[1]]})] {
+        refused(embed::read(fields(body)));
+    }
+}
+
+fn events(out: &[u8]) -> Vec<Value> {
+    let text = std::str::from_utf8(out).unwrap();
+    let data = text.split("\n\n").filter_map(|event| event.strip_prefix("data: "));
+    data.map(|data| serde_json::from_str(data).unwrap_or_else(|_| data.into())).collect()
+}
+
+fn voice(shape: Shape, tells_usage: bool) -> say::Chunks {
+    say::Chunks::new(TaskId::from_u128(7), "m".into(), shape, tells_usage)
+}
+
+#[test]
+fn a_chat_is_told_in_chunks() {
+    let mut voice = voice(Shape::Chat, true);
+    let call = |name: &str| ToolCall { name: name.into(), arguments: json!({"a": 1}), ..ToolCall::default() };
+    let mut out = Vec::new();
+    let thought = Piece { thinking: "hm".into(), ..Piece::default() };
+    voice.pieces(vec![thought, Piece::text("a")], &mut out);
+    for name in ["f", "g"] {
+        voice.pieces(vec![Piece { tool_calls: vec![call(name)], ..Piece::default() }], &mut out);
+    }
+    let done = Done { reason: Reason::ToolCalls, prompt_tokens: Some(2), tokens: Some(3), ..Done::default() };
+    voice.answered(&report(""), &done, &mut out);
+    let events = events(&out);
+    let deltas: Vec<&Value> = events.iter().map(|event| &event["choices"][0]["delta"]).collect();
+    assert_eq!(deltas[0], &json!({"role": "assistant", "content": ""}));
+    assert_eq!(deltas[1], &json!({"reasoning_content": "hm"}));
+    assert_eq!(deltas[2], &json!({"content": "a"}));
+    let id = |number: u32| format!("call_00000000-0000-0000-0000-000000000007_{number}");
+    let function = |name: &str| json!({"name": name, "arguments": "{\"a\":1}"});
+    let called = |at: u32, name| json!([{"index": at, "id": id(at), "type": "function", "function": function(name)}]);
+    assert_eq!(deltas[3], &json!({"tool_calls": called(0, "f")}));
+    assert_eq!(deltas[4], &json!({"tool_calls": called(1, "g")}));
+    assert_eq!(events[5]["choices"][0]["finish_reason"], "tool_calls");
+    assert_eq!((&events[5]["usage"], &events[6]["choices"]), (&Value::Null, &json!([])));
+    assert_eq!(events[6]["usage"], json!({"prompt_tokens": 2, "completion_tokens": 3, "total_tokens": 5}));
+    assert_eq!(events[7], "[DONE]");
+}
+
+#[test]
+fn nothing_follows_an_error() {
+    let mut voice = voice(Shape::Text, false);
+    let mut out = Vec::new();
+    voice.pieces(vec![Piece::text("a")], &mut out);
+    voice.broken(ApiError::unavailable("lost"), None, &mut out);
+    let events = events(&out);
+    assert_eq!((events.len(), &events[0]["choices"][0]["text"]), (2, &json!("a")));
+    assert_eq!(events[1]["error"]["message"], "lost");
+}
+
+proptest! {
+    #[test]
+    fn no_json_makes_a_translation_panic(value in any_json(), messages in any_json()) {
+        let mut map = value.as_object().cloned().unwrap_or_default();
+        let _ = ask::text(Fields::new(map.clone()));
+        let _ = embed::read(Fields::new(map.clone()));
+        map.insert("messages".into(), Value::Array(vec![messages]));
+        let _ = ask::chat(Fields::new(map));
+    }
+
+    #[test]
+    fn a_request_keeps_what_it_carries(
+        texts in prop::collection::vec("\\PC{0,12}", 1..5), seed in any::<i64>(), unknown in any_json(),
+    ) {
+        let messages: Vec<Value> = texts.iter().map(|text| json!({"role": "user", "content": text})).collect();
+        let Asked { request, .. } =
+            ask::chat(fields(json!({"messages": messages, "seed": seed, "unknown_one": unknown}))).unwrap();
+        let echo_broker::message::Request::Chat(chat) = request else { panic!("another request") };
+        let kept: Vec<&str> = chat.messages.iter().map(|message| message.content.as_str()).collect();
+        prop_assert_eq!(kept, texts);
+        prop_assert_eq!(chat.settings.seed, Some(seed));
+        prop_assert_eq!(&chat.settings.openai["unknown_one"], &unknown);
+    }
+
+    #[test]
+    fn an_answer_keeps_its_pieces(texts in prop::collection::vec("\\PC{0,6}", 0..20), as_chat in any::<bool>()) {
+        let mut voice = voice(if as_chat { Shape::Chat } else { Shape::Text }, false);
+        let mut out = Vec::new();
+        texts.iter().for_each(|text| voice.pieces(vec![Piece::text(text)], &mut out));
+        voice.answered(&report(""), &Done::default(), &mut out);
+        let said = events(&out).iter().map(|event| {
+            let choice = &event["choices"][0];
+            choice["delta"]["content"].as_str().or(choice["text"].as_str()).unwrap_or_default().to_owned()
+        }).collect::<String>();
+        prop_assert_eq!(said, texts.concat());
+    }
+}

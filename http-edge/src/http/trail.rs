@@ -1,0 +1,111 @@
+//! Where a task has been, in the headers of its answer; and the client's own id of its request.
+
+use std::time::Duration;
+
+use axum::extract::Request;
+use axum::http::header::{HeaderMap, HeaderName, HeaderValue};
+use axum::middleware::Next;
+use axum::response::Response;
+use echo_broker::id::NodeId;
+
+use crate::driver::Report;
+
+/// The headers that tell where an answer was made.
+pub const NAMES: &str =
+    "x-echo-task-id, x-echo-node, x-echo-model, x-echo-attempts, x-echo-queue-ms, x-request-id";
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// The longest id of a client that is echoed.
+const LONGEST_ID: usize = 128;
+
+/// What is known of a task's way when the head of its answer is written.
+#[derive(Debug, Clone, Default)]
+pub struct Trail {
+    task: String,
+    node: Option<NodeId>,
+    model: String,
+    attempts: u32,
+    waited: Duration,
+}
+
+impl Trail {
+    /// A task that nobody has accepted yet.
+    pub fn new(task: &str) -> Self {
+        Self { task: task.to_owned(), ..Self::default() }
+    }
+
+    /// The whole way of a task that has ended.
+    pub fn of(task: &str, report: &Report) -> Self {
+        Self {
+            task: task.to_owned(),
+            node: report.nodes.last().cloned(),
+            model: report.model.clone(),
+            attempts: report.attempts,
+            waited: report.waited,
+        }
+    }
+
+    /// A node has the task now.
+    pub fn accepted(&mut self, node: &NodeId, model: &str, attempts: u32, waited: Duration) {
+        self.node = Some(node.clone());
+        model.clone_into(&mut self.model);
+        (self.attempts, self.waited) = (attempts, waited);
+    }
+
+    /// Writes it into the head of an answer; what is not known is left out.
+    pub fn put(&self, headers: &mut HeaderMap) {
+        let mut put = |name: &'static str, value: &str| {
+            if let Ok(value) = HeaderValue::from_str(value) {
+                headers.insert(HeaderName::from_static(name), value);
+            }
+        };
+        put("x-echo-task-id", &self.task);
+        if let Some(node) = &self.node {
+            put("x-echo-node", node.as_str());
+            put("x-echo-model", &self.model);
+            put("x-echo-attempts", &self.attempts.to_string());
+            put("x-echo-queue-ms", &self.waited.as_millis().to_string());
+        }
+    }
+}
+
+/// Gives the client's own id back, if it is one that can be written into a log.
+pub async fn request_id(request: Request, next: Next) -> Response {
+    let id = request.headers().get(&REQUEST_ID).filter(|id| is_plain(id)).cloned();
+    let mut response = next.run(request).await;
+    if let Some(id) = id {
+        response.headers_mut().insert(REQUEST_ID, id);
+    }
+    response
+}
+
+fn is_plain(id: &HeaderValue) -> bool {
+    let plain = |b: &u8| b.is_ascii_alphanumeric() || b"._:/+=-".contains(b);
+    (1..=LONGEST_ID).contains(&id.len()) && id.as_bytes().iter().all(plain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_plain_id_is_given_back() {
+        for good in ["a", "3f2b-99", "req_1:2/3", &"x".repeat(128)] {
+            assert!(is_plain(&HeaderValue::from_str(good).unwrap()), "{good}");
+        }
+        for bad in ["", "a b", "<script>", "é", &"x".repeat(129)] {
+            assert!(!is_plain(&HeaderValue::from_bytes(bad.as_bytes()).unwrap()), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_model_that_is_no_header_is_left_out() {
+        let mut headers = HeaderMap::new();
+        let mut trail = Trail::new("t");
+        trail.accepted(&"node-a".parse().unwrap(), "a\nb", 2, Duration::from_millis(7));
+        trail.put(&mut headers);
+        assert!(headers.get("x-echo-model").is_none());
+        assert_eq!(headers["x-echo-attempts"], "2");
+        assert_eq!(headers["x-echo-queue-ms"], "7");
+    }
+}

@@ -1,0 +1,10 @@
+//! The drop-in APIs on real processes: Ollama's and OpenAI's words, through the mesh and to the letter.
+
+mod clients;
+mod docs;
+mod fidelity;
+mod http;
+mod manage;
+mod ollama;
+mod openai;
+mod wire;
