@@ -96,7 +96,7 @@ build() {
     say "Building (the first time takes a few minutes) …"
     patiently cargo build --manifest-path "$ROOT/Cargo.toml" --release --locked --bins \
         -p echo-broker -p echo-orchestrator -p echo-agent -p echo-edge ||
-        die "the build failed; cargo's words are above."
+        die "the build failed (cargo's exit status: $?); its words are above."
 }
 
 start_mesh() {

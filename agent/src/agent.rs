@@ -59,7 +59,12 @@ pub enum Error {
 ///
 /// # Errors
 /// See [`Error`]; [`Error::Twin`] and [`Error::Engine`] are for the operator to mend.
-pub async fn run(config: Config, listener: TcpListener, bus: Bus, shutdown: CancellationToken) -> Result<(), Error> {
+pub async fn run(
+    config: Config,
+    listener: TcpListener,
+    bus: Bus,
+    shutdown: CancellationToken,
+) -> Result<(), Error> {
     let engine = engine::connect(&config.engine)?;
     let traits = traits(&config, &bus, &listener)?;
     let (commands, mut wanted) = mpsc::channel(16);

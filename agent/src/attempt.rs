@@ -285,7 +285,8 @@ impl Attempt {
         use echo_broker::message::Request;
         let tokens = done.and_then(|done| done.tokens).unwrap_or(progress.pieces);
         let by_engine = done.filter(|done| done.timings.eval_ns > 0 && done.tokens.is_some());
-        let generates = matches!(self.order.request, Request::Generate(_) | Request::Chat(_) | Request::Embed(_));
+        let generates =
+            matches!(self.order.request, Request::Generate(_) | Request::Chat(_) | Request::Embed(_));
         let load = done.map_or(0, |done| done.timings.load_ns);
         Report {
             key: self.key,
@@ -344,5 +345,8 @@ fn weight(piece: &Piece) -> usize {
 }
 
 fn too_long() -> Failure {
-    Failure::give_up(Code::EngineRefused, "the answer has grown longer than a node may keep; ask for less at once")
+    Failure::give_up(
+        Code::EngineRefused,
+        "the answer has grown longer than a node may keep; ask for less at once",
+    )
 }

@@ -30,7 +30,8 @@ impl Catalog {
     pub fn update(&mut self, probe: Probe) -> bool {
         let found: BTreeMap<_, _> =
             probe.models.into_iter().map(|found| (found.model.name.clone(), found)).collect();
-        let same = found.len() == self.found.len() && found.iter().zip(&self.found).all(|(new, old)| same(new, old));
+        let same =
+            found.len() == self.found.len() && found.iter().zip(&self.found).all(|(new, old)| same(new, old));
         let changed = !same || self.version != probe.version;
         self.found = found;
         self.version = probe.version;

@@ -16,7 +16,7 @@ use crate::engine::{Address, Kind};
 #[command(name = "echo-agent", version)]
 pub struct Args {
     /// The node's id: 1 to 63 of a-z 0-9 _ -; the default is the host name
-    #[arg(long, env = "ECHO_NODE_ID", value_name = "ID")]
+    #[arg(long, env = "ECHO_NODE_ID", value_name = "ID", allow_hyphen_values = true)]
     node: Option<NodeId>,
 
     /// Which API the engine speaks: Ollama's own, or OpenAI's (llama.cpp's server, vLLM, LM Studio)
@@ -151,7 +151,8 @@ fn time(text: &str) -> Result<Duration, String> {
         "h" => 3600.0,
         _ => return Err("write a number and one of ms, s, m, h, such as 30s".to_owned()),
     };
-    let number: f64 = number.parse().map_err(|_| "write a number and one of ms, s, m, h, such as 30s".to_owned())?;
+    let number: f64 =
+        number.parse().map_err(|_| "write a number and one of ms, s, m, h, such as 30s".to_owned())?;
     Duration::try_from_secs_f64(number * seconds).map_err(|_| "this time is too long".to_owned())
 }
 
@@ -162,7 +163,8 @@ mod tests {
 
     fn check(flags: &[&str]) -> Result<Config, String> {
         let node: &[&str] = if flags.contains(&"--node") { &[] } else { &["--node", "n"] };
-        let args = Args::try_parse_from(["echo-agent"].iter().chain(node).chain(flags)).map_err(|error| error.to_string())?;
+        let args = Args::try_parse_from(["echo-agent"].iter().chain(node).chain(flags))
+            .map_err(|error| error.to_string())?;
         args.check().map_err(|error| error.to_string())
     }
 

@@ -92,7 +92,8 @@ mod tests {
 
     #[test]
     fn a_late_tick_on_either_clock_is_a_gap() {
-        for (mono, wall, gap) in [(900, 900, false), (1100, 1100, true), (10, 20_000, true), (1100, 0, true)] {
+        for (mono, wall, gap) in [(900, 900, false), (1100, 1100, true), (10, 20_000, true), (1100, 0, true)]
+        {
             let start = Now::read();
             let mut it = Gap::new(start);
             assert_eq!(it.observe(after(start, mono, wall)), gap, "{mono} {wall}");

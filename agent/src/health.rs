@@ -191,6 +191,7 @@ mod tests {
         health.try_out();
         assert_eq!(health.admission(), Admission::Wait);
         health.ended(false, Sign::Bad, "an old one", now);
+        health.ended(false, Sign::Good, "", now);
         assert_eq!(health.admission(), Admission::Wait, "late words do not count");
         health.ended(true, Sign::None, "", now);
         assert_eq!(health.admission(), Admission::Trial, "a cancelled trial decides nothing");

@@ -45,7 +45,8 @@ pub async fn serve(
 
 async fn numbers(State(shared): State<Shared>) -> Response {
     shared.metrics.run_upkeep();
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], shared.metrics.render()).into_response()
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], shared.metrics.render())
+        .into_response()
 }
 
 async fn command(State(shared): State<Shared>, headers: HeaderMap, command: Command) -> Response {
@@ -57,7 +58,11 @@ async fn command(State(shared): State<Shared>, headers: HeaderMap, command: Comm
     }
     let kind = text(header::CONTENT_TYPE).split(';').next().unwrap_or_default().trim();
     if !kind.eq_ignore_ascii_case("application/json") {
-        return said(StatusCode::UNSUPPORTED_MEDIA_TYPE, false, "send it with content-type: application/json");
+        return said(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            false,
+            "send it with content-type: application/json",
+        );
     }
     match shared.commands.send(command).await {
         Ok(()) if command == Command::Drain => said(StatusCode::OK, true, "draining"),
@@ -87,7 +92,11 @@ fn origin_is_local(origin: &str) -> bool {
 
 fn without_port(host: &str) -> &str {
     match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) && (!name.contains(':') || name.ends_with(']')) => name,
+        Some((name, port))
+            if port.bytes().all(|b| b.is_ascii_digit()) && (!name.contains(':') || name.ends_with(']')) =>
+        {
+            name
+        }
         _ => host,
     }
 }
@@ -98,10 +107,20 @@ mod tests {
 
     #[test]
     fn only_names_of_this_machine_may_command() {
-        for good in ["127.0.0.1:9001", "localhost", "localhost:9001", "[::1]:9001", "192.168.1.4", "a.localhost:1", "LOCALHOST"] {
+        for good in [
+            "127.0.0.1:9001",
+            "localhost",
+            "localhost:9001",
+            "[::1]:9001",
+            "192.168.1.4",
+            "a.localhost:1",
+            "LOCALHOST",
+        ] {
             assert!(host_is_local(good), "{good}");
         }
-        for bad in ["", "evil.example", "evil.example:9001", "localhost.evil.example", "127.0.0.1.evil.example"] {
+        for bad in
+            ["", "evil.example", "evil.example:9001", "localhost.evil.example", "127.0.0.1.evil.example"]
+        {
             assert!(!host_is_local(bad), "{bad}");
         }
         assert!(origin_is_local("") && origin_is_local("http://localhost:3000"));

@@ -17,10 +17,8 @@ fn disk() -> Space {
     let disks = Disks::new_with_refreshed_list();
     let holding = disks.list().iter().filter(|disk| home.starts_with(disk.mount_point()));
     let nearest = holding.max_by_key(|disk| disk.mount_point().as_os_str().len());
-    nearest.map_or_else(Space::default, |disk| Space {
-        total: disk.total_space(),
-        free: disk.available_space(),
-    })
+    nearest
+        .map_or_else(Space::default, |disk| Space { total: disk.total_space(), free: disk.available_space() })
 }
 
 #[cfg(test)]

@@ -60,17 +60,27 @@ pub enum Event {
     Ping(Option<Inbox>),
     /// A heartbeat under this node's id.
     Beat(Box<Heartbeat>),
-    Task { message: Result<Box<Task>, String>, reply: Option<Inbox> },
+    Task {
+        message: Result<Box<Task>, String>,
+        reply: Option<Inbox>,
+    },
     /// A slot has been given back.
     Freed,
     Ended(Box<Report>),
     /// The answer to a pulse that named these, or none.
-    Pulsed { edge: ProcessId, asked: Vec<Key>, answer: Option<PulseAnswer> },
+    Pulsed {
+        edge: ProcessId,
+        asked: Vec<Key>,
+        answer: Option<PulseAnswer>,
+    },
     Probed(Result<Probe, Down>),
     /// The round trip for a gap has come back, or has not.
     CameBack(u64, bool),
     Link(Link),
-    Space { memory: Space, disk: Space },
+    Space {
+        memory: Space,
+        disk: Space,
+    },
     Drain,
     Resume,
     Stop,
@@ -280,7 +290,8 @@ impl Node {
         }
         self.tell_of_health(before.as_deref(), now);
         let pause = if self.health.is_up() { PROBE_UP } else { PROBE_DOWN };
-        self.probe_due = self.health.rests_until().map_or(now + pause, |until| until.max(now + PROBE_DOWN / 9));
+        self.probe_due =
+            self.health.rests_until().map_or(now + pause, |until| until.max(now + PROBE_DOWN / 9));
     }
 
     fn tell_of_health(&mut self, before: Option<&str>, now: Instant) {
@@ -341,7 +352,8 @@ impl Node {
     fn go_on_stopping(&mut self, now: Instant) {
         let Some(stop) = &mut self.stop else { return };
         if now >= stop.deadline {
-            let why = Failure::elsewhere(Code::Draining, "the agent is stopping and could not wait for the end");
+            let why =
+                Failure::elsewhere(Code::Draining, "the agent is stopping and could not wait for the end");
             self.holdings.stop_all(&why);
         }
         if self.slots.taken() > 0 || self.holdings.any_running() {

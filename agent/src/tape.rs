@@ -191,7 +191,10 @@ mod tests {
         let mebibyte = "x".repeat(1 << 20);
         let sent = (0..100).take_while(|_| tape.token(vec![Piece::text(&mebibyte)]).is_ok()).count();
         assert_eq!(sent, 15);
-        assert!(matches!(tape.failed(Failure::give_up(Code::EngineError, "x")), Frame::Failed { seq: Some(15), .. }));
+        assert!(matches!(
+            tape.failed(Failure::give_up(Code::EngineError, "x")),
+            Frame::Failed { seq: Some(15), .. }
+        ));
     }
 
     #[test]

@@ -158,16 +158,21 @@ impl Watch {
         let limit = self.limit();
         let often = (limit / 8).clamp(Duration::from_millis(50), Duration::from_secs(2));
         // A load is looked at from its beginning: the limit of the first token counts from its end.
-        let first = if self.phase == Phase::Loading { often.min(Duration::from_secs(1)) } else { (limit / 2).min(SILENCE) };
+        let first = if self.phase == Phase::Loading {
+            often.min(Duration::from_secs(1))
+        } else {
+            (limit / 2).min(SILENCE)
+        };
         self.asked.map_or(self.since + first, |asked| asked + often)
     }
 }
 
 fn lost(sign: Sign) -> Failure {
     match sign {
-        Sign::Mute => {
-            Failure::elsewhere(Code::EngineUnreachable, "the engine's API stopped answering while a task waited")
-        }
+        Sign::Mute => Failure::elsewhere(
+            Code::EngineUnreachable,
+            "the engine's API stopped answering while a task waited",
+        ),
         _ => Failure::elsewhere(Code::EngineStalled, "the engine works on nothing while a task waits for it"),
     }
 }
@@ -181,8 +186,11 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const LIMITS: Limits =
-        Limits { load: Duration::from_secs(300), first: Duration::from_secs(60), between: Duration::from_secs(10) };
+    const LIMITS: Limits = Limits {
+        load: Duration::from_secs(300),
+        first: Duration::from_secs(60),
+        between: Duration::from_secs(10),
+    };
     const WHOLE: Duration = Duration::from_secs(1000);
 
     fn s(seconds: u64) -> Duration {
@@ -272,7 +280,10 @@ mod tests {
         assert!(!watch.asks(now + s(6)) && watch.asks(now + s(7)));
         let hasty = Limits { first: s(2), ..LIMITS };
         assert!(Watch::new(hasty, true, WHOLE, now).asks(now + s(1)));
-        assert!(Watch::new(LIMITS, false, WHOLE, now).asks(now + s(1)), "a load is watched from its beginning");
+        assert!(
+            Watch::new(LIMITS, false, WHOLE, now).asks(now + s(1)),
+            "a load is watched from its beginning"
+        );
     }
 
     #[test]

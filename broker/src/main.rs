@@ -5,12 +5,13 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
+use echo_broker::discover::Announcement;
 use echo_broker::process::{self, BadConfig, LogArgs};
 use echo_broker::secret::Secret;
 use echo_broker::server::{self, Listen, Monitor, Options, Server};
 use serde::Serialize;
 use tokio::sync::watch;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 /// The bus of the mesh: finds or fetches nats-server, checks its configuration, starts it, and keeps it up.
 ///
@@ -96,12 +97,29 @@ async fn run(cli: Cli) -> Result<()> {
     let secret =
         cli.secret_file.as_deref().map(Secret::read_or_create).transpose().map_err(BadConfig::because)?;
     let Cli { config, listen, monitor, insecure_lan, ready_file, .. } = cli;
+    let needs_secret = secret.is_some();
     let options = Options { binary, config, listen, monitor, secret, insecure_lan };
     let starting = shutdown.run_until_cancelled(Server::start(options, shutdown.clone()));
     let Some(server) = starting.await.transpose().map_err(blamed)? else {
         return Ok(());
     };
     info!(url = server.url(), monitor = server.monitor(), pid = server.pid(), "the bus is ready");
+    let announcement = server.exposed_port().and_then(|port| announce(port, needs_secret));
+    let ended = serve(server, ready_file).await;
+    if let Some(announcement) = announcement {
+        announcement.withdraw().await;
+    }
+    ended
+}
+
+/// Without mDNS the bus serves all the same, and has to be named.
+fn announce(port: u16, needs_secret: bool) -> Option<Announcement> {
+    Announcement::new(port, needs_secret)
+        .inspect_err(|error| warn!(error = error as &dyn std::error::Error, "not announced on this network"))
+        .ok()
+}
+
+async fn serve(server: Server, ready_file: Option<PathBuf>) -> Result<()> {
     let Some(path) = ready_file else {
         return Ok(server.wait().await?);
     };

@@ -48,6 +48,7 @@ pub struct Options {
 pub struct Server {
     url: String,
     monitor: Option<String>,
+    exposed: bool,
     pid: watch::Receiver<Option<u32>>,
     stop: CancellationToken,
     task: JoinHandle<Result<(), Error>>,
@@ -65,6 +66,7 @@ impl Server {
         Ok(Self {
             url: started.url,
             monitor: started.monitor,
+            exposed: started.exposed,
             pid: started.pid,
             stop,
             task: tokio::spawn(started.supervision),
@@ -79,6 +81,11 @@ impl Server {
     /// Where the pages about the server are, if it has any.
     pub fn monitor(&self) -> Option<&str> {
         self.monitor.as_deref()
+    }
+
+    /// The port, if other machines reach it.
+    pub fn exposed_port(&self) -> Option<u16> {
+        self.exposed.then(|| ports::port_of(&self.url)).flatten()
     }
 
     /// The process id of the server that is ready now; none while it is being started again.

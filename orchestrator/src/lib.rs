@@ -8,6 +8,7 @@ pub mod config;
 pub mod event;
 pub mod state;
 
+mod facts;
 mod holding;
 mod model_name;
 mod need;

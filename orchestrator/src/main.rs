@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::Parser;
 use echo_broker::Bus;
-use echo_broker::bus::{ConnectError, Options};
+use echo_broker::bus::Options;
 use echo_broker::id::{ProcessId, Role};
 use echo_broker::process::{self, BadConfig};
 use echo_orchestrator::Config;
@@ -28,7 +28,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     };
     let Some(bus) = shutdown.run_until_cancelled(Bus::connect(options)).await else { return Ok(()) };
     let bus = bus.map_err(|error| match error {
-        ConnectError::Url { .. } => BadConfig::because(error).into(),
+        error if error.is_configuration() => BadConfig::because(error).into(),
         other => anyhow::Error::new(other).context("cannot get onto the bus"),
     })?;
     echo_orchestrator::run(config.limits, bus, shutdown).await.context("the orchestrator ended unasked")

@@ -3,6 +3,7 @@
 use echo_broker::id::NodeId;
 use echo_broker::message::{Code, Failure, Named, Request};
 
+use crate::facts::Abilities;
 use crate::model_name::ModelName;
 
 /// The longest name of a model, in bytes.
@@ -15,7 +16,7 @@ pub struct Need {
     /// The model as the client spelled it.
     pub spelled: Option<String>,
     /// What the model must be able to do.
-    pub capabilities: Vec<&'static str>,
+    pub abilities: Abilities,
     /// It takes no slot: it is about a model and generates nothing.
     pub aside: bool,
     /// The node's operator must allow pulls and deletes.
@@ -61,7 +62,7 @@ impl Need {
         Ok(Self {
             line,
             spelled: spelled.map(str::to_owned),
-            capabilities: request.needs(),
+            abilities: Abilities::of(request.needs()),
             aside: named.is_some(),
             managed,
             nodes: named.map(wanted_nodes).transpose()?.unwrap_or_default(),

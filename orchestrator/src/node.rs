@@ -7,6 +7,7 @@ use echo_broker::id::{BootId, NodeId, TaskId};
 use echo_broker::message::{Heartbeat, Held, Model, NodeStatus};
 
 use crate::event::Now;
+use crate::facts::{Facts, step};
 use crate::model_name::ModelName;
 
 /// A node of the mesh.
@@ -16,6 +17,13 @@ pub struct Node {
     beat: Arc<Heartbeat>,
     /// Absent until the node has said.
     models: Option<Arc<Vec<Model>>>,
+    /// Of each model, in their order.
+    facts: Vec<Facts>,
+    /// Free memory, in steps of about a tenth.
+    pub memory: i32,
+    /// It takes tasks, by its own word.
+    willing: bool,
+    slots: u32,
     pub joined: Instant,
     /// When it was last heard of, by our clock.
     pub heard: Instant,
@@ -74,20 +82,35 @@ pub struct Completion {
 impl Node {
     /// A node that is heard for the first time under this boot. Without models it serves nothing yet.
     pub fn new(mut beat: Heartbeat, now: Now) -> Self {
-        let models = beat.models.take().map(Arc::new);
-        let used = count(&beat.active);
-        Self {
+        let models = beat.models.take();
+        let mut node = Self {
             beat: Arc::new(beat),
-            models,
+            models: None,
+            facts: Vec::new(),
+            memory: 0,
+            willing: false,
+            slots: 0,
             joined: now.at,
             heard: now.at,
             last_heartbeat: now.unix_ms,
             registered_at: now.unix_ms,
             hold: None,
             placements: Vec::new(),
-            used,
+            used: 0,
             last_used: 0,
-        }
+        };
+        node.note();
+        models.into_iter().for_each(|models| node.set_models(models));
+        node
+    }
+
+    /// What the last heartbeat means.
+    fn note(&mut self) {
+        let beat = &self.beat;
+        self.memory = step(beat.memory.free as f64);
+        self.willing = matches!(beat.status, NodeStatus::Idle | NodeStatus::Busy);
+        self.slots = beat.slots;
+        self.recount();
     }
 
     /// Takes a heartbeat of the same boot, except for its models; `None` if it is older than what is known.
@@ -110,11 +133,12 @@ impl Node {
             }
             stays
         });
-        self.recount();
+        self.note();
         Some(completed)
     }
 
     pub fn set_models(&mut self, models: Vec<Model>) {
+        self.facts = models.iter().map(Facts::from).collect();
         self.models = Some(Arc::new(models));
     }
 
@@ -132,6 +156,11 @@ impl Node {
 
     pub fn models(&self) -> &[Model] {
         self.models.as_deref().map_or(&[], Vec::as_slice)
+    }
+
+    /// What is known of its models, in their order.
+    pub fn facts(&self) -> &[Facts] {
+        &self.facts
     }
 
     pub fn shared_models(&self) -> Option<Arc<Vec<Model>>> {
@@ -158,17 +187,17 @@ impl Node {
     }
 
     pub fn slots(&self) -> u32 {
-        self.beat.slots
+        self.slots
     }
 
     /// Works, or will before long: not draining, not broken, not silent.
     pub fn is_fit(&self) -> bool {
-        self.hold.is_none() && matches!(self.beat.status, NodeStatus::Idle | NodeStatus::Busy)
+        self.willing && self.hold.is_none()
     }
 
     /// A task may be placed here now.
     pub fn is_free(&self) -> bool {
-        self.used < self.beat.slots && self.is_fit()
+        self.used < self.slots && self.is_fit()
     }
 
     /// Counts a task that is about to be given to this node.

@@ -8,6 +8,7 @@ use echo_broker::id::{BootId, NodeId};
 use echo_broker::message::{Heartbeat, Model, NodeStatus};
 
 use crate::event::Now;
+use crate::facts::{Abilities, Facts};
 use crate::model_name::ModelName;
 use crate::node::{Completion, Hold, Node};
 
@@ -17,6 +18,19 @@ const NAMED_MODELS: usize = 100;
 /// A node's place in the registry, for as long as it is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Key(usize);
+
+/// What a node says of a model.
+#[derive(Debug, Clone, Copy)]
+pub struct Seen<'a> {
+    pub model: &'a Model,
+    pub facts: Facts,
+}
+
+impl<'a> Seen<'a> {
+    fn at(node: &'a Node, index: usize) -> Self {
+        Self { model: &node.models()[index], facts: node.facts()[index] }
+    }
+}
 
 /// All nodes that are alive.
 #[derive(Debug, Default)]
@@ -186,24 +200,26 @@ impl Registry {
     }
 
     /// The nodes that have a model, and what they say of it.
-    pub fn serving(&self, name: &ModelName) -> impl Iterator<Item = (Key, &Node, &Model)> {
+    pub fn serving(&self, name: &ModelName) -> impl Iterator<Item = (Key, &Node, Seen<'_>)> {
         self.served.get(name).into_iter().flatten().map(|(&key, &index)| {
             let node = self.node(key);
-            (key, node, &node.models()[index])
+            (key, node, Seen::at(node, index))
         })
     }
 
     /// What one node says of a model.
-    pub fn model_at(&self, key: Key, name: &ModelName) -> Option<&Model> {
+    pub fn model_at(&self, key: Key, name: &ModelName) -> Option<Seen<'_>> {
         let index = *self.served.get(name)?.get(&key)?;
-        self.node(key).models().get(index)
+        Some(Seen::at(self.node(key), index))
     }
 
     /// The generating model that most nodes have, ties by name.
     pub fn most_common_model(&self) -> Option<&ModelName> {
+        let completion = Abilities::of(["completion"]);
         let found = || {
-            let generating =
-                |name: &ModelName| self.serving(name).filter(|(_, _, model)| model.can("completion")).count();
+            let generating = |name: &ModelName| {
+                self.serving(name).filter(|(_, _, seen)| seen.facts.says.include(completion)).count()
+            };
             let counted = self.served.keys().map(|name| (generating(name), name)).filter(|(n, _)| *n > 0);
             counted.max_by(|a, b| a.0.cmp(&b.0).then(b.1.cmp(a.1))).map(|(_, name)| name.clone())
         };
@@ -212,7 +228,7 @@ impl Registry {
 
     /// A model's name as a node spells it.
     pub fn spelled(&self, name: &ModelName) -> Option<&str> {
-        self.serving(name).next().map(|(_, _, model)| model.name.as_str())
+        self.serving(name).next().map(|(_, _, seen)| seen.model.name.as_str())
     }
 
     /// The models that are served, by name, as their nodes spell them; a long list is cut.

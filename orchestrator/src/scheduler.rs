@@ -1,12 +1,11 @@
 //! The choice among nodes, and the words for it.
 
-use std::cmp::Ordering;
+use echo_broker::message::{Code, Excluded, Failure};
 
-use echo_broker::message::{Code, Excluded, Failure, Model};
-
+use crate::facts::Abilities;
 use crate::need::{Line, Need};
 use crate::node::Node;
-use crate::registry::{Key, Registry};
+use crate::registry::{Key, Registry, Seen};
 
 /// Nodes that a task does not go to.
 #[derive(Debug, Clone, Copy, Default)]
@@ -26,14 +25,17 @@ pub struct Choice {
     pub words: String,
 }
 
-/// A free node that could take the task, and what speaks for it.
+/// A free node that could take the task.
 struct Offer<'a> {
     key: Key,
     node: &'a Node,
-    model: Option<&'a Model>,
-    says_so: bool,
-    pull: bool,
+    seen: Option<Seen<'a>>,
+    rank: Rank,
 }
+
+/// What speaks for a node, in the order of [`CRITERIA`]: the first number in which two nodes differ decides, and more
+/// is better.
+type Rank = [i64; CRITERIA.len()];
 
 /// The best free node for this need, if there is one.
 pub fn choose(registry: &Registry, need: &Need, bars: &Bars<'_>) -> Option<Choice> {
@@ -46,20 +48,21 @@ pub fn choose(registry: &Registry, need: &Need, bars: &Bars<'_>) -> Option<Choic
             continue;
         }
         free += 1;
-        let offer = Offer::new(key, node, model, need);
-        if best.as_ref().is_none_or(|best| offer.against(best).0 == Ordering::Greater) {
+        let offer = Offer { key, node, seen: model, rank: rank(node, model, need) };
+        if best.as_ref().is_none_or(|best| offer.rank > best.rank) {
             second = best.replace(offer);
-        } else if second.as_ref().is_none_or(|second| offer.against(second).0 == Ordering::Greater) {
+        } else if second.as_ref().is_none_or(|second| offer.rank > second.rank) {
             second = Some(offer);
         }
     }
     let best = best?;
-    let what = model_words(best.model, need);
+    let what = model_words(best.seen, need);
     let words = match &second {
         None if having == 1 => format!("the only node {what}"),
         None => format!("the only free one of {having} nodes {what}"),
         Some(second) => {
-            format!("{}, among {free} free of {having} nodes {what}", best.against(second).1.words(&best))
+            let why = deciding(&best.rank, &second.rank).words(&best);
+            format!("{why}, among {free} free of {having} nodes {what}")
         }
     };
     Some(Choice { key: best.key, words })
@@ -103,10 +106,13 @@ pub fn judge(registry: &Registry, need: &Need) -> Result<(), Failure> {
     if having.iter().any(|(_, node, model)| suits(node, *model, need)) {
         return Ok(());
     }
-    let nobody_can = |what: &&&str| !having.iter().any(|(_, _, model)| model.is_some_and(|it| may(it, what)));
-    let mut missing: Vec<&str> = need.capabilities.iter().filter(nobody_can).copied().collect();
+    let somebody_can = |what| {
+        let what = Abilities::of([what]);
+        having.iter().any(|(_, _, seen)| seen.is_some_and(|seen| seen.facts.may.include(what)))
+    };
+    let mut missing: Vec<_> = need.abilities.words().filter(|what| !somebody_can(*what)).collect();
     if missing.is_empty() {
-        missing.clone_from(&need.capabilities);
+        missing = need.abilities.words().collect();
     }
     let (what, missing) = (model_words(having[0].2, need), missing.join(" and "));
     Err(Failure::give_up(Code::NotCapable, format!("no node {what} can do what the task needs: {missing}")))
@@ -142,10 +148,10 @@ pub fn not_served(registry: &Registry, need: &Need) -> Failure {
 fn candidates<'a>(
     registry: &'a Registry,
     need: &'a Need,
-) -> Box<dyn Iterator<Item = (Key, &'a Node, Option<&'a Model>)> + 'a> {
+) -> Box<dyn Iterator<Item = (Key, &'a Node, Option<Seen<'a>>)> + 'a> {
     match &need.line {
         Line::Model(name) => {
-            Box::new(registry.serving(name).map(|(key, node, model)| (key, node, Some(model))))
+            Box::new(registry.serving(name).map(|(key, node, seen)| (key, node, Some(seen))))
         }
         Line::Pull => Box::new(registry.iter().map(|(key, node)| (key, node, None))),
         Line::Default => Box::new(std::iter::empty()),
@@ -156,25 +162,19 @@ fn is_ready(node: &Node, need: &Need) -> bool {
     if need.aside { node.is_fit() } else { node.is_free() }
 }
 
-fn suits(node: &Node, model: Option<&Model>, need: &Need) -> bool {
+fn suits(node: &Node, seen: Option<Seen<'_>>, need: &Need) -> bool {
     managed(node, need)
         && (need.nodes.is_empty() || need.nodes.contains(node.id()))
-        && model.is_none_or(|model| need.capabilities.iter().all(|what| may(model, what)))
+        && seen.is_none_or(|seen| seen.facts.may.include(need.abilities))
 }
 
 fn managed(node: &Node, need: &Need) -> bool {
     !need.managed || node.beat().model_management
 }
 
-/// A list of capabilities is the truth. A model of which nothing is known may be tried: llama.cpp does not say what its
-/// models can do, and refusing would cost more than asking.
-fn may(model: &Model, what: &str) -> bool {
-    model.capabilities.is_empty() || model.can(what)
-}
-
-fn model_words(model: Option<&Model>, need: &Need) -> String {
+fn model_words(model: Option<Seen<'_>>, need: &Need) -> String {
     match model {
-        Some(model) => format!("with {}", model.name),
+        Some(seen) => format!("with {}", seen.model.name),
         None => format!("that may pull {}", need.spelled.as_deref().unwrap_or_default()),
     }
 }
@@ -194,7 +194,7 @@ impl Bars<'_> {
 
     /// Without the exclusions, if the task has waited long enough and nobody else works.
     fn in_force(&self, registry: &Registry, need: &Need) -> Self {
-        let somebody = |(_, node, model): (Key, &Node, Option<&Model>)| {
+        let somebody = |(_, node, model): (Key, &Node, Option<Seen<'_>>)| {
             node.is_fit() && !self.bar(node) && suits(node, model, need)
         };
         if self.excluded.is_empty() || !self.relieved || candidates(registry, need).any(somebody) {
@@ -208,7 +208,7 @@ fn names(list: &[Excluded], node: &Node) -> bool {
     list.iter().any(|it| it.boot == *node.boot() && it.node == *node.id())
 }
 
-/// What decided between two nodes.
+/// What may decide between two nodes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Criterion {
     SaysSo,
@@ -220,6 +220,39 @@ enum Criterion {
     LastUsed,
 }
 
+/// In the order in which they decide.
+const CRITERIA: [Criterion; 7] = [
+    Criterion::SaysSo,
+    Criterion::Disk,
+    Criterion::Loaded,
+    Criterion::Busy,
+    Criterion::Speed,
+    Criterion::Memory,
+    Criterion::LastUsed,
+];
+
+fn rank(node: &Node, seen: Option<Seen<'_>>, need: &Need) -> Rank {
+    let number = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+    let facts = seen.map(|seen| seen.facts);
+    CRITERIA.map(|criterion| match criterion {
+        Criterion::SaysSo => facts.is_none_or(|facts| facts.says.include(need.abilities)).into(),
+        Criterion::Disk if need.line == Line::Pull => number(node.beat().disk.free),
+        Criterion::Disk => 0,
+        Criterion::Loaded => facts.is_some_and(|facts| facts.loaded).into(),
+        // In millionths of its slots.
+        Criterion::Busy => -(i64::from(node.used()) * 1_000_000 / i64::from(node.slots().max(1))),
+        Criterion::Speed => facts.map_or(0, |facts| facts.speed).into(),
+        Criterion::Memory => node.memory.into(),
+        Criterion::LastUsed => -number(node.last_used),
+    })
+}
+
+/// The first criterion in which they differ.
+fn deciding(best: &Rank, second: &Rank) -> Criterion {
+    let differs = best.iter().zip(second).position(|(a, b)| a != b);
+    differs.map_or(Criterion::LastUsed, |index| CRITERIA[index])
+}
+
 impl Criterion {
     fn words(self, winner: &Offer<'_>) -> String {
         match self {
@@ -227,7 +260,7 @@ impl Criterion {
             Self::Disk => "most free disk".to_owned(),
             Self::Loaded => "has the model loaded".to_owned(),
             Self::Busy => format!("least busy ({} of {} slots)", winner.node.used(), winner.node.slots()),
-            Self::Speed => match winner.model.and_then(|model| model.tokens_per_second) {
+            Self::Speed => match winner.seen.and_then(|seen| seen.model.tokens_per_second) {
                 Some(speed) => format!("fastest ({speed:.0} tokens/s)"),
                 None => "not measured yet".to_owned(),
             },
@@ -235,54 +268,6 @@ impl Criterion {
             Self::LastUsed => "least recently used".to_owned(),
         }
     }
-}
-
-impl<'a> Offer<'a> {
-    fn new(key: Key, node: &'a Node, model: Option<&'a Model>, need: &Need) -> Self {
-        let says_so = model.is_none_or(|model| need.capabilities.iter().all(|what| model.can(what)));
-        Self { key, node, model, says_so, pull: need.line == Line::Pull }
-    }
-
-    /// `Greater` is better. The first criterion in which two nodes differ decides.
-    fn against(&self, other: &Self) -> (Ordering, Criterion) {
-        use Criterion::{Busy, Disk, LastUsed, Loaded, Memory, SaysSo, Speed};
-        let (a, b) = (self.node, other.node);
-        let first = |what: Criterion| match what {
-            SaysSo => self.says_so.cmp(&other.says_so),
-            Disk if self.pull => a.beat().disk.free.cmp(&b.beat().disk.free),
-            Disk => Ordering::Equal,
-            Loaded => self.loaded().cmp(&other.loaded()),
-            Busy => busier(b, a),
-            Speed => self.speed().cmp(&other.speed()),
-            Memory => step(a.beat().memory.free as f64).cmp(&step(b.beat().memory.free as f64)),
-            LastUsed => b.last_used.cmp(&a.last_used),
-        };
-        for criterion in [SaysSo, Disk, Loaded, Busy, Speed, Memory] {
-            let order = first(criterion);
-            if order != Ordering::Equal {
-                return (order, criterion);
-            }
-        }
-        (first(LastUsed), LastUsed)
-    }
-
-    fn loaded(&self) -> bool {
-        self.model.is_some_and(|model| model.loaded)
-    }
-
-    /// A node that was never measured goes first, so that it will be.
-    fn speed(&self) -> i32 {
-        self.model.and_then(|model| model.tokens_per_second).map_or(i32::MAX, step)
-    }
-}
-
-fn busier(a: &Node, b: &Node) -> Ordering {
-    (u64::from(a.used()) * u64::from(b.slots())).cmp(&(u64::from(b.used()) * u64::from(a.slots())))
-}
-
-/// Steps of about a tenth: what differs by less is as good, and the next criterion decides.
-fn step(value: f64) -> i32 {
-    if value > 0.0 { (value.ln() / 1.1_f64.ln()).round() as i32 } else { i32::MIN }
 }
 
 #[cfg(test)]

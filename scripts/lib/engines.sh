@@ -123,6 +123,7 @@ choose_embedded() {
 }
 
 how_to_mistral() {
+    case $MODEL in mistral*) return 0 ;; esac
     if command -v ollama >/dev/null 2>&1; then
         say " For mistral: ./scripts/stop.sh, then ECHO_ENGINE_MODE=ollama ECHO_PULL=1 ./scripts/start-phase1.sh"
     else

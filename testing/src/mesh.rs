@@ -62,13 +62,13 @@ impl Mesh {
     }
 
     /// Streams the answer to a prompt.
-    pub async fn ask(&self, prompt: &str) -> Stream {
-        self.stream(&json!({ "prompt": prompt })).await
+    pub fn ask(&self, prompt: &str) -> Stream {
+        self.stream(&json!({ "prompt": prompt }))
     }
 
     /// The same with every field in the caller's hand.
-    pub async fn stream(&self, body: &Value) -> Stream {
-        Stream::open(self.client().post("/task/stream", body)).await
+    pub fn stream(&self, body: &Value) -> Stream {
+        Stream::open(self.client().post("/task/stream", body))
     }
 
     /// `POST /task`: the status and the answer.

@@ -75,7 +75,8 @@ impl Performer {
             Action::Resend { to, frames } => self.resend(to, frames),
             Action::Probe => {
                 let (context, events) = (self.context.clone(), self.events.clone());
-                self.jobs.spawn(async move { tell(events, Event::Probed(context.engine.probe().await)).await });
+                self.jobs
+                    .spawn(async move { tell(events, Event::Probed(context.engine.probe().await)).await });
             }
             Action::RoundTrip(gap) => {
                 let (context, events) = (self.context.clone(), self.events.clone());

@@ -189,7 +189,8 @@ impl Rejection {
 fn bearer(address: &Address) -> Result<Option<HeaderValue>, BuildError> {
     let Some(path) = &address.key_file else { return Ok(None) };
     let shown = path.display().to_string();
-    let text = std::fs::read_to_string(path).map_err(|source| BuildError::Key { path: shown.clone(), source })?;
+    let text =
+        std::fs::read_to_string(path).map_err(|source| BuildError::Key { path: shown.clone(), source })?;
     let key = text.trim();
     let header = HeaderValue::from_str(&format!("Bearer {key}"));
     let Ok(mut header) = header else { return Err(BuildError::BadKey(shown)) };

@@ -56,7 +56,8 @@ impl Ollama {
                 Ok(only(reply::embedded_one(&answer, embed.model.as_deref().unwrap_or(model))?))
             }
             Request::Embed(embed) => {
-                let answer = self.http.call(Method::POST, "/api/embed", &request::embed(model, embed)).await?;
+                let answer =
+                    self.http.call(Method::POST, "/api/embed", &request::embed(model, embed)).await?;
                 Ok(only(reply::embedded(answer, embed.model.as_deref().unwrap_or(model))?))
             }
             Request::Show(named) => {

@@ -61,7 +61,9 @@ impl OpenAi {
                 let answer = self.http.call(Method::POST, "/v1/embeddings", &body).await?;
                 Ok(only(reply::embedded(&answer, embed.model.as_deref().unwrap_or(&order.model))?))
             }
-            Request::Show(_) => Ok(only(Done { body: Some(self.show(&order.model).await?), ..Done::default() })),
+            Request::Show(_) => {
+                Ok(only(Done { body: Some(self.show(&order.model).await?), ..Done::default() }))
+            }
             Request::Pull(_) | Request::Delete(_) => {
                 let message = "the engine of this node cannot pull or delete models: it has no API for that";
                 Err(Failure::elsewhere(Code::NotAllowed, message))

@@ -157,8 +157,11 @@ mod tests {
     }
 
     fn chat(roles: &[&str]) -> Chat {
-        let message =
-            |role: &&str| Message { role: (*role).into(), content: format!("<{role}>"), ..Message::default() };
+        let message = |role: &&str| Message {
+            role: (*role).into(),
+            content: format!("<{role}>"),
+            ..Message::default()
+        };
         Chat { messages: roles.iter().map(message).collect(), ..Chat::default() }
     }
 

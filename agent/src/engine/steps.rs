@@ -7,9 +7,9 @@ use echo_broker::message::{Code, Failure};
 use futures::Stream;
 use reqwest::Response;
 
+use super::Step;
 use super::http;
 use super::lines::Lines;
-use super::Step;
 
 /// The longest line of an engine, in bytes: Ollama's last one may hold the context of a long conversation.
 const LONGEST_LINE: usize = 8 << 20;

@@ -62,7 +62,8 @@ impl Node {
             return Err(Failure::elsewhere(Code::Draining, message));
         }
         if !self.gap.settled() && task.edge.is_none() {
-            let message = "the node was away for a moment, and nobody can confirm that this task is still wanted";
+            let message =
+                "the node was away for a moment, and nobody can confirm that this task is still wanted";
             return Err(Failure::elsewhere(Code::Unavailable, message));
         }
         match &task.request {

@@ -69,13 +69,20 @@ impl Node {
                 (edge.asked, edge.next) = (true, now + EVERY);
             }
             let asked = held.iter().map(|held| Key { task: held.task, attempt: held.attempt }).collect();
-            let pulse = Pulse { holder: Peer::agent(&self.traits.node), boot: self.traits.boot.clone(), held };
+            let pulse =
+                Pulse { holder: Peer::agent(&self.traits.node), boot: self.traits.boot.clone(), held };
             self.out.push(Action::Pulse { edge: id, asked, pulse });
         }
     }
 
     /// Takes an edge's answer to a pulse that named `asked`.
-    pub(super) fn pulsed(&mut self, id: &ProcessId, asked: &[Key], answer: Option<PulseAnswer>, now: Instant) {
+    pub(super) fn pulsed(
+        &mut self,
+        id: &ProcessId,
+        asked: &[Key],
+        answer: Option<PulseAnswer>,
+        now: Instant,
+    ) {
         if let Some(edge) = self.edges.0.get_mut(id) {
             edge.asked = false;
             if answer.is_some() {

@@ -147,15 +147,17 @@ impl Bench {
     }
 
     fn beats(&mut self) -> Vec<Heartbeat> {
-        let beat = |action: &Action| if let Action::Beat(beat) = action { Some((**beat).clone()) } else { None };
+        let beat =
+            |action: &Action| if let Action::Beat(beat) = action { Some((**beat).clone()) } else { None };
         let beats = self.out.iter().filter_map(beat).collect();
         self.out.clear();
         beats
     }
 
     fn pulses(&mut self) -> Vec<Pulse> {
-        let pulse =
-            |action: &Action| if let Action::Pulse { pulse, .. } = action { Some(pulse.clone()) } else { None };
+        let pulse = |action: &Action| {
+            if let Action::Pulse { pulse, .. } = action { Some(pulse.clone()) } else { None }
+        };
         let pulses = self.out.iter().filter_map(pulse).collect();
         self.out.clear();
         pulses
@@ -216,7 +218,10 @@ fn what_cannot_be_run_is_refused_with_the_reason() {
     let other = Task { request: Request::Show(named("x")), ..bench.task(1, 1) };
     let failure = bench.dispatch(other).unwrap();
     assert_eq!((failure.code, failure.served), (Code::ModelMissing, vec!["m:latest".to_owned()]));
-    assert_eq!(bench.code(Task { request: Request::Pull(named("x")), ..bench.task(1, 1) }), Some(Code::NotAllowed));
+    assert_eq!(
+        bench.code(Task { request: Request::Pull(named("x")), ..bench.task(1, 1) }),
+        Some(Code::NotAllowed)
+    );
     bench.apply(Event::Task { message: Err("no JSON".into()), reply: None });
     bench.apply(Event::Drain);
     assert_eq!(bench.code(bench.task(1, 1)), Some(Code::Draining));

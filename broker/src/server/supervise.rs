@@ -35,6 +35,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 pub(super) struct Started {
     pub(super) url: String,
     pub(super) monitor: Option<String>,
+    pub(super) exposed: bool,
     pub(super) pid: watch::Receiver<Option<u32>>,
     pub(super) supervision: Pin<Box<dyn Future<Output = Result<(), Error>> + Send>>,
 }
@@ -62,7 +63,7 @@ pub(super) async fn start(options: Options, stop: CancellationToken) -> Result<S
     plan.monitor = monitor.as_deref().and_then(port_of).or(plan.monitor);
     let (state, pid) = watch::channel(Some(running.pid()));
     let supervision = Box::pin(supervise(plan, running, state, stop));
-    Ok(Started { url, monitor, pid, supervision })
+    Ok(Started { url, monitor, exposed: exposed(&ports).is_some(), pid, supervision })
 }
 
 async fn supervise(

@@ -44,7 +44,8 @@ async fn whole(request: Request, limit: usize, types: Types) -> Result<Bytes, Ap
 }
 
 fn check_type(headers: &HeaderMap, types: Types) -> Result<(), ApiError> {
-    let declared = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let declared =
+        headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let essence = declared.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     if essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json")) {
         return Ok(());
@@ -85,6 +86,10 @@ async fn read(body: Body, declared: Option<usize>, limit: usize) -> Result<Bytes
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
     let text = std::str::from_utf8(body)
         .map_err(|error| ApiError::bad_request(format!("the body is not UTF-8: {error}")))?;
+    // A list would be read as the fields in order.
+    if !text.trim_start().starts_with('{') {
+        return Err(ApiError::bad_request("the body is not a JSON object"));
+    }
     let mut json = serde_json::Deserializer::from_str(text);
     let parsed = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let path = error.path().to_string();

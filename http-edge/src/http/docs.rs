@@ -25,7 +25,10 @@ pub async fn page() -> Html<&'static str> {
 fn written(document: &Value) -> String {
     let mut page = HEAD.to_owned();
     let (title, text) = (escaped(&document["info"]["title"]), escaped(&document["info"]["description"]));
-    let _ = write!(page, "<h1>{title}: the API</h1><p>{text}</p><p><a href=\"/openapi.json\">openapi.json</a></p>");
+    let _ = write!(
+        page,
+        "<h1>{title}: the API</h1><p>{text}</p><p><a href=\"/openapi.json\">openapi.json</a></p>"
+    );
     for tag in document["tags"].as_array().into_iter().flatten() {
         let _ = write!(page, "<h2>{}</h2><p>{}</p>", escaped(&tag["name"]), escaped(&tag["description"]));
         for (path, methods) in document["paths"].as_object().into_iter().flatten() {
@@ -41,11 +44,19 @@ fn written(document: &Value) -> String {
 
 fn route(page: &mut String, path: &str, method: &str, operation: &Value) {
     let upper = method.to_uppercase();
-    let _ = write!(page, "<h3><code>{upper} {}</code></h3><p>{}.</p>", text(path), escaped(&operation["summary"]));
+    let _ = write!(
+        page,
+        "<h3><code>{upper} {}</code></h3><p>{}.</p>",
+        text(path),
+        escaped(&operation["summary"])
+    );
     let body = &operation["requestBody"]["content"]["application/json"];
     if let Some(fields) = body["schema"]["properties"].as_object() {
-        let required = |name: &str| body["schema"]["required"].as_array().is_some_and(|list| list.iter().any(|it| it == name));
-        let named = |name: &String| if required(name) { format!("<b>{}</b>", text(name)) } else { text(name) };
+        let required = |name: &str| {
+            body["schema"]["required"].as_array().is_some_and(|list| list.iter().any(|it| it == name))
+        };
+        let named =
+            |name: &String| if required(name) { format!("<b>{}</b>", text(name)) } else { text(name) };
         let _ = write!(page, "<p>Fields: {}.</p>", fields.keys().map(named).collect::<Vec<_>>().join(", "));
         let example = text(&body["example"].to_string().replace('\'', "'\\''"));
         let _ = write!(
@@ -79,7 +90,10 @@ mod tests {
         let page = written(&document);
         for (path, methods) in document["paths"].as_object().unwrap() {
             for method in methods.as_object().unwrap().keys() {
-                assert!(page.contains(&format!("<code>{} {path}</code>", method.to_uppercase())), "{method} {path}");
+                assert!(
+                    page.contains(&format!("<code>{} {path}</code>", method.to_uppercase())),
+                    "{method} {path}"
+                );
             }
         }
     }

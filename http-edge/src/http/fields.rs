@@ -117,7 +117,12 @@ impl Fields {
         self.map
     }
 
-    fn read<T>(&mut self, name: &str, wanted: &str, as_type: impl FnOnce(Value) -> Option<T>) -> Read<Option<T>> {
+    fn read<T>(
+        &mut self,
+        name: &str,
+        wanted: &str,
+        as_type: impl FnOnce(Value) -> Option<T>,
+    ) -> Read<Option<T>> {
         let Some(value) = self.take(name) else { return Ok(None) };
         as_type(value).map(Some).ok_or_else(|| self.wrong(name, wanted))
     }
@@ -134,12 +139,16 @@ mod tests {
 
     #[test]
     fn a_wrong_type_is_named_with_its_place() {
-        let mut fields = Fields::within("messages[2]", json!({"content": 5, "n": 2.0, "x": null, "s": "a"})).unwrap();
+        let mut fields =
+            Fields::within("messages[2]", json!({"content": 5, "n": 2.0, "x": null, "s": "a"})).unwrap();
         let error = fields.text("content").unwrap_err().openai();
         assert_eq!(error["error"]["message"], "messages[2].content: expected a text");
         assert_eq!(error["error"]["param"], "messages[2].content");
         assert_eq!(fields.whole("n").unwrap(), Some(2));
-        assert_eq!((fields.flag("x").unwrap(), fields.text_or_texts("s").unwrap()), (None, vec!["a".to_owned()]));
+        assert_eq!(
+            (fields.flag("x").unwrap(), fields.text_or_texts("s").unwrap()),
+            (None, vec!["a".to_owned()])
+        );
         assert!(Fields::within("a", json!([])).is_err() && fields.rest().is_empty());
     }
 }

@@ -18,9 +18,9 @@ use crate::driver::{News, Report, Running};
 
 /// A stream without events says something this often, so that nothing in between takes it for dead.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
-/// How long the head of a stream may wait for the first piece. A refusal until then has its own status; a later one
-/// is told by the last event.
-const FIRST_PIECE: Duration = Duration::from_secs(2);
+
+/// Who waits no longer than this in line is told at once where the answer is made.
+const MOVING_LINE: Duration = Duration::from_millis(100);
 
 /// A task that has been started for a client.
 pub struct Started {
@@ -58,7 +58,13 @@ pub trait Voice: Send + 'static {
     /// The words for a failure.
     fn error(&self, failure: &Failure, report: &Report) -> ApiError;
 
-    /// Whether who waits in line is told so, at once.
+    /// How long the head of a stream may wait for the first piece. A refusal until then has its own status; a later
+    /// one is told by the last event. Until then there would be nothing to say but that nothing is said.
+    fn patience(&self) -> Duration {
+        KEEP_ALIVE
+    }
+
+    /// Whether who waits in line is told so, before anything else.
     fn tells_of_the_line(&self) -> bool {
         false
     }
@@ -133,11 +139,16 @@ impl<V: Voice> Flow<V> {
     /// Waits until the head can be written.
     async fn begin(&mut self) -> Result<Trail, ApiError> {
         let mut trail = Trail::new(&self.started.name);
-        let until = Instant::now() + FIRST_PIECE;
+        let mut until = Instant::now() + self.voice.patience();
         while let Ok(news) = tokio::time::timeout_at(until, self.started.running.news.recv()).await {
             let news = news.ok_or_else(stopping)?;
             let decided = match &news {
-                News::Queued { .. } => self.voice.tells_of_the_line(),
+                News::Queued { .. } => {
+                    if self.voice.tells_of_the_line() {
+                        until = until.min(Instant::now() + MOVING_LINE);
+                    }
+                    false
+                }
                 News::Accepted { node, model, attempts, waited } => {
                     trail.accepted(node, model, *attempts, *waited);
                     false

@@ -8,8 +8,8 @@ use axum::http::{Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use super::{Api, trail};
 use super::error::ApiError;
+use super::{Api, trail};
 
 /// Schemes of applications on this machine that are no web pages.
 const APP_SCHEMES: [&str; 6] =
@@ -80,13 +80,15 @@ pub async fn check(State(api): State<Api>, request: Request, next: Next) -> Resp
     let host = request.uri().authority().map(|authority| authority.as_str().to_owned());
     let host = host.or_else(|| text(request.headers(), header::HOST).map(str::to_owned)).unwrap_or_default();
     if !guard.allows_host(&host) {
-        return ApiError::forbidden("this host name is not known here; allow it with --allow-host").into_response();
+        return ApiError::forbidden("this host name is not known here; allow it with --allow-host")
+            .into_response();
     }
     let Some(origin) = request.headers().get(header::ORIGIN).cloned() else {
         return next.run(request).await;
     };
     if !guard.allows_origin(origin.to_str().unwrap_or("?")) {
-        return ApiError::forbidden("this web origin may not ask here; allow it with --allow-origin").into_response();
+        return ApiError::forbidden("this web origin may not ask here; allow it with --allow-origin")
+            .into_response();
     }
     let asks_first = request.method() == Method::OPTIONS
         && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
@@ -125,7 +127,9 @@ mod tests {
 
     #[test]
     fn a_foreign_host_name_is_kept_out_on_loopback() {
-        for good in ["localhost:8080", "127.0.0.1", "[::1]:8080", "box.local", "192.168.1.5:8080", "mesh.example.org"] {
+        for good in
+            ["localhost:8080", "127.0.0.1", "[::1]:8080", "box.local", "192.168.1.5:8080", "mesh.example.org"]
+        {
             assert!(guard().allows_host(good), "{good} was kept out");
         }
         for bad in ["evil.example:8080", "8.8.8.8", "localhost.evil.example", "127.0.0.1.evil.example"] {
@@ -137,10 +141,21 @@ mod tests {
 
     #[test]
     fn only_pages_of_this_machine_and_named_ones_may_ask() {
-        for good in ["http://localhost:3000", "https://127.0.0.1", "http://[::1]:5173", "app://x", "https://chat.example.org"] {
+        for good in [
+            "http://localhost:3000",
+            "https://127.0.0.1",
+            "http://[::1]:5173",
+            "app://x",
+            "https://chat.example.org",
+        ] {
             assert!(guard().allows_origin(good), "{good} was kept out");
         }
-        for bad in ["null", "https://evil.example", "http://localhost.evil.example", "https://localhost@evil.example"] {
+        for bad in [
+            "null",
+            "https://evil.example",
+            "http://localhost.evil.example",
+            "https://localhost@evil.example",
+        ] {
             assert!(!guard().allows_origin(bad), "{bad} was let in");
         }
     }

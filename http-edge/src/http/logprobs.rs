@@ -73,7 +73,8 @@ mod tests {
 
     #[test]
     fn the_three_shapes_hold_the_same() {
-        let list = json!([{"token": "a", "logprob": -0.5, "top_logprobs": [{"token": "b", "logprob": -2.0}]}]);
+        let list =
+            json!([{"token": "a", "logprob": -0.5, "top_logprobs": [{"token": "b", "logprob": -2.0}]}]);
         let entries_of_list = entries(&list);
         assert_eq!(entries(&json!({ "content": list })), entries_of_list);
         let text = of_text(&entries_of_list, &mut 3);

@@ -1,6 +1,7 @@
 //! `POST /task/stream`: one prompt, its answer as server-sent events while it is made.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use axum::extract::{Request, State};
 use axum::response::Response;
@@ -13,6 +14,9 @@ use super::error::ApiError;
 use super::flow::{self, Voice, event};
 use super::task::{Summary, start, whole_answer};
 use crate::driver::Report;
+
+/// Who is told which node has the task waits no longer for it.
+const FIRST_PIECE: Duration = Duration::from_secs(2);
 
 #[derive(Serialize)]
 struct Token<'a> {
@@ -100,6 +104,10 @@ impl Voice for TaskVoice {
     fn error(&self, failure: &Failure, report: &Report) -> ApiError {
         let error = ApiError::failed(failure).with_line(failure, self.address);
         error.of(&self.name, &report.content, report.attempts)
+    }
+
+    fn patience(&self) -> Duration {
+        FIRST_PIECE
     }
 
     fn tells_of_the_line(&self) -> bool {

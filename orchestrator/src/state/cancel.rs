@@ -10,8 +10,7 @@ use crate::holding::Phase;
 impl State {
     /// Ends an attempt and all lower ones, wherever they are, also if they come later.
     pub(super) fn cancel(&mut self, task: TaskId, attempt: u32) {
-        let fence = self.fences.get(task).map_or(attempt, |&fence| fence.max(attempt));
-        self.fences.note(task, fence, self.now.at);
+        self.fence(task, attempt);
         if self.held.get(&task).is_some_and(|holding| holding.attempt() <= attempt) {
             self.drop_held(task, "it was cancelled");
         }
@@ -21,6 +20,12 @@ impl State {
             let node = node.clone();
             self.out.push(Action::CancelAt { node, cancel: Cancel { task, attempt } });
         }
+    }
+
+    /// Nothing up to this attempt is taken from now on.
+    pub(super) fn fence(&mut self, task: TaskId, attempt: u32) {
+        let fence = self.fences.get(task).map_or(attempt, |&fence| fence.max(attempt));
+        self.fences.note(task, fence, self.now.at);
     }
 
     /// Lets go of an attempt, and tells the node that may be about to take it.

@@ -99,7 +99,9 @@ impl State {
     fn spelled_at(&self, key: Key, name: &crate::model_name::ModelName, holding: &Holding) -> Option<String> {
         let exact = holding.need.spelled.as_deref();
         let exact = exact.filter(|&exact| self.registry.node(key).models().iter().any(|it| it.name == exact));
-        exact.or_else(|| self.registry.model_at(key, name).map(|it| it.name.as_str())).map(str::to_owned)
+        exact
+            .or_else(|| self.registry.model_at(key, name).map(|seen| seen.model.name.as_str()))
+            .map(str::to_owned)
     }
 
     /// Gives waiting attempts to this node while it can take one: who waited longest first, over all lines.
@@ -149,6 +151,8 @@ impl State {
             (Some(holding), Answer::Refused(failure)) => self.try_next(holding, asked, failure),
             (Some(holding), Answer::NoResponders | Answer::Disconnected) => self.place_or_wait(holding),
             (Some(holding), Answer::Unclear) => {
+                // Never again under this attempt, whoever asks for it.
+                self.fence(asked.task, asked.attempt);
                 self.cancel_at(asked);
                 let message = format!("node {} did not say whether it took the task", asked.node);
                 self.fail(holding, Failure::elsewhere(Code::Unclear, message));

@@ -30,6 +30,10 @@ enum Step {
         edge: bool,
         exclude: Option<usize>,
     },
+    /// An attempt that is held comes again.
+    Again(usize),
+    /// The next attempt comes after its own cancel.
+    Overtaken(usize),
     /// The agent makes a heartbeat; it arrives later.
     Speak(usize),
     /// The oldest heartbeat on its way from this node arrives.
@@ -64,6 +68,8 @@ fn step() -> impl Strategy<Value = Step> {
     ];
     prop_oneof![
         8 => submit,
+        1 => (0..12_usize).prop_map(Step::Again),
+        1 => (0..12_usize).prop_map(Step::Overtaken),
         6 => (0..3_usize).prop_map(Step::Speak),
         6 => (0..3_usize).prop_map(Step::Hear),
         8 => (0..8_usize).prop_map(Step::Reach),
@@ -114,6 +120,16 @@ impl World {
             Step::Submit { task, waited, model, edge, exclude } => {
                 self.submit(task, waited, model, edge, exclude)
             }
+            Step::Again(task) => {
+                if let Some(attempt) = self.ledger.held_attempt(task) {
+                    self.submit_attempt(task, attempt, 0, 0, true, None);
+                }
+            }
+            Step::Overtaken(task) => {
+                let attempt = self.ledger.attempt(task).map_or(1, |last| last + 1);
+                self.cancel(task, attempt);
+                self.submit_attempt(task, attempt, 0, 0, true, None);
+            }
             Step::Speak(node) => self.agents[node].speak(),
             Step::Hear(node) => {
                 if let Some(beat) = self.agents[node].on_its_way.pop_front() {
@@ -145,6 +161,18 @@ impl World {
 
     fn submit(&mut self, id: usize, waited: u64, model: usize, edge: bool, exclude: Option<usize>) {
         let attempt = self.ledger.attempt(id).map_or(1, |last| last + 1);
+        self.submit_attempt(id, attempt, waited, model, edge, exclude);
+    }
+
+    fn submit_attempt(
+        &mut self,
+        id: usize,
+        attempt: u32,
+        waited: u64,
+        model: usize,
+        edge: bool,
+        exclude: Option<usize>,
+    ) {
         let excluded: Vec<_> = exclude
             .map(|node| json!({"node": NODES[node], "boot": self.agents[node].boot.as_str()}))
             .into_iter()

@@ -6,6 +6,7 @@ use std::{
 };
 
 use serde_json::Value;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::{
     http::{Call, Reply},
@@ -16,35 +17,47 @@ use super::{
 const LIMIT: Duration = Duration::from_secs(60);
 
 pub struct Stream {
-    reply: Option<Reply>,
+    state: State,
     text: Vec<u8>,
     seen: Transcript,
     /// Events that [`Stream::next`] has given out.
     read: usize,
 }
 
+enum State {
+    /// The head of the reply has not come; an edge that knows nothing to say yet holds it back.
+    Asked(AbortOnDropHandle<io::Result<Reply>>),
+    Open(Reply),
+    Over,
+}
+
 impl Stream {
-    /// Sends the request and waits for the head of the reply; a refusal is read whole.
-    pub async fn open(call: Call) -> Self {
+    /// Sends the request, and waits for nothing.
+    pub fn open(call: Call) -> Self {
         let began = Instant::now();
         let (events, comments) = (Vec::new(), Vec::new());
         let seen = Transcript { status: 0, began, events, comments, refusal: None, broken: None };
-        let mut stream = Self { reply: None, text: Vec::new(), seen, read: 0 };
-        match call.send().await {
-            Ok(reply) => {
-                stream.seen.status = reply.status();
-                if reply.header("content-type").starts_with("text/event-stream") {
-                    stream.reply = Some(reply);
-                } else {
-                    stream.seen.refusal = Some(reply.json().await);
-                }
-            }
-            Err(error) => stream.seen.broken = Some(error.to_string()),
-        }
-        stream
+        let state = State::Asked(AbortOnDropHandle::new(tokio::spawn(call.send())));
+        Self { state, text: Vec::new(), seen, read: 0 }
     }
 
-    pub fn status(&self) -> u16 {
+    /// The status of the reply; waits for it. 0 if there is none. Cancel-safe.
+    pub async fn status(&mut self) -> u16 {
+        if let State::Asked(asked) = &mut self.state {
+            let reply = asked.await.expect("a request does not panic");
+            self.state = State::Over;
+            match reply {
+                Ok(reply) if reply.header("content-type").starts_with("text/event-stream") => {
+                    self.seen.status = reply.status();
+                    self.state = State::Open(reply);
+                }
+                Ok(reply) => {
+                    self.seen.status = reply.status();
+                    self.seen.refusal = Some(reply.json().await);
+                }
+                Err(error) => self.seen.broken = Some(error.to_string()),
+            }
+        }
         self.seen.status
     }
 
@@ -118,7 +131,8 @@ impl Stream {
 
     /// Reads once; `false` when nothing more can come. Cancel-safe.
     async fn pull(&mut self) -> bool {
-        let Some(reply) = &mut self.reply else { return false };
+        self.status().await;
+        let State::Open(reply) = &mut self.state else { return false };
         let read = tokio::time::timeout(LIMIT, reply.chunk()).await;
         let silence = || Err(io::Error::other(format!("nothing came for {LIMIT:?}")));
         match read.unwrap_or_else(|_| silence()) {
@@ -131,7 +145,7 @@ impl Stream {
             Ok(None) => self.seen.broken = Some("the stream ended within an event".to_owned()),
             Err(error) => self.seen.broken = Some(error.to_string()),
         }
-        self.reply = None;
+        self.state = State::Over;
         false
     }
 

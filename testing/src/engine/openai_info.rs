@@ -79,6 +79,7 @@ pub async fn props(core: State<Arc<Core>>) -> Response {
     ok(&json!({"default_generation_settings": {"params": {"n_predict": -1}, "n_ctx": context},
         "total_slots": slots, "model_alias": model.name, "model_path": format!("{}.gguf", model.name),
         "modalities": {"vision": model.can("vision"), "audio": false},
+        "chat_template_caps": {"supports_tools": model.can("tools"), "supports_tool_calls": model.can("tools")},
         "chat_template": template::SOURCE, "bos_token": "", "eos_token": "<|end|>",
         "build_info": "b1-scripted", "is_sleeping": false}))
 }

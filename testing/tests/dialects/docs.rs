@@ -11,11 +11,33 @@ use super::wire::{events, lines, send};
 
 /// All routes of the edge. What is added there is added here and to the documentation.
 const ROUTES: [&str; 27] = [
-    "delete /api/delete", "get /", "get /api/ps", "get /api/tags", "get /api/version", "get /docs", "get /health",
-    "get /metrics", "get /openapi.json", "get /status", "get /v1/models", "get /v1/models/{id}", "post /api/blobs/{digest}",
-    "post /api/chat", "post /api/copy", "post /api/create", "post /api/embed", "post /api/embeddings",
-    "post /api/generate", "post /api/pull", "post /api/push", "post /api/show", "post /task", "post /task/stream",
-    "post /v1/chat/completions", "post /v1/completions", "post /v1/embeddings",
+    "delete /api/delete",
+    "get /",
+    "get /api/ps",
+    "get /api/tags",
+    "get /api/version",
+    "get /docs",
+    "get /health",
+    "get /metrics",
+    "get /openapi.json",
+    "get /status",
+    "get /v1/models",
+    "get /v1/models/{id}",
+    "post /api/blobs/{digest}",
+    "post /api/chat",
+    "post /api/copy",
+    "post /api/create",
+    "post /api/embed",
+    "post /api/embeddings",
+    "post /api/generate",
+    "post /api/pull",
+    "post /api/push",
+    "post /api/show",
+    "post /task",
+    "post /task/stream",
+    "post /v1/chat/completions",
+    "post /v1/completions",
+    "post /v1/embeddings",
 ];
 
 async fn mesh() -> Mesh {
@@ -58,7 +80,8 @@ async fn every_route_answers_as_documented() {
     let mesh = mesh().await;
     let document = document(&mesh).await;
     let mut operations = operations(&document);
-    let mut named: Vec<String> = operations.iter().map(|(method, path, _)| format!("{method} {path}")).collect();
+    let mut named: Vec<String> =
+        operations.iter().map(|(method, path, _)| format!("{method} {path}")).collect();
     named.sort();
     assert_eq!(named, ROUTES);
     // What is deleted has to be there: the pull's example is the same model.
@@ -70,7 +93,8 @@ async fn every_route_answers_as_documented() {
         let example = &operation["requestBody"]["content"]["application/json"]["example"];
         let body = (!example.is_null()).then(|| example.to_string());
         let reply = call(&mesh, &method, &path, &operation, body).await;
-        let (wanted, answer) = operation["responses"].as_object().and_then(|all| all.iter().next()).expect("an answer");
+        let (wanted, answer) =
+            operation["responses"].as_object().and_then(|all| all.iter().next()).expect("an answer");
         assert_eq!(&reply.status().to_string(), wanted, "{method} {path}: {}", reply.text().await);
         check(&method, &path, answer, reply).await;
     }
@@ -78,11 +102,16 @@ async fn every_route_answers_as_documented() {
 
 /// The type of the answer, and the fields that it always has.
 async fn check(method: &str, path: &str, answer: &Value, reply: Reply) {
-    let Some((media, content)) = answer["content"].as_object().and_then(|content| content.iter().next()) else {
+    let Some((media, content)) = answer["content"].as_object().and_then(|content| content.iter().next())
+    else {
         assert_eq!(reply.text().await, "");
         return;
     };
-    assert!(reply.header("content-type").starts_with(media.as_str()), "{path}: {}", reply.header("content-type"));
+    assert!(
+        reply.header("content-type").starts_with(media.as_str()),
+        "{path}: {}",
+        reply.header("content-type")
+    );
     let objects = match media.as_str() {
         "application/x-ndjson" => lines(reply).await,
         "text/event-stream" => events(reply).await,
@@ -92,7 +121,10 @@ async fn check(method: &str, path: &str, answer: &Value, reply: Reply) {
     assert!(!objects.is_empty(), "{path}");
     for object in objects {
         for field in content["schema"]["required"].as_array().into_iter().flatten() {
-            assert!(object.get(field.as_str().expect("a name")).is_some(), "{method} {path}: no {field} in {object}");
+            assert!(
+                object.get(field.as_str().expect("a name")).is_some(),
+                "{method} {path}: no {field} in {object}"
+            );
         }
     }
 }
@@ -117,7 +149,10 @@ async fn every_refusal_is_a_documented_one() {
             let reply = call(&mesh, &method, &path, &operation, Some(body.to_owned())).await;
             let status = reply.status();
             let text = reply.text().await;
-            assert!(operation["responses"].get(status.to_string()).is_some() && status >= 400, "{path} {body}: {status} {text}");
+            assert!(
+                operation["responses"].get(status.to_string()).is_some() && status >= 400,
+                "{path} {body}: {status} {text}"
+            );
         }
     }
 }
@@ -129,7 +164,10 @@ async fn the_page_for_people_stands_alone() {
     assert_eq!((reply.status(), reply.header("content-type")), (200, "text/html; charset=utf-8"));
     let page = reply.text().await;
     assert!(page.contains("/v1/chat/completions") && page.contains("OLLAMA_HOST"));
-    assert!(!page.contains("src=") && !page.contains("http://fonts") && !page.contains("<script"), "nothing from elsewhere");
+    assert!(
+        !page.contains("src=") && !page.contains("http://fonts") && !page.contains("<script"),
+        "nothing from elsewhere"
+    );
 }
 
 async fn is_listed(mesh: &Mesh, model: &str) {

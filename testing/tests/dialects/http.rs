@@ -18,10 +18,17 @@ fn routes() -> Vec<(&'static str, Value)> {
         ("/api/show", json!({"model": "scripted"})),
     ];
     for stream in [true, false] {
-        routes.push(("/api/generate", json!({"model": "scripted", "prompt": "[tokens=2]", "stream": stream})));
+        routes
+            .push(("/api/generate", json!({"model": "scripted", "prompt": "[tokens=2]", "stream": stream})));
         routes.push(("/api/chat", json!({"model": "scripted", "messages": messages, "stream": stream})));
-        routes.push(("/v1/chat/completions", json!({"model": "scripted", "messages": messages, "stream": stream})));
-        routes.push(("/v1/completions", json!({"model": "scripted", "prompt": "[tokens=2]", "stream": stream})));
+        routes.push((
+            "/v1/chat/completions",
+            json!({"model": "scripted", "messages": messages, "stream": stream}),
+        ));
+        routes.push((
+            "/v1/completions",
+            json!({"model": "scripted", "prompt": "[tokens=2]", "stream": stream}),
+        ));
     }
     routes
 }
@@ -30,7 +37,11 @@ fn routes() -> Vec<(&'static str, Value)> {
 async fn every_answer_says_where_it_was_made() {
     let mesh = Mesh::start().nodes(1).await;
     for (path, body) in routes() {
-        let call = mesh.client().post(path, &body).header("x-request-id", "mine:1/2").header("accept-encoding", "gzip, br");
+        let call = mesh
+            .client()
+            .post(path, &body)
+            .header("x-request-id", "mine:1/2")
+            .header("accept-encoding", "gzip, br");
         let reply = send(call).await;
         assert_eq!(reply.status(), 200, "{path}");
         assert_eq!(reply.header("x-echo-task-id").len(), 36, "{path}");
@@ -74,7 +85,10 @@ async fn pages_of_this_machine_may_use_the_dialects_and_others_may_not() {
             call.header("access-control-request-headers", "authorization,x-stainless-os")
         };
         let reply = send(asks("http://localhost:3000")).await;
-        assert_eq!((reply.status(), reply.header("access-control-allow-origin")), (204, "http://localhost:3000"));
+        assert_eq!(
+            (reply.status(), reply.header("access-control-allow-origin")),
+            (204, "http://localhost:3000")
+        );
         assert!(reply.header("access-control-allow-headers").contains("x-stainless-os"));
         let reply = send(asks("https://evil.example")).await;
         assert_eq!((reply.status(), reply.header("access-control-allow-origin")), (403, ""));
@@ -91,7 +105,15 @@ async fn http_2_is_spoken_without_tls() {
     let (status, data) = h2c(mesh.client(), mesh.edge(0).address(), "/api/generate", &body).await;
     assert_eq!(status, 0x88, "the indexed field of status 200");
     let text = String::from_utf8(data).expect("UTF-8");
-    let said: String = text.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON")["response"].as_str().unwrap_or_default().to_owned()).collect();
+    let said: String = text
+        .lines()
+        .map(|line| {
+            serde_json::from_str::<Value>(line).expect("JSON")["response"]
+                .as_str()
+                .unwrap_or_default()
+                .to_owned()
+        })
+        .collect();
     assert_eq!(said, (0..40).map(|index| format!("t{index} ")).collect::<String>());
 }
 
@@ -105,7 +127,9 @@ async fn h2c(_: Client, to: std::net::SocketAddr, path: &str, body: &Value) -> (
         match name {
             // content-type is entry 31 of the static table: 15 in the prefix, 16 after it.
             0x0f => head.extend([0x0f, 0x10, 16].iter().chain(b"application/json")),
-            _ => head.extend([name, u8::try_from(value.len()).expect("short")].iter().chain(value.as_bytes())),
+            _ => {
+                head.extend([name, u8::try_from(value.len()).expect("short")].iter().chain(value.as_bytes()))
+            }
         }
     }
     let mut sent = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();

@@ -23,9 +23,13 @@ async fn have(mesh: &Mesh, model: &str, nodes: &[&str]) {
     until("exactly these nodes to have the model", || async {
         let status = mesh.status().await;
         let all = status["nodes"].as_array().cloned().unwrap_or_default();
-        let has = |node: &&Value| node["models"].as_array().is_some_and(|models| models.contains(&json!(model)));
-        let mut having: Vec<String> =
-            all.iter().filter(has).map(|node| node["node_id"].as_str().unwrap_or_default().to_owned()).collect();
+        let has =
+            |node: &&Value| node["models"].as_array().is_some_and(|models| models.contains(&json!(model)));
+        let mut having: Vec<String> = all
+            .iter()
+            .filter(has)
+            .map(|node| node["node_id"].as_str().unwrap_or_default().to_owned())
+            .collect();
         having.sort();
         holds(having == nodes, format!("{having:?}"))
     })
@@ -35,14 +39,18 @@ async fn have(mesh: &Mesh, model: &str, nodes: &[&str]) {
 #[tokio::test]
 async fn a_pull_goes_to_one_node_or_to_the_named_ones_and_a_delete_to_all() {
     let mesh = Mesh::start().agent_args(["--allow-model-management"]).await;
-    let told = lines(post(mesh.client(), "/api/pull", &json!({"model": "one", "nodes": ["node-b"]})).await).await;
+    let told =
+        lines(post(mesh.client(), "/api/pull", &json!({"model": "one", "nodes": ["node-b"]})).await).await;
     assert!(told.iter().filter(|line| line["completed"].is_u64()).count() >= 4, "{told:?}");
     assert_eq!(told.last(), Some(&json!({"status": "success"})));
     have(&mesh, "one:latest", &["node-b"]).await;
     let both = json!({"model": "two", "nodes": ["node-a", "node-b"]});
     let told = lines(post(mesh.client(), "/api/pull", &both).await).await;
     for node in ["node-a", "node-b"] {
-        assert!(told.iter().any(|line| line["node"] == node && line["completed"].is_u64()), "{node}: {told:?}");
+        assert!(
+            told.iter().any(|line| line["node"] == node && line["completed"].is_u64()),
+            "{node}: {told:?}"
+        );
     }
     assert_eq!(told.iter().filter(|line| line["status"] == "success").count(), 1, "{told:?}");
     have(&mesh, "two:latest", &["node-a", "node-b"]).await;

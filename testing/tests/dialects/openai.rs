@@ -21,15 +21,23 @@ async fn answers(api: Api) {
     let (status, answer) = whole(mesh.client(), CHAT, &ask("[tokens=4]")).await;
     assert_eq!(status, 200, "{answer}");
     let choice = &answer["choices"][0];
-    assert_eq!((&choice["message"]["role"], &choice["message"]["content"]), (&json!("assistant"), &json!("t0 t1 t2 t3 ")));
+    assert_eq!(
+        (&choice["message"]["role"], &choice["message"]["content"]),
+        (&json!("assistant"), &json!("t0 t1 t2 t3 "))
+    );
     assert_eq!((&choice["finish_reason"], &choice["index"]), (&json!("stop"), &json!(0)));
     assert_eq!((&answer["object"], &answer["model"]), (&json!("chat.completion"), &json!(ABLE)));
     assert_eq!(answer["usage"]["completion_tokens"], 4, "{answer}");
-    assert!(answer["id"].as_str().is_some_and(|id| id.starts_with("chatcmpl-")) && answer["created"].is_u64());
+    assert!(
+        answer["id"].as_str().is_some_and(|id| id.starts_with("chatcmpl-")) && answer["created"].is_u64()
+    );
 
     let limited = with(ask("[tokens=9]"), json!({"max_completion_tokens": 3, "stop": ["t8"]}));
     let (_, answer) = whole(mesh.client(), CHAT, &limited).await;
-    assert_eq!((&answer["choices"][0]["message"]["content"], &answer["choices"][0]["finish_reason"]), (&json!("t0 t1 t2 "), &json!("length")));
+    assert_eq!(
+        (&answer["choices"][0]["message"]["content"], &answer["choices"][0]["finish_reason"]),
+        (&json!("t0 t1 t2 "), &json!("length"))
+    );
 
     let stream = with(ask("[tokens=3]"), json!({"stream": true, "stream_options": {"include_usage": true}}));
     let reply = post(mesh.client(), CHAT, &stream).await;
@@ -39,7 +47,10 @@ async fn answers(api: Api) {
     assert_eq!(told[0]["choices"][0]["delta"]["role"], "assistant");
     let count = told.len();
     assert_eq!(told[count - 1], "[DONE]");
-    assert_eq!((&told[count - 2]["choices"], &told[count - 2]["usage"]["completion_tokens"]), (&json!([]), &json!(3)));
+    assert_eq!(
+        (&told[count - 2]["choices"], &told[count - 2]["usage"]["completion_tokens"]),
+        (&json!([]), &json!(3))
+    );
     assert_eq!(told[count - 3]["choices"][0]["finish_reason"], "stop");
 
     tools(&mesh).await;
@@ -53,14 +64,26 @@ async fn tools(mesh: &Mesh) {
     let body = with(ask("weather?"), json!({"tools": [weather()]}));
     let (_, answer) = whole(mesh.client(), CHAT, &body).await;
     let message = &answer["choices"][0]["message"];
-    assert_eq!((&answer["choices"][0]["finish_reason"], &message["content"]), (&json!("tool_calls"), &Value::Null), "{answer}");
+    assert_eq!(
+        (&answer["choices"][0]["finish_reason"], &message["content"]),
+        (&json!("tool_calls"), &Value::Null),
+        "{answer}"
+    );
     let call = &message["tool_calls"][0];
     assert_eq!((&call["type"], &call["function"]["name"]), (&json!("function"), &json!("weather")));
-    let arguments: Value = serde_json::from_str(call["function"]["arguments"].as_str().expect("a text")).expect("JSON");
+    let arguments: Value =
+        serde_json::from_str(call["function"]["arguments"].as_str().expect("a text")).expect("JSON");
     assert_eq!(arguments, json!({"city": "Oslo", "at": [1, 2]}));
     let told = events(post(mesh.client(), CHAT, &with(body, json!({"stream": true}))).await).await;
-    let called: Vec<&Value> = told.iter().map(|event| &event["choices"][0]["delta"]["tool_calls"]).filter(|it| it.is_array()).collect();
-    assert_eq!((called.len(), &called[0][0]["index"], &called[0][0]["function"]["name"]), (1, &json!(0), &json!("weather")));
+    let called: Vec<&Value> = told
+        .iter()
+        .map(|event| &event["choices"][0]["delta"]["tool_calls"])
+        .filter(|it| it.is_array())
+        .collect();
+    assert_eq!(
+        (called.len(), &called[0][0]["index"], &called[0][0]["function"]["name"]),
+        (1, &json!(0), &json!("weather"))
+    );
     let back = json!({"model": ABLE, "reasoning_effort": "none", "messages": [{"role": "user", "content": "[tokens=2]"},
         {"role": "assistant", "content": null, "tool_calls": [call]},
         {"role": "tool", "tool_call_id": call["id"], "content": "rain"}]});
@@ -72,7 +95,8 @@ async fn formats(mesh: &Mesh) {
     let schema = json!({"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "object",
         "properties": {"zeta": {"type": "string"}, "alpha": {"type": "string"}}}}});
     for format in [json!({"type": "json_object"}), schema] {
-        let (_, answer) = whole(mesh.client(), CHAT, &with(ask("[tokens=2]"), json!({"response_format": format}))).await;
+        let (_, answer) =
+            whole(mesh.client(), CHAT, &with(ask("[tokens=2]"), json!({"response_format": format}))).await;
         assert_eq!(answer["choices"][0]["message"]["content"], "{\"text\":\"t0 t1 \"}", "{answer}");
     }
     let requests = mesh.engine(0).requests();
@@ -81,7 +105,10 @@ async fn formats(mesh: &Mesh) {
     let body = with(ask("[tokens=2]"), json!({"logprobs": true, "top_logprobs": 1}));
     let (_, answer) = whole(mesh.client(), CHAT, &body).await;
     let entries = answer["choices"][0]["logprobs"]["content"].as_array().expect("log probabilities");
-    assert!(entries.len() == 2 && entries[0]["bytes"].is_array() && entries[0]["top_logprobs"].is_array(), "{answer}");
+    assert!(
+        entries.len() == 2 && entries[0]["bytes"].is_array() && entries[0]["top_logprobs"].is_array(),
+        "{answer}"
+    );
     let picture = json!({"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}});
     let parts = json!([{"role": "user", "content": [{"type": "text", "text": "see [tokens=1]"}, picture]}]);
     let (status, answer) = whole(mesh.client(), CHAT, &json!({"model": ABLE, "messages": parts})).await;
@@ -94,9 +121,14 @@ async fn texts(mesh: &Mesh) {
     let body = json!({"model": ABLE, "prompt": "[tokens=3]", "logprobs": 1});
     let (status, answer) = whole(mesh.client(), "/v1/completions", &body).await;
     let choice = &answer["choices"][0];
-    assert_eq!((status, &choice["text"], &answer["object"]), (200, &json!("t0 t1 t2 "), &json!("text_completion")), "{answer}");
+    assert_eq!(
+        (status, &choice["text"], &answer["object"]),
+        (200, &json!("t0 t1 t2 "), &json!("text_completion")),
+        "{answer}"
+    );
     assert_eq!(choice["logprobs"]["text_offset"], json!([0, 3, 6]), "{answer}");
-    let told = events(post(mesh.client(), "/v1/completions", &with(body, json!({"stream": true}))).await).await;
+    let told =
+        events(post(mesh.client(), "/v1/completions", &with(body, json!({"stream": true}))).await).await;
     assert_eq!((said(&told).as_str(), told.last()), ("t0 t1 t2 ", Some(&json!("[DONE]"))));
 }
 
@@ -107,7 +139,8 @@ async fn vectors(mesh: &Mesh) {
     assert_eq!((status, data.len(), &data[1]["index"]), (200, 2, &json!(1)), "{answer}");
     let (_, one) = whole(mesh.client(), "/v1/embeddings", &json!({"model": EMBEDDER, "input": "one"})).await;
     assert_eq!(one["data"][0]["embedding"], data[0]["embedding"], "to the last digit");
-    let (_, packed) = whole(mesh.client(), "/v1/embeddings", &with(body, json!({"encoding_format": "base64"}))).await;
+    let (_, packed) =
+        whole(mesh.client(), "/v1/embeddings", &with(body, json!({"encoding_format": "base64"}))).await;
     let text = packed["data"][0]["embedding"].as_str().expect("a text");
     let length = data[0]["embedding"].as_array().map_or(0, Vec::len) * 4;
     assert_eq!(text.len(), length.div_ceil(3) * 4, "{packed}");
@@ -139,23 +172,43 @@ async fn a_node_with_openais_own_api_does_too() {
 async fn errors_have_openais_shape() {
     let mesh = able(Api::Ollama).await;
     for (path, body, status, code, param) in [
-        (CHAT, json!({"model": "nobody", "messages": [{"role": "user", "content": "x"}]}), 404, json!("model_not_found"), json!("model")),
+        (
+            CHAT,
+            json!({"model": "nobody", "messages": [{"role": "user", "content": "x"}]}),
+            404,
+            json!("model_not_found"),
+            json!("model"),
+        ),
         (CHAT, with(ask("x"), json!({"n": 2})), 400, Value::Null, json!("n")),
         (CHAT, json!({"model": ABLE}), 400, Value::Null, json!("messages")),
-        (CHAT, json!({"model": "plain", "messages": [{"role": "user", "content": "x"}], "reasoning_effort": "high"}), 400, json!("not_capable"), Value::Null),
+        (
+            CHAT,
+            json!({"model": "plain", "messages": [{"role": "user", "content": "x"}], "reasoning_effort": "high"}),
+            400,
+            json!("not_capable"),
+            Value::Null,
+        ),
         ("/v1/embeddings", json!({"model": ABLE, "input": "x"}), 400, json!("not_capable"), Value::Null),
         ("/v1/responses", json!({}), 404, json!("not_found"), Value::Null),
     ] {
         for stream in [false, true] {
-            let (got, answer) = whole(mesh.client(), path, &with(body.clone(), json!({"stream": stream}))).await;
+            let (got, answer) =
+                whole(mesh.client(), path, &with(body.clone(), json!({"stream": stream}))).await;
             let error = &answer["error"];
-            assert_eq!((got, &error["code"], &error["param"]), (status, &code, &param), "{path} {body}: {answer}");
+            assert_eq!(
+                (got, &error["code"], &error["param"]),
+                (status, &code, &param),
+                "{path} {body}: {answer}"
+            );
             assert_eq!(error["type"], "invalid_request_error");
             assert!(error["message"].as_str().is_some_and(|text| !text.is_empty()));
         }
     }
     let broken = send(mesh.client().post(CHAT, &Value::Null).body("{")).await;
-    assert_eq!((broken.status(), broken.json().await["error"]["type"].clone()), (400, json!("invalid_request_error")));
+    assert_eq!(
+        (broken.status(), broken.json().await["error"]["type"].clone()),
+        (400, json!("invalid_request_error"))
+    );
 }
 
 #[tokio::test]

@@ -15,7 +15,8 @@ pub const EMBEDDER: &str = "vectors";
 /// One node with a model for everything, and a tool that is called whenever there are tools.
 pub fn able(api: Api) -> Builder {
     Mesh::start().nodes(1).slots(4).api(api).script(|script| {
-        let able = ["vision", "thinking", "insert"].iter().fold(Model::named(ABLE), |model, what| model.able(what));
+        let able =
+            ["vision", "thinking", "insert"].iter().fold(Model::named(ABLE), |model, what| model.able(what));
         script.models = vec![able, Model::embedding(EMBEDDER), Model::named("plain")];
         script.thoughts = 2;
         let arguments = json!({"city": "Oslo", "at": [1, 2]}).as_object().cloned().unwrap_or_default();

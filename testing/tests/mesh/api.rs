@@ -32,10 +32,10 @@ async fn a_stream_is_one_event_for_each_chunk_of_the_engine() {
     let reply = call.send().await.expect("a reply");
     assert_eq!((reply.status(), reply.header("content-type")), (200, "text/event-stream"));
     assert!(reply.header("cache-control").contains("no-cache"));
-    let answer = mesh.ask("count [tokens=20] [delay=5]").await.rest().await;
+    let answer = mesh.ask("count [tokens=20] [delay=5]").rest().await;
     answer.assert_every_token_once(20);
     assert_eq!(answer.tokens().len(), 20, "one event per chunk");
-    let threes = mesh.ask("count [tokens=9] [chunk=3] [delay=5]").await.rest().await;
+    let threes = mesh.ask("count [tokens=9] [chunk=3] [delay=5]").rest().await;
     assert_eq!(threes.tokens(), ["t0 t1 t2 ", "t3 t4 t5 ", "t6 t7 t8 "]);
 }
 
@@ -43,7 +43,7 @@ async fn a_stream_is_one_event_for_each_chunk_of_the_engine() {
 async fn the_events_have_the_documented_shape() {
     let mesh = Mesh::start().nodes(1).await;
     let body = json!({"prompt": "count [tokens=2]", "task_id": "mine-1"});
-    let answer = mesh.stream(&body).await.rest().await;
+    let answer = mesh.stream(&body).rest().await;
     answer.assert_every_token_once(2);
     for (index, event) in answer.events[..2].iter().enumerate() {
         let token = scripted(index as u64);
@@ -61,7 +61,7 @@ async fn the_events_have_the_documented_shape() {
 #[tokio::test]
 async fn text_that_comes_with_the_engines_last_chunk_is_not_lost() {
     let mesh = Mesh::start().nodes(1).await;
-    mesh.ask("count [tokens=4] [final=text]").await.rest().await.assert_every_token_once(4);
+    mesh.ask("count [tokens=4] [final=text]").rest().await.assert_every_token_once(4);
     let (status, answer) = mesh.task(&json!({"prompt": "count [tokens=4] [final=text]"})).await;
     assert_eq!((status, answer["content"].as_str()), (200, Some("t0 t1 t2 t3 ")));
 }
@@ -69,7 +69,7 @@ async fn text_that_comes_with_the_engines_last_chunk_is_not_lost() {
 #[tokio::test]
 async fn a_node_with_an_openai_engine_answers_the_same() {
     let mesh = Mesh::start().api(Api::Openai).await;
-    mesh.ask("count [tokens=7] [delay=2]").await.rest().await.assert_every_token_once(7);
+    mesh.ask("count [tokens=7] [delay=2]").rest().await.assert_every_token_once(7);
     let (status, answer) = mesh.task(&json!({"prompt": "count [tokens=3]"})).await;
     assert_eq!((status, answer["content"].as_str()), (200, Some("t0 t1 t2 ")), "{answer}");
 }
@@ -78,12 +78,12 @@ async fn a_node_with_an_openai_engine_answers_the_same() {
 async fn a_clients_own_task_id_is_his_for_as_long_as_the_task_runs() {
     let mesh = Mesh::start().nodes(1).slots(2).await;
     let body = json!({"prompt": "count [tokens=400] [delay=10]", "task_id": "a.b_c:d-1"});
-    let mut first = mesh.stream(&body).await;
+    let mut first = mesh.stream(&body);
     first.read_tokens(1).await;
     let (status, refusal) = mesh.task(&body).await;
     assert_eq!(status, 409, "{refusal}");
     assert!(refusal["error"].as_str().is_some_and(|text| text.contains("a.b_c:d-1")), "{refusal}");
-    assert_eq!(mesh.stream(&body).await.status(), 409);
+    assert_eq!(mesh.stream(&body).status().await, 409);
     drop(first);
     mesh.until("the id to be free again", || async {
         let (status, answer) = mesh.task(&json!({"prompt": "[tokens=1]", "task_id": "a.b_c:d-1"})).await;
@@ -121,7 +121,7 @@ async fn options_reach_the_engine_and_unknown_fields_are_ignored() {
 #[tokio::test]
 async fn status_shows_each_node_with_what_it_has() {
     let mesh = Mesh::start().slots(3).await;
-    let mut stream = mesh.ask("count [tokens=2000] [delay=10]").await;
+    let mut stream = mesh.ask("count [tokens=2000] [delay=10]");
     let node = stream.node().await;
     mesh.until("the running task to be counted", || async {
         let seen = mesh.seen(&node).await;
@@ -148,7 +148,7 @@ async fn status_shows_each_node_with_what_it_has() {
 #[tokio::test]
 async fn a_node_whose_slots_are_taken_is_busy() {
     let mesh = Mesh::start().nodes(1).await;
-    let mut stream = mesh.ask("count [tokens=2000] [delay=10]").await;
+    let mut stream = mesh.ask("count [tokens=2000] [delay=10]");
     stream.read_tokens(1).await;
     mesh.node_is("node-a", "busy").await;
     drop(stream);
@@ -160,7 +160,7 @@ async fn health_is_ok_and_metrics_count_the_tasks() {
     let mesh = Mesh::start().nodes(1).await;
     let health = mesh.client().get("/health").send().await.expect("a reply");
     assert_eq!(health.status(), 200);
-    mesh.ask("[tokens=1]").await.rest().await.assert_answered();
+    mesh.ask("[tokens=1]").rest().await.assert_answered();
     let metrics = mesh.client().get("/metrics").send().await.expect("a reply");
     assert_eq!(metrics.status(), 200);
     assert!(metrics.header("content-type").starts_with("text/plain"));
@@ -183,6 +183,6 @@ async fn any_edge_serves_any_client() {
     let mesh = Mesh::start().edges(2).orchestrators(2).await;
     for edge in 0..2 {
         let call = mesh.client_of(edge).post("/task/stream", &json!({"prompt": "count [tokens=6]"}));
-        Stream::open(call).await.rest().await.assert_every_token_once(6);
+        Stream::open(call).rest().await.assert_every_token_once(6);
     }
 }

@@ -60,7 +60,7 @@ async fn nats_sub_inbox_shows_the_tokens() {
     let seen = says(&cli, &mesh, &["sub", "_INBOX.edge.>", "--count", "25"]);
     let ask = async {
         loop {
-            mesh.ask("count [tokens=20] [delay=5]").await.rest().await.assert_every_token_once(20);
+            mesh.ask("count [tokens=20] [delay=5]").rest().await.assert_every_token_once(20);
         }
     };
     let text = tokio::select! {
@@ -134,5 +134,5 @@ async fn a_watcher_cannot_speak_for_the_mesh() {
             [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
         assert!(text.to_lowercase().contains("permissions violation"), "{subject}: {text}");
     }
-    mesh.ask("count [tokens=5]").await.rest().await.assert_every_token_once(5);
+    mesh.ask("count [tokens=5]").rest().await.assert_every_token_once(5);
 }

@@ -16,7 +16,7 @@ const LONG: &str = "count [tokens=3000] [delay=10]";
 #[tokio::test]
 async fn two_tasks_at_once_go_to_two_nodes() {
     let mesh = Mesh::start().await;
-    let (mut one, mut two) = tokio::join!(mesh.ask(LONG), mesh.ask(LONG));
+    let (mut one, mut two) = (mesh.ask(LONG), mesh.ask(LONG));
     assert_ne!(one.node().await, two.node().await);
 }
 
@@ -25,7 +25,7 @@ async fn the_least_busy_node_is_next() {
     let mesh = Mesh::start().slots(3).await;
     let mut streams = Vec::new();
     for round in 1..=3 {
-        let (mut one, mut two) = (mesh.ask(LONG).await, mesh.ask(LONG).await);
+        let (mut one, mut two) = (mesh.ask(LONG), mesh.ask(LONG));
         assert_ne!(one.node().await, two.node().await, "round {round}");
         streams.extend([one, two]);
     }
@@ -43,7 +43,7 @@ async fn the_least_busy_node_is_next() {
     })
     .await;
     for _ in 0..2 {
-        let mut next = mesh.ask(LONG).await;
+        let mut next = mesh.ask(LONG);
         assert_eq!(next.node().await, "node-a");
         kept.push(next);
     }
@@ -51,7 +51,7 @@ async fn the_least_busy_node_is_next() {
 
 async fn hang_up_frees_the_slot(api: Api) {
     let mesh = Mesh::start().nodes(1).api(api).await;
-    let mut stream = mesh.ask(LONG).await;
+    let mut stream = mesh.ask(LONG);
     stream.read_tokens(3).await;
     drop(stream);
     is_freed(&mesh, 1).await;
@@ -81,7 +81,7 @@ async fn a_client_that_hangs_up_stops_an_openai_engine_on_both_routes() {
 #[tokio::test]
 async fn a_client_that_hangs_up_before_the_first_token_stops_the_engine() {
     let mesh = Mesh::start().nodes(1).await;
-    let stream = mesh.ask("[first=60000]").await;
+    let stream = mesh.ask("[first=60000]");
     mesh.engine(0).until(|counters| counters.running == 1).await.expect("the task runs");
     drop(stream);
     is_freed(&mesh, 1).await;
@@ -90,13 +90,13 @@ async fn a_client_that_hangs_up_before_the_first_token_stops_the_engine() {
 #[tokio::test]
 async fn who_finds_no_free_slot_waits_in_line_and_is_told() {
     let mesh = Mesh::start().nodes(1).await;
-    let mut running = mesh.ask(LONG).await;
+    let mut running = mesh.ask(LONG);
     running.read_tokens(1).await;
-    let mut second = mesh.ask("count [tokens=5] [delay=300]").await;
+    let mut second = mesh.ask("count [tokens=5] [delay=300]");
     let comment = second.comment("queued").await;
     assert!(comment.contains("position 1"), "{comment}");
     assert!(!comment.contains("wait"), "nothing is measured yet: {comment}");
-    let mut third = mesh.ask("count [tokens=6] [delay=10]").await;
+    let mut third = mesh.ask("count [tokens=6] [delay=10]");
     assert!(third.comment("queued").await.contains("position 2"));
     assert_eq!(mesh.engine(0).counters().started, 1, "who waits has not reached the engine");
     drop(running);
@@ -111,13 +111,13 @@ async fn who_finds_no_free_slot_waits_in_line_and_is_told() {
 #[tokio::test]
 async fn a_client_that_hangs_up_in_the_queue_never_reaches_an_engine() {
     let mesh = Mesh::start().nodes(1).await;
-    let mut running = mesh.ask(LONG).await;
+    let mut running = mesh.ask(LONG);
     running.read_tokens(1).await;
-    let mut waiting = mesh.ask("count [tokens=5]").await;
+    let mut waiting = mesh.ask("count [tokens=5]");
     waiting.comment("queued").await;
     drop(waiting);
     let whole = tokio::spawn(mesh.client().post("/task", &json!({"prompt": "count [tokens=5]"})).send());
-    let mut last = mesh.ask("count [tokens=2]").await;
+    let mut last = mesh.ask("count [tokens=2]");
     last.comment("queued").await;
     whole.abort();
     last.comment("position 1").await;
@@ -131,11 +131,11 @@ async fn a_client_that_hangs_up_in_the_queue_never_reaches_an_engine() {
 async fn an_expected_wait_is_told_once_it_can_be_measured() {
     let mesh = Mesh::start().nodes(1).await;
     for _ in 0..8 {
-        mesh.ask("count [tokens=4] [delay=10]").await.rest().await.assert_answered();
+        mesh.ask("count [tokens=4] [delay=10]").rest().await.assert_answered();
     }
-    let mut running = mesh.ask(LONG).await;
+    let mut running = mesh.ask(LONG);
     running.read_tokens(1).await;
-    let mut waiting = mesh.ask("count [tokens=5]").await;
+    let mut waiting = mesh.ask("count [tokens=5]");
     let comment = waiting.comment("expected wait").await;
     let wait: u64 =
         comment.split_whitespace().filter_map(|word| word.parse().ok()).next_back().expect("a number");
@@ -147,9 +147,9 @@ async fn a_slow_client_hurts_only_itself() {
     let mesh = Mesh::start().nodes(1).slots(4).await;
     let before = mesh.edge(0).resident();
     // Far more than any socket holds; nobody reads it.
-    let slow: Vec<Stream> = futures::future::join_all((0..2).map(|_| mesh.ask("[tokens=2000000]"))).await;
+    let slow: Vec<_> = (0..2).map(|_| mesh.ask("[tokens=2000000]")).collect();
     for _ in 0..20 {
-        mesh.ask("count [tokens=50]").await.rest().await.assert_every_token_once(50);
+        mesh.ask("count [tokens=50]").rest().await.assert_every_token_once(50);
     }
     let grown = mesh.edge(0).resident().saturating_sub(before) >> 20;
     assert!(grown < 64, "the edge keeps {grown} MiB for two clients that do not read");
@@ -160,9 +160,9 @@ async fn a_slow_client_hurts_only_itself() {
 #[tokio::test]
 async fn a_warm_node_that_is_busy_is_not_waited_for() {
     let mesh = Mesh::start().script(|script| script.load_delay = Duration::from_millis(200)).await;
-    let mut warm = mesh.ask(LONG).await;
+    let mut warm = mesh.ask(LONG);
     let first = warm.node().await;
-    let second = mesh.ask("count [tokens=3]").await.rest().await;
+    let second = mesh.ask("count [tokens=3]").rest().await;
     second.assert_every_token_once(3);
     assert_ne!(second.nodes(), [first], "it runs where there is room");
 }
@@ -170,14 +170,14 @@ async fn a_warm_node_that_is_busy_is_not_waited_for() {
 #[tokio::test]
 async fn a_node_that_has_the_model_loaded_comes_first() {
     let mesh = Mesh::start().script(|script| script.load_delay = Duration::from_millis(300)).await;
-    let node = mesh.ask("count [tokens=3]").await.rest().await.nodes();
+    let node = mesh.ask("count [tokens=3]").rest().await.nodes();
     until_within(Duration::from_secs(10), "the loaded model to be known", || async {
         let seen = mesh.seen(&node[0]).await;
         holds(seen["model_details"][0]["loaded"] == true, seen)
     })
     .await;
     for _ in 0..4 {
-        let next = mesh.ask("count [tokens=3]").await.rest().await;
+        let next = mesh.ask("count [tokens=3]").rest().await;
         assert_eq!(next.nodes(), node, "{}", next.summary());
     }
 }

@@ -7,8 +7,7 @@ use serde_json::json;
 #[tokio::test]
 async fn two_hundred_clients_at_once_each_get_every_token_once_and_in_order() {
     let mesh = Mesh::start().slots(8).await;
-    let answers =
-        join_all((0..200).map(|_| async { mesh.ask("count [tokens=40] [delay=1]").await.rest().await }));
+    let answers = join_all((0..200).map(|_| async { mesh.ask("count [tokens=40] [delay=1]").rest().await }));
     for answer in answers.await {
         answer.assert_every_token_once(40);
         assert_eq!((answer.tokens().len(), answer.attempts()), (40, 1), "{}", answer.summary());
@@ -30,7 +29,7 @@ async fn several_edges_and_orchestrators_share_the_work_and_no_task_runs_twice()
         let call = mesh
             .client_of(number % 2)
             .post("/task/stream", &json!({"prompt": "count [tokens=20] [delay=2]"}));
-        async move { Stream::open(call).await.rest().await }
+        async move { Stream::open(call).rest().await }
     }));
     for answer in answers.await {
         answer.assert_every_token_once(20);
@@ -43,7 +42,7 @@ async fn several_edges_and_orchestrators_share_the_work_and_no_task_runs_twice()
 #[tokio::test]
 async fn a_long_answer_at_full_speed_loses_nothing() {
     let mesh = Mesh::start().nodes(1).await;
-    mesh.ask("count [tokens=20000]").await.rest().await.assert_every_token_once(20_000);
+    mesh.ask("count [tokens=20000]").rest().await.assert_every_token_once(20_000);
     let (status, answer) = mesh.task(&json!({"prompt": "count [tokens=20000]"})).await;
     let content: String = (0..20_000).map(echo_testing::client::scripted).collect();
     assert_eq!(status, 200);

@@ -57,7 +57,7 @@ fn body(tokens: u64) -> Value {
 }
 
 async fn stream(real: &Real, tokens: u64) -> Stream {
-    real.mesh.stream(&body(tokens)).await
+    real.mesh.stream(&body(tokens))
 }
 
 #[tokio::test]

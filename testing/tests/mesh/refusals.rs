@@ -57,7 +57,7 @@ async fn a_malformed_request_is_told_what_is_wrong_with_it() {
         }
         refused(400, &["UTF-8"], sent(raw(client, path, b"{\"prompt\": \"\xff\xfe\"}".to_vec())).await);
     }
-    mesh.ask("[tokens=2]").await.rest().await.assert_every_token_once(2);
+    mesh.ask("[tokens=2]").rest().await.assert_every_token_once(2);
     assert_eq!(mesh.engine(0).counters().started, 1, "nothing malformed reached the engine");
 }
 
@@ -126,7 +126,7 @@ async fn a_body_above_the_limit_gets_413_with_both_numbers() {
         refused(413, &[&body.len().to_string(), &limit.to_string()], got);
     }
     let fits = json!({"prompt": format!("[tokens=2] {}", "x".repeat(6 << 20))});
-    mesh.stream(&fits).await.rest().await.assert_every_token_once(2);
+    mesh.stream(&fits).rest().await.assert_every_token_once(2);
 }
 
 #[tokio::test]
@@ -177,7 +177,7 @@ async fn a_mesh_without_nodes_says_so_at_once() {
     let mesh = Mesh::start().nodes(0).await;
     assert_eq!(mesh.status().await["node_count"], 0);
     refused(503, &["node"], mesh.task(&json!({"prompt": "hello"})).await);
-    let stream = mesh.ask("hello").await.rest().await;
+    let stream = mesh.ask("hello").rest().await;
     assert_eq!(stream.status, 503, "{}", stream.summary());
 }
 
@@ -185,9 +185,9 @@ async fn a_mesh_without_nodes_says_so_at_once() {
 async fn a_full_queue_gets_429_and_a_retry_after_only_once_it_is_measured() {
     let mesh = Mesh::start().nodes(1).orchestrator_args(["--queue-limit", "1"]).await;
     let fill = async || {
-        let mut running = mesh.ask("count [tokens=3000] [delay=10]").await;
+        let mut running = mesh.ask("count [tokens=3000] [delay=10]");
         running.read_tokens(1).await;
-        let mut waiting = mesh.ask("count [tokens=1]").await;
+        let mut waiting = mesh.ask("count [tokens=1]");
         waiting.comment("queued").await;
         (running, waiting)
     };
@@ -195,11 +195,11 @@ async fn a_full_queue_gets_429_and_a_retry_after_only_once_it_is_measured() {
     let reply = mesh.client().post("/task", &json!({"prompt": "hello"})).send().await.expect("a reply");
     assert_eq!(reply.header("retry-after"), "", "nothing is measured yet, so nothing is promised");
     refused(429, &["wait"], (reply.status(), reply.json().await));
-    assert_eq!(mesh.ask("hello").await.status(), 429);
+    assert_eq!(mesh.ask("hello").status().await, 429);
     drop(full);
     mesh.is_quiet().await;
     for _ in 0..8 {
-        mesh.ask("count [tokens=4] [delay=10]").await.rest().await.assert_answered();
+        mesh.ask("count [tokens=4] [delay=10]").rest().await.assert_answered();
     }
     let _full = fill().await;
     let reply = mesh.client().post("/task", &json!({"prompt": "hello"})).send().await.expect("a reply");
@@ -212,7 +212,7 @@ async fn a_full_queue_gets_429_and_a_retry_after_only_once_it_is_measured() {
 async fn when_every_attempt_has_failed_the_answer_is_502_with_the_reason() {
     let mesh = Mesh::start().edge_args(["--attempts", "1"]).await;
     refused(502, &["attempt"], mesh.task(&json!({"prompt": "[fault=fail]"})).await);
-    let stream = mesh.ask("[fault=error@0]").await.rest().await;
+    let stream = mesh.ask("[fault=error@0]").rest().await;
     // A stream that has begun says it in its last event.
     assert!(stream.status == 502 || stream.ends() == 1, "{}", stream.summary());
     assert!(stream.error().is_some() && stream.tokens().is_empty(), "{}", stream.summary());
@@ -228,7 +228,7 @@ async fn a_task_that_takes_too_long_gets_504_and_frees_its_slot() {
     let mesh = Mesh::start().nodes(1).edge_args(["--task-timeout", "1s"]).await;
     refused(504, &[], mesh.task(&json!({"prompt": "count [tokens=3000] [delay=10]"})).await);
     mesh.is_quiet_within(std::time::Duration::from_secs(1)).await;
-    let stream = mesh.ask("count [tokens=3000] [delay=10]").await.rest().await;
+    let stream = mesh.ask("count [tokens=3000] [delay=10]").rest().await;
     assert_eq!((stream.status, stream.ends()), (200, 1), "{}", stream.summary());
     assert!(stream.error().is_some() && !stream.tokens().is_empty(), "{}", stream.summary());
     mesh.is_quiet_within(std::time::Duration::from_secs(1)).await;

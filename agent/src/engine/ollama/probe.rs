@@ -76,7 +76,10 @@ fn found(tags: &Value, loaded: &HashMap<String, Value>) -> Option<Vec<Found>> {
             extra.insert(RUNNING.to_owned(), running.clone());
         }
         let loaded = running.is_some();
-        Some(Found { engine_name, model: Model { name, size, loaded, capabilities, extra, ..Model::default() } })
+        Some(Found {
+            engine_name,
+            model: Model { name, size, loaded, capabilities, extra, ..Model::default() },
+        })
     };
     match &tags["models"] {
         Value::Array(models) => Some(models.iter().filter_map(describe).collect()),

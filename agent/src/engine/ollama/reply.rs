@@ -6,9 +6,9 @@ use echo_broker::message::{Code, Done, Failure, Piece, Reason, Timings, ToolCall
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use crate::engine::Step;
 use crate::engine::http::said;
 use crate::engine::steps::{Translate, nonsense, unfinished};
-use crate::engine::Step;
 
 /// Fields of the last line that have a place of their own.
 const KNOWN: [&str; 14] = [
@@ -198,7 +198,8 @@ pub fn embedded(answer: Value, model: &str) -> Result<Done, Failure> {
     let vectors = answer.get("embeddings").filter(|vectors| vectors.is_array());
     let vectors = vectors.ok_or_else(|| nonsense("embeddings without vectors"))?;
     let tokens = answer.get("prompt_eval_count").and_then(Value::as_u64);
-    let body = json!({"embeddings": vectors, "model": model, "prompt_eval_count": tokens.unwrap_or_default()});
+    let body =
+        json!({"embeddings": vectors, "model": model, "prompt_eval_count": tokens.unwrap_or_default()});
     let known = |name: &str| KNOWN.contains(&name) || name == "embeddings";
     let extra = answer.iter().filter(|(name, _)| !known(name));
     let extra = extra.map(|(name, value)| (name.clone(), value.clone())).collect();
@@ -227,7 +228,8 @@ impl Translate for Pull {
         if line.iter().all(u8::is_ascii_whitespace) {
             return Ok(());
         }
-        let progress: Value = serde_json::from_slice(line).map_err(|_| nonsense("progress that is no JSON"))?;
+        let progress: Value =
+            serde_json::from_slice(line).map_err(|_| nonsense("progress that is no JSON"))?;
         if let Some(error) = progress.get("error") {
             return Err(not_pulled(&said(error)));
         }
@@ -327,7 +329,9 @@ mod tests {
         assert_eq!((failure.verdict, failure.code), (Verdict::Elsewhere, Code::EngineError));
         assert!(failure.message.contains("out of memory"));
         assert_eq!(Reply::default().end(&mut VecDeque::new()).unwrap_err().code, Code::EngineError);
-        for bad in ["\u{fffd}", "[]", "{}", "null", "3", r#"{"response":4}"#, r#"{"message":{"tool_calls":[{}]}}"#] {
+        for bad in
+            ["\u{fffd}", "[]", "{}", "null", "3", r#"{"response":4}"#, r#"{"message":{"tool_calls":[{}]}}"#]
+        {
             assert_eq!(read(&[bad]).unwrap_err().code, Code::EngineError, "{bad}");
         }
     }
@@ -338,13 +342,15 @@ mod tests {
         Pull.line(br#"{"status":"pulling","total":5}"#, &mut steps).unwrap();
         Pull.line(br#"{"status":"success"}"#, &mut steps).unwrap();
         assert_eq!(steps.len(), 3);
-        let failure = Pull.line(br#"{"error":"pull model manifest: file does not exist"}"#, &mut steps).unwrap_err();
+        let failure =
+            Pull.line(br#"{"error":"pull model manifest: file does not exist"}"#, &mut steps).unwrap_err();
         assert_eq!((failure.verdict, failure.code), (Verdict::GiveUp, Code::ModelMissing));
     }
 
     #[test]
     fn embeddings_have_one_neutral_shape() {
-        let answer = json!({"model": "x", "embeddings": [[1.0]], "total_duration": 5, "prompt_eval_count": 2});
+        let answer =
+            json!({"model": "x", "embeddings": [[1.0]], "total_duration": 5, "prompt_eval_count": 2});
         let done = embedded(answer, "m").unwrap();
         assert_eq!(done.body.unwrap(), json!({"embeddings": [[1.0]], "model": "m", "prompt_eval_count": 2}));
         assert!(embedded(json!({}), "m").is_err() && embedded(json!(3), "m").is_err());

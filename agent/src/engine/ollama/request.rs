@@ -149,7 +149,13 @@ mod tests {
         settings.extra.insert("options".into(), json!({"num_ctx": 64, "temperature": 2}));
         settings.extra.insert("truncate".into(), true.into());
         settings.extra.insert("stream".into(), false.into());
-        let it = Generate { prompt: "hi".into(), suffix: "end".into(), raw: true, settings, ..Generate::default() };
+        let it = Generate {
+            prompt: "hi".into(),
+            suffix: "end".into(),
+            raw: true,
+            settings,
+            ..Generate::default()
+        };
         assert_eq!(
             generate("m", &it),
             json!({"model": "m", "prompt": "hi", "suffix": "end", "raw": true, "stream": true, "think": "high",
@@ -160,11 +166,22 @@ mod tests {
 
     #[test]
     fn a_conversation_keeps_its_images_and_tools() {
-        let call = ToolCall { id: "c1".into(), index: 1, name: "now".into(), arguments: json!({"tz": "UTC"}) };
+        let call =
+            ToolCall { id: "c1".into(), index: 1, name: "now".into(), arguments: json!({"tz": "UTC"}) };
         let messages = vec![
-            Message { role: "user".into(), content: "?".into(), images: vec!["AA".into()], ..Message::default() },
+            Message {
+                role: "user".into(),
+                content: "?".into(),
+                images: vec!["AA".into()],
+                ..Message::default()
+            },
             Message { role: "assistant".into(), tool_calls: vec![call], ..Message::default() },
-            Message { role: "tool".into(), content: "12".into(), tool_name: "now".into(), ..Message::default() },
+            Message {
+                role: "tool".into(),
+                content: "12".into(),
+                tool_name: "now".into(),
+                ..Message::default()
+            },
         ];
         let it = Chat { messages, tools: vec![json!({"type": "function"})], ..Chat::default() };
         assert_eq!(

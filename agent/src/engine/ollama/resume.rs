@@ -10,10 +10,10 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::{Call, request};
+use crate::engine::Order;
 use crate::engine::http::Http;
 use crate::engine::lines::Lines;
 use crate::engine::seam::{self, Seams, Shape, Way};
-use crate::engine::Order;
 
 /// A rendered prompt is one line, and no longer than a request may be.
 const LONGEST_PROMPT: usize = 32 << 20;
@@ -78,7 +78,8 @@ impl Continuation<'_> {
         let images = fresh.messages.iter().flat_map(|message| message.images.clone()).collect();
         let fresh = Chat { settings: calm(&fresh.settings), ..fresh };
         let rendered = self.render("/api/chat", request::chat(self.model, &fresh)).await?;
-        let rendered = rendered.ok_or_else(|| seam::cannot("the engine does not show its prompt any more"))?;
+        let rendered =
+            rendered.ok_or_else(|| seam::cannot("the engine does not show its prompt any more"))?;
         self.after(rendered, &text, images, &whole.settings)
     }
 
@@ -94,7 +95,13 @@ impl Continuation<'_> {
         Ok(way)
     }
 
-    fn after(&self, rendered: String, text: &str, images: Vec<String>, settings: &Settings) -> Result<Call, Failure> {
+    fn after(
+        &self,
+        rendered: String,
+        text: &str,
+        images: Vec<String>,
+        settings: &Settings,
+    ) -> Result<Call, Failure> {
         if self.so_far.content.is_empty() {
             return Err(seam::cannot("it stopped in the middle of the model's thoughts"));
         }

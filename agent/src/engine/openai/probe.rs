@@ -217,7 +217,10 @@ mod tests {
         let found = found(&models, &llama(props)).unwrap();
         let model = &found[0].model;
         assert_eq!((found[0].engine_name.as_str(), model.name.as_str()), ("smollm2", "smollm2:latest"));
-        assert_eq!((model.size, &model.capabilities[..]), (96, &["completion".to_owned(), "vision".to_owned()][..]));
+        assert_eq!(
+            (model.size, &model.capabilities[..]),
+            (96, &["completion".to_owned(), "vision".to_owned()][..])
+        );
         assert_eq!(model.extra["details"]["parameter_size"], "134.52M");
     }
 

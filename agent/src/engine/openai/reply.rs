@@ -142,7 +142,11 @@ impl Reply {
         let choice = choices.into_iter().next();
         let finish = choice.as_ref().and_then(|choice| choice.finish_reason.as_deref()).map(reason);
         let piece = choice.map(|choice| self.piece(choice)).transpose()?.unwrap_or_default();
-        if piece == Piece::default() { steps.push_back(Step::Alive) } else { steps.push_back(Step::Piece(piece)) }
+        if piece == Piece::default() {
+            steps.push_back(Step::Alive)
+        } else {
+            steps.push_back(Step::Piece(piece))
+        }
         if finish.is_some() {
             self.finished = finish;
         }
@@ -175,7 +179,8 @@ impl Reply {
         }
         call.name.push_str(function.name.as_deref().unwrap_or_default());
         call.arguments.push_str(function.arguments.as_deref().unwrap_or_default());
-        let too_much = call.arguments.len() + call.name.len() > LONGEST_ARGUMENTS || self.calls.len() > MOST_CALLS;
+        let too_much =
+            call.arguments.len() + call.name.len() > LONGEST_ARGUMENTS || self.calls.len() > MOST_CALLS;
         if too_much { Err(nonsense("a tool call without end")) } else { Ok(()) }
     }
 
@@ -267,7 +272,8 @@ pub fn embedded(answer: &Value, model: &str) -> Result<Done, Failure> {
     vectors.sort_by_key(|(index, _)| *index);
     let vectors: Vec<&Value> = vectors.into_iter().map(|(_, vector)| vector).collect();
     let tokens = answer["usage"]["prompt_tokens"].as_u64();
-    let body = json!({"embeddings": vectors, "model": model, "prompt_eval_count": tokens.unwrap_or_default()});
+    let body =
+        json!({"embeddings": vectors, "model": model, "prompt_eval_count": tokens.unwrap_or_default()});
     Ok(Done { prompt_tokens: tokens, body: Some(body), ..Done::default() })
 }
 
@@ -333,7 +339,9 @@ mod tests {
     #[test]
     fn a_tool_call_in_parts_is_handed_on_whole() {
         let part = |index: u32, id: Value, name: Value, arguments: &str| {
-            delta(json!({"tool_calls": [{"index": index, "id": id, "function": {"name": name, "arguments": arguments}}]}))
+            delta(
+                json!({"tool_calls": [{"index": index, "id": id, "function": {"name": name, "arguments": arguments}}]}),
+            )
         };
         let steps = read(&[
             part(0, json!("c0"), json!("now"), ""),

@@ -236,14 +236,22 @@ mod tests {
     #[test]
     fn fields_of_this_api_pass_through_and_replace_nothing() {
         let openai = json!({"tool_choice": "required", "stream": false}).as_object().cloned().unwrap();
-        let body = body(Request::Chat(Chat { settings: Settings { openai, ..Settings::default() }, ..Chat::default() }));
+        let body = body(Request::Chat(Chat {
+            settings: Settings { openai, ..Settings::default() },
+            ..Chat::default()
+        }));
         assert_eq!((&body["tool_choice"], &body["stream"]), (&json!("required"), &json!(true)));
     }
 
     #[test]
     fn images_are_parts_and_tool_answers_find_their_calls() {
-        let call = |name: &str| ToolCall { name: name.into(), arguments: json!({"a": 1}), ..ToolCall::default() };
-        let message = |role: &str, content: &str| Message { role: role.into(), content: content.into(), ..Message::default() };
+        let call =
+            |name: &str| ToolCall { name: name.into(), arguments: json!({"a": 1}), ..ToolCall::default() };
+        let message = |role: &str, content: &str| Message {
+            role: role.into(),
+            content: content.into(),
+            ..Message::default()
+        };
         let list = [
             Message { images: vec!["iVBORx".into(), "/9j/".into()], ..message("user", "?") },
             Message { tool_calls: vec![call("f"), call("g")], ..message("assistant", "") },

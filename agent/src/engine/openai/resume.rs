@@ -69,12 +69,19 @@ async fn raw(http: &Http, order: &Order, whole: &Chat) -> Result<Call, Failure> 
         return Err(seam::cannot("its images cannot be sent again"));
     }
     let (fresh, text) = seam::parted(whole);
-    let rendered = render(http, &fresh).await?.ok_or_else(|| seam::cannot("the engine does not show its prompt"))?;
+    let rendered =
+        render(http, &fresh).await?.ok_or_else(|| seam::cannot("the engine does not show its prompt"))?;
     let (prompt, settings) = (rendered + &text, whole.settings.clone());
     Ok(request::completion(&order.model, &Generate { prompt, settings, raw: true, ..Generate::default() }))
 }
 
-async fn learn(http: &Http, seams: &Seams, dialect: Dialect, shape: Shape, whole: &Chat) -> Result<Way, Failure> {
+async fn learn(
+    http: &Http,
+    seams: &Seams,
+    dialect: Dialect,
+    shape: Shape,
+    whole: &Chat,
+) -> Result<Way, Failure> {
     if dialect != Dialect::LlamaCpp {
         return Ok(Way::Unknown);
     }
@@ -116,7 +123,10 @@ mod tests {
         let order = Order { request: Request::Chat(chat.clone()), model: "m".into(), so_far: None };
         let whole = seam::extended(&chat, &so_far);
         let body = trailing(&order, &whole, Dialect::Vllm).body;
-        assert_eq!((&body["continue_final_message"], &body["add_generation_prompt"]), (&json!(true), &json!(false)));
+        assert_eq!(
+            (&body["continue_final_message"], &body["add_generation_prompt"]),
+            (&json!(true), &json!(false))
+        );
         assert_eq!(body["messages"][1], json!({"role": "assistant", "content": "one "}));
         assert!(trailing(&order, &whole, Dialect::Plain).body.get("chat_template_kwargs").is_none());
         assert!(trailing(&order, &whole, Dialect::LlamaCpp).body.get("continue_final_message").is_none());

@@ -57,7 +57,8 @@ fn named(nodes: &[String]) -> Result<Vec<NodeId>, ApiError> {
     }
     let mut ids: Vec<NodeId> = Vec::new();
     for node in nodes {
-        let id = node.parse().map_err(|error| ApiError::bad_request(format!("nodes: {error}")).param("nodes"))?;
+        let id =
+            node.parse().map_err(|error| ApiError::bad_request(format!("nodes: {error}")).param("nodes"))?;
         if !ids.contains(&id) {
             ids.push(id);
         }
@@ -87,7 +88,9 @@ async fn merge(parts: Vec<(NodeId, Running)>, out: mpsc::Sender<News>) {
         let next = tokio::select! { () = out.closed() => return, next = all.next() => next };
         let said = match next {
             None => break,
-            Some((node, News::Pieces(pieces))) => pieces.into_iter().filter_map(|piece| on(&node, piece)).collect(),
+            Some((node, News::Pieces(pieces))) => {
+                pieces.into_iter().filter_map(|piece| on(&node, piece)).collect()
+            }
             Some((node, News::End(report))) => {
                 let said = vec![outcome(&node, &report)];
                 if end.as_ref().is_none_or(|end| end.ending.is_ok()) {
@@ -173,7 +176,8 @@ pub async fn delete(State(api): State<Api>, request: Request) -> Result<Response
     let wanted = named(&fields.texts("nodes")?)?;
     let extra = fields.rest();
     let known = mesh::known(&api).await?;
-    let having = mesh::having(&known, &model).filter(|node| wanted.is_empty() || wanted.contains(&node.node_id));
+    let having =
+        mesh::having(&known, &model).filter(|node| wanted.is_empty() || wanted.contains(&node.node_id));
     let (allowed, kept): (Vec<_>, Vec<_>) = having.partition(|node| node.model_management);
     if allowed.is_empty() && kept.is_empty() {
         return Err(not_found(&model));
@@ -213,7 +217,10 @@ async fn delete_from(
 
 /// `POST /api/create`.
 pub async fn create() -> ApiError {
-    cannot("create models", "create the model on a node with `ollama create`: the mesh serves it within a few seconds")
+    cannot(
+        "create models",
+        "create the model on a node with `ollama create`: the mesh serves it within a few seconds",
+    )
 }
 
 /// `POST /api/copy`.

@@ -74,7 +74,10 @@ pub async fn version(State(api): State<Api>) -> Response {
 
 fn oldest(mesh: &MeshStatus) -> Option<&str> {
     let engines = mesh.nodes.iter().map(|node| &node.engine).filter(|engine| engine.kind == "ollama");
-    engines.map(|engine| engine.version.as_str()).filter(|version| !version.is_empty()).min_by(|a, b| by_number(a, b))
+    engines
+        .map(|engine| engine.version.as_str())
+        .filter(|version| !version.is_empty())
+        .min_by(|a, b| by_number(a, b))
 }
 
 fn by_number(a: &str, b: &str) -> Ordering {
@@ -93,7 +96,13 @@ mod tests {
         let extra = json!({"digest": "d", "details": {"family": "x"}, "modified_at": "t", "new": 1,
             "running": {"expires_at": "e", "size_vram": 3}});
         let extra = extra.as_object().cloned().unwrap();
-        let model = Model { name: "m:latest".into(), size: 5, capabilities: vec!["tools".into()], extra, ..Model::default() };
+        let model = Model {
+            name: "m:latest".into(),
+            size: 5,
+            capabilities: vec!["tools".into()],
+            extra,
+            ..Model::default()
+        };
         assert_eq!(
             listed(&model),
             json!({"name": "m:latest", "model": "m:latest", "size": 5, "digest": "d", "details": {"family": "x"},

@@ -151,7 +151,11 @@ fn tool_call(call: &ToolCall) -> Value {
     let mut said = Map::new();
     put_text(&mut said, "id", call.id.clone());
     // Here arguments are an object; an engine of the other kind may have said nonsense in their place.
-    let arguments = if call.arguments.is_object() { call.arguments.clone() } else { json!({"arguments": call.arguments}) };
+    let arguments = if call.arguments.is_object() {
+        call.arguments.clone()
+    } else {
+        json!({"arguments": call.arguments})
+    };
     let function = json!({"index": call.index, "name": call.name, "arguments": arguments});
     said.insert("function".to_owned(), function);
     said.into()
@@ -166,16 +170,17 @@ fn word(reason: Reason) -> &'static str {
     }
 }
 
-/// Ollama leaves zeros out.
+/// What the engine did not say is left out, and so are times of zero.
 fn counts(line: &mut Map<String, Value>, done: &Done) {
+    let time = |nanos: u64| (nanos > 0).then_some(nanos);
     let counts = [
-        ("total_duration", done.timings.total_ns),
-        ("load_duration", done.timings.load_ns),
-        ("prompt_eval_count", done.prompt_tokens.unwrap_or_default()),
-        ("prompt_eval_duration", done.timings.prompt_ns),
-        ("eval_count", done.tokens.unwrap_or_default()),
-        ("eval_duration", done.timings.eval_ns),
+        ("total_duration", time(done.timings.total_ns)),
+        ("load_duration", time(done.timings.load_ns)),
+        ("prompt_eval_count", done.prompt_tokens),
+        ("prompt_eval_duration", time(done.timings.prompt_ns)),
+        ("eval_count", done.tokens),
+        ("eval_duration", time(done.timings.eval_ns)),
     ];
-    let counts = counts.into_iter().filter(|(_, count)| *count > 0);
-    line.extend(counts.map(|(name, count)| (name.to_owned(), count.into())));
+    let said = counts.into_iter().filter_map(|(name, count)| Some((name.to_owned(), count?.into())));
+    line.extend(said);
 }

@@ -6,8 +6,8 @@ use serde_json::{Map, Value, json};
 
 use super::ask::{self, Asked, Shape};
 use super::{ApiError, Fields, say};
-use crate::http::flow::Voice;
 use crate::driver::Report;
+use crate::http::flow::Voice;
 
 fn read(translate: fn(Fields) -> Result<Asked, ApiError>, body: Value) -> Asked {
     translate(Fields::new(body.as_object().cloned().unwrap())).unwrap()
@@ -74,7 +74,8 @@ fn every_field_of_a_message_has_its_place() {
     let message = json!({"role": "assistant", "content": "c", "thinking": "h", "images": ["AA"], "tool_name": "f",
         "tool_call_id": "i", "mood": 1,
         "tool_calls": [{"id": "i", "function": {"index": 2, "name": "f", "arguments": {"a": 1}}}]});
-    let asked = read(ask::chat, json!({"model": "m", "messages": [message], "tools": [{"type": "function"}]}));
+    let asked =
+        read(ask::chat, json!({"model": "m", "messages": [message], "tools": [{"type": "function"}]}));
     assert_eq!(
         serde_json::to_value(asked.request).unwrap()["messages"][0],
         json!({"role": "assistant", "content": "c", "thinking": "h", "images": ["AA"], "tool_name": "f",
@@ -136,7 +137,10 @@ fn an_error_in_mid_stream_is_the_last_line_and_loses_no_piece() {
     let mut out = Vec::new();
     voice.pieces(vec![Piece { last: true, ..Piece::text("a") }], &mut out);
     voice.broken(ApiError::unavailable("lost"), None, &mut out);
-    assert_eq!(lines(&out), [json!({"model": "m", "response": "a", "done": false}), json!({"error": "lost"})]);
+    assert_eq!(
+        lines(&out),
+        [json!({"model": "m", "response": "a", "done": false}), json!({"error": "lost"})]
+    );
 }
 
 /// Any JSON, with the fields of the dialect among its names.

@@ -69,7 +69,8 @@ pub fn text(mut fields: Fields) -> Read<Asked> {
     }
     let mut prompts = fields.text_or_texts("prompt")?;
     let prompt = prompts.pop().filter(|prompt| prompts.is_empty() && !prompt.is_empty());
-    let prompt = prompt.ok_or_else(|| wrong("prompt", "send one text that is not empty, not several and no tokens"))?;
+    let prompt = prompt
+        .ok_or_else(|| wrong("prompt", "send one text that is not empty, not several and no tokens"))?;
     let suffix = fields.text("suffix")?.unwrap_or_default();
     let format = format(&mut fields)?;
     let top_logprobs = fields.count("logprobs")?;
@@ -121,7 +122,10 @@ fn tools(fields: &mut Fields) -> Read<Vec<Value>> {
     let name = |tool: &Value| tool["function"]["name"].as_str().map(str::to_owned);
     for (place, tool) in tools.iter().enumerate() {
         if tool["type"] != "function" || name(tool).is_none() {
-            return Err(wrong(&format!("tools[{place}]"), "expected {\"type\":\"function\",\"function\":{\"name\":…}}"));
+            return Err(wrong(
+                &format!("tools[{place}]"),
+                "expected {\"type\":\"function\",\"function\":{\"name\":…}}",
+            ));
         }
     }
     let Some(choice) = fields.take("tool_choice") else { return Ok(tools) };
@@ -154,9 +158,12 @@ fn format(fields: &mut Fields) -> Read<Option<Value>> {
         // llama.cpp's own form has a schema here.
         "json_object" => Ok(Some(format.take("schema").unwrap_or_else(|| json!("json")))),
         "json_schema" => {
-            let schema = Fields::within("response_format.json_schema", format.object("json_schema")?.into())?.take("schema");
+            let schema = Fields::within("response_format.json_schema", format.object("json_schema")?.into())?
+                .take("schema");
             let schema = schema.filter(Value::is_object);
-            schema.map(Some).ok_or_else(|| wrong("response_format.json_schema.schema", "expected a JSON schema"))
+            schema
+                .map(Some)
+                .ok_or_else(|| wrong("response_format.json_schema.schema", "expected a JSON schema"))
         }
         _ => Err(wrong("response_format.type", "expected text, json_object or json_schema")),
     }

@@ -57,7 +57,8 @@ impl Voice for Vectors {
 
     fn whole(&self, _: &Report, done: &Done) -> Response {
         let vectors = done.body.as_ref().and_then(|body| body["embeddings"].as_array());
-        let vector = |vector: &Value| if self.base64 { base64(&bytes(vector)).into() } else { vector.clone() };
+        let vector =
+            |vector: &Value| if self.base64 { base64(&bytes(vector)).into() } else { vector.clone() };
         let item = |(index, it)| json!({"object": "embedding", "index": index, "embedding": vector(it)});
         let data: Vec<Value> = vectors.into_iter().flatten().enumerate().map(item).collect();
         let tokens = done.prompt_tokens.unwrap_or_default();

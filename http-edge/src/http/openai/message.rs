@@ -30,7 +30,8 @@ fn message(place: usize, value: Value) -> Read<Message> {
     let thinking = fields.text("reasoning_content")?;
     message.thinking = thinking.or(fields.text("reasoning")?).unwrap_or_default();
     let calls = fields.list("tool_calls")?.into_iter().enumerate();
-    let calls = calls.map(|(number, call)| tool_call(&fields.place(&format!("tool_calls[{number}]")), number, call));
+    let calls =
+        calls.map(|(number, call)| tool_call(&fields.place(&format!("tool_calls[{number}]")), number, call));
     message.tool_calls = calls.collect::<Read<_>>()?;
     message.tool_call_id = fields.text("tool_call_id")?.unwrap_or_default();
     if message.role == "tool" {
@@ -89,7 +90,10 @@ fn image(part: &mut Fields) -> Read<String> {
         Some((_, data)) if !data.is_empty() => Ok(data.to_owned()),
         _ => {
             let place = part.place("image_url.url");
-            Err(wrong(&place, "send the picture itself, as data:image/png;base64,…; it is not fetched from elsewhere"))
+            Err(wrong(
+                &place,
+                "send the picture itself, as data:image/png;base64,…; it is not fetched from elsewhere",
+            ))
         }
     }
 }

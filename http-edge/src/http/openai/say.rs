@@ -115,7 +115,8 @@ impl Chunks {
         }
         if !report.tool_calls.is_empty() {
             let calls = report.tool_calls.iter().enumerate();
-            message.insert("tool_calls".to_owned(), calls.map(|(at, call)| self.tool_call(call, at)).collect());
+            message
+                .insert("tool_calls".to_owned(), calls.map(|(at, call)| self.tool_call(call, at)).collect());
         }
         message.into()
     }

@@ -88,7 +88,9 @@ fn messages_keep_their_parts_calls_and_pictures() {
 
 #[test]
 fn a_choice_of_tools_is_kept_as_far_as_every_node_can() {
-    let with = |choice: Value| chat(json!({"messages": hello(), "tools": [tool("f"), tool("g")], "tool_choice": choice}));
+    let with = |choice: Value| {
+        chat(json!({"messages": hello(), "tools": [tool("f"), tool("g")], "tool_choice": choice}))
+    };
     assert!(with(json!("none")).get("tools").is_none());
     assert_eq!(with(json!("auto"))["tools"].as_array().map(Vec::len), Some(2));
     let one = with(json!({"type": "function", "function": {"name": "g"}}));
@@ -98,7 +100,9 @@ fn a_choice_of_tools_is_kept_as_far_as_every_node_can() {
 
 #[test]
 fn formats_have_three_forms() {
-    let with = |format: Value| chat(json!({"messages": hello(), "response_format": format}))["settings"]["format"].clone();
+    let with = |format: Value| {
+        chat(json!({"messages": hello(), "response_format": format}))["settings"]["format"].clone()
+    };
     assert_eq!(with(json!({"type": "json_object"})), "json");
     assert_eq!(with(json!({"type": "text"})), Value::Null);
 }
@@ -112,17 +116,24 @@ fn what_is_wrong_is_named() {
         (json!({"messages": hello(), "top_logprobs": 21}), "top_logprobs"),
         (json!({"messages": hello(), "temperature": "hot"}), "temperature"),
         (json!({"messages": [{"role": "king"}]}), "messages[0].role"),
-        (json!({"messages": [{"role": "user", "content": [{"type": "input_audio"}]}]}), "messages[0].content[0].type"),
+        (
+            json!({"messages": [{"role": "user", "content": [{"type": "input_audio"}]}]}),
+            "messages[0].content[0].type",
+        ),
         (json!({"messages": hello(), "tools": [{}]}), "tools[0]"),
         (json!({"messages": hello(), "tool_choice": {"function": {"name": "x"}}}), "tool_choice"),
         (json!({"messages": hello(), "response_format": {"type": "xml"}}), "response_format.type"),
-        (json!({"messages": hello(), "response_format": {"type": "json_schema"}}), "response_format.json_schema.schema"),
+        (
+            json!({"messages": hello(), "response_format": {"type": "json_schema"}}),
+            "response_format.json_schema.schema",
+        ),
         (json!({"messages": hello(), "functions": []}), "functions"),
         (json!({"messages": hello(), "model": "a\nb"}), "model"),
     ] {
         assert_eq!(refused(ask::chat(fields(body.clone()))).1, param, "{body}");
     }
-    let picture = json!([{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "http://x/y.png"}}]}]);
+    let picture =
+        json!([{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "http://x/y.png"}}]}]);
     let (message, param) = refused(ask::chat(fields(json!({ "messages": picture }))));
     assert!(message.contains("not fetched") && param == "messages[0].content[0].image_url.url", "{message}");
     for body in [json!({}), json!({"prompt": ["a", "b"]}), json!({"prompt": [1, 2]}), json!({"prompt": ""})] {
@@ -162,7 +173,8 @@ fn a_chat_is_told_in_chunks() {
     assert_eq!(deltas[2], &json!({"content": "a"}));
     let id = |number: u32| format!("call_00000000-0000-0000-0000-000000000007_{number}");
     let function = |name: &str| json!({"name": name, "arguments": "{\"a\":1}"});
-    let called = |at: u32, name| json!([{"index": at, "id": id(at), "type": "function", "function": function(name)}]);
+    let called =
+        |at: u32, name| json!([{"index": at, "id": id(at), "type": "function", "function": function(name)}]);
     assert_eq!(deltas[3], &json!({"tool_calls": called(0, "f")}));
     assert_eq!(deltas[4], &json!({"tool_calls": called(1, "g")}));
     assert_eq!(events[5]["choices"][0]["finish_reason"], "tool_calls");

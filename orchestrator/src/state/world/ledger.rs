@@ -50,6 +50,11 @@ impl Ledger {
         self.attempts.get(&task).copied()
     }
 
+    pub fn held_attempt(&self, task: usize) -> Option<u32> {
+        let id = TaskId::from_u128(task as u128);
+        self.held.iter().find(|held| held.0 == id).map(|held| held.1)
+    }
+
     pub fn submitted(&mut self, task: usize, attempt: u32) {
         self.attempts.insert(task, attempt);
         let id = TaskId::from_u128(task as u128);
@@ -60,9 +65,13 @@ impl Ledger {
     pub fn answered(&mut self, answer: &Submission) {
         let attempt = self.submitted.take().expect("one answer for one submission");
         if matches!(answer, Submission::Taken { .. }) {
+            assert!(!self.cancelled.contains(&attempt), "a cancelled attempt was taken");
+            if self.held.contains(&attempt) {
+                return;
+            }
             // A new attempt ends the old ones.
             self.end_up_to(attempt.0, attempt.1 - 1);
-            assert!(self.held.insert(attempt));
+            self.held.insert(attempt);
         }
     }
 

@@ -29,7 +29,7 @@ fn other(node: &str) -> &'static str {
 #[tokio::test]
 async fn killed_before_the_first_token_the_request_is_answered_by_another_node() {
     let mesh = Mesh::start().await;
-    let stream = mesh.ask("count [tokens=5] [first=1500]").await;
+    let stream = mesh.ask("count [tokens=5] [first=1500]");
     let node = worker(&mesh).await;
     mesh.node(&node).kill().await;
     let answer = stream.rest().await;
@@ -52,7 +52,7 @@ async fn killed_before_the_first_token_a_whole_answer_comes_from_another_node() 
 }
 
 async fn killed_in_mid_answer(mesh: &Mesh) -> Transcript {
-    let mut stream = mesh.ask(SIXTY).await;
+    let mut stream = mesh.ask(SIXTY);
     stream.read_tokens(20).await;
     let node = stream.node().await;
     mesh.node(&node).kill().await;
@@ -105,7 +105,7 @@ async fn killed_in_mid_answer_a_whole_answer_comes_as_if_nothing_had_happened() 
 #[tokio::test]
 async fn a_mesh_of_one_node_goes_on_when_its_agent_is_back() {
     let mesh = Mesh::start().nodes(1).await;
-    let mut stream = mesh.ask(SIXTY).await;
+    let mut stream = mesh.ask(SIXTY);
     stream.read_tokens(10).await;
     mesh.node(0).restart().await;
     let answer = stream.rest().await;
@@ -118,7 +118,7 @@ async fn a_mesh_of_one_node_goes_on_when_its_agent_is_back() {
 async fn a_token_limit_holds_over_both_parts_of_an_answer() {
     let mesh = Mesh::start().await;
     let body = json!({"prompt": SIXTY, "options": {"num_predict": 30}});
-    let mut stream = mesh.stream(&body).await;
+    let mut stream = mesh.stream(&body);
     stream.read_tokens(10).await;
     let node = stream.node().await;
     mesh.node(&node).kill().await;
@@ -146,7 +146,7 @@ async fn a_killed_node_gets_no_more_work_and_leaves_the_status() {
     let mesh = Mesh::start().await;
     mesh.node(0).kill().await;
     for _ in 0..6 {
-        let answer = mesh.ask("count [tokens=3]").await.rest().await;
+        let answer = mesh.ask("count [tokens=3]").rest().await;
         answer.assert_every_token_once(3);
         assert_eq!((answer.nodes(), answer.attempts()), (vec!["node-b".to_owned()], 1));
     }

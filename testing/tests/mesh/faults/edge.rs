@@ -11,8 +11,8 @@ const FREED: Duration = Duration::from_secs(6);
 async fn when_an_edge_is_killed_its_engines_stop_and_others_do_not_notice() {
     let mesh = Mesh::start().slots(2).edges(2).await;
     let long = json!({"prompt": "count [tokens=6000] [delay=10]"});
-    let mut lost = Stream::open(mesh.client_of(1).post("/task/stream", &long)).await;
-    let mut queued = mesh.ask("count [tokens=700] [delay=10]").await;
+    let mut lost = Stream::open(mesh.client_of(1).post("/task/stream", &long));
+    let mut queued = mesh.ask("count [tokens=700] [delay=10]");
     lost.read_tokens(3).await;
     queued.read_tokens(3).await;
     mesh.edge(1).kill().await;
@@ -33,7 +33,7 @@ async fn when_an_edge_is_killed_its_engines_stop_and_others_do_not_notice() {
 async fn a_draining_edge_finishes_what_it_has_and_refuses_new_connections() {
     let mesh = Mesh::start().edges(2).slots(2).await;
     let body = json!({"prompt": "count [tokens=150] [delay=10]"});
-    let mut stream = Stream::open(mesh.client_of(1).post("/task/stream", &body)).await;
+    let mut stream = Stream::open(mesh.client_of(1).post("/task/stream", &body));
     stream.read_tokens(3).await;
     mesh.edge(1).term();
     mesh.until("new connections to be refused", || async {
@@ -51,7 +51,7 @@ async fn a_draining_edge_finishes_what_it_has_and_refuses_new_connections() {
 #[tokio::test]
 async fn a_second_signal_ends_a_draining_edge_at_once() {
     let mesh = Mesh::start().await;
-    let mut stream = mesh.ask("count [tokens=6000] [delay=10]").await;
+    let mut stream = mesh.ask("count [tokens=6000] [delay=10]");
     stream.read_tokens(3).await;
     mesh.edge(0).term();
     mesh.edge(0).mentions("second signal").await;
@@ -65,5 +65,5 @@ async fn a_second_signal_ends_a_draining_edge_at_once() {
 async fn an_edge_that_comes_back_serves_at_once() {
     let mesh = Mesh::start().await;
     mesh.edge(0).restart().await;
-    mesh.ask("count [tokens=5]").await.rest().await.assert_every_token_once(5);
+    mesh.ask("count [tokens=5]").rest().await.assert_every_token_once(5);
 }

@@ -19,7 +19,7 @@ async fn load(mesh: &Mesh, clients: usize, stop: &CancellationToken) -> Vec<Tran
     let client = async || {
         let mut answers = Vec::new();
         while !stop.is_cancelled() {
-            answers.push(mesh.ask("count [tokens=20] [delay=5]").await.rest().await);
+            answers.push(mesh.ask("count [tokens=20] [delay=5]").rest().await);
         }
         answers
     };

@@ -12,7 +12,7 @@ const WHOLE: Duration = Duration::from_secs(3);
 #[tokio::test]
 async fn running_answers_do_not_notice() {
     let mesh = Mesh::start().await;
-    let mut streams = join_all((0..2).map(|_| mesh.ask("count [tokens=150] [delay=10]"))).await;
+    let mut streams: Vec<_> = (0..2).map(|_| mesh.ask("count [tokens=150] [delay=10]")).collect();
     for stream in &mut streams {
         stream.read_tokens(5).await;
     }
@@ -27,9 +27,9 @@ async fn running_answers_do_not_notice() {
 #[tokio::test]
 async fn queued_tasks_go_on_after_it_is_back() {
     let mesh = Mesh::start().nodes(1).await;
-    let mut running = mesh.ask("count [tokens=100] [delay=10]").await;
+    let mut running = mesh.ask("count [tokens=100] [delay=10]");
     running.read_tokens(1).await;
-    let mut queued = join_all((0..3).map(|_| mesh.ask("count [tokens=5] [delay=5]"))).await;
+    let mut queued: Vec<_> = (0..3).map(|_| mesh.ask("count [tokens=5] [delay=5]")).collect();
     for stream in &mut queued {
         stream.comment("queued").await;
     }
@@ -54,7 +54,7 @@ async fn tasks_that_come_while_it_is_away_wait_for_it() {
     };
     let body = json!({"prompt": "count [tokens=5]"});
     let (streamed, (status, answer), ()) =
-        tokio::join!(async { mesh.ask("count [tokens=5]").await.rest().await }, mesh.task(&body), back);
+        tokio::join!(async { mesh.ask("count [tokens=5]").rest().await }, mesh.task(&body), back);
     streamed.assert_every_token_once(5);
     assert_eq!((status, answer["content"].as_str()), (200, Some("t0 t1 t2 t3 t4 ")), "{answer}");
 }

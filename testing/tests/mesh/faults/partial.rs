@@ -4,7 +4,7 @@ use echo_testing::{client::Transcript, mesh::Mesh};
 use serde_json::{Value, json};
 
 async fn interrupted(mesh: &Mesh, body: &Value) -> Transcript {
-    let mut stream = mesh.stream(body).await;
+    let mut stream = mesh.stream(body);
     stream.read_tokens(10).await;
     let node = stream.node().await;
     mesh.node(&node).kill().await;
@@ -60,7 +60,7 @@ async fn before_the_first_token_a_json_answer_simply_starts_again() {
 #[tokio::test]
 async fn when_the_last_node_fails_in_mid_answer_the_error_carries_the_partial_answer() {
     let mesh = Mesh::start().nodes(1).edge_args(["--attempts", "1"]).await;
-    let answer = mesh.ask("count [tokens=40] [delay=10] [fault=error@10]").await.rest().await;
+    let answer = mesh.ask("count [tokens=40] [delay=10] [fault=error@10]").rest().await;
     assert_eq!((answer.status, answer.ends()), (200, 1), "{}", answer.summary());
     assert_eq!(answer.tokens().len(), 10);
     assert_eq!(answer.last()["content"], answer.content(), "{}", answer.summary());

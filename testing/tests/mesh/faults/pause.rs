@@ -13,7 +13,7 @@ const GAP: Duration = Duration::from_secs(3);
 #[tokio::test]
 async fn a_stopped_agents_answer_goes_on_elsewhere_and_its_late_frames_change_nothing() {
     let mesh = Mesh::start().await;
-    let mut stream = mesh.ask("count [tokens=300] [delay=20]").await;
+    let mut stream = mesh.ask("count [tokens=300] [delay=20]");
     stream.read_tokens(20).await;
     let node = stream.node().await;
     mesh.node(&node).pause().await;
@@ -34,7 +34,7 @@ async fn a_stopped_agent_runs_nothing_stale_when_it_wakes() {
     let mesh = Mesh::start().slots(4).await;
     let stopped = mesh.node(0);
     stopped.pause().await;
-    let answers = join_all((0..8).map(|_| async { mesh.ask("count [tokens=10]").await.rest().await })).await;
+    let answers = join_all((0..8).map(|_| async { mesh.ask("count [tokens=10]").rest().await })).await;
     for answer in answers {
         answer.assert_every_token_once(10);
         assert_eq!(answer.nodes(), ["node-b"]);
@@ -47,7 +47,7 @@ async fn a_stopped_agent_runs_nothing_stale_when_it_wakes() {
     stopped.resume();
     mesh.node_is("node-a", "idle").await;
     for _ in 0..4 {
-        mesh.ask("count [tokens=3]").await.rest().await.assert_every_token_once(3);
+        mesh.ask("count [tokens=3]").rest().await.assert_every_token_once(3);
     }
     mesh.is_quiet().await;
     let (a, b) = (mesh.engine(0).counters(), mesh.engine(1).counters());
@@ -57,7 +57,7 @@ async fn a_stopped_agent_runs_nothing_stale_when_it_wakes() {
 #[tokio::test]
 async fn a_short_stop_is_not_noticed() {
     let mesh = Mesh::start().await;
-    let mut stream = mesh.ask("count [tokens=200] [delay=10]").await;
+    let mut stream = mesh.ask("count [tokens=200] [delay=10]");
     stream.read_tokens(20).await;
     let node = stream.node().await;
     mesh.node(&node).pause().await;
@@ -72,7 +72,7 @@ async fn a_short_stop_is_not_noticed() {
 async fn a_stopped_orchestrator_loses_no_task() {
     let mesh = Mesh::start().orchestrators(2).slots(4).await;
     mesh.orchestrator(0).pause().await;
-    let answers = join_all((0..8).map(|_| async { mesh.ask("count [tokens=10]").await.rest().await })).await;
+    let answers = join_all((0..8).map(|_| async { mesh.ask("count [tokens=10]").rest().await })).await;
     mesh.orchestrator(0).resume();
     let whole: String = (0..10).map(scripted).collect();
     for answer in answers {
@@ -87,10 +87,10 @@ async fn nobody_waits_longer_than_the_deadline_when_every_node_stands_still() {
     let mesh = Mesh::start().edge_args(["--task-timeout", "3s"]).await;
     join_all(mesh.nodes().iter().map(|node| node.pause())).await;
     let began = std::time::Instant::now();
-    let answer = mesh.ask("count [tokens=10]").await.rest().await;
+    let answer = mesh.ask("count [tokens=10]").rest().await;
     assert!(answer.error().is_some(), "{}", answer.summary());
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
     mesh.nodes().iter().for_each(|node| node.resume());
     mesh.is_whole().await;
-    mesh.ask("count [tokens=4]").await.rest().await.assert_every_token_once(4);
+    mesh.ask("count [tokens=4]").rest().await.assert_every_token_once(4);
 }

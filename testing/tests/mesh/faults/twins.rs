@@ -5,7 +5,7 @@ use echo_testing::mesh::{Mesh, until};
 #[tokio::test]
 async fn a_second_agent_under_the_same_id_leaves_and_the_first_goes_on() {
     let mesh = Mesh::start().await;
-    let mut stream = mesh.ask("count [tokens=200] [delay=10]").await;
+    let mut stream = mesh.ask("count [tokens=200] [delay=10]");
     stream.read_tokens(3).await;
     let node = stream.node().await;
     let engine = mesh.engine(&node);
@@ -34,7 +34,7 @@ async fn twins_that_meet_when_the_bus_comes_back_part_again() {
     assert!(mesh.node(0).runs(), "the older one stays");
     mesh.is_whole().await;
     for _ in 0..3 {
-        mesh.ask("count [tokens=5]").await.rest().await.assert_every_token_once(5);
+        mesh.ask("count [tokens=5]").rest().await.assert_every_token_once(5);
     }
     assert_eq!(mesh.engine(0).counters().started, 3, "no task ran twice");
 }

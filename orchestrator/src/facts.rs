@@ -1,0 +1,74 @@
+//! What the choice among nodes needs of a model, worked out once when a node says it and not for each task.
+
+use echo_broker::message::Model;
+
+/// The capabilities that a task may need, in the words of the bus.
+const KNOWN: [&str; 6] = ["completion", "embedding", "vision", "tools", "thinking", "insert"];
+
+/// Some capabilities.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Abilities(u8);
+
+impl Abilities {
+    pub fn of<'a>(words: impl IntoIterator<Item = &'a str>) -> Self {
+        let bit = |word| KNOWN.iter().position(|known| *known == word).map_or(0, |index| 1 << index);
+        Self(words.into_iter().fold(0, |all, word| all | bit(word)))
+    }
+
+    pub fn include(self, others: Self) -> bool {
+        self.0 & others.0 == others.0
+    }
+
+    pub fn words(self) -> impl Iterator<Item = &'static str> {
+        KNOWN.iter().enumerate().filter(move |(index, _)| self.0 & (1 << index) != 0).map(|(_, word)| *word)
+    }
+}
+
+/// One model of one node.
+#[derive(Debug, Clone, Copy)]
+pub struct Facts {
+    pub loaded: bool,
+    /// Measured speed in steps of about a tenth; a model that was never measured goes first, so that it will be.
+    pub speed: i32,
+    /// What it is known to do.
+    pub says: Abilities,
+    /// What may be tried: a list of capabilities is the truth, but llama.cpp does not say what its models can do, and
+    /// refusing would cost more than asking.
+    pub may: Abilities,
+}
+
+impl From<&Model> for Facts {
+    fn from(model: &Model) -> Self {
+        let says = Abilities::of(KNOWN.into_iter().filter(|what| model.can(what)));
+        let may = if model.capabilities.is_empty() { Abilities::of(KNOWN) } else { says };
+        Self { loaded: model.loaded, speed: model.tokens_per_second.map_or(i32::MAX, step), says, may }
+    }
+}
+
+/// Steps of about a tenth: what differs by less is as good, and the next criterion decides.
+pub fn step(value: f64) -> i32 {
+    if value > 0.0 { (value.ln() / 1.1_f64.ln()).round() as i32 } else { i32::MIN }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testkit::{Words as _, model};
+
+    #[test]
+    fn a_list_of_capabilities_is_the_truth_and_none_is_no_promise() {
+        let sees = Abilities::of(["completion", "vision"]);
+        let blind = Facts::from(&model("m"));
+        assert!(!blind.may.include(sees));
+        let silent = Facts::from(&model("m").can(&[]));
+        assert!(silent.may.include(sees) && !silent.says.include(sees));
+        assert!(silent.says.include(Abilities::of(["completion"])), "it is taken to generate");
+        assert_eq!(sees.words().collect::<Vec<_>>(), ["completion", "vision"]);
+    }
+
+    #[test]
+    fn a_tenth_is_one_step() {
+        assert_eq!(step(40.0), step(40.5));
+        assert!(step(40.0) < step(45.0) && step(0.0) < step(0.1));
+    }
+}

@@ -1,0 +1,105 @@
+//! Who waits, where, for how long, and who is next.
+
+use super::*;
+
+#[test]
+fn beyond_the_slots_tasks_wait_and_hear_where() {
+    let mut rig = Rig::with([one("a")]);
+    rig.submit(1, json!({}));
+    let done = rig.submit(2, json!({}));
+    assert!(asked(&done).is_empty());
+    assert_eq!(positions(&done), [(inbox(2, 1), 1, None)]);
+    assert_eq!(positions(&rig.submit(3, json!({})))[0].1, 2);
+}
+
+#[test]
+fn a_free_slot_goes_to_who_waited_longest_over_all_models_and_orchestrators() {
+    let mut rig = Rig::with([beat("a", 1).models([model("m"), model("n")]).build()]);
+    let first = only_asked(&rig.submit(1, json!({})));
+    rig.answer(&first, ACCEPTED);
+    rig.submit(2, json!({}));
+    rig.wait(100);
+    rig.submit(3, json!({"request": {"kind": "generate", "model": "n"}, "waited_ms": 5_000}));
+    let done = rig.beat(beat("a", 2).build());
+    let (asked, task) = asked(&done).remove(0);
+    assert_eq!(asked.task, TaskId::from_u128(3));
+    assert_eq!((task.request.model(), task.waited_ms), (Some("n"), 5_000));
+}
+
+#[test]
+fn a_waiting_task_hears_its_new_position_at_most_once_a_second() {
+    let mut rig = Rig::with([one("a")]);
+    let first = only_asked(&rig.submit(1, json!({})));
+    for id in 2..=4 {
+        rig.submit(id, json!({}));
+    }
+    rig.cancel(2, 1);
+    assert!(positions(&rig.wait(900)).is_empty());
+    rig.cancel(3, 1);
+    assert_eq!(positions(&rig.wait(2_000)), [(inbox(4, 1), 1, None)]);
+    rig.answer(&first, ACCEPTED);
+}
+
+#[test]
+fn an_expected_wait_is_measured() {
+    let mut rig = Rig::with([beat("a", 1).slots(2).models([model("m")]).build()]);
+    let first = only_asked(&rig.submit(1, json!({})));
+    rig.submit(2, json!({}));
+    assert_eq!(positions(&rig.submit(3, json!({})))[0].2, None, "nothing has ended yet");
+    rig.answer(&first, ACCEPTED);
+    rig.wait(2_000);
+    rig.beat(beat("a", 2).slots(2).build());
+    let waiting = positions(&rig.submit(4, json!({})));
+    assert_eq!((waiting[0].1, waiting[0].2), (1, Some(1_000)), "two seconds a task, two slots");
+}
+
+#[test]
+fn a_wait_ends_with_a_word() {
+    let mut rig = Rig::with([beat("a", 1).status(NodeStatus::Draining).models([model("m")]).build()]);
+    rig.state.limits.evict_after = Duration::from_secs(3_600);
+    rig.submit(1, json!({}));
+    rig.submit(2, json!({"remaining_ms": 1_000}));
+    let early = failures(&rig.wait(1_000));
+    assert_eq!((early.len(), early[0].1.code), (1, Code::Expired));
+    assert!(failures(&rig.wait(58_900)).is_empty());
+    let failed = failures(&rig.wait(200));
+    assert_eq!((failed.len(), failed[0].1.code), (1, Code::Expired));
+    assert_eq!(rig.state.queue.len(), 0);
+}
+
+#[test]
+fn a_cancelled_task_leaves_the_queue_at_once() {
+    let mut rig = Rig::with([one("a")]);
+    rig.submit(1, json!({}));
+    rig.submit(2, json!({}));
+    rig.cancel(2, 1);
+    assert_eq!((rig.state.queue.len(), rig.state.held()), (0, 1));
+}
+
+#[test]
+fn the_start_that_lost_a_task_gets_it_again_only_after_two_seconds_alone() {
+    let mut rig = Rig::with([one("a")]);
+    let again = json!({"attempt": 2, "excluded": [{"node": "a", "boot": "a-1"}]});
+    assert!(asked(&rig.submit(1, again)).is_empty());
+    assert!(asked(&rig.wait(1_900)).is_empty());
+    assert_eq!(asked(&rig.wait(200)).len(), 1);
+}
+
+#[test]
+fn a_task_whose_only_node_died_waits_for_the_next_start() {
+    let mut rig = Rig::settled();
+    let again = json!({"attempt": 2, "excluded": [{"node": "a", "boot": "a-1"}]});
+    assert!(refusals(&rig.submit(1, again)).is_empty());
+    rig.wait(5_000);
+    let done = rig.beat(beat("a", 1).boot("a-2").models([model("m")]).build());
+    assert_eq!(only_asked(&done).boot.as_str(), "a-2");
+}
+
+#[test]
+fn what_could_not_be_sent_waits() {
+    let mut rig = Rig::with([one("a")]);
+    let first = only_asked(&rig.submit(1, json!({})));
+    rig.apply(Event::Link { up: false });
+    rig.answer(&first, Answer::Disconnected);
+    assert_eq!((rig.state.queue.len(), rig.used("a")), (1, 0));
+}
