@@ -108,6 +108,11 @@ def start(args, model):
     params.n_threads_http = args.slots + 16
     # The default keeps up to 8 GB of old prompts in memory.
     params.cache_ram_mib = 64
+    # What the model's makers advise. Left alone, so small a model may ramble until its context is full; a request
+    # that says otherwise gets what it asks for.
+    params.sampling.temp = 0.2
+    params.sampling.top_p = 0.9
+    params.n_predict = 512
     params.ui = False
     params.cors_origins = "localhost"
     if args.embeddings:

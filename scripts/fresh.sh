@@ -107,7 +107,7 @@ for line in sys.stdin.buffer:
 
 show_stream() {
     curl -fsS -N --noproxy '*' --max-time 120 "http://$ECHO_EDGE_LISTEN/task/stream" -H "Content-Type: application/json" \
-        -d '{"prompt": "What is the capital of France?"}' >"$WORK/answer" || return 1
+        -d '{"prompt": "What is the capital of France?", "options": {"num_predict": 64}}' >"$WORK/answer" || return 1
     cat "$WORK/answer"
     python3 - "$WORK/answer" <<'PY'
 import json, sys

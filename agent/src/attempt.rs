@@ -111,6 +111,8 @@ struct Progress {
     pieces: u64,
 }
 
+/// What came first. Nearly always a step: a box around each would only cost.
+#[expect(clippy::large_enum_variant, reason = "the large variant is the usual one")]
 enum Next {
     Step(Option<Result<Step, Failure>>),
     Sign(Sign),

@@ -136,7 +136,8 @@ fn engine_url(text: &str, kind: Kind) -> Result<Url, BadConfig> {
     // People copy the base URL of OpenAI's clients, which ends so.
     let path = url.path().trim_end_matches('/');
     let path = if kind == Kind::Openai { path.strip_suffix("/v1").unwrap_or(path) } else { path };
-    url.set_path(&path.to_owned());
+    let path = path.to_owned();
+    url.set_path(&path);
     Ok(url)
 }
 

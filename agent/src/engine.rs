@@ -7,6 +7,8 @@ pub mod ollama;
 pub mod openai;
 mod seam;
 mod steps;
+#[cfg(test)]
+mod tests;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -86,7 +88,8 @@ pub struct Order {
     pub so_far: Option<SoFar>,
 }
 
-/// One thing that an engine did.
+/// One thing that an engine did. Nearly all of them are pieces: a box around each would only cost.
+#[expect(clippy::large_enum_variant, reason = "the large variant is the usual one")]
 #[derive(Debug, Clone, PartialEq)]
 pub enum Step {
     /// It works, and there is nothing to show.

@@ -11,16 +11,23 @@ const REMEMBERED: Duration = Duration::from_secs(60);
 /// Under a flood of cancels the oldest are forgotten first.
 const MOST: usize = 131_072;
 
+/// A time, small: every attempt of the last minute has two of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Stamp(u32);
+
 /// The highest ended attempt of each task that was heard of lately.
 #[derive(Debug, Default)]
 pub struct Fence {
-    ended: HashMap<TaskId, (u32, Instant)>,
-    order: VecDeque<(Instant, TaskId)>,
+    ended: HashMap<TaskId, (u32, Stamp)>,
+    order: VecDeque<(Stamp, TaskId)>,
+    origin: Option<Instant>,
 }
 
 impl Fence {
     /// Ends an attempt and all lower ones of its task.
     pub fn raise(&mut self, task: TaskId, attempt: u32, now: Instant) {
+        let origin = *self.origin.get_or_insert(now);
+        let now = Stamp::at(now, origin);
         let known = self.ended.get(&task).map_or(attempt, |(known, _)| attempt.max(*known));
         self.ended.insert(task, (known, now));
         self.order.push_back((now, task));
@@ -29,13 +36,14 @@ impl Fence {
 
     /// Whether this attempt has been ended.
     pub fn bars(&self, task: TaskId, attempt: u32, now: Instant) -> bool {
-        let ended = self.ended.get(&task);
-        ended.is_some_and(|(known, at)| attempt <= *known && now.duration_since(*at) < REMEMBERED)
+        let Some(origin) = self.origin else { return false };
+        let now = Stamp::at(now, origin);
+        self.ended.get(&task).is_some_and(|(known, at)| attempt <= *known && at.is_fresh(now))
     }
 
-    fn forget(&mut self, now: Instant) {
+    fn forget(&mut self, now: Stamp) {
         while let Some((at, task)) = self.order.front().copied() {
-            if self.order.len() <= MOST && now.duration_since(at) < REMEMBERED {
+            if self.order.len() <= MOST && at.is_fresh(now) {
                 return;
             }
             self.order.pop_front();
@@ -44,6 +52,20 @@ impl Fence {
                 self.ended.remove(&task);
             }
         }
+    }
+}
+
+impl Stamp {
+    /// Hundredths of a second: more than a year fits.
+    const PER_SECOND: u128 = 100;
+
+    fn at(now: Instant, origin: Instant) -> Self {
+        let since = now.saturating_duration_since(origin).as_millis() * Self::PER_SECOND / 1000;
+        Self(u32::try_from(since).unwrap_or(u32::MAX))
+    }
+
+    fn is_fresh(self, now: Self) -> bool {
+        u128::from(now.0.saturating_sub(self.0)) <= REMEMBERED.as_millis() * Self::PER_SECOND / 1000
     }
 }
 

@@ -48,6 +48,13 @@ mod tests {
         text.parse().unwrap()
     }
 
+    #[test]
+    fn of_two_that_started_together_one_leaves() {
+        let age = Duration::from_secs(5);
+        assert!(younger(age, &boot("b"), age, &boot("a")));
+        assert!(!younger(age, &boot("a"), age, &boot("b")));
+    }
+
     proptest! {
         #[test]
         fn two_never_both_leave(a in 0u64..5000, b in 0u64..5000, there in 0u64..50, back in 0u64..50, swap in any::<bool>()) {

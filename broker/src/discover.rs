@@ -38,8 +38,9 @@ impl Announcement {
         let id = BootId::random();
         let secret = if needs_secret { "yes" } else { "no" };
         let host = format!("echo-{id}.local.");
-        let info = ServiceInfo::new(SERVICE, &format!("echo-{id}"), &host, "", port, &[(SECRET, secret)][..])?
-            .enable_addr_auto();
+        let info =
+            ServiceInfo::new(SERVICE, &format!("echo-{id}"), &host, "", port, &[(SECRET, secret)][..])?
+                .enable_addr_auto();
         let name = info.get_fullname().to_owned();
         daemon.register(info)?;
         info!(port, "announced on this network as {SERVICE}");
@@ -117,9 +118,9 @@ impl Seen {
 
 fn found(service: &ResolvedService) -> Found {
     let mut ips: Vec<IpAddr> = service.addresses.iter().map(ScopedIp::to_ip_addr).collect();
-    // The loopback address of another machine is our own; IPv4 first, since link-local IPv6 needs a scope.
-    ips.retain(|ip| !ip.is_loopback());
-    ips.sort_by_key(|ip| (ip.is_ipv6(), *ip));
+    // The loopback address of another machine is our own, and a link-local one leads nowhere without its interface.
+    ips.retain(|ip| !ip.is_loopback() && !matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local()));
+    ips.sort();
     let addresses = ips.into_iter().map(|ip| SocketAddr::new(ip, service.port)).collect();
     Found { addresses, needs_secret: service.get_property_val_str(SECRET) != Some("no") }
 }

@@ -72,7 +72,7 @@ enum Action {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    process::logs(cli.logs.log_format, "info,async_nats=warn");
+    process::logs(cli.logs.log_format, "info,async_nats=off");
     process::raise_open_files();
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,

@@ -217,9 +217,8 @@ impl Driver {
         let inbox = subject::frames_inbox(&edge, &Uuid::new_v4().simple().to_string());
         let task = self.life.submit(&edge, inbox.clone(), now);
         owner.desk(|desk| desk.begin(task.task, task.attempt, inbox.into(), now));
-        self.submission = Some(Box::pin(async move {
-            owner.bus.call(&subject::submit(), &task, ANSWER).await
-        }));
+        self.submission =
+            Some(Box::pin(async move { owner.bus.call(&subject::submit(), &task, ANSWER).await }));
     }
 
     async fn submitted(&mut self, result: Result<Submission, CallError>) {

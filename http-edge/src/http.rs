@@ -50,12 +50,7 @@ struct Shared {
 }
 
 /// All routes.
-pub fn router(
-    config: &Config,
-    owner: Arc<Owner>,
-    metrics: PrometheusHandle,
-    address: SocketAddr,
-) -> Router {
+pub fn router(config: &Config, owner: Arc<Owner>, metrics: PrometheusHandle, address: SocketAddr) -> Router {
     let guard = Guard::new(address, &config.allow_host, &config.allow_origin);
     let api = Api(Arc::new(Shared { owner, metrics, guard, address, names: Mutex::default() }));
     Router::new()
@@ -114,7 +109,9 @@ impl Api {
     fn reserve(&self, name: &str) -> Result<Name, ApiError> {
         let mut names = self.0.names.lock().unwrap_or_else(PoisonError::into_inner);
         if !names.insert(name.to_owned()) {
-            return Err(ApiError::conflict(format!("task_id {name:?} is in use; wait for its end or choose another")));
+            return Err(ApiError::conflict(format!(
+                "task_id {name:?} is in use; wait for its end or choose another"
+            )));
         }
         Ok(Name { api: self.clone(), name: name.to_owned() })
     }

@@ -97,7 +97,13 @@ pub struct Life {
 
 impl Life {
     /// A task that has not been submitted yet.
-    pub fn new(request: Request, traceparent: Option<String>, limits: Limits, streams: bool, now: Instant) -> Self {
+    pub fn new(
+        request: Request,
+        traceparent: Option<String>,
+        limits: Limits,
+        streams: bool,
+        now: Instant,
+    ) -> Self {
         Self {
             task: TaskId::random(),
             request,

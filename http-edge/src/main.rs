@@ -24,7 +24,9 @@ async fn start(config: Config) -> anyhow::Result<()> {
     let metrics = echo_edge::measure::install();
     let listener = TcpListener::bind(config.listen).await.map_err(|error| {
         let listen = config.listen;
-        BadConfig(format!("cannot listen on {listen}: {error}; free the port or choose another with --listen"))
+        BadConfig(format!(
+            "cannot listen on {listen}: {error}; free the port or choose another with --listen"
+        ))
     })?;
     let options = Options {
         url: config.bus.nats.clone(),

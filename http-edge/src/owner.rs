@@ -69,9 +69,8 @@ impl Owner {
         let Some((task, attempt, frames)) = shared.desk.frame(inbox, frame, Instant::now()) else { return };
         let first = frames.iter().find_map(Frame::seq);
         let mailbox = shared.mailboxes.get(&task).filter(|mailbox| mailbox.capacity() > RESERVED);
-        let given = mailbox.is_some_and(|mailbox| {
-            mailbox.try_send(Signal::Frames { attempt, frames }).is_ok()
-        });
+        let given =
+            mailbox.is_some_and(|mailbox| mailbox.try_send(Signal::Frames { attempt, frames }).is_ok());
         if let Some(first) = first.filter(|_| !given) {
             shared.desk.undo(task, attempt, first);
         }

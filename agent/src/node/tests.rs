@@ -430,6 +430,7 @@ fn a_stop_waits_for_the_tasks_and_then_hands_them_over() {
     bench.pass(ms(3500));
     assert!(bench.is_stopped(2, 1));
     bench.end(2, 1, End::Halted);
+    bench.pass(ms(100));
     assert!(!bench.out.iter().any(|it| matches!(it, Action::Leave(_))), "the edge may miss the end");
     bench.answer_pulse(&[], vec![held(1, 1), held(2, 1)], vec![]);
     bench.pass(ms(50));
@@ -507,7 +508,7 @@ proptest! {
                 8 => bench.answer_pulse(&[key(task, attempt)], vec![], vec![]),
                 9 => bench.jump(ms(wait)),
                 10 => {
-                    epoch += u64::from(wait % 2);
+                    epoch += wait % 2;
                     bench.apply(Event::Link(Link { up: wait % 2 == 1, epoch, closed: false }));
                 }
                 _ => bench.pass(ms(wait)),

@@ -22,9 +22,11 @@ pub(super) async fn url(has_secret: bool) -> Result<String, ConnectError> {
     let mut brokers = discover::brokers().map_err(ConnectError::Discover)?;
     info!("looking for a broker on this network");
     while !wait_for_one(&mut brokers).await {
-        info!("no broker on this network yet; it is announced when it listens beyond its own machine; still looking");
+        info!(
+            "no broker on this network yet; it is announced when it listens beyond its own machine; still looking"
+        );
     }
-    let found = brokers.borrow().last().cloned();
+    let found = brokers.borrow().iter().rfind(|found| !found.addresses.is_empty()).cloned();
     if let Some(found) = found {
         info!(addresses = ?found.addresses, "found a broker");
         if found.needs_secret && !has_secret {

@@ -60,8 +60,11 @@ fn heartbeat() {
         r#"{{"node":"node-a","boot":"b1","number":9,"status":"idle","active":[{{"task":"{TASK}","attempt":2,"seq":4}}],"slots":2,"engine":{{"kind":"ollama","version":"0.33.0"}},"memory":{{"total":8,"free":3}},"disk":{{"total":80,"free":30}},"agent_host":"127.0.0.1","agent_port":9001,"version":"0.1.0","uptime_ms":5}}"#
     );
     golden(&beat, &text);
-    let statuses =
-        [(NodeStatus::Busy, "busy"), (NodeStatus::Draining, "draining"), (NodeStatus::Unavailable, "unavailable")];
+    let statuses = [
+        (NodeStatus::Busy, "busy"),
+        (NodeStatus::Draining, "draining"),
+        (NodeStatus::Unavailable, "unavailable"),
+    ];
     for (status, word) in statuses {
         golden(&status, &format!("\"{word}\""));
     }
@@ -115,7 +118,8 @@ fn whole_task() {
 
 #[test]
 fn a_hostile_inbox_or_edge_makes_no_task() {
-    for bad in [r#""inbox":"echo.task.submit""#, r#""inbox":"_INBOX.>""#, r#""edge":"*""#, r#""boot":"a.b""#] {
+    for bad in [r#""inbox":"echo.task.submit""#, r#""inbox":"_INBOX.>""#, r#""edge":"*""#, r#""boot":"a.b""#]
+    {
         let text = format!(r#"{{{bad},"request":{{"kind":"generate"}}}}"#);
         assert!(serde_json::from_str::<Task>(&text).is_err(), "{bad} was taken");
     }
@@ -225,7 +229,10 @@ fn pieces() {
         &Piece { tool_calls: vec![call], thinking: "hm".into(), ..Piece::default() },
         r#"{"thinking":"hm","tool_calls":[{"id":"c","index":1,"name":"f","arguments":{"a":1}}]}"#,
     );
-    golden(&Piece { progress: Some(json!({"status": "x"})), ..Piece::default() }, r#"{"progress":{"status":"x"}}"#);
+    golden(
+        &Piece { progress: Some(json!({"status": "x"})), ..Piece::default() },
+        r#"{"progress":{"status":"x"}}"#,
+    );
     golden(&Piece { logprobs: Some(json!([1])), ..Piece::text("a") }, r#"{"content":"a","logprobs":[1]}"#);
     let extra = json!({"remote_host": "h"}).as_object().cloned().unwrap();
     golden(
@@ -250,10 +257,7 @@ fn pulse_and_ping() {
             r#"{{"unwanted":[{{"task":"{TASK}","attempt":2,"ended":true}}],"missing":[{{"task":"{TASK}","attempt":2,"from":1,"to":3}}]}}"#
         ),
     );
-    golden(
-        &Pong { boot: boot(), uptime_ms: 5, held: vec![] },
-        r#"{"boot":"b1","uptime_ms":5,"held":[]}"#,
-    );
+    golden(&Pong { boot: boot(), uptime_ms: 5, held: vec![] }, r#"{"boot":"b1","uptime_ms":5,"held":[]}"#);
     golden(&Cancel { task: task(), attempt: 2 }, &format!(r#"{{"task":"{TASK}","attempt":2}}"#));
     golden(&Empty {}, "{}");
 }
@@ -304,7 +308,14 @@ fn status_and_events() {
         r#"{"orchestrator":"o1","nodes":[],"node_count":0,"queued":0,"server_time":3}"#,
     );
     golden(
-        &Event { what: What::Lost, at: 1, node: Some(node()), task: None, attempt: Some(1), detail: "gone".into() },
+        &Event {
+            what: What::Lost,
+            at: 1,
+            node: Some(node()),
+            task: None,
+            attempt: Some(1),
+            detail: "gone".into(),
+        },
         r#"{"what":"lost","at":1,"node":"node-a","attempt":1,"detail":"gone"}"#,
     );
 }
@@ -312,7 +323,9 @@ fn status_and_events() {
 #[test]
 fn an_event_is_published_under_its_own_word() {
     use What::*;
-    for what in [Joined, Changed, Suspect, Left, Submitted, Queued, Placed, Lost, Retried, Done, Failed, Cancelled] {
+    for what in
+        [Joined, Changed, Suspect, Left, Submitted, Queued, Placed, Lost, Retried, Done, Failed, Cancelled]
+    {
         assert_eq!(serde_json::to_value(what).unwrap(), what.as_str());
     }
 }

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use echo_testing::{
-    client::Stream,
     engine::Api,
     mesh::{Mesh, holds, until_within},
 };

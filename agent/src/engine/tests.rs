@@ -1,0 +1,200 @@
+//! The adapters against small servers on real sockets.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::http::{StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use echo_broker::message::{Chat, Code, Message, Request, SoFar, Verdict};
+use futures::StreamExt;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+
+use super::*;
+
+type Answer = dyn Fn(&str, &Value) -> Response + Send + Sync;
+
+/// A server that answers by a function and remembers what it was asked.
+#[derive(Clone)]
+struct Fake {
+    answer: Arc<Answer>,
+    asked: Arc<Mutex<Vec<(String, Value)>>>,
+}
+
+impl Fake {
+    async fn start(
+        kind: Kind,
+        answer: impl Fn(&str, &Value) -> Response + Send + Sync + 'static,
+    ) -> (Self, Arc<dyn Engine>) {
+        let fake = Self { answer: Arc::new(answer), asked: Arc::default() };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let routes = Router::new().fallback(serve).with_state(fake.clone());
+        tokio::spawn(async move { axum::serve(listener, routes).await });
+        (fake, at(kind, &url))
+    }
+
+    /// The last request and where it went.
+    fn last(&self) -> (String, Value) {
+        self.asked.lock().unwrap().last().cloned().expect("something was asked")
+    }
+
+    fn count(&self) -> usize {
+        self.asked.lock().unwrap().len()
+    }
+}
+
+async fn serve(State(fake): State<Fake>, uri: Uri, body: Bytes) -> Response {
+    let body: Value = serde_json::from_slice(&body).unwrap_or_default();
+    fake.asked.lock().unwrap().push((uri.path().to_owned(), body.clone()));
+    (fake.answer)(uri.path(), &body)
+}
+
+fn at(kind: Kind, url: &str) -> Arc<dyn Engine> {
+    let load_timeout = Duration::from_secs(10);
+    connect(&Address { kind, url: url.parse().unwrap(), key_file: None, load_timeout }).unwrap()
+}
+
+fn chat(so_far: &str) -> Order {
+    let message = Message { role: "user".into(), content: "hi".into(), ..Message::default() };
+    let request = Request::Chat(Chat { messages: vec![message], ..Chat::default() });
+    let so_far = SoFar { content: so_far.into(), tokens: 1, ..SoFar::default() };
+    Order { request, model: "m".into(), so_far: Some(so_far) }
+}
+
+async fn all(engine: &Arc<dyn Engine>, order: Order) -> Result<String, Failure> {
+    let (mut steps, mut text) = (engine.run(order), String::new());
+    while let Some(step) = steps.next().await {
+        match step? {
+            Step::Piece(piece) => text.push_str(&piece.content),
+            Step::Done(_) => return Ok(text),
+            Step::Alive => {}
+        }
+    }
+    Err(unfinished())
+}
+
+/// An Ollama whose template trims the last message if `trims`, and which shows its prompts.
+fn ollama(trims: bool, path: &str, body: &Value) -> Response {
+    let message = |message: &Value| {
+        let content = message["content"].as_str().unwrap();
+        format!("<{}>{}", message["role"].as_str().unwrap(), if trims { content.trim_end() } else { content })
+    };
+    if body["_debug_render_only"] == true {
+        let mut rendered: String = body["messages"].as_array().unwrap().iter().map(message).collect();
+        if body["messages"][1].is_null() {
+            rendered.push_str("<assistant>");
+        }
+        return json!({"_debug_info": {"rendered_template": rendered}}).to_string().into_response();
+    }
+    let name = if path == "/api/chat" {
+        json!({"message": {"content": "more"}})
+    } else {
+        json!({"response": "more"})
+    };
+    format!("{name}\n{{\"done\":true,\"done_reason\":\"stop\",\"response\":\"\"}}\n").into_response()
+}
+
+#[tokio::test]
+async fn a_faithful_template_continues_the_trailing_message_and_is_asked_once() {
+    let (fake, engine) = Fake::start(Kind::Ollama, |path, body| ollama(false, path, body)).await;
+    for _ in 0..2 {
+        assert_eq!(all(&engine, chat("one ")).await.unwrap(), "more");
+        let (path, body) = fake.last();
+        assert_eq!((path.as_str(), &body["messages"][1]["content"]), ("/api/chat", &json!("one ")));
+    }
+    assert_eq!(fake.count(), 3);
+}
+
+#[tokio::test]
+async fn white_space_that_a_template_trims_goes_in_raw() {
+    let (fake, engine) = Fake::start(Kind::Ollama, |path, body| ollama(true, path, body)).await;
+    assert_eq!(all(&engine, chat("one \n")).await.unwrap(), "more");
+    let (path, body) = fake.last();
+    assert_eq!((path.as_str(), &body["raw"]), ("/api/generate", &json!(true)));
+    assert_eq!(body["prompt"], "<user>hi<assistant>one \n");
+    assert_eq!(all(&engine, chat("one")).await.unwrap(), "more");
+    assert_eq!(fake.last().0, "/api/chat", "text that ends in a word needs no detour");
+}
+
+#[tokio::test]
+async fn an_engine_that_does_not_show_its_prompt_is_told_to_generate_next_to_nothing() {
+    let (fake, engine) = Fake::start(Kind::Ollama, |path, body| {
+        let plain = json!({"messages": [], "ignored": body});
+        ollama(false, path, &plain)
+    })
+    .await;
+    assert_eq!(all(&engine, chat("one ")).await.unwrap(), "more");
+    let asked = fake.asked.lock().unwrap().clone();
+    assert_eq!(asked[0].1["options"]["num_predict"], 1);
+    assert_eq!((asked.len(), &asked[1].1["messages"][1]["content"]), (2, &json!("one ")));
+}
+
+#[tokio::test]
+async fn dropping_the_stream_closes_the_connection() {
+    struct Gone(tokio::sync::mpsc::Sender<()>);
+    impl Drop for Gone {
+        fn drop(&mut self) {
+            let _ = self.0.try_send(());
+        }
+    }
+    let (gone, mut closed) = tokio::sync::mpsc::channel(1);
+    let (_fake, engine) = Fake::start(Kind::Ollama, move |_, _| {
+        let guard = Gone(gone.clone());
+        let endless = futures::stream::unfold(guard, |guard| async move {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            Some((Ok::<_, std::io::Error>("{\"response\":\"a\"}\n"), guard))
+        });
+        Body::from_stream(endless).into_response()
+    })
+    .await;
+    let mut steps = engine.run(Order { so_far: None, ..chat("") });
+    assert!(matches!(steps.next().await, Some(Ok(Step::Piece(_)))));
+    drop(steps);
+    tokio::time::timeout(Duration::from_secs(5), closed.recv()).await.expect("the engine noticed");
+}
+
+#[tokio::test]
+async fn a_server_that_loads_its_model_is_waited_for() {
+    let asked = AtomicUsize::new(0);
+    let (fake, engine) = Fake::start(Kind::Openai, move |_, _| {
+        if asked.fetch_add(1, Ordering::SeqCst) < 2 {
+            let loading = json!({"error": {"message": "Loading model", "code": 503}});
+            return (StatusCode::SERVICE_UNAVAILABLE, loading.to_string()).into_response();
+        }
+        let chunk = json!({"choices": [{"delta": {"content": "a"}, "finish_reason": "stop"}]});
+        format!("data: {chunk}\n\ndata: [DONE]\n\n").into_response()
+    })
+    .await;
+    assert_eq!(all(&engine, Order { so_far: None, ..chat("") }).await.unwrap(), "a");
+    assert_eq!(fake.count(), 3);
+}
+
+#[tokio::test]
+async fn an_error_before_the_first_byte_is_sorted_by_its_status() {
+    let (_fake, engine) = Fake::start(Kind::Ollama, |_, _| {
+        (StatusCode::NOT_FOUND, r#"{"error":"model 'm' not found"}"#).into_response()
+    })
+    .await;
+    let failure = all(&engine, Order { so_far: None, ..chat("") }).await.unwrap_err();
+    assert_eq!((failure.verdict, failure.code), (Verdict::Elsewhere, Code::ModelMissing));
+    assert!(engine.probe().await.is_err());
+}
+
+#[tokio::test]
+async fn an_engine_that_is_not_there_is_unreachable() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    drop(listener);
+    for kind in [Kind::Ollama, Kind::Openai] {
+        let engine = at(kind, &url);
+        let failure = all(&engine, Order { so_far: None, ..chat("") }).await.unwrap_err();
+        assert_eq!((failure.verdict, failure.code), (Verdict::Elsewhere, Code::EngineUnreachable));
+        let down = engine.probe().await.unwrap_err();
+        assert!(down.reason.contains("cannot be reached") && !down.slow, "{}", down.reason);
+        assert_eq!(engine.sign("m".into()).await, Sign::Mute);
+    }
+}
