@@ -30,6 +30,8 @@ main() {
     step "nats-server" "$BIN/echo-broker" fetch || exit 1
     step "nats CLI" get_nats_cli
     step "llama.cpp and its model" get_engine
+    # The mesh tests mostly wait; the harness itself limits how many meshes run at once.
+    export RUST_TEST_THREADS=8
     step "tests" cargo test --release --locked --workspace --no-fail-fast || FAILED=yes
     step "scripts" "$ROOT/scripts/test-scripts.sh" || FAILED=yes
     print_times

@@ -22,6 +22,8 @@ use crate::owner::{Owner, Signal};
 const ANSWER: Duration = Duration::from_secs(2);
 /// A client that takes nothing for this long is gone.
 const NO_PROGRESS: Duration = Duration::from_secs(60);
+/// Pieces that wait for a client before texts are joined.
+const ONE_BY_ONE: usize = 1024;
 /// News that wait for a client before they are gathered here.
 const NEWS: usize = 16;
 
@@ -109,6 +111,19 @@ struct Driver {
     resubmit_at: Option<Instant>,
     /// When the client last took something, while something waits for it.
     progress: Instant,
+}
+
+/// Pieces wait one by one, so that each becomes an event of its own. For a client that is far behind, texts are
+/// joined: then what waits is no larger than the answer itself.
+fn hold_back(waiting: &mut Vec<Piece>, piece: Piece) {
+    if waiting.len() >= ONE_BY_ONE && piece == Piece::text(piece.content.as_str()) {
+        let last = waiting.last_mut().expect("many wait");
+        if last.tool_calls.is_empty() && last.thinking.is_empty() && last.logprobs.is_none() && !last.last {
+            last.content.push_str(&piece.content);
+            return;
+        }
+    }
+    waiting.push(piece);
 }
 
 enum Wake {
@@ -285,7 +300,9 @@ impl Driver {
         if self.held_back.is_empty() {
             self.progress = Instant::now();
         }
-        self.held_back.extend(pieces);
+        for piece in pieces {
+            hold_back(&mut self.held_back, piece);
+        }
     }
 
     /// Gives the client what there is room for.
@@ -367,5 +384,28 @@ impl Driver {
             crate::events::task(&self.owner, self.life.task, What::Cancelled, why.to_owned());
             info!(task = %self.life.task, why, "task cancelled");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_waits_for_a_slow_client_is_no_larger_than_its_answer() {
+        let mut waiting = Vec::new();
+        (0..100_000).for_each(|n| hold_back(&mut waiting, Piece::text(format!("t{n} "))));
+        assert_eq!(waiting.len(), ONE_BY_ONE);
+        let text: String = waiting.iter().map(|piece| piece.content.as_str()).collect();
+        assert_eq!(text, (0..100_000).map(|n| format!("t{n} ")).collect::<String>());
+    }
+
+    #[test]
+    fn what_is_more_than_text_is_never_joined() {
+        let mut waiting = vec![Piece::text("x"); ONE_BY_ONE];
+        let thought = Piece { thinking: "hm".into(), ..Piece::default() };
+        hold_back(&mut waiting, thought.clone());
+        hold_back(&mut waiting, Piece::text("y"));
+        assert_eq!(waiting[ONE_BY_ONE..], [thought, Piece::text("y")]);
     }
 }

@@ -103,7 +103,7 @@ impl State {
         let waiting = self.queue.lines().filter_map(|(line, _)| self.expected_wait(line, 1));
         let per_second: f64 = waiting.map(|wait| 1.0 / wait.as_secs_f64().max(0.001)).sum();
         let retry = (per_second > 0.0).then(|| Duration::from_secs_f64(1.0 / per_second));
-        let message = format!("{} tasks wait already; try again later", self.queue.len());
+        let message = format!("the queue is full ({} waiting); try again later", self.queue.len());
         Failure {
             retry_after_ms: retry.map(|time| millis(time).max(1)),
             ..Failure::give_up(Code::QueueFull, message)

@@ -3,7 +3,7 @@
 use std::{
     collections::VecDeque,
     io::{BufRead, BufReader, Read},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc},
     thread,
 };
 
@@ -38,9 +38,11 @@ impl Default for Logs {
 
 impl Logs {
     /// Reads until the pipe closes, on a thread of its own: a process must never wait for a busy test.
-    pub fn follow(&self, pipe: impl Read + Send + 'static) {
+    /// `open` is dropped when nothing more can come.
+    pub fn follow(&self, pipe: impl Read + Send + 'static, open: mpsc::Sender<()>) {
         let logs = self.clone();
         thread::spawn(move || {
+            let _open = open;
             let mut pipe = BufReader::new(pipe);
             let mut line = Vec::new();
             while pipe.read_until(b'\n', &mut line).is_ok_and(|read| read > 0) {

@@ -6,11 +6,14 @@ use std::{
     process::{Command, ExitStatus, Stdio},
     sync::{OnceLock, mpsc},
     thread,
+    time::Duration,
 };
 
 use tokio::sync::{oneshot, watch};
 
 use super::logs::Logs;
+
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// A running process. Dropping it kills its whole group.
 pub struct Running {
@@ -48,12 +51,16 @@ fn start(mut command: Command, logs: &Logs) -> io::Result<Running> {
     die_with_parent(&mut command);
     let mut child = command.spawn()?;
     let pid = i32::try_from(child.id()).expect("a pid is an i32");
-    child.stdout.take().into_iter().for_each(|pipe| logs.follow(pipe));
-    child.stderr.take().into_iter().for_each(|pipe| logs.follow(pipe));
+    let (open, closed) = mpsc::channel();
+    child.stdout.take().into_iter().for_each(|pipe| logs.follow(pipe, open.clone()));
+    child.stderr.take().into_iter().for_each(|pipe| logs.follow(pipe, open.clone()));
+    drop(open);
     let (ended, exit) = watch::channel(None);
     let logs = logs.clone();
     thread::spawn(move || {
         let status = child.wait().unwrap_or_else(|_| ExitStatus::from_raw(-1));
+        // Its last words first; a grandchild that keeps the pipe open must not hold up the news for long.
+        let _ = closed.recv_timeout(LAST_WORDS);
         logs.push(format!("--- exited: {status}"));
         ended.send_replace(Some(status));
     });

@@ -176,6 +176,7 @@ async fn a_node_that_has_the_model_loaded_comes_first() {
     })
     .await;
     for _ in 0..4 {
+        mesh.is_quiet().await;
         let next = mesh.ask("count [tokens=3]").rest().await;
         assert_eq!(next.nodes(), node, "{}", next.summary());
     }

@@ -59,8 +59,10 @@ async fn ten_thousand_tasks_leave_nothing_behind() {
     for (name, before, after) in
         resident(&mesh).into_iter().zip(before).map(|((name, a), (_, b))| (name, b, a))
     {
+        // For seconds after a task, somebody may still ask about it: what is remembered for that grows with the
+        // rate and not with the count, and this run is faster than any mesh.
         assert!(
-            after <= before + before / 10,
+            after <= before + before / 10 + (512 << 10),
             "{name}: {before} bytes after 1,000 tasks, {after} after 10,000"
         );
     }

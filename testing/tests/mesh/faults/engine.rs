@@ -61,6 +61,13 @@ async fn an_engine_that_never_begins_is_given_up_for_another() {
     for answer in warm {
         answer.rest().await.assert_every_token_once(2);
     }
+    for node in ["node-a", "node-b"] {
+        mesh.until("the loaded model to be known", || async {
+            let seen = mesh.seen(node).await;
+            holds(seen["model_details"][0]["loaded"] == true, seen)
+        })
+        .await;
+    }
     mesh.engine(0).fault(Fault::at(FaultKind::Stall, 0).times(1));
     let began = std::time::Instant::now();
     for stream in [mesh.ask("count [tokens=5] [delay=50]"), mesh.ask("count [tokens=5] [delay=50]")] {
