@@ -1,6 +1,6 @@
 //! A node's agent: its heartbeats, its slots, its running tasks, and the engine that does the work.
 //!
-//! Events go into [`node`], which is plain data and decides; [`agent`] waits and acts; one `attempt` runs one task.
+//! Events go into `node`, which is plain data and decides; `agent` waits and acts; one `attempt` runs one task.
 
 pub mod agent;
 mod attempt;

@@ -48,7 +48,7 @@ pub struct Config {
     #[arg(long, env = "ECHO_ALLOW_HOST", value_delimiter = ',', value_name = "NAME")]
     pub allow_host: Vec<String>,
 
-    /// A further web origin that may call this edge, such as https://chat.example.org (several with commas)
+    /// A further web origin that may call this edge, such as <https://chat.example.org> (several with commas)
     #[arg(long, env = "ECHO_ALLOW_ORIGIN", value_delimiter = ',', value_name = "ORIGIN")]
     pub allow_origin: Vec<String>,
 
