@@ -131,12 +131,14 @@ async fn an_agent_whose_engine_is_not_there_says_so_and_joins_when_it_comes() {
     node.stop().await;
     engine.stop().await;
     node.start().await;
-    mesh.node_is("node-a", "unavailable").await;
-    let seen = mesh.seen("node-a").await;
-    assert!(
-        seen["reason"].as_str().is_some_and(|reason| reason.contains(url.trim_start_matches("http://"))),
-        "{seen}"
-    );
+    // Before the new agent's first heartbeat the node is unavailable for another reason.
+    until("the node to name the engine that is not there", || async {
+        let seen = mesh.seen("node-a").await;
+        let names_it =
+            seen["reason"].as_str().unwrap_or_default().contains(url.trim_start_matches("http://"));
+        echo_testing::mesh::holds(seen["status"] == "unavailable" && names_it, seen)
+    })
+    .await;
     let (status, body) = mesh.task(&serde_json::json!({"prompt": "hello"})).await;
     assert_eq!(status, 503, "{body}");
     engine.restart().await.expect("the same port");
