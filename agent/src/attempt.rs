@@ -1,6 +1,7 @@
 //! One attempt at one task: from the engine's steps to frames on the edge's inbox.
 
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use echo_broker::Bus;
@@ -211,12 +212,15 @@ impl Attempt {
         &self,
         context: &Context,
         step: Step,
-        steps: &mut BoxStream<'static, Result<Step, Failure>>,
+        steps: &mut Steps,
         progress: &mut Progress,
     ) -> Result<Option<Box<Done>>, Failure> {
         let (mut pieces, mut bytes) = (Vec::new(), 0);
         let mut next = Some(Ok(step));
+        // Bounded in steps, not in pieces: signs of life without end must not keep a cancel waiting.
+        let mut taken = 0;
         let end = loop {
+            taken += 1;
             match next {
                 Some(Ok(Step::Piece(piece))) => {
                     bytes += weight(&piece);
@@ -227,10 +231,10 @@ impl Attempt {
                 Some(Err(failure)) => break Some(Err(failure)),
                 None => break Some(Err(crate::engine::unfinished())),
             }
-            if pieces.len() >= PIECES || bytes >= BYTES {
+            if taken >= PIECES || bytes >= BYTES {
                 break None;
             }
-            match steps.next().now_or_never() {
+            match waiting(steps).await {
                 Some(step) => next = step,
                 None => break None,
             }
@@ -332,6 +336,26 @@ impl End {
             Self::Failed(_) => "failed",
         }
     }
+}
+
+type Steps = BoxStream<'static, Result<Step, Failure>>;
+
+/// The next step, if it is here already. The connection hands over what it has read one by one, each time it is its
+/// turn: so it gets one.
+async fn waiting(steps: &mut Steps) -> Option<Option<Result<Step, Failure>>> {
+    if let Some(step) = steps.next().now_or_never() {
+        return Some(step);
+    }
+    let mut passed = false;
+    std::future::poll_fn(|cx| match std::mem::replace(&mut passed, true) {
+        true => Poll::Ready(()),
+        false => {
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        }
+    })
+    .await;
+    steps.next().now_or_never()
 }
 
 async fn answer(asking: &mut Option<futures::future::BoxFuture<'static, Sign>>) -> Sign {

@@ -11,7 +11,8 @@ use echo_broker::process::{self, BadConfig};
 use tokio::net::TcpListener;
 use tracing::info;
 
-#[tokio::main]
+// One thread: to hand a token to another costs more than to serve it.
+#[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let args = Args::parse();
     process::logs(args.log.log_format, "info,async_nats=warn");

@@ -97,7 +97,7 @@ impl Bus {
 
     /// The largest payload that the broker takes, in bytes.
     pub fn max_payload(&self) -> usize {
-        self.0.client.server_info().max_payload
+        self.0.client.max_payload()
     }
 
     /// Says something. Returns before the broker has it; what is said while disconnected is refused, not queued.

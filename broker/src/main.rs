@@ -74,7 +74,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     process::logs(cli.logs.log_format, "info,async_nats=off");
     process::raise_open_files();
-    let runtime = match tokio::runtime::Runtime::new() {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return process::ended(Err(error.into())),
     };

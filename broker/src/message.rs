@@ -24,6 +24,14 @@ use serde::{Deserialize, Serialize};
 
 /// A message of the bus.
 pub trait Payload: Serialize + DeserializeOwned {
+    /// Reads a message.
+    ///
+    /// # Errors
+    /// When it is no message of this type.
+    fn read(payload: &[u8]) -> serde_json::Result<Self> {
+        serde_json::from_slice(payload)
+    }
+
     /// What travels beside the payload, for tracing.
     fn headers(&self) -> Option<HeaderMap> {
         None
@@ -43,7 +51,6 @@ payloads!(
     Dispatch,
     Empty,
     Event,
-    Frame,
     Heartbeat,
     MeshStatus,
     Pong,

@@ -16,6 +16,10 @@ pub struct Config {
     #[arg(long, env = "ECHO_EDGE_LISTEN", default_value = "127.0.0.1:8080", value_name = "HOST:PORT")]
     pub listen: SocketAddr,
 
+    /// Threads that serve; one streams to hundreds of clients and is the thriftiest
+    #[arg(long, env = "ECHO_EDGE_THREADS", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub threads: u16,
+
     /// How many nodes may fail a task that they had accepted
     #[arg(long, env = "ECHO_ATTEMPTS", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
     pub attempts: u32,

@@ -1,7 +1,7 @@
 //! Everything the edge is waiting for: which attempt each inbox belongs to, who holds it, and what has arrived.
 //! Plain data; the clock is passed in, and what to do is handed back.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use echo_broker::id::{BootId, Peer, TaskId};
@@ -167,7 +167,7 @@ impl Desk {
         let entry = self.entries.get_mut(&task)?;
         if let Frame::Accepted { node, boot, .. } = &frame {
             let holder = Holder { peer: Peer::agent(node), boot: boot.clone() };
-            Self::hold(&mut self.holders, entry, holder, now);
+            Self::hold(&mut self.holders, entry, &holder, now);
         }
         let Some(seq) = frame.seq() else {
             return Some((task, entry.attempt, vec![frame]));
@@ -207,7 +207,7 @@ impl Desk {
                 None => answer.unwanted.push(Held { seq: None, ended: false, ..*held }),
                 Some(entry) => {
                     if held.seq.is_some() {
-                        Self::hold(&mut self.holders, entry, holder.clone(), now);
+                        Self::hold(&mut self.holders, entry, &holder, now);
                     }
                     answer.missing.extend(entry.missing(held));
                 }
@@ -222,8 +222,7 @@ impl Desk {
 
     /// What this holder no longer lists; twice in a row, since a frame may be under way.
     fn omitted(&mut self, holder: &Holder, pulse: &Pulse, now: Instant) -> Vec<Lost> {
-        let listed: std::collections::HashSet<_> =
-            pulse.held.iter().map(|held| (held.task, held.attempt)).collect();
+        let listed: HashSet<_> = pulse.held.iter().map(|held| (held.task, held.attempt)).collect();
         let mut lost = Vec::new();
         for (task, entry) in &mut self.entries {
             if entry.holder.as_ref() != Some(holder) || now.duration_since(entry.since) < SILENCE {
@@ -249,10 +248,10 @@ impl Desk {
         earlier.iter().flat_map(|other| self.lose_all(other, Loss::Died)).collect()
     }
 
-    fn hold(holders: &mut HashMap<Holder, Watched>, entry: &mut Entry, holder: Holder, now: Instant) {
-        if entry.holder.as_ref() != Some(&holder) {
+    fn hold(holders: &mut HashMap<Holder, Watched>, entry: &mut Entry, holder: &Holder, now: Instant) {
+        if entry.holder.as_ref() != Some(holder) {
             holders.entry(holder.clone()).or_insert_with(|| Watched::new(now));
-            (entry.holder, entry.since, entry.omitted) = (Some(holder), now, 0);
+            (entry.holder, entry.since, entry.omitted) = (Some(holder.clone()), now, 0);
         }
     }
 
@@ -281,8 +280,8 @@ impl Desk {
 
     /// Whom to ask now; to be called several times a second.
     pub fn tick(&mut self, now: Instant) -> Vec<Ask> {
-        let holding: std::collections::HashSet<Holder> =
-            self.entries.values().filter_map(|entry| entry.holder.clone()).collect();
+        let holding: HashSet<&Holder> =
+            self.entries.values().filter_map(|entry| entry.holder.as_ref()).collect();
         self.holders.retain(|holder, _| holding.contains(holder));
         if !self.connected {
             return Vec::new();
@@ -321,7 +320,7 @@ impl Desk {
     }
 
     fn not_in(&mut self, holder: &Holder, held: &[Held], now: Instant) -> Vec<Lost> {
-        let known: std::collections::HashSet<_> = held.iter().map(|held| (held.task, held.attempt)).collect();
+        let known: HashSet<_> = held.iter().map(|held| (held.task, held.attempt)).collect();
         let mut lost = Vec::new();
         for (task, entry) in &mut self.entries {
             let mine = entry.holder.as_ref() == Some(holder);

@@ -11,7 +11,7 @@ use echo_broker::subject;
 use futures::future::BoxFuture;
 use tokio::sync::mpsc;
 use tokio::time::Sleep;
-use tracing::{debug, info};
+use tracing::debug;
 use uuid::Uuid;
 
 use crate::desk::Lost;
@@ -324,7 +324,7 @@ impl Driver {
             Ending::Answered(done) => Ok(done),
             Ending::Failed(failure) => Err(failure),
         };
-        info!(
+        debug!(
             task = %life.task,
             attempts = life.attempts_made(),
             node = life.nodes.last().map(NodeId::as_str),
@@ -382,7 +382,7 @@ impl Driver {
             self.withdraw(None).await;
             crate::measure::hung_up();
             crate::events::task(&self.owner, self.life.task, What::Cancelled, why.to_owned());
-            info!(task = %self.life.task, why, "task cancelled");
+            debug!(task = %self.life.task, why, "task cancelled");
         }
     }
 }

@@ -10,13 +10,22 @@ use echo_broker::id::{ProcessId, Role};
 use echo_broker::process::{self, BadConfig};
 use echo_edge::Config;
 use tokio::net::TcpListener;
+use tokio::runtime::{Builder, Runtime};
 
-#[tokio::main]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
     let config = Config::parse();
     process::logs(config.log.log_format, "info,async_nats=warn");
     process::raise_open_files();
-    process::ended(start(config).await)
+    process::ended(runtime(config.threads).and_then(|runtime| runtime.block_on(start(config))))
+}
+
+/// To hand a token from one thread to another costs more than to serve it: several pay where one is busy.
+fn runtime(threads: u16) -> anyhow::Result<Runtime> {
+    let mut builder = match threads {
+        1 => Builder::new_current_thread(),
+        _ => Builder::new_multi_thread(),
+    };
+    builder.worker_threads(threads.into()).enable_all().build().context("cannot start the runtime")
 }
 
 async fn start(config: Config) -> anyhow::Result<()> {

@@ -16,7 +16,8 @@ fn main() -> ExitCode {
     process::ended(serve(config))
 }
 
-#[tokio::main(worker_threads = 2)]
+// One thread: what is decided is decided in one place, and waking another costs more than the rest.
+#[tokio::main(flavor = "current_thread")]
 async fn serve(config: Config) -> anyhow::Result<()> {
     process::raise_open_files();
     let shutdown = process::shutdown();

@@ -1,5 +1,6 @@
 //! One node as its heartbeats describe it, and the tasks this orchestrator has given to it since.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -122,10 +123,11 @@ impl Node {
         (self.heard, self.last_heartbeat, self.hold) = (now.at, now.unix_ms, None);
         beat.models = None;
         self.beat = Arc::new(beat);
-        let (active, number) = (&self.beat.active, self.beat.number);
+        let number = self.beat.number;
+        let active: HashSet<_> = self.beat.active.iter().map(|held| (held.task, held.attempt)).collect();
         let mut completed = Vec::new();
         self.placements.retain_mut(|placed| {
-            placed.listed = lists(active, placed.task, placed.attempt);
+            placed.listed = active.contains(&(placed.task, placed.attempt));
             placed.settle(number);
             let stays = placed.listed || !matches!(placed.stage, Stage::Known | Stage::Unclear);
             if !stays && placed.stage == Stage::Known {

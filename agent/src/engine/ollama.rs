@@ -1,5 +1,6 @@
 //! Ollama, by its native API: its OpenAI routes swallow errors in mid-stream.
 
+mod plain;
 mod probe;
 mod reply;
 mod request;

@@ -66,7 +66,7 @@ fn receive<M: Payload>(message: Message) -> Received<M> {
 /// Reads a payload; an empty one is an empty object, so that `nats req SUBJECT ''` asks a question.
 pub(super) fn decode<M: Payload>(message: &Message) -> Result<M, serde_json::Error> {
     let payload: &[u8] = if message.payload.is_empty() { b"{}" } else { &message.payload };
-    let mut decoded: M = serde_json::from_slice(payload)?;
+    let mut decoded = M::read(payload)?;
     if let Some(headers) = &message.headers {
         decoded.take_headers(headers);
     }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{Failure, is_default};
+use super::{Failure, Payload, is_default};
 use crate::id::{BootId, NodeId, ProcessId};
 
 /// One message of an attempt's stream. The agent numbers its frames from 0 (`accepted`) without a gap up to and
@@ -64,6 +64,31 @@ impl Frame {
             Self::Queued { .. } | Self::Unknown => None,
         }
     }
+}
+
+impl Payload for Frame {
+    /// Nearly all frames are tokens, and the general way to read an enum by its tag copies every field first.
+    fn read(payload: &[u8]) -> serde_json::Result<Self> {
+        match serde_json::from_slice(payload) {
+            Ok(PlainToken { frame: TokenTag::Token, seq, pieces }) => Ok(Self::Token { seq, pieces }),
+            Err(_) => serde_json::from_slice(payload),
+        }
+    }
+}
+
+/// A token frame as this version writes it; whatever else there is is read the general way.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PlainToken {
+    frame: TokenTag,
+    seq: u64,
+    pieces: Vec<Piece>,
+}
+
+#[derive(Deserialize)]
+enum TokenTag {
+    #[serde(rename = "token")]
+    Token,
 }
 
 /// One chunk of the engine. A chunk is not a token: it may hold several, or none.

@@ -223,6 +223,26 @@ fn frames() {
 }
 
 #[test]
+fn the_quick_way_to_read_a_frame_reads_what_the_general_one_does() {
+    for text in [
+        r#"{"frame":"token","seq":1,"pieces":[{"content":"Hi","newer":1},{"thinking":"hm"}]}"#,
+        r#"{"seq":1,"pieces":[],"frame":"token"}"#,
+        r#"{"frame":"token","seq":1,"pieces":[],"newer":true}"#,
+        r#"{"frame":"newer","seq":1,"pieces":[]}"#,
+        r#"{"frame":"done","seq":2,"reason":"stop"}"#,
+    ] {
+        assert_eq!(
+            Frame::read(text.as_bytes()).unwrap(),
+            serde_json::from_str::<Frame>(text).unwrap(),
+            "{text}"
+        );
+    }
+    for text in ["", "{}", r#"{"frame":"token","seq":-1,"pieces":[]}"#, r#"{"frame":"token","seq":1}"#] {
+        assert!(Frame::read(text.as_bytes()).is_err(), "{text}");
+    }
+}
+
+#[test]
 fn pieces() {
     let call = ToolCall { id: "c".into(), index: 1, name: "f".into(), arguments: json!({"a": 1}) };
     golden(

@@ -6,6 +6,7 @@ use echo_broker::message::{Code, Done, Failure, Piece, Reason, Timings, ToolCall
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use super::plain;
 use crate::engine::Step;
 use crate::engine::http::said;
 use crate::engine::steps::{Translate, nonsense, unfinished};
@@ -84,6 +85,10 @@ pub struct Reply {
 impl Translate for Reply {
     fn line(&mut self, line: &[u8], steps: &mut VecDeque<Step>) -> Result<(), Failure> {
         if self.done || line.iter().all(u8::is_ascii_whitespace) {
+            return Ok(());
+        }
+        if let Some(text) = plain::text(line) {
+            steps.push_back(Step::Piece(Piece::text(text)));
             return Ok(());
         }
         let read: Line = serde_json::from_slice(line).map_err(|_| nonsense("a line that is no chunk"))?;
