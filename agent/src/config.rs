@@ -32,7 +32,7 @@ pub struct Args {
     engine_key_file: Option<PathBuf>,
 
     /// Tasks that run at once; the default is what the engine says, else 1
-    #[arg(long, env = "ECHO_SLOTS", value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    #[arg(long, env = "ECHO_SLOTS", value_name = "N", value_parser = clap::value_parser!(u32).range(1..=16384))]
     slots: Option<u32>,
 
     /// Where /health, /metrics, /drain and /resume are served
@@ -184,7 +184,7 @@ mod tests {
             (["--engine-url", "ftp://x"], "neither http nor https"),
             (["--engine-url", "http://me:pw@x"], "--engine-key-file"),
             (["--engine-url", "http://x?a=b"], "query"),
-            (["--slots", "0"], "1..=1024"),
+            (["--slots", "0"], "1..=16384"),
             (["--heartbeat", "0s"], "out of bounds"),
             (["--heartbeat", "1 week"], "such as 30s"),
             (["--engine-key-file", "x"], "--engine openai"),

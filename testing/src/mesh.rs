@@ -9,7 +9,7 @@ mod node;
 mod observer;
 mod program;
 mod real;
-mod spawn;
+pub mod spawn;
 mod until;
 
 use std::{path::Path, time::Duration};

@@ -91,6 +91,11 @@ impl Answer {
         if self.over {
             return None;
         }
+        if self.sent > 0 && self.plan.delay.is_zero() {
+            // Only a stream that has nothing more to say for now is flushed: without this, hyper would pour several
+            // batches into one write.
+            tokio::task::yield_now().await;
+        }
         let mut out = if self.sent == 0 { self.voice.opening() } else { Vec::new() };
         let first = self.sent;
         let mut tokens = 0;

@@ -8,9 +8,10 @@ use std::path::{Path, PathBuf};
 /// When it has not been built.
 pub fn program(name: &str) -> PathBuf {
     let test = std::env::current_exe().expect("a process knows its program");
-    // target/release/deps/mesh-… or target/release/examples/…
-    let folder = test.parent().and_then(Path::parent).expect("a test lies in the target folder");
-    let program = folder.join(name);
+    // target/release/deps/mesh-…, target/release/examples/… or, for the benchmark, target/release/echo-bench
+    let beside = test.ancestors().skip(1).take(2).map(|folder| folder.join(name));
+    let program = beside.clone().find(|program| program.is_file()).or(beside.last());
+    let program = program.expect("a program lies in a folder");
     let release = if cfg!(debug_assertions) { "" } else { " --release" };
     assert!(
         program.is_file(),

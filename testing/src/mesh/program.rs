@@ -20,6 +20,8 @@ const PASSED_ON: [&str; 2] = ["ECHO_CACHE_DIR", "ECHO_NATS_SERVER"];
 pub struct Program {
     name: String,
     binary: &'static str,
+    /// As in RUST_LOG; absent: the program's own choice.
+    logging: Option<&'static str>,
     state: Mutex<State>,
     logs: Logs,
 }
@@ -36,7 +38,15 @@ impl Program {
     /// Not started yet. `name` is for people who read the logs of a failed test.
     pub fn new(name: impl Into<String>, binary: &'static str, args: Vec<String>) -> Self {
         let state = State { args, running: None, since: 0, address: None };
-        Self { name: name.into(), binary, state: Mutex::new(state), logs: Logs::default() }
+        let (logging, state) = (Some("info,echo=debug"), Mutex::new(state));
+        Self { name: name.into(), binary, logging, state, logs: Logs::default() }
+    }
+
+    /// Logs what it logs for its users, so that a measurement is of what they run.
+    #[must_use]
+    pub fn as_users_run_it(mut self) -> Self {
+        self.logging = None;
+        self
     }
 
     pub fn name(&self) -> &str {
@@ -62,7 +72,11 @@ impl Program {
             self.set("--listen", before.to_string());
         }
         let mut command = Command::new(binaries::program(self.binary));
-        command.args(self.args()).args(["--log-format", "json"]).env("RUST_LOG", "info,echo=debug");
+        command.args(self.args()).args(["--log-format", "json"]);
+        match self.logging {
+            Some(filter) => command.env("RUST_LOG", filter),
+            None => command.env_remove("RUST_LOG"),
+        };
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("ECHO_")) {
             if !PASSED_ON.contains(&name.as_str()) {
                 command.env_remove(name);

@@ -1,0 +1,15 @@
+//! The benchmark: what the mesh costs, side by side with what people would use instead, over the same engines.
+
+pub mod check;
+pub mod client;
+pub mod engines;
+pub mod figure;
+pub mod form;
+pub mod load;
+pub mod machine;
+pub mod process;
+pub mod report;
+pub mod runner;
+pub mod stats;
+pub mod system;
+pub mod workload;

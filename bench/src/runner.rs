@@ -1,0 +1,141 @@
+//! The order of everything: systems take turns within each repetition, so that a slow minute hits all of them alike.
+
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use crate::{
+    engines::Engines,
+    form::Form,
+    system::{Kind, System, foreign},
+    workload::{self, Run, Workload},
+};
+
+/// What is to be done.
+pub struct Plan {
+    pub form: Form,
+    pub systems: Vec<Kind>,
+    pub workloads: Vec<Workload>,
+}
+
+/// A system or a figure that could not be had, and why.
+#[derive(Debug, Clone, Serialize)]
+pub struct LeftOut {
+    pub system: Kind,
+    pub why: String,
+}
+
+/// Everything that was measured.
+#[derive(Debug, Default, Serialize)]
+pub struct Results {
+    pub runs: Vec<Run>,
+    pub left_out: Vec<LeftOut>,
+}
+
+pub struct Runner {
+    plan: Plan,
+    engines: Engines,
+    started: Instant,
+    results: Results,
+}
+
+impl Runner {
+    /// Starts the engines.
+    ///
+    /// # Errors
+    /// When they do not come up.
+    pub async fn new(plan: Plan) -> anyhow::Result<Self> {
+        let engines = Engines::start(SLOTS).await?;
+        Ok(Self { plan, engines, started: Instant::now(), results: Results::default() })
+    }
+
+    /// Does all of it.
+    ///
+    /// # Errors
+    /// When the benchmark itself fails. A system that does not work is left out and listed.
+    pub async fn run(mut self) -> anyhow::Result<Results> {
+        self.leave_out_what_is_missing();
+        for repetition in 1..=self.plan.form.repetitions {
+            for kind in self.plan.systems.clone() {
+                self.short(kind, repetition).await;
+            }
+        }
+        Ok(self.results)
+    }
+
+    fn leave_out_what_is_missing(&mut self) {
+        for kind in self.plan.systems.clone() {
+            if kind != Kind::Direct && !kind.is_mesh() && foreign::program(kind).is_none() {
+                self.leave_out(kind, "not installed; scripts/bench.sh --install installs it");
+            }
+        }
+    }
+
+    fn leave_out(&mut self, system: Kind, why: impl Into<String>) {
+        let why = why.into();
+        self.say(&format!("{} is left out: {why}", system.name()));
+        self.plan.systems.retain(|kind| *kind != system);
+        self.results.left_out.push(LeftOut { system, why });
+    }
+
+    /// One repetition of the short workloads on one start of a system.
+    async fn short(&mut self, kind: Kind, repetition: usize) {
+        let workloads: Vec<_> =
+            Workload::SHORT.into_iter().filter(|short| self.plan.workloads.contains(short)).collect();
+        if workloads.is_empty() {
+            return;
+        }
+        let Some(system) = self.start(kind).await else { return };
+        for workload in workloads {
+            let done = workload::run(workload, &system, &self.engines, &self.plan.form, repetition).await;
+            match done {
+                Ok(run) => self.keep(run),
+                Err(error) => return self.leave_out(kind, format!("{}: {error:#}", workload.letter())),
+            }
+        }
+        drop(system);
+        self.settle().await;
+    }
+
+    async fn start(&mut self, kind: Kind) -> Option<System> {
+        match kind.start(&self.engines).await {
+            Ok(system) => Some(system),
+            Err(error) => {
+                self.leave_out(kind, format!("{error:#}"));
+                None
+            }
+        }
+    }
+
+    /// Waits until nothing of the last system burdens the next one.
+    async fn settle(&self) {
+        if let Err(error) = self.engines.free(SETTLE).await {
+            self.say(&format!("{error:#}"));
+        }
+    }
+
+    fn keep(&mut self, run: Run) {
+        let all = crate::figure::FIGURES.iter().filter(|figure| figure.workload == run.workload);
+        let figures: Vec<_> = all
+            .filter_map(|figure| {
+                let value = run.figures.get(figure.key)?;
+                Some(format!("{} {} {}", figure.title, crate::report::number(*value), figure.unit))
+            })
+            .collect();
+        let (name, letter) = (run.system.name(), run.workload.letter());
+        self.say(&format!("{letter} {name} {}: {}", run.repetition, figures.join(", ")));
+        if !run.is_good() {
+            let (faults, errors) = (run.faults, run.errors);
+            self.say(&format!("  {errors} errors, {faults:?}: {}", run.messages.join("; ")));
+        }
+        self.results.runs.push(run);
+    }
+
+    fn say(&self, what: &str) {
+        eprintln!("[{:4} s] {what}", self.started.elapsed().as_secs());
+    }
+}
+
+/// Enough that no request of any workload waits for an engine.
+const SLOTS: usize = 8_192;
+const SETTLE: Duration = Duration::from_secs(30);

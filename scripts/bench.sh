@@ -1,0 +1,92 @@
+#!/usr/bin/env bash
+# Measures what the mesh costs, side by side with other systems over the same engines: builds in release, runs
+# echo-bench. Needs no running mesh and disturbs none. docs/performance.md says what is measured and how to read it.
+set -eu
+
+# shellcheck source=lib/settings.sh
+. "$(dirname "$0")/lib/settings.sh"
+# shellcheck source=lib/http.sh
+. "$ROOT/scripts/lib/http.sh"
+# shellcheck source=lib/preflight.sh
+. "$ROOT/scripts/lib/preflight.sh"
+
+INSTALL=no
+
+main() {
+    local arg
+    local -a args=()
+    for arg in "$@"; do
+        case $arg in
+        --install) INSTALL=yes ;;
+        -h | --help)
+            usage
+            return 0
+            ;;
+        *) args+=("$arg") ;;
+        esac
+    done
+    locate_mesh
+    check_tools
+    cd "$ROOT"
+    locate_target
+    cargo build --release --locked --workspace --bins
+    [ $INSTALL = no ] || install_all
+    exec "$BIN/echo-bench" --out "$TARGET/bench" ${args[@]+"${args[@]}"}
+}
+
+usage() {
+    cat <<'TEXT'
+scripts/bench.sh                  the short form: all systems that are installed, under ten minutes
+scripts/bench.sh --full           more repetitions, each longer
+scripts/bench.sh --smoke          a minute that proves that it runs and that no token is lost; not for figures
+  --systems NAMES                 only these, with commas: nginx, haproxy, vllm-router, sglang-router, litellm, mesh,
+                                  mesh-openai (direct, without any system, is always measured)
+  --workloads LETTERS             only these, with commas: a b c d e f g
+  --repetitions N                 of the workloads a to d
+  --out FOLDER                    for bench.json, bench.md and bench.svg; otherwise bench in cargo's target folder
+  --install                       installs what is missing: vllm-router, sglang-router and litellm from PyPI, each in
+                                  a folder of its own under ECHO_CACHE_DIR; nginx and haproxy with apt-get, as root
+A system that is not installed is left out, and the report says so.
+TEXT
+}
+
+install_all() {
+    local name package folder
+    for name in nginx haproxy; do
+        have_server "$name" || install_server "$name"
+    done
+    check_embedded_python || return 0
+    while IFS=$'\t' read -r name package folder; do
+        [ -e "$folder/complete" ] || install_package "$name" "$package" "$folder"
+    done <<EOF
+$("$BIN/echo-bench" --packages)
+EOF
+}
+
+have_server() { command -v "$1" >/dev/null 2>&1 || [ -x "/usr/sbin/$1" ]; }
+
+# What cannot be installed is left out by the benchmark, with a sentence.
+install_server() {
+    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
+        say "Installing $1 …"
+        # The distribution starts what it installs; here nobody asked for a running server.
+        RUNLEVEL=1 apt-get install -y -qq --no-install-recommends "$1" >/dev/null 2>&1 ||
+            { apt-get update -qq && RUNLEVEL=1 apt-get install -y -qq --no-install-recommends "$1" >/dev/null; } ||
+            warn "$1 could not be installed with apt-get."
+    else
+        warn "$1 is not installed: install it with the system's package manager."
+    fi
+}
+
+install_package() {
+    say "Installing $2 into $3, once …"
+    rm -rf "$3"
+    mkdir -p "$(dirname "$3")"
+    if "$PYTHON" -m venv "$3" && "$3/bin/python" -m pip install --quiet --disable-pip-version-check "$2"; then
+        touch "$3/complete"
+    else
+        warn "$1 could not be installed, see above."
+    fi
+}
+
+main "$@"
