@@ -224,7 +224,13 @@ fn frames() {
 
 #[test]
 fn pieces() {
-    let call = ToolCall { id: "c".into(), index: 1, name: "f".into(), arguments: json!({"a": 1}) };
+    let call = ToolCall {
+        id: "c".into(),
+        index: 1,
+        name: "f".into(),
+        arguments: json!({"a": 1}),
+        ..ToolCall::default()
+    };
     golden(
         &Piece { tool_calls: vec![call], thinking: "hm".into(), ..Piece::default() },
         r#"{"thinking":"hm","tool_calls":[{"id":"c","index":1,"name":"f","arguments":{"a":1}}]}"#,

@@ -25,6 +25,7 @@ pub fn report(content: &str) -> Report {
         thinking: String::new(),
         tool_calls: Vec::new(),
         logprobs: Vec::new(),
+        extra: Map::new(),
         nodes: Vec::new(),
         model: "m:latest".into(),
         chosen: String::new(),
@@ -73,14 +74,16 @@ fn nothing_is_invented() {
 fn every_field_of_a_message_has_its_place() {
     let message = json!({"role": "assistant", "content": "c", "thinking": "h", "images": ["AA"], "tool_name": "f",
         "tool_call_id": "i", "mood": 1,
-        "tool_calls": [{"id": "i", "function": {"index": 2, "name": "f", "arguments": {"a": 1}}}]});
+        "tool_calls": [{"id": "i", "x": 1,
+            "function": {"index": 2, "name": "f", "arguments": {"a": 1}, "y": null}}]});
     let asked =
         read(ask::chat, json!({"model": "m", "messages": [message], "tools": [{"type": "function"}]}));
     assert_eq!(
         serde_json::to_value(asked.request).unwrap()["messages"][0],
         json!({"role": "assistant", "content": "c", "thinking": "h", "images": ["AA"], "tool_name": "f",
             "tool_call_id": "i", "extra": {"mood": 1},
-            "tool_calls": [{"id": "i", "index": 2, "name": "f", "arguments": {"a": 1}}]})
+            "tool_calls": [{"id": "i", "index": 2, "name": "f", "arguments": {"a": 1},
+                "extra": {"x": 1, "function": {"y": null}}}]})
     );
 }
 
@@ -107,7 +110,13 @@ fn what_is_wrong_is_named() {
 #[test]
 fn a_chat_is_told_line_by_line_and_the_last_piece_travels_with_the_end() {
     let mut voice = say::Lines::new("m".into(), Shape::Chat);
-    let call = ToolCall { id: "c".into(), index: 1, name: "f".into(), arguments: json!({"a": 1}) };
+    let call = ToolCall {
+        id: "c".into(),
+        index: 1,
+        name: "f".into(),
+        arguments: json!({"a": 1}),
+        ..ToolCall::default()
+    };
     let extra = json!({"mood": 1, "message": {"tone": 2}}).as_object().cloned().unwrap();
     let pieces = vec![
         Piece { thinking: "h".into(), ..Piece::default() },
