@@ -24,8 +24,6 @@ use crate::owner::{Owner, Signal};
 
 /// How long an orchestrator may take to answer a submission.
 const ANSWER: Duration = Duration::from_secs(2);
-/// A client that takes nothing for this long is gone.
-const NO_PROGRESS: Duration = Duration::from_secs(60);
 /// News that wait for a client before they are gathered here.
 const NEWS: usize = 16;
 
@@ -75,6 +73,7 @@ pub fn start_within(
     traceparent: Option<String>,
     streams: bool,
 ) -> Running {
+    let client_limit = limits.client;
     let life = Life::new(request, traceparent, limits, streams, Instant::now());
     let (out, news) = mpsc::channel(NEWS);
     let task = life.task;
@@ -92,6 +91,7 @@ pub fn start_within(
         extra: Map::new(),
         submission: None,
         resubmit_at: Some(Instant::now()),
+        client_limit,
         progress: Instant::now(),
     };
     owner.tracker.spawn(async move {
@@ -115,6 +115,8 @@ struct Driver {
     extra: Map<String, Value>,
     submission: Option<BoxFuture<'static, Result<Submission, CallError>>>,
     resubmit_at: Option<Instant>,
+    /// A client that takes nothing for this long is gone.
+    client_limit: Duration,
     /// When the client last took something, while something waits for it.
     progress: Instant,
 }
@@ -189,7 +191,7 @@ impl Driver {
 
     fn next_time(&self) -> Instant {
         let waits = !self.held_back.is_empty() || self.ended.is_some();
-        let slow = waits.then(|| self.progress + NO_PROGRESS);
+        let slow = waits.then(|| self.progress + self.client_limit);
         if self.life.has_ended() {
             return slow.unwrap_or_else(|| self.life.deadline());
         }
@@ -201,8 +203,8 @@ impl Driver {
     async fn on_time(&mut self) -> bool {
         let now = Instant::now();
         let waits = !self.held_back.is_empty() || self.ended.is_some();
-        if waits && now >= self.progress + NO_PROGRESS {
-            self.cancel("the client took nothing for a minute").await;
+        if waits && now >= self.progress + self.client_limit {
+            self.cancel("the client took nothing of its answer for too long").await;
             return true;
         }
         if self.life.has_ended() {
