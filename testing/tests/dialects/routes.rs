@@ -1,6 +1,6 @@
 //! What every route of both dialects shares with `/task`: failover, queue, refusals, deadlines, hang-ups, headers.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use echo_testing::{
     client::{Call, Reply},
@@ -191,6 +191,7 @@ async fn a_full_queue_says_when_to_come_back_on_every_route() {
 async fn a_deadline_holds_on_every_route_before_the_first_piece_and_after_it() {
     let mesh = able(Api::Ollama).slots(16).edge_args(["--task-timeout", "1s"]).await;
     mesh.engine(0).edit(|script| script.first_token_delay = Duration::from_secs(20));
+    let began = Instant::now();
     let early = all().into_iter().map(|route| {
         let call = route.call(&mesh, "[tokens=5]");
         async move { (route, send(call).await) }
@@ -199,6 +200,7 @@ async fn a_deadline_holds_on_every_route_before_the_first_piece_and_after_it() {
         assert_eq!(reply.status(), 504, "{route:?}");
         assert!(!route.complaint(&reply.json().await).is_empty());
     }
+    assert!(began.elapsed() < Duration::from_secs(4), "after {:?}", began.elapsed());
     mesh.is_quiet_within(Duration::from_secs(1)).await;
     let late = generating().into_iter().map(|route| {
         let call = route.call(&mesh, "[tokens=3000] [delay=10] [first=0]");

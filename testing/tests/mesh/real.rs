@@ -129,7 +129,8 @@ async fn real_vectors_come_only_from_the_server_that_makes_them() {
         for _ in 0..3 {
             let reply =
                 post(client, path, json!({"model": "smollm2", field: "a lighthouse in the fog"})).await;
-            assert_eq!(reply.header("x-echo-node"), "real-1", "{path}");
+            let from = (reply.header("x-echo-node"), reply.header("x-echo-attempts"));
+            assert_eq!(from, ("real-1", "1"), "{path}: the other was not even asked");
             let answer = reply.json().await;
             let vector: Vec<f64> =
                 serde_json::from_value(answer.pointer(place).cloned().unwrap_or_default()).expect("numbers");
