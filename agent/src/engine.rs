@@ -1,5 +1,7 @@
 //! What an agent wants from an engine, whatever its dialect: to be asked how it is, and to run one request as a stream.
 
+#[cfg(test)]
+mod any;
 mod http;
 mod lines;
 pub mod name;

@@ -40,6 +40,10 @@ pub struct Config {
     #[arg(long, env = "ECHO_QUEUE_WAIT", default_value = "60s", value_parser = duration, value_name = "TIME")]
     pub queue_wait: Duration,
 
+    /// How long a client may take nothing of an answer that waits for it; then it counts as gone
+    #[arg(long, env = "ECHO_CLIENT_TIMEOUT", default_value = "60s", value_parser = duration, value_name = "TIME")]
+    pub client_timeout: Duration,
+
     /// Whether an answer whose node has died goes on from another node
     #[arg(long = "continue", env = "ECHO_CONTINUE", default_value = "auto", value_enum, value_name = "WHEN")]
     pub continues: Continue,
@@ -81,6 +85,7 @@ impl Config {
             untaken: self.queue_wait,
             first_token: self.first_token_timeout,
             token: self.token_timeout,
+            client: self.client_timeout,
             continues: self.continues == Continue::Auto,
             longest: ROOM_FOR_CONTINUATION.min(max_payload / 2) / 2,
         }

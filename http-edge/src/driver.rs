@@ -1,5 +1,7 @@
 //! Drives one task from its first submission to its one end, and gives the client's side the news.
 
+mod backlog;
+
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,21 +11,19 @@ use echo_broker::id::{NodeId, Role, TaskId};
 use echo_broker::message::{Cancel, Code, Done, Failure, Piece, Request, Submission, What};
 use echo_broker::subject;
 use futures::future::BoxFuture;
+use serde_json::{Map, Value};
 use tokio::sync::mpsc;
 use tokio::time::Sleep;
 use tracing::debug;
 use uuid::Uuid;
 
+use self::backlog::{gather, hold_back};
 use crate::desk::Lost;
 use crate::life::{Ending, Life, Limits, Step, orchestrator};
 use crate::owner::{Owner, Signal};
 
 /// How long an orchestrator may take to answer a submission.
 const ANSWER: Duration = Duration::from_secs(2);
-/// A client that takes nothing for this long is gone.
-const NO_PROGRESS: Duration = Duration::from_secs(60);
-/// Pieces that wait for a client before texts are joined.
-const ONE_BY_ONE: usize = 1024;
 /// News that wait for a client before they are gathered here.
 const NEWS: usize = 16;
 
@@ -43,7 +43,9 @@ pub struct Report {
     pub content: String,
     pub thinking: String,
     pub tool_calls: Vec<echo_broker::message::ToolCall>,
-    pub logprobs: Vec<serde_json::Value>,
+    pub logprobs: Vec<Value>,
+    /// What the pieces of a whole answer said beyond that, the newest word of each field.
+    pub extra: Map<String, Value>,
     pub nodes: Vec<NodeId>,
     pub model: String,
     pub chosen: String,
@@ -71,6 +73,7 @@ pub fn start_within(
     traceparent: Option<String>,
     streams: bool,
 ) -> Running {
+    let client_limit = limits.client;
     let life = Life::new(request, traceparent, limits, streams, Instant::now());
     let (out, news) = mpsc::channel(NEWS);
     let task = life.task;
@@ -85,8 +88,10 @@ pub fn start_within(
         ended: None,
         tool_calls: Vec::new(),
         logprobs: Vec::new(),
+        extra: Map::new(),
         submission: None,
         resubmit_at: Some(Instant::now()),
+        client_limit,
         progress: Instant::now(),
     };
     owner.tracker.spawn(async move {
@@ -106,24 +111,14 @@ struct Driver {
     held_back: Vec<Piece>,
     ended: Option<Box<Report>>,
     tool_calls: Vec<echo_broker::message::ToolCall>,
-    logprobs: Vec<serde_json::Value>,
+    logprobs: Vec<Value>,
+    extra: Map<String, Value>,
     submission: Option<BoxFuture<'static, Result<Submission, CallError>>>,
     resubmit_at: Option<Instant>,
+    /// A client that takes nothing for this long is gone.
+    client_limit: Duration,
     /// When the client last took something, while something waits for it.
     progress: Instant,
-}
-
-/// Pieces wait one by one, so that each becomes an event of its own. For a client that is far behind, texts are
-/// joined: then what waits is no larger than the answer itself.
-fn hold_back(waiting: &mut Vec<Piece>, piece: Piece) {
-    if waiting.len() >= ONE_BY_ONE && piece == Piece::text(piece.content.as_str()) {
-        let last = waiting.last_mut().expect("many wait");
-        if last.tool_calls.is_empty() && last.thinking.is_empty() && last.logprobs.is_none() && !last.last {
-            last.content.push_str(&piece.content);
-            return;
-        }
-    }
-    waiting.push(piece);
 }
 
 enum Wake {
@@ -196,7 +191,7 @@ impl Driver {
 
     fn next_time(&self) -> Instant {
         let waits = !self.held_back.is_empty() || self.ended.is_some();
-        let slow = waits.then(|| self.progress + NO_PROGRESS);
+        let slow = waits.then(|| self.progress + self.client_limit);
         if self.life.has_ended() {
             return slow.unwrap_or_else(|| self.life.deadline());
         }
@@ -208,8 +203,8 @@ impl Driver {
     async fn on_time(&mut self) -> bool {
         let now = Instant::now();
         let waits = !self.held_back.is_empty() || self.ended.is_some();
-        if waits && now >= self.progress + NO_PROGRESS {
-            self.cancel("the client took nothing for a minute").await;
+        if waits && now >= self.progress + self.client_limit {
+            self.cancel("the client took nothing of its answer for too long").await;
             return true;
         }
         if self.life.has_ended() {
@@ -272,6 +267,7 @@ impl Driver {
                     // The answer begins anew: what was gathered of it is not said twice.
                     self.tool_calls.clear();
                     self.logprobs.clear();
+                    self.extra.clear();
                 }
             }
             Step::Queued { position, expected_wait_ms } => {
@@ -294,6 +290,7 @@ impl Driver {
             for piece in pieces {
                 self.tool_calls.extend(piece.tool_calls);
                 self.logprobs.extend(piece.logprobs);
+                gather(&mut self.extra, piece.extra);
             }
             return;
         }
@@ -338,6 +335,7 @@ impl Driver {
             thinking: life.thinking().to_owned(),
             tool_calls: std::mem::take(&mut self.tool_calls),
             logprobs: std::mem::take(&mut self.logprobs),
+            extra: std::mem::take(&mut self.extra),
             nodes: life.nodes.clone(),
             model: life.model.clone(),
             chosen: life.chosen.clone(),
@@ -384,28 +382,5 @@ impl Driver {
             crate::events::task(&self.owner, self.life.task, What::Cancelled, why.to_owned());
             debug!(task = %self.life.task, why, "task cancelled");
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_waits_for_a_slow_client_is_no_larger_than_its_answer() {
-        let mut waiting = Vec::new();
-        (0..100_000).for_each(|n| hold_back(&mut waiting, Piece::text(format!("t{n} "))));
-        assert_eq!(waiting.len(), ONE_BY_ONE);
-        let text: String = waiting.iter().map(|piece| piece.content.as_str()).collect();
-        assert_eq!(text, (0..100_000).map(|n| format!("t{n} ")).collect::<String>());
-    }
-
-    #[test]
-    fn what_is_more_than_text_is_never_joined() {
-        let mut waiting = vec![Piece::text("x"); ONE_BY_ONE];
-        let thought = Piece { thinking: "hm".into(), ..Piece::default() };
-        hold_back(&mut waiting, thought.clone());
-        hold_back(&mut waiting, Piece::text("y"));
-        assert_eq!(waiting[ONE_BY_ONE..], [thought, Piece::text("y")]);
     }
 }

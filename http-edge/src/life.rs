@@ -27,6 +27,8 @@ pub struct Limits {
     pub untaken: Duration,
     pub first_token: Duration,
     pub token: Duration,
+    /// Without the client taking anything that waits for it.
+    pub client: Duration,
     /// Whether an answer that has begun goes on elsewhere.
     pub continues: bool,
     /// Texts longer than this do not fit into another submission.

@@ -2,6 +2,7 @@
 //! notes everything it saw.
 
 mod http;
+pub mod package;
 mod sse;
 mod transcript;
 

@@ -4,6 +4,7 @@
 pub mod binaries;
 mod broker;
 mod builder;
+mod lan;
 pub mod logs;
 mod node;
 mod observer;
@@ -20,6 +21,7 @@ use tokio::sync::SemaphorePermit;
 
 pub use broker::Broker;
 pub use builder::Builder;
+pub use lan::Lan;
 pub use logs::Line;
 pub use node::{Node, Which};
 pub use observer::Observer;

@@ -5,6 +5,8 @@ mod probe;
 mod reply;
 mod request;
 mod resume;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 

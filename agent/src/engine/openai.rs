@@ -4,6 +4,8 @@ mod probe;
 mod reply;
 mod request;
 mod resume;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -105,7 +107,8 @@ impl OpenAi {
             Failure::elsewhere(Code::ModelMissing, "the engine does not have the model any more")
         })?;
         let details = found.model.extra.get("details").cloned().unwrap_or_else(|| json!({}));
-        Ok(json!({"details": details, "capabilities": found.model.capabilities}))
+        let insides = probe::insides(&models, model);
+        Ok(json!({"details": details, "model_info": insides, "capabilities": found.model.capabilities}))
     }
 }
 

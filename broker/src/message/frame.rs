@@ -129,6 +129,10 @@ pub struct ToolCall {
     pub index: u32,
     pub name: String,
     pub arguments: Value,
+    /// Fields of the call with no place above, as Ollama or its client said them; those of its function under
+    /// `function`.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub extra: Map<String, Value>,
 }
 
 /// How a whole answer ended.

@@ -244,7 +244,13 @@ fn the_quick_way_to_read_a_frame_reads_what_the_general_one_does() {
 
 #[test]
 fn pieces() {
-    let call = ToolCall { id: "c".into(), index: 1, name: "f".into(), arguments: json!({"a": 1}) };
+    let call = ToolCall {
+        id: "c".into(),
+        index: 1,
+        name: "f".into(),
+        arguments: json!({"a": 1}),
+        ..ToolCall::default()
+    };
     golden(
         &Piece { tool_calls: vec![call], thinking: "hm".into(), ..Piece::default() },
         r#"{"thinking":"hm","tool_calls":[{"id":"c","index":1,"name":"f","arguments":{"a":1}}]}"#,

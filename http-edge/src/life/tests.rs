@@ -13,6 +13,7 @@ fn limits() -> Limits {
         untaken: Duration::from_secs(60),
         first_token: Duration::from_secs(60),
         token: Duration::from_secs(30),
+        client: Duration::from_secs(60),
         continues: true,
         longest: 1000,
     }

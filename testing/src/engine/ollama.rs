@@ -37,6 +37,7 @@ struct Common {
     think: Option<Value>,
     logprobs: Option<bool>,
     top_logprobs: Option<usize>,
+    newer: Option<bool>,
     #[serde(rename = "_debug_render_only")]
     render_only: Option<bool>,
 }
@@ -184,6 +185,7 @@ fn common_ask(
         logprobs: common.logprobs == Some(true),
         top_logprobs: common.top_logprobs.unwrap_or(0),
         context: false,
+        newer: common.newer == Some(true),
     };
     shape(&mut voice);
     Ok(Ask {

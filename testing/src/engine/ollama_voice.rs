@@ -20,6 +20,8 @@ pub struct OllamaVoice {
     pub top_logprobs: usize,
     /// Ollama adds the deprecated context to what was not raw.
     pub context: bool,
+    /// Speaks as an Ollama that does not exist yet: with fields that nobody knows, at every level.
+    pub newer: bool,
 }
 
 impl OllamaVoice {
@@ -39,10 +41,16 @@ impl OllamaVoice {
         if let Some(thought) = thought {
             said.insert("thinking".to_owned(), thought.into());
         }
+        if self.newer {
+            said.insert("tone".to_owned(), json!({"of": ["voice"]}));
+        }
         if self.chat {
             chunk.insert("message".to_owned(), said.into());
         } else {
             chunk.extend(said);
+        }
+        if self.newer {
+            chunk.insert("mood".to_owned(), if done { "tired" } else { "fresh" }.into());
         }
         chunk
     }
@@ -71,12 +79,21 @@ impl OllamaVoice {
         if !top.is_empty() {
             entry["top_logprobs"] = top.into();
         }
+        if self.newer {
+            entry["rank"] = 1.into();
+        }
         json!([entry])
     }
 
     fn called(&self, call: &ToolCall) -> Value {
-        let function = json!({"index": 0, "name": call.name, "arguments": call.arguments});
-        json!([{"id": "call_scripted", "function": function}])
+        let mut function = json!({"index": 0, "name": call.name, "arguments": call.arguments});
+        let mut called = json!({"id": "call_scripted"});
+        if self.newer {
+            function["strict"] = true.into();
+            called["origin"] = json!({"part": 1});
+        }
+        called["function"] = function;
+        json!([called])
     }
 }
 

@@ -204,6 +204,10 @@ async fn embedded(core: &Arc<Core>, link: &Link, body: &[u8]) -> Result<Response
     let texts = inputs(request.input.as_ref()).filter(|texts| !texts.is_empty());
     let texts = texts.ok_or_else(|| Refusal::bad("\"input\" or \"content\" must be provided"))?;
     let model = served(core, request.model.as_deref())?;
+    if !core.shelf.models().iter().any(|model| model.can("embedding")) {
+        let why = "This server does not support embeddings. Start it with `--embeddings`";
+        return Err(Refusal::new(StatusCode::NOT_IMPLEMENTED, why));
+    }
     let (run, model) = run::embed(core, link, &model.name, Load::default()).await?;
     let size = request.dimensions.unwrap_or(DIMENSIONS);
     let data = texts

@@ -28,6 +28,10 @@ pub struct Program {
 
 struct State {
     args: Vec<String>,
+    /// The network namespace that it runs in; else the test's own.
+    host: Option<String>,
+    /// Variables beside those of the test.
+    env: Vec<(String, String)>,
     running: Option<Running>,
     /// The number of the first log line of this start.
     since: u64,
@@ -37,7 +41,7 @@ struct State {
 impl Program {
     /// Not started yet. `name` is for people who read the logs of a failed test.
     pub fn new(name: impl Into<String>, binary: &'static str, args: Vec<String>) -> Self {
-        let state = State { args, running: None, since: 0, address: None };
+        let state = State { args, host: None, env: Vec::new(), running: None, since: 0, address: None };
         let (logging, state) = (Some("info,echo=debug"), Mutex::new(state));
         Self { name: name.into(), binary, logging, state, logs: Logs::default() }
     }
@@ -47,6 +51,18 @@ impl Program {
     pub fn as_users_run_it(mut self) -> Self {
         self.logging = None;
         self
+    }
+
+    /// The same on another host: a network namespace.
+    #[must_use]
+    pub fn on(self, host: &str) -> Self {
+        self.state().host = Some(host.to_owned());
+        self
+    }
+
+    /// A variable for the next start.
+    pub fn env(&self, name: &str, value: impl Into<String>) {
+        self.state().env.push((name.to_owned(), value.into()));
     }
 
     pub fn name(&self) -> &str {
@@ -71,8 +87,12 @@ impl Program {
         if let Some(before) = before {
             self.set("--listen", before.to_string());
         }
-        let mut command = Command::new(binaries::program(self.binary));
-        command.args(self.args()).args(["--log-format", "json"]);
+        let mut command = self.command();
+        command.args(self.args());
+        // The scripted engine is no part of the product and logs nothing.
+        if self.binary != "echo-scripted-engine" {
+            command.args(["--log-format", "json"]);
+        }
         match self.logging {
             Some(filter) => command.env("RUST_LOG", filter),
             None => command.env_remove("RUST_LOG"),
@@ -82,6 +102,7 @@ impl Program {
                 command.env_remove(name);
             }
         }
+        command.envs(self.state().env.iter().cloned());
         let since = self.logs.end();
         self.logs.push(format!("--- {} {}", self.binary, self.args().join(" ")));
         let running = match spawn(command, self.logs.clone()).await {
@@ -231,6 +252,15 @@ impl Program {
             std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("the process runs");
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("Linux says VmRSS");
         line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number of kB") * 1024
+    }
+
+    fn command(&self) -> Command {
+        let program = binaries::program(self.binary);
+        let Some(host) = self.state().host.clone() else { return Command::new(program) };
+        // `ip` becomes the program: the process id is the program's own.
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &host]).arg(program);
+        command
     }
 
     fn signal(&self, signal: i32, name: &str) {

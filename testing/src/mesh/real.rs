@@ -24,9 +24,17 @@ impl RealEngine {
     /// # Errors
     /// Why this machine cannot have one.
     pub async fn start() -> Result<Self, String> {
+        Self::start_with(&[]).await
+    }
+
+    /// The same with further flags.
+    ///
+    /// # Errors
+    /// Why this machine cannot have one.
+    pub async fn start_with(flags: &[&str]) -> Result<Self, String> {
         let script = binaries::root().join("scripts/embedded-engine.py");
         let mut command = Command::new("python3");
-        command.arg(&script).args(["--port", "0", "--slots", "1"]);
+        command.arg(&script).args(["--port", "0", "--slots", "1"]).args(flags);
         let logs = Logs::default();
         let running = spawn(command, logs.clone()).await.map_err(|error| format!("no python3: {error}"))?;
         let ready = logs.line(0, |line| line.strip_prefix("ready ").map(str::to_owned));

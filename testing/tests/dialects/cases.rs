@@ -134,6 +134,20 @@ pub fn cases() -> Vec<Case> {
             "/api/chat",
             json!({"model": ABLE, "messages": [{"role": "user", "content": "[tokens=5]"}, {"role": "assistant", "content": "t0 t1 "}]}),
         ),
+        (
+            "generate, newer",
+            "POST",
+            "/api/generate",
+            json!({"model": ABLE, "prompt": "[tokens=3]", "think": true, "newer": true, "logprobs": true}),
+        ),
+        (
+            "generate, newer and whole",
+            "POST",
+            "/api/generate",
+            json!({"model": ABLE, "prompt": "[tokens=3]", "newer": true, "stream": false}),
+        ),
+        ("chat, newer", "POST", "/api/chat", newer(true)),
+        ("chat, newer and whole", "POST", "/api/chat", newer(false)),
         ("chat, load", "POST", "/api/chat", json!({"model": ABLE, "messages": []})),
         ("chat, unload", "POST", "/api/chat", json!({"model": ABLE, "keep_alive": 0})),
         ("chat, no model", "POST", "/api/chat", json!({"messages": ask("x")})),
@@ -162,6 +176,13 @@ pub fn cases() -> Vec<Case> {
             "/api/embed",
             json!({"model": EMBEDDER, "input": "one", "dimensions": 4, "keep_alive": "1m"}),
         ),
+        ("embed, newer", "POST", "/api/embed", json!({"model": EMBEDDER, "input": "one", "newer": true})),
+        (
+            "embeddings, newer",
+            "POST",
+            "/api/embeddings",
+            json!({"model": EMBEDDER, "prompt": "one", "newer": true}),
+        ),
         ("embed, nothing", "POST", "/api/embed", json!({"model": EMBEDDER, "input": []})),
         ("embed, an unknown model", "POST", "/api/embed", json!({"model": "nobody", "input": "x"})),
         (
@@ -184,4 +205,21 @@ pub fn cases() -> Vec<Case> {
         ("delete, an unknown model", "DELETE", "/api/delete", json!({"model": "nobody"})),
         ("a broken body", "POST", "/api/chat", Value::Null),
     ]
+}
+
+/// A chat with fields that no Ollama knows yet, at every level; the scripted engine answers in kind.
+fn newer(stream: bool) -> Value {
+    let mut tool = weather();
+    tool["cached"] = json!({"for": "5m"});
+    tool["function"]["strict"] = true.into();
+    tool["function"]["parameters"]["properties"]["city"]["examples"] = json!(["Oslo"]);
+    let function = json!({"index": 0, "name": "weather", "arguments": {"city": "Oslo"}, "strict": true, "cost": {"a": 1}});
+    let call = json!({"id": "c1", "type": "function", "origin": [1, {"b": null}], "function": function});
+    let messages = json!([
+        {"role": "user", "content": "weather? [tokens=3]", "mood": {"c": [1]}},
+        {"role": "assistant", "content": "", "tool_calls": [call], "signature": "x", "refusal": null},
+        {"role": "tool", "content": "rain", "tool_name": "weather", "tool_call_id": "c1", "took": 0.5},
+        {"role": "user", "content": "and now? [tokens=2]"}]);
+    json!({"model": ABLE, "messages": messages, "tools": [tool], "stream": stream, "newer": true,
+        "options": {"seed": 1, "a_new_option": {"d": 1}}, "a_new_field": [{"e": null}]})
 }

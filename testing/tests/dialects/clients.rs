@@ -3,37 +3,20 @@
 #[path = "../mesh/skip.rs"]
 mod skip;
 
-use std::{io::Write, path::PathBuf, process::Stdio};
+use std::path::PathBuf;
 
-use echo_testing::{engine::Api, mesh::Mesh};
+use echo_testing::{
+    client::package::{self, folder, set_up},
+    engine::Api,
+    mesh::Mesh,
+};
 use tokio::process::Command;
 
 use super::wire::able;
 
-fn folder() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("clients")
-}
-
-/// What the set-up prints, or why there is nothing.
-async fn set_up(what: &str) -> Result<String, String> {
-    let output = Command::new(folder().join("setup.sh")).arg(what).stdin(Stdio::null()).output().await;
-    let output = output.map_err(|error| error.to_string())?;
-    if output.status.success() {
-        return Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned());
-    }
-    let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-    Err(said.lines().last().unwrap_or_default().to_owned())
-}
-
-async fn check(mesh: &Mesh, mut command: Command) {
-    command.env("ECHO_EDGE_URL", format!("http://{}", mesh.edge(0).address()));
-    command.env("ECHO_ENGINE_URL", mesh.engine(0).url()).env("PYTHONDONTWRITEBYTECODE", "1");
-    for name in ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy", "OPENAI_BASE_URL", "OLLAMA_HOST"] {
-        command.env_remove(name);
-    }
-    let output = command.stdin(Stdio::null()).kill_on_drop(true).output().await.expect("the client runs");
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    assert!(output.status.success(), "{}\n{}", text(&output.stdout), text(&output.stderr));
+async fn check(mesh: &Mesh, command: Command) {
+    let edge = format!("http://{}", mesh.edge(0).address());
+    package::run(command, &edge, &mesh.engine(0).url()).await;
     mesh.is_quiet().await;
 }
 
@@ -50,7 +33,7 @@ async fn python(script: &str) {
 
 async fn node(script: &str) {
     if Command::new("node").arg("--version").output().await.is_err() {
-        return machine_lacks(&format!("{script}: there is no node"));
+        return skip::machine_lacks(&format!("{script}: there is no node"));
     }
     let home = match set_up("node").await {
         Ok(home) => PathBuf::from(home),
@@ -69,15 +52,6 @@ async fn node(script: &str) {
     check(&mesh, command).await;
     // The other script's folder may still be there.
     let _ = std::fs::remove_dir_all(&here).and_then(|()| std::fs::remove_dir(&beside));
-}
-
-/// Notes what cannot be installed on this machine, which fails nobody.
-fn machine_lacks(what: &str) {
-    eprintln!("skipped {what}");
-    let Some(path) = std::env::var_os("ECHO_TEST_SKIPS") else { return };
-    let file = std::fs::OpenOptions::new().create(true).append(true).open(path);
-    let written = file.and_then(|mut file| writeln!(file, "machine: {what}"));
-    written.expect("the file that ECHO_TEST_SKIPS names can be written");
 }
 
 #[tokio::test]

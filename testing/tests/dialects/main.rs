@@ -8,4 +8,6 @@ mod http;
 mod manage;
 mod ollama;
 mod openai;
+mod routes;
+mod webui;
 mod wire;

@@ -1,6 +1,9 @@
 //! OpenAI's API, on nodes of both kinds.
 
-use echo_testing::{engine::Api, mesh::Mesh};
+use echo_testing::{
+    engine::{Api, Engine, Model, Script},
+    mesh::Mesh,
+};
 use serde_json::{Value, json};
 
 use super::wire::{ABLE, EMBEDDER, able, events, post, said, send, weather, whole};
@@ -166,6 +169,40 @@ async fn a_node_with_ollama_serves_openais_clients() {
 #[tokio::test]
 async fn a_node_with_openais_own_api_does_too() {
     answers(Api::Openai).await;
+}
+
+#[tokio::test]
+async fn a_chat_never_lands_on_a_server_that_only_embeds_and_the_other_way_round() {
+    let mesh = Mesh::start().nodes(0).await;
+    let mut nodes = Vec::new();
+    for (id, model) in [("talks", Model::named("same")), ("embeds", Model::embedding("same"))] {
+        let script = Script { api: Api::Openai, models: vec![model], slots: 4, ..Script::default() };
+        let engine = Engine::start(script.clone()).await;
+        let agent = mesh.agent(id, &engine.url(), &script);
+        agent.start().await;
+        mesh.node_is(id, "idle").await;
+        nodes.push((engine, agent));
+    }
+    for stream in [true, false] {
+        for _ in 0..3 {
+            let hello = json!([{"role": "user", "content": "[tokens=1]"}]);
+            for (path, body, node) in [
+                (CHAT, json!({"model": "same", "messages": hello, "stream": stream}), "talks"),
+                (CHAT, json!({"messages": hello, "stream": stream}), "talks"),
+                (
+                    "/api/generate",
+                    json!({"model": "same", "prompt": "[tokens=1]", "stream": stream}),
+                    "talks",
+                ),
+                ("/v1/embeddings", json!({"model": "same", "input": "x"}), "embeds"),
+                ("/api/embed", json!({"model": "same", "input": "x"}), "embeds"),
+            ] {
+                let reply = post(mesh.client(), path, &body).await;
+                assert_eq!((reply.status(), reply.header("x-echo-node")), (200, node), "{path} {body}");
+                assert_eq!(reply.header("x-echo-attempts"), "1", "nobody had to refuse it");
+            }
+        }
+    }
 }
 
 #[tokio::test]

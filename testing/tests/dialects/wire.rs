@@ -65,3 +65,12 @@ pub fn said(events: &[Value]) -> String {
     };
     events.iter().map(text).collect()
 }
+
+/// Whether a value is a time as Go writes it and Python reads it: `2026-11-24T15:21:10.302317872Z`.
+pub fn wire_time(value: &Value) -> bool {
+    let Some((day, time)) = value.as_str().and_then(|text| text.split_once('T')) else { return false };
+    let clock = time.trim_end_matches('Z').split(['+', '.']).next().unwrap_or_default();
+    let numbers = |text: &str, by: char| text.split(by).map(str::parse::<u32>).collect::<Result<Vec<_>, _>>();
+    let three = |found: Result<Vec<u32>, _>| found.is_ok_and(|found| found.len() == 3);
+    three(numbers(day, '-')) && three(numbers(clock, ':'))
+}

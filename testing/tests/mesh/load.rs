@@ -1,8 +1,17 @@
 //! Many at once.
 
-use echo_testing::{client::Stream, mesh::Mesh};
+use std::time::{Duration, Instant};
+
+use echo_testing::{
+    client::Stream,
+    mesh::{Mesh, holds},
+};
 use futures::future::join_all;
 use serde_json::json;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
 
 #[tokio::test]
 async fn two_hundred_clients_at_once_each_get_every_token_once_and_in_order() {
@@ -85,4 +94,70 @@ fn resident(mesh: &Mesh) -> Vec<(String, u64)> {
     let rest =
         [mesh.edge(0), mesh.orchestrator(0)].map(|program| (program.name().to_owned(), program.resident()));
     agents.chain(rest).collect()
+}
+
+/// One open file for each, at both ends.
+const IDLE: usize = 10_000;
+
+#[tokio::test]
+async fn ten_thousand_idle_connections_cost_little_and_hold_up_nobody() {
+    raise_open_files();
+    let mesh = Mesh::start().nodes(1).slots(4).await;
+    let (memory, files) = (mesh.edge(0).resident(), open_files(&mesh));
+    let mut idle = Vec::with_capacity(IDLE);
+    while idle.len() < IDLE {
+        // Some have asked before, some never say a word.
+        let speaks = idle.len() % 500 == 0;
+        let more = join_all((0..250).map(|_| connection(&mesh, speaks))).await;
+        idle.extend(more);
+    }
+    mesh.until("all of them to be taken", || async {
+        let open = open_files(&mesh);
+        holds(open >= files + IDLE, format!("{open} files"))
+    })
+    .await;
+    let each = (mesh.edge(0).resident().saturating_sub(memory)) / IDLE as u64;
+    let asked = Instant::now();
+    for _ in 0..10 {
+        mesh.ask("count [tokens=5]").rest().await.assert_every_token_once(5);
+    }
+    let answered = asked.elapsed();
+    eprintln!("{each} bytes for each idle connection; ten answers in {answered:?}");
+    assert!(answered < Duration::from_secs(5), "ten answers took {answered:?}");
+    assert!(each < 32 << 10, "{each} bytes for each connection");
+    drop(idle);
+    mesh.until("their files to be closed", || async {
+        let open = open_files(&mesh);
+        holds(open <= files + 50, format!("{open} files"))
+    })
+    .await;
+    mesh.ask("count [tokens=5]").rest().await.assert_every_token_once(5);
+}
+
+async fn connection(mesh: &Mesh, speaks: bool) -> TcpStream {
+    let mut stream = TcpStream::connect(mesh.edge(0).address()).await.expect("a connection");
+    if speaks {
+        stream.write_all(b"GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n").await.expect("it is taken");
+        let mut status = [0; 12];
+        stream.read_exact(&mut status).await.expect("an answer");
+        assert_eq!(&status, b"HTTP/1.1 200");
+    }
+    stream
+}
+
+fn open_files(mesh: &Mesh) -> usize {
+    std::fs::read_dir(format!("/proc/{}/fd", mesh.edge(0).pid())).map_or(0, Iterator::count)
+}
+
+/// This process's limit of open files, up to what the system lets it have.
+#[allow(unsafe_code)]
+fn raise_open_files() {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // Safe: both calls only read or write the struct that they are given.
+    let raised = unsafe {
+        libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit);
+        limit.rlim_cur = limit.rlim_max;
+        libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit)
+    };
+    assert!(raised == 0 && limit.rlim_cur > IDLE as u64 + 1_000, "only {} open files", limit.rlim_cur);
 }

@@ -3,9 +3,11 @@
 mod api;
 mod cli;
 mod faults;
+mod lan;
 mod life;
 mod load;
 mod real;
 mod refusals;
 mod skip;
+mod slow;
 mod start;

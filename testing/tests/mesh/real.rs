@@ -1,12 +1,15 @@
 //! The whole way with a real model behind it.
 
 use echo_testing::{
-    client::Stream,
+    client::{Client, Reply, Stream, package},
     engine::{Api, Script},
     mesh::{Mesh, Program, RealEngine, holds, until},
 };
 use serde_json::{Value, json};
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::{
+    process::Command,
+    sync::{Mutex, MutexGuard},
+};
 
 use crate::skip::skip;
 
@@ -20,11 +23,12 @@ struct Real {
     _turn: MutexGuard<'static, ()>,
 }
 
-async fn real(test: &str, nodes: usize) -> Option<Real> {
+/// A mesh on as many real engines as there are lists of flags.
+async fn real(test: &str, engines_flags: &[&[&str]]) -> Option<Real> {
     let turn = TURN.lock().await;
     let (mut engines, mut agents) = (Vec::new(), Vec::new());
-    for _ in 0..nodes {
-        match RealEngine::start().await {
+    for flags in engines_flags {
+        match RealEngine::start_with(flags).await {
             Ok(engine) => engines.push(engine),
             Err(reason) => {
                 skip(test, &format!("llama.cpp with its model cannot be had here: {reason}"));
@@ -62,7 +66,7 @@ async fn stream(real: &Real, tokens: u64) -> Stream {
 
 #[tokio::test]
 async fn a_real_model_streams_its_answer_through_the_mesh() {
-    let Some(real) = real("a_real_model_streams_its_answer_through_the_mesh", 1).await else { return };
+    let Some(real) = real("a_real_model_streams_its_answer_through_the_mesh", &[&[]]).await else { return };
     let answer = stream(&real, 40).await.rest().await;
     answer.assert_answered();
     assert!(answer.tokens().len() >= 20, "{}", answer.summary());
@@ -80,7 +84,8 @@ async fn a_real_model_streams_its_answer_through_the_mesh() {
 
 #[tokio::test]
 async fn a_real_answer_goes_on_from_another_node_where_it_broke_off() {
-    let Some(real) = real("a_real_answer_goes_on_from_another_node_where_it_broke_off", 2).await else {
+    let Some(real) = real("a_real_answer_goes_on_from_another_node_where_it_broke_off", &[&[], &[]]).await
+    else {
         return;
     };
     let whole = stream(&real, 80).await.rest().await;
@@ -98,4 +103,64 @@ async fn a_real_answer_goes_on_from_another_node_where_it_broke_off() {
     let said: String = whole.content().chars().take(before.chars().count() + 12).collect();
     assert!(answer.content().starts_with(&said), "{before:?} went on as {:?}", answer.content());
     assert!(answer.tokens().len() <= 81, "the token limit holds: {}", answer.tokens().len());
+}
+
+async fn post(client: Client, path: &str, body: Value) -> Reply {
+    let reply = client.post(path, &body).send().await.expect("a reply");
+    assert_eq!(reply.status(), 200, "{path}");
+    reply
+}
+
+/// One server generates, the other makes vectors too; both have the same model.
+async fn both(test: &str) -> Option<Real> {
+    real(test, &[&[], &["--embeddings"]]).await
+}
+
+#[tokio::test]
+async fn real_vectors_come_only_from_the_server_that_makes_them() {
+    let Some(real) = both("real_vectors_come_only_from_the_server_that_makes_them").await else { return };
+    let client = real.mesh.client();
+    let mut vectors = Vec::new();
+    for (path, field, place) in [
+        ("/v1/embeddings", "input", "/data/0/embedding"),
+        ("/api/embed", "input", "/embeddings/0"),
+        ("/api/embeddings", "prompt", "/embedding"),
+    ] {
+        for _ in 0..3 {
+            let reply =
+                post(client, path, json!({"model": "smollm2", field: "a lighthouse in the fog"})).await;
+            let from = (reply.header("x-echo-node"), reply.header("x-echo-attempts"));
+            assert_eq!(from, ("real-1", "1"), "{path}: the other was not even asked");
+            let answer = reply.json().await;
+            let vector: Vec<f64> =
+                serde_json::from_value(answer.pointer(place).cloned().unwrap_or_default()).expect("numbers");
+            vectors.push(vector);
+        }
+    }
+    let product = |a: &[f64], b: &[f64]| -> f64 { a.iter().zip(b).map(|(a, b)| a * b).sum() };
+    let alike = |a: &[f64], b: &[f64]| product(a, b) / (product(a, a) * product(b, b)).sqrt();
+    for vector in &vectors {
+        assert!(vector.len() == 576 && alike(vector, &vectors[0]) > 0.999, "{} numbers", vector.len());
+    }
+    // The line between the two is the ability, not the server: either of them talks.
+    let hello = json!([{"role": "user", "content": "Say hello."}]);
+    let body = json!({"model": "smollm2", "messages": hello, "max_tokens": 8, "temperature": 0});
+    let answer = post(client, "/v1/chat/completions", body).await.json().await;
+    assert!(
+        answer["choices"][0]["message"]["content"].as_str().is_some_and(|text| text.len() > 2),
+        "{answer}"
+    );
+}
+
+#[tokio::test]
+async fn real_clients_talk_to_a_real_model_in_both_dialects() {
+    let test = "real_clients_talk_to_a_real_model_in_both_dialects";
+    let python = match package::set_up("python").await {
+        Ok(python) => python,
+        Err(why) => return skip(test, &why),
+    };
+    let Some(real) = both(test).await else { return };
+    let mut command = Command::new(python);
+    command.arg(package::folder().join("check_real.py"));
+    package::run(command, &format!("http://{}", real.mesh.edge(0).address()), "").await;
 }

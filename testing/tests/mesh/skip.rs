@@ -8,9 +8,18 @@ pub fn skip(test: &str, reason: &str) {
         std::env::var("TEST_REQUIRE").as_deref() != Ok("all"),
         "{test} would be skipped, and TEST_REQUIRE=all forbids it: {reason}"
     );
-    eprintln!("skipped {test}: {reason}");
+    note(&format!("{test}: {reason}"));
+}
+
+/// Notes what cannot be had on this machine, which fails nobody.
+pub fn machine_lacks(what: &str) {
+    note(&format!("machine: {what}"));
+}
+
+fn note(line: &str) {
+    eprintln!("skipped {line}");
     let Some(path) = std::env::var_os("ECHO_TEST_SKIPS") else { return };
     let file = std::fs::OpenOptions::new().create(true).append(true).open(path);
-    let written = file.and_then(|mut file| writeln!(file, "{test}: {reason}"));
+    let written = file.and_then(|mut file| writeln!(file, "{line}"));
     written.expect("the file that ECHO_TEST_SKIPS names can be written");
 }

@@ -64,6 +64,8 @@ struct Called {
     #[serde(default)]
     id: Option<String>,
     function: Function,
+    #[serde(flatten)]
+    extra: Map<String, Value>,
 }
 
 #[derive(Deserialize)]
@@ -73,6 +75,8 @@ struct Function {
     name: String,
     #[serde(default)]
     arguments: Value,
+    #[serde(flatten)]
+    extra: Map<String, Value>,
 }
 
 /// Reads /api/generate and /api/chat.
@@ -153,8 +157,12 @@ fn extra(line: &mut Line) -> Map<String, Value> {
 }
 
 fn tool_call(call: Called) -> ToolCall {
-    let Function { index, name, arguments } = call.function;
-    ToolCall { id: call.id.unwrap_or_default(), index, name, arguments }
+    let Function { index, name, arguments, extra: of_function } = call.function;
+    let mut extra = call.extra;
+    if !of_function.is_empty() {
+        extra.insert("function".to_owned(), of_function.into());
+    }
+    ToolCall { id: call.id.unwrap_or_default(), index, name, arguments, extra }
 }
 
 fn done(mut last: Map<String, Value>, called_tools: bool) -> Done {
@@ -205,9 +213,7 @@ pub fn embedded(answer: Value, model: &str) -> Result<Done, Failure> {
     let tokens = answer.get("prompt_eval_count").and_then(Value::as_u64);
     let body =
         json!({"embeddings": vectors, "model": model, "prompt_eval_count": tokens.unwrap_or_default()});
-    let known = |name: &str| KNOWN.contains(&name) || name == "embeddings";
-    let extra = answer.iter().filter(|(name, _)| !known(name));
-    let extra = extra.map(|(name, value)| (name.clone(), value.clone())).collect();
+    let extra = beyond(answer, "embeddings");
     Ok(Done { prompt_tokens: tokens, timings: timings(answer), body: Some(body), extra, ..Done::default() })
 }
 
@@ -221,7 +227,14 @@ pub fn embedded_one(answer: &Value, model: &str) -> Result<Done, Failure> {
     let none = vector.as_array().is_some_and(Vec::is_empty);
     let vectors = if none { json!([]) } else { json!([vector]) };
     let body = json!({"embeddings": vectors, "model": model, "prompt_eval_count": 0});
-    Ok(Done { body: Some(body), ..Done::default() })
+    let extra = answer.as_object().map(|answer| beyond(answer, "embedding")).unwrap_or_default();
+    Ok(Done { body: Some(body), extra, ..Done::default() })
+}
+
+/// What an answer says beside its vectors and what is known.
+fn beyond(answer: &Map<String, Value>, vectors: &str) -> Map<String, Value> {
+    let extra = answer.iter().filter(|(name, _)| !KNOWN.contains(&name.as_str()) && *name != vectors);
+    extra.map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
 /// Reads /api/pull.
@@ -304,7 +317,13 @@ mod tests {
         ])
         .unwrap();
         assert_eq!(steps[0], Step::Piece(Piece { thinking: "hm".into(), ..Piece::default() }));
-        let call = ToolCall { id: "c".into(), index: 1, name: "now".into(), arguments: json!({"a": 1}) };
+        let call = ToolCall {
+            id: "c".into(),
+            index: 1,
+            name: "now".into(),
+            arguments: json!({"a": 1}),
+            ..ToolCall::default()
+        };
         assert_eq!(steps[1], Step::Piece(Piece { tool_calls: vec![call], ..Piece::default() }));
         assert_eq!(last(&steps).reason, Reason::ToolCalls);
     }
@@ -320,6 +339,13 @@ mod tests {
         assert_eq!(Value::from(piece.extra.clone()), json!({"mood": 1, "message": {"tone": 2}}));
         assert_eq!(last(&steps).reason, Reason::Unknown);
         assert_eq!(Value::from(last(&steps).extra.clone()), json!({"done_reason": "bored", "mood": 3}));
+        let steps = read(&[
+            r#"{"message":{"tool_calls":[{"origin":1,"function":{"name":"f","arguments":{},"strict":true}}]},"done":false}"#,
+        ])
+        .unwrap();
+        let Step::Piece(piece) = &steps[0] else { panic!("no piece in {steps:?}") };
+        let extra = Value::from(piece.tool_calls[0].extra.clone());
+        assert_eq!(extra, json!({"origin": 1, "function": {"strict": true}}));
     }
 
     #[test]

@@ -105,10 +105,16 @@ fn message(message: &Message) -> Value {
 }
 
 fn tool_call(call: &ToolCall) -> Value {
-    let function = json!({"index": call.index, "name": call.name, "arguments": call.arguments});
-    let mut body = Map::new();
+    let mut body = call.extra.clone();
+    let mut function = match body.remove("function") {
+        Some(Value::Object(function)) => function,
+        _ => Map::new(),
+    };
+    function.insert("index".into(), call.index.into());
+    function.insert("name".into(), call.name.as_str().into());
+    function.insert("arguments".into(), call.arguments.clone());
     set(&mut body, "id", text(&call.id));
-    body.insert("function".into(), function);
+    body.insert("function".into(), function.into());
     body.into()
 }
 
@@ -166,8 +172,13 @@ mod tests {
 
     #[test]
     fn a_conversation_keeps_its_images_and_tools() {
-        let call =
-            ToolCall { id: "c1".into(), index: 1, name: "now".into(), arguments: json!({"tz": "UTC"}) };
+        let call = ToolCall {
+            id: "c1".into(),
+            index: 1,
+            name: "now".into(),
+            arguments: json!({"tz": "UTC"}),
+            ..ToolCall::default()
+        };
         let messages = vec![
             Message {
                 role: "user".into(),

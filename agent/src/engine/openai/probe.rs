@@ -23,6 +23,8 @@ pub struct Facts {
     props: Value,
     /// It has made a vector when it was asked to.
     embeds: bool,
+    /// It makes vectors and nothing else: it has refused to make a token.
+    only_embeds: bool,
     /// The models that the above was learned with.
     models: Vec<String>,
     has_slots: bool,
@@ -40,6 +42,7 @@ pub async fn ask(http: &Http, known: &Known) -> Result<(Probe, bool), Down> {
     facts.props = props.unwrap_or_default();
     if changed {
         facts.embeds = facts.dialect == Dialect::LlamaCpp && embeds(http, &ids).await;
+        facts.only_embeds = facts.embeds && refuses_to_speak(http, &ids).await;
         facts.models = ids;
     }
     let probe = Probe {
@@ -108,6 +111,15 @@ async fn embeds(http: &Http, models: &[String]) -> bool {
     answer.is_ok_and(|answer| answer["data"][0]["embedding"].is_array())
 }
 
+/// Whether a server that makes vectors makes nothing else, as one for an embedding model does. It does not say that
+/// either, so it is asked for one token.
+async fn refuses_to_speak(http: &Http, models: &[String]) -> bool {
+    let Some(model) = models.first() else { return false };
+    let answer =
+        http.ask_with("/v1/completions", &json!({"model": model, "prompt": "a", "max_tokens": 1})).await;
+    matches!(&answer, Err(error @ HttpError::Rejected(_)) if !is_loading(error))
+}
+
 fn ids(models: &Value) -> Option<Vec<String>> {
     let list = models["data"].as_array()?;
     Some(list.iter().filter_map(|entry| entry["id"].as_str().map(str::to_owned)).collect())
@@ -139,7 +151,7 @@ fn capabilities(facts: &Facts) -> Vec<String> {
     let props = &facts.props;
     let template = props["chat_template"].as_str().unwrap_or_default();
     let can = [
-        ("completion", true),
+        ("completion", !facts.only_embeds),
         ("embedding", facts.embeds),
         ("vision", props["modalities"]["vision"] == true),
         ("tools", props["chat_template_caps"]["supports_tools"] == true),
@@ -164,6 +176,13 @@ fn extra(entry: &Value, facts: &Facts) -> Map<String, Value> {
         extra.insert("details".into(), details.into());
     }
     extra
+}
+
+/// What is known of a model's insides, in Ollama's words for it. Its clients insist on the object.
+pub fn insides(models: &Value, engine_name: &str) -> Map<String, Value> {
+    let entry = models["data"].as_array().into_iter().flatten().find(|entry| entry["id"] == engine_name);
+    let count = entry.map(|entry| &entry["meta"]["n_params"]).filter(|count| count.is_u64());
+    count.map(|count| ("general.parameter_count".to_owned(), count.clone())).into_iter().collect()
 }
 
 /// As Ollama writes it: `134.52M`, `7.2B`.
@@ -230,6 +249,16 @@ mod tests {
         let model = &found(&models, &Facts::default()).unwrap()[0].model;
         assert!(model.capabilities.is_empty() && model.extra.is_empty() && model.can("completion"));
         assert!(found(&json!({"models": []}), &Facts::default()).is_none());
+    }
+
+    #[test]
+    fn a_server_that_only_embeds_is_not_credited_with_speech() {
+        let models = json!({"data": [{"id": "bge", "meta": {"n_params": 5}}]});
+        let facts = Facts { embeds: true, only_embeds: true, ..llama(Value::Null) };
+        let model = &found(&models, &facts).unwrap()[0].model;
+        assert!(model.can("embedding") && !model.can("completion"), "{:?}", model.capabilities);
+        assert_eq!(Value::from(insides(&models, "bge")), json!({"general.parameter_count": 5}));
+        assert!(insides(&models, "other").is_empty() && insides(&Value::Null, "bge").is_empty());
     }
 
     #[test]

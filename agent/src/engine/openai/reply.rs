@@ -206,7 +206,7 @@ fn whole((index, call): (u32, Building)) -> ToolCall {
         // What is no JSON is handed on as the text that the model wrote.
         text => serde_json::from_str(text).unwrap_or_else(|_| call.arguments.as_str().into()),
     };
-    ToolCall { id: call.id, index, name: call.name, arguments }
+    ToolCall { id: call.id, index, name: call.name, arguments, ..ToolCall::default() }
 }
 
 fn field<'a>(line: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {

@@ -88,12 +88,18 @@ fn tool_call(place: &str, value: Value) -> Read<ToolCall> {
     let mut call = Fields::within(place, value)?;
     let function = call.take("function").unwrap_or_default();
     let mut function = Fields::within(call.place("function"), function)?;
-    Ok(ToolCall {
+    let mut understood = ToolCall {
         id: call.text("id")?.unwrap_or_default(),
         index: function.count("index")?.unwrap_or_default(),
         name: function.text("name")?.unwrap_or_default(),
         arguments: function.take("arguments").unwrap_or_else(|| Map::new().into()),
-    })
+        extra: call.rest(),
+    };
+    let of_function = function.rest();
+    if !of_function.is_empty() {
+        understood.extra.insert("function".to_owned(), of_function.into());
+    }
+    Ok(understood)
 }
 
 /// `POST /api/embed`.

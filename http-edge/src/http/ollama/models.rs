@@ -6,14 +6,18 @@ use axum::extract::State;
 use axum::response::Response;
 use echo_broker::message::{MeshStatus, Model, NodeState};
 use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
 
 use super::{Api, ApiError, json as plain};
 use crate::http::mesh;
 
 /// Where a node's description of a model holds what is true only while it is loaded.
 const RUNNING: &str = "running";
-/// What stands for the digest of a model whose engine has none: Ollama's own client cuts it without looking.
-const NO_DIGEST: &str = "0000000000000000000000000000000000000000000000000000000000000000";
+/// What stands for the digest of a model whose engine has none. Clients tell models apart by it, so that each has its
+/// own, and the same on every node.
+fn digest(name: &str) -> String {
+    Sha256::digest(name).iter().map(|byte| format!("{byte:02x}")).collect()
+}
 
 /// `GET /api/tags`: the union of all nodes, each model once.
 pub async fn tags(State(api): State<Api>) -> Result<Response, ApiError> {
@@ -37,7 +41,7 @@ fn described(model: &Model) -> Map<String, Value> {
     entry.insert("name".to_owned(), model.name.as_str().into());
     entry.insert("model".to_owned(), model.name.as_str().into());
     entry.insert("size".to_owned(), model.size.into());
-    entry.entry("digest").or_insert_with(|| NO_DIGEST.into());
+    entry.entry("digest").or_insert_with(|| digest(&model.name).into());
     entry.entry("details").or_insert_with(|| json!({}));
     entry
 }
@@ -108,7 +112,9 @@ mod tests {
             json!({"name": "m:latest", "model": "m:latest", "size": 5, "digest": "d", "details": {"family": "x"},
                 "modified_at": "t", "new": 1, "capabilities": ["tools"]})
         );
-        assert_eq!(listed(&Model::default())["digest"].as_str().map(str::len), Some(64));
+        let digest = |name: &str| listed(&Model { name: name.into(), ..Model::default() })["digest"].clone();
+        assert_eq!(digest("a:latest").as_str().map(str::len), Some(64));
+        assert!(digest("a:latest") == digest("a:latest") && digest("a:latest") != digest("b:latest"));
     }
 
     #[test]

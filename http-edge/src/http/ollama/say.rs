@@ -68,7 +68,10 @@ impl Lines {
         let vectors = done.body.as_ref().map(|body| body["embeddings"].clone()).unwrap_or_default();
         if self.shape == Shape::Embedding {
             let first = vectors.as_array().and_then(|vectors| vectors.first().cloned());
-            return json!({ "embedding": first.unwrap_or_else(|| json!([])) });
+            let mut answer = Map::new();
+            answer.insert("embedding".to_owned(), first.unwrap_or_else(|| json!([])));
+            answer.extend(done.extra.clone());
+            return answer.into();
         }
         let mut answer = Map::new();
         answer.insert("model".to_owned(), self.model.as_str().into());
@@ -137,6 +140,7 @@ fn gathered(report: &Report) -> Piece {
         thinking: report.thinking.clone(),
         tool_calls: report.tool_calls.clone(),
         logprobs: (!entries.is_empty()).then(|| entries.into()),
+        extra: report.extra.clone(),
         ..Piece::default()
     }
 }
@@ -156,8 +160,16 @@ fn tool_call(call: &ToolCall) -> Value {
     } else {
         json!({"arguments": call.arguments})
     };
-    let function = json!({"index": call.index, "name": call.name, "arguments": arguments});
-    said.insert("function".to_owned(), function);
+    let mut function = Map::new();
+    function.insert("index".to_owned(), call.index.into());
+    function.insert("name".to_owned(), call.name.as_str().into());
+    function.insert("arguments".to_owned(), arguments);
+    let mut extra = call.extra.clone();
+    if let Some(Value::Object(more)) = extra.remove("function") {
+        function.extend(more);
+    }
+    said.insert("function".to_owned(), function.into());
+    said.extend(extra);
     said.into()
 }
 

@@ -25,6 +25,7 @@ pub fn report(content: &str) -> Report {
         thinking: String::new(),
         tool_calls: Vec::new(),
         logprobs: Vec::new(),
+        extra: Map::new(),
         nodes: Vec::new(),
         model: "m:latest".into(),
         chosen: String::new(),
@@ -73,14 +74,16 @@ fn nothing_is_invented() {
 fn every_field_of_a_message_has_its_place() {
     let message = json!({"role": "assistant", "content": "c", "thinking": "h", "images": ["AA"], "tool_name": "f",
         "tool_call_id": "i", "mood": 1,
-        "tool_calls": [{"id": "i", "function": {"index": 2, "name": "f", "arguments": {"a": 1}}}]});
+        "tool_calls": [{"id": "i", "x": 1,
+            "function": {"index": 2, "name": "f", "arguments": {"a": 1}, "y": null}}]});
     let asked =
         read(ask::chat, json!({"model": "m", "messages": [message], "tools": [{"type": "function"}]}));
     assert_eq!(
         serde_json::to_value(asked.request).unwrap()["messages"][0],
         json!({"role": "assistant", "content": "c", "thinking": "h", "images": ["AA"], "tool_name": "f",
             "tool_call_id": "i", "extra": {"mood": 1},
-            "tool_calls": [{"id": "i", "index": 2, "name": "f", "arguments": {"a": 1}}]})
+            "tool_calls": [{"id": "i", "index": 2, "name": "f", "arguments": {"a": 1},
+                "extra": {"x": 1, "function": {"y": null}}}]})
     );
 }
 
@@ -107,7 +110,13 @@ fn what_is_wrong_is_named() {
 #[test]
 fn a_chat_is_told_line_by_line_and_the_last_piece_travels_with_the_end() {
     let mut voice = say::Lines::new("m".into(), Shape::Chat);
-    let call = ToolCall { id: "c".into(), index: 1, name: "f".into(), arguments: json!({"a": 1}) };
+    let call = ToolCall {
+        id: "c".into(),
+        index: 1,
+        name: "f".into(),
+        arguments: json!({"a": 1}),
+        ..ToolCall::default()
+    };
     let extra = json!({"mood": 1, "message": {"tone": 2}}).as_object().cloned().unwrap();
     let pieces = vec![
         Piece { thinking: "h".into(), ..Piece::default() },
@@ -166,7 +175,47 @@ pub fn any_json() -> impl Strategy<Value = Value> {
     })
 }
 
+/// Any piece that the bus may bring.
+pub fn any_piece() -> impl Strategy<Value = Piece> {
+    let object = || any_json().prop_map(|value| value.as_object().cloned().unwrap_or_default());
+    let call = ("[a-z]{0,3}", any::<u32>(), "\\PC{0,5}", any_json(), object());
+    let call =
+        call.prop_map(|(id, index, name, arguments, extra)| ToolCall { id, index, name, arguments, extra });
+    let said = ("\\PC{0,6}", "\\PC{0,6}", prop::collection::vec(call, 0..3));
+    (said, prop::option::of(any_json()), object(), any::<bool>()).prop_map(
+        |((content, thinking, tool_calls), logprobs, extra, last)| Piece {
+            content,
+            thinking,
+            tool_calls,
+            logprobs,
+            extra,
+            last,
+            ..Piece::default()
+        },
+    )
+}
+
 proptest! {
+    #[test]
+    fn no_piece_makes_an_answer_panic_and_every_line_is_json(
+        pieces in prop::collection::vec(any_piece(), 0..6), extra in any_json(), as_chat in any::<bool>(),
+    ) {
+        let shape = if as_chat { Shape::Chat } else { Shape::Generate };
+        let mut voice = say::Lines::new("m".into(), shape);
+        let (count, mut out) = (pieces.len().max(1), Vec::new());
+        let gathered = Report { tool_calls: pieces.iter().flat_map(|it| it.tool_calls.clone()).collect(),
+            logprobs: pieces.iter().filter_map(|it| it.logprobs.clone()).collect(),
+            extra: extra.as_object().cloned().unwrap_or_default(), ..report("text") };
+        voice.pieces(pieces, &mut out);
+        let done = Done { extra: gathered.extra.clone(), body: Some(extra), ..Done::default() };
+        for shape in [shape, Shape::Embed, Shape::Embedding, Shape::Plain] {
+            say::Lines::new("m".into(), shape).whole(&gathered, &done);
+        }
+        voice.answered(&gathered, &done, &mut out);
+        let told = lines(&out);
+        prop_assert!(told.len() == count || told.len() == count + 1, "{} lines of {count}", told.len());
+    }
+
     #[test]
     fn no_json_makes_a_translation_panic(value in any_json(), named in any::<bool>()) {
         let mut map = value.as_object().cloned().unwrap_or_default();

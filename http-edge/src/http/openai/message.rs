@@ -114,5 +114,6 @@ fn tool_call(place: &str, number: usize, value: Value) -> Read<ToolCall> {
         index: u32::try_from(number).unwrap_or_default(),
         name: function.text("name")?.unwrap_or_default(),
         arguments,
+        ..ToolCall::default()
     })
 }

@@ -7,8 +7,9 @@ use serde_json::{Value, json};
 
 use super::ask::{self, Asked, Shape};
 use super::{ApiError, Fields, embed, say};
+use crate::driver::Report;
 use crate::http::flow::Voice;
-use crate::http::ollama::tests::{any_json, report};
+use crate::http::ollama::tests::{any_json, any_piece, report};
 
 fn fields(body: Value) -> Fields {
     Fields::new(body.as_object().cloned().unwrap())
@@ -202,6 +203,30 @@ proptest! {
         let _ = embed::read(Fields::new(map.clone()));
         map.insert("messages".into(), Value::Array(vec![messages]));
         let _ = ask::chat(Fields::new(map));
+    }
+
+    #[test]
+    fn no_piece_makes_an_answer_panic_and_every_event_is_json(
+        pieces in prop::collection::vec(any_piece(), 0..6), extra in any_json(), as_chat in any::<bool>(),
+    ) {
+        let shape = if as_chat { Shape::Chat } else { Shape::Text };
+        let mut voice = voice(shape, true);
+        let mut out = Vec::new();
+        let calls = pieces.iter().flat_map(|piece| piece.tool_calls.clone()).collect();
+        let logprobs = pieces.iter().filter_map(|piece| piece.logprobs.clone()).collect();
+        let gathered = Report { tool_calls: calls, logprobs, ..report("text") };
+        let texts: String = pieces.iter().map(|piece| piece.content.as_str()).collect();
+        voice.pieces(pieces, &mut out);
+        let done = Done { extra: extra.as_object().cloned().unwrap_or_default(), ..Done::default() };
+        voice.whole(&gathered, &done);
+        voice.answered(&gathered, &done, &mut out);
+        let told = events(&out);
+        prop_assert_eq!(told.last(), Some(&json!("[DONE]")));
+        let text = |event: &Value| {
+            let choice = &event["choices"][0];
+            choice["delta"]["content"].as_str().or(choice["text"].as_str()).unwrap_or_default().to_owned()
+        };
+        prop_assert_eq!(told.iter().map(text).collect::<String>(), texts);
     }
 
     #[test]

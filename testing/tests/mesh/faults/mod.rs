@@ -2,6 +2,7 @@
 
 mod agent;
 mod broker;
+mod clock;
 mod drain;
 mod edge;
 mod engine;

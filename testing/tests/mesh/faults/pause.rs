@@ -1,6 +1,6 @@
 //! An agent stands still for a while, as a laptop does that sleeps.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use echo_testing::{
     client::scripted,
@@ -86,11 +86,45 @@ async fn a_stopped_orchestrator_loses_no_task() {
 async fn nobody_waits_longer_than_the_deadline_when_every_node_stands_still() {
     let mesh = Mesh::start().edge_args(["--task-timeout", "3s"]).await;
     join_all(mesh.nodes().iter().map(|node| node.pause())).await;
-    let began = std::time::Instant::now();
+    let began = Instant::now();
     let answer = mesh.ask("count [tokens=10]").rest().await;
     assert!(answer.error().is_some(), "{}", answer.summary());
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
     mesh.nodes().iter().for_each(|node| node.resume());
     mesh.is_whole().await;
     mesh.ask("count [tokens=4]").rest().await.assert_every_token_once(4);
+}
+
+#[tokio::test]
+async fn a_node_that_slept_for_twenty_seconds_runs_nothing_for_nobody_when_it_wakes() {
+    let mesh = Mesh::start().slots(4).await;
+    let mut long = mesh.ask("count [tokens=2500] [delay=10]");
+    let sleeper = long.node().await;
+    mesh.node(&sleeper).pause().await;
+    let slept = Instant::now();
+    let before = mesh.engine(&sleeper).counters().started;
+    // Until it is missed, tasks are sent to it; some of their clients do not wait.
+    let mut asked = 0_u64;
+    while slept.elapsed() < Duration::from_secs(20) {
+        let answers = join_all((0..3).map(|_| async { mesh.ask("count [tokens=5]").rest().await }));
+        let impatient = mesh.ask("count [tokens=400] [delay=10]");
+        for answer in answers.await {
+            answer.assert_every_token_once(5);
+        }
+        drop(impatient);
+        asked += 4;
+        tokio::time::sleep(Duration::from_millis(400)).await;
+    }
+    assert!(asked > 40, "only {asked} were asked");
+    mesh.node(&sleeper).resume();
+    mesh.node_is(&sleeper, "idle").await;
+    long.rest().await.assert_every_token_once(2500);
+    mesh.is_quiet().await;
+    let after = mesh.engine(&sleeper).counters();
+    assert_eq!(after.started, before, "what waited for it was run for nobody: {after:?}");
+    let answers = join_all((0..8).map(|_| async { mesh.ask("count [tokens=50] [delay=10]").rest().await }));
+    for answer in answers.await {
+        answer.assert_every_token_once(50);
+    }
+    assert!(mesh.engine(&sleeper).counters().started > before, "it works again");
 }

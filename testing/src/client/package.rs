@@ -1,0 +1,38 @@
+//! The real clients of both APIs, which `testing/clients/setup.sh` installs.
+
+use std::{path::PathBuf, process::Stdio};
+
+use tokio::process::Command;
+
+/// Where their scripts are.
+pub fn folder() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("clients")
+}
+
+/// What the set-up prints: for `python` a Python that can import them, for `node` their folder.
+///
+/// # Errors
+/// Why there is nothing.
+pub async fn set_up(what: &str) -> Result<String, String> {
+    let output = Command::new(folder().join("setup.sh")).arg(what).stdin(Stdio::null()).output().await;
+    let output = output.map_err(|error| error.to_string())?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned());
+    }
+    let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    Err(said.lines().last().unwrap_or_default().to_owned())
+}
+
+/// Runs a client's script to its end.
+///
+/// # Panics
+/// With all that it says, when it fails.
+pub async fn run(mut command: Command, edge: &str, engine: &str) {
+    command.env("ECHO_EDGE_URL", edge).env("ECHO_ENGINE_URL", engine).env("PYTHONDONTWRITEBYTECODE", "1");
+    for name in ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy", "OPENAI_BASE_URL", "OLLAMA_HOST"] {
+        command.env_remove(name);
+    }
+    let output = command.stdin(Stdio::null()).kill_on_drop(true).output().await.expect("the client runs");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    assert!(output.status.success(), "{}\n{}", text(&output.stdout), text(&output.stderr));
+}
