@@ -116,6 +116,15 @@ impl Mesh {
         .await;
     }
 
+    /// The id of the node whose engine is at work; waits for one.
+    pub async fn worker(&self) -> String {
+        until("an engine to work", || async {
+            let working = self.nodes.iter().find(|node| node.working() > 0);
+            working.map(|node| node.id().to_owned()).ok_or("nobody works")
+        })
+        .await
+    }
+
     /// Waits until every node is idle with no task, and no engine works.
     pub async fn is_quiet(&self) {
         self.is_quiet_within(PATIENCE).await;
@@ -176,7 +185,8 @@ impl Mesh {
         self.folder.path()
     }
 
-    fn programs(&self) -> impl Iterator<Item = &Program> {
+    /// Everything that runs, the broker first.
+    pub fn programs(&self) -> impl Iterator<Item = &Program> {
         let broker: &Program = &self.broker;
         let agents = self.nodes.iter().map(|node| -> &Program { node });
         std::iter::once(broker).chain(&self.orchestrators).chain(agents).chain(&self.edges)

@@ -1,6 +1,7 @@
 //! An engine that runs: its routes, its port, and the handle that tests hold.
 
 use std::{
+    collections::HashMap,
     io,
     net::SocketAddr,
     sync::Arc,
@@ -21,7 +22,7 @@ use tokio::{net::TcpListener, sync::Mutex, task::JoinHandle};
 use super::{
     ask,
     core::Core,
-    counters::{Counters, Seen},
+    counters::{Counters, Seen, Times},
     ollama, ollama_embed, ollama_store, openai, openai_info,
     script::{Api, Fault, Script},
     wire::{Gate, Link},
@@ -98,6 +99,11 @@ impl Engine {
     /// The latest requests, oldest first.
     pub fn requests(&self) -> Vec<Seen> {
         self.core.tally.requests()
+    }
+
+    /// What became of each task that a `[task=N]` in its prompt numbers.
+    pub fn ledger(&self) -> HashMap<u64, Times> {
+        self.core.tally.ledger()
     }
 
     /// Waits until the counts are as wanted; an error says what they were at last.

@@ -1,15 +1,17 @@
-//! Where the programs under test are: beside the test that runs.
+//! Where the programs under test are: beside the test or program that runs.
 
 use std::path::{Path, PathBuf};
 
-/// A program of the workspace, out of the same target folder and profile as this test.
+/// A program of the workspace, out of the same target folder and profile as this one.
 ///
 /// # Panics
 /// When it has not been built.
 pub fn program(name: &str) -> PathBuf {
-    let test = std::env::current_exe().expect("a process knows its program");
-    // target/release/deps/mesh-… or target/release/examples/…
-    let folder = test.parent().and_then(Path::parent).expect("a test lies in the target folder");
+    let own = std::env::current_exe().expect("a process knows its program");
+    let beside = own.parent().expect("a program lies in a folder");
+    // A test is target/release/deps/mesh-… or target/release/examples/…, a program target/release/echo-….
+    let above = beside.parent().expect("a test lies in the target folder");
+    let folder = if beside.join(name).is_file() { beside } else { above };
     let program = folder.join(name);
     let release = if cfg!(debug_assertions) { "" } else { " --release" };
     assert!(
