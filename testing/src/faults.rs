@@ -18,4 +18,4 @@ mod tally;
 
 pub use machine::machine;
 pub use play::{Plan, play};
-pub use table::{Result, json, markdown};
+pub use table::{Outcome, json, markdown};

@@ -1,10 +1,10 @@
 //! Makes every fault that DESIGN promises something about, and prints what clients saw of it as a table.
 
-use std::{path::PathBuf, time::Duration};
+use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::Context;
 use clap::Parser;
-use echo_testing::faults::{self, Plan};
+use echo_testing::faults::{self, Outcome, Plan};
 
 /// Makes faults on real processes and shows, row by row, whether the mesh keeps its promises.
 ///
@@ -55,15 +55,27 @@ impl Flags {
     }
 }
 
-fn main() -> anyhow::Result<()> {
+fn main() -> ExitCode {
     let flags = Flags::parse();
+    match run(&flags) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Whether every promise held.
+fn run(flags: &Flags) -> anyhow::Result<bool> {
     let plan = flags.plan();
     anyhow::ensure!(!plan.chosen().is_empty(), "no row has such a name: --list names them");
     if flags.list {
         for row in plan.chosen() {
             println!("{:22} {}: {}", row.name, row.fault, row.promise);
         }
-        return Ok(());
+        return Ok(true);
     }
     if let Some(folder) = &flags.logs {
         std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
@@ -79,10 +91,14 @@ fn main() -> anyhow::Result<()> {
         std::fs::write(file, faults::json(&results).to_string())
             .with_context(|| format!("cannot write {}", file.display()))?;
     }
-    let failed: Vec<_> = results.iter().filter(|result| !result.tally.is_clean()).collect();
-    for result in &failed {
+    Ok(report(&results))
+}
+
+fn report(results: &[Outcome]) -> bool {
+    for result in results {
         result.tally.faults().for_each(|fault| eprintln!("{}: {fault}", result.row.name));
     }
-    anyhow::ensure!(failed.is_empty(), "{} rows failed with seed {}", failed.len(), plan.seed);
-    Ok(())
+    let failed = results.iter().filter(|result| !result.tally.is_clean()).count();
+    eprintln!("{} rows passed, {failed} failed", results.len() - failed);
+    failed == 0
 }

@@ -67,7 +67,8 @@ mod tests {
 
     #[test]
     fn orders_are_read_wherever_they_stand() {
-        let found = Directives::read("count [task=7] [tokens=64] please [delay=50][fault=die@10] [tokens=x] [x");
+        let found =
+            Directives::read("count [task=7] [tokens=64] please [delay=50][fault=die@10] [tokens=x] [x");
         assert_eq!((found.task, found.tokens), (Some(7), Some(64)));
         assert_eq!(found.delay, Some(Duration::from_millis(50)));
         assert_eq!(found.fault, Some((FaultKind::Die, 10)));

@@ -59,7 +59,9 @@ pub async fn client(stage: &Stage, mut chance: StdRng, more: impl Fn() -> bool, 
             Way::HangUp { tokens, millis } => {
                 let mut asked = stage.ask(&order);
                 let read = async {
-                    while asked.stream.so_far().tokens().len() < tokens && asked.stream.next().await.is_some() {}
+                    while asked.stream.so_far().tokens().len() < tokens && asked.stream.next().await.is_some()
+                    {
+                    }
                 };
                 // Whether the tokens came or the patience ended: the client goes.
                 let _ = timeout(Duration::from_millis(millis), read).await;

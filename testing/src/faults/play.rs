@@ -20,7 +20,7 @@ use super::{
     setting::Setting,
     soak,
     stage::Stage,
-    table::Result,
+    table::Outcome,
     tally::Tally,
 };
 
@@ -59,7 +59,7 @@ impl Plan {
 }
 
 /// Plays them all; the results are in the order of the table.
-pub async fn play(plan: &Plan) -> Vec<Result> {
+pub async fn play(plan: &Plan) -> Vec<Outcome> {
     let rows = plan.chosen();
     let storm = |row: &Row| row.runs.is_some();
     let measured = |row: &Row| row.gap.is_some() || storm(row);
@@ -75,17 +75,13 @@ pub async fn play(plan: &Plan) -> Vec<Result> {
     let mut tallies = tallies.into_inner();
     let result = |row: Row| {
         let tally = tallies.remove(row.name).unwrap_or_default();
-        Result { row, tally }
+        Outcome { row, tally }
     };
     rows.into_iter().map(result).collect()
 }
 
 /// Plays one row after the other, as long as there are any.
-async fn lane(
-    plan: &Plan,
-    rows: &RefCell<VecDeque<&Row>>,
-    tallies: &RefCell<HashMap<&'static str, Tally>>,
-) {
+async fn lane(plan: &Plan, rows: &RefCell<VecDeque<&Row>>, tallies: &RefCell<HashMap<&'static str, Tally>>) {
     let mut kept = None;
     loop {
         let Some(row) = rows.borrow_mut().pop_front() else { break };
@@ -158,7 +154,8 @@ fn seed(seed: u64, row: &str, run: u64) -> u64 {
 fn progress(row: &Row, tally: &Tally) -> String {
     let word = if tally.is_clean() { "ok    " } else { "FAILED" };
     let gap = percentile(&tally.gaps, 99).map(|gap| format!(", gap {}", short(gap))).unwrap_or_default();
-    let whole = percentile(&tally.wholes, 99).map(|whole| format!(", whole {}", short(whole))).unwrap_or_default();
+    let whole =
+        percentile(&tally.wholes, 99).map(|whole| format!(", whole {}", short(whole))).unwrap_or_default();
     let (runs, tasks) = (tally.runs, tally.tasks);
     format!("{word} {:22} {runs} runs, {tasks} tasks{gap}{whole}", row.name)
 }

@@ -9,21 +9,33 @@ use super::{
 };
 
 /// A row and what its runs came to.
-pub struct Result {
+pub struct Outcome {
     pub row: Row,
     pub tally: Tally,
 }
 
 const HEAD: [&str; 13] = [
-    "row", "fault", "promise", "runs", "tasks", "answered", "failed honestly", "hung up", "lost", "doubled",
-    "gap p50 / p99", "whole again p50 / p99", "broken promises",
+    "row",
+    "fault",
+    "promise",
+    "runs",
+    "tasks",
+    "answered",
+    "failed honestly",
+    "hung up",
+    "lost",
+    "doubled",
+    "gap p50 / p99",
+    "whole again p50 / p99",
+    "broken promises",
 ];
 
 /// A Markdown table whose columns are even, so that it can be read as it is.
-pub fn markdown(results: &[Result]) -> String {
+pub fn markdown(results: &[Outcome]) -> String {
     let mut lines = vec![HEAD.map(str::to_owned)];
     lines.extend(results.iter().map(line));
-    let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or_default();
+    let width =
+        |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or_default();
     let widths: Vec<_> = (0..HEAD.len()).map(width).collect();
     let mut out = String::new();
     for (number, line) in lines.iter().enumerate() {
@@ -37,7 +49,7 @@ pub fn markdown(results: &[Result]) -> String {
     out
 }
 
-fn line(result: &Result) -> [String; 13] {
+fn line(result: &Outcome) -> [String; 13] {
     let (row, tally) = (&result.row, &result.tally);
     let two = |measured: &[std::time::Duration]| {
         let both = percentile(measured, 50).zip(percentile(measured, 99));
@@ -61,11 +73,11 @@ fn line(result: &Result) -> [String; 13] {
 }
 
 /// Everything, with what went wrong in words.
-pub fn json(results: &[Result]) -> Value {
+pub fn json(results: &[Outcome]) -> Value {
     results.iter().map(object).collect()
 }
 
-fn object(result: &Result) -> Value {
+fn object(result: &Outcome) -> Value {
     let (row, tally) = (&result.row, &result.tally);
     let millis = |measured: &[std::time::Duration], percent| {
         percentile(measured, percent).map(|time| time.as_secs_f64() * 1000.0)

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::super::{
     judge::Verdict,
-    order::{Asked, Order},
+    order::{Live, Order},
     row::{BACK, Row},
     setting::Setting,
     stage::{Stage, attempts},
@@ -53,9 +53,8 @@ async fn killed_early(stage: &Stage) {
 }
 
 /// Kills the node that answers after some tokens.
-async fn kill_in_mid_answer(stage: &Stage, asked: &mut Asked) -> String {
-    asked.stream.read_tokens(usize::try_from(stage.pick(5..25)).expect("small")).await;
-    let node = asked.stream.node().await;
+async fn kill_in_mid_answer(stage: &Stage, asked: &mut Live) -> String {
+    let node = asked.read(stage.pick(5..25)).await;
     stage.mesh.node(&node).kill().await;
     node
 }
@@ -67,9 +66,9 @@ async fn come_back(stage: &Stage, node: &str) {
 }
 
 async fn killed(stage: &Stage) {
-    let mut asked = stage.ask(&Order::tokens(40).delay(20));
+    let mut asked = stage.ask(&Order::tokens(40).delay(20)).live();
     let node = kill_in_mid_answer(stage, &mut asked).await;
-    let answer = stage.answered(asked).await;
+    let answer = stage.answered(asked.done().await).await;
     stage.gap(&answer);
     stage.promise(answer.nodes().len() == 2 && attempts(&answer) == 2, || {
         format!("not continued once: {}", answer.summary())
@@ -85,9 +84,9 @@ async fn killed_watched(stage: &Stage) {
 }
 
 async fn killed_under_a_format(stage: &Stage) {
-    let mut asked = stage.ask(&Order::tokens(40).delay(20).field("format", json!("json")));
+    let mut asked = stage.ask(&Order::tokens(40).delay(20).field("format", json!("json"))).live();
     let node = kill_in_mid_answer(stage, &mut asked).await;
-    let (answer, verdict) = stage.finish(asked).await;
+    let (answer, verdict) = stage.finish(asked.done().await).await;
     stage.promise(verdict == Verdict::Honest("cannot_continue".to_owned()), || {
         format!("{verdict:?}: {}", answer.summary())
     });
@@ -95,29 +94,26 @@ async fn killed_under_a_format(stage: &Stage) {
 }
 
 async fn restarted_alone(stage: &Stage) {
-    let mut asked = stage.ask(&Order::tokens(40).delay(20));
+    let mut asked = stage.ask(&Order::tokens(40).delay(20)).live();
     kill_in_mid_answer(stage, &mut asked).await;
     let began = Instant::now();
     stage.mesh.node(0).start().await;
-    let answer = stage.answered(asked).await;
+    let answer = stage.answered(asked.done().await).await;
     stage.gap(&answer);
     stage.whole_since(began).await;
 }
 
 async fn stopped(stage: &Stage) {
-    let mut asked = stage.ask(&Order::tokens(60).delay(20));
-    let read = usize::try_from(stage.pick(5..20)).expect("small");
-    asked.stream.read_tokens(read).await;
-    let node = asked.stream.node().await;
+    let mut asked = stage.ask(&Order::tokens(60).delay(20)).live();
+    let node = asked.read(stage.pick(5..20)).await;
     let agent = stage.mesh.node(&node);
     agent.pause().await;
     // What is sent to the stopped node meanwhile waits in its socket, and must not run when it wakes.
     let meanwhile: Vec<_> = (0..3).map(|_| stage.ask(&Order::tokens(3))).collect();
-    let seen = asked.stream.so_far().tokens().len();
-    asked.stream.read_tokens((seen + 10).min(58)).await;
+    asked.read(asked.tokens() + 10).await;
     agent.resume();
     let awake = Instant::now();
-    let answer = stage.answered(asked).await;
+    let answer = stage.answered(asked.done().await).await;
     stage.gap(&answer);
     stage.promise(answer.nodes().len() == 2 && attempts(&answer) == 2, || {
         format!("not continued once: {}", answer.summary())

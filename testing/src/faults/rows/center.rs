@@ -33,9 +33,9 @@ pub fn rows() -> Vec<Row> {
 
 async fn orchestrator_killed(stage: &Stage) {
     let long = Order::tokens(40).delay(20);
-    let mut running = [stage.ask(&long), stage.ask(&long)];
+    let mut running = [stage.ask(&long).live(), stage.ask(&long).live()];
     for asked in &mut running {
-        asked.stream.read_tokens(3).await;
+        asked.read(3).await;
     }
     let mut later: Vec<_> = (0..3).map(|_| stage.ask(&Order::tokens(5).delay(5))).collect();
     for asked in &mut later {
@@ -47,9 +47,10 @@ async fn orchestrator_killed(stage: &Stage) {
     tokio::time::sleep(Duration::from_millis(away)).await;
     let began = Instant::now();
     stage.mesh.orchestrator(0).start().await;
-    let numbers: Vec<_> = running.iter().chain(&later).map(|asked| asked.number).collect();
+    let later_numbers = later.iter().map(|asked| asked.number);
+    let numbers: Vec<_> = running.iter().map(|asked| asked.number).chain(later_numbers).collect();
     for asked in running {
-        let answer = stage.answered(asked).await;
+        let answer = stage.answered(asked.done().await).await;
         stage.gap(&answer);
         stage.promise(attempts(&answer) == 1, || format!("it noticed: {}", answer.summary()));
     }
@@ -60,9 +61,9 @@ async fn orchestrator_killed(stage: &Stage) {
 
 async fn broker_killed(stage: &Stage) {
     let order = Order::tokens(40).delay(20);
-    let mut running: Vec<_> = (0..4).map(|_| stage.ask(&order)).collect();
+    let mut running: Vec<_> = (0..4).map(|_| stage.ask(&order).live()).collect();
     for asked in &mut running {
-        asked.stream.read_tokens(3).await;
+        asked.read(3).await;
     }
     let away = stage.pick(0..AWAY);
     stage.mesh.broker.kill().await;
@@ -70,8 +71,9 @@ async fn broker_killed(stage: &Stage) {
     tokio::time::sleep(Duration::from_millis(away)).await;
     let began = Instant::now();
     stage.mesh.broker.start().await;
-    let numbers: Vec<_> = running.iter().chain([&new]).map(|asked| asked.number).collect();
-    for answer in join_all(running.into_iter().map(|asked| stage.answered(asked))).await {
+    let numbers: Vec<_> = running.iter().map(|asked| asked.number).chain([new.number]).collect();
+    let answers = running.into_iter().map(async |asked| stage.answered(asked.done().await).await);
+    for answer in join_all(answers).await {
         stage.gap(&answer);
         stage.promise(answer.nodes().len() == 1, || format!("a node is blamed: {}", answer.summary()));
     }

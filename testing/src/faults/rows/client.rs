@@ -25,7 +25,10 @@ pub fn rows() -> Vec<Row> {
             .says("client hangs up in the queue", "its task never reaches an engine")
             .whole(FREED),
         Row::new("slow-client", Setting::Broad, slow)
-            .says("two clients that do not read", "nobody else waits; the edge keeps less than 64 MiB for them")
+            .says(
+                "two clients that do not read",
+                "nobody else waits; the edge keeps less than 64 MiB for them",
+            )
             .whole(FREED),
     ]
 }

@@ -9,8 +9,10 @@ const FREED: Duration = Duration::from_secs(6);
 
 pub fn rows() -> Vec<Row> {
     vec![
-        Row::new("edge-killed", Setting::Edges, killed)
-            .says("edge killed", "its engines stop, its slots are free within 6 s; other edges do not notice"),
+        Row::new("edge-killed", Setting::Edges, killed).says(
+            "edge killed",
+            "its engines stop, its slots are free within 6 s; other edges do not notice",
+        ),
         Row::new("edge-drains", Setting::Edges, drains)
             .says("edge drains (SIGTERM)", "finishes what it has, refuses new connections, exits 0"),
     ]

@@ -28,8 +28,10 @@ pub fn rows() -> Vec<Row> {
             "one of two orchestrators and one of two edges killed under load",
             "no task twice, none lost but those whose connection the killed edge cut",
         ),
-        Row::new("rolling-restart", Setting::Fleet, rolling_restart)
-            .says("rolling restart (SIGTERM) of all agents under load", "no request fails, nothing is cut off"),
+        Row::new("rolling-restart", Setting::Fleet, rolling_restart).says(
+            "rolling restart (SIGTERM) of all agents under load",
+            "no request fails, nothing is cut off",
+        ),
     ]
 }
 

@@ -12,6 +12,7 @@ use super::row::Row;
 
 /// Every row that is played several times.
 pub fn all() -> Vec<Row> {
-    let parts = [agent::rows(), engine::rows(), center::rows(), edge::rows(), client::rows(), refusal::rows()];
+    let parts =
+        [agent::rows(), engine::rows(), center::rows(), edge::rows(), client::rows(), refusal::rows()];
     parts.into_iter().flatten().chain(fleet::rows()).collect()
 }

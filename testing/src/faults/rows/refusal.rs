@@ -1,11 +1,16 @@
 //! What is refused, and how soon.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 use super::super::{order::Order, row::Row, setting::Setting, stage::Stage};
-use crate::client::Call;
+use crate::{
+    client::Call,
+    mesh::{holds, until},
+};
+
+const PROMPT: Duration = Duration::from_millis(200);
 
 pub fn rows() -> Vec<Row> {
     let at_once = "the documented error within 1 s, the process stays up";
@@ -53,7 +58,19 @@ async fn queue_full(stage: &Stage) {
     .await;
 }
 
+/// An orchestrator that has just started waits for heartbeats before it says what there is not.
+async fn knows_the_mesh(stage: &Stage) {
+    let body = json!({"prompt": "hello", "model_hint": "unknown"});
+    until("a prompt refusal", || async {
+        let began = Instant::now();
+        let (status, body) = stage.mesh.task(&body).await;
+        holds(status == 503 && began.elapsed() < PROMPT, body)
+    })
+    .await;
+}
+
 async fn no_node(stage: &Stage) {
+    knows_the_mesh(stage).await;
     stays_up(stage, async || {
         for path in ROUTES {
             refused(stage, 503, stage.mesh.client().post(path, &json!({"prompt": "hello"}))).await;
@@ -100,6 +117,7 @@ async fn huge_body(stage: &Stage) {
 
 async fn hostile_ids(stage: &Stage) {
     let long = "x".repeat(10_000);
+    knows_the_mesh(stage).await;
     stays_up(stage, async || {
         for path in ROUTES {
             for id in ["", "*", ">", "a b", "a\r\nb", "a/b", "é", "a\u{0}b", long.as_str()] {

@@ -2,11 +2,7 @@
 
 use std::time::Duration;
 
-use echo_testing::{
-    client::Transcript,
-    engine::Api,
-    mesh::Mesh,
-};
+use echo_testing::{client::Transcript, engine::Api, mesh::Mesh};
 use serde_json::json;
 
 /// The pause that a user may notice.
