@@ -4,6 +4,7 @@
 pub mod binaries;
 mod broker;
 mod builder;
+mod engine;
 pub mod logs;
 mod node;
 mod observer;
@@ -14,12 +15,14 @@ mod until;
 
 use std::{path::Path, time::Duration};
 
+use futures::future::join_all;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::SemaphorePermit;
 
 pub use broker::Broker;
 pub use builder::Builder;
+pub use engine::EngineProgram;
 pub use logs::Line;
 pub use node::{Node, Which};
 pub use observer::Observer;
@@ -119,8 +122,12 @@ impl Mesh {
     /// The id of the node whose engine is at work; waits for one.
     pub async fn worker(&self) -> String {
         until("an engine to work", || async {
-            let working = self.nodes.iter().find(|node| node.working() > 0);
-            working.map(|node| node.id().to_owned()).ok_or("nobody works")
+            for node in &self.nodes {
+                if node.working().await > 0 {
+                    return Ok(node.id().to_owned());
+                }
+            }
+            Err("nobody works")
         })
         .await
     }
@@ -136,7 +143,7 @@ impl Mesh {
             let status = self.try_status().await?;
             let nodes = status["nodes"].as_array().cloned().unwrap_or_default();
             let idle = nodes.iter().all(|node| node["active_tasks"] == 0);
-            let working: u64 = self.nodes.iter().map(Node::working).sum();
+            let working: u64 = join_all(self.nodes.iter().map(Node::working)).await.into_iter().sum();
             holds(idle && working == 0, format!("{working} at the engines, {status}"))
         })
         .await;

@@ -46,10 +46,17 @@ pub struct Counters {
 }
 
 /// How often an engine was asked for one numbered task, and how often it came to the end of it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Times {
     pub started: u64,
     pub finished: u64,
+}
+
+impl Times {
+    pub fn add(&mut self, other: Self) {
+        self.started += other.started;
+        self.finished += other.finished;
+    }
 }
 
 /// One request as it came.

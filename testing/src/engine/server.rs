@@ -182,6 +182,7 @@ fn routes(core: Arc<Core>) -> Router {
     let mut routes = Router::new()
         .route("/counters", get(counters))
         .route("/requests", get(requests))
+        .route("/ledger", get(ledger))
         .route("/script", get(script).post(set_script));
     if api.ollama() {
         routes = routes
@@ -227,6 +228,10 @@ async fn counters(core: State<Arc<Core>>) -> Response {
 
 async fn requests(core: State<Arc<Core>>) -> Response {
     ask::json(StatusCode::OK, &json!(core.tally.requests()))
+}
+
+async fn ledger(core: State<Arc<Core>>) -> Response {
+    ask::json(StatusCode::OK, &json!(core.tally.ledger()))
 }
 
 async fn script(core: State<Arc<Core>>) -> Response {

@@ -1,13 +1,10 @@
 //! The chaos: agents, engines, orchestrators and the broker are killed and stopped at random, several at a time.
 //! Not the edge: it alone owns the tasks, and a client whose edge is killed sees its connection end.
 
-use std::{
-    cell::Cell,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use futures::future::join_all;
-use rand::{Rng, rngs::StdRng};
+use rand::Rng;
 use tokio::time::sleep;
 
 use super::{crowd, row::Row, setting::Setting, stage::Stage};
@@ -26,16 +23,19 @@ pub fn row(lasts: Duration) -> Row {
 }
 
 async fn chaos(stage: &Stage, lasts: Duration) {
-    let (began, settled) = (Instant::now(), Cell::new(Instant::now()));
+    let began = Instant::now();
     let more = || began.elapsed() < lasts;
-    let clients = join_all((0..CLIENTS).map(|_| crowd::client(stage, stage.chances(), more, &settled)));
+    let clients = join_all((0..CLIENTS).map(|_| crowd::client(stage, stage.chances(), more)));
     let mesh = &stage.mesh;
     let agents = plague(mesh.nodes().iter().map(|node| -> &Program { node }).collect(), stage, 800, &more);
     let centers = plague(vec![mesh.orchestrator(0), mesh.orchestrator(1)], stage, 1500, &more);
     let broker = plague(vec![&mesh.broker], stage, 5000, &more);
-    let engines = engines(stage, stage.chances(), &more);
-    futures::join!(clients, agents, centers, broker, engines);
-    stage.whole_since(Instant::now()).await;
+    let mended = async {
+        futures::join!(agents, centers, broker, engines(stage, &more));
+        Instant::now()
+    };
+    let (_, mended) = futures::join!(clients, mended);
+    stage.whole_since(mended).await;
 }
 
 /// Kills or stops one of the programs after the other, with pauses of `rest` milliseconds on average.
@@ -60,16 +60,23 @@ async fn plague(programs: Vec<&Program>, stage: &Stage, rest: u64, more: &impl F
     }
 }
 
-/// Ends engines as a kill does, and starts them again.
-async fn engines(stage: &Stage, mut chance: StdRng, more: &impl Fn() -> bool) {
+/// Kills or stops one engine after the other.
+async fn engines(stage: &Stage, more: &impl Fn() -> bool) {
+    let mut chance = stage.chances();
     loop {
         sleep(Duration::from_millis(chance.random_range(1000..3000))).await;
         if !more() {
             break;
         }
-        let engine = stage.mesh.engine(chance.random_range(0..stage.mesh.nodes().len()));
-        engine.stop().await;
-        sleep(Duration::from_millis(chance.random_range(0..1500))).await;
-        engine.restart().await.expect("the same port");
+        let engine = stage.mesh.node(chance.random_range(0..stage.mesh.nodes().len())).engine_program();
+        if chance.random_bool(0.5) {
+            engine.kill().await;
+            sleep(Duration::from_millis(chance.random_range(0..1500))).await;
+            engine.restart().await;
+        } else {
+            engine.pause();
+            sleep(Duration::from_millis(chance.random_range(100..4000))).await;
+            engine.resume();
+        }
     }
 }

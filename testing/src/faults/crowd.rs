@@ -1,9 +1,6 @@
 //! Many clients of every kind: they stream or wait, hang up early or late, and meet engines that fail.
 
-use std::{
-    cell::Cell,
-    time::{Duration, Instant},
-};
+use std::time::Duration;
 
 use rand::{Rng, rngs::StdRng};
 use tokio::time::timeout;
@@ -49,8 +46,8 @@ fn way(chance: &mut StdRng) -> Way {
     }
 }
 
-/// Asks, one task after the other, while `more` says so. `settled` is when the last task ended.
-pub async fn client(stage: &Stage, mut chance: StdRng, more: impl Fn() -> bool, settled: &Cell<Instant>) {
+/// Asks, one task after the other, while `more` says so.
+pub async fn client(stage: &Stage, mut chance: StdRng, more: impl Fn() -> bool) {
     while more() {
         let order = order(&mut chance);
         match way(&mut chance) {
@@ -75,6 +72,5 @@ pub async fn client(stage: &Stage, mut chance: StdRng, more: impl Fn() -> bool, 
                 stage.left(number, &Verdict::Answered);
             }
         }
-        settled.set(Instant::now());
     }
 }

@@ -130,7 +130,7 @@ async fn once(row: &Row, seed: u64, stage: Option<Stage>) -> (Tally, Option<Stag
     let run = async {
         stage.begin(row, seed).await;
         (row.play)(&stage).await;
-        stage.settle();
+        stage.settle().await;
     };
     let played = AssertUnwindSafe(run).catch_unwind().await;
     if let Err(panic) = played {
@@ -166,11 +166,10 @@ fn show(plan: &Plan, row: &Row, run: u64, tally: &Tally, stage: Option<&Stage>) 
     let Some(stage) = stage else { return };
     for program in stage.mesh.programs() {
         eprintln!("---- {}\n{}", program.name(), program.logs().tail(SHOWN));
-        if let Some(folder) = &plan.logs {
-            let file = folder.join(format!("{}-{run}-{}.log", row.name, program.name().replace(' ', "-")));
-            if let Err(error) = std::fs::write(&file, program.logs().all().join("\n")) {
-                eprintln!("cannot write {}: {error}", file.display());
-            }
+        let Some(folder) = &plan.logs else { continue };
+        let file = folder.join(format!("{}-{run}-{}.log", row.name, program.name().replace(' ', "-")));
+        if let Err(error) = std::fs::write(&file, program.logs().all().join("\n")) {
+            eprintln!("cannot write {}: {error}", file.display());
         }
     }
 }

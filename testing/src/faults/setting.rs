@@ -22,6 +22,8 @@ pub enum Setting {
     Impatient,
     /// Two nodes with two slots, two edges.
     Edges,
+    /// Two nodes whose engines are processes, and an edge that waits half a second for a token.
+    Engines,
     /// Three nodes, two orchestrators, two edges.
     Fleet,
     /// Three nodes with many slots, for the soak.
@@ -40,9 +42,10 @@ impl Setting {
             Self::Empty => mesh.nodes(0),
             Self::Impatient => mesh.edge_args(["--token-timeout", "500ms"]),
             Self::Edges => mesh.slots(2).edges(2),
+            Self::Engines => mesh.engine_programs().edge_args(["--token-timeout", "500ms"]),
             Self::Fleet => mesh.nodes(3).slots(3).orchestrators(2).edges(2),
             Self::Soak => storm(mesh.nodes(3).slots(8)),
-            Self::Chaos => storm(mesh.nodes(3).slots(8).orchestrators(2)),
+            Self::Chaos => storm(mesh.nodes(3).slots(8).orchestrators(2).engine_programs()),
         }
     }
 }

@@ -24,30 +24,37 @@ pub fn row(tasks: u64) -> Row {
             "soak: 32 clients, 3 nodes; agents killed and stopped, engines failing, clients hanging up",
             "every task ends exactly once, every count is 0 at the end, memory is bounded",
         )
+        .whole(None)
         .runs(1)
 }
 
 async fn soak(stage: &Stage, tasks: u64) {
     let events = Observer::watch(&stage.mesh.broker.url(), "echo.event.task.>").await;
-    let (asked, settled) = (Cell::new(0), Cell::new(Instant::now()));
+    let asked = Cell::new(0);
     let more = || asked.replace(asked.get() + 1) < tasks;
     let memory = Cell::new(None);
-    let clients = join_all((0..CLIENTS).map(|_| crowd::client(stage, stage.chances(), more, &settled)));
+    let clients = join_all((0..CLIENTS).map(|_| crowd::client(stage, stage.chances(), more)));
     let half = async {
         while asked.get() < tasks / 2 {
             sleep(Duration::from_millis(20)).await;
         }
         memory.set(Some(resident(stage)));
     };
-    let storm = async { while asked.get() < tasks && strike(stage, &mut stage.chances()).await {} };
-    futures::join!(clients, half, storm);
-    stage.whole_since(settled.get()).await;
+    let storm = async {
+        let mut chance = stage.chances();
+        while asked.get() < tasks {
+            strike(stage, &mut chance).await;
+        }
+        Instant::now()
+    };
+    let (_, (), mended) = futures::join!(clients, half, storm);
+    stage.whole_since(mended).await;
     grew(stage, memory.take().unwrap_or_default());
     ended_once(stage, &events).await;
 }
 
 /// One blow against one agent, and its return.
-async fn strike(stage: &Stage, chance: &mut StdRng) -> bool {
+async fn strike(stage: &Stage, chance: &mut StdRng) {
     sleep(Duration::from_millis(chance.random_range(100..600))).await;
     let nodes = stage.mesh.nodes();
     let node: &Node = &nodes[chance.random_range(0..nodes.len())];
@@ -60,7 +67,6 @@ async fn strike(stage: &Stage, chance: &mut StdRng) -> bool {
         5..9 => stop_for(node, chance.random_range(100..1500)).await,
         _ => stop_for(node, chance.random_range(2500..4500)).await,
     }
-    true
 }
 
 async fn stop_for(node: &Program, millis: u64) {

@@ -31,6 +31,20 @@ pub const DEADLINE: Duration = TASK_TIMEOUT.saturating_add(Duration::from_secs(5
 /// What is refused at once is refused within this time.
 const AT_ONCE: Duration = Duration::from_secs(1);
 
+/// How often a node had the task, and the mesh's own id of it, which the logs know.
+#[derive(Clone, Debug, Default)]
+struct End {
+    attempts: u64,
+    task: String,
+}
+
+impl End {
+    fn read(json: &Value) -> Self {
+        let attempts = json["attempts"].as_u64().unwrap_or_default();
+        Self { attempts, task: json["task_id"].as_str().unwrap_or_default().to_owned() }
+    }
+}
+
 pub struct Stage {
     pub mesh: Mesh,
     chance: RefCell<StdRng>,
@@ -38,8 +52,8 @@ pub struct Stage {
     whole: Cell<Option<Duration>>,
     gap: Cell<Option<Duration>>,
     next: Cell<u64>,
-    /// The attempts that the end of each task of this run speaks of; 0 where nobody heard the end.
-    attempts: RefCell<HashMap<u64, u64>>,
+    /// What the end of each task of this run says; nothing where nobody heard the end.
+    ends: RefCell<HashMap<u64, End>>,
 }
 
 impl Stage {
@@ -51,7 +65,7 @@ impl Stage {
             whole: Cell::default(),
             gap: Cell::default(),
             next: Cell::new(1),
-            attempts: RefCell::default(),
+            ends: RefCell::default(),
         }
     }
 
@@ -59,7 +73,7 @@ impl Stage {
     pub async fn begin(&self, row: &Row, seed: u64) {
         self.chance.replace(StdRng::seed_from_u64(seed));
         self.tally.replace(Tally { runs: 1, ..Tally::default() });
-        self.attempts.replace(HashMap::new());
+        self.ends.replace(HashMap::new());
         self.whole.set(row.whole);
         self.gap.set(row.gap.map(|gap| gap.most));
         self.mesh.is_whole().await;
@@ -105,7 +119,7 @@ impl Stage {
             Ok(()) => judge::stream(&seen, asked.tokens),
             Err(_) => Verdict::Lost(format!("no end within {}: {}", short(DEADLINE), seen.summary())),
         };
-        self.count(asked.number, &verdict, attempts(&seen));
+        self.count(asked.number, &verdict, end(&seen).map(End::read));
         (seen, verdict)
     }
 
@@ -134,7 +148,7 @@ impl Stage {
             Ok(Err(error)) => (Value::Null, Verdict::Lost(format!("no reply: {error}"))),
             Err(_) => (Value::Null, Verdict::Lost(format!("no reply within {}", short(DEADLINE)))),
         };
-        self.count(number, &verdict, body["attempts"].as_u64().unwrap_or_default());
+        self.count(number, &verdict, Some(End::read(&body)));
         (body, verdict)
     }
 
@@ -153,22 +167,22 @@ impl Stage {
 
     /// A task that nobody waits for any more.
     pub fn left(&self, number: u64, seen: &Verdict) {
-        self.attempts.borrow_mut().insert(number, 0);
-        self.tally.borrow_mut().left(number, seen);
+        self.tally.borrow_mut().left(&number.to_string(), seen);
     }
 
     /// A request that must be refused with this status, at once.
     pub fn refused(&self, status: u16, took: Duration, got: &(u16, Value)) {
         let number = self.number();
         let verdict = judge::whole(got.0, &got.1, 0);
-        self.count(number, &verdict, 0);
+        self.count(number, &verdict, None);
         self.promise(got.0 == status, || format!("status {} in place of {status}: {}", got.0, got.1));
         self.promise(took < AT_ONCE, || format!("refused only after {}", short(took)));
     }
 
-    fn count(&self, number: u64, verdict: &Verdict, attempts: u64) {
-        self.attempts.borrow_mut().insert(number, attempts);
-        self.tally.borrow_mut().count(number, verdict);
+    fn count(&self, number: u64, verdict: &Verdict, end: Option<End>) {
+        let end = end.unwrap_or_default();
+        self.tally.borrow_mut().count(&format!("{number} ({})", end.task), verdict);
+        self.ends.borrow_mut().insert(number, end);
     }
 
     /// Notes a promise that does not hold.
@@ -200,41 +214,50 @@ impl Stage {
     }
 
     /// What the engines have seen of a task.
-    pub fn times(&self, number: u64) -> Times {
-        let mut sum = Times::default();
-        for node in self.mesh.nodes() {
-            let times = node.engine().ledger().get(&number).copied().unwrap_or_default();
-            sum = Times { started: sum.started + times.started, finished: sum.finished + times.finished };
-        }
-        sum
+    pub async fn times(&self, number: u64) -> Times {
+        self.ledger().await.remove(&number).unwrap_or_default()
     }
 
     /// Where no node fails, an engine is asked for a task once.
-    pub fn once(&self, number: u64) {
-        let times = self.times(number);
-        self.promise(times.started == 1, || format!("task {number} was run {} times", times.started));
+    pub async fn once(&self, numbers: impl IntoIterator<Item = u64>) {
+        let ledger = self.ledger().await;
+        for number in numbers {
+            let times = ledger.get(&number).copied().unwrap_or_default();
+            self.promise(times.started == 1, || format!("task {number} was run {} times", times.started));
+        }
     }
 
     /// No task was run to its end more often than its client was told that a node had it.
-    pub fn settle(&self) {
-        let mut finished = HashMap::<u64, u64>::new();
-        for node in self.mesh.nodes() {
-            for (number, times) in node.engine().ledger() {
-                *finished.entry(number).or_default() += times.finished;
-            }
-        }
+    pub async fn settle(&self) {
+        let ledger = self.ledger().await;
         let mut tally = self.tally.borrow_mut();
-        for (number, attempts) in self.attempts.borrow().iter().filter(|(_, attempts)| **attempts > 0) {
-            let times = finished.get(number).copied().unwrap_or_default();
-            if times > *attempts {
-                tally.doubled.push(format!("task {number}: finished {times} times in {attempts} attempts"));
+        for (number, End { attempts, task }) in self.ends.borrow().iter() {
+            let finished = ledger.get(number).map_or(0, |times| times.finished);
+            if *attempts > 0 && finished > *attempts {
+                tally.doubled.push(format!(
+                    "task {number} ({task}): finished {finished} times in {attempts} attempts"
+                ));
             }
         }
+    }
+
+    /// What all engines together have seen of each task.
+    async fn ledger(&self) -> HashMap<u64, Times> {
+        let mut sum = HashMap::<u64, Times>::new();
+        for node in self.mesh.nodes() {
+            for (number, times) in node.ledger().await {
+                sum.entry(number).or_default().add(times);
+            }
+        }
+        sum
     }
 }
 
 /// The attempts that the end of a stream speaks of; 0 without one.
 pub fn attempts(seen: &Transcript) -> u64 {
-    let end = seen.refusal.as_ref().or_else(|| seen.events.last().map(|event| &event.json));
-    end.and_then(|end| end["attempts"].as_u64()).unwrap_or_default()
+    end(seen).map_or(0, |end| End::read(end).attempts)
+}
+
+fn end(seen: &Transcript) -> Option<&Value> {
+    seen.refusal.as_ref().or_else(|| seen.events.last().map(|event| &event.json))
 }

@@ -25,7 +25,7 @@ pub struct Tally {
 }
 
 impl Tally {
-    pub fn count(&mut self, task: u64, verdict: &Verdict) {
+    pub fn count(&mut self, task: &str, verdict: &Verdict) {
         self.tasks += 1;
         match verdict {
             Verdict::Answered => self.answered += 1,
@@ -36,7 +36,7 @@ impl Tally {
     }
 
     /// A task whose client has gone; what it saw until then must have been a beginning of the answer.
-    pub fn left(&mut self, task: u64, verdict: &Verdict) {
+    pub fn left(&mut self, task: &str, verdict: &Verdict) {
         match verdict {
             Verdict::Answered => (self.tasks, self.gone) = (self.tasks + 1, self.gone + 1),
             other => self.count(task, other),
@@ -80,12 +80,12 @@ mod tests {
     fn every_task_is_counted_in_one_place() {
         let mut tally = Tally::default();
         let lost = Verdict::Lost("no end".to_owned());
-        tally.count(1, &Verdict::Answered);
-        tally.count(2, &Verdict::Honest("expired".to_owned()));
-        tally.count(3, &lost);
-        tally.count(4, &Verdict::Doubled("two ends".to_owned()));
-        tally.left(5, &Verdict::Answered);
-        tally.left(6, &lost);
+        tally.count("1", &Verdict::Answered);
+        tally.count("2", &Verdict::Honest("expired".to_owned()));
+        tally.count("3", &lost);
+        tally.count("4", &Verdict::Doubled("two ends".to_owned()));
+        tally.left("5", &Verdict::Answered);
+        tally.left("6", &lost);
         let counts = (tally.tasks, tally.answered, tally.honest["expired"], tally.gone);
         assert_eq!(counts, (6, 1, 1, 1));
         assert_eq!((tally.lost.len(), tally.doubled.len(), tally.is_clean()), (2, 1, false));

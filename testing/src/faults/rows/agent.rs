@@ -123,5 +123,5 @@ async fn stopped(stage: &Stage) {
         stage.answered(asked).await;
     }
     stage.whole_since(awake).await;
-    numbers.into_iter().for_each(|number| stage.once(number));
+    stage.once(numbers).await;
 }

@@ -56,7 +56,7 @@ async fn orchestrator_killed(stage: &Stage) {
     }
     join_all(later.into_iter().map(|asked| stage.answered(asked))).await;
     stage.whole_since(began).await;
-    numbers.into_iter().for_each(|number| stage.once(number));
+    stage.once(numbers).await;
 }
 
 async fn broker_killed(stage: &Stage) {
@@ -79,5 +79,5 @@ async fn broker_killed(stage: &Stage) {
     }
     stage.answered(new).await;
     stage.whole_since(began).await;
-    numbers.into_iter().for_each(|number| stage.once(number));
+    stage.once(numbers).await;
 }

@@ -83,7 +83,7 @@ async fn queued(stage: &Stage) {
     let before = cancelled(stage) + 1;
     running.into_iter().for_each(|asked| drop(stage.hang_up(asked)));
     is_freed(stage, before).await;
-    let times = stage.times(number);
+    let times = stage.times(number).await;
     stage.promise(times.started == 0, || "a task of nobody reached an engine".to_owned());
 }
 

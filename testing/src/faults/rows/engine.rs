@@ -3,12 +3,15 @@
 use std::time::{Duration, Instant};
 
 use super::super::{
-    order::Order,
+    order::{Live, Order},
     row::Row,
     setting::Setting,
     stage::{Stage, attempts},
 };
-use crate::engine::{Fault, FaultKind};
+use crate::{
+    engine::{Fault, FaultKind},
+    mesh::EngineProgram,
+};
 
 const ELSEWHERE: &str = "goes on from another node, gap < 1 s";
 const SECOND: Duration = Duration::from_secs(1);
@@ -22,6 +25,11 @@ pub fn rows() -> Vec<Row> {
     vec![
         mid(Row::new("engine-dies", Setting::Pair, dies), "")
             .says("engine dies in mid-answer, and comes back", shown),
+        mid(Row::new("engine-killed", Setting::Engines, killed), "")
+            .says("engine's process killed (SIGKILL) in mid-answer, and started again", shown),
+        mid(Row::new("engine-stopped", Setting::Engines, stopped), "")
+            .says("engine's process stopped (SIGSTOP) in mid-answer, and continued", let_go)
+            .gap(SECOND + Duration::from_millis(500)),
         mid(Row::new("engine-errors", Setting::Pair, errors), "engine says an error in mid-stream"),
         mid(Row::new("engine-ends", Setting::Pair, ends), "engine ends its stream without `done`"),
         mid(Row::new("engine-cut", Setting::Pair, is_cut), "engine's connection breaks within a chunk"),
@@ -41,12 +49,25 @@ async fn fails(stage: &Stage, kind: &str) -> String {
     let order = Order::tokens(30).delay(20).with(&format!("[fault={kind}@{}]", stage.pick(3..25)));
     let mut asked = stage.ask(&order).live();
     let node = asked.read(1).await;
+    goes_on(stage, asked).await;
+    node
+}
+
+async fn goes_on(stage: &Stage, asked: Live) {
     let answer = stage.answered(asked.done().await).await;
     stage.gap(&answer);
     stage.promise(answer.nodes().len() == 2 && attempts(&answer) == 2, || {
         format!("not continued once: {}", answer.summary())
     });
-    node
+}
+
+/// The status says that a node is unavailable, and why.
+async fn is_shown(stage: &Stage, node: &str) {
+    stage.mesh.node_is(node, "unavailable").await;
+    let seen = stage.mesh.seen(node).await;
+    stage.promise(seen["reason"].as_str().is_some_and(|reason| reason.len() > 10), || {
+        format!("no reason in {seen}")
+    });
 }
 
 async fn fails_for_a_moment(stage: &Stage, kind: &str) {
@@ -76,13 +97,33 @@ async fn stalls(stage: &Stage) {
 
 async fn dies(stage: &Stage) {
     let node = fails(stage, "die").await;
-    stage.mesh.node_is(&node, "unavailable").await;
-    let seen = stage.mesh.seen(&node).await;
-    stage.promise(seen["reason"].as_str().is_some_and(|reason| reason.len() > 10), || {
-        format!("no reason in {seen}")
-    });
+    is_shown(stage, &node).await;
     let began = Instant::now();
     stage.mesh.engine(&node).restart().await.expect("the same port");
+    stage.whole_since(began).await;
+}
+
+/// A task's answer goes on elsewhere after this was done to the engine that gave it.
+async fn struck(stage: &Stage, blow: impl AsyncFnOnce(&EngineProgram)) -> String {
+    let mut asked = stage.ask(&Order::tokens(40).delay(20)).live();
+    let node = asked.read(stage.pick(5..25)).await;
+    blow(stage.mesh.node(&node).engine_program()).await;
+    goes_on(stage, asked).await;
+    node
+}
+
+async fn killed(stage: &Stage) {
+    let node = struck(stage, async |engine| engine.kill().await).await;
+    is_shown(stage, &node).await;
+    let began = Instant::now();
+    stage.mesh.node(&node).engine_program().restart().await;
+    stage.whole_since(began).await;
+}
+
+async fn stopped(stage: &Stage) {
+    let node = struck(stage, async |engine| engine.pause()).await;
+    let began = Instant::now();
+    stage.mesh.node(&node).engine_program().resume();
     stage.whole_since(began).await;
 }
 
@@ -94,7 +135,7 @@ async fn passed_over(stage: &Stage, kind: FaultKind) {
     for asked in asked {
         let number = asked.number;
         let answer = stage.answered(asked).await;
-        let met_it = stage.times(number).started > 1;
+        let met_it = stage.times(number).await.started > 1;
         stage.promise(!met_it || answer.nodes() == ["node-b"], || {
             format!("the one that failed answered: {}", answer.summary())
         });

@@ -50,7 +50,7 @@ async fn two_agents(stage: &Stage) {
         format!("the first one suffered: {}", answer.summary())
     });
     stage.whole_since(Instant::now()).await;
-    stage.once(number);
+    stage.once([number]).await;
 }
 
 /// When the edge with this number was killed, and when it was back.
@@ -81,9 +81,11 @@ async fn client(stage: &Stage, edge: usize, outages: &Outages, over: &Cell<bool>
         let mut asked = stage.ask_at(edge, &order);
         while asked.stream.next().await.is_some() {}
         if asked.stream.so_far().broken.is_some() && edge == 1 && outages.touched(since) {
-            let (number, seen) = (asked.number, asked.stream.hang_up());
-            stage.left(number, &judge::beginning(&seen));
-            // The next connection is refused until the edge is back.
+            // A connection that is refused while the edge is away is no task.
+            if asked.stream.so_far().status > 0 {
+                let (number, seen) = (asked.number, asked.stream.hang_up());
+                stage.left(number, &judge::beginning(&seen));
+            }
             tokio::time::sleep(Duration::from_millis(20)).await;
         } else {
             stage.answered(asked).await;
