@@ -19,6 +19,7 @@ pub fn row(lasts: Duration) -> Row {
             "every request is answered or honestly refused within its deadline, every count is 0 at the end",
         )
         .whole(None)
+        .unclear()
         .runs(1)
 }
 

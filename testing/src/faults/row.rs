@@ -27,6 +27,9 @@ pub struct Row {
     /// A row that measures gaps has the machine to itself.
     pub gap: Option<Gap>,
     pub whole: Option<Duration>,
+    /// The fault may hit between a dispatch and its acceptance: what nobody knows to run is then run again elsewhere,
+    /// and an engine may have finished it for nobody.
+    pub unclear: bool,
     /// In place of the number of runs that the command asks for.
     pub runs: Option<u64>,
     pub play: Play,
@@ -41,7 +44,7 @@ impl Row {
             async move { play(stage).await }.boxed_local()
         });
         let (fault, promise, whole) = ("", "", Some(BACK));
-        Self { name, fault, promise, setting, gap: None, whole, runs: None, play }
+        Self { name, fault, promise, setting, gap: None, whole, unclear: false, runs: None, play }
     }
 
     /// DESIGN's two columns: what happens, and what the user must see.
@@ -69,6 +72,12 @@ impl Row {
     #[must_use]
     pub fn whole(mut self, limit: impl Into<Option<Duration>>) -> Self {
         self.whole = limit.into();
+        self
+    }
+
+    #[must_use]
+    pub fn unclear(mut self) -> Self {
+        self.unclear = true;
         self
     }
 

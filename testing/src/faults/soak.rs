@@ -25,6 +25,7 @@ pub fn row(tasks: u64) -> Row {
             "every task ends exactly once, every count is 0 at the end, memory is bounded",
         )
         .whole(None)
+        .unclear()
         .runs(1)
 }
 

@@ -51,6 +51,7 @@ pub struct Stage {
     tally: RefCell<Tally>,
     whole: Cell<Option<Duration>>,
     gap: Cell<Option<Duration>>,
+    unclear: Cell<bool>,
     next: Cell<u64>,
     /// What the end of each task of this run says; nothing where nobody heard the end.
     ends: RefCell<HashMap<u64, End>>,
@@ -64,6 +65,7 @@ impl Stage {
             tally: RefCell::default(),
             whole: Cell::default(),
             gap: Cell::default(),
+            unclear: Cell::default(),
             next: Cell::new(1),
             ends: RefCell::default(),
         }
@@ -75,6 +77,7 @@ impl Stage {
         self.tally.replace(Tally { runs: 1, ..Tally::default() });
         self.ends.replace(HashMap::new());
         self.whole.set(row.whole);
+        self.unclear.set(row.unclear);
         self.gap.set(row.gap.map(|gap| gap.most));
         self.mesh.is_whole().await;
         self.mesh.is_quiet().await;
@@ -233,7 +236,12 @@ impl Stage {
         let mut tally = self.tally.borrow_mut();
         for (number, End { attempts, task }) in self.ends.borrow().iter() {
             let finished = ledger.get(number).map_or(0, |times| times.finished);
-            if *attempts > 0 && finished > *attempts {
+            if *attempts == 0 || finished <= *attempts {
+                continue;
+            }
+            if self.unclear.get() {
+                tally.again += 1;
+            } else {
                 tally.doubled.push(format!(
                     "task {number} ({task}): finished {finished} times in {attempts} attempts"
                 ));

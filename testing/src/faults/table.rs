@@ -14,7 +14,7 @@ pub struct Outcome {
     pub tally: Tally,
 }
 
-const HEAD: [&str; 13] = [
+const HEAD: [&str; 14] = [
     "row",
     "fault",
     "promise",
@@ -23,12 +23,23 @@ const HEAD: [&str; 13] = [
     "answered",
     "failed honestly",
     "hung up",
+    "run again",
     "lost",
     "doubled",
     "gap p50 / p99",
     "whole again p50 / p99",
     "broken promises",
 ];
+
+const LEGEND: &str = "\
+A task is answered when its client got every token once, in order, with one proper end; it failed honestly when it got the
+documented error, in mid-stream with the partial answer. Hung up: the client left, or its edge was killed under it; what it
+saw until then was a beginning of the answer. Run again: the fault hit between a dispatch and its acceptance, so the task was
+run elsewhere and an engine finished it for nobody; its client saw one answer. Lost: tokens, the end or the answer are missing
+or out of order. Doubled: a token or an end came twice, or an engine finished a task once more than its client heard of. Gap:
+the longest time between two tokens of an answer that met the fault. Whole again: from the end of the fault, or the start of
+what had ended, until every node is idle, every count is 0 and a task for each node is answered.
+";
 
 /// A Markdown table whose columns are even, so that it can be read as it is.
 pub fn markdown(results: &[Outcome]) -> String {
@@ -46,10 +57,10 @@ pub fn markdown(results: &[Outcome]) -> String {
             out += &format!("|{}|\n", rules.collect::<Vec<_>>().join("|"));
         }
     }
-    out
+    out + "\n" + LEGEND
 }
 
-fn line(result: &Outcome) -> [String; 13] {
+fn line(result: &Outcome) -> [String; 14] {
     let (row, tally) = (&result.row, &result.tally);
     let two = |measured: &[std::time::Duration]| {
         let both = percentile(measured, 50).zip(percentile(measured, 99));
@@ -64,6 +75,7 @@ fn line(result: &Outcome) -> [String; 13] {
         tally.answered.to_string(),
         tally.honest.values().sum::<u64>().to_string(),
         tally.gone.to_string(),
+        tally.again.to_string(),
         tally.lost.len().to_string(),
         tally.doubled.len().to_string(),
         two(&tally.gaps),
@@ -84,7 +96,7 @@ fn object(result: &Outcome) -> Value {
     };
     json!({
         "row": row.name, "fault": row.fault, "promise": row.promise, "runs": tally.runs, "tasks": tally.tasks,
-        "answered": tally.answered, "failed_honestly": tally.honest, "hung_up": tally.gone, "lost": tally.lost,
+        "answered": tally.answered, "failed_honestly": tally.honest, "hung_up": tally.gone, "run_again": tally.again, "lost": tally.lost,
         "doubled": tally.doubled, "broken_promises": tally.broken,
         "gap_ms": {"p50": millis(&tally.gaps, 50), "p99": millis(&tally.gaps, 99)},
         "whole_ms": {"p50": millis(&tally.wholes, 50), "p99": millis(&tally.wholes, 99)},

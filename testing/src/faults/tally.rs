@@ -14,6 +14,8 @@ pub struct Tally {
     pub honest: BTreeMap<String, u64>,
     /// Tasks whose client hung up, or whose edge was killed under it.
     pub gone: u64,
+    /// Finished by engines more often than their clients heard of, through an unclear dispatch.
+    pub again: u64,
     pub lost: Vec<String>,
     pub doubled: Vec<String>,
     /// The longest time between two tokens of an answer that met the fault.
@@ -51,6 +53,7 @@ impl Tally {
             *self.honest.entry(code).or_default() += count;
         }
         self.gone += other.gone;
+        self.again += other.again;
         self.lost.extend(other.lost);
         self.doubled.extend(other.doubled);
         self.gaps.extend(other.gaps);
