@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Tests everything: the four programs, the mesh on real processes, the real engine with the real model, the real nats
+# Tests everything: the four programs, the mesh on real processes, its faults row by row, the real engine with the real model, the real nats
 # CLI, and these scripts. Sets up what it needs, needs no running mesh and disturbs none. What had to be skipped is
 # listed at the end; with TEST_REQUIRE=all a skip is a failure.
 set -eu
@@ -33,6 +33,7 @@ main() {
     # The mesh tests mostly wait; the harness itself limits how many meshes run at once.
     export RUST_TEST_THREADS=8
     step "tests" cargo test --release --locked --workspace --no-fail-fast || FAILED=yes
+    step "faults" "$ROOT/scripts/faults.sh" || FAILED=yes
     step "scripts" "$ROOT/scripts/test-scripts.sh" || FAILED=yes
     print_times
     list_skips

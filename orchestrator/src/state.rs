@@ -181,9 +181,10 @@ impl State {
 
     /// Ends an attempt that is no longer held: its edge decides what comes next.
     fn fail(&mut self, holding: Holding, failure: Failure) {
-        self.announce_task(What::Failed, &holding, None, failure.message.clone());
+        let detail = failure.message.clone();
         let frame = Frame::Failed { seq: None, failure: Box::new(failure) };
-        self.out.push(Action::Frame { to: holding.inbox, frame });
+        self.out.push(Action::Frame { to: holding.inbox.clone(), frame });
+        self.announce_task(What::Released, &holding, None, detail);
     }
 
     /// Nothing new from now on, and what waits goes back to its edge.

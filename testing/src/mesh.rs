@@ -4,6 +4,7 @@
 pub mod binaries;
 mod broker;
 mod builder;
+mod engine;
 mod lan;
 pub mod logs;
 mod node;
@@ -15,12 +16,14 @@ mod until;
 
 use std::{path::Path, time::Duration};
 
+use futures::future::join_all;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::SemaphorePermit;
 
 pub use broker::Broker;
 pub use builder::Builder;
+pub use engine::EngineProgram;
 pub use lan::Lan;
 pub use logs::Line;
 pub use node::{Node, Which};
@@ -118,6 +121,19 @@ impl Mesh {
         .await;
     }
 
+    /// The id of the node whose engine is at work; waits for one.
+    pub async fn worker(&self) -> String {
+        until("an engine to work", || async {
+            for node in &self.nodes {
+                if node.working().await > 0 {
+                    return Ok(node.id().to_owned());
+                }
+            }
+            Err("nobody works")
+        })
+        .await
+    }
+
     /// Waits until every node is idle with no task, and no engine works.
     pub async fn is_quiet(&self) {
         self.is_quiet_within(PATIENCE).await;
@@ -129,7 +145,7 @@ impl Mesh {
             let status = self.try_status().await?;
             let nodes = status["nodes"].as_array().cloned().unwrap_or_default();
             let idle = nodes.iter().all(|node| node["active_tasks"] == 0);
-            let working: u64 = self.nodes.iter().map(Node::working).sum();
+            let working: u64 = join_all(self.nodes.iter().map(Node::working)).await.into_iter().sum();
             holds(idle && working == 0, format!("{working} at the engines, {status}"))
         })
         .await;
@@ -178,7 +194,8 @@ impl Mesh {
         self.folder.path()
     }
 
-    fn programs(&self) -> impl Iterator<Item = &Program> {
+    /// Everything that runs, the broker first.
+    pub fn programs(&self) -> impl Iterator<Item = &Program> {
         let broker: &Program = &self.broker;
         let agents = self.nodes.iter().map(|node| -> &Program { node });
         std::iter::once(broker).chain(&self.orchestrators).chain(agents).chain(&self.edges)

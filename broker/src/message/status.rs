@@ -64,7 +64,8 @@ pub struct Event {
     pub detail: String,
 }
 
-/// The last word of an event's subject.
+/// The last word of an event's subject. `done`, `failed` and `cancelled` are each task's end, said once, by the edge
+/// that owns it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum What {
@@ -75,6 +76,8 @@ pub enum What {
     Submitted,
     Queued,
     Placed,
+    /// The orchestrator holds it no longer: cancelled, or handed back to its edge, which decides what comes next.
+    Released,
     Lost,
     Retried,
     Done,
@@ -95,6 +98,7 @@ impl What {
             Self::Submitted => "submitted",
             Self::Queued => "queued",
             Self::Placed => "placed",
+            Self::Released => "released",
             Self::Lost => "lost",
             Self::Retried => "retried",
             Self::Done => "done",

@@ -349,9 +349,10 @@ fn status_and_events() {
 #[test]
 fn an_event_is_published_under_its_own_word() {
     use What::*;
-    for what in
-        [Joined, Changed, Suspect, Left, Submitted, Queued, Placed, Lost, Retried, Done, Failed, Cancelled]
-    {
+    for what in [
+        Joined, Changed, Suspect, Left, Submitted, Queued, Placed, Released, Lost, Retried, Done, Failed,
+        Cancelled,
+    ] {
         assert_eq!(serde_json::to_value(what).unwrap(), what.as_str());
     }
 }

@@ -35,7 +35,7 @@ impl State {
             let cancel = Cancel { task, attempt: holding.attempt() };
             self.out.push(Action::CancelAt { node: node.clone(), cancel });
         }
-        self.announce_task(What::Cancelled, &holding, None, why);
+        self.announce_task(What::Released, &holding, None, why);
     }
 
     /// Takes back what a node took, or may have taken.

@@ -264,7 +264,7 @@ impl World {
                 }
                 Action::Answer { answer, .. } => self.ledger.answered(&answer),
                 Action::Frame { to, frame } => self.ledger.framed(&to, &frame),
-                Action::Announce(news) if drops && news.what == What::Cancelled => {
+                Action::Announce(news) if drops && news.what == What::Released => {
                     self.ledger.dropped(news.task.unwrap());
                 }
                 Action::Announce(_) | Action::Pong { .. } | Action::Status { .. } => {}

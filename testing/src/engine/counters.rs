@@ -1,7 +1,7 @@
 //! What happened at the engine: counts that undo themselves, and the latest requests as they came.
 
 use std::{
-    collections::VecDeque,
+    collections::{HashMap, VecDeque},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
@@ -45,6 +45,20 @@ pub struct Counters {
     pub reloads: u64,
 }
 
+/// How often an engine was asked for one numbered task, and how often it came to the end of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Times {
+    pub started: u64,
+    pub finished: u64,
+}
+
+impl Times {
+    pub fn add(&mut self, other: Self) {
+        self.started += other.started;
+        self.finished += other.finished;
+    }
+}
+
 /// One request as it came.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Seen {
@@ -70,6 +84,7 @@ pub struct Tally {
     /// While set, connections end because the engine does, and nobody has cancelled anything.
     pub dead: AtomicBool,
     seen: Mutex<VecDeque<(&'static str, Bytes)>>,
+    ledger: Mutex<HashMap<u64, Times>>,
 }
 
 impl Tally {
@@ -118,6 +133,15 @@ impl Tally {
         }
     }
 
+    /// What became of each task whose prompt gives it a number.
+    pub fn ledger(&self) -> HashMap<u64, Times> {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn enter(&self, task: u64, change: impl FnOnce(&mut Times)) {
+        change(self.ledger.lock().unwrap_or_else(PoisonError::into_inner).entry(task).or_default());
+    }
+
     /// The latest requests, oldest first.
     pub fn requests(&self) -> Vec<Seen> {
         let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
@@ -139,6 +163,7 @@ enum Outcome {
 /// One request from its arrival to its end. Dropped without an outcome it was cancelled.
 pub struct Run {
     tally: Arc<Tally>,
+    task: Option<u64>,
     running: bool,
     outcome: Outcome,
     // Dropped after the counts are down, so that no count ever exceeds the slots.
@@ -149,7 +174,15 @@ impl Run {
     pub fn begin(tally: &Arc<Tally>) -> Self {
         tally.started.fetch_add(1, SeqCst);
         tally.waiting.fetch_add(1, SeqCst);
-        Self { tally: tally.clone(), running: false, outcome: Outcome::Open, hold: None }
+        Self { tally: tally.clone(), task: None, running: false, outcome: Outcome::Open, hold: None }
+    }
+
+    /// Enters the task into the ledger, if its prompt numbers it.
+    pub fn is_of(&mut self, task: Option<u64>) {
+        self.task = task;
+        if let Some(task) = task {
+            self.tally.enter(task, |times| times.started += 1);
+        }
     }
 
     /// From waiting to running, once.
@@ -178,6 +211,9 @@ impl Drop for Run {
     fn drop(&mut self) {
         let place = if self.running { &self.tally.running } else { &self.tally.waiting };
         place.fetch_sub(1, SeqCst);
+        if let (Some(task), Outcome::Finished) = (self.task, &self.outcome) {
+            self.tally.enter(task, |times| times.finished += 1);
+        }
         let end = match self.outcome {
             Outcome::Finished => &self.tally.finished,
             Outcome::Refused => &self.tally.refused,

@@ -11,6 +11,8 @@ const LONGEST: u64 = 600_000;
 /// What one prompt orders. Anything that cannot be read is left as the text that it is.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Directives {
+    /// The number by which a test finds this task in the engines' ledgers.
+    pub task: Option<u64>,
     pub tokens: Option<u64>,
     pub delay: Option<Duration>,
     pub first: Option<Duration>,
@@ -38,6 +40,7 @@ impl Directives {
         let number = value.parse::<u64>().ok();
         let pause = number.map(|ms| Duration::from_millis(ms.min(LONGEST)));
         match key {
+            "task" => self.task = number.or(self.task),
             "tokens" => self.tokens = number.map(|n| n.min(MOST_TOKENS)).or(self.tokens),
             "delay" => self.delay = pause.or(self.delay),
             "first" => self.first = pause.or(self.first),
@@ -64,8 +67,9 @@ mod tests {
 
     #[test]
     fn orders_are_read_wherever_they_stand() {
-        let found = Directives::read("count [tokens=64] please [delay=50][fault=die@10] [tokens=x] [x");
-        assert_eq!(found.tokens, Some(64));
+        let found =
+            Directives::read("count [task=7] [tokens=64] please [delay=50][fault=die@10] [tokens=x] [x");
+        assert_eq!((found.task, found.tokens), (Some(7), Some(64)));
         assert_eq!(found.delay, Some(Duration::from_millis(50)));
         assert_eq!(found.fault, Some((FaultKind::Die, 10)));
         assert_eq!(Directives::read("[fault=explode@3] [1] [a=b"), Directives::default());

@@ -3,7 +3,7 @@
 
 mod answer;
 mod ask;
-mod clock;
+pub(crate) mod clock;
 mod core;
 mod counters;
 mod directive;
@@ -24,6 +24,6 @@ mod shelf;
 mod template;
 mod wire;
 
-pub use counters::{Counters, Seen};
+pub use counters::{Counters, Seen, Times};
 pub use script::{Api, Fault, FaultKind, Model, Script, ToolCall};
 pub use server::{Engine, OnDeath};

@@ -32,6 +32,8 @@ impl Piece {
 
 /// The pieces in their order; the tokens in the middle are counted, not stored.
 pub struct Plan {
+    /// The number that the prompt gives the task.
+    pub task: Option<u64>,
     before: VecDeque<Piece>,
     range: Range<u64>,
     per_chunk: u64,
@@ -57,6 +59,7 @@ impl Plan {
             (None, None) => script.tokens,
         };
         let mut plan = Self {
+            task: orders.task,
             before: VecDeque::new(),
             range: start..length.max(start),
             per_chunk: orders.chunk.unwrap_or(script.tokens_per_chunk).max(1),

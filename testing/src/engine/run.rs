@@ -27,9 +27,10 @@ pub async fn answer(core: Arc<Core>, link: Link, ask: Ask) -> Response {
 }
 
 async fn go(core: Arc<Core>, link: Link, ask: Ask) -> Response {
-    let run = Run::begin(&core.tally);
+    let mut run = Run::begin(&core.tally);
     let script = core.script();
     let plan = Plan::new(&script, &ask, core.take_fault());
+    run.is_of(plan.task);
     if !ask.prompt.so_far.is_empty() {
         core.tally.resumed(ask.prompt.fits(ask.prompt.next_token()));
     }

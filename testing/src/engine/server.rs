@@ -1,6 +1,7 @@
 //! An engine that runs: its routes, its port, and the handle that tests hold.
 
 use std::{
+    collections::HashMap,
     io,
     net::SocketAddr,
     sync::Arc,
@@ -21,7 +22,7 @@ use tokio::{net::TcpListener, sync::Mutex, task::JoinHandle};
 use super::{
     ask,
     core::Core,
-    counters::{Counters, Seen},
+    counters::{Counters, Seen, Times},
     ollama, ollama_embed, ollama_store, openai, openai_info,
     script::{Api, Fault, Script},
     wire::{Gate, Link},
@@ -100,6 +101,11 @@ impl Engine {
         self.core.tally.requests()
     }
 
+    /// What became of each task that a `[task=N]` in its prompt numbers.
+    pub fn ledger(&self) -> HashMap<u64, Times> {
+        self.core.tally.ledger()
+    }
+
     /// Waits until the counts are as wanted; an error says what they were at last.
     pub async fn until(&self, wanted: impl Fn(&Counters) -> bool) -> Result<Counters, String> {
         let give_up = Instant::now() + PATIENCE;
@@ -176,6 +182,7 @@ fn routes(core: Arc<Core>) -> Router {
     let mut routes = Router::new()
         .route("/counters", get(counters))
         .route("/requests", get(requests))
+        .route("/ledger", get(ledger))
         .route("/script", get(script).post(set_script));
     if api.ollama() {
         routes = routes
@@ -221,6 +228,10 @@ async fn counters(core: State<Arc<Core>>) -> Response {
 
 async fn requests(core: State<Arc<Core>>) -> Response {
     ask::json(StatusCode::OK, &json!(core.tally.requests()))
+}
+
+async fn ledger(core: State<Arc<Core>>) -> Response {
+    ask::json(StatusCode::OK, &json!(core.tally.ledger()))
 }
 
 async fn script(core: State<Arc<Core>>) -> Response {

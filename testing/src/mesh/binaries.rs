@@ -1,17 +1,18 @@
-//! Where the programs under test are: beside the test that runs.
+//! Where the programs under test are: beside the test or program that runs.
 
 use std::path::{Path, PathBuf};
 
-/// A program of the workspace, out of the same target folder and profile as this test.
+/// A program of the workspace, out of the same target folder and profile as this one.
 ///
 /// # Panics
 /// When it has not been built.
 pub fn program(name: &str) -> PathBuf {
-    let test = std::env::current_exe().expect("a process knows its program");
-    // target/release/deps/mesh-…, target/release/examples/… or, for the benchmark, target/release/echo-bench
-    let beside = test.ancestors().skip(1).take(2).map(|folder| folder.join(name));
-    let program = beside.clone().find(|program| program.is_file()).or(beside.last());
-    let program = program.expect("a program lies in a folder");
+    let own = std::env::current_exe().expect("a process knows its program");
+    let beside = own.parent().expect("a program lies in a folder");
+    // A test is target/release/deps/mesh-… or target/release/examples/…, a program target/release/echo-….
+    let above = beside.parent().expect("a test lies in the target folder");
+    let folder = if beside.join(name).is_file() { beside } else { above };
+    let program = folder.join(name);
     let release = if cfg!(debug_assertions) { "" } else { " --release" };
     assert!(
         program.is_file(),

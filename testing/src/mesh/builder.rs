@@ -9,7 +9,7 @@ use std::{
 use futures::future::join_all;
 use tokio::sync::Semaphore;
 
-use super::{Broker, Mesh, Node, Program, holds, until};
+use super::{Broker, EngineProgram, Mesh, Node, Program, holds, node::Behind, until};
 use crate::{
     engine::{Api, Engine, Script},
     proxy::Proxy,
@@ -25,6 +25,7 @@ pub struct Builder {
     edges: usize,
     script: Script,
     proxies: bool,
+    engine_programs: bool,
     agent_args: Vec<String>,
     orchestrator_args: Vec<String>,
     edge_args: Vec<String>,
@@ -33,13 +34,14 @@ pub struct Builder {
 impl Default for Builder {
     fn default() -> Self {
         let script = Script { api: Api::Ollama, ..Script::default() };
-        let (proxies, agent_args, orchestrator_args, edge_args) = Default::default();
+        let (proxies, engine_programs, agent_args, orchestrator_args, edge_args) = Default::default();
         Self {
             nodes: 2,
             orchestrators: 1,
             edges: 1,
             script,
             proxies,
+            engine_programs,
             agent_args,
             orchestrator_args,
             edge_args,
@@ -93,6 +95,13 @@ impl Builder {
         self
     }
 
+    /// Engines in processes of their own, which can be killed and stopped.
+    #[must_use]
+    pub fn engine_programs(mut self) -> Self {
+        self.engine_programs = true;
+        self
+    }
+
     #[must_use]
     pub fn agent_args<const N: usize>(mut self, args: [&str; N]) -> Self {
         self.agent_args.extend(args.map(str::to_owned));
@@ -132,7 +141,11 @@ impl Builder {
     }
 
     async fn node(&self, number: usize, url: &str) -> Node {
-        let engine = Engine::start(self.script.clone()).await;
+        let engine = if self.engine_programs {
+            Behind::Program(EngineProgram::start(&self.script).await)
+        } else {
+            Behind::Own(Engine::start(self.script.clone()).await)
+        };
         let id = format!("node-{}", char::from(b'a' + u8::try_from(number).expect("few nodes")));
         let (mut bus, mut wire) = (None, None);
         if self.proxies {

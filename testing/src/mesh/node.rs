@@ -1,14 +1,32 @@
 //! One node: its agent, and the scripted engine behind it.
 
-use std::ops::Deref;
+use std::{collections::HashMap, ops::Deref};
 
-use super::Program;
-use crate::{engine::Engine, proxy::Proxy};
+use super::{EngineProgram, Program};
+use crate::{
+    engine::{Engine, Times},
+    proxy::Proxy,
+};
+
+/// The scripted engine of a node: in the test's own process, or in one of its own.
+pub enum Behind {
+    Own(Engine),
+    Program(EngineProgram),
+}
+
+impl Behind {
+    pub fn url(&self) -> String {
+        match self {
+            Self::Own(engine) => engine.url(),
+            Self::Program(engine) => engine.url(),
+        }
+    }
+}
 
 pub struct Node {
     id: String,
     agent: Program,
-    engine: Engine,
+    engine: Behind,
     /// Between the agent and the broker, where the test wants to misbehave there.
     bus: Option<Proxy>,
     /// Between the agent and its engine.
@@ -16,7 +34,7 @@ pub struct Node {
 }
 
 impl Node {
-    pub fn new(id: String, agent: Program, engine: Engine, bus: Option<Proxy>, wire: Option<Proxy>) -> Self {
+    pub fn new(id: String, agent: Program, engine: Behind, bus: Option<Proxy>, wire: Option<Proxy>) -> Self {
         Self { id, agent, engine, bus, wire }
     }
 
@@ -24,8 +42,34 @@ impl Node {
         &self.id
     }
 
+    /// The engine in the test's own process.
+    ///
+    /// # Panics
+    /// When the mesh was started with [`super::Builder::engine_programs`].
     pub fn engine(&self) -> &Engine {
-        &self.engine
+        match &self.engine {
+            Behind::Own(engine) => engine,
+            Behind::Program(_) => panic!("the engine of {} is a process of its own", self.id),
+        }
+    }
+
+    /// The engine that is a process of its own.
+    ///
+    /// # Panics
+    /// When the mesh was started without [`super::Builder::engine_programs`].
+    pub fn engine_program(&self) -> &EngineProgram {
+        match &self.engine {
+            Behind::Program(engine) => engine,
+            Behind::Own(_) => panic!("the engine of {} is no process of its own", self.id),
+        }
+    }
+
+    /// What the engine has seen of each numbered task.
+    pub async fn ledger(&self) -> HashMap<u64, Times> {
+        match &self.engine {
+            Behind::Own(engine) => engine.ledger(),
+            Behind::Program(engine) => engine.ledger().await,
+        }
     }
 
     /// The proxy between the agent and the broker.
@@ -44,9 +88,12 @@ impl Node {
         self.wire.as_ref().expect("a mesh with proxies")
     }
 
-    /// Requests at the engine now.
-    pub fn working(&self) -> u64 {
-        let counters = self.engine.counters();
+    /// Requests at the engine now; none if it is dead.
+    pub async fn working(&self) -> u64 {
+        let counters = match &self.engine {
+            Behind::Own(engine) => engine.counters(),
+            Behind::Program(engine) => engine.counters().await.unwrap_or_default(),
+        };
         counters.running + counters.waiting
     }
 }

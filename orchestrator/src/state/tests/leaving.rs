@@ -119,3 +119,19 @@ fn a_ping_tells_what_is_held() {
     let [Action::Pong { pong, .. }] = &done[..] else { panic!("no pong") };
     assert_eq!(pong.held.len(), 2);
 }
+
+#[test]
+fn only_the_edge_says_that_a_task_has_ended() {
+    let mut rig = Rig::with([one("a")]);
+    rig.submit(9, json!({}));
+    let mut said = rig.submit(1, json!({}));
+    said.extend(rig.cancel(1, 1));
+    said.extend(rig.submit(2, json!({"remaining_ms": 1_000})));
+    said.extend(rig.wait(2_000));
+    let words = said.iter().filter_map(|action| match action {
+        Action::Announce(news) if news.task.is_some() => Some(news.what.as_str()),
+        _ => None,
+    });
+    let words: Vec<_> = words.collect();
+    assert_eq!(words, ["queued", "released", "queued", "released"]);
+}

@@ -2,25 +2,12 @@
 
 use std::time::Duration;
 
-use echo_testing::{
-    client::Transcript,
-    engine::Api,
-    mesh::{Mesh, until},
-};
+use echo_testing::{client::Transcript, engine::Api, mesh::Mesh};
 use serde_json::json;
 
 /// The pause that a user may notice.
 const GAP: Duration = Duration::from_secs(1);
 const SIXTY: &str = "count [tokens=60] [delay=20]";
-
-/// The node whose engine is at work.
-async fn worker(mesh: &Mesh) -> String {
-    until("an engine to work", || async {
-        let working = mesh.nodes().iter().find(|node| node.working() > 0);
-        working.map(|node| node.id().to_owned()).ok_or("nobody works")
-    })
-    .await
-}
 
 fn other(node: &str) -> &'static str {
     if node == "node-a" { "node-b" } else { "node-a" }
@@ -30,7 +17,7 @@ fn other(node: &str) -> &'static str {
 async fn killed_before_the_first_token_the_request_is_answered_by_another_node() {
     let mesh = Mesh::start().await;
     let stream = mesh.ask("count [tokens=5] [first=1500]");
-    let node = worker(&mesh).await;
+    let node = mesh.worker().await;
     mesh.node(&node).kill().await;
     let answer = stream.rest().await;
     answer.assert_every_token_once(5);
@@ -41,7 +28,7 @@ async fn killed_before_the_first_token_the_request_is_answered_by_another_node()
 async fn killed_before_the_first_token_a_whole_answer_comes_from_another_node() {
     let mesh = Mesh::start().await;
     let kill = async {
-        let node = worker(&mesh).await;
+        let node = mesh.worker().await;
         mesh.node(&node).kill().await;
         node
     };
@@ -91,7 +78,7 @@ async fn somebody_who_watches_everything_changes_nothing() {
 async fn killed_in_mid_answer_a_whole_answer_comes_as_if_nothing_had_happened() {
     let mesh = Mesh::start().await;
     let kill = async {
-        let node = worker(&mesh).await;
+        let node = mesh.worker().await;
         mesh.engine(&node).until(|counters| counters.tokens >= 10).await.expect("ten tokens");
         mesh.node(&node).kill().await;
     };

@@ -1,0 +1,104 @@
+//! Makes every fault that DESIGN promises something about, and prints what clients saw of it as a table.
+
+use std::{path::PathBuf, process::ExitCode, time::Duration};
+
+use anyhow::Context;
+use clap::Parser;
+use echo_testing::faults::{self, Outcome, Plan};
+
+/// Makes faults on real processes and shows, row by row, whether the mesh keeps its promises.
+///
+/// Exits 1 if a task was lost or doubled, or if a promise did not hold.
+#[derive(Parser)]
+#[command(name = "echo-faults")]
+struct Flags {
+    /// Runs of each row; 3, and 50 with --full
+    #[arg(long)]
+    runs: Option<u64>,
+    /// Tasks of the soak, 0 for none; 1000, and 20000 with --full
+    #[arg(long, value_name = "TASKS")]
+    soak: Option<u64>,
+    /// Seconds of chaos, 0 for none; 30, and 300 with --full
+    #[arg(long, value_name = "SECONDS")]
+    chaos: Option<u64>,
+    /// Only rows whose names begin so (several with commas)
+    #[arg(long, value_delimiter = ',', value_name = "NAME")]
+    rows: Vec<String>,
+    /// Where the random choices come from; chosen and printed if absent
+    #[arg(long)]
+    seed: Option<u64>,
+    /// The long form, by hand, on a quiet machine
+    #[arg(long)]
+    full: bool,
+    /// Writes everything as JSON, with what went wrong in words
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// A folder for all logs of failed runs
+    #[arg(long, value_name = "FOLDER")]
+    logs: Option<PathBuf>,
+    /// Names the rows and what they check, and plays none
+    #[arg(long)]
+    list: bool,
+}
+
+impl Flags {
+    fn plan(&self) -> Plan {
+        let (runs, soak, chaos) = if self.full { (50, 20_000, 300) } else { (3, 1_000, 30) };
+        Plan {
+            runs: self.runs.unwrap_or(runs),
+            soak: self.soak.unwrap_or(soak),
+            chaos: Duration::from_secs(self.chaos.unwrap_or(chaos)),
+            rows: self.rows.clone(),
+            seed: self.seed.unwrap_or_else(|| rand::random_range(0..1_000_000)),
+            logs: self.logs.clone(),
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    let flags = Flags::parse();
+    match run(&flags) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Whether every promise held.
+fn run(flags: &Flags) -> anyhow::Result<bool> {
+    let plan = flags.plan();
+    anyhow::ensure!(!plan.chosen().is_empty(), "no row has such a name: --list names them");
+    if flags.list {
+        for row in plan.chosen() {
+            println!("{:22} {}: {}", row.name, row.fault, row.promise);
+        }
+        return Ok(true);
+    }
+    if let Some(folder) = &flags.logs {
+        std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    }
+    let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
+    eprintln!("seed {}", plan.seed);
+    let began = std::time::Instant::now();
+    let results = runtime.block_on(faults::play(&plan));
+    eprintln!("{} s", began.elapsed().as_secs());
+    println!("{}", faults::machine(&plan));
+    println!("{}", faults::markdown(&results));
+    if let Some(file) = &flags.json {
+        std::fs::write(file, faults::json(&results).to_string())
+            .with_context(|| format!("cannot write {}", file.display()))?;
+    }
+    Ok(report(&results))
+}
+
+fn report(results: &[Outcome]) -> bool {
+    for result in results {
+        result.tally.faults().for_each(|fault| eprintln!("{}: {fault}", result.row.name));
+    }
+    let failed = results.iter().filter(|result| !result.tally.is_clean()).count();
+    eprintln!("{} rows passed, {failed} failed", results.len() - failed);
+    failed == 0
+}

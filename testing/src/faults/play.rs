@@ -1,0 +1,175 @@
+//! Plays rows: those that measure gaps one at a time, the others side by side.
+
+use std::{
+    any::Any,
+    cell::RefCell,
+    collections::{HashMap, VecDeque},
+    hash::{DefaultHasher, Hash, Hasher},
+    panic::AssertUnwindSafe,
+    path::PathBuf,
+    time::Duration,
+};
+
+use futures::{FutureExt, future::join_all};
+
+use super::{
+    chaos,
+    figures::{percentile, short},
+    row::Row,
+    rows,
+    setting::Setting,
+    soak,
+    stage::Stage,
+    table::Outcome,
+    tally::Tally,
+};
+
+/// Rows that are played at the same time; each is half a dozen processes.
+const LANES: usize = 3;
+/// Log lines of each process that a failed run shows.
+const SHOWN: usize = 60;
+/// Failures of one row that are shown with logs; more of the same help nobody.
+const MOST_SHOWN: usize = 2;
+
+/// What is to be played.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    pub runs: u64,
+    pub soak: u64,
+    pub chaos: Duration,
+    /// Names of rows, or beginnings of names; empty: all.
+    pub rows: Vec<String>,
+    pub seed: u64,
+    /// Where all logs of a failed run are kept.
+    pub logs: Option<PathBuf>,
+}
+
+impl Plan {
+    /// The rows that are asked for, in the order of the table.
+    pub fn chosen(&self) -> Vec<Row> {
+        let mut all = rows::all();
+        all.extend((self.soak > 0).then(|| soak::row(self.soak)));
+        all.extend((!self.chaos.is_zero()).then(|| chaos::row(self.chaos)));
+        let wanted = |row: &Row| {
+            self.rows.is_empty() || self.rows.iter().any(|name| row.name.starts_with(name.as_str()))
+        };
+        all.retain(wanted);
+        all
+    }
+}
+
+/// Plays them all; the results are in the order of the table.
+pub async fn play(plan: &Plan) -> Vec<Outcome> {
+    let rows = plan.chosen();
+    let storm = |row: &Row| row.runs.is_some();
+    let measured = |row: &Row| row.gap.is_some() || storm(row);
+    let tallies = RefCell::new(HashMap::new());
+    let mut timed: Vec<_> = rows.iter().filter(|row| measured(row)).collect();
+    let mut free: Vec<_> = rows.iter().filter(|row| !measured(row)).collect();
+    // Rows of one setting follow one another on the same mesh.
+    timed.sort_by_key(|row| (storm(row), row.setting));
+    free.sort_by_key(|row| row.setting);
+    let (timed, free) = (RefCell::new(VecDeque::from(timed)), RefCell::new(VecDeque::from(free)));
+    lane(plan, &timed, &tallies).await;
+    join_all((0..LANES).map(|_| lane(plan, &free, &tallies))).await;
+    let mut tallies = tallies.into_inner();
+    let result = |row: Row| {
+        let tally = tallies.remove(row.name).unwrap_or_default();
+        Outcome { row, tally }
+    };
+    rows.into_iter().map(result).collect()
+}
+
+/// Plays one row after the other, as long as there are any.
+async fn lane(plan: &Plan, rows: &RefCell<VecDeque<&Row>>, tallies: &RefCell<HashMap<&'static str, Tally>>) {
+    let mut kept = None;
+    loop {
+        let Some(row) = rows.borrow_mut().pop_front() else { break };
+        let tally = several(plan, row, &mut kept).await;
+        eprintln!("{}", progress(row, &tally));
+        tallies.borrow_mut().insert(row.name, tally);
+    }
+}
+
+async fn several(plan: &Plan, row: &Row, kept: &mut Option<(Setting, Stage)>) -> Tally {
+    let mut sum = Tally::default();
+    let mut shown = 0;
+    for run in 0..row.runs.unwrap_or(plan.runs) {
+        let seed = seed(plan.seed, row.name, run);
+        let stage = kept.take().filter(|(setting, _)| *setting == row.setting).map(|(_, stage)| stage);
+        let (tally, stage) = once(row, seed, stage).await;
+        if tally.is_clean() {
+            *kept = stage.map(|stage| (row.setting, stage));
+        } else if shown < MOST_SHOWN {
+            shown += 1;
+            show(plan, row, run, &tally, stage.as_ref());
+        }
+        sum.add(tally);
+    }
+    if let Some(median) = row.gap.and_then(|gap| gap.median) {
+        let measured = percentile(&sum.gaps, 50).unwrap_or_default();
+        if measured >= median {
+            sum.broken.push(format!("the median gap is {}, not under {}", short(measured), short(median)));
+        }
+    }
+    sum
+}
+
+/// One run, on the mesh of the run before if that was left whole. A panic is a promise that did not hold.
+async fn once(row: &Row, seed: u64, stage: Option<Stage>) -> (Tally, Option<Stage>) {
+    let stage = match stage {
+        Some(stage) => stage,
+        None => match AssertUnwindSafe(row.setting.mesh().into_future()).catch_unwind().await {
+            Ok(mesh) => Stage::new(mesh),
+            Err(panic) => {
+                let broken = vec![format!("no mesh: {}", words(&*panic))];
+                return (Tally { runs: 1, broken, ..Tally::default() }, None);
+            }
+        },
+    };
+    let run = async {
+        stage.begin(row, seed).await;
+        (row.play)(&stage).await;
+        stage.settle().await;
+    };
+    let played = AssertUnwindSafe(run).catch_unwind().await;
+    if let Err(panic) = played {
+        stage.promise(false, || words(&*panic));
+    }
+    (stage.end(), Some(stage))
+}
+
+fn words(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic".to_owned())
+}
+
+/// The same for every order and choice of rows, so that one run can be played again.
+fn seed(seed: u64, row: &str, run: u64) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (seed, row, run).hash(&mut hasher);
+    hasher.finish()
+}
+
+fn progress(row: &Row, tally: &Tally) -> String {
+    let word = if tally.is_clean() { "ok    " } else { "FAILED" };
+    let gap = percentile(&tally.gaps, 99).map(|gap| format!(", gap {}", short(gap))).unwrap_or_default();
+    let whole =
+        percentile(&tally.wholes, 99).map(|whole| format!(", whole {}", short(whole))).unwrap_or_default();
+    let (runs, tasks) = (tally.runs, tally.tasks);
+    format!("{word} {:22} {runs} runs, {tasks} tasks{gap}{whole}", row.name)
+}
+
+fn show(plan: &Plan, row: &Row, run: u64, tally: &Tally, stage: Option<&Stage>) {
+    eprintln!("\n==== {} failed in run {run}; again: --rows {} --seed {}", row.name, row.name, plan.seed);
+    tally.faults().for_each(|fault| eprintln!("  {fault}"));
+    let Some(stage) = stage else { return };
+    for program in stage.mesh.programs() {
+        eprintln!("---- {}\n{}", program.name(), program.logs().tail(SHOWN));
+        let Some(folder) = &plan.logs else { continue };
+        let file = folder.join(format!("{}-{run}-{}.log", row.name, program.name().replace(' ', "-")));
+        if let Err(error) = std::fs::write(&file, program.logs().all().join("\n")) {
+            eprintln!("cannot write {}: {error}", file.display());
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! One row of the table: a fault, the promise that is checked, and how the fault is made.
+
+use std::{rc::Rc, time::Duration};
+
+use futures::{FutureExt, future::LocalBoxFuture};
+
+use super::{setting::Setting, stage::Stage};
+
+/// The mesh is whole again within this time after the last part's return.
+pub const BACK: Duration = Duration::from_secs(3);
+
+type Play = Rc<dyn for<'a> Fn(&'a Stage) -> LocalBoxFuture<'a, ()>>;
+
+/// What is promised of the longest time between two tokens.
+#[derive(Clone, Copy, Debug)]
+pub struct Gap {
+    pub median: Option<Duration>,
+    pub most: Duration,
+}
+
+#[derive(Clone)]
+pub struct Row {
+    pub name: &'static str,
+    pub fault: &'static str,
+    pub promise: &'static str,
+    pub setting: Setting,
+    /// A row that measures gaps has the machine to itself.
+    pub gap: Option<Gap>,
+    pub whole: Option<Duration>,
+    /// The fault may hit between a dispatch and its acceptance: what nobody knows to run is then run again elsewhere,
+    /// and an engine may have finished it for nobody.
+    pub unclear: bool,
+    /// In place of the number of runs that the command asks for.
+    pub runs: Option<u64>,
+    pub play: Play,
+}
+
+impl Row {
+    /// A row whose mesh must be whole again in time.
+    pub fn new(name: &'static str, setting: Setting, play: impl AsyncFn(&Stage) + 'static) -> Self {
+        let play = Rc::new(play);
+        let play: Play = Rc::new(move |stage| {
+            let play = play.clone();
+            async move { play(stage).await }.boxed_local()
+        });
+        let (fault, promise, whole) = ("", "", Some(BACK));
+        Self { name, fault, promise, setting, gap: None, whole, unclear: false, runs: None, play }
+    }
+
+    /// DESIGN's two columns: what happens, and what the user must see.
+    #[must_use]
+    pub fn says(mut self, fault: &'static str, promise: &'static str) -> Self {
+        (self.fault, self.promise) = (fault, promise);
+        self
+    }
+
+    #[must_use]
+    pub fn gap(mut self, most: Duration) -> Self {
+        self.gap = Some(Gap { median: None, most });
+        self
+    }
+
+    #[must_use]
+    pub fn median(mut self, median: Duration) -> Self {
+        if let Some(gap) = &mut self.gap {
+            gap.median = Some(median);
+        }
+        self
+    }
+
+    /// Another limit than [`BACK`]; `None`: measured, and nothing is promised.
+    #[must_use]
+    pub fn whole(mut self, limit: impl Into<Option<Duration>>) -> Self {
+        self.whole = limit.into();
+        self
+    }
+
+    #[must_use]
+    pub fn unclear(mut self) -> Self {
+        self.unclear = true;
+        self
+    }
+
+    #[must_use]
+    pub fn runs(mut self, runs: u64) -> Self {
+        self.runs = Some(runs);
+        self
+    }
+}

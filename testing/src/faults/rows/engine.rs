@@ -1,0 +1,154 @@
+//! The engine behind a healthy agent fails.
+
+use std::time::{Duration, Instant};
+
+use super::super::{
+    order::{Live, Order},
+    row::Row,
+    setting::Setting,
+    stage::{Stage, attempts},
+};
+use crate::{
+    engine::{Fault, FaultKind},
+    mesh::EngineProgram,
+};
+
+const ELSEWHERE: &str = "goes on from another node, gap < 1 s";
+const SECOND: Duration = Duration::from_secs(1);
+
+pub fn rows() -> Vec<Row> {
+    let mid = |row: Row, fault| row.says(fault, ELSEWHERE).gap(SECOND).whole(None);
+    let shown =
+        "goes on from another node, gap < 1 s; the node says why it is unavailable and recovers by itself";
+    let let_go = "goes on from another node, gap < the limit + 1 s; the engine is let go";
+    let another = "another node answers";
+    vec![
+        mid(Row::new("engine-dies", Setting::Pair, dies), "")
+            .says("engine dies in mid-answer, and comes back", shown),
+        mid(Row::new("engine-killed", Setting::Engines, killed), "")
+            .says("engine's process killed (SIGKILL) in mid-answer, and started again", shown),
+        mid(Row::new("engine-stopped", Setting::Engines, stopped), "")
+            .says("engine's process stopped (SIGSTOP) in mid-answer, and continued", let_go)
+            .gap(SECOND + Duration::from_millis(500)),
+        mid(Row::new("engine-errors", Setting::Pair, errors), "engine says an error in mid-stream"),
+        mid(Row::new("engine-ends", Setting::Pair, ends), "engine ends its stream without `done`"),
+        mid(Row::new("engine-cut", Setting::Pair, is_cut), "engine's connection breaks within a chunk"),
+        mid(Row::new("engine-garbage", Setting::Pair, garbage), "engine answers garbage"),
+        mid(Row::new("engine-stalls", Setting::Impatient, stalls), "")
+            .says("engine stalls in mid-answer (--token-timeout 500ms)", let_go)
+            .gap(SECOND + Duration::from_millis(500)),
+        Row::new("engine-full", Setting::Pair, full).says("engine is full (503)", another).whole(None),
+        Row::new("model-missing", Setting::Pair, missing)
+            .says("model missing on the node after all (404)", another)
+            .whole(None),
+    ]
+}
+
+/// The engine that gets the task fails in this way somewhere in the answer, once; returns its node.
+async fn fails(stage: &Stage, kind: &str) -> String {
+    let order = Order::tokens(30).delay(20).with(&format!("[fault={kind}@{}]", stage.pick(3..25)));
+    let mut asked = stage.ask(&order).live();
+    let node = asked.read(1).await;
+    goes_on(stage, asked).await;
+    node
+}
+
+async fn goes_on(stage: &Stage, asked: Live) {
+    let answer = stage.answered(asked.done().await).await;
+    stage.gap(&answer);
+    stage.promise(answer.nodes().len() == 2 && attempts(&answer) == 2, || {
+        format!("not continued once: {}", answer.summary())
+    });
+}
+
+/// The status says that a node is unavailable, and why.
+async fn is_shown(stage: &Stage, node: &str) {
+    stage.mesh.node_is(node, "unavailable").await;
+    let seen = stage.mesh.seen(node).await;
+    stage.promise(seen["reason"].as_str().is_some_and(|reason| reason.len() > 10), || {
+        format!("no reason in {seen}")
+    });
+}
+
+async fn fails_for_a_moment(stage: &Stage, kind: &str) {
+    fails(stage, kind).await;
+    stage.whole_since(Instant::now()).await;
+}
+
+async fn errors(stage: &Stage) {
+    fails_for_a_moment(stage, "error").await;
+}
+
+async fn ends(stage: &Stage) {
+    fails_for_a_moment(stage, "end").await;
+}
+
+async fn is_cut(stage: &Stage) {
+    fails_for_a_moment(stage, "cut").await;
+}
+
+async fn garbage(stage: &Stage) {
+    fails_for_a_moment(stage, "garbage").await;
+}
+
+async fn stalls(stage: &Stage) {
+    fails_for_a_moment(stage, "stall").await;
+}
+
+async fn dies(stage: &Stage) {
+    let node = fails(stage, "die").await;
+    is_shown(stage, &node).await;
+    let began = Instant::now();
+    stage.mesh.engine(&node).restart().await.expect("the same port");
+    stage.whole_since(began).await;
+}
+
+/// A task's answer goes on elsewhere after this was done to the engine that gave it.
+async fn struck(stage: &Stage, blow: impl AsyncFnOnce(&EngineProgram)) -> String {
+    let mut asked = stage.ask(&Order::tokens(40).delay(20)).live();
+    let node = asked.read(stage.pick(5..25)).await;
+    blow(stage.mesh.node(&node).engine_program()).await;
+    goes_on(stage, asked).await;
+    node
+}
+
+async fn killed(stage: &Stage) {
+    let node = struck(stage, async |engine| engine.kill().await).await;
+    is_shown(stage, &node).await;
+    let began = Instant::now();
+    stage.mesh.node(&node).engine_program().restart().await;
+    stage.whole_since(began).await;
+}
+
+async fn stopped(stage: &Stage) {
+    let node = struck(stage, async |engine| engine.pause()).await;
+    let began = Instant::now();
+    stage.mesh.node(&node).engine_program().resume();
+    stage.whole_since(began).await;
+}
+
+/// Both nodes are asked at once, so that one of the tasks meets the fault of the first.
+async fn passed_over(stage: &Stage, kind: FaultKind) {
+    stage.mesh.engine(0).fault(Fault::at(kind, 0).times(1));
+    let order = Order::tokens(5).delay(20);
+    let asked = [stage.ask(&order), stage.ask(&order)];
+    for asked in asked {
+        let number = asked.number;
+        let answer = stage.answered(asked).await;
+        let met_it = stage.times(number).await.started > 1;
+        stage.promise(!met_it || answer.nodes() == ["node-b"], || {
+            format!("the one that failed answered: {}", answer.summary())
+        });
+    }
+    stage.promise(stage.mesh.engine(0).script().faults.is_empty(), || "nobody met the fault".to_owned());
+    stage.mesh.engine(0).heal();
+    stage.whole_since(Instant::now()).await;
+}
+
+async fn full(stage: &Stage) {
+    passed_over(stage, FaultKind::Busy).await;
+}
+
+async fn missing(stage: &Stage) {
+    passed_over(stage, FaultKind::Missing).await;
+}

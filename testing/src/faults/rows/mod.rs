@@ -1,0 +1,18 @@
+//! The rows of the table, in the order of DESIGN's.
+
+mod agent;
+mod center;
+mod client;
+mod edge;
+mod engine;
+mod fleet;
+mod refusal;
+
+use super::row::Row;
+
+/// Every row that is played several times.
+pub fn all() -> Vec<Row> {
+    let parts =
+        [agent::rows(), engine::rows(), center::rows(), edge::rows(), client::rows(), refusal::rows()];
+    parts.into_iter().flatten().chain(fleet::rows()).collect()
+}

@@ -1,0 +1,56 @@
+//! The meshes that faults are made on.
+
+use std::time::Duration;
+
+use crate::mesh::{Builder, Mesh};
+
+/// Longer than any fault of a storm; what takes longer hangs.
+pub const TASK_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Rows with one setting may follow one another on the same mesh.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Setting {
+    /// Two nodes with one slot each, everything as a user has it by default.
+    Pair,
+    /// Two nodes with two slots each.
+    Broad,
+    /// One node with one slot, and room for one task in the queue.
+    Single,
+    /// No node.
+    Empty,
+    /// Two nodes, and an edge that waits half a second for a token.
+    Impatient,
+    /// Two nodes with two slots, two edges.
+    Edges,
+    /// Two nodes whose engines are processes, and an edge that waits half a second for a token.
+    Engines,
+    /// Three nodes, two orchestrators, two edges.
+    Fleet,
+    /// Three nodes with many slots, for the soak.
+    Soak,
+    /// Three nodes and two orchestrators, for the chaos.
+    Chaos,
+}
+
+impl Setting {
+    pub fn mesh(self) -> Builder {
+        let mesh = Mesh::start();
+        match self {
+            Self::Pair => mesh,
+            Self::Broad => mesh.slots(2),
+            Self::Single => mesh.nodes(1).orchestrator_args(["--queue-limit", "1"]),
+            Self::Empty => mesh.nodes(0),
+            Self::Impatient => mesh.edge_args(["--token-timeout", "500ms"]),
+            Self::Edges => mesh.slots(2).edges(2),
+            Self::Engines => mesh.engine_programs().edge_args(["--token-timeout", "500ms"]),
+            Self::Fleet => mesh.nodes(3).slots(3).orchestrators(2).edges(2),
+            Self::Soak => storm(mesh.nodes(3).slots(8)),
+            Self::Chaos => storm(mesh.nodes(3).slots(8).orchestrators(2).engine_programs()),
+        }
+    }
+}
+
+fn storm(mesh: Builder) -> Builder {
+    let limit = format!("{}s", TASK_TIMEOUT.as_secs());
+    mesh.edge_args(["--task-timeout", &limit, "--token-timeout", "1s", "--first-token-timeout", "3s"])
+}
