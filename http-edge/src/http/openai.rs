@@ -1,6 +1,7 @@
 //! OpenAI's API: what its clients say becomes a task of the mesh, and the news of the task become its chunks.
 
 mod ask;
+mod chunk;
 mod embed;
 mod message;
 mod models;

@@ -6,6 +6,7 @@ use echo_broker::message::{Done, Failure, Piece, Reason, ToolCall};
 use serde_json::{Map, Value, json};
 
 use super::ask::Shape;
+use super::chunk::{Choice, Chunk, Delta, FINGERPRINT};
 use super::{json as plain, refusal};
 use crate::driver::Report;
 use crate::http::error::ApiError;
@@ -15,6 +16,8 @@ use crate::http::{logprobs, time};
 /// One answer of OpenAI's.
 pub struct Chunks {
     task: TaskId,
+    /// Of the answer, in the clients' words.
+    id: String,
     created: u64,
     /// As the client wrote it, or the one that was chosen.
     model: String,
@@ -29,68 +32,55 @@ pub struct Chunks {
 impl Chunks {
     pub fn new(task: TaskId, model: String, shape: Shape, tells_usage: bool) -> Self {
         let created = time::unix();
-        Self { task, created, model, shape, tells_usage, began: false, calls: 0, offset: 0 }
+        let kind = if shape == Shape::Chat { "chatcmpl" } else { "cmpl" };
+        let id = format!("{kind}-{task}");
+        Self { task, id, created, model, shape, tells_usage, began: false, calls: 0, offset: 0 }
     }
 
-    /// An object with these choices.
-    fn object(&self, kind: &str, model: &str, choices: Value) -> Map<String, Value> {
-        let id = if self.shape == Shape::Chat { "chatcmpl" } else { "cmpl" };
-        let mut object = Map::new();
-        object.insert("id".to_owned(), format!("{id}-{}", self.task).into());
-        object.insert("object".to_owned(), kind.into());
-        object.insert("created".to_owned(), self.created.into());
-        object.insert("model".to_owned(), if self.model.is_empty() { model } else { &self.model }.into());
-        object.insert("system_fingerprint".to_owned(), concat!("echo-", env!("CARGO_PKG_VERSION")).into());
-        object.insert("choices".to_owned(), choices);
-        object
-    }
-
-    fn chunk(&self, choices: Value, usage: Value, out: &mut Vec<u8>) {
-        let kind = if self.shape == Shape::Chat { "chat.completion.chunk" } else { "text_completion" };
-        let mut chunk = self.object(kind, "", choices);
-        if self.tells_usage {
-            chunk.insert("usage".to_owned(), usage);
-        }
+    fn chunk(&self, choices: &[Choice<'_>], usage: Value, out: &mut Vec<u8>) {
+        let chunk = Chunk {
+            id: &self.id,
+            object: if self.shape == Shape::Chat { "chat.completion.chunk" } else { "text_completion" },
+            created: self.created,
+            model: &self.model,
+            system_fingerprint: FINGERPRINT,
+            choices,
+            usage: self.tells_usage.then_some(usage),
+        };
         event(&chunk, out);
     }
 
-    fn choice(&self, said: Value, logprobs: Value, finish: Option<&str>, out: &mut Vec<u8>) {
-        let name = if self.shape == Shape::Chat { "delta" } else { "text" };
-        let choice = json!({"index": 0, name: said, "logprobs": logprobs, "finish_reason": finish});
-        self.chunk(json!([choice]), Value::Null, out);
+    fn delta(&self, delta: Delta<'_>, logprobs: Option<Value>, out: &mut Vec<u8>) {
+        self.chunk(&[Choice { delta: Some(delta), logprobs, ..Choice::default() }], Value::Null, out);
     }
 
     /// The first chunk of a conversation names the role.
     fn begin(&mut self, out: &mut Vec<u8>) {
         if !std::mem::replace(&mut self.began, true) && self.shape == Shape::Chat {
-            self.choice(json!({"role": "assistant", "content": ""}), Value::Null, None, out);
+            let named = Delta { role: Some("assistant"), content: Some(""), ..Delta::default() };
+            self.delta(named, None, out);
         }
     }
 
-    fn piece(&mut self, piece: Piece, out: &mut Vec<u8>) {
+    fn piece(&mut self, piece: &Piece, out: &mut Vec<u8>) {
         let entries = piece.logprobs.as_ref().map(logprobs::entries).filter(|entries| !entries.is_empty());
         if self.shape == Shape::Text {
             let logprobs = entries.map(|entries| logprobs::of_text(&entries, &mut self.offset));
-            return self.choice(piece.content.into(), logprobs.unwrap_or_default(), None, out);
+            let choice = Choice { text: Some(&piece.content), logprobs, ..Choice::default() };
+            return self.chunk(&[choice], Value::Null, out);
         }
-        let mut delta = Map::new();
-        if !piece.thinking.is_empty() {
-            delta.insert("reasoning_content".to_owned(), piece.thinking.into());
-        }
-        if !piece.content.is_empty() || (delta.is_empty() && piece.tool_calls.is_empty()) {
-            delta.insert("content".to_owned(), piece.content.into());
-        }
-        if !piece.tool_calls.is_empty() {
-            let calls = piece.tool_calls.iter().map(|call| {
-                let mut said = self.tool_call(call, self.calls);
-                said["index"] = self.calls.into();
-                self.calls += 1;
-                said
-            });
-            delta.insert("tool_calls".to_owned(), calls.collect());
-        }
-        let logprobs = entries.map(logprobs::of_chat).unwrap_or_default();
-        self.choice(delta.into(), logprobs, None, out);
+        let thinking = (!piece.thinking.is_empty()).then_some(piece.thinking.as_str());
+        let says_nothing_else = thinking.is_none() && piece.tool_calls.is_empty();
+        let content = (!piece.content.is_empty() || says_nothing_else).then_some(piece.content.as_str());
+        let calls = piece.tool_calls.iter().map(|call| {
+            let mut said = self.tool_call(call, self.calls);
+            said["index"] = self.calls.into();
+            self.calls += 1;
+            said
+        });
+        let tool_calls = calls.collect();
+        let delta = Delta { role: None, reasoning_content: thinking, content, tool_calls };
+        self.delta(delta, entries.map(logprobs::of_chat), out);
     }
 
     /// Clients answer a call by its id, so each has one.
@@ -145,24 +135,30 @@ impl Voice for Chunks {
                 ("text_completion", choice)
             }
         };
-        let mut answer = self.object(kind, &report.model, json!([choice]));
-        answer.insert("usage".to_owned(), usage(done));
-        plain(answer.into())
+        let model = if self.model.is_empty() { &report.model } else { &self.model };
+        plain(json!({
+            "id": self.id, "object": kind, "created": self.created, "model": model,
+            "system_fingerprint": FINGERPRINT, "choices": [choice], "usage": usage(done),
+        }))
     }
 
     fn pieces(&mut self, pieces: Vec<Piece>, out: &mut Vec<u8>) {
         self.begin(out);
         for piece in pieces {
-            self.piece(piece, out);
+            self.piece(&piece, out);
         }
     }
 
     fn answered(&mut self, _: &Report, done: &Done, out: &mut Vec<u8>) {
         self.begin(out);
-        let nothing = if self.shape == Shape::Chat { json!({}) } else { json!("") };
-        self.choice(nothing, Value::Null, Some(finish(done.reason, self.calls > 0)), out);
+        let (delta, text) = match self.shape {
+            Shape::Chat => (Some(Delta::default()), None),
+            Shape::Text => (None, Some("")),
+        };
+        let finish_reason = Some(finish(done.reason, self.calls > 0));
+        self.chunk(&[Choice { delta, text, finish_reason, ..Choice::default() }], Value::Null, out);
         if self.tells_usage {
-            self.chunk(json!([]), usage(done), out);
+            self.chunk(&[], usage(done), out);
         }
         out.extend_from_slice(b"data: [DONE]\n\n");
     }
