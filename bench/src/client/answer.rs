@@ -72,6 +72,11 @@ impl Answer {
         tokens
     }
 
+    /// Whether anything was wrong so far: what is missing before the last token counts, what is to come does not.
+    pub fn is_broken(&self) -> bool {
+        self.error.is_some() || self.check.is_broken()
+    }
+
     /// What was wrong with it, and why it failed if it did.
     pub fn end(self) -> (Faults, Option<String>) {
         let unfinished = || (!self.ended).then(|| "the stream ended without its last event".to_owned());
