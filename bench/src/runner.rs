@@ -72,10 +72,9 @@ impl Runner {
                 self.long(kind, Workload::F, repetition).await;
             }
         }
-        if self.plan.workloads.contains(&Workload::G) && self.plan.systems.contains(&Kind::Mesh) {
-            if let Err(error) = self.growth().await {
-                self.leave_out(Kind::Mesh, format!("g: {error:#}"));
-            }
+        let wanted = self.plan.workloads.contains(&Workload::G) && self.plan.systems.contains(&Kind::Mesh);
+        if wanted && let Err(error) = self.growth().await {
+            self.leave_out(Kind::Mesh, format!("g: {error:#}"));
         }
         Ok(self.results)
     }
