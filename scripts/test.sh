@@ -34,6 +34,7 @@ main() {
     export RUST_TEST_THREADS=8
     step "tests" cargo test --release --locked --workspace --no-fail-fast || FAILED=yes
     step "faults" "$ROOT/scripts/faults.sh" || FAILED=yes
+    step "benchmark, small" "$BIN/echo-bench" --smoke --out "$TARGET/bench-smoke" || FAILED=yes
     step "scripts" "$ROOT/scripts/test-scripts.sh" || FAILED=yes
     print_times
     list_skips

@@ -60,9 +60,9 @@ impl Check {
         tokens
     }
 
-    /// The tokens seen so far, whatever their order.
-    pub fn next(&self) -> u64 {
-        self.next
+    /// Whether anything was wrong up to the last token seen.
+    pub fn is_broken(&self) -> bool {
+        !self.missing.is_empty() || !self.faults.none()
     }
 
     /// The verdict, once the answer has ended.

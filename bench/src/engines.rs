@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use echo_testing::{engine::Counters, mesh::binaries};
 
 use crate::{
@@ -37,7 +37,20 @@ impl Engines {
     pub async fn start(slots: usize) -> anyhow::Result<Self> {
         let first = Engine::start("127.0.0.1:0", slots).await?;
         let second = Engine::start("127.0.0.1:0", slots).await?;
-        Ok(Self { engines: [first, second] })
+        let engines = Self { engines: [first, second] };
+        engines.load().await?;
+        Ok(engines)
+    }
+
+    /// Both load their model, as engines that have been at work: a mesh prefers an engine that has it loaded.
+    ///
+    /// # Errors
+    /// When one does not answer.
+    pub async fn load(&self) -> anyhow::Result<()> {
+        for engine in &self.engines {
+            engine.load().await?;
+        }
+        Ok(())
     }
 
     pub fn addresses(&self) -> [SocketAddr; 2] {
@@ -110,16 +123,31 @@ impl Engine {
         Ok(())
     }
 
+    /// Without a prompt, Ollama loads the model.
+    async fn load(&self) -> anyhow::Result<()> {
+        self.ask("POST /api/generate", &format!("{{\"model\":\"{MODEL}\",\"keep_alive\":-1}}")).await?;
+        Ok(())
+    }
+
     /// What it has done since its start.
     ///
     /// # Errors
     /// When it does not answer.
     pub async fn counters(&self) -> anyhow::Result<Counters> {
-        let mut connection = Connection::new(self.address, 4 << 10);
-        let request =
-            format!("GET /counters HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.address);
-        let mut reply = Vec::new();
-        connection.ask(request.as_bytes(), |bytes| reply.extend_from_slice(bytes)).await?;
+        let reply = self.ask("GET /counters", "").await?;
         serde_json::from_slice(&reply).context("the engine's counters cannot be read")
+    }
+
+    async fn ask(&self, route: &str, body: &str) -> anyhow::Result<Vec<u8>> {
+        let mut connection = Connection::new(self.address, 4 << 10);
+        let request = format!(
+            "{route} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
+            self.address,
+            body.len()
+        );
+        let mut reply = Vec::new();
+        let status = connection.ask(request.as_bytes(), |bytes| reply.extend_from_slice(bytes)).await?;
+        ensure!(status == 200, "{route} of the engine at {}: status {status}", self.address);
+        Ok(reply)
     }
 }

@@ -17,6 +17,8 @@ pub struct Form {
     /// How long saturation and whole answers run.
     pub saturation: Duration,
     pub open_streams: [usize; 2],
+    /// Between the opening of the streams and the look at the memory: buffers are given back, some tokens pass.
+    pub settle: Duration,
     pub failover: Failover,
     pub nodes: &'static [usize],
     pub in_flight: &'static [usize],
@@ -45,6 +47,7 @@ impl Form {
             streaming_limit: Duration::from_secs(10),
             saturation: Duration::from_secs(2),
             open_streams: [1_000, 10_000],
+            settle: Duration::from_millis(1_500),
             failover: Failover {
                 kill: Duration::from_secs(3),
                 revive: Duration::from_secs(6),
@@ -79,10 +82,11 @@ impl Form {
             streaming_requests: 80,
             saturation: Duration::from_millis(500),
             open_streams: [50, 200],
+            settle: Duration::from_millis(300),
             failover: Failover {
                 kill: Duration::from_millis(1_000),
                 revive: Duration::from_millis(1_500),
-                end: Duration::from_millis(4_000),
+                end: Duration::from_millis(3_500),
             },
             nodes: &[2, 50],
             in_flight: &[1, 50],

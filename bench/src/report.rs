@@ -1,5 +1,7 @@
 //! What was measured, for machines and for people.
 
+mod growth;
+mod plot;
 pub mod table;
 
 use std::{fs, path::Path};
@@ -75,6 +77,7 @@ impl Report {
             fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
         };
         write("bench.json", serde_json::to_string_pretty(&self.json())?)?;
+        write("bench.svg", plot::svg(self))?;
         write("bench.md", table::markdown(self))
     }
 

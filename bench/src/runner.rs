@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::{
     engines::Engines,
     form::Form,
+    growth::{self, Growth},
     system::{Kind, System, foreign},
     workload::{self, Run, Workload},
 };
@@ -30,6 +31,7 @@ pub struct LeftOut {
 pub struct Results {
     pub runs: Vec<Run>,
     pub left_out: Vec<LeftOut>,
+    pub growth: Growth,
 }
 
 pub struct Runner {
@@ -59,6 +61,20 @@ impl Runner {
             for kind in self.plan.systems.clone() {
                 self.short(kind, repetition).await;
             }
+        }
+        for repetition in 1..=self.plan.form.long_repetitions {
+            for kind in self.plan.systems.clone() {
+                self.long(kind, Workload::E, repetition).await;
+            }
+        }
+        for repetition in 1..=self.plan.form.long_repetitions {
+            for kind in self.plan.systems.clone() {
+                self.long(kind, Workload::F, repetition).await;
+            }
+        }
+        let wanted = self.plan.workloads.contains(&Workload::G) && self.plan.systems.contains(&Kind::Mesh);
+        if wanted && let Err(error) = self.growth().await {
+            self.leave_out(Kind::Mesh, format!("g: {error:#}"));
         }
         Ok(self.results)
     }
@@ -97,6 +113,47 @@ impl Runner {
         self.settle().await;
     }
 
+    /// One repetition of a workload that needs a fresh start of the system.
+    async fn long(&mut self, kind: Kind, workload: Workload, repetition: usize) {
+        if !self.plan.workloads.contains(&workload) {
+            return;
+        }
+        let Some(system) = self.start(kind).await else { return };
+        let form = &self.plan.form;
+        let done = match workload {
+            Workload::E => workload::memory::run(&system, &self.engines, form, repetition).await,
+            _ => workload::failover::run(&system, &mut self.engines.engines[1], form, repetition).await,
+        };
+        drop(system);
+        match done {
+            Ok(run) => self.keep(run),
+            Err(error) => self.leave_out(kind, format!("{}: {error:#}", workload.letter())),
+        }
+        self.settle().await;
+    }
+
+    async fn growth(&mut self) -> anyhow::Result<()> {
+        let form = self.plan.form.clone();
+        for nodes in form.nodes {
+            let row = growth::nodes(*nodes, form.watch).await?;
+            self.say(&format!("g {row:?}"));
+            self.results.growth.nodes.push(row);
+        }
+        let mesh = Kind::Mesh.start(&self.engines).await?;
+        for streams in form.in_flight {
+            let row = growth::in_flight(&mesh, *streams, form.watch).await;
+            self.say(&format!("g {row:?}"));
+            self.results.growth.in_flight.push(row);
+            self.engines.free(SETTLE).await?;
+        }
+        drop(mesh);
+        self.results.growth.placement = growth::placements(&form)?;
+        for row in &self.results.growth.placement {
+            self.say(&format!("g {row:?}"));
+        }
+        Ok(())
+    }
+
     async fn start(&mut self, kind: Kind) -> Option<System> {
         match kind.start(&self.engines).await {
             Ok(system) => Some(system),
@@ -109,7 +166,12 @@ impl Runner {
 
     /// Waits until nothing of the last system burdens the next one.
     async fn settle(&self) {
-        if let Err(error) = self.engines.free(SETTLE).await {
+        let settled = async {
+            self.engines.free(SETTLE).await?;
+            // One that was killed and is back has forgotten its model.
+            self.engines.load().await
+        };
+        if let Err(error) = settled.await {
             self.say(&format!("{error:#}"));
         }
     }

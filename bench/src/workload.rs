@@ -1,5 +1,7 @@
 //! What is asked of each system.
 
+pub mod failover;
+pub mod memory;
 mod plain;
 
 use clap::ValueEnum;
@@ -56,7 +58,7 @@ impl Workload {
             Self::B => "streaming: 200 clients, 64 tokens every 20 ms",
             Self::C => "saturation: 64 clients, 128 tokens, no delay",
             Self::D => "whole answers: 64 clients, 1 token, not streamed",
-            Self::E => "memory: idle, then open streams, then all clients leave",
+            Self::E => "memory: idle, then 1,000 and 10,000 open streams, then all clients leave",
             Self::F => "failover: 64 clients, 64 tokens every 10 ms, one engine killed, then back",
             Self::G => "growth of the mesh",
         }

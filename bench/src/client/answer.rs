@@ -72,6 +72,11 @@ impl Answer {
         tokens
     }
 
+    /// Whether anything was wrong so far: what is missing before the last token counts, what is to come does not.
+    pub fn is_broken(&self) -> bool {
+        self.error.is_some() || self.check.is_broken()
+    }
+
     /// What was wrong with it, and why it failed if it did.
     pub fn end(self) -> (Faults, Option<String>) {
         let unfinished = || (!self.ended).then(|| "the stream ended without its last event".to_owned());
@@ -115,13 +120,12 @@ fn quick(dialect: Dialect, event: &[u8]) -> Option<&[u8]> {
     let rest = &event[start..];
     let end = memchr(b'"', rest)?;
     let text = &rest[..end];
-    // Empty texts are in first and last events, which are read in full; a token holds neither quote nor backslash.
-    let plain = text.first() == Some(&b't') && text.last() == Some(&b' ');
+    // Empty texts are in first and last events, which are read in full.
     let ordinary = match dialect {
         Dialect::OpenAi => true,
         Dialect::Task => memmem::find(&rest[end..], b"\"done\":false").is_some(),
     };
-    (plain && ordinary).then_some(text)
+    (is_plain(text) && ordinary).then_some(text)
 }
 
 /// Judges a reply in one piece.
@@ -147,7 +151,12 @@ fn quick_whole(reply: &[u8]) -> Option<&[u8]> {
     let start = memmem::find(reply, KEY)? + KEY.len();
     let end = memchr(b'"', &reply[start..])?;
     let text = &reply[start..start + end];
-    (text.first() == Some(&b't') && text.last() == Some(&b' ')).then_some(text)
+    is_plain(text).then_some(text)
+}
+
+/// Whether a text looks like tokens and stands in the JSON as it is.
+fn is_plain(text: &[u8]) -> bool {
+    text.first() == Some(&b't') && text.last() == Some(&b' ') && memchr(b'\\', text).is_none()
 }
 
 /// The beginning of what somebody else said, for a report.

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{Report, Summary, figures_of, number};
+use super::{Report, Summary, figures_of, growth, number};
 use crate::{
     figure::{Figure, Relation},
     system::Kind,
@@ -16,6 +16,7 @@ pub fn markdown(report: &Report) -> String {
     for workload in Workload::ALL {
         table(report, workload, &mut out);
     }
+    growth::tables(&report.results.growth, &mut out);
     parts(report, &mut out);
     out
 }

@@ -23,7 +23,7 @@ daemon off;
 pid {path}/pid;
 error_log stderr error;
 worker_processes auto;
-events {{ worker_connections 9900; }}
+events {{ worker_connections 19000; }}
 http {{
     access_log off;
     client_body_temp_path {path}/body;

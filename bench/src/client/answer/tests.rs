@@ -39,6 +39,14 @@ fn a_stream_without_its_last_event_is_an_error() {
 }
 
 #[test]
+fn a_text_with_an_escape_is_read_in_full() {
+    for text in ["t\\ ", "t\" ", "t\u{1} "] {
+        let wire = format!("data: {}\n\n", serde_json::json!({"choices": [{"delta": {"content": text}}]}));
+        assert_eq!(quick(Dialect::OpenAi, wire.trim_end().as_bytes()), None, "{text:?}");
+    }
+}
+
+#[test]
 fn a_text_in_the_last_event_counts() {
     let wire = "data: {\"token\":\"t0 \",\"done\":true}\n\n";
     assert_eq!(read(Dialect::Task, 1, &[wire.as_bytes()]), (1, Faults::default(), None));

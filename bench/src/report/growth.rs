@@ -1,0 +1,38 @@
+//! The growth of the mesh as Markdown.
+
+use std::fmt::Write;
+
+use super::number;
+use crate::{growth::Growth, workload::Workload};
+
+/// Three tables; none where nothing was measured. Writing to a string never fails.
+pub fn tables(growth: &Growth, out: &mut String) {
+    if growth.nodes.is_empty() && growth.in_flight.is_empty() {
+        return;
+    }
+    let _ = writeln!(out, "\n## {}: {}", Workload::G.letter(), Workload::G.title());
+    let _ = writeln!(
+        out,
+        "\n| nodes | of them known at the end | orchestrator, % of a core | its memory, MiB | nats-server, % of a core |\n\
+         |---|---|---|---|---|"
+    );
+    for row in &growth.nodes {
+        let cells = [row.cpu_percent, row.resident_mib, row.nats_cpu_percent].map(number);
+        let _ = writeln!(out, "| {} | {} | {} |", row.nodes, row.known, cells.join(" | "));
+    }
+    let _ = writeln!(
+        out,
+        "\nStreams in flight, with a token every two seconds:\n\n\
+         | asked | held | faults | edge, µs of CPU a second for one stream | all parts, the same | edge's memory, MiB |\n\
+         |---|---|---|---|---|---|"
+    );
+    for row in &growth.in_flight {
+        let cells = [row.edge_cpu, row.all_cpu, row.edge_resident_mib].map(number);
+        let _ = writeln!(out, "| {} | {} | {} | {} |", row.asked, row.held, row.faults, cells.join(" | "));
+    }
+    let _ =
+        writeln!(out, "\nOne placement, the decision alone:\n\n| nodes | p50, µs | p99, µs |\n|---|---|---|");
+    for row in &growth.placement {
+        let _ = writeln!(out, "| {} | {} | {} |", row.nodes, number(row.p50_us), number(row.p99_us));
+    }
+}
