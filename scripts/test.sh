@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Tests everything: the four programs, the mesh on real processes, its faults row by row, the real engine with the real model, the real nats
-# CLI, and these scripts. Sets up what it needs, needs no running mesh and disturbs none. What had to be skipped is
-# listed at the end; with TEST_REQUIRE=all a skip is a failure.
+# Tests everything: the four programs, the mesh on real processes, its faults row by row, the real engine with the real
+# model, the real nats CLI, and these scripts. Sets up what it needs, needs no running mesh and disturbs none. What had
+# to be skipped is listed at the end; with TEST_REQUIRE=all a skip is a failure.
 set -eu
 
 # shellcheck source=lib/settings.sh

@@ -20,6 +20,7 @@ pub fn row(lasts: Duration) -> Row {
         )
         .whole(None)
         .unclear()
+        .alone()
         .runs(1)
 }
 

@@ -1,4 +1,4 @@
-//! Plays rows: those that measure gaps one at a time, the others side by side.
+//! Plays rows: those that measure gaps, and the chaos, one at a time; the others side by side.
 
 use std::{
     any::Any,
@@ -61,16 +61,13 @@ impl Plan {
 /// Plays them all; the results are in the order of the table.
 pub async fn play(plan: &Plan) -> Vec<Outcome> {
     let rows = plan.chosen();
-    let storm = |row: &Row| row.runs.is_some();
-    let measured = |row: &Row| row.gap.is_some() || storm(row);
     let tallies = RefCell::new(HashMap::new());
-    let mut timed: Vec<_> = rows.iter().filter(|row| measured(row)).collect();
-    let mut free: Vec<_> = rows.iter().filter(|row| !measured(row)).collect();
-    // Rows of one setting follow one another on the same mesh.
-    timed.sort_by_key(|row| (storm(row), row.setting));
-    free.sort_by_key(|row| row.setting);
-    let (timed, free) = (RefCell::new(VecDeque::from(timed)), RefCell::new(VecDeque::from(free)));
-    lane(plan, &timed, &tallies).await;
+    let (mut alone, mut free): (Vec<_>, Vec<_>) = rows.iter().partition(|row| row.alone);
+    // Rows of one setting follow one another on the same mesh; the long soak begins first.
+    alone.sort_by_key(|row| row.setting);
+    free.sort_by_key(|row| (row.runs.is_none(), row.setting));
+    let (alone, free) = (RefCell::new(VecDeque::from(alone)), RefCell::new(VecDeque::from(free)));
+    lane(plan, &alone, &tallies).await;
     join_all((0..LANES).map(|_| lane(plan, &free, &tallies))).await;
     let mut tallies = tallies.into_inner();
     let result = |row: Row| {

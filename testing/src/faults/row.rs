@@ -24,8 +24,9 @@ pub struct Row {
     pub fault: &'static str,
     pub promise: &'static str,
     pub setting: Setting,
-    /// A row that measures gaps has the machine to itself.
     pub gap: Option<Gap>,
+    /// A row that measures gaps has the machine to itself.
+    pub alone: bool,
     pub whole: Option<Duration>,
     /// The fault may hit between a dispatch and its acceptance: what nobody knows to run is then run again elsewhere,
     /// and an engine may have finished it for nobody.
@@ -44,7 +45,18 @@ impl Row {
             async move { play(stage).await }.boxed_local()
         });
         let (fault, promise, whole) = ("", "", Some(BACK));
-        Self { name, fault, promise, setting, gap: None, whole, unclear: false, runs: None, play }
+        Self {
+            name,
+            fault,
+            promise,
+            setting,
+            gap: None,
+            alone: false,
+            whole,
+            unclear: false,
+            runs: None,
+            play,
+        }
     }
 
     /// DESIGN's two columns: what happens, and what the user must see.
@@ -57,6 +69,12 @@ impl Row {
     #[must_use]
     pub fn gap(mut self, most: Duration) -> Self {
         self.gap = Some(Gap { median: None, most });
+        self.alone()
+    }
+
+    #[must_use]
+    pub fn alone(mut self) -> Self {
+        self.alone = true;
         self
     }
 

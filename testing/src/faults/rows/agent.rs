@@ -32,7 +32,7 @@ pub fn rows() -> Vec<Row> {
         Row::new("agent-restarted-alone", Setting::Single, restarted_alone)
             .says("the only agent killed in mid-answer and started again", "the answer goes on on the new boot")
             .gap(BACK),
-        Row::new("agent-stopped", Setting::Pair, stopped)
+        Row::new("agent-stopped", Setting::Broad, stopped)
             .says(
                 "agent stopped (SIGSTOP) in mid-answer and continued (SIGCONT)",
                 "goes on from another node, gap < 3 s; late frames change nothing, nothing stale runs, it rejoins",
@@ -108,8 +108,8 @@ async fn stopped(stage: &Stage) {
     let node = asked.read(stage.pick(5..20)).await;
     let agent = stage.mesh.node(&node);
     agent.pause().await;
-    // What is sent to the stopped node meanwhile waits in its socket, and must not run when it wakes.
-    let meanwhile: Vec<_> = (0..3).map(|_| stage.ask(&Order::tokens(3))).collect();
+    // It has a free slot. What is sent to it meanwhile waits in its socket, and must not run when it wakes.
+    let meanwhile: Vec<_> = (0..4).map(|_| stage.ask(&Order::tokens(5).delay(20))).collect();
     asked.read(asked.tokens() + 10).await;
     agent.resume();
     let awake = Instant::now();
