@@ -1,11 +1,11 @@
 //! Everything the edge is waiting for: which attempt each inbox belongs to, who holds it, and what has arrived.
 //! Plain data; the clock is passed in, and what to do is handed back.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
-use echo_broker::id::{BootId, Peer, TaskId};
-use echo_broker::message::{Frame, Held, Missing, Pong, Pulse, PulseAnswer};
+use echo_broker::id::{BootId, NodeId, Peer, TaskId};
+use echo_broker::message::{Cancel, Frame, Held, Missing, Pong, Pulse, PulseAnswer};
 
 /// A holder is asked when it has said nothing for this long: two pulses.
 const SILENCE: Duration = Duration::from_millis(500);
@@ -17,6 +17,8 @@ const GONE: Duration = Duration::from_millis(250);
 const GRACE: Duration = Duration::from_secs(3);
 /// Frames kept of one attempt while an earlier one is missing; more are asked for again.
 const AHEAD: usize = 1024;
+/// Attempts given up before anybody had accepted them that are remembered.
+const GIVEN_UP: usize = 1024;
 
 /// A start of a process that holds attempts.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -102,6 +104,8 @@ pub struct Desk {
     entries: HashMap<TaskId, Entry>,
     inboxes: HashMap<String, TaskId>,
     holders: HashMap<Holder, Watched>,
+    /// The inboxes of attempts that nobody had accepted when they were given up, the newest last.
+    given_up: VecDeque<(String, Cancel)>,
     /// Silence counts from here: our own reconnect or late tick, and a while.
     counts_from: Instant,
     connected: bool,
@@ -113,6 +117,7 @@ impl Desk {
             entries: HashMap::new(),
             inboxes: HashMap::new(),
             holders: HashMap::new(),
+            given_up: VecDeque::new(),
             counts_from: now,
             connected: true,
         }
@@ -147,9 +152,23 @@ impl Desk {
 
     /// Forgets a task.
     pub fn end(&mut self, task: TaskId) {
-        if let Some(entry) = self.entries.remove(&task) {
-            self.inboxes.remove(&entry.inbox);
+        let Some(entry) = self.entries.remove(&task) else { return };
+        self.inboxes.remove(&entry.inbox);
+        if entry.next == 0 {
+            if self.given_up.len() == GIVEN_UP {
+                self.given_up.pop_front();
+            }
+            self.given_up.push_back((entry.inbox, Cancel { task, attempt: entry.attempt }));
         }
+    }
+
+    /// Somebody accepts an attempt that was given up before: the orchestrator that knew whom it had asked is gone, so
+    /// only this word tells who has to be told to stop.
+    pub fn late(&mut self, inbox: &str, frame: &Frame) -> Option<(NodeId, Cancel)> {
+        let Frame::Accepted { node, .. } = frame else { return None };
+        let at = self.given_up.iter().rposition(|(given_up, _)| given_up == inbox)?;
+        let (_, cancel) = self.given_up.remove(at)?;
+        Some((node.clone(), cancel))
     }
 
     /// An orchestrator has taken the attempt; an agent may have been quicker.

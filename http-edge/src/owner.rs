@@ -5,11 +5,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use echo_broker::Bus;
-use echo_broker::id::TaskId;
-use echo_broker::message::Frame;
+use echo_broker::id::{NodeId, TaskId};
+use echo_broker::message::{Cancel, Frame};
+use echo_broker::subject;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::debug;
 
 use crate::desk::{Desk, Lost};
 use crate::life::Limits;
@@ -66,6 +68,9 @@ impl Owner {
     /// Sorts a frame in and gives the driver what is in order.
     pub fn frame(&self, inbox: &str, frame: Frame) {
         let shared = &mut *self.shared();
+        if let Some((node, cancel)) = shared.desk.late(inbox, &frame) {
+            return self.cancel_late(node, cancel);
+        }
         let Some((task, attempt, frames)) = shared.desk.frame(inbox, frame, Instant::now()) else { return };
         let first = frames.iter().find_map(Frame::seq);
         let mailbox = shared.mailboxes.get(&task).filter(|mailbox| mailbox.capacity() > RESERVED);
@@ -74,6 +79,16 @@ impl Owner {
         if let Some(first) = first.filter(|_| !given) {
             shared.desk.undo(task, attempt, first);
         }
+    }
+
+    fn cancel_late(&self, node: NodeId, cancel: Cancel) {
+        debug!(task = %cancel.task, attempt = cancel.attempt, %node, "accepted after it was given up");
+        let bus = self.bus.clone();
+        self.tracker.spawn(async move {
+            if let Err(error) = bus.publish(&subject::cancel_at(&node), &cancel).await {
+                debug!(task = %cancel.task, %error, "could not cancel; the pulse will");
+            }
+        });
     }
 
     /// Tells drivers that their attempts are lost.

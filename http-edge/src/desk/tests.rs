@@ -220,6 +220,33 @@ fn an_ended_task_leaves_nothing_behind() {
     assert!(world.desk.is_empty() && world.desk.inboxes.is_empty() && world.desk.holders.is_empty());
 }
 
+#[test]
+fn an_attempt_that_is_accepted_after_it_was_given_up_is_cancelled_where_it_runs() {
+    let now = Instant::now();
+    let mut desk = Desk::new(now);
+    desk.begin(TASK, 1, "in.1".into(), now);
+    desk.taken(TASK, 1, orchestrator(), now);
+    assert!(desk.late("in.1", &accepted("b1")).is_none(), "it is still wanted");
+    desk.begin(TASK, 2, "in.2".into(), now);
+    assert!(desk.late("in.1", &token(1)).is_none());
+    let (node, cancel) = desk.late("in.1", &accepted("b1")).unwrap();
+    assert_eq!((node.as_str(), cancel), ("node-a", Cancel { task: TASK, attempt: 1 }));
+    assert!(desk.frame("in.2", accepted("b1"), now).is_some());
+    desk.end(TASK);
+    assert!(desk.late("in.2", &accepted("b1")).is_none(), "who had accepted was told by name");
+}
+
+#[test]
+fn what_was_given_up_is_remembered_within_bounds() {
+    let now = Instant::now();
+    let mut desk = Desk::new(now);
+    for number in 0..3 * GIVEN_UP as u128 {
+        desk.begin(TaskId::from_u128(number), 1, format!("in.{number}"), now);
+        desk.end(TaskId::from_u128(number));
+    }
+    assert_eq!(desk.given_up.len(), GIVEN_UP);
+}
+
 proptest::proptest! {
     /// However frames are dropped, doubled and mixed, what comes out is 0, 1, 2, … without a gap.
     #[test]
