@@ -2,11 +2,15 @@
 
 use std::time::Duration;
 
+use crate::system::Kind;
+
 /// The size of everything.
 #[derive(Debug, Clone)]
 pub struct Form {
     pub name: &'static str,
     pub repetitions: usize,
+    /// The same for a system that takes a minute for each.
+    pub slow_repetitions: usize,
     /// Repetitions of the workloads that take a whole start each: memory and failover.
     pub long_repetitions: usize,
     pub overhead_requests: usize,
@@ -17,6 +21,8 @@ pub struct Form {
     /// How long saturation and whole answers run.
     pub saturation: Duration,
     pub open_streams: [usize; 2],
+    /// A system that needs longer to open all streams of a step holds fewer.
+    pub opening: Duration,
     /// Between the opening of the streams and the look at the memory: buffers are given back, some tokens pass.
     pub settle: Duration,
     pub failover: Failover,
@@ -35,11 +41,17 @@ pub struct Failover {
 }
 
 impl Form {
+    /// How often the workloads a to d are repeated on a system.
+    pub fn repetitions_of(&self, kind: Kind) -> usize {
+        if kind == Kind::Litellm { self.slow_repetitions.min(self.repetitions) } else { self.repetitions }
+    }
+
     /// Under ten minutes with every system installed.
     pub fn short() -> Self {
         Self {
             name: "short",
             repetitions: 3,
+            slow_repetitions: 1,
             long_repetitions: 1,
             overhead_requests: 200,
             streaming_clients: 200,
@@ -47,6 +59,7 @@ impl Form {
             streaming_limit: Duration::from_secs(10),
             saturation: Duration::from_secs(2),
             open_streams: [1_000, 10_000],
+            opening: Duration::from_secs(20),
             settle: Duration::from_millis(1_500),
             failover: Failover {
                 kill: Duration::from_secs(3),
@@ -64,6 +77,8 @@ impl Form {
         Self {
             name: "full",
             repetitions: 7,
+            slow_repetitions: 3,
+            opening: Duration::from_secs(60),
             long_repetitions: 3,
             streaming_limit: Duration::from_secs(60),
             saturation: Duration::from_secs(5),

@@ -59,7 +59,9 @@ impl Runner {
         self.leave_out_what_is_missing();
         for repetition in 1..=self.plan.form.repetitions {
             for kind in self.plan.systems.clone() {
-                self.short(kind, repetition).await;
+                if repetition <= self.plan.form.repetitions_of(kind) {
+                    self.short(kind, repetition).await;
+                }
             }
         }
         for repetition in 1..=self.plan.form.long_repetitions {

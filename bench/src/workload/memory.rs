@@ -16,8 +16,6 @@ use crate::{
 
 /// Most of the time a stream only waits, as one of a real model does.
 const ASK: Ask = Ask { tokens: 100_000, delay: 10_000, stream: true };
-/// A system that needs longer to open all streams holds fewer.
-const OPENING: Duration = Duration::from_secs(30);
 const LEAVING: Duration = Duration::from_secs(60);
 
 /// The figures of one step: streams held, memory for each, seconds until the engines were free.
@@ -45,7 +43,7 @@ pub async fn run(system: &System, engines: &Engines, form: &Form, repetition: us
         messages: Vec::new(),
     };
     for (streams, [held_key, memory_key, free_key]) in form.open_streams.into_iter().zip(KEYS) {
-        let held = Held::open(&system.targets, system.dialect(), ASK, streams, OPENING).await;
+        let held = Held::open(&system.targets, system.dialect(), ASK, streams, form.opening).await;
         tokio::time::sleep(form.settle).await;
         let now = system.usage();
         let open = held.open_now();
