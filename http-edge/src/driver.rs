@@ -169,6 +169,12 @@ impl Driver {
         if sleep.deadline() != time {
             sleep.as_mut().reset(time);
         }
+        // A timer is due in whole milliseconds: what is due already does not wait for the next one.
+        let due = async {
+            if time > tokio::time::Instant::now() {
+                sleep.await;
+            }
+        };
         let waits = !self.held_back.is_empty() || self.ended.is_some();
         let ended = self.life.has_ended();
         let submission = async {
@@ -185,7 +191,7 @@ impl Driver {
             // The permit is given back: `give` takes it again, with all that waits by then.
             _ = self.out.reserve(), if waits => Wake::Room,
             () = self.owner.abort.cancelled(), if !ended => Wake::Aborted,
-            () = sleep => Wake::Time,
+            () = due => Wake::Time,
         }
     }
 
