@@ -14,12 +14,14 @@ pub async fn start(engines: &Engines) -> anyhow::Result<System> {
     let folder = tempfile::Builder::new().prefix("echo-bench-haproxy-").tempdir()?;
     let address = free_address()?;
     let [first, second] = engines.addresses();
-    // Without http-no-delay it holds small pieces of a stream back for up to 200 ms.
+    // Without http-no-delay it holds small pieces of a stream back for up to 200 ms, and without abortonclose a client
+    // that leaves is noticed only at the next token.
     // Each connection takes two files; HAProxy finds out by itself how many it may open.
     let config = format!(
         "defaults
     mode http
     option http-no-delay
+    option abortonclose
     timeout connect 5s
     timeout client 1h
     timeout server 1h
