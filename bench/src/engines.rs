@@ -57,10 +57,6 @@ impl Engines {
         [self.engines[0].address, self.engines[1].address]
     }
 
-    pub fn slots(&self) -> usize {
-        self.engines[0].slots
-    }
-
     /// Requests that the engines work on now.
     pub async fn working(&self) -> anyhow::Result<u64> {
         let mut working = 0;

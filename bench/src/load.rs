@@ -43,6 +43,8 @@ pub enum Amount {
 #[derive(Debug, Clone, Copy)]
 pub struct Load {
     pub clients: usize,
+    /// The clients begin one after the other over this time: those of a real system do not ask all in one instant.
+    pub spread: Duration,
     pub amount: Amount,
     pub ask: Ask,
 }
@@ -107,7 +109,8 @@ impl Load {
         let course = Arc::new(Course { load: self, dialect, start, begun: AtomicUsize::new(0) });
         let mut clients = JoinSet::new();
         for number in 0..self.clients {
-            clients.spawn(client(course.clone(), targets[number % targets.len()]));
+            let turn = self.spread.mul_f64(number as f64 / self.clients as f64);
+            clients.spawn(client(course.clone(), targets[number % targets.len()], turn));
         }
         let mut outcome = Outcome::default();
         while let Some(ended) = clients.join_next().await {
@@ -130,7 +133,10 @@ impl Course {
     }
 }
 
-async fn client(course: Arc<Course>, to: SocketAddr) -> Outcome {
+async fn client(course: Arc<Course>, to: SocketAddr, turn: Duration) -> Outcome {
+    if !turn.is_zero() {
+        tokio::time::sleep(turn).await;
+    }
     let mut connection = Connection::new(to, ROOM);
     let request = course.load.ask.bytes(course.dialect, to);
     let mut outcome = Outcome::default();

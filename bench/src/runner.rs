@@ -103,7 +103,7 @@ impl Runner {
         if workloads.is_empty() {
             return;
         }
-        let Some(system) = self.start(kind).await else { return };
+        let Some(system) = self.start(kind, SLOTS).await else { return };
         for workload in workloads {
             let done = workload::run(workload, &system, &self.engines, &self.plan.form, repetition).await;
             match done {
@@ -120,7 +120,8 @@ impl Runner {
         if !self.plan.workloads.contains(&workload) {
             return;
         }
-        let Some(system) = self.start(kind).await else { return };
+        let slots = if workload == Workload::F { workload::failover::CLIENTS } else { SLOTS };
+        let Some(system) = self.start(kind, slots).await else { return };
         let form = &self.plan.form;
         let done = match workload {
             Workload::E => workload::memory::run(&system, &self.engines, form, repetition).await,
@@ -141,7 +142,7 @@ impl Runner {
             self.say(&format!("g {row:?}"));
             self.results.growth.nodes.push(row);
         }
-        let mesh = Kind::Mesh.start(&self.engines).await?;
+        let mesh = Kind::Mesh.start(&self.engines, SLOTS).await?;
         for streams in form.in_flight {
             let row = growth::in_flight(&mesh, *streams, form.watch).await;
             self.say(&format!("g {row:?}"));
@@ -156,8 +157,8 @@ impl Runner {
         Ok(())
     }
 
-    async fn start(&mut self, kind: Kind) -> Option<System> {
-        match kind.start(&self.engines).await {
+    async fn start(&mut self, kind: Kind, slots: usize) -> Option<System> {
+        match kind.start(&self.engines, slots).await {
             Ok(system) => Some(system),
             Err(error) => {
                 self.leave_out(kind, format!("{error:#}"));

@@ -73,18 +73,19 @@ impl Kind {
         matches!(self, Self::Mesh | Self::MeshOpenai)
     }
 
-    /// Starts it over the engines and waits until both of them are reached through it.
+    /// Starts it over the engines and waits until both of them are reached through it. The mesh is told that each has
+    /// so many slots; the others have no such thing.
     ///
     /// # Errors
     /// When it does not come up.
-    pub async fn start(self, engines: &Engines) -> anyhow::Result<System> {
+    pub async fn start(self, engines: &Engines, slots: usize) -> anyhow::Result<System> {
         let system = match self {
             Self::Direct => System::new(self, engines.addresses().to_vec(), Vec::new(), ()),
             Self::Nginx => nginx::start(engines).await?,
             Self::Haproxy => haproxy::start(engines).await?,
             Self::VllmRouter | Self::SglangRouter => router::start(self, engines).await?,
             Self::Litellm => litellm::start(engines).await?,
-            Self::Mesh | Self::MeshOpenai => mesh::start(self, engines).await,
+            Self::Mesh | Self::MeshOpenai => mesh::start(self, engines, slots).await,
         };
         system.answers().await.with_context(|| format!("{} does not answer", self.name()))?;
         system.warm_up(engines).await?;
@@ -120,8 +121,12 @@ impl System {
         let ask = Ask { tokens: 1, delay: 0, stream: false };
         let start = std::time::Instant::now();
         loop {
-            let load =
-                Load { clients: self.targets.len(), amount: Amount::Requests(self.targets.len()), ask };
+            let load = Load {
+                clients: self.targets.len(),
+                spread: Duration::ZERO,
+                amount: Amount::Requests(self.targets.len()),
+                ask,
+            };
             let outcome = load.run(&self.targets, self.dialect()).await?;
             if outcome.good() == self.targets.len() as u64 {
                 return Ok(());
@@ -137,7 +142,7 @@ impl System {
     async fn warm_up(&self, engines: &Engines) -> anyhow::Result<()> {
         let before = started(engines).await?;
         let ask = Ask { tokens: 8, delay: 1, stream: true };
-        let load = Load { clients: 32, amount: Amount::Time(WARM_UP), ask };
+        let load = Load { clients: 32, spread: Duration::ZERO, amount: Amount::Time(WARM_UP), ask };
         let outcome = load.run(&self.targets, self.dialect()).await?;
         let after = started(engines).await?;
         if before.iter().zip(&after).any(|(before, after)| before == after) {

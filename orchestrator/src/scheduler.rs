@@ -238,13 +238,19 @@ fn rank(node: &Node, seen: Option<Seen<'_>>, need: &Need) -> Rank {
         Criterion::SaysSo => facts.is_none_or(|facts| facts.says.include(need.abilities)).into(),
         Criterion::Disk if need.line == Line::Pull => number(node.beat().disk.free),
         Criterion::Disk => 0,
-        Criterion::Loaded => facts.is_some_and(|facts| facts.loaded).into(),
+        Criterion::Loaded => (facts.is_some_and(|facts| facts.loaded) && is_at_ease(node)).into(),
         // In millionths of its slots.
         Criterion::Busy => -(i64::from(node.used()) * 1_000_000 / i64::from(node.slots().max(1))),
         Criterion::Speed => facts.map_or(0, |facts| facts.speed).into(),
         Criterion::Memory => node.memory.into(),
         Criterion::LastUsed => -number(node.last_used),
     })
+}
+
+/// At most half of its slots are in use. Beyond that a loaded model is no reason any more: those who share an engine
+/// slow each other down, and another node that has to load it once would take nothing as long as this one has a slot.
+fn is_at_ease(node: &Node) -> bool {
+    node.used() <= node.slots() / 2
 }
 
 /// The first criterion in which they differ.

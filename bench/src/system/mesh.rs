@@ -7,9 +7,9 @@ use super::{Kind, System};
 use crate::{client::Connection, engines::Engines};
 
 /// Starts it. The programs of the harness say by a panic why they do not come up.
-pub async fn start(kind: Kind, engines: &Engines) -> System {
+pub async fn start(kind: Kind, engines: &Engines, slots: usize) -> System {
     let (mut programs, url) = bare_mesh().await;
-    let slots = engines.slots().to_string();
+    let slots = slots.to_string();
     for (id, engine) in ["node-a", "node-b"].into_iter().zip(engines.addresses()) {
         let engine = format!("http://{engine}");
         let mut args = vec!["--nats", &url, "--node", id, "--engine", "ollama", "--engine-url", &engine];

@@ -13,7 +13,8 @@ use crate::{
 };
 
 const ASK: Ask = Ask { tokens: 64, delay: 10, stream: true };
-const CLIENTS: usize = 64;
+/// One engine alone can serve all of them, and is full then.
+pub const CLIENTS: usize = 64;
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// What happened to the engine.
@@ -39,7 +40,8 @@ pub async fn run(
 ) -> anyhow::Result<Run> {
     let before = system.usage();
     let plan = form.failover;
-    let load = Load { clients: CLIENTS, amount: Amount::Time(plan.end), ask: ASK };
+    let spread = Duration::from_millis(ASK.tokens * ASK.delay);
+    let load = Load { clients: CLIENTS, spread, amount: Amount::Time(plan.end), ask: ASK };
     let (outcome, fate) =
         tokio::join!(load.run(&system.targets, system.dialect()), kill_and_revive(engine, plan));
     let (outcome, fate) = (outcome?, fate?);

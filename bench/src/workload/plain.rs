@@ -1,5 +1,7 @@
 //! Overhead, streaming, saturation and whole answers: a load, and figures from its answers.
 
+use std::time::Duration;
+
 use super::{Part, Workload};
 use crate::{
     client::request::Ask,
@@ -20,7 +22,7 @@ pub fn load(workload: Workload, form: &Form) -> Load {
         _ => (64, Amount::Time(form.saturation), 1, 0),
     };
     let ask = Ask { tokens, delay, stream: workload != Workload::D };
-    Load { clients, amount, ask }
+    Load { clients, spread: Duration::from_millis(tokens * delay), amount, ask }
 }
 
 pub fn figures(workload: Workload, outcome: &Outcome, parts: &[Part]) -> Figures {

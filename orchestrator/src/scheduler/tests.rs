@@ -47,6 +47,17 @@ fn never_waits_behind_a_busy_node_because_it_is_warm() {
 }
 
 #[test]
+fn a_loaded_model_is_no_reason_once_more_than_half_of_the_slots_are_in_use() {
+    let warm = |active: u128| {
+        beat("a", 1).slots(4).models([model("m").loaded()]).active((0..active).map(|it| held(it, 1)))
+    };
+    let cold = || beat("b", 1).slots(4).models([model("m")]);
+    assert_eq!(winner([warm(2), cold()]).0, "a");
+    let (node, words) = winner([warm(3), cold()]);
+    assert_eq!((node.as_str(), &words[..11]), ("b", "least busy "), "{words}");
+}
+
+#[test]
 fn the_least_busy_by_share_of_its_slots_wins() {
     let half = beat("a", 1).slots(2).models([model("m")]).active([held(8, 1)]);
     let quarter = beat("b", 1).slots(8).models([model("m")]).active([held(9, 1), held(10, 1)]);
