@@ -245,7 +245,8 @@ async fn ollama_tells_about_its_models_and_forgets_the_unloaded() {
 
 #[tokio::test]
 async fn ollama_embeds_pulls_and_deletes() {
-    let engine = Engine::start(script(2)).await;
+    let able = Script { models: vec![Model::default().able("embedding")], ..script(2) };
+    let engine = Engine::start(able).await;
     let url = engine.url();
     let two = json!({"model": "scripted", "input": ["a", "b"]});
     let vectors = json_of(post(&url, "/api/embed", two).await).await["embeddings"].clone();
