@@ -33,7 +33,7 @@ main() {
     # The mesh tests mostly wait; the harness itself limits how many meshes run at once.
     export RUST_TEST_THREADS=8
     step "tests" cargo test --release --locked --workspace --no-fail-fast || FAILED=yes
-    step "faults" "$ROOT/scripts/faults.sh" || FAILED=yes
+    step "faults" "$BIN/echo-faults" || FAILED=yes
     step "benchmark, small" "$BIN/echo-bench" --smoke --out "$TARGET/bench-smoke" || FAILED=yes
     step "scripts" "$ROOT/scripts/test-scripts.sh" || FAILED=yes
     print_times

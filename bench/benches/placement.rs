@@ -1,4 +1,4 @@
-//! What one placement costs, by criterion: `cargo bench -p echo-bench --bench placement`
+//! What one placement costs, by criterion: `cargo bench -p echo-bench --features criterion --bench placement`
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use echo_bench::growth::Placer;
