@@ -7,13 +7,14 @@ use std::time::{Duration, Instant};
 use echo_broker::Bus;
 use echo_broker::bus::PublishError;
 use echo_broker::id::{Inbox, NodeId};
-use echo_broker::message::{Code, Dispatch, Done, Failure, Frame, Piece, Verdict};
+use echo_broker::message::{Accepted, Code, Dispatch, Done, Failure, Frame, Piece, Verdict};
 use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
+use crate::engine::signs::Signs;
 use crate::engine::{Engine, Order, Sign, Step};
 use crate::slots::{Key, Slot};
 use crate::tape::Tape;
@@ -52,6 +53,7 @@ impl Halt {
 pub struct Context {
     pub bus: Bus,
     pub engine: Arc<dyn Engine>,
+    pub signs: Signs,
     pub node: NodeId,
 }
 
@@ -112,8 +114,7 @@ struct Progress {
     pieces: u64,
 }
 
-/// What came first. Nearly always a step: a box around each would only cost.
-#[expect(clippy::large_enum_variant, reason = "the large variant is the usual one")]
+/// What came first.
 enum Next {
     Step(Option<Result<Step, Failure>>),
     Sign(Sign),
@@ -123,7 +124,7 @@ enum Next {
 
 impl Attempt {
     /// Runs it to its end. The engine is let go and the slot is free before the end is told.
-    pub async fn run(mut self, context: Arc<Context>) -> Report {
+    pub async fn run(mut self: Box<Self>, context: Arc<Context>) -> Report {
         if let Err(error) = context.bus.answer(self.reply.as_ref(), &self.answer).await {
             debug!(%error, "the dispatch got no answer");
         }
@@ -142,7 +143,7 @@ impl Attempt {
                 (None, if halted { End::Halted } else { End::Failed(failure) })
             }
         };
-        self.report(end, done.as_deref(), &progress, started)
+        (*self).report(end, done.as_deref(), &progress, started)
     }
 
     /// Waits for the edge where that is needed; false if the attempt was stopped meanwhile.
@@ -156,13 +157,15 @@ impl Attempt {
     }
 
     async fn stream(&self, context: &Context, progress: &mut Progress) -> Result<Box<Done>, Failure> {
-        let accepted = self.tape().accepted(|seq| Frame::Accepted {
-            seq,
-            node: context.node.clone(),
-            boot: context.bus.boot().clone(),
-            model: self.model.clone(),
-            waited_ms: self.waited_ms,
-            chosen: self.chosen.clone(),
+        let accepted = self.tape().accepted(|seq| {
+            Frame::Accepted(Box::new(Accepted {
+                seq,
+                node: context.node.clone(),
+                boot: context.bus.boot().clone(),
+                model: self.model.clone(),
+                waited_ms: self.waited_ms,
+                chosen: self.chosen.clone(),
+            }))
         });
         self.send(context, accepted).await?;
         let now = Instant::now();
@@ -196,7 +199,7 @@ impl Attempt {
                 Next::Look => {
                     if asking.is_none() && watch.asks(now) {
                         watch.asked(now);
-                        asking = Some(context.engine.sign(self.order.model.clone()));
+                        asking = Some(context.signs.ask(&*context.engine, &self.order.model, watch.since()));
                     }
                     watch.check(now)
                 }
@@ -358,7 +361,7 @@ async fn waiting(steps: &mut Steps) -> Option<Option<Result<Step, Failure>>> {
     steps.next().now_or_never()
 }
 
-async fn answer(asking: &mut Option<futures::future::BoxFuture<'static, Sign>>) -> Sign {
+async fn answer(asking: &mut Option<impl Future<Output = Sign> + Unpin>) -> Sign {
     let Some(question) = asking else { return std::future::pending().await };
     let sign = question.await;
     *asking = None;

@@ -8,6 +8,7 @@ pub mod name;
 pub mod ollama;
 pub mod openai;
 mod seam;
+pub mod signs;
 mod steps;
 #[cfg(test)]
 mod tests;
@@ -90,8 +91,7 @@ pub struct Order {
     pub so_far: Option<SoFar>,
 }
 
-/// One thing that an engine did. Nearly all of them are pieces: a box around each would only cost.
-#[expect(clippy::large_enum_variant, reason = "the large variant is the usual one")]
+/// One thing that an engine did.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Step {
     /// It works, and there is nothing to show.

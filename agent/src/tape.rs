@@ -136,7 +136,7 @@ fn is_plain(piece: &Piece) -> bool {
         && piece.logprobs.is_none()
         && piece.progress.is_none()
         && !piece.last
-        && piece.extra.is_empty()
+        && piece.extra.is_none()
 }
 
 fn cost(frame: &Frame) -> usize {
@@ -147,8 +147,9 @@ fn cost(frame: &Frame) -> usize {
 
 fn rich(piece: &Piece) -> usize {
     let calls: usize = piece.tool_calls.iter().map(|call| call.name.len() + json(&call.arguments)).sum();
-    let values = piece.logprobs.as_ref().map_or(0, json) + piece.progress.as_ref().map_or(0, json);
-    let extra: usize = piece.extra.iter().map(|(name, value)| name.len() + json(value)).sum();
+    let values = piece.logprobs.as_deref().map_or(0, json) + piece.progress.as_deref().map_or(0, json);
+    let extra: usize =
+        piece.extra.iter().flat_map(|extra| extra.iter()).map(|(name, value)| name.len() + json(value)).sum();
     RICH + piece.thinking.len() + calls + values + extra
 }
 

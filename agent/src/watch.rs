@@ -138,6 +138,11 @@ impl Watch {
         Some(Failure::elsewhere(Code::EngineStalled, message))
     }
 
+    /// When the engine was last heard of, or asked for something.
+    pub fn since(&self) -> Instant {
+        self.since
+    }
+
     /// Whether it is time to ask for a sign of life.
     pub fn asks(&self, now: Instant) -> bool {
         now >= self.next_question()

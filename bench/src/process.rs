@@ -76,7 +76,7 @@ impl Process {
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Used {
     pub cpu: Duration,
-    /// Memory that it holds now, in bytes.
+    /// Memory that it holds now, in bytes: its own pages, and its share of those that others use too.
     pub resident: u64,
 }
 
@@ -105,7 +105,8 @@ pub fn usage(roots: &[(String, i32)]) -> Usage {
 fn gather(system: &System, children: &HashMap<Pid, Vec<Pid>>, pid: Pid, name: &str, usage: &mut Usage) {
     let Some(process) = system.process(pid) else { return };
     let cpu = Duration::from_millis(process.accumulated_cpu_time());
-    usage.push((name.to_owned(), Used { cpu, resident: process.memory() }));
+    let resident = share(pid).unwrap_or_else(|| process.memory());
+    usage.push((name.to_owned(), Used { cpu, resident }));
     let mut below = children.get(&pid).cloned().unwrap_or_default();
     below.sort();
     for (number, child) in below.into_iter().enumerate() {
@@ -116,6 +117,14 @@ fn gather(system: &System, children: &HashMap<Pid, Vec<Pid>>, pid: Pid, name: &s
         let number = if number == 0 { String::new() } else { format!(" {}", number + 1) };
         gather(system, children, child, &format!("{name}/{program}{number}"), usage);
     }
+}
+
+/// Resident memory where a page that several processes have is counted once, in parts: a sum over the processes of a
+/// system would count libc, and a program that runs twice, as often as they run. Where the kernel does not say, absent.
+fn share(pid: Pid) -> Option<u64> {
+    let rollup = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
+    let kib = rollup.lines().find_map(|line| line.strip_prefix("Pss:")?.trim().strip_suffix("kB"))?;
+    Some(kib.trim().parse::<u64>().ok()? << 10)
 }
 
 /// The CPU time between two readings, process by process. One that is new counts in full.

@@ -11,7 +11,7 @@ mod task;
 mod tests;
 
 pub use failure::{Code, Failure, Verdict};
-pub use frame::{Done, Frame, Piece, Reason, Timings, ToolCall};
+pub use frame::{Accepted, Done, Frame, Piece, Reason, Timings, ToolCall};
 pub use heartbeat::{Engine, Heartbeat, Model, NodeStatus, Space};
 pub use pulse::{Cancel, Disconnect, Held, Missing, Pong, Pulse, PulseAnswer};
 pub use request::{Chat, Embed, Generate, Message, Named, Request, Settings};

@@ -165,10 +165,10 @@ impl Desk {
     /// Somebody accepts an attempt that was given up before: the orchestrator that knew whom it had asked is gone, so
     /// only this word tells who has to be told to stop.
     pub fn late(&mut self, inbox: &str, frame: &Frame) -> Option<(NodeId, Cancel)> {
-        let Frame::Accepted { node, .. } = frame else { return None };
+        let Frame::Accepted(accepted) = frame else { return None };
         let at = self.given_up.iter().rposition(|(given_up, _)| given_up == inbox)?;
         let (_, cancel) = self.given_up.remove(at)?;
-        Some((node.clone(), cancel))
+        Some((accepted.node.clone(), cancel))
     }
 
     /// An orchestrator has taken the attempt; an agent may have been quicker.
@@ -184,8 +184,8 @@ impl Desk {
     pub fn frame(&mut self, inbox: &str, frame: Frame, now: Instant) -> Option<(TaskId, u32, Vec<Frame>)> {
         let task = *self.inboxes.get(inbox)?;
         let entry = self.entries.get_mut(&task)?;
-        if let Frame::Accepted { node, boot, .. } = &frame {
-            let holder = Holder { peer: Peer::agent(node), boot: boot.clone() };
+        if let Frame::Accepted(accepted) = &frame {
+            let holder = Holder { peer: Peer::agent(&accepted.node), boot: accepted.boot.clone() };
             Self::hold(&mut self.holders, entry, &holder, now);
         }
         let Some(seq) = frame.seq() else {

@@ -31,9 +31,18 @@ const NEWS: usize = 16;
 #[derive(Debug)]
 pub enum News {
     Queued { position: u32, expected_wait_ms: Option<u64> },
-    Accepted { node: NodeId, model: String, attempts: u32, waited: Duration },
+    Accepted(Box<Holder>),
     Pieces(Vec<Piece>),
     End(Box<Report>),
+}
+
+/// Who has the task now.
+#[derive(Debug)]
+pub struct Holder {
+    pub node: NodeId,
+    pub model: String,
+    pub attempts: u32,
+    pub waited: Duration,
 }
 
 /// How a task went.
@@ -78,7 +87,7 @@ pub fn start_within(
     let (out, news) = mpsc::channel(NEWS);
     let task = life.task;
     let (registration, mailbox) = owner.register(task);
-    let driver = Driver {
+    let driver = Box::new(Driver {
         owner: owner.clone(),
         life,
         began: Instant::now(),
@@ -93,7 +102,7 @@ pub fn start_within(
         resubmit_at: Some(Instant::now()),
         client_limit,
         progress: Instant::now(),
-    };
+    });
     owner.tracker.spawn(async move {
         driver.run(mailbox).await;
         drop(registration);
@@ -131,7 +140,7 @@ enum Wake {
 }
 
 impl Driver {
-    async fn run(mut self, mut mailbox: mpsc::Receiver<Signal>) {
+    async fn run(mut self: Box<Self>, mut mailbox: mpsc::Receiver<Signal>) {
         let mut sleep = Box::pin(tokio::time::sleep_until(self.next_time().into()));
         loop {
             self.give();
@@ -284,7 +293,8 @@ impl Driver {
                 let node = self.life.nodes.last().cloned().expect("accepted by a node");
                 let model = self.life.model.clone();
                 let (attempts, waited) = (self.life.attempts_made(), self.life.waited());
-                let _ = self.out.try_send(News::Accepted { node, model, attempts, waited });
+                let holder = Box::new(Holder { node, model, attempts, waited });
+                let _ = self.out.try_send(News::Accepted(holder));
             }
             Step::Pieces(pieces) => self.take(pieces),
             Step::End(ending) => self.end(*ending),
@@ -295,8 +305,8 @@ impl Driver {
         if !self.streams {
             for piece in pieces {
                 self.tool_calls.extend(piece.tool_calls);
-                self.logprobs.extend(piece.logprobs);
-                gather(&mut self.extra, piece.extra);
+                self.logprobs.extend(piece.logprobs.map(|it| *it));
+                piece.extra.into_iter().for_each(|extra| gather(&mut self.extra, *extra));
             }
             return;
         }

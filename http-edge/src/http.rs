@@ -23,9 +23,10 @@ use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::http::{Method, Uri, header};
-use axum::response::IntoResponse;
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Router, middleware};
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -33,6 +34,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use crate::config::{Config, ROOM_FOR_CONTINUATION};
 use crate::measure;
 use crate::owner::Owner;
+use dialect::Dialect;
 use error::ApiError;
 use guard::Guard;
 
@@ -64,10 +66,19 @@ pub fn router(config: &Config, owner: Arc<Owner>, metrics: PrometheusHandle, add
         .merge(openapi::routes())
         .fallback(no_route)
         .method_not_allowed_fallback(wrong_method)
-        .layer(middleware::from_fn_with_state(api.clone(), guard::check))
-        .layer(middleware::from_fn(trail::request_id))
-        .layer(middleware::from_fn(dialect::shape))
+        .layer(middleware::from_fn_with_state(api.clone(), passage))
         .with_state(api)
+}
+
+/// What happens to every request and its answer, whatever the route. One layer, since each costs every request a copy
+/// of its route and a box for its future.
+async fn passage(State(api): State<Api>, request: Request, next: Next) -> Response {
+    let dialect = Dialect::of(request.uri().path());
+    let id = trail::own_id(request.headers());
+    let mut response = guard::check(&api.0.guard, request, next).await;
+    trail::give_back(id, &mut response);
+    dialect.shape(&mut response);
+    response
 }
 
 async fn metrics_text(State(api): State<Api>) -> impl IntoResponse {

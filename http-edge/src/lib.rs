@@ -10,6 +10,7 @@ pub mod measure;
 pub mod owner;
 mod pumps;
 pub mod run;
+mod serve;
 
 pub use config::Config;
 pub use run::run;

@@ -242,9 +242,9 @@ impl Life {
                 self.untaken_since = None;
                 Step::Queued { position, expected_wait_ms }
             }
-            Frame::Accepted { node, boot, model, chosen, .. } => {
-                self.accept(node, boot, now);
-                (self.model, self.chosen) = (model, chosen);
+            Frame::Accepted(accepted) => {
+                self.accept(accepted.node, accepted.boot, now);
+                (self.model, self.chosen) = (accepted.model, accepted.chosen);
                 Step::Accepted
             }
             Frame::Token { pieces, .. } => self.take(pieces, now),

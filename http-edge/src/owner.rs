@@ -25,7 +25,7 @@ const RESERVED: usize = 8;
 #[derive(Debug)]
 pub enum Signal {
     Frames { attempt: u32, frames: Vec<Frame> },
-    Lost(Lost),
+    Lost(Box<Lost>),
 }
 
 /// Owns every task that a client is waiting for.
@@ -97,7 +97,7 @@ impl Owner {
         for lost in lost {
             if let Some(mailbox) = shared.mailboxes.get(&lost.task) {
                 // Room is reserved, and an attempt is lost only once; a closed mailbox needs no word.
-                let _ = mailbox.try_send(Signal::Lost(lost));
+                let _ = mailbox.try_send(Signal::Lost(Box::new(lost)));
             }
         }
     }

@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::serve::ListenerExt;
 use echo_broker::Bus;
 use echo_broker::bus::{CallError, SubscribeError};
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -17,6 +16,7 @@ use crate::config::Config;
 use crate::http;
 use crate::owner::Owner;
 use crate::pumps::Pumps;
+use crate::serve::serve;
 
 /// Why the edge cannot work.
 #[derive(Debug, thiserror::Error)]
@@ -61,22 +61,13 @@ pub async fn run(
         // The aborted tasks' last words still go out.
         tokio::time::sleep(Duration::from_secs(1)).await;
     };
-    let result = tokio::select! {
-        result = served => result.map_err(Error::Serve),
-        () = drained => Ok(()),
-    };
+    tokio::select! {
+        () = served => {}
+        () = drained => {}
+    }
     leave(&owner, &bus, address).await;
     pumping.abort();
-    result
-}
-
-async fn serve(router: axum::Router, listener: TcpListener, shutdown: CancellationToken) -> io::Result<()> {
-    // Without this a small answer waits 40 ms for the client's delayed acknowledgement.
-    let listener = listener.tap_io(|stream| {
-        let _ = stream.set_nodelay(true);
-    });
-    let service = router.into_make_service();
-    axum::serve(listener, service).with_graceful_shutdown(shutdown.cancelled_owned()).await
+    Ok(())
 }
 
 async fn leave(owner: &Arc<Owner>, bus: &Bus, address: SocketAddr) {

@@ -35,6 +35,8 @@ pub struct Node {
     placements: Vec<Placement>,
     /// Slots in use: those of the heartbeat, and placements that it does not list yet.
     used: u32,
+    /// The same in millionths of its slots.
+    busy: u32,
     /// Grows with each placement of the mesh; the lowest was used least recently.
     pub last_used: u64,
 }
@@ -98,6 +100,7 @@ impl Node {
             hold: None,
             placements: Vec::new(),
             used: 0,
+            busy: 0,
             last_used: 0,
         };
         node.note();
@@ -188,6 +191,11 @@ impl Node {
         self.used
     }
 
+    /// Slots in use, in millionths of all.
+    pub fn busy(&self) -> u32 {
+        self.busy
+    }
+
     pub fn slots(&self) -> u32 {
         self.slots
     }
@@ -244,6 +252,8 @@ impl Node {
     fn recount(&mut self) {
         let unlisted = self.placements.iter().filter(|it| !it.listed).count();
         self.used = count(&self.beat.active).saturating_add(u32::try_from(unlisted).unwrap_or(u32::MAX));
+        let busy = u64::from(self.used) * 1_000_000 / u64::from(self.slots.max(1));
+        self.busy = u32::try_from(busy).unwrap_or(u32::MAX);
     }
 }
 

@@ -22,13 +22,19 @@ pub struct Key(usize);
 /// What a node says of a model.
 #[derive(Debug, Clone, Copy)]
 pub struct Seen<'a> {
-    pub model: &'a Model,
     pub facts: Facts,
+    node: &'a Node,
+    index: usize,
 }
 
 impl<'a> Seen<'a> {
     fn at(node: &'a Node, index: usize) -> Self {
-        Self { model: &node.models()[index], facts: node.facts()[index] }
+        Self { facts: node.facts()[index], node, index }
+    }
+
+    /// All that it says; a scan of all nodes does with the facts.
+    pub fn model(&self) -> &'a Model {
+        &self.node.models()[self.index]
     }
 }
 
@@ -228,7 +234,7 @@ impl Registry {
 
     /// A model's name as a node spells it.
     pub fn spelled(&self, name: &ModelName) -> Option<&str> {
-        self.serving(name).next().map(|(_, _, seen)| seen.model.name.as_str())
+        self.serving(name).next().map(|(_, _, seen)| seen.model().name.as_str())
     }
 
     /// The models that are served, by name, as their nodes spell them; a long list is cut.

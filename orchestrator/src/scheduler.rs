@@ -91,6 +91,9 @@ pub fn judge(registry: &Registry, need: &Need) -> Result<(), Failure> {
         let advice = "no node is in the mesh: start echo-agent on a machine with an engine";
         return Err(Failure::give_up(Code::NoNode, advice));
     }
+    if candidates(registry, need).any(|(_, node, model)| suits(node, model, need)) {
+        return Ok(());
+    }
     let having: Vec<_> = candidates(registry, need).collect();
     if having.is_empty() && need.line != Line::Pull {
         return Err(not_served(registry, need));
@@ -102,9 +105,6 @@ pub fn judge(registry: &Registry, need: &Need) -> Result<(), Failure> {
     if !having.iter().any(|(_, node, _)| wanted(node) && managed(node, need)) {
         let advice = "the operators of these nodes do not allow pulls and deletes";
         return Err(Failure::give_up(Code::NotAllowed, advice));
-    }
-    if having.iter().any(|(_, node, model)| suits(node, *model, need)) {
-        return Ok(());
     }
     let somebody_can = |what| {
         let what = Abilities::of([what]);
@@ -174,7 +174,7 @@ fn managed(node: &Node, need: &Need) -> bool {
 
 fn model_words(model: Option<Seen<'_>>, need: &Need) -> String {
     match model {
-        Some(seen) => format!("with {}", seen.model.name),
+        Some(seen) => format!("with {}", seen.model().name),
         None => format!("that may pull {}", need.spelled.as_deref().unwrap_or_default()),
     }
 }
@@ -239,8 +239,7 @@ fn rank(node: &Node, seen: Option<Seen<'_>>, need: &Need) -> Rank {
         Criterion::Disk if need.line == Line::Pull => number(node.beat().disk.free),
         Criterion::Disk => 0,
         Criterion::Loaded => (facts.is_some_and(|facts| facts.loaded) && is_at_ease(node)).into(),
-        // In millionths of its slots.
-        Criterion::Busy => -(i64::from(node.used()) * 1_000_000 / i64::from(node.slots().max(1))),
+        Criterion::Busy => -i64::from(node.busy()),
         Criterion::Speed => facts.map_or(0, |facts| facts.speed).into(),
         Criterion::Memory => node.memory.into(),
         Criterion::LastUsed => -number(node.last_used),
@@ -266,7 +265,7 @@ impl Criterion {
             Self::Disk => "most free disk".to_owned(),
             Self::Loaded => "has the model loaded".to_owned(),
             Self::Busy => format!("least busy ({} of {} slots)", winner.node.used(), winner.node.slots()),
-            Self::Speed => match winner.seen.and_then(|seen| seen.model.tokens_per_second) {
+            Self::Speed => match winner.seen.and_then(|seen| seen.model().tokens_per_second) {
                 Some(speed) => format!("fastest ({speed:.0} tokens/s)"),
                 None => "not measured yet".to_owned(),
             },

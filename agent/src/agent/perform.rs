@@ -65,7 +65,7 @@ impl Performer {
     pub fn perform(&mut self, action: Action) -> Option<Leave> {
         match action {
             Action::Answer { to, answer } => self.answer(to, answer),
-            Action::Run(attempt) => self.run(*attempt),
+            Action::Run(attempt) => self.run(attempt),
             Action::Beat(beat) => self.beat(*beat),
             Action::Pong { to, pong } => {
                 let context = self.context.clone();
@@ -98,7 +98,7 @@ impl Performer {
         self.jobs.spawn(async move { said(context.bus.answer(to.as_ref(), &answer).await) });
     }
 
-    fn run(&mut self, attempt: Attempt) {
+    fn run(&mut self, attempt: Box<Attempt>) {
         let known = Known { key: attempt.key, trial: attempt.trial };
         let Key { task, attempt: number } = attempt.key;
         let span = info_span!("task", %task, attempt = number);

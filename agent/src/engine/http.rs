@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use echo_broker::message::{Code, Failure};
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
-use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
+use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, Url};
 use serde_json::Value;
 
 use super::{Address, Down};
@@ -46,6 +46,8 @@ pub enum BuildError {
 pub struct Http {
     client: Client,
     base: Arc<str>,
+    /// The same, read once and not for each request.
+    url: Arc<Url>,
     bearer: Option<HeaderValue>,
 }
 
@@ -84,7 +86,8 @@ impl Http {
         }
         let client = client.build().map_err(BuildError::Client)?;
         let base = address.url.as_str().trim_end_matches('/').into();
-        Ok(Self { client, base, bearer: bearer(address)? })
+        let url = Arc::new(address.url.clone());
+        Ok(Self { client, base, url, bearer: bearer(address)? })
     }
 
     /// Where it leads, for messages.
@@ -131,7 +134,9 @@ impl Http {
     }
 
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        let request = self.client.request(method, format!("{}{path}", self.base));
+        let mut url = Url::clone(&self.url);
+        url.set_path(&format!("{}{path}", self.url.path().trim_end_matches('/')));
+        let request = self.client.request(method, url);
         match &self.bearer {
             Some(bearer) => request.header(AUTHORIZATION, bearer.clone()),
             None => request,

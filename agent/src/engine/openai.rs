@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use echo_broker::message::{Code, Done, Failure, Reason, Request};
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
-use futures::{StreamExt, TryFutureExt, TryStreamExt};
+use futures::{FutureExt, StreamExt, TryFutureExt, TryStreamExt};
 use reqwest::{Method, Response};
 use serde_json::{Value, json};
 
@@ -134,7 +134,8 @@ impl Engine for OpenAi {
     }
 
     fn run(&self, order: Order) -> Steps {
-        self.clone().open(order).map_ok(TryStreamExt::into_stream).try_flatten_stream().boxed()
+        // What it takes to open a stream is given back once it is open.
+        self.clone().open(order).boxed().map_ok(TryStreamExt::into_stream).try_flatten_stream().boxed()
     }
 }
 

@@ -3,8 +3,10 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use bytes::Bytes;
 use echo_broker::message::{Code, Failure};
-use futures::Stream;
+use futures::stream::BoxStream;
+use futures::{Stream, StreamExt};
 use reqwest::Response;
 
 use super::Step;
@@ -43,7 +45,8 @@ pub fn unfinished() -> Failure {
 }
 
 struct Source<T> {
-    response: Option<Response>,
+    /// What is left of the answer; without its head, which would keep a buffer of 8 KiB.
+    body: Option<BoxStream<'static, reqwest::Result<Bytes>>>,
     lines: Lines,
     translate: T,
     ready: VecDeque<Step>,
@@ -56,7 +59,8 @@ pub fn steps<T: Translate + 'static>(
     translate: T,
 ) -> impl Stream<Item = Result<Step, Failure>> + Send {
     let lines = Lines::new(LONGEST_LINE);
-    let source = Source { response: Some(response), lines, translate, ready: VecDeque::new(), over: false };
+    let body = Some(response.bytes_stream().boxed());
+    let source = Source { body, lines, translate, ready: VecDeque::new(), over: false };
     futures::stream::unfold(source, |mut source| async move {
         if source.over {
             return None;
@@ -80,11 +84,11 @@ impl<T: Translate> Source<T> {
                 self.translate.line(&line, &mut self.ready)?;
                 continue;
             }
-            let Some(response) = &mut self.response else { return Err(unfinished()) };
-            match response.chunk().await {
-                Ok(Some(bytes)) => self.lines.push(&bytes),
-                Ok(None) => self.ended()?,
-                Err(error) => {
+            let Some(body) = &mut self.body else { return Err(unfinished()) };
+            match body.next().await {
+                Some(Ok(bytes)) => self.lines.push(&bytes),
+                None => self.ended()?,
+                Some(Err(error)) => {
                     let message = format!("the engine's stream broke off: {}", http::why(&error));
                     return Err(Failure::elsewhere(Code::EngineError, message));
                 }
@@ -93,7 +97,7 @@ impl<T: Translate> Source<T> {
     }
 
     fn ended(&mut self) -> Result<(), Failure> {
-        self.response = None;
+        self.body = None;
         let rest = self.lines.rest();
         if !rest.is_empty() {
             self.translate.line(&rest, &mut self.ready)?;
@@ -104,8 +108,8 @@ impl<T: Translate> Source<T> {
 
     /// Reads the end of the body, so that the connection can be used again.
     fn say_goodbye(&mut self) {
-        if let Some(mut response) = self.response.take() {
-            let rest = async move { while let Ok(Some(_)) = response.chunk().await {} };
+        if let Some(mut body) = self.body.take() {
+            let rest = async move { while let Some(Ok(_)) = body.next().await {} };
             tokio::spawn(tokio::time::timeout(FAREWELL, rest));
         }
     }

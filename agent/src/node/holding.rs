@@ -32,28 +32,33 @@ pub struct Holding {
 
 /// All attempts, by task and attempt.
 #[derive(Default)]
-pub struct Holdings(BTreeMap<Key, Holding>);
+pub struct Holdings {
+    all: BTreeMap<Key, Holding>,
+    /// The memory of those that have ended since it was last counted, and of what was counted then; some of them may
+    /// be forgotten by now.
+    used: usize,
+}
 
 impl Holdings {
     pub fn insert(&mut self, key: Key, holding: Holding) {
-        self.0.insert(key, holding);
+        self.all.insert(key, holding);
     }
 
     pub fn contains(&self, key: Key) -> bool {
-        self.0.contains_key(&key)
+        self.all.contains_key(&key)
     }
 
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.all.is_empty()
     }
 
     pub fn any_running(&self) -> bool {
-        self.0.values().any(|holding| holding.ended.is_none())
+        self.all.values().any(|holding| holding.ended.is_none())
     }
 
     /// The number of those that run without a slot.
     pub fn aside(&self) -> usize {
-        self.0.values().filter(|holding| holding.ended.is_none() && !holding.has_slot).count()
+        self.all.values().filter(|holding| holding.ended.is_none() && !holding.has_slot).count()
     }
 
     /// The highest attempt of a task that is held.
@@ -62,17 +67,17 @@ impl Holdings {
     }
 
     pub fn edge_of(&self, key: Key) -> Option<&ProcessId> {
-        self.0.get(&key).and_then(|holding| holding.edge.as_ref())
+        self.all.get(&key).and_then(|holding| holding.edge.as_ref())
     }
 
     /// The edges that something is held for.
     pub fn edges(&self) -> impl Iterator<Item = &ProcessId> {
-        self.0.values().filter_map(|holding| holding.edge.as_ref())
+        self.all.values().filter_map(|holding| holding.edge.as_ref())
     }
 
     fn of(&self, task: TaskId) -> impl DoubleEndedIterator<Item = u32> + use<'_> {
         let (first, last) = (Key { task, attempt: 0 }, Key { task, attempt: u32::MAX });
-        self.0.range(first..=last).map(|(key, _)| key.attempt)
+        self.all.range(first..=last).map(|(key, _)| key.attempt)
     }
 
     /// Stops and forgets an attempt and all lower ones of its task.
@@ -84,14 +89,14 @@ impl Holdings {
     }
 
     fn drop_one(&mut self, key: Key) {
-        if let Some(holding) = self.0.remove(&key) {
+        if let Some(holding) = self.all.remove(&key) {
             holding.halt.stop(Failure::give_up(Code::Cancelled, "the task was cancelled"));
         }
     }
 
     /// Stops and forgets all that one edge owns; how many those were.
     pub fn drop_edge(&mut self, edge: &ProcessId) -> usize {
-        let theirs = self.0.iter().filter(|(_, holding)| holding.edge.as_ref() == Some(edge));
+        let theirs = self.all.iter().filter(|(_, holding)| holding.edge.as_ref() == Some(edge));
         let keys: Vec<Key> = theirs.map(|(key, _)| *key).collect();
         for key in &keys {
             self.drop_one(*key);
@@ -101,14 +106,14 @@ impl Holdings {
 
     /// Stops all that run, and tells their edges why.
     pub fn stop_all(&self, why: &Failure) {
-        for holding in self.0.values().filter(|holding| holding.ended.is_none()) {
+        for holding in self.all.values().filter(|holding| holding.ended.is_none()) {
             holding.halt.stop(why.clone());
         }
     }
 
     /// The edge wants it: it may start, if it waits for that.
     pub fn confirm(&mut self, key: Key) {
-        if let Some(confirm) = self.0.get_mut(&key).and_then(|holding| holding.confirm.take()) {
+        if let Some(confirm) = self.all.get_mut(&key).and_then(|holding| holding.confirm.take()) {
             let _ = confirm.send(());
         }
     }
@@ -116,46 +121,50 @@ impl Holdings {
     /// An attempt has ended. Where nobody will ask for its frames again, it is forgotten. The end is given back to be
     /// sent if the attempt could not send one.
     pub fn ended(&mut self, key: Key, why: &Failure, now: Instant) -> Option<(Inbox, Frame)> {
-        let holding = self.0.get_mut(&key)?;
+        let holding = self.all.get_mut(&key)?;
         holding.ended = Some(now);
         let end = holding.end_silently(why).map(|frame| (holding.inbox.clone(), frame));
+        self.used += holding.cost();
         if holding.edge.is_none() {
-            self.0.remove(&key);
+            self.all.remove(&key);
         }
-        self.stay_small();
+        if self.used > MOST {
+            self.stay_small();
+        }
         end
     }
 
     /// Forgets what ended long ago.
     pub fn forget_old(&mut self, now: Instant) {
-        self.0.retain(|_, holding| holding.ended.is_none_or(|at| now.duration_since(at) < KEPT));
+        self.all.retain(|_, holding| holding.ended.is_none_or(|at| now.duration_since(at) < KEPT));
     }
 
     fn stay_small(&mut self) {
-        let ended = self.0.iter().filter_map(|(key, holding)| Some((holding.ended?, *key, holding.cost())));
+        let ended = self.all.iter().filter_map(|(key, holding)| Some((holding.ended?, *key, holding.cost())));
         let mut ended: Vec<(Instant, Key, usize)> = ended.collect();
-        let mut used: usize = ended.iter().map(|(_, _, cost)| cost).sum();
-        if used <= MOST {
+        self.used = ended.iter().map(|(_, _, cost)| cost).sum();
+        if self.used <= MOST {
             return;
         }
         ended.sort_unstable();
+        // A little more room than is needed: to count all is not for every attempt.
         for (_, key, cost) in ended {
-            if used <= MOST {
+            if self.used <= MOST / 8 * 7 {
                 return;
             }
-            self.0.remove(&key);
-            used -= cost;
+            self.all.remove(&key);
+            self.used -= cost;
         }
     }
 
     /// What is held, for a pong.
     pub fn all(&self) -> Vec<Held> {
-        self.0.iter().map(|(key, holding)| holding.held(*key)).collect()
+        self.all.iter().map(|(key, holding)| holding.held(*key)).collect()
     }
 
     /// What is held of one edge's, for a pulse.
     pub fn of_edge(&self, edge: &ProcessId) -> Vec<Held> {
-        let theirs = self.0.iter().filter(|(_, holding)| holding.edge.as_ref() == Some(edge));
+        let theirs = self.all.iter().filter(|(_, holding)| holding.edge.as_ref() == Some(edge));
         theirs.map(|(key, holding)| holding.held(*key)).collect()
     }
 
@@ -163,14 +172,14 @@ impl Holdings {
     pub fn named(&self, keys: Vec<Key>) -> Vec<Held> {
         let held = |key: Key| {
             let gone = Held { task: key.task, attempt: key.attempt, seq: None, ended: false };
-            self.0.get(&key).map_or(gone, |holding| Held { ended: false, ..holding.held(key) })
+            self.all.get(&key).map_or(gone, |holding| Held { ended: false, ..holding.held(key) })
         };
         keys.into_iter().map(held).collect()
     }
 
     /// Frames to be sent again, and where to.
     pub fn frames(&self, key: Key, from: u64, to: u64) -> Option<(Inbox, Vec<Frame>)> {
-        let holding = self.0.get(&key)?;
+        let holding = self.all.get(&key)?;
         let frames = holding.tape.lock().unwrap_or_else(PoisonError::into_inner).range(from, to);
         Some((holding.inbox.clone(), frames))
     }
@@ -189,5 +198,55 @@ impl Holding {
 
     fn cost(&self) -> usize {
         self.tape.lock().unwrap_or_else(PoisonError::into_inner).cost()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use echo_broker::message::{Done, Piece};
+
+    fn ended(holdings: &mut Holdings, task: u128, bytes: usize, now: Instant) -> Key {
+        let key = Key { task: TaskId::from_u128(task), attempt: 1 };
+        let mut tape = Tape::new(true);
+        tape.token(vec![Piece::text("x".repeat(bytes))]).unwrap();
+        tape.done(Done::default());
+        let holding = Holding {
+            edge: Some("e".parse().unwrap()),
+            inbox: Inbox::try_from("_INBOX.edge.e.k".to_owned()).unwrap(),
+            tape: Arc::new(Mutex::new(tape)),
+            halt: Arc::default(),
+            confirm: None,
+            has_slot: true,
+            ended: None,
+        };
+        holdings.insert(key, holding);
+        holdings.ended(key, &Failure::give_up(Code::Cancelled, ""), now);
+        key
+    }
+
+    #[test]
+    fn ended_answers_are_kept_within_a_bound_and_the_oldest_go_first() {
+        let (mut holdings, start) = (Holdings::default(), Instant::now());
+        let keys: Vec<_> = (0..10)
+            .map(|n| ended(&mut holdings, n, MOST / 8, start + Duration::from_millis(n as u64)))
+            .collect();
+        let kept: Vec<_> = keys.iter().map(|key| holdings.contains(*key)).collect();
+        let used: usize = holdings.all.values().map(Holding::cost).sum();
+        assert!((MOST / 2..=MOST).contains(&used), "{used} bytes");
+        assert!(kept.is_sorted() && kept[9], "{kept:?}");
+    }
+
+    #[test]
+    fn what_was_forgotten_in_time_makes_room() {
+        let (mut holdings, mut now) = (Holdings::default(), Instant::now());
+        for n in 0..20 {
+            now += KEPT;
+            holdings.forget_old(now);
+            let key = ended(&mut holdings, n, MOST / 8, now);
+            assert!(holdings.contains(key) && holdings.all.len() == 1);
+        }
+        let one_more = ended(&mut holdings, 20, MOST / 8, now);
+        assert_eq!((holdings.contains(one_more), holdings.all.len()), (true, 2));
     }
 }

@@ -22,19 +22,7 @@ pub enum Frame {
         expected_wait_ms: Option<u64>,
     },
     /// The agent holds the attempt.
-    Accepted {
-        seq: u64,
-        node: NodeId,
-        boot: BootId,
-        /// The model as the engine names it.
-        model: String,
-        /// Time spent in the orchestrator's queue.
-        #[serde(default, skip_serializing_if = "is_default")]
-        waited_ms: u64,
-        /// Why this node: the words of the scheduler.
-        #[serde(default, skip_serializing_if = "is_default")]
-        chosen: String,
-    },
+    Accepted(Box<Accepted>),
     /// Pieces of the answer that arrived together.
     Token { seq: u64, pieces: Vec<Piece> },
     /// The end of a whole answer.
@@ -59,7 +47,8 @@ impl Frame {
     /// The frame's place in the agent's stream.
     pub fn seq(&self) -> Option<u64> {
         match self {
-            Self::Accepted { seq, .. } | Self::Token { seq, .. } | Self::Done { seq, .. } => Some(*seq),
+            Self::Accepted(accepted) => Some(accepted.seq),
+            Self::Token { seq, .. } | Self::Done { seq, .. } => Some(*seq),
             Self::Failed { seq, .. } => *seq,
             Self::Queued { .. } | Self::Unknown => None,
         }
@@ -67,31 +56,53 @@ impl Frame {
 }
 
 impl Payload for Frame {
-    /// Nearly all frames are tokens, and the general way to read an enum by its tag copies every field first.
+    /// The general way to read an enum by its tag copies every field first. The three frames that every answer has are
+    /// known by how they begin, as this version writes them; whatever begins otherwise is read the general way.
     fn read(payload: &[u8]) -> serde_json::Result<Self> {
-        match serde_json::from_slice(payload) {
-            Ok(PlainToken { frame: TokenTag::Token, seq, pieces }) => Ok(Self::Token { seq, pieces }),
-            Err(_) => serde_json::from_slice(payload),
+        if payload.starts_with(br#"{"frame":"token","#) {
+            let Token { seq, pieces } = serde_json::from_slice(payload)?;
+            return Ok(Self::Token { seq, pieces });
         }
+        if payload.starts_with(br#"{"frame":"accepted","#) {
+            return Ok(Self::Accepted(serde_json::from_slice(payload)?));
+        }
+        if payload.starts_with(br#"{"frame":"done","#) {
+            let Numbered { seq } = serde_json::from_slice(payload)?;
+            return Ok(Self::Done { seq, done: serde_json::from_slice(payload)? });
+        }
+        serde_json::from_slice(payload)
     }
 }
 
-/// A token frame as this version writes it; whatever else there is is read the general way.
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct PlainToken {
-    frame: TokenTag,
+struct Token {
     seq: u64,
     pieces: Vec<Piece>,
 }
 
 #[derive(Deserialize)]
-enum TokenTag {
-    #[serde(rename = "token")]
-    Token,
+struct Numbered {
+    seq: u64,
 }
 
-/// One chunk of the engine. A chunk is not a token: it may hold several, or none.
+/// An agent's first word on an attempt.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Accepted {
+    pub seq: u64,
+    pub node: NodeId,
+    pub boot: BootId,
+    /// The model as the engine names it.
+    pub model: String,
+    /// Time spent in the orchestrator's queue.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub waited_ms: u64,
+    /// Why this node: the words of the scheduler.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub chosen: String,
+}
+
+/// One chunk of the engine. A chunk is not a token: it may hold several, or none. What is rare has a box, since every
+/// token of every answer is moved through the parts as one of these.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Piece {
     #[serde(default, skip_serializing_if = "is_default")]
@@ -101,22 +112,27 @@ pub struct Piece {
     #[serde(default, skip_serializing_if = "is_default")]
     pub tool_calls: Vec<ToolCall>,
     #[serde(default, skip_serializing_if = "is_default")]
-    pub logprobs: Option<Value>,
+    pub logprobs: Option<Box<Value>>,
     /// A line of progress of a pull, as the engine said it.
     #[serde(default, skip_serializing_if = "is_default")]
-    pub progress: Option<Value>,
+    pub progress: Option<Box<Value>>,
     /// Came in the engine's last chunk, which also says that it is done.
     #[serde(default, skip_serializing_if = "is_default")]
     pub last: bool,
     /// Fields of the chunk with no place above, as an Ollama engine said them; those of its message under `message`.
     #[serde(default, skip_serializing_if = "is_default")]
-    pub extra: Map<String, Value>,
+    pub extra: Option<Box<Map<String, Value>>>,
 }
 
 impl Piece {
     /// A piece of plain text.
     pub fn text(content: impl Into<String>) -> Self {
         Self { content: content.into(), ..Self::default() }
+    }
+
+    /// Fields with no place of their own, if there are any.
+    pub fn extra(fields: Map<String, Value>) -> Option<Box<Map<String, Value>>> {
+        (!fields.is_empty()).then(|| Box::new(fields))
     }
 }
 

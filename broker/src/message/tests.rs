@@ -191,14 +191,14 @@ fn frames() {
         r#"{"frame":"queued","orchestrator":"o1","position":3}"#,
     );
     golden(
-        &Frame::Accepted {
+        &Frame::Accepted(Box::new(Accepted {
             seq: 0,
             node: node(),
             boot: boot(),
             model: "m".into(),
             waited_ms: 0,
             chosen: "least busy".into(),
-        },
+        })),
         r#"{"frame":"accepted","seq":0,"node":"node-a","boot":"b1","model":"m","chosen":"least busy"}"#,
     );
     golden(
@@ -229,7 +229,11 @@ fn the_quick_way_to_read_a_frame_reads_what_the_general_one_does() {
         r#"{"seq":1,"pieces":[],"frame":"token"}"#,
         r#"{"frame":"token","seq":1,"pieces":[],"newer":true}"#,
         r#"{"frame":"newer","seq":1,"pieces":[]}"#,
+        r#"{"frame":"accepted","seq":0,"node":"a","boot":"b","model":"m","chosen":"c","newer":[1]}"#,
+        r#"{"node":"a","frame":"accepted","seq":0,"boot":"b","model":"m"}"#,
         r#"{"frame":"done","seq":2,"reason":"stop"}"#,
+        r#"{"frame":"done","seq":2,"reason":"length","tokens":3,"newer":{},"extra":{"seq":7,"context":[1]}}"#,
+        r#"{ "frame": "done", "seq": 2, "reason": "newer" }"#,
     ] {
         assert_eq!(
             Frame::read(text.as_bytes()).unwrap(),
@@ -237,7 +241,13 @@ fn the_quick_way_to_read_a_frame_reads_what_the_general_one_does() {
             "{text}"
         );
     }
-    for text in ["", "{}", r#"{"frame":"token","seq":-1,"pieces":[]}"#, r#"{"frame":"token","seq":1}"#] {
+    for text in [
+        "",
+        "{}",
+        r#"{"frame":"token","seq":-1,"pieces":[]}"#,
+        r#"{"frame":"token","seq":1}"#,
+        r#"{"frame":"done","reason":"stop"}"#,
+    ] {
         assert!(Frame::read(text.as_bytes()).is_err(), "{text}");
     }
 }
@@ -256,11 +266,14 @@ fn pieces() {
         r#"{"thinking":"hm","tool_calls":[{"id":"c","index":1,"name":"f","arguments":{"a":1}}]}"#,
     );
     golden(
-        &Piece { progress: Some(json!({"status": "x"})), ..Piece::default() },
+        &Piece { progress: Some(Box::new(json!({"status": "x"}))), ..Piece::default() },
         r#"{"progress":{"status":"x"}}"#,
     );
-    golden(&Piece { logprobs: Some(json!([1])), ..Piece::text("a") }, r#"{"content":"a","logprobs":[1]}"#);
-    let extra = json!({"remote_host": "h"}).as_object().cloned().unwrap();
+    golden(
+        &Piece { logprobs: Some(Box::new(json!([1]))), ..Piece::text("a") },
+        r#"{"content":"a","logprobs":[1]}"#,
+    );
+    let extra = json!({"remote_host": "h"}).as_object().cloned().map(Box::new);
     golden(
         &Piece { last: true, extra, ..Piece::text("a") },
         r#"{"content":"a","last":true,"extra":{"remote_host":"h"}}"#,

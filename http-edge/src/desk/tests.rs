@@ -2,7 +2,7 @@
 
 use super::*;
 use echo_broker::id::{NodeId, ProcessId, Role};
-use echo_broker::message::Piece;
+use echo_broker::message::{Accepted, Piece};
 
 const TASK: TaskId = TaskId::from_u128(1);
 const NONE: [u64; 0] = [];
@@ -18,14 +18,14 @@ fn orchestrator() -> Holder {
 }
 
 fn accepted(boot: &str) -> Frame {
-    Frame::Accepted {
+    Frame::Accepted(Box::new(Accepted {
         seq: 0,
         node: "node-a".parse().unwrap(),
         boot: boot.parse().unwrap(),
         model: "m".into(),
         waited_ms: 0,
         chosen: String::new(),
-    }
+    }))
 }
 
 fn token(seq: u64) -> Frame {

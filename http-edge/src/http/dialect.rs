@@ -1,45 +1,42 @@
 //! Which dialect a route speaks; its errors have that dialect's shape, wherever they arose.
 
 use axum::body::Body;
-use axum::extract::Request;
 use axum::http::header::{self, HeaderValue};
-use axum::middleware::Next;
 use axum::response::Response;
 
 use super::error::ApiError;
 
+/// Whose API a route belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Dialect {
+pub enum Dialect {
     Own,
     Ollama,
     OpenAi,
 }
 
 impl Dialect {
-    fn of(path: &str) -> Self {
+    /// The dialect of a route.
+    pub fn of(path: &str) -> Self {
         match path.split('/').nth(1) {
             Some("api") => Self::Ollama,
             Some("v1") => Self::OpenAi,
             _ => Self::Own,
         }
     }
-}
 
-/// Says errors in the shape of the route's dialect.
-pub async fn shape(request: Request, next: Next) -> Response {
-    let dialect = Dialect::of(request.uri().path());
-    let mut response = next.run(request).await;
-    let Some(error) = response.extensions_mut().remove::<ApiError>() else { return response };
-    let body = match dialect {
-        Dialect::Own => return response,
-        Dialect::Ollama => error.ollama(),
-        Dialect::OpenAi => error.openai(),
-    };
-    let headers = response.headers_mut();
-    headers.remove(header::CONTENT_LENGTH);
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
-    *response.body_mut() = Body::from(body.to_string());
-    response
+    /// Says an error in the shape of the dialect.
+    pub fn shape(self, response: &mut Response) {
+        let Some(error) = response.extensions_mut().remove::<ApiError>() else { return };
+        let body = match self {
+            Self::Own => return,
+            Self::Ollama => error.ollama(),
+            Self::OpenAi => error.openai(),
+        };
+        let headers = response.headers_mut();
+        headers.remove(header::CONTENT_LENGTH);
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
+        *response.body_mut() = Body::from(body.to_string());
+    }
 }
 
 #[cfg(test)]

@@ -149,8 +149,8 @@ impl<V: Voice> Flow<V> {
                     }
                     false
                 }
-                News::Accepted { node, model, attempts, waited } => {
-                    trail.accepted(node, model, *attempts, *waited);
+                News::Accepted(holder) => {
+                    trail.accepted(&holder.node, &holder.model, holder.attempts, holder.waited);
                     false
                 }
                 News::Pieces(_) => true,
@@ -203,8 +203,8 @@ impl<V: Voice> Flow<V> {
                 voice.queued(position, expected_wait_ms, out);
                 return false;
             }
-            Some(News::Accepted { node, model, .. }) => {
-                voice.accepted(&node, &model, out);
+            Some(News::Accepted(holder)) => {
+                voice.accepted(&holder.node, &holder.model, out);
                 return false;
             }
             Some(News::Pieces(pieces)) => {

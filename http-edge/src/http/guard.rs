@@ -2,14 +2,14 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use axum::http::{Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::error::ApiError;
-use super::{Api, trail};
+use super::trail;
 
 /// Schemes of applications on this machine that are no web pages.
 const APP_SCHEMES: [&str; 6] =
@@ -75,8 +75,7 @@ fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
 }
 
 /// Lets a request in or not, answers the browser's question before it, and marks the answer for the browser.
-pub async fn check(State(api): State<Api>, request: Request, next: Next) -> Response {
-    let guard = &api.0.guard;
+pub async fn check(guard: &Guard, request: Request, next: Next) -> Response {
     let host = request.uri().authority().map(|authority| authority.as_str().to_owned());
     let host = host.or_else(|| text(request.headers(), header::HOST).map(str::to_owned)).unwrap_or_default();
     if !guard.allows_host(&host) {

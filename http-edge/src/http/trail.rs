@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use axum::extract::Request;
 use axum::http::header::{HeaderMap, HeaderName, HeaderValue};
-use axum::middleware::Next;
 use axum::response::Response;
 use echo_broker::id::NodeId;
 
@@ -69,14 +67,14 @@ impl Trail {
     }
 }
 
-/// Gives the client's own id back, if it is one that can be written into a log.
-pub async fn request_id(request: Request, next: Next) -> Response {
-    let id = request.headers().get(&REQUEST_ID).filter(|id| is_plain(id)).cloned();
-    let mut response = next.run(request).await;
-    if let Some(id) = id {
-        response.headers_mut().insert(REQUEST_ID, id);
-    }
-    response
+/// The client's own id of its request, if it is one that can be written into a log.
+pub fn own_id(headers: &HeaderMap) -> Option<HeaderValue> {
+    headers.get(&REQUEST_ID).filter(|id| is_plain(id)).cloned()
+}
+
+/// Gives the client its id back.
+pub fn give_back(id: Option<HeaderValue>, response: &mut Response) {
+    response.headers_mut().extend(id.map(|id| (REQUEST_ID, id)));
 }
 
 fn is_plain(id: &HeaderValue) -> bool {

@@ -3,7 +3,7 @@
 use super::*;
 use crate::desk::Loss;
 use echo_broker::id::Peer;
-use echo_broker::message::{Chat, Generate, Reason, Settings, ToolCall};
+use echo_broker::message::{Accepted, Chat, Generate, Reason, Settings, ToolCall};
 use proptest::prelude::*;
 
 fn limits() -> Limits {
@@ -44,14 +44,14 @@ impl World {
     }
 
     fn accept(&mut self, n: usize) {
-        let frame = Frame::Accepted {
+        let frame = Frame::Accepted(Box::new(Accepted {
             seq: 0,
             node: node(n),
             boot: "b".parse().unwrap(),
             model: "m".into(),
             waited_ms: 0,
             chosen: String::new(),
-        };
+        }));
         assert_eq!(self.life.frame(frame, self.now), Step::Accepted);
     }
 

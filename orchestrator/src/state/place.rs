@@ -100,7 +100,7 @@ impl State {
         let exact = holding.need.spelled.as_deref();
         let exact = exact.filter(|&exact| self.registry.node(key).models().iter().any(|it| it.name == exact));
         exact
-            .or_else(|| self.registry.model_at(key, name).map(|seen| seen.model.name.as_str()))
+            .or_else(|| self.registry.model_at(key, name).map(|seen| seen.model().name.as_str()))
             .map(str::to_owned)
     }
 

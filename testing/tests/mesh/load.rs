@@ -113,7 +113,8 @@ async fn ten_thousand_idle_connections_cost_little_and_hold_up_nobody() {
     }
     mesh.until("all of them to be taken", || async {
         let open = open_files(&mesh);
-        holds(open >= files + IDLE, format!("{open} files"))
+        // What was open before may be closed by now.
+        holds(open + 50 >= files + IDLE, format!("{open} files"))
     })
     .await;
     let each = (mesh.edge(0).resident().saturating_sub(memory)) / IDLE as u64;

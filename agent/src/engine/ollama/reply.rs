@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use echo_broker::message::{Code, Done, Failure, Piece, Reason, Timings, ToolCall};
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::{Map, Value, json};
 
 use super::plain;
@@ -43,12 +44,32 @@ struct Line {
     logprobs: Option<Value>,
     #[serde(default)]
     done: bool,
+    #[serde(default)]
+    done_reason: Value,
+    #[serde(default)]
+    total_duration: Value,
+    #[serde(default)]
+    load_duration: Value,
+    #[serde(default)]
+    prompt_eval_count: Value,
+    #[serde(default)]
+    prompt_eval_duration: Value,
+    #[serde(default)]
+    eval_count: Value,
+    #[serde(default)]
+    eval_duration: Value,
+    #[serde(default, rename = "model")]
+    _model: IgnoredAny,
+    #[serde(default, rename = "created_at")]
+    _created_at: IgnoredAny,
     #[serde(flatten)]
     extra: Map<String, Value>,
 }
 
 #[derive(Deserialize, Default)]
 struct Said {
+    #[serde(default, rename = "role")]
+    _role: IgnoredAny,
     #[serde(default)]
     content: Option<String>,
     #[serde(default)]
@@ -103,7 +124,7 @@ impl Translate for Reply {
             return Err(nonsense("a line that says nothing"));
         }
         self.done = read.done;
-        let mut piece = piece(read);
+        let (mut piece, done) = piece_and_done(read);
         self.called_tools |= !piece.tool_calls.is_empty();
         // The last line may carry text too.
         if piece != Piece::default() {
@@ -112,9 +133,11 @@ impl Translate for Reply {
         } else if !self.done {
             steps.push_back(Step::Alive);
         }
-        if self.done {
-            let last = serde_json::from_slice(line).map_err(|_| nonsense("a last line that is no object"))?;
-            steps.push_back(Step::Done(Box::new(done(last, self.called_tools))));
+        if let Some(mut done) = done {
+            if self.called_tools && done.reason == Reason::Stop {
+                done.reason = Reason::ToolCalls;
+            }
+            steps.push_back(Step::Done(Box::new(done)));
         }
         Ok(())
     }
@@ -129,31 +152,25 @@ fn reported(error: &Value) -> Failure {
     Failure::elsewhere(Code::EngineError, format!("the engine reported: {}", said(error)))
 }
 
-fn piece(mut line: Line) -> Piece {
-    let extra = extra(&mut line);
+/// What a line says; the last line's own fields belong to its end.
+fn piece_and_done(mut line: Line) -> (Piece, Option<Done>) {
+    let done = line.done.then(|| done(&mut line));
     let message = line.message.unwrap_or_default();
+    let mut extra = line.extra;
+    if !message.extra.is_empty() {
+        extra.insert("message".to_owned(), message.extra.into());
+    }
     let calls = message.tool_calls.unwrap_or_default().into_iter().map(tool_call);
-    Piece {
+    let piece = Piece {
         content: message.content.or(line.response).unwrap_or_default(),
         thinking: message.thinking.or(line.thinking).unwrap_or_default(),
         tool_calls: calls.collect(),
-        logprobs: line.logprobs.filter(|logprobs| !logprobs.is_null()),
+        logprobs: line.logprobs.filter(|logprobs| !logprobs.is_null()).map(Box::new),
         progress: None,
         last: false,
-        extra,
-    }
-}
-
-/// What a chunk says beyond what is known; the last line's own fields belong to its end.
-fn extra(line: &mut Line) -> Map<String, Value> {
-    let mut extra = if line.done { Map::new() } else { std::mem::take(&mut line.extra) };
-    extra.retain(|name, _| !KNOWN.contains(&name.as_str()));
-    let message = line.message.as_mut().map(|message| std::mem::take(&mut message.extra)).unwrap_or_default();
-    let message: Map<_, _> = message.into_iter().filter(|(name, _)| name != "role").collect();
-    if !message.is_empty() {
-        extra.insert("message".to_owned(), message.into());
-    }
-    extra
+        extra: Piece::extra(extra),
+    };
+    (piece, done)
 }
 
 fn tool_call(call: Called) -> ToolCall {
@@ -165,31 +182,33 @@ fn tool_call(call: Called) -> ToolCall {
     ToolCall { id: call.id.unwrap_or_default(), index, name, arguments, extra }
 }
 
-fn done(mut last: Map<String, Value>, called_tools: bool) -> Done {
-    let number = |name: &str| last.get(name).and_then(Value::as_u64);
-    let reason = match last.get("done_reason").and_then(Value::as_str) {
-        Some("stop") | None if called_tools => Reason::ToolCalls,
+fn done(line: &mut Line) -> Done {
+    let reason = match line.done_reason.as_str() {
         Some("stop") | None => Reason::Stop,
         Some("length") => Reason::Length,
         Some("load") => Reason::Load,
         Some("unload") => Reason::Unload,
         Some(_) => Reason::Unknown,
     };
-    let mut done = Done {
-        reason,
-        prompt_tokens: number("prompt_eval_count"),
-        tokens: number("eval_count"),
-        timings: timings(&last),
-        ..Done::default()
-    };
+    let ns = |value: &Value| value.as_u64().unwrap_or_default();
+    let mut extra = std::mem::take(&mut line.extra);
     // A word that is not known goes on as it is.
-    let word = last.remove("done_reason").filter(|_| reason == Reason::Unknown);
-    for name in KNOWN {
-        last.remove(name);
+    if reason == Reason::Unknown {
+        extra.insert("done_reason".to_owned(), line.done_reason.take());
     }
-    last.extend(word.map(|word| ("done_reason".to_owned(), word)));
-    done.extra = last;
-    done
+    Done {
+        reason,
+        prompt_tokens: line.prompt_eval_count.as_u64(),
+        tokens: line.eval_count.as_u64(),
+        timings: Timings {
+            total_ns: ns(&line.total_duration),
+            load_ns: ns(&line.load_duration),
+            prompt_ns: ns(&line.prompt_eval_duration),
+            eval_ns: ns(&line.eval_duration),
+        },
+        extra,
+        ..Done::default()
+    }
 }
 
 fn timings(last: &Map<String, Value>) -> Timings {
@@ -252,7 +271,7 @@ impl Translate for Pull {
             return Err(not_pulled(&said(error)));
         }
         let success = progress["status"] == "success";
-        steps.push_back(Step::Piece(Piece { progress: Some(progress), ..Piece::default() }));
+        steps.push_back(Step::Piece(Piece { progress: Some(Box::new(progress)), ..Piece::default() }));
         if success {
             steps.push_back(Step::Done(Box::default()));
         }
@@ -336,7 +355,7 @@ mod tests {
         ])
         .unwrap();
         let Step::Piece(piece) = &steps[0] else { panic!("no piece in {steps:?}") };
-        assert_eq!(Value::from(piece.extra.clone()), json!({"mood": 1, "message": {"tone": 2}}));
+        assert_eq!(Value::from(*piece.extra.clone().unwrap()), json!({"mood": 1, "message": {"tone": 2}}));
         assert_eq!(last(&steps).reason, Reason::Unknown);
         assert_eq!(Value::from(last(&steps).extra.clone()), json!({"done_reason": "bored", "mood": 3}));
         let steps = read(&[

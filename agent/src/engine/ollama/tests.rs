@@ -34,7 +34,7 @@ proptest! {
         Reply::default().line(line.to_string().as_bytes(), &mut steps).unwrap();
         let Some(Step::Piece(piece)) = steps.pop_front() else { panic!("no piece") };
         prop_assert_eq!((&piece.content, &piece.thinking), (&text, &thought));
-        prop_assert_eq!(&Value::from(piece.extra), &json!({"new_one": unknown, "message": {"new_one": unknown}}));
+        prop_assert_eq!(&Value::from(*piece.extra.unwrap()), &json!({"new_one": unknown, "message": {"new_one": unknown}}));
         let call = &piece.tool_calls[0];
         prop_assert_eq!(&call.arguments, &Value::from(arguments));
         let extra = json!({"new_one": unknown, "function": {"new_one": unknown}});

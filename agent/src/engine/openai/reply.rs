@@ -165,7 +165,7 @@ impl Reply {
             content: delta.content.or(choice.text).unwrap_or_default(),
             thinking: delta.reasoning_content.unwrap_or_default(),
             tool_calls: Vec::new(),
-            logprobs: choice.logprobs.filter(|logprobs| !logprobs.is_null()),
+            logprobs: choice.logprobs.filter(|logprobs| !logprobs.is_null()).map(Box::new),
             ..Piece::default()
         })
     }

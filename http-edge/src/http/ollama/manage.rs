@@ -106,7 +106,8 @@ async fn merge(parts: Vec<(NodeId, Running)>, out: mpsc::Sender<News>) {
     }
     if let Some(end) = end {
         if end.ending.is_ok() {
-            let success = Piece { progress: Some(json!({"status": "success"})), ..Piece::default() };
+            let success =
+                Piece { progress: Some(Box::new(json!({"status": "success"}))), ..Piece::default() };
             let _ = out.send(News::Pieces(vec![success])).await;
         }
         // A client that has gone needs no end.
@@ -129,7 +130,7 @@ fn outcome(node: &NodeId, report: &Report) -> Piece {
         Ok(_) => "pulled".to_owned(),
         Err(failure) => format!("failed: {}", failure.message),
     };
-    Piece { progress: Some(json!({"status": status, "node": node})), ..Piece::default() }
+    Piece { progress: Some(Box::new(json!({"status": status, "node": node}))), ..Piece::default() }
 }
 
 /// The answer to a pull.

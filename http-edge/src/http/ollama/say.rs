@@ -29,7 +29,7 @@ impl Lines {
         let mut line = Map::new();
         line.insert("model".to_owned(), self.model.as_str().into());
         line.insert("created_at".to_owned(), time::now().into());
-        let mut extra = piece.extra;
+        let mut extra = piece.extra.map(|extra| *extra).unwrap_or_default();
         let text = piece.content.into();
         if self.shape == Shape::Chat {
             let mut message = Map::new();
@@ -139,8 +139,8 @@ fn gathered(report: &Report) -> Piece {
         content: report.content.clone(),
         thinking: report.thinking.clone(),
         tool_calls: report.tool_calls.clone(),
-        logprobs: (!entries.is_empty()).then(|| entries.into()),
-        extra: report.extra.clone(),
+        logprobs: (!entries.is_empty()).then(|| Box::new(entries.into())),
+        extra: Piece::extra(report.extra.clone()),
         ..Piece::default()
     }
 }

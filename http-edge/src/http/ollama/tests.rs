@@ -117,7 +117,7 @@ fn a_chat_is_told_line_by_line_and_the_last_piece_travels_with_the_end() {
         arguments: json!({"a": 1}),
         ..ToolCall::default()
     };
-    let extra = json!({"mood": 1, "message": {"tone": 2}}).as_object().cloned().unwrap();
+    let extra = json!({"mood": 1, "message": {"tone": 2}}).as_object().cloned().map(Box::new);
     let pieces = vec![
         Piece { thinking: "h".into(), ..Piece::default() },
         Piece { tool_calls: vec![call], extra, ..Piece::default() },
@@ -187,8 +187,8 @@ pub fn any_piece() -> impl Strategy<Value = Piece> {
             content,
             thinking,
             tool_calls,
-            logprobs,
-            extra,
+            logprobs: logprobs.map(Box::new),
+            extra: Piece::extra(extra),
             last,
             ..Piece::default()
         },
@@ -204,7 +204,7 @@ proptest! {
         let mut voice = say::Lines::new("m".into(), shape);
         let (count, mut out) = (pieces.len().max(1), Vec::new());
         let gathered = Report { tool_calls: pieces.iter().flat_map(|it| it.tool_calls.clone()).collect(),
-            logprobs: pieces.iter().filter_map(|it| it.logprobs.clone()).collect(),
+            logprobs: pieces.iter().filter_map(|it| it.logprobs.as_deref().cloned()).collect(),
             extra: extra.as_object().cloned().unwrap_or_default(), ..report("text") };
         voice.pieces(pieces, &mut out);
         let done = Done { extra: gathered.extra.clone(), body: Some(extra), ..Done::default() };

@@ -63,7 +63,7 @@ impl Chunks {
     }
 
     fn piece(&mut self, piece: &Piece, out: &mut Vec<u8>) {
-        let entries = piece.logprobs.as_ref().map(logprobs::entries).filter(|entries| !entries.is_empty());
+        let entries = piece.logprobs.as_deref().map(logprobs::entries).filter(|entries| !entries.is_empty());
         if self.shape == Shape::Text {
             let logprobs = entries.map(|entries| logprobs::of_text(&entries, &mut self.offset));
             let choice = Choice { text: Some(&piece.content), logprobs, ..Choice::default() };

@@ -213,7 +213,7 @@ proptest! {
         let mut voice = voice(shape, true);
         let mut out = Vec::new();
         let calls = pieces.iter().flat_map(|piece| piece.tool_calls.clone()).collect();
-        let logprobs = pieces.iter().filter_map(|piece| piece.logprobs.clone()).collect();
+        let logprobs = pieces.iter().filter_map(|piece| piece.logprobs.as_deref().cloned()).collect();
         let gathered = Report { tool_calls: calls, logprobs, ..report("text") };
         let texts: String = pieces.iter().map(|piece| piece.content.as_str()).collect();
         voice.pieces(pieces, &mut out);
