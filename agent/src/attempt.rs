@@ -173,14 +173,19 @@ impl Attempt {
         let mut watch = Watch::new(self.limits, self.loaded, whole, now);
         let mut steps = context.engine.run(self.order.clone());
         let mut asking = None;
+        let mut sleep = std::pin::pin!(tokio::time::sleep_until(now.into()));
         loop {
-            let look = watch.next(asking.is_some());
+            // One that is due too early looks in vain and is set anew: cheaper than to set it at each step.
+            let look = watch.next(asking.is_some()).into();
+            if sleep.is_elapsed() || sleep.deadline() > look {
+                sleep.as_mut().reset(look);
+            }
             let next = tokio::select! {
                 biased;
                 () = self.halt.token.cancelled() => Next::Halted,
                 step = steps.next() => Next::Step(step),
                 sign = answer(&mut asking) => Next::Sign(sign),
-                () = tokio::time::sleep_until(look.into()) => Next::Look,
+                () = &mut sleep => Next::Look,
             };
             let now = Instant::now();
             let failure = match next {

@@ -6,17 +6,39 @@ use serde_json::Value;
 /// Which build of the mesh has answered.
 pub const FINGERPRINT: &str = concat!("echo-", env!("CARGO_PKG_VERSION"));
 
+/// What all chunks of an answer begin with.
 #[derive(Serialize)]
-pub struct Chunk<'a> {
+pub struct Head<'a> {
     pub id: &'a str,
     pub object: &'static str,
     pub created: u64,
     pub model: &'a str,
     pub system_fingerprint: &'static str,
-    pub choices: &'a [Choice<'a>],
-    /// Absent unless asked for; null in all chunks but the last.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub usage: Option<Value>,
+}
+
+impl Head<'_> {
+    /// The event of a chunk up to its choices: written once for all chunks of an answer.
+    pub fn event(&self) -> Vec<u8> {
+        let mut event = b"data: ".to_vec();
+        write(self, &mut event);
+        let _ = event.pop();
+        event.extend_from_slice(br#","choices":"#);
+        event
+    }
+}
+
+/// The rest of a chunk. `usage` is absent unless asked for, and null in all chunks but the last.
+pub fn finish(choices: &[Choice<'_>], usage: Option<&Value>, out: &mut Vec<u8>) {
+    write(&choices, out);
+    if let Some(usage) = usage {
+        out.extend_from_slice(br#","usage":"#);
+        write(usage, out);
+    }
+    out.extend_from_slice(b"}\n\n");
+}
+
+fn write(part: &impl Serialize, out: &mut Vec<u8>) {
+    serde_json::to_writer(out, part).expect("texts and numbers are JSON");
 }
 
 /// What one chunk adds: a delta to a conversation, or text.

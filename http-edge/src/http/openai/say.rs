@@ -6,7 +6,7 @@ use echo_broker::message::{Done, Failure, Piece, Reason, ToolCall};
 use serde_json::{Map, Value, json};
 
 use super::ask::Shape;
-use super::chunk::{Choice, Chunk, Delta, FINGERPRINT};
+use super::chunk::{self, Choice, Delta, FINGERPRINT, Head};
 use super::{json as plain, refusal};
 use crate::driver::Report;
 use crate::http::error::ApiError;
@@ -23,6 +23,8 @@ pub struct Chunks {
     model: String,
     shape: Shape,
     tells_usage: bool,
+    /// How each chunk begins; empty until the first one, when the model is known.
+    head: Vec<u8>,
     began: bool,
     calls: usize,
     /// The length of the text so far, in characters, for the places of log probabilities.
@@ -34,24 +36,32 @@ impl Chunks {
         let created = time::unix();
         let kind = if shape == Shape::Chat { "chatcmpl" } else { "cmpl" };
         let id = format!("{kind}-{task}");
-        Self { task, id, created, model, shape, tells_usage, began: false, calls: 0, offset: 0 }
+        Self {
+            task,
+            id,
+            created,
+            model,
+            shape,
+            tells_usage,
+            head: Vec::new(),
+            began: false,
+            calls: 0,
+            offset: 0,
+        }
     }
 
-    fn chunk(&self, choices: &[Choice<'_>], usage: Value, out: &mut Vec<u8>) {
-        let chunk = Chunk {
-            id: &self.id,
-            object: if self.shape == Shape::Chat { "chat.completion.chunk" } else { "text_completion" },
-            created: self.created,
-            model: &self.model,
-            system_fingerprint: FINGERPRINT,
-            choices,
-            usage: self.tells_usage.then_some(usage),
-        };
-        event(&chunk, out);
+    fn chunk(&mut self, choices: &[Choice<'_>], usage: &Value, out: &mut Vec<u8>) {
+        if self.head.is_empty() {
+            let object = if self.shape == Shape::Chat { "chat.completion.chunk" } else { "text_completion" };
+            let (id, model, created) = (&self.id, &self.model, self.created);
+            self.head = Head { id, object, created, model, system_fingerprint: FINGERPRINT }.event();
+        }
+        out.extend_from_slice(&self.head);
+        chunk::finish(choices, self.tells_usage.then_some(usage), out);
     }
 
-    fn delta(&self, delta: Delta<'_>, logprobs: Option<Value>, out: &mut Vec<u8>) {
-        self.chunk(&[Choice { delta: Some(delta), logprobs, ..Choice::default() }], Value::Null, out);
+    fn delta(&mut self, delta: Delta<'_>, logprobs: Option<Value>, out: &mut Vec<u8>) {
+        self.chunk(&[Choice { delta: Some(delta), logprobs, ..Choice::default() }], &Value::Null, out);
     }
 
     /// The first chunk of a conversation names the role.
@@ -67,7 +77,7 @@ impl Chunks {
         if self.shape == Shape::Text {
             let logprobs = entries.map(|entries| logprobs::of_text(&entries, &mut self.offset));
             let choice = Choice { text: Some(&piece.content), logprobs, ..Choice::default() };
-            return self.chunk(&[choice], Value::Null, out);
+            return self.chunk(&[choice], &Value::Null, out);
         }
         let thinking = (!piece.thinking.is_empty()).then_some(piece.thinking.as_str());
         let says_nothing_else = thinking.is_none() && piece.tool_calls.is_empty();
@@ -156,9 +166,9 @@ impl Voice for Chunks {
             Shape::Text => (None, Some("")),
         };
         let finish_reason = Some(finish(done.reason, self.calls > 0));
-        self.chunk(&[Choice { delta, text, finish_reason, ..Choice::default() }], Value::Null, out);
+        self.chunk(&[Choice { delta, text, finish_reason, ..Choice::default() }], &Value::Null, out);
         if self.tells_usage {
-            self.chunk(&[], usage(done), out);
+            self.chunk(&[], &usage(done), out);
         }
         out.extend_from_slice(b"data: [DONE]\n\n");
     }
