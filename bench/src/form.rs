@@ -59,7 +59,7 @@ impl Form {
             streaming_limit: Duration::from_secs(10),
             saturation: Duration::from_secs(2),
             open_streams: [1_000, 10_000],
-            opening: Duration::from_secs(20),
+            opening: Duration::from_secs(15),
             settle: Duration::from_millis(1_500),
             failover: Failover {
                 kill: Duration::from_secs(3),
@@ -68,7 +68,7 @@ impl Form {
             },
             nodes: &[2, 10, 100, 1_000],
             in_flight: &[1, 10, 100, 1_000, 10_000],
-            watch: Duration::from_secs(4),
+            watch: Duration::from_secs(3),
         }
     }
 
