@@ -173,7 +173,7 @@ impl Attempt {
         let mut watch = Watch::new(self.limits, self.loaded, whole, now);
         let mut steps = context.engine.run(self.order.clone());
         let mut asking = None;
-        let mut sleep = std::pin::pin!(tokio::time::sleep_until(now.into()));
+        let mut sleep = std::pin::pin!(tokio::time::sleep_until(watch.next(false).into()));
         loop {
             // One that is due too early looks in vain and is set anew: cheaper than to set it at each step.
             let look = watch.next(asking.is_some()).into();

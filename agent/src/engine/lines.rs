@@ -31,7 +31,7 @@ impl Lines {
     /// # Errors
     /// When the line is too long, whole or not.
     pub fn next(&mut self) -> Result<Option<Bytes>, TooLong> {
-        let end = self.buffer[self.searched..].iter().position(|byte| *byte == b'\n');
+        let end = memchr::memchr(b'\n', &self.buffer[self.searched..]);
         let Some(end) = end.map(|end| end + self.searched) else {
             self.searched = self.buffer.len();
             return if self.searched > self.longest { Err(TooLong) } else { Ok(None) };

@@ -60,7 +60,8 @@ pub fn steps<T: Translate + 'static>(
 ) -> impl Stream<Item = Result<Step, Failure>> + Send {
     let lines = Lines::new(LONGEST_LINE);
     let body = Some(response.bytes_stream().boxed());
-    let source = Source { body, lines, translate, ready: VecDeque::new(), over: false };
+    // In a box, since each step moves it.
+    let source = Box::new(Source { body, lines, translate, ready: VecDeque::new(), over: false });
     futures::stream::unfold(source, |mut source| async move {
         if source.over {
             return None;
