@@ -372,8 +372,12 @@ impl Driver {
         self.life.stop();
     }
 
-    /// Ends the current attempt wherever it is.
-    async fn withdraw(&mut self, lost: Option<&Lost>) {
+    /// Ends the current attempt wherever it is. In a box: it is rare, and every task would keep room for it.
+    fn withdraw<'a>(&'a mut self, lost: Option<&'a Lost>) -> BoxFuture<'a, ()> {
+        Box::pin(self.say_withdrawn(lost))
+    }
+
+    async fn say_withdrawn(&mut self, lost: Option<&Lost>) {
         let cancel = Cancel { task: self.life.task, attempt: self.life.attempt() };
         let lost_node = lost
             .filter(|lost| lost.holder.peer.role == Role::Agent)

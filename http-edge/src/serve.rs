@@ -39,7 +39,8 @@ async fn connection(router: Router, stream: TcpStream, watcher: Watcher, shutdow
         }
         Version::Unclear => {
             let server = auto::Builder::new(TokioExecutor::new());
-            watcher.watch(server.serve_connection(io, service).into_owned()).await
+            // In a box: it is rare, and every connection would keep room for it.
+            Box::pin(watcher.watch(server.serve_connection(io, service).into_owned())).await
         }
     };
     if let Err(error) = served {

@@ -112,9 +112,9 @@ impl Fields {
         self.map.insert(name.to_owned(), value);
     }
 
-    /// What nobody took.
+    /// What nobody took, in a map of its own size: it lives as long as the task.
     pub fn rest(self) -> Map<String, Value> {
-        self.map
+        self.map.into_iter().collect()
     }
 
     fn read<T>(
