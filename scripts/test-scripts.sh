@@ -60,12 +60,13 @@ run_claim() {
 }
 
 stop_leftovers() {
-    local dir
+    local dir pid
     for dir in "$WORK"/mesh-*/run "$WORK"/mesh-*/second/run; do
         [ ! -d "$dir" ] || ECHO_STOP_SECONDS=1 ECHO_RUN_DIR=$dir "$STOP" >/dev/null 2>&1 || true
     done
     for dir in "$WORK"/mesh-*/stranger; do
-        [ ! -e "$dir" ] || kill "$(cat "$dir")" 2>/dev/null || true
+        [ -e "$dir" ] || continue
+        while read -r pid; do kill "$pid" 2>/dev/null || true; done <"$dir"
         rm -f "$dir"
     done
 }
