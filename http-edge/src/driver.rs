@@ -1,6 +1,7 @@
 //! Drives one task from its first submission to its one end, and gives the client's side the news.
 
 mod backlog;
+mod news;
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -8,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use echo_broker::bus::{CallError, PublishError};
 use echo_broker::id::{NodeId, Role, TaskId};
-use echo_broker::message::{Cancel, Code, Done, Failure, Piece, Request, Submission, What};
+use echo_broker::message::{Cancel, Code, Failure, Piece, Request, Submission, What};
 use echo_broker::subject;
 use futures::future::BoxFuture;
 use serde_json::{Map, Value};
@@ -18,6 +19,7 @@ use tracing::debug;
 use uuid::Uuid;
 
 use self::backlog::{gather, hold_back};
+pub use self::news::{Holder, News, Report};
 use crate::desk::Lost;
 use crate::life::{Ending, Life, Limits, Step, orchestrator};
 use crate::owner::{Owner, Signal};
@@ -26,42 +28,6 @@ use crate::owner::{Owner, Signal};
 const ANSWER: Duration = Duration::from_secs(2);
 /// News that wait for a client before they are gathered here.
 const NEWS: usize = 16;
-
-/// What the client's side is told.
-#[derive(Debug)]
-pub enum News {
-    Queued { position: u32, expected_wait_ms: Option<u64> },
-    Accepted(Box<Holder>),
-    Pieces(Vec<Piece>),
-    End(Box<Report>),
-}
-
-/// Who has the task now.
-#[derive(Debug)]
-pub struct Holder {
-    pub node: NodeId,
-    pub model: String,
-    pub attempts: u32,
-    pub waited: Duration,
-}
-
-/// How a task went.
-#[derive(Debug)]
-pub struct Report {
-    pub ending: Result<Done, Failure>,
-    pub content: String,
-    pub thinking: String,
-    pub tool_calls: Vec<echo_broker::message::ToolCall>,
-    pub logprobs: Vec<Value>,
-    /// What the pieces of a whole answer said beyond that, the newest word of each field.
-    pub extra: Map<String, Value>,
-    pub nodes: Vec<NodeId>,
-    pub model: String,
-    pub chosen: String,
-    pub attempts: u32,
-    pub latency: Duration,
-    pub waited: Duration,
-}
 
 /// A running task. Dropping it cancels the task down to its engine.
 pub struct Running {
