@@ -36,7 +36,7 @@ main() {
 
 usage() {
     cat <<'TEXT'
-scripts/bench.sh                  the short form: all systems that are installed, under ten minutes
+scripts/bench.sh                  the short form: all systems that are installed, ten minutes
 scripts/bench.sh --full           more repetitions, each longer
 scripts/bench.sh --smoke          a minute that proves that it runs and that no token is lost; not for figures
   --systems NAMES                 only these, with commas: nginx, haproxy, vllm-router, sglang-router, litellm, mesh,

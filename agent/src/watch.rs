@@ -138,7 +138,7 @@ impl Watch {
         Some(Failure::elsewhere(Code::EngineStalled, message))
     }
 
-    /// When the engine was last heard of, or asked for something.
+    /// When the present phase began: what was asked before says nothing of it.
     pub fn since(&self) -> Instant {
         self.since
     }

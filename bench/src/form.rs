@@ -46,7 +46,7 @@ impl Form {
         if kind == Kind::Litellm { self.slow_repetitions.min(self.repetitions) } else { self.repetitions }
     }
 
-    /// Under ten minutes with every system installed.
+    /// Ten minutes with every system installed.
     pub fn short() -> Self {
         Self {
             name: "short",

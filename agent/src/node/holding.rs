@@ -34,8 +34,7 @@ pub struct Holding {
 #[derive(Default)]
 pub struct Holdings {
     all: BTreeMap<Key, Holding>,
-    /// The memory of those that have ended since it was last counted, and of what was counted then; some of them may
-    /// be forgotten by now.
+    /// No less than the memory of those that have ended, in bytes; counted anew where it passes the bound.
     used: usize,
 }
 
