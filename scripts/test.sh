@@ -23,22 +23,24 @@ main() {
     check_tools
     locate_target
     check_disk embedded
-    ECHO_TEST_SKIPS=$(mktemp "${TMPDIR:-/tmp}/echo-skips.XXXXXX")
-    export ECHO_TEST_SKIPS
-    trap 'rm -f "$ECHO_TEST_SKIPS"' EXIT
+    NOTES=$(mktemp -d "${TMPDIR:-/tmp}/echo-test.XXXXXX")
+    trap 'rm -rf "$NOTES"' EXIT
+    export ECHO_TEST_SKIPS=$NOTES/skips
+    touch "$ECHO_TEST_SKIPS"
     step "build" cargo build --release --locked --workspace --all-targets || exit 1
     step "nats-server" "$BIN/echo-broker" fetch || exit 1
     step "nats CLI" get_nats_cli
     step "llama.cpp and its model" get_engine
     # The mesh tests mostly wait; the harness itself limits how many meshes run at once.
     export RUST_TEST_THREADS=8
-    step "tests" cargo test --release --locked --workspace --no-fail-fast || FAILED=yes
-    step "faults" "$BIN/echo-faults" || FAILED=yes
+    step "tests" run_tests || FAILED=yes
+    step "faults" "$BIN/echo-faults" --failures "$NOTES/faults" || FAILED=yes
     step "benchmark, small" "$BIN/echo-bench" --smoke --out "$TARGET/bench-smoke" || FAILED=yes
     step "scripts" "$ROOT/scripts/test-scripts.sh" || FAILED=yes
     print_times
     list_skips
-    [ $FAILED = no ] || die "tests failed; they are named above."
+    [ $FAILED = no ] || list_failures
+    [ $FAILED = no ] || die "tests failed; what is known of it is named above."
     say "All tests passed."
 }
 
@@ -96,6 +98,18 @@ get_engine() {
     done
     ECHO_PYTHON=$(command -v "$PYTHON")
     export ECHO_PYTHON ECHO_EMBEDDED_ENGINE="$ROOT/scripts/embedded-engine.py" ECHO_TEST_EMBEDDED=1
+}
+
+run_tests() (
+    set -o pipefail
+    cargo test --release --locked --workspace --no-fail-fast 2>&1 | tee "$NOTES/tests"
+)
+
+# Whoever sees only the end of a long log shall see what failed.
+list_failures() {
+    printf '\nFailed:\n'
+    [ ! -e "$NOTES/tests" ] || grep -h '^test .* FAILED$' "$NOTES/tests" || true
+    [ ! -e "$NOTES/faults" ] || cat "$NOTES/faults"
 }
 
 # A line that begins with `machine:` is about what cannot be installed, and fails nobody.

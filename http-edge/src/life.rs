@@ -1,6 +1,8 @@
 //! The life of one task, as its owner sees it: attempts, budget, exclusion, continuation and the one end.
 //! Plain data; the clock is passed in, and what to do is handed back.
 
+mod honesty;
+
 use std::time::{Duration, Instant};
 
 use echo_broker::id::{BootId, Inbox, NodeId, ProcessId, Role, TaskId};
@@ -74,6 +76,8 @@ pub struct Life {
     /// Since when nobody has taken the task.
     untaken_since: Option<Instant>,
     attempt: u32,
+    /// The current attempt has been given up: what it still says is not heard.
+    given_up: bool,
     accepts: u32,
     failures: u32,
     pauses: u32,
@@ -115,6 +119,7 @@ impl Life {
             began: now,
             untaken_since: Some(now),
             attempt: 0,
+            given_up: false,
             accepts: 0,
             failures: 0,
             pauses: 0,
@@ -177,6 +182,7 @@ impl Life {
     /// The next attempt, ready to be submitted.
     pub fn submit(&mut self, edge: &ProcessId, inbox: Inbox, now: Instant) -> Task {
         self.attempt += 1;
+        self.given_up = false;
         self.accepted = None;
         self.pieces_before = self.pieces;
         self.queued_since.get_or_insert(now);
@@ -232,12 +238,14 @@ impl Life {
     fn pause(&mut self) -> Step {
         let pause = PAUSE.saturating_mul(1 << self.pauses.min(5)).min(LONGEST_PAUSE);
         self.pauses += 1;
-        Step::Again(pause)
+        self.again(pause)
     }
 
     /// A frame of the current attempt, in order.
     pub fn frame(&mut self, frame: Frame, now: Instant) -> Step {
         match frame {
+            // Be it the end of our own cancel, or part of an answer that begins anew.
+            _ if self.given_up => Step::Wait,
             Frame::Queued { position, expected_wait_ms, .. } => {
                 self.untaken_since = None;
                 Step::Queued { position, expected_wait_ms }
@@ -306,6 +314,9 @@ impl Life {
 
     /// The holder is gone.
     pub fn lost(&mut self, lost: &Lost, now: Instant) -> Step {
+        if self.given_up {
+            return Step::Wait;
+        }
         let Some(node) = self.accepted.take().filter(|_| lost.holder.peer.role == Role::Agent) else {
             // An orchestrator: it had the task only in its queue, and nobody is at fault.
             return self.untaken_at_once(now);
@@ -316,7 +327,12 @@ impl Life {
 
     fn untaken_at_once(&mut self, now: Instant) -> Step {
         self.untaken_since.get_or_insert(now);
-        Step::Again(Duration::ZERO)
+        self.again(Duration::ZERO)
+    }
+
+    fn again(&mut self, pause: Duration) -> Step {
+        self.given_up = true;
+        Step::Again(pause)
     }
 
     fn next_after(&mut self, node: Excluded, failure: Failure, now: Instant) -> Step {
@@ -345,41 +361,6 @@ impl Life {
             self.forget_answer();
         }
         self.untaken_at_once(now)
-    }
-
-    fn can_continue(&self) -> bool {
-        self.limits.continues && !self.called_tool && !self.has_format() && self.fits() && self.is_text()
-    }
-
-    fn why_not(&self) -> &'static str {
-        if !self.limits.continues {
-            "answers are not continued elsewhere on this mesh (--continue never)"
-        } else if self.called_tool {
-            "an answer that has begun to call tools cannot be continued elsewhere"
-        } else if self.has_format() {
-            "an answer under a JSON format cannot be continued elsewhere"
-        } else if !self.fits() {
-            "the answer so far is too long to be continued elsewhere"
-        } else {
-            "this kind of request cannot be continued elsewhere"
-        }
-    }
-
-    fn fits(&self) -> bool {
-        self.content.len() + self.thinking.len() <= self.limits.longest
-    }
-
-    fn is_text(&self) -> bool {
-        matches!(self.request, Request::Generate(_) | Request::Chat(_))
-    }
-
-    fn has_format(&self) -> bool {
-        let settings = match &self.request {
-            Request::Generate(it) => &it.settings,
-            Request::Chat(it) => &it.settings,
-            _ => return false,
-        };
-        settings.format.as_ref().is_some_and(|format| !format.is_null() && format != "")
     }
 
     /// Nobody has seen the partial answer: begin anew.

@@ -44,6 +44,10 @@ impl World {
     }
 
     fn accept(&mut self, n: usize) {
+        assert_eq!(self.accepted(n), Step::Accepted);
+    }
+
+    fn accepted(&mut self, n: usize) -> Step {
         let frame = Frame::Accepted(Box::new(Accepted {
             seq: 0,
             node: node(n),
@@ -52,7 +56,7 @@ impl World {
             waited_ms: 0,
             chosen: String::new(),
         }));
-        assert_eq!(self.life.frame(frame, self.now), Step::Accepted);
+        self.life.frame(frame, self.now)
     }
 
     fn token(&mut self, text: &str) -> Step {
@@ -180,6 +184,35 @@ fn a_schema_or_a_tool_call_is_not_continued_once_seen() {
 }
 
 #[test]
+fn what_a_lost_attempt_still_says_is_not_heard() {
+    let settings = Settings { format: Some("json".into()), ..Settings::default() };
+    let formatted = Request::Generate(Generate { prompt: "p".into(), settings, ..Generate::default() });
+    let mut world = World::new(formatted, false);
+    world.submit();
+    world.accept(1);
+    world.token("{");
+    assert_eq!(world.lose(1), Step::Again(Duration::ZERO));
+    assert_eq!(world.token("\"a\": 1}"), Step::Wait);
+    assert_eq!(world.life.frame(Frame::Done { seq: 3, done: Box::default() }, world.now), Step::Wait);
+    assert_eq!(world.lose(1), Step::Wait, "it is lost once");
+    assert_eq!(world.submit().so_far, None, "the answer begins anew, not in its middle");
+}
+
+#[test]
+fn the_cancel_of_an_attempt_does_not_end_its_task() {
+    let mut world = World::new(prompt(), true);
+    world.submit();
+    assert!(matches!(world.life.untaken(world.now), Step::Again(_)));
+    // It was taken after all; only the answer to the submission was lost.
+    assert_eq!(world.accepted(1), Step::Wait);
+    assert_eq!(world.token("One "), Step::Wait);
+    assert_eq!(world.fail(Failure::give_up(Code::Cancelled, "the task was cancelled")), Step::Wait);
+    let again = world.submit();
+    assert_eq!((again.attempt, again.so_far), (2, None));
+    world.accept(2);
+}
+
+#[test]
 fn without_continuation_the_error_is_explicit() {
     let mut world = World::new(prompt(), true);
     world.life.limits.continues = false;
@@ -274,7 +307,7 @@ proptest! {
                     world.life.submitted(Submission::Taken { orchestrator, boot }, world.now)
                 }
                 Happening::Untaken => world.life.untaken(world.now),
-                Happening::Accept(n) => { world.accept(n); Step::Wait }
+                Happening::Accept(n) => world.accepted(n),
                 Happening::Token => world.token(&format!("t{n} ")),
                 Happening::Lose(n) => world.lose(n),
                 Happening::Elsewhere => world.fail(Failure::elsewhere(Code::EngineError, "x")),

@@ -33,6 +33,9 @@ struct Flags {
     /// Writes everything as JSON, with what went wrong in words
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Writes what went wrong, a line each
+    #[arg(long, value_name = "FILE")]
+    failures: Option<PathBuf>,
     /// A folder for all logs of failed runs
     #[arg(long, value_name = "FOLDER")]
     logs: Option<PathBuf>,
@@ -91,13 +94,23 @@ fn run(flags: &Flags) -> anyhow::Result<bool> {
         std::fs::write(file, faults::json(&results).to_string())
             .with_context(|| format!("cannot write {}", file.display()))?;
     }
-    Ok(report(&results))
+    let failures = failures(&results);
+    eprint!("{failures}");
+    if let Some(file) = &flags.failures {
+        std::fs::write(file, failures).with_context(|| format!("cannot write {}", file.display()))?;
+    }
+    Ok(passed(&results))
 }
 
-fn report(results: &[Outcome]) -> bool {
-    for result in results {
-        result.tally.faults().for_each(|fault| eprintln!("{}: {fault}", result.row.name));
-    }
+fn failures(results: &[Outcome]) -> String {
+    let named = |result: &Outcome| {
+        let name = result.row.name;
+        result.tally.faults().map(move |fault| format!("{name}: {fault}\n")).collect::<String>()
+    };
+    results.iter().map(named).collect()
+}
+
+fn passed(results: &[Outcome]) -> bool {
     let failed = results.iter().filter(|result| !result.tally.is_clean()).count();
     eprintln!("{} rows passed, {failed} failed", results.len() - failed);
     failed == 0

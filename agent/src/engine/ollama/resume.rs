@@ -5,15 +5,16 @@
 //! space that the client already has, the prompt is rendered without the answer and goes in raw with the exact text.
 //! An engine that does not know that question ignores it and is trusted with the trailing message.
 
-use echo_broker::message::{Chat, Failure, Generate, Request, Settings, SoFar};
+use echo_broker::message::{Chat, Code, Failure, Generate, Request, Settings, SoFar};
 use reqwest::Method;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::{Call, request};
 use crate::engine::Order;
-use crate::engine::http::Http;
+use crate::engine::http::{Http, HttpError, said, why};
 use crate::engine::lines::Lines;
 use crate::engine::seam::{self, Seams, Shape, Way};
+use crate::engine::steps::nonsense;
 
 /// A rendered prompt is one line, and no longer than a request may be.
 const LONGEST_PROMPT: usize = 32 << 20;
@@ -129,23 +130,31 @@ impl Continuation<'_> {
         let mut answer = self.http.send(Method::POST, path, &body).await?;
         let mut lines = Lines::new(LONGEST_PROMPT);
         let line = loop {
-            match lines.next() {
-                Ok(Some(line)) => break line,
-                Ok(None) => {}
-                Err(_) => return Ok(None),
+            let line = lines.next().map_err(|_| seam::cannot("the prompt so far is too long"))?;
+            if let Some(line) = line {
+                break line;
             }
-            match answer.chunk().await {
-                Ok(Some(bytes)) => lines.push(&bytes),
-                _ => break lines.rest(),
+            let more =
+                answer.chunk().await.map_err(|error| self.http.failure(HttpError::Broken(why(&error))))?;
+            match more {
+                Some(bytes) => lines.push(&bytes),
+                None => break lines.rest(),
             }
         };
-        Ok(rendered(&line))
+        rendered(&line)
     }
 }
 
-fn rendered(line: &[u8]) -> Option<String> {
-    let answer: Value = serde_json::from_slice(line).ok()?;
-    answer["_debug_info"]["rendered_template"].as_str().map(str::to_owned)
+/// The prompt in a line of the engine; `None` where it generates instead. An engine that broke off or failed has shown
+/// nothing of how it is.
+fn rendered(line: &[u8]) -> Result<Option<String>, Failure> {
+    let answer: Map<String, Value> =
+        serde_json::from_slice(line).map_err(|_| nonsense("no chunk in place of its prompt"))?;
+    if let Some(error) = answer.get("error") {
+        return Err(Failure::elsewhere(Code::EngineError, format!("the engine failed: {}", said(error))));
+    }
+    let info = answer.get("_debug_info").and_then(|info| info["rendered_template"].as_str());
+    Ok(info.map(str::to_owned))
 }
 
 /// The thoughts are over, so the prompt must not open new ones.
@@ -160,11 +169,17 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn a_rendered_prompt_is_read_and_anything_else_is_none() {
+    fn a_rendered_prompt_is_read_and_another_chunk_is_none() {
         let line = br#"{"model":"m","_debug_info":{"rendered_template":"<user>hi"}}"#;
-        assert_eq!(rendered(line).as_deref(), Some("<user>hi"));
-        assert_eq!(rendered(br#"{"response":"a","done":false}"#), None);
-        assert_eq!(rendered(b""), None);
+        assert_eq!(rendered(line).unwrap().as_deref(), Some("<user>hi"));
+        assert_eq!(rendered(br#"{"response":"a","done":false}"#).unwrap(), None);
+    }
+
+    #[test]
+    fn an_engine_that_broke_off_or_failed_has_not_shown_that_it_keeps_its_prompts() {
+        for line in ["", "{\"model\":\"m\",\"_debug_in", "7", "{\"error\":\"the model crashed\"}"] {
+            assert_eq!(rendered(line.as_bytes()).unwrap_err().code, Code::EngineError, "{line}");
+        }
     }
 
     proptest! {
