@@ -25,7 +25,7 @@ impl Abilities {
 }
 
 /// One model of one node.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Facts {
     pub loaded: bool,
     /// Measured speed in steps of about a tenth; a model that was never measured goes first, so that it will be.

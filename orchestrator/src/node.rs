@@ -8,7 +8,7 @@ use echo_broker::id::{BootId, NodeId, TaskId};
 use echo_broker::message::{Heartbeat, Held, Model, NodeStatus};
 
 use crate::event::Now;
-use crate::facts::{Facts, step};
+use crate::facts::step;
 use crate::model_name::ModelName;
 
 /// A node of the mesh.
@@ -18,27 +18,32 @@ pub struct Node {
     beat: Arc<Heartbeat>,
     /// Absent until the node has said.
     models: Option<Arc<Vec<Model>>>,
-    /// Of each model, in their order.
-    facts: Vec<Facts>,
-    /// Free memory, in steps of about a tenth.
-    pub memory: i32,
-    /// It takes tasks, by its own word.
-    willing: bool,
-    slots: u32,
+    load: Load,
     pub joined: Instant,
     /// When it was last heard of, by our clock.
     pub heard: Instant,
     pub last_heartbeat: u64,
     pub registered_at: u64,
+    placements: Vec<Placement>,
+}
+
+/// What a choice among nodes looks at: together, so that a look at a node costs one line of the processor's cache.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+struct Load {
+    /// It takes tasks, by its own word.
+    willing: bool,
     /// Why nothing is placed here before the next heartbeat.
     hold: Option<Hold>,
-    placements: Vec<Placement>,
+    slots: u32,
     /// Slots in use: those of the heartbeat, and placements that it does not list yet.
     used: u32,
     /// The same in millionths of its slots.
     busy: u32,
+    /// Free memory, in steps of about a tenth.
+    memory: i32,
     /// Grows with each placement of the mesh; the lowest was used least recently.
-    pub last_used: u64,
+    last_used: u64,
 }
 
 /// Why nothing is placed on a node before its next heartbeat.
@@ -89,19 +94,12 @@ impl Node {
         let mut node = Self {
             beat: Arc::new(beat),
             models: None,
-            facts: Vec::new(),
-            memory: 0,
-            willing: false,
-            slots: 0,
+            load: Load::default(),
             joined: now.at,
             heard: now.at,
             last_heartbeat: now.unix_ms,
             registered_at: now.unix_ms,
-            hold: None,
             placements: Vec::new(),
-            used: 0,
-            busy: 0,
-            last_used: 0,
         };
         node.note();
         models.into_iter().for_each(|models| node.set_models(models));
@@ -111,9 +109,9 @@ impl Node {
     /// What the last heartbeat means.
     fn note(&mut self) {
         let beat = &self.beat;
-        self.memory = step(beat.memory.free as f64);
-        self.willing = matches!(beat.status, NodeStatus::Idle | NodeStatus::Busy);
-        self.slots = beat.slots;
+        self.load.memory = step(beat.memory.free as f64);
+        self.load.willing = matches!(beat.status, NodeStatus::Idle | NodeStatus::Busy);
+        self.load.slots = beat.slots;
         self.recount();
     }
 
@@ -123,7 +121,7 @@ impl Node {
         if beat.number <= self.beat.number {
             return None;
         }
-        (self.heard, self.last_heartbeat, self.hold) = (now.at, now.unix_ms, None);
+        (self.heard, self.last_heartbeat, self.load.hold) = (now.at, now.unix_ms, None);
         beat.models = None;
         self.beat = Arc::new(beat);
         let number = self.beat.number;
@@ -143,7 +141,6 @@ impl Node {
     }
 
     pub fn set_models(&mut self, models: Vec<Model>) {
-        self.facts = models.iter().map(Facts::from).collect();
         self.models = Some(Arc::new(models));
     }
 
@@ -163,11 +160,6 @@ impl Node {
         self.models.as_deref().map_or(&[], Vec::as_slice)
     }
 
-    /// What is known of its models, in their order.
-    pub fn facts(&self) -> &[Facts] {
-        &self.facts
-    }
-
     pub fn shared_models(&self) -> Option<Arc<Vec<Model>>> {
         self.models.clone()
     }
@@ -178,36 +170,51 @@ impl Node {
     }
 
     pub fn hold(&self) -> Option<Hold> {
-        self.hold
+        self.load.hold
     }
 
     /// Nothing is placed here before the next heartbeat.
     pub fn hold_back(&mut self, why: Hold) {
-        self.hold = Some(why);
+        self.load.hold = Some(why);
     }
 
     /// Slots in use, as far as is known here.
     pub fn used(&self) -> u32 {
-        self.used
+        self.load.used
     }
 
     /// Slots in use, in millionths of all.
     pub fn busy(&self) -> u32 {
-        self.busy
+        self.load.busy
+    }
+
+    /// Free memory, in steps of about a tenth.
+    pub fn memory(&self) -> i32 {
+        self.load.memory
+    }
+
+    /// Grows with each placement of the mesh; the lowest was used least recently.
+    pub fn last_used(&self) -> u64 {
+        self.load.last_used
+    }
+
+    /// A placement of the mesh went here.
+    pub fn note_use(&mut self, count: u64) {
+        self.load.last_used = count;
     }
 
     pub fn slots(&self) -> u32 {
-        self.slots
+        self.load.slots
     }
 
     /// Works, or will before long: not draining, not broken, not silent.
     pub fn is_fit(&self) -> bool {
-        self.willing && self.hold.is_none()
+        self.load.willing && self.load.hold.is_none()
     }
 
     /// A task may be placed here now.
     pub fn is_free(&self) -> bool {
-        self.used < self.slots && self.is_fit()
+        self.load.used < self.load.slots && self.is_fit()
     }
 
     /// Counts a task that is about to be given to this node.
@@ -251,9 +258,9 @@ impl Node {
 
     fn recount(&mut self) {
         let unlisted = self.placements.iter().filter(|it| !it.listed).count();
-        self.used = count(&self.beat.active).saturating_add(u32::try_from(unlisted).unwrap_or(u32::MAX));
-        let busy = u64::from(self.used) * 1_000_000 / u64::from(self.slots.max(1));
-        self.busy = u32::try_from(busy).unwrap_or(u32::MAX);
+        self.load.used = count(&self.beat.active).saturating_add(u32::try_from(unlisted).unwrap_or(u32::MAX));
+        let busy = u64::from(self.load.used) * 1_000_000 / u64::from(self.load.slots.max(1));
+        self.load.busy = u32::try_from(busy).unwrap_or(u32::MAX);
     }
 }
 

@@ -28,8 +28,8 @@ pub struct Seen<'a> {
 }
 
 impl<'a> Seen<'a> {
-    fn at(node: &'a Node, index: usize) -> Self {
-        Self { facts: node.facts()[index], node, index }
+    fn at(node: &'a Node, (index, facts): (usize, Facts)) -> Self {
+        Self { facts, node, index }
     }
 
     /// All that it says; a scan of all nodes does with the facts.
@@ -44,8 +44,8 @@ pub struct Registry {
     nodes: Vec<Option<Node>>,
     vacant: Vec<usize>,
     by_id: BTreeMap<NodeId, Key>,
-    /// Who serves a model, and where it stands in that node's list.
-    served: BTreeMap<ModelName, BTreeMap<Key, usize>>,
+    /// Who serves a model, where it stands in that node's list, and what is known of it there.
+    served: BTreeMap<ModelName, BTreeMap<Key, (usize, Facts)>>,
     /// The generating model that most nodes have; found again when models change.
     most_common: OnceLock<Option<ModelName>>,
 }
@@ -123,7 +123,19 @@ impl Registry {
             && known.len() == models.len()
             && known.iter().zip(&models).all(|(a, b)| a.name == b.name && a.capabilities == b.capabilities);
         if same {
-            node.set_models(models);
+            let known = self.node(key).shared_models();
+            let others = known.iter().flat_map(|known| known.iter()).zip(&models);
+            for (index, (_, model)) in
+                others.enumerate().filter(|(_, (a, b))| Facts::from(*a) != Facts::from(*b))
+            {
+                let nodes = self.served.get_mut(&ModelName::of(&model.name));
+                let seen = nodes.and_then(|nodes| nodes.get_mut(&key));
+                // A model that a node names twice is the first of them.
+                if let Some(seen) = seen.filter(|seen| seen.0 == index) {
+                    seen.1 = Facts::from(model);
+                }
+            }
+            self.node_mut(key).set_models(models);
         } else {
             self.forget_models(key);
             self.nodes[key.0].as_mut().expect("a key in use").set_models(models);
@@ -135,7 +147,8 @@ impl Registry {
     fn index_models(&mut self, key: Key) {
         let Some(models) = self.node(key).shared_models() else { return };
         for (index, model) in models.iter().enumerate() {
-            self.served.entry(ModelName::of(&model.name)).or_default().entry(key).or_insert(index);
+            let nodes = self.served.entry(ModelName::of(&model.name)).or_default();
+            nodes.entry(key).or_insert((index, Facts::from(model)));
         }
         self.most_common = OnceLock::new();
     }
@@ -207,16 +220,16 @@ impl Registry {
 
     /// The nodes that have a model, and what they say of it.
     pub fn serving(&self, name: &ModelName) -> impl Iterator<Item = (Key, &Node, Seen<'_>)> {
-        self.served.get(name).into_iter().flatten().map(|(&key, &index)| {
+        self.served.get(name).into_iter().flatten().map(|(&key, &seen)| {
             let node = self.node(key);
-            (key, node, Seen::at(node, index))
+            (key, node, Seen::at(node, seen))
         })
     }
 
     /// What one node says of a model.
     pub fn model_at(&self, key: Key, name: &ModelName) -> Option<Seen<'_>> {
-        let index = *self.served.get(name)?.get(&key)?;
-        Some(Seen::at(self.node(key), index))
+        let seen = *self.served.get(name)?.get(&key)?;
+        Some(Seen::at(self.node(key), seen))
     }
 
     /// The generating model that most nodes have, ties by name.

@@ -241,8 +241,8 @@ fn rank(node: &Node, seen: Option<Seen<'_>>, need: &Need) -> Rank {
         Criterion::Loaded => (facts.is_some_and(|facts| facts.loaded) && is_at_ease(node)).into(),
         Criterion::Busy => -i64::from(node.busy()),
         Criterion::Speed => facts.map_or(0, |facts| facts.speed).into(),
-        Criterion::Memory => node.memory.into(),
-        Criterion::LastUsed => -number(node.last_used),
+        Criterion::Memory => node.memory().into(),
+        Criterion::LastUsed => -number(node.last_used()),
     })
 }
 

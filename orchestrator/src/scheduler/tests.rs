@@ -82,7 +82,7 @@ fn equals_take_turns() {
     let mut registry = mesh([beat("a", 1).models([model("m")]), beat("b", 1).models([model("m")])]);
     let need = need(json!({}));
     let first = choose(&registry, &need, &Bars::default()).unwrap().key;
-    registry.node_mut(first).last_used = 1;
+    registry.node_mut(first).note_use(1);
     let second = choose(&registry, &need, &Bars::default()).unwrap();
     assert_ne!(first, second.key);
     assert!(second.words.starts_with("least recently used"), "{}", second.words);

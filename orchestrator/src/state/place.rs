@@ -71,7 +71,7 @@ impl State {
         let model = holding.need.model().cloned();
         let spelled = model.as_ref().and_then(|name| self.spelled_at(choice.key, name, &holding));
         let node = self.registry.node_mut(choice.key);
-        node.last_used = self.placed;
+        node.note_use(self.placed);
         if !holding.need.aside {
             node.place(holding.task.task, holding.attempt(), model, self.now.at);
         }
