@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use echo_broker::Bus;
 use echo_broker::bus::PublishError;
 use echo_broker::id::{Inbox, NodeId};
-use echo_broker::message::{Accepted, Code, Dispatch, Done, Failure, Frame, Piece, Verdict};
+use echo_broker::message::{Accepted, Code, Dispatch, Done, Failure, Frame, Piece, Timings, Verdict};
 use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt};
 use tokio::sync::oneshot;
@@ -112,6 +112,22 @@ struct Progress {
     first: Option<Instant>,
     last: Option<Instant>,
     pieces: u64,
+    /// By the engine's count, of an answer that is whole.
+    done: Option<Counts>,
+}
+
+/// What the engine's last chunk counts.
+#[derive(Debug)]
+struct Counts {
+    tokens: Option<u64>,
+    timings: Timings,
+}
+
+/// The end of a whole answer, and what came together with it.
+#[derive(Debug)]
+struct Last {
+    pieces: Vec<Piece>,
+    done: Box<Done>,
 }
 
 /// What came first.
@@ -136,14 +152,14 @@ impl Attempt {
         };
         let halted = self.halt.is_stopped() && end.is_err();
         drop(self.slot.take());
-        let (done, end) = match end {
-            Ok(done) => (Some(done.clone()), self.finish(&context, done).await),
+        let end = match end {
+            Ok(last) => self.finish(&context, last).await,
             Err(failure) => {
                 self.fail(&context, failure.clone()).await;
-                (None, if halted { End::Halted } else { End::Failed(failure) })
+                if halted { End::Halted } else { End::Failed(failure) }
             }
         };
-        (*self).report(end, done.as_deref(), &progress, started)
+        (*self).report(end, &progress, started)
     }
 
     /// Waits for the edge where that is needed; false if the attempt was stopped meanwhile.
@@ -156,7 +172,7 @@ impl Attempt {
         }
     }
 
-    async fn stream(&self, context: &Context, progress: &mut Progress) -> Result<Box<Done>, Failure> {
+    async fn stream(&self, context: &Context, progress: &mut Progress) -> Result<Last, Failure> {
         let accepted = self.tape().accepted(|seq| {
             Frame::Accepted(Box::new(Accepted {
                 seq,
@@ -194,7 +210,7 @@ impl Attempt {
                     watch.heard(now);
                     asking = None;
                     match self.take(context, step, &mut steps, progress).await? {
-                        Some(done) => return Ok(done),
+                        Some(last) => return Ok(last),
                         None => watch.check(now),
                     }
                 }
@@ -222,7 +238,7 @@ impl Attempt {
         step: Step,
         steps: &mut Steps,
         progress: &mut Progress,
-    ) -> Result<Option<Box<Done>>, Failure> {
+    ) -> Result<Option<Last>, Failure> {
         let (mut pieces, mut bytes) = (Vec::new(), 0);
         let mut next = Some(Ok(step));
         // Bounded in steps, not in pieces: signs of life without end must not keep a cancel waiting.
@@ -249,10 +265,30 @@ impl Attempt {
         };
         if !pieces.is_empty() {
             progress.note(pieces.len());
-            let frame = self.tape().token(pieces).map_err(|_| too_long())?;
-            self.send(context, frame).await?;
         }
-        end.transpose()
+        match end.transpose() {
+            Ok(Some(done)) => {
+                progress.done = Some(Counts::of(&done));
+                if is_small(&done) {
+                    return Ok(Some(Last { pieces, done }));
+                }
+                self.say(context, pieces).await?;
+                Ok(Some(Last { pieces: Vec::new(), done }))
+            }
+            Ok(None) => self.say(context, pieces).await.map(|()| None),
+            Err(failure) => {
+                self.say(context, pieces).await?;
+                Err(failure)
+            }
+        }
+    }
+
+    async fn say(&self, context: &Context, pieces: Vec<Piece>) -> Result<(), Failure> {
+        if pieces.is_empty() {
+            return Ok(());
+        }
+        let frame = self.tape().token(pieces).map_err(|_| too_long())?;
+        self.send(context, frame).await
     }
 
     /// Sends a frame. An edge that misses one while the broker is away asks for it again.
@@ -273,9 +309,13 @@ impl Attempt {
         }
     }
 
-    async fn finish(&self, context: &Context, done: Box<Done>) -> End {
-        let frame = self.tape().done(*done);
-        match self.send(context, frame).await {
+    async fn finish(&self, context: &Context, Last { pieces, done }: Last) -> End {
+        let frame = self.tape().done(pieces, done).map_err(|_| too_long());
+        let sent = match frame {
+            Ok(frame) => self.send(context, frame).await,
+            Err(failure) => Err(failure),
+        };
+        match sent {
             Ok(()) => End::Done,
             Err(failure) => {
                 self.fail(context, failure.clone()).await;
@@ -295,8 +335,9 @@ impl Attempt {
         self.tape.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn report(self, end: End, done: Option<&Done>, progress: &Progress, started: Instant) -> Report {
+    fn report(self, end: End, progress: &Progress, started: Instant) -> Report {
         use echo_broker::message::Request;
+        let done = progress.done.as_ref();
         let tokens = done.and_then(|done| done.tokens).unwrap_or(progress.pieces);
         let by_engine = done.filter(|done| done.timings.eval_ns > 0 && done.tokens.is_some());
         let generates =
@@ -316,6 +357,12 @@ impl Attempt {
             load_ms: (!self.loaded && load > 0).then_some(load as f64 / 1e6),
             first_piece: progress.first.map(|first| first.saturating_duration_since(started)),
         }
+    }
+}
+
+impl Counts {
+    fn of(done: &Done) -> Self {
+        Self { tokens: done.tokens, timings: done.timings }
     }
 }
 
@@ -371,6 +418,12 @@ async fn answer(asking: &mut Option<impl Future<Output = Sign> + Unpin>) -> Sign
     let sign = question.await;
     *asking = None;
     sign
+}
+
+/// Whether there is room for pieces beside it: what fits the bus alone must not be too much together.
+fn is_small(done: &Done) -> bool {
+    const MOST: usize = 256 << 10;
+    done.body.is_none() && done.extra.values().map(crate::tape::json).sum::<usize>() < MOST
 }
 
 fn weight(piece: &Piece) -> usize {

@@ -57,9 +57,16 @@ impl Tape {
         Ok(frame)
     }
 
-    /// The one end of a whole answer.
-    pub fn done(&mut self, done: Done) -> Frame {
-        self.end(Frame::Done { seq: self.next, done: Box::new(done) })
+    /// The one end of a whole answer, with the pieces that came together with it.
+    ///
+    /// # Errors
+    /// When the answer has grown too long; nothing is kept then.
+    pub fn done(&mut self, pieces: Vec<Piece>, done: Box<Done>) -> Result<Frame, TooLong> {
+        let frame = Frame::Done { seq: self.next, pieces, done };
+        if self.cost + cost(&frame) > LONGEST + RICH {
+            return Err(TooLong);
+        }
+        Ok(self.end(frame))
     }
 
     /// The one end of an attempt that is no whole answer.
@@ -140,9 +147,12 @@ fn is_plain(piece: &Piece) -> bool {
 }
 
 fn cost(frame: &Frame) -> usize {
-    let Frame::Token { pieces, .. } = frame else { return RICH };
     let each = |piece: &Piece| piece.content.len() + if is_plain(piece) { PLAIN } else { rich(piece) };
-    pieces.iter().map(each).sum()
+    match frame {
+        Frame::Token { pieces, .. } => pieces.iter().map(each).sum(),
+        Frame::Done { pieces, .. } => RICH + pieces.iter().map(each).sum::<usize>(),
+        _ => RICH,
+    }
 }
 
 fn rich(piece: &Piece) -> usize {
@@ -154,7 +164,7 @@ fn rich(piece: &Piece) -> usize {
 }
 
 /// A JSON value in memory, roughly.
-fn json(value: &serde_json::Value) -> usize {
+pub fn json(value: &serde_json::Value) -> usize {
     use serde_json::Value;
     let inside = match value {
         Value::String(text) => text.len(),
@@ -180,7 +190,7 @@ mod tests {
         let mut tape = Tape::new(true);
         let mut sent = vec![tape.token(vec![Piece::text("a")]).unwrap()];
         sent.push(tape.token(vec![Piece::text("b"), Piece::text("c")]).unwrap());
-        sent.push(tape.done(Done::default()));
+        sent.push(tape.done(vec![Piece::text("d")], Box::default()).unwrap());
         assert_eq!(tape.range(0, 9), sent);
         assert_eq!(numbers(&tape.range(1, 1)), [1]);
         assert!(tape.ended() && tape.last() == Some(2));
@@ -192,6 +202,7 @@ mod tests {
         let mebibyte = "x".repeat(1 << 20);
         let sent = (0..100).take_while(|_| tape.token(vec![Piece::text(&mebibyte)]).is_ok()).count();
         assert_eq!(sent, 15);
+        assert_eq!(tape.done(vec![Piece::text(&mebibyte)], Box::default()), Err(TooLong));
         assert!(matches!(
             tape.failed(Failure::give_up(Code::EngineError, "x")),
             Frame::Failed { seq: Some(15), .. }
@@ -210,7 +221,7 @@ mod tests {
     fn a_frame_that_cannot_be_sent_gives_its_number_back() {
         let mut tape = Tape::new(true);
         tape.token(vec![Piece::text("a")]).unwrap();
-        tape.done(Done::default());
+        tape.done(Vec::new(), Box::default()).unwrap();
         tape.take_back();
         assert!(!tape.ended());
         assert_eq!(tape.failed(Failure::give_up(Code::EngineError, "x")).seq(), Some(1));

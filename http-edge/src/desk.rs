@@ -201,10 +201,11 @@ impl Desk {
             return None;
         }
         entry.next += 1;
-        let mut frames = vec![frame];
+        let mut frames = Vec::with_capacity(2);
+        part(frame, &mut frames);
         while let Some(frame) = entry.ahead.remove(&entry.next) {
             entry.next += 1;
-            frames.push(frame);
+            part(frame, &mut frames);
         }
         Some((task, entry.attempt, frames))
     }
@@ -365,6 +366,17 @@ impl Desk {
     /// We slept ourselves: silence counts anew.
     pub fn slept(&mut self, now: Instant) {
         self.counts_from = self.counts_from.max(now + SILENCE);
+    }
+}
+
+/// Pieces that came together with the end come before it.
+fn part(frame: Frame, frames: &mut Vec<Frame>) {
+    match frame {
+        Frame::Done { seq, pieces, done } if !pieces.is_empty() => {
+            frames.push(Frame::Token { seq, pieces });
+            frames.push(Frame::Done { seq, pieces: Vec::new(), done });
+        }
+        other => frames.push(other),
     }
 }
 

@@ -203,13 +203,13 @@ impl Holding {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use echo_broker::message::{Done, Piece};
+    use echo_broker::message::{Piece};
 
     fn ended(holdings: &mut Holdings, task: u128, bytes: usize, now: Instant) -> Key {
         let key = Key { task: TaskId::from_u128(task), attempt: 1 };
         let mut tape = Tape::new(true);
         tape.token(vec![Piece::text("x".repeat(bytes))]).unwrap();
-        tape.done(Done::default());
+        tape.done(Vec::new(), Box::default()).unwrap();
         let holding = Holding {
             edge: Some("e".parse().unwrap()),
             inbox: Inbox::try_from("_INBOX.edge.e.k".to_owned()).unwrap(),

@@ -117,7 +117,7 @@ impl Bench {
         drop(it.slot.take());
         let mut tape = it.tape.lock().unwrap();
         match &end {
-            End::Done => drop(tape.done(Default::default())),
+            End::Done => drop(tape.done(Vec::new(), Box::default())),
             End::Failed(failure) => drop(tape.failed(failure.clone())),
             End::Halted => drop(tape.failed(Failure::give_up(Code::Cancelled, ""))),
         }

@@ -25,9 +25,11 @@ pub enum Frame {
     Accepted(Box<Accepted>),
     /// Pieces of the answer that arrived together.
     Token { seq: u64, pieces: Vec<Piece> },
-    /// The end of a whole answer.
+    /// The end of a whole answer, and the pieces that arrived together with it.
     Done {
         seq: u64,
+        #[serde(default, skip_serializing_if = "is_default")]
+        pieces: Vec<Piece>,
         #[serde(flatten)]
         done: Box<Done>,
     },
@@ -67,8 +69,10 @@ impl Payload for Frame {
             return Ok(Self::Accepted(serde_json::from_slice(payload)?));
         }
         if payload.starts_with(br#"{"frame":"done","#) {
-            let Numbered { seq } = serde_json::from_slice(payload)?;
-            return Ok(Self::Done { seq, done: serde_json::from_slice(payload)? });
+            let Whole { seq, pieces, reason, prompt_tokens, tokens, timings, body, extra } =
+                serde_json::from_slice(payload)?;
+            let done = Box::new(Done { reason, prompt_tokens, tokens, timings, body, extra });
+            return Ok(Self::Done { seq, pieces, done });
         }
         serde_json::from_slice(payload)
     }
@@ -80,9 +84,23 @@ struct Token {
     pieces: Vec<Piece>,
 }
 
+/// [`Frame::Done`] without a level between, which costs a second reading.
 #[derive(Deserialize)]
-struct Numbered {
+struct Whole {
     seq: u64,
+    #[serde(default)]
+    pieces: Vec<Piece>,
+    reason: Reason,
+    #[serde(default)]
+    prompt_tokens: Option<u64>,
+    #[serde(default)]
+    tokens: Option<u64>,
+    #[serde(default)]
+    timings: Timings,
+    #[serde(default)]
+    body: Option<Value>,
+    #[serde(default)]
+    extra: Map<String, Value>,
 }
 
 /// An agent's first word on an attempt.

@@ -207,8 +207,12 @@ fn frames() {
     );
     let done = Done { tokens: Some(2), ..Done::default() };
     golden(
-        &Frame::Done { seq: 2, done: Box::new(done) },
+        &Frame::Done { seq: 2, pieces: Vec::new(), done: Box::new(done.clone()) },
         r#"{"frame":"done","seq":2,"reason":"stop","tokens":2}"#,
+    );
+    golden(
+        &Frame::Done { seq: 1, pieces: vec![Piece::text("Hi")], done: Box::new(done) },
+        r#"{"frame":"done","seq":1,"pieces":[{"content":"Hi"}],"reason":"stop","tokens":2}"#,
     );
     let failure = Box::new(Failure::wait(Code::Draining, "later"));
     golden(
@@ -232,6 +236,8 @@ fn the_quick_way_to_read_a_frame_reads_what_the_general_one_does() {
         r#"{"frame":"accepted","seq":0,"node":"a","boot":"b","model":"m","chosen":"c","newer":[1]}"#,
         r#"{"node":"a","frame":"accepted","seq":0,"boot":"b","model":"m"}"#,
         r#"{"frame":"done","seq":2,"reason":"stop"}"#,
+        r#"{"frame":"done","seq":2,"pieces":[{"content":"Hi","last":true}],"reason":"stop","prompt_tokens":4,"body":[1]}"#,
+        r#"{"frame":"done","seq":2,"reason":"stop","timings":{"total_ns":7,"newer":1}}"#,
         r#"{"frame":"done","seq":2,"reason":"length","tokens":3,"newer":{},"extra":{"seq":7,"context":[1]}}"#,
         r#"{ "frame": "done", "seq": 2, "reason": "newer" }"#,
     ] {

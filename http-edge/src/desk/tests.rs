@@ -74,6 +74,17 @@ fn frames_come_out_once_and_in_order() {
 }
 
 #[test]
+fn pieces_that_came_with_the_end_come_before_it() {
+    let mut world = World::accepted();
+    let done = |pieces| Frame::Done { seq: 2, pieces, done: Box::default() };
+    let with = done(vec![Piece::text("t2")]);
+    assert_eq!(world.seqs("in.1", with.clone()), NONE, "frame 1 is missing");
+    let (_, _, frames) = world.desk.frame("in.1", token(1), world.now).unwrap();
+    assert_eq!(frames, [token(1), token(2), done(Vec::new())]);
+    assert_eq!(world.seqs("in.1", with), NONE);
+}
+
+#[test]
 fn a_stale_attempt_is_known_by_its_inbox() {
     let mut world = World::accepted();
     world.desk.begin(TASK, 2, "in.2".into(), world.now);

@@ -109,7 +109,9 @@ fn counts_of_a_continued_answer_are_of_the_whole() {
     world.accept(2);
     world.token("two");
     let done = Done { reason: Reason::Stop, tokens: Some(1), ..Done::default() };
-    let Step::End(ending) = world.life.frame(Frame::Done { seq: 2, done: Box::new(done) }, world.now) else {
+    let Step::End(ending) =
+        world.life.frame(Frame::Done { seq: 2, pieces: Vec::new(), done: Box::new(done) }, world.now)
+    else {
         panic!("no end");
     };
     assert_eq!(*ending, Ending::Answered(Done { tokens: Some(2), ..Done::default() }));
@@ -193,7 +195,10 @@ fn what_a_lost_attempt_still_says_is_not_heard() {
     world.token("{");
     assert_eq!(world.lose(1), Step::Again(Duration::ZERO));
     assert_eq!(world.token("\"a\": 1}"), Step::Wait);
-    assert_eq!(world.life.frame(Frame::Done { seq: 3, done: Box::default() }, world.now), Step::Wait);
+    assert_eq!(
+        world.life.frame(Frame::Done { seq: 3, pieces: Vec::new(), done: Box::default() }, world.now),
+        Step::Wait
+    );
     assert_eq!(world.lose(1), Step::Wait, "it is lost once");
     assert_eq!(world.submit().so_far, None, "the answer begins anew, not in its middle");
 }
@@ -313,7 +318,7 @@ proptest! {
                 Happening::Elsewhere => world.fail(Failure::elsewhere(Code::EngineError, "x")),
                 Happening::Wait => world.fail(Failure::wait(Code::Draining, "x")),
                 Happening::Done => {
-                    world.life.frame(Frame::Done { seq: 9, done: Box::default() }, world.now)
+                    world.life.frame(Frame::Done { seq: 9, pieces: Vec::new(), done: Box::default() }, world.now)
                 }
                 Happening::Later(ms) => {
                     world.now += Duration::from_millis(ms);
