@@ -123,18 +123,7 @@ impl Registry {
             && known.len() == models.len()
             && known.iter().zip(&models).all(|(a, b)| a.name == b.name && a.capabilities == b.capabilities);
         if same {
-            let known = self.node(key).shared_models();
-            let others = known.iter().flat_map(|known| known.iter()).zip(&models);
-            for (index, (_, model)) in
-                others.enumerate().filter(|(_, (a, b))| Facts::from(*a) != Facts::from(*b))
-            {
-                let nodes = self.served.get_mut(&ModelName::of(&model.name));
-                let seen = nodes.and_then(|nodes| nodes.get_mut(&key));
-                // A model that a node names twice is the first of them.
-                if let Some(seen) = seen.filter(|seen| seen.0 == index) {
-                    seen.1 = Facts::from(model);
-                }
-            }
+            self.update_facts(key, &models);
             self.node_mut(key).set_models(models);
         } else {
             self.forget_models(key);
@@ -142,6 +131,21 @@ impl Registry {
             self.index_models(key);
         }
         !same
+    }
+
+    /// The same models, of which some are loaded or measured now and were not before.
+    fn update_facts(&mut self, key: Key, models: &[Model]) {
+        let Some(known) = self.node(key).shared_models() else { return };
+        for (index, (was, is)) in known.iter().zip(models).enumerate() {
+            if was.loaded == is.loaded && was.tokens_per_second == is.tokens_per_second {
+                continue;
+            }
+            let seen = self.served.get_mut(&ModelName::of(&is.name)).and_then(|nodes| nodes.get_mut(&key));
+            // Of a model that a node names twice, the first word counts.
+            if let Some(seen) = seen.filter(|seen| seen.0 == index) {
+                seen.1 = Facts::from(is);
+            }
+        }
     }
 
     fn index_models(&mut self, key: Key) {
@@ -333,6 +337,25 @@ mod tests {
         assert_eq!(news(beat("a", 3).status(NodeStatus::Draining)), News::Changed);
         assert_eq!(news(beat("a", 4).models([model("x")]).status(NodeStatus::Draining)), News::Changed);
         assert_eq!(news(beat("a", 5).models([model("x").loaded()]).status(NodeStatus::Draining)), News::Same);
+    }
+
+    #[test]
+    fn what_is_known_of_a_model_is_what_the_last_heartbeat_says() {
+        let clock = Clock::new();
+        let mut registry = Registry::default();
+        let name = ModelName::of("x");
+        let mut facts = |beat: crate::testkit::Beat| {
+            let key = registry.hear(beat.build(), clock.now()).key;
+            registry.model_at(key, &name).unwrap().facts
+        };
+        assert!(!facts(beat("a", 1).models([model("x")])).loaded);
+        assert!(facts(beat("a", 2).models([model("x").loaded()])).loaded);
+        assert!(facts(beat("a", 3)).loaded, "a heartbeat without models leaves it");
+        let fast = facts(beat("a", 4).models([model("x").speed(50.0)]));
+        assert_eq!(fast, Facts::from(&model("x").speed(50.0)));
+        let twice = facts(beat("a", 5).models([model("x"), model("x:latest").loaded()]));
+        assert!(!twice.loaded, "the first word counts");
+        assert!(!facts(beat("a", 6).models([model("x"), model("x:latest").speed(50.0)])).loaded);
     }
 
     #[test]

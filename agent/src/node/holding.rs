@@ -203,7 +203,7 @@ impl Holding {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use echo_broker::message::{Piece};
+    use echo_broker::message::Piece;
 
     fn ended(holdings: &mut Holdings, task: u128, bytes: usize, now: Instant) -> Key {
         let key = Key { task: TaskId::from_u128(task), attempt: 1 };

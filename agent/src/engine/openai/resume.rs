@@ -5,6 +5,7 @@
 //! vLLM has to be told to continue; other servers are trusted with the trailing message.
 
 use echo_broker::message::{Chat, Failure, Generate, Request, SoFar};
+use reqwest::StatusCode;
 use serde_json::json;
 
 use super::{Call, Dialect, request};
@@ -107,14 +108,25 @@ async fn render(http: &Http, chat: &Chat) -> Result<Option<String>, Failure> {
     match http.ask_with("/apply-template", &body).await {
         Ok(answer) => Ok(answer["prompt"].as_str().map(str::to_owned)),
         // It does not have the question, or not for these messages.
-        Err(HttpError::Rejected(_)) => Ok(None),
+        Err(HttpError::Rejected(rejection)) if !is_passing(rejection.status) => Ok(None),
         Err(error) => Err(http.failure(error)),
     }
+}
+
+/// Busy, or still loading: this says nothing of the template, and must not be remembered as if it did.
+fn is_passing(status: StatusCode) -> bool {
+    matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_engine_that_is_busy_has_not_said_that_it_keeps_its_prompts() {
+        assert!(is_passing(StatusCode::SERVICE_UNAVAILABLE) && is_passing(StatusCode::TOO_MANY_REQUESTS));
+        assert!(!is_passing(StatusCode::NOT_FOUND) && !is_passing(StatusCode::INTERNAL_SERVER_ERROR));
+    }
 
     #[test]
     fn vllm_is_told_to_continue() {
