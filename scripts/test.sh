@@ -40,7 +40,7 @@ main() {
     print_times
     list_skips
     [ $FAILED = no ] || list_failures
-    [ $FAILED = no ] || die "tests failed; what is known of it is named above."
+    [ $FAILED = no ] || die "tests failed; they are named above."
     say "All tests passed."
 }
 
@@ -100,16 +100,15 @@ get_engine() {
     export ECHO_PYTHON ECHO_EMBEDDED_ENGINE="$ROOT/scripts/embedded-engine.py" ECHO_TEST_EMBEDDED=1
 }
 
-run_tests() (
-    set -o pipefail
-    cargo test --release --locked --workspace --no-fail-fast 2>&1 | tee "$NOTES/tests"
-)
+# No pipe: its end would be waited for, and what a failed test has left behind may hold it.
+run_tests() {
+    cargo test --release --locked --workspace --no-fail-fast > >(tee "$NOTES/tests") 2>&1
+}
 
-# Whoever sees only the end of a long log shall see what failed.
+# Whoever sees only the end of a long log shall see which tests and which promises failed.
 list_failures() {
-    printf '\nFailed:\n'
-    [ ! -e "$NOTES/tests" ] || grep -h '^test .* FAILED$' "$NOTES/tests" || true
-    [ ! -e "$NOTES/faults" ] || cat "$NOTES/faults"
+    if [ -e "$NOTES/tests" ]; then grep -h '^test .* FAILED$' "$NOTES/tests" || true; fi
+    if [ -e "$NOTES/faults" ]; then cat "$NOTES/faults"; fi
 }
 
 # A line that begins with `machine:` is about what cannot be installed, and fails nobody.

@@ -17,7 +17,7 @@ use tracing::{debug, warn};
 use crate::engine::signs::Signs;
 use crate::engine::{Engine, Order, Sign, Step};
 use crate::slots::{Key, Slot};
-use crate::tape::Tape;
+use crate::tape::{self, Tape};
 use crate::watch::{Limits, Watch};
 
 /// Pieces that were already waiting travel in one frame, up to so many and so many bytes.
@@ -70,6 +70,8 @@ pub struct Attempt {
     pub remaining: Duration,
     pub waited_ms: u64,
     pub chosen: String,
+    /// Whoever reads the inbox takes pieces together with the end.
+    pub joins_end: bool,
     pub inbox: Inbox,
     /// Where the answer to the dispatch goes, and which.
     pub reply: Option<Inbox>,
@@ -112,7 +114,7 @@ struct Progress {
     first: Option<Instant>,
     last: Option<Instant>,
     pieces: u64,
-    /// By the engine's count, of an answer that is whole.
+    /// By the engine's count, once its last chunk is here.
     done: Option<Counts>,
 }
 
@@ -231,7 +233,7 @@ impl Attempt {
         }
     }
 
-    /// Sends a step, together with what was already waiting behind it.
+    /// Sends a step, together with what was already waiting behind it. What comes with the end is handed back with it.
     async fn take(
         &self,
         context: &Context,
@@ -268,12 +270,14 @@ impl Attempt {
         }
         match end.transpose() {
             Ok(Some(done)) => {
+                let pieces = if self.joins_end && fit_together(&pieces, &done) {
+                    pieces
+                } else {
+                    self.say(context, pieces).await?;
+                    Vec::new()
+                };
                 progress.done = Some(Counts::of(&done));
-                if is_small(&done) {
-                    return Ok(Some(Last { pieces, done }));
-                }
-                self.say(context, pieces).await?;
-                Ok(Some(Last { pieces: Vec::new(), done }))
+                Ok(Some(Last { pieces, done }))
             }
             Ok(None) => self.say(context, pieces).await.map(|()| None),
             Err(failure) => {
@@ -420,10 +424,11 @@ async fn answer(asking: &mut Option<impl Future<Output = Sign> + Unpin>) -> Sign
     sign
 }
 
-/// Whether there is room for pieces beside it: what fits the bus alone must not be too much together.
-fn is_small(done: &Done) -> bool {
+/// What fits the bus alone must not be too much together.
+fn fit_together(pieces: &[Piece], done: &Done) -> bool {
     const MOST: usize = 256 << 10;
-    done.body.is_none() && done.extra.values().map(crate::tape::json).sum::<usize>() < MOST
+    let extra = || done.extra.values().map(tape::json).sum::<usize>();
+    done.body.is_none() && tape::weight(pieces) + extra() < MOST
 }
 
 fn weight(piece: &Piece) -> usize {

@@ -147,12 +147,17 @@ fn is_plain(piece: &Piece) -> bool {
 }
 
 fn cost(frame: &Frame) -> usize {
-    let each = |piece: &Piece| piece.content.len() + if is_plain(piece) { PLAIN } else { rich(piece) };
     match frame {
-        Frame::Token { pieces, .. } => pieces.iter().map(each).sum(),
-        Frame::Done { pieces, .. } => RICH + pieces.iter().map(each).sum::<usize>(),
+        Frame::Token { pieces, .. } => weight(pieces),
+        Frame::Done { pieces, .. } => RICH + weight(pieces),
         _ => RICH,
     }
+}
+
+/// Pieces in memory, roughly.
+pub fn weight(pieces: &[Piece]) -> usize {
+    let each = |piece: &Piece| piece.content.len() + if is_plain(piece) { PLAIN } else { rich(piece) };
+    pieces.iter().map(each).sum()
 }
 
 fn rich(piece: &Piece) -> usize {

@@ -217,6 +217,8 @@ async fn program(folder: &TempDir) -> (std::process::Child, serde_json::Value) {
         .arg(&file)
         // What a killed one leaves behind goes with the test.
         .env("TMPDIR", folder.path())
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
         .unwrap();

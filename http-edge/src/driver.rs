@@ -251,6 +251,7 @@ impl Driver {
                     self.extra.clear();
                 }
             }
+            Step::TooLate(node) => self.owner.cancel_late(node, self.current()),
             Step::Queued { position, expected_wait_ms } => {
                 // Only the newest position matters: without room the client is not told.
                 let _ = self.out.try_send(News::Queued { position, expected_wait_ms });
@@ -344,7 +345,7 @@ impl Driver {
     }
 
     async fn say_withdrawn(&mut self, lost: Option<&Lost>) {
-        let cancel = Cancel { task: self.life.task, attempt: self.life.attempt() };
+        let cancel = self.current();
         let lost_node = lost
             .filter(|lost| lost.holder.peer.role == Role::Agent)
             .and_then(|lost| lost.holder.peer.id.as_str().parse::<NodeId>().ok());
@@ -359,6 +360,11 @@ impl Driver {
         if let Some(lost) = lost {
             crate::events::lost(&self.owner, lost);
         }
+    }
+
+    /// What ends the current attempt and all before it.
+    fn current(&self) -> Cancel {
+        Cancel { task: self.life.task, attempt: self.life.attempt() }
     }
 
     async fn cancel(&mut self, why: &str) {

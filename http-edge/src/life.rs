@@ -44,6 +44,8 @@ pub enum Step {
     Wait,
     /// Submit again after this pause; what the attempts so far still send is unwanted.
     Again(Duration),
+    /// This node has taken an attempt that was given up: tell it to stop.
+    TooLate(NodeId),
     /// Tell the client that it waits.
     Queued { position: u32, expected_wait_ms: Option<u64> },
     /// Tell the client who answers.
@@ -199,6 +201,7 @@ impl Life {
             waited_ms: millis(self.waited_until(now)),
             excluded: self.excluded.clone(),
             so_far: self.so_far(),
+            joins_end: true,
             chosen: String::new(),
             request: self.request.clone(),
             traceparent: self.traceparent.clone(),
@@ -244,6 +247,7 @@ impl Life {
     /// A frame of the current attempt, in order.
     pub fn frame(&mut self, frame: Frame, now: Instant) -> Step {
         match frame {
+            Frame::Accepted(accepted) if self.given_up => Step::TooLate(accepted.node),
             // Be it the end of our own cancel, or part of an answer that begins anew.
             _ if self.given_up => Step::Wait,
             Frame::Queued { position, expected_wait_ms, .. } => {

@@ -81,7 +81,8 @@ impl Owner {
         }
     }
 
-    fn cancel_late(&self, node: NodeId, cancel: Cancel) {
+    /// Tells a node that it has taken an attempt that was given up.
+    pub fn cancel_late(&self, node: NodeId, cancel: Cancel) {
         debug!(task = %cancel.task, attempt = cancel.attempt, %node, "accepted after it was given up");
         let bus = self.bus.clone();
         self.tracker.spawn(async move {

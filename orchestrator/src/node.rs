@@ -27,7 +27,7 @@ pub struct Node {
     placements: Vec<Placement>,
 }
 
-/// What a choice among nodes looks at: together, so that a look at a node costs one line of the processor's cache.
+/// What a choice among nodes looks at: together in one line of the processor's cache.
 #[derive(Debug, Default)]
 #[repr(align(64))]
 struct Load {

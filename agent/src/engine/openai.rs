@@ -77,26 +77,15 @@ impl OpenAi {
     async fn prepare(&self, order: &Order) -> Result<Call, Failure> {
         let dialect = self.known.dialect();
         match &order.so_far {
-            Some(so_far) if seam::is_begun(so_far) => {
-                resume::continued(&self.http, &self.seams, dialect, order, so_far).await
-            }
+            Some(so_far) if seam::is_begun(so_far) => resume::continued(self, dialect, order, so_far).await,
             _ => request::fresh(order, dialect)?.ok_or_else(unknown_request),
         }
     }
 
-    /// Waits while the server loads its model.
     async fn send(&self, call: &Call) -> Result<Response, Failure> {
-        let started = Instant::now();
-        loop {
-            let error = match self.http.try_send(Method::POST, call.path, &call.body).await {
-                Ok(response) => return Ok(response),
-                Err(error) => error,
-            };
-            if !probe::is_loading(&error) || started.elapsed() > self.load_timeout {
-                return Err(self.http.failure(error));
-            }
-            tokio::time::sleep(LOADING).await;
-        }
+        let sent =
+            once_loaded(self.load_timeout, || self.http.try_send(Method::POST, call.path, &call.body)).await;
+        sent.map_err(|error| self.http.failure(error))
     }
 
     /// What can be said of a model here: no more than the server says.
@@ -109,6 +98,22 @@ impl OpenAi {
         let details = found.model.extra.get("details").cloned().unwrap_or_else(|| json!({}));
         let insides = probe::insides(&models, model);
         Ok(json!({"details": details, "model_info": insides, "capabilities": found.model.capabilities}))
+    }
+}
+
+/// Asks again for as long as the server loads its model, within this limit.
+async fn once_loaded<T, F>(limit: Duration, ask: impl Fn() -> F) -> Result<T, HttpError>
+where
+    F: Future<Output = Result<T, HttpError>>,
+{
+    let started = Instant::now();
+    loop {
+        match ask().await {
+            Err(error) if probe::is_loading(&error) && started.elapsed() <= limit => {
+                tokio::time::sleep(LOADING).await;
+            }
+            other => return other,
+        }
     }
 }
 

@@ -134,6 +134,54 @@ async fn an_engine_that_does_not_show_its_prompt_is_told_to_generate_next_to_not
 }
 
 #[tokio::test]
+async fn an_engine_that_breaks_off_while_it_shows_its_prompt_is_asked_again() {
+    let broken = AtomicUsize::new(0);
+    let (fake, engine) = Fake::start(Kind::Ollama, move |path, body| {
+        if broken.fetch_add(1, Ordering::SeqCst) > 0 {
+            return ollama(true, path, body);
+        }
+        "{\"_debug_in".into_response()
+    })
+    .await;
+    let failure = all(&engine, chat("one \n")).await.unwrap_err();
+    assert_eq!((failure.verdict, failure.code), (Verdict::Elsewhere, Code::EngineError));
+    assert_eq!(all(&engine, chat("one \n")).await.unwrap(), "more");
+    assert_eq!(fake.last().1["prompt"], "<user>hi<assistant>one \n", "its template trims");
+}
+
+#[tokio::test]
+async fn a_llama_cpp_that_loads_its_model_shows_its_prompt_afterwards() {
+    let asked = AtomicUsize::new(0);
+    let (fake, engine) = Fake::start(Kind::Openai, move |path, body| match path {
+        "/v1/models" => json!({"data": [{"id": "m"}]}).to_string().into_response(),
+        "/props" => json!({"default_generation_settings": {}, "total_slots": 1}).to_string().into_response(),
+        "/apply-template" if asked.fetch_add(1, Ordering::SeqCst) < 2 => {
+            let loading = json!({"error": {"message": "Loading model", "code": 503}});
+            (StatusCode::SERVICE_UNAVAILABLE, loading.to_string()).into_response()
+        }
+        "/apply-template" => {
+            let messages = body["messages"].as_array().unwrap();
+            let said = messages.iter().map(|message| message["content"].as_str().unwrap().trim_end());
+            json!({"prompt": said.collect::<Vec<_>>().join("|")}).to_string().into_response()
+        }
+        _ => {
+            let chunk =
+                json!({"choices": [{"text": "more", "delta": {"content": "more"}, "finish_reason": "stop"}]});
+            format!("data: {chunk}\n\ndata: [DONE]\n\n").into_response()
+        }
+    })
+    .await;
+    engine.probe().await.unwrap();
+    assert_eq!(all(&engine, chat("one \n")).await.unwrap(), "more");
+    let (path, body) = fake.last();
+    assert_eq!(
+        (path.as_str(), &body["prompt"]),
+        ("/v1/completions", &json!("hione \n")),
+        "its template trims"
+    );
+}
+
+#[tokio::test]
 async fn dropping_the_stream_closes_the_connection() {
     struct Gone(tokio::sync::mpsc::Sender<()>);
     impl Drop for Gone {

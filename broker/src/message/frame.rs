@@ -25,7 +25,8 @@ pub enum Frame {
     Accepted(Box<Accepted>),
     /// Pieces of the answer that arrived together.
     Token { seq: u64, pieces: Vec<Piece> },
-    /// The end of a whole answer, and the pieces that arrived together with it.
+    /// The end of a whole answer, and with [`Task::joins_end`](super::Task::joins_end) the pieces that arrived together
+    /// with it.
     Done {
         seq: u64,
         #[serde(default, skip_serializing_if = "is_default")]

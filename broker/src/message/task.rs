@@ -41,6 +41,9 @@ pub struct Task {
     /// What the client has already: to be continued.
     #[serde(default, skip_serializing_if = "is_default")]
     pub so_far: Option<SoFar>,
+    /// Who reads the frames takes pieces in the `done` frame too; others get them in a `token` frame before it.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub joins_end: bool,
     /// Why the scheduler chose the node, in words; set by the orchestrator.
     #[serde(default, skip_serializing_if = "is_default")]
     pub chosen: String,

@@ -106,12 +106,13 @@ fn whole_task() {
         waited_ms: 5,
         excluded: vec![Excluded { node: node(), boot: boot() }],
         so_far: Some(SoFar { content: "One".into(), thinking: String::new(), tokens: 1 }),
+        joins_end: true,
         chosen: "least busy".into(),
         request: Request::Generate(Generate { prompt: "hi".into(), ..Generate::default() }),
         traceparent: None,
     };
     let text = format!(
-        r#"{{"task":"{TASK}","attempt":2,"boot":"b1","inbox":"_INBOX.edge.e1.k","edge":"e1","remaining_ms":1000,"first_token_ms":20,"token_ms":10,"waited_ms":5,"excluded":[{{"node":"node-a","boot":"b1"}}],"so_far":{{"content":"One","tokens":1}},"chosen":"least busy","request":{{"kind":"generate","prompt":"hi"}}}}"#
+        r#"{{"task":"{TASK}","attempt":2,"boot":"b1","inbox":"_INBOX.edge.e1.k","edge":"e1","remaining_ms":1000,"first_token_ms":20,"token_ms":10,"waited_ms":5,"excluded":[{{"node":"node-a","boot":"b1"}}],"so_far":{{"content":"One","tokens":1}},"joins_end":true,"chosen":"least busy","request":{{"kind":"generate","prompt":"hi"}}}}"#
     );
     golden(&whole, &text);
 }

@@ -209,7 +209,7 @@ fn the_cancel_of_an_attempt_does_not_end_its_task() {
     world.submit();
     assert!(matches!(world.life.untaken(world.now), Step::Again(_)));
     // It was taken after all; only the answer to the submission was lost.
-    assert_eq!(world.accepted(1), Step::Wait);
+    assert_eq!(world.accepted(1), Step::TooLate(node(1)));
     assert_eq!(world.token("One "), Step::Wait);
     assert_eq!(world.fail(Failure::give_up(Code::Cancelled, "the task was cancelled")), Step::Wait);
     let again = world.submit();

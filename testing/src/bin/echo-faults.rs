@@ -33,7 +33,7 @@ struct Flags {
     /// Writes everything as JSON, with what went wrong in words
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Writes what went wrong, a line each
+    /// Writes what went wrong, in words
     #[arg(long, value_name = "FILE")]
     failures: Option<PathBuf>,
     /// A folder for all logs of failed runs

@@ -131,8 +131,10 @@ impl Continuation<'_> {
         let mut lines = Lines::new(LONGEST_PROMPT);
         let line = loop {
             let line = lines.next().map_err(|_| seam::cannot("the prompt so far is too long"))?;
-            if let Some(line) = line {
-                break line;
+            match line {
+                Some(line) if line.is_empty() => continue,
+                Some(line) => break line,
+                None => {}
             }
             let more =
                 answer.chunk().await.map_err(|error| self.http.failure(HttpError::Broken(why(&error))))?;
@@ -150,7 +152,7 @@ impl Continuation<'_> {
 fn rendered(line: &[u8]) -> Result<Option<String>, Failure> {
     let answer: Map<String, Value> =
         serde_json::from_slice(line).map_err(|_| nonsense("no chunk in place of its prompt"))?;
-    if let Some(error) = answer.get("error") {
+    if let Some(error) = answer.get("error").filter(|error| !error.is_null()) {
         return Err(Failure::elsewhere(Code::EngineError, format!("the engine failed: {}", said(error))));
     }
     let info = answer.get("_debug_info").and_then(|info| info["rendered_template"].as_str());
@@ -172,7 +174,7 @@ mod tests {
     fn a_rendered_prompt_is_read_and_another_chunk_is_none() {
         let line = br#"{"model":"m","_debug_info":{"rendered_template":"<user>hi"}}"#;
         assert_eq!(rendered(line).unwrap().as_deref(), Some("<user>hi"));
-        assert_eq!(rendered(br#"{"response":"a","done":false}"#).unwrap(), None);
+        assert_eq!(rendered(br#"{"response":"a","error":null,"done":false}"#).unwrap(), None);
     }
 
     #[test]

@@ -8,18 +8,17 @@ use echo_broker::message::{Chat, Failure, Generate, Request, SoFar};
 use reqwest::StatusCode;
 use serde_json::json;
 
-use super::{Call, Dialect, request};
+use super::{Call, Dialect, OpenAi, request};
 use crate::engine::Order;
-use crate::engine::http::{Http, HttpError};
-use crate::engine::seam::{self, Seams, Shape, Way};
+use crate::engine::http::HttpError;
+use crate::engine::seam::{self, Shape, Way};
 
 /// The request that continues the answer.
 ///
 /// # Errors
 /// When it cannot be continued honestly, or the engine fails.
 pub async fn continued(
-    http: &Http,
-    seams: &Seams,
+    engine: &OpenAi,
     dialect: Dialect,
     order: &Order,
     so_far: &SoFar,
@@ -42,11 +41,11 @@ pub async fn continued(
     }
     let whole = seam::extended(&chat, so_far);
     let shape = Shape::of(&order.model, so_far);
-    let way = match seams.get(&shape) {
+    let way = match engine.seams.get(&shape) {
         Some(way) => way,
-        None => learn(http, seams, dialect, shape, &whole).await?,
+        None => learn(engine, dialect, shape, &whole).await?,
     };
-    if way == Way::Raw { raw(http, order, &whole).await } else { Ok(trailing(order, &whole, dialect)) }
+    if way == Way::Raw { raw(engine, order, &whole).await } else { Ok(trailing(order, &whole, dialect)) }
 }
 
 fn trailing(order: &Order, whole: &Chat, dialect: Dialect) -> Call {
@@ -62,7 +61,7 @@ fn trailing(order: &Order, whole: &Chat, dialect: Dialect) -> Call {
     call
 }
 
-async fn raw(http: &Http, order: &Order, whole: &Chat) -> Result<Call, Failure> {
+async fn raw(engine: &OpenAi, order: &Order, whole: &Chat) -> Result<Call, Failure> {
     if !whole.tools.is_empty() {
         return Err(seam::cannot("its tool calls would not be understood"));
     }
@@ -71,33 +70,27 @@ async fn raw(http: &Http, order: &Order, whole: &Chat) -> Result<Call, Failure> 
     }
     let (fresh, text) = seam::parted(whole);
     let rendered =
-        render(http, &fresh).await?.ok_or_else(|| seam::cannot("the engine does not show its prompt"))?;
+        render(engine, &fresh).await?.ok_or_else(|| seam::cannot("the engine does not show its prompt"))?;
     let (prompt, settings) = (rendered + &text, whole.settings.clone());
     Ok(request::completion(&order.model, &Generate { prompt, settings, raw: true, ..Generate::default() }))
 }
 
-async fn learn(
-    http: &Http,
-    seams: &Seams,
-    dialect: Dialect,
-    shape: Shape,
-    whole: &Chat,
-) -> Result<Way, Failure> {
+async fn learn(engine: &OpenAi, dialect: Dialect, shape: Shape, whole: &Chat) -> Result<Way, Failure> {
     if dialect != Dialect::LlamaCpp {
         return Ok(Way::Unknown);
     }
     let (marked, end) = seam::marked(whole);
-    let way = match render(http, &marked).await? {
+    let way = match render(engine, &marked).await? {
         Some(rendered) if rendered.ends_with(&end) => Way::Trailing,
         Some(_) => Way::Raw,
         None => Way::Unknown,
     };
-    seams.learn(shape, way);
+    engine.seams.learn(shape, way);
     Ok(way)
 }
 
 /// The prompt that the engine would give the model, if it says so.
-async fn render(http: &Http, chat: &Chat) -> Result<Option<String>, Failure> {
+async fn render(engine: &OpenAi, chat: &Chat) -> Result<Option<String>, Failure> {
     let mut body = json!({
         "messages": request::messages(&chat.messages),
         "chat_template_kwargs": {"enable_thinking": false},
@@ -105,15 +98,16 @@ async fn render(http: &Http, chat: &Chat) -> Result<Option<String>, Failure> {
     if !chat.tools.is_empty() {
         body["tools"] = chat.tools.clone().into();
     }
-    match http.ask_with("/apply-template", &body).await {
+    let ask = || engine.http.ask_with("/apply-template", &body);
+    match super::once_loaded(engine.load_timeout, ask).await {
         Ok(answer) => Ok(answer["prompt"].as_str().map(str::to_owned)),
         // It does not have the question, or not for these messages.
         Err(HttpError::Rejected(rejection)) if !is_passing(rejection.status) => Ok(None),
-        Err(error) => Err(http.failure(error)),
+        Err(error) => Err(engine.http.failure(error)),
     }
 }
 
-/// Busy, or still loading: this says nothing of the template, and must not be remembered as if it did.
+/// Busy: this says nothing of the template, and must not be remembered as if it did.
 fn is_passing(status: StatusCode) -> bool {
     matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE)
 }
