@@ -264,6 +264,8 @@ impl Life {
                 self.ended = true;
                 Step::End(Box::new(Ending::Answered(self.whole(*done))))
             }
+            // An orchestrator has no say any more: it did not hear the node's answer, and we did.
+            Frame::Failed { seq: None, .. } if self.accepted.is_some() => Step::Wait,
             Frame::Failed { failure, .. } => self.failed(*failure, now),
             Frame::Unknown => Step::Wait,
         }
@@ -298,7 +300,9 @@ impl Life {
     }
 
     fn failed(&mut self, failure: Failure, now: Instant) -> Step {
-        if failure.verdict == Verdict::GiveUp {
+        // Not by us, who would not hear it: somebody took this attempt for one that nobody wants.
+        let cancelled = failure.code == Code::Cancelled;
+        if failure.verdict == Verdict::GiveUp && !cancelled {
             return self.fail(failure);
         }
         let accepted = self.accepted.take();

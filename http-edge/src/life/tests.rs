@@ -218,6 +218,34 @@ fn the_cancel_of_an_attempt_does_not_end_its_task() {
 }
 
 #[test]
+fn an_orchestrator_that_did_not_hear_the_nodes_answer_ends_nothing() {
+    let mut world = World::new(prompt(), true);
+    world.submit();
+    world.accept(1);
+    let unclear = Failure::elsewhere(Code::Unclear, "node n1 did not say whether it took the task");
+    let frame = Frame::Failed { seq: None, failure: Box::new(unclear.clone()) };
+    assert_eq!(world.life.frame(frame.clone(), world.now), Step::Wait);
+    assert_eq!(world.token("One "), Step::Pieces(vec![Piece::text("One ")]));
+
+    let mut unheard = World::new(prompt(), true);
+    unheard.submit();
+    assert!(matches!(unheard.life.frame(frame, unheard.now), Step::Again(_)), "nobody has accepted it");
+    assert_eq!(unheard.life.failures, 0);
+}
+
+#[test]
+fn a_cancel_by_somebody_else_costs_no_budget() {
+    let mut world = World::new(prompt(), true);
+    for n in 0..10 {
+        world.submit();
+        world.accept(n);
+        let cancelled = Failure::give_up(Code::Cancelled, "the task was cancelled");
+        assert_eq!(world.fail(cancelled), Step::Again(Duration::ZERO));
+    }
+    assert_eq!((world.life.failures, world.submit().excluded), (0, Vec::new()));
+}
+
+#[test]
 fn without_continuation_the_error_is_explicit() {
     let mut world = World::new(prompt(), true);
     world.life.limits.continues = false;

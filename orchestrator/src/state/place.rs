@@ -153,7 +153,11 @@ impl State {
             (Some(holding), Answer::Unclear) => {
                 // Never again under this attempt, whoever asks for it.
                 self.fence(asked.task, asked.attempt);
-                self.cancel_at(asked);
+                match &holding.task.edge {
+                    // It hears from the node itself whether that has the attempt, and cancels it if need be.
+                    Some(_) => self.note_handed(asked),
+                    None => self.cancel_at(asked),
+                }
                 let message = format!("node {} did not say whether it took the task", asked.node);
                 self.fail(holding, Failure::elsewhere(Code::Unclear, message));
             }
@@ -201,8 +205,13 @@ impl State {
         }
     }
 
-    fn hand_over(&mut self, holding: &Holding, asked: &Asked) {
+    /// A cancel that comes late finds its way.
+    fn note_handed(&mut self, asked: &Asked) {
         self.handed.note(asked.task, (asked.attempt, asked.node.clone()), self.now.at);
+    }
+
+    fn hand_over(&mut self, holding: &Holding, asked: &Asked) {
+        self.note_handed(asked);
         let words = holding.task.chosen.clone();
         self.announce_task(What::Placed, holding, Some(asked.node.clone()), words);
     }

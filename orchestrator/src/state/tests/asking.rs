@@ -16,6 +16,15 @@ fn a_silent_node_gets_no_more_work() {
 }
 
 #[test]
+fn an_edge_decides_itself_about_a_task_that_a_silent_node_may_have_taken() {
+    let mut rig = Rig::with([one("a")]);
+    let lost = only_asked(&rig.submit(1, json!({"edge": "e"})));
+    let done = rig.answer(&lost, Answer::Unclear);
+    assert_eq!((failures(&done).len(), cancels(&done).len()), (1, 0), "the node may be answering already");
+    assert_eq!(cancels(&rig.cancel(1, 1))[0].0, "a", "the edge's word finds its way");
+}
+
+#[test]
 fn an_ended_connection_makes_its_node_suspect_until_it_is_heard() {
     let mut rig = Rig::with([one("a")]);
     let gone = |boot: &str| Event::Gone {
