@@ -147,7 +147,8 @@ mod tests {
     #[tokio::test]
     async fn a_child_counts_under_its_parent_and_is_gone_with_it() {
         let mut command = Command::new("sh");
-        command.args(["-c", "sleep 1000 & while :; do :; done"]);
+        // Nobody kills the grandchild: it goes by itself, and holds nothing until then.
+        command.args(["-c", "sleep 30 >/dev/null 2>&1 & while :; do :; done"]);
         let process = Process::start("busy", command).await.unwrap();
         let roots = [("busy".to_owned(), process.pid())];
         let before = usage(&roots);
