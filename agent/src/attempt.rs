@@ -265,34 +265,17 @@ impl Attempt {
                 None => break None,
             }
         };
+        let joined = matches!(&end, Some(Ok(done)) if self.joins_end && fit_together(&pieces, done));
         if !pieces.is_empty() {
             progress.note(pieces.len());
-        }
-        match end.transpose() {
-            Ok(Some(done)) => {
-                let pieces = if self.joins_end && fit_together(&pieces, &done) {
-                    pieces
-                } else {
-                    self.say(context, pieces).await?;
-                    Vec::new()
-                };
-                progress.done = Some(Counts::of(&done));
-                Ok(Some(Last { pieces, done }))
-            }
-            Ok(None) => self.say(context, pieces).await.map(|()| None),
-            Err(failure) => {
-                self.say(context, pieces).await?;
-                Err(failure)
+            if !joined {
+                let frame = self.tape().token(std::mem::take(&mut pieces)).map_err(|_| too_long())?;
+                self.send(context, frame).await?;
             }
         }
-    }
-
-    async fn say(&self, context: &Context, pieces: Vec<Piece>) -> Result<(), Failure> {
-        if pieces.is_empty() {
-            return Ok(());
-        }
-        let frame = self.tape().token(pieces).map_err(|_| too_long())?;
-        self.send(context, frame).await
+        let Some(done) = end.transpose()? else { return Ok(None) };
+        progress.done = Some(Counts::of(&done));
+        Ok(Some(Last { pieces, done }))
     }
 
     /// Sends a frame. An edge that misses one while the broker is away asks for it again.
