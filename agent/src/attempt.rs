@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
+use crate::company::{Company, Seat};
 use crate::engine::signs::Signs;
 use crate::engine::{Engine, Order, Sign, Step};
 use crate::slots::{Key, Slot};
@@ -54,6 +55,7 @@ pub struct Context {
     pub bus: Bus,
     pub engine: Arc<dyn Engine>,
     pub signs: Signs,
+    pub company: Arc<Company>,
     pub node: NodeId,
 }
 
@@ -81,8 +83,6 @@ pub struct Attempt {
     pub halt: Arc<Halt>,
     /// Comes when the edge has confirmed the attempt; absent where that is not needed.
     pub confirmed: Option<oneshot::Receiver<()>>,
-    /// Admitted to try whether the engine works again.
-    pub trial: bool,
 }
 
 /// How an attempt ended, for the node's own books.
@@ -90,7 +90,8 @@ pub struct Attempt {
 pub struct Report {
     pub key: Key,
     pub model: String,
-    pub trial: bool,
+    /// The fingerprint of what was asked.
+    pub request: u64,
     pub end: End,
     /// Of requests that generate; others say nothing of the engine's health.
     pub generates: bool,
@@ -147,9 +148,14 @@ impl Attempt {
             debug!(%error, "the dispatch got no answer");
         }
         let started = self.received;
+        let request = self.order.request.fingerprint();
         let mut progress = Progress::default();
         let end = match self.start().await {
-            true => self.stream(&context, &mut progress).await,
+            true => {
+                let seat = context.company.join(request, Instant::now());
+                let end = self.stream(&context, &seat, &mut progress).await;
+                end.map_err(|failure| seat.judge(failure, Instant::now()))
+            }
             false => Err(self.halt.reason()),
         };
         let halted = self.halt.is_stopped() && end.is_err();
@@ -161,7 +167,7 @@ impl Attempt {
                 if halted { End::Halted } else { End::Failed(failure) }
             }
         };
-        (*self).report(end, &progress, started)
+        (*self).report(end, request, &progress, started)
     }
 
     /// Waits for the edge where that is needed; false if the attempt was stopped meanwhile.
@@ -174,7 +180,12 @@ impl Attempt {
         }
     }
 
-    async fn stream(&self, context: &Context, progress: &mut Progress) -> Result<Last, Failure> {
+    async fn stream(
+        &self,
+        context: &Context,
+        seat: &Seat,
+        progress: &mut Progress,
+    ) -> Result<Last, Failure> {
         let accepted = self.tape().accepted(|seq| {
             Frame::Accepted(Box::new(Accepted {
                 seq,
@@ -211,7 +222,12 @@ impl Attempt {
                 Next::Step(Some(Ok(step))) => {
                     watch.heard(now);
                     asking = None;
-                    match self.take(context, step, &mut steps, progress).await? {
+                    let before = progress.pieces;
+                    let last = self.take(context, step, &mut steps, progress).await;
+                    if progress.pieces > before {
+                        seat.gave(now);
+                    }
+                    match last? {
                         Some(last) => return Ok(last),
                         None => watch.check(now),
                     }
@@ -322,7 +338,7 @@ impl Attempt {
         self.tape.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn report(self, end: End, progress: &Progress, started: Instant) -> Report {
+    fn report(self, end: End, request: u64, progress: &Progress, started: Instant) -> Report {
         use echo_broker::message::Request;
         let done = progress.done.as_ref();
         let tokens = done.and_then(|done| done.tokens).unwrap_or(progress.pieces);
@@ -333,7 +349,7 @@ impl Attempt {
         Report {
             key: self.key,
             model: self.model,
-            trial: self.trial,
+            request,
             end,
             generates,
             tokens,

@@ -12,6 +12,7 @@ pub mod signs;
 mod steps;
 #[cfg(test)]
 mod tests;
+pub mod verdict;
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -1,156 +1,223 @@
-//! Whether the engine can be used: what the last probe said, and a circuit breaker that lets an engine rest which
-//! answers its API and fails its tasks.
+//! Whether the engine can be used, and for which models: what its API says (a health check), and a circuit breaker for
+//! each model.
+//!
+//! A request that fails is no proof against the machine. So the breaker never opens on the word of a client's request
+//! alone: the agent asks the engine for one token itself (a *trial*), and what comes of that decides. While a trial is
+//! wanted because an engine died or stalled, the model takes no task; while it is wanted only because requests were
+//! refused, the model stays open, since the requests may be at fault.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use echo_broker::message::{Code, Failure, Verdict};
+use echo_broker::message::{Code, Failure, Fault, Verdict};
 
-/// One failure may be bad luck.
-const FAILURES: u32 = 2;
+use crate::engine::verdict;
+
+/// One refusal may be the request's fault, and so may a hundred of the same request.
+const DIFFERENT: usize = 2;
+
+/// A model that has passed its trial is not tried again this soon, however much is refused.
+const PROVED: Duration = Duration::from_secs(10);
 
 const SHORTEST_REST: Duration = Duration::from_secs(1);
 const LONGEST_REST: Duration = Duration::from_secs(30);
 
-/// What the end of an attempt says of the engine.
+/// What the end of an attempt says of the engine and the model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sign {
     Good,
-    Bad,
-    /// The client's own fault, a cancel, a full engine: nothing is learned.
+    /// The engine refused this request, and works otherwise.
+    Refused(u64),
+    /// The engine could not load the model.
+    CannotLoad,
+    /// The engine died, stalled or talked nonsense.
+    Broken,
+    /// The client's own fault, a cancel, a full engine, another request's doing: nothing is learned.
     None,
 }
 
 impl Sign {
-    /// What a failed attempt says of the engine.
-    pub fn of(failure: &Failure) -> Self {
+    /// What a failed attempt says; `request` is the fingerprint of what was asked.
+    pub fn of(failure: &Failure, request: u64) -> Self {
+        if failure.verdict != Verdict::Elsewhere || failure.fault == Fault::Other {
+            return Self::None;
+        }
         match failure.code {
-            Code::EngineUnreachable | Code::EngineStalled | Code::EngineError
-                if failure.verdict == Verdict::Elsewhere =>
-            {
-                Self::Bad
-            }
+            Code::EngineError if verdict::cannot_load(failure) => Self::CannotLoad,
+            // An answer without a proper end is the engine's fault or the request's: a trial tells.
+            Code::EngineError => Self::Refused(request),
+            Code::EngineUnreachable | Code::EngineStalled => Self::Broken,
             _ => Self::None,
         }
     }
-}
-
-/// How a task may start.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Admission {
-    Free,
-    /// The one that tries whether the engine works again.
-    Trial,
-    /// The trial is still running.
-    Wait,
-    Closed(String),
 }
 
 #[derive(Debug)]
 enum Reach {
     /// Never asked.
     Unknown,
-    Up,
+    Up {
+        since: Instant,
+    },
     Down(String),
 }
 
-#[derive(Debug)]
+/// A model's circuit.
+#[derive(Debug, Default)]
+struct Trust {
+    circuit: Circuit,
+    /// Different requests that were refused since the last proof that the model works.
+    refused: Vec<u64>,
+    /// A trial is wanted although the model is open.
+    questioned: bool,
+    trying: bool,
+    proved: Option<Instant>,
+}
+
+#[derive(Debug, Default)]
 enum Circuit {
-    Closed { failures: u32 },
-    Resting { until: Instant, rest: Duration, why: String },
-    HalfOpen { rest: Duration, trial: bool },
+    #[default]
+    Closed,
+    /// Takes no task until a trial has passed (half open).
+    Doubted { since: Instant, why: String, rest: Duration },
+    /// Failed its trial (open).
+    Resting { until: Instant, why: String, rest: Duration },
 }
 
 /// The state of one engine.
 #[derive(Debug)]
 pub struct Health {
     reach: Reach,
-    circuit: Circuit,
+    models: BTreeMap<String, Trust>,
 }
 
 impl Default for Health {
     fn default() -> Self {
-        Self { reach: Reach::Unknown, circuit: Circuit::Closed { failures: 0 } }
+        Self { reach: Reach::Unknown, models: BTreeMap::new() }
     }
 }
 
 impl Health {
-    /// The engine's API has answered, or why it has not. An answer ends a rest that is over.
+    /// The engine's API has answered, or why it has not.
     pub fn probed(&mut self, answer: Result<(), String>, now: Instant) {
         self.reach = match answer {
-            Ok(()) => Reach::Up,
+            Ok(()) => Reach::Up { since: now },
             Err(reason) => Reach::Down(reason),
         };
-        if let (Reach::Up, Circuit::Resting { until, rest, .. }) = (&self.reach, &self.circuit)
-            && now >= *until
-        {
-            self.circuit = Circuit::HalfOpen { rest: *rest, trial: false };
-        }
     }
 
-    /// An attempt has ended; `trial` if it was admitted as one.
-    pub fn ended(&mut self, trial: bool, sign: Sign, why: &str, now: Instant) {
-        match (&mut self.circuit, sign) {
-            (Circuit::Closed { failures }, Sign::Good) => *failures = 0,
-            (Circuit::Closed { failures }, Sign::Bad) => {
-                *failures += 1;
-                if *failures >= FAILURES {
-                    self.rest(SHORTEST_REST, why, now);
-                }
+    /// An attempt has ended.
+    pub fn ended(&mut self, model: &str, sign: Sign, why: &str, now: Instant) {
+        if !self.learns(model, sign) {
+            return;
+        }
+        let trust = self.models.entry(model.to_owned()).or_default();
+        match sign {
+            Sign::Good => trust.prove(None),
+            Sign::Refused(request) => trust.refuse(request),
+            Sign::CannotLoad => trust.questioned = true,
+            Sign::Broken if matches!(trust.circuit, Circuit::Closed) => {
+                let (why, rest) = (why.to_owned(), Duration::ZERO);
+                trust.circuit = Circuit::Doubted { since: now, why, rest };
             }
-            (Circuit::HalfOpen { .. }, Sign::Good) if trial => self.circuit = Circuit::Closed { failures: 0 },
-            (Circuit::HalfOpen { rest, .. }, Sign::Bad) if trial => {
-                let longer = (*rest * 2).min(LONGEST_REST);
-                self.rest(longer, why, now);
-            }
-            (Circuit::HalfOpen { trial: running, .. }, Sign::None) if trial => *running = false,
-            // Late words of attempts from before the rest say nothing about now.
-            _ => {}
+            Sign::Broken | Sign::None => {}
         }
     }
 
-    fn rest(&mut self, rest: Duration, why: &str, now: Instant) {
-        self.circuit = Circuit::Resting { until: now + rest, rest, why: why.to_owned() };
+    /// Whether a sign changes anything: a good one of a model that was never in doubt does not.
+    pub fn learns(&self, model: &str, sign: Sign) -> bool {
+        sign != Sign::None && (sign != Sign::Good || self.models.contains_key(model))
     }
 
-    /// How a task may start now.
-    pub fn admission(&self) -> Admission {
-        match (self.unavailable(), &self.circuit) {
-            (Some(reason), _) => Admission::Closed(reason),
-            (None, Circuit::HalfOpen { trial: true, .. }) => Admission::Wait,
-            (None, Circuit::HalfOpen { trial: false, .. }) => Admission::Trial,
-            (None, _) => Admission::Free,
+    /// The model that is to be tried now, if one is; one at a time.
+    pub fn trial_due(&mut self, now: Instant) -> Option<String> {
+        let Reach::Up { since: up } = self.reach else { return None };
+        if self.models.values().any(|trust| trust.trying) {
+            return None;
+        }
+        let (model, trust) =
+            self.models.iter_mut().find_map(|(model, trust)| trust.is_due(up, now).then_some((model, trust)))?;
+        trust.trying = true;
+        Some(model.clone())
+    }
+
+    /// What came of a trial.
+    pub fn tried(&mut self, model: &str, result: Result<(), String>, now: Instant) {
+        let Some(trust) = self.models.get_mut(model) else { return };
+        trust.trying = false;
+        match result {
+            Ok(()) => trust.prove(Some(now)),
+            Err(why) => trust.rest(why, now),
         }
     }
 
-    /// A task was admitted as the trial.
-    pub fn try_out(&mut self) {
-        if let Circuit::HalfOpen { trial, .. } = &mut self.circuit {
-            *trial = true;
+    /// Forgets what the engine does not have any more.
+    pub fn retain(&mut self, has: impl Fn(&str) -> bool) {
+        self.models.retain(|model, _| has(model));
+    }
+
+    /// Why the engine takes nothing at all, if so.
+    pub fn down(&self) -> Option<&str> {
+        match &self.reach {
+            Reach::Unknown => Some("the engine has not been asked yet"),
+            Reach::Down(reason) => Some(reason),
+            Reach::Up { .. } => None,
         }
     }
 
-    /// Why nothing can start, if so.
-    pub fn unavailable(&self) -> Option<String> {
-        match (&self.reach, &self.circuit) {
-            (Reach::Unknown, _) => Some("the engine has not been asked yet".to_owned()),
-            (Reach::Down(reason), _) => Some(reason.clone()),
-            (Reach::Up, Circuit::Resting { why, .. }) => {
-                Some(format!("resting, because the engine failed twice in a row; at last: {why}"))
-            }
-            _ => None,
+    /// Why this model takes nothing now, though the engine may answer.
+    pub fn closed(&self, model: &str) -> Option<String> {
+        match &self.models.get(model)?.circuit {
+            Circuit::Closed => None,
+            Circuit::Doubted { why, .. } => Some(format!("being tried, because of this: {why}")),
+            Circuit::Resting { why, .. } => Some(format!("resting, because a trial failed: {why}")),
         }
     }
 
     /// Whether the API answered when it was last asked.
     pub fn is_up(&self) -> bool {
-        matches!(self.reach, Reach::Up)
+        matches!(self.reach, Reach::Up { .. })
+    }
+}
+
+impl Trust {
+    fn prove(&mut self, tried: Option<Instant>) {
+        self.circuit = Circuit::Closed;
+        self.refused.clear();
+        self.questioned = false;
+        self.proved = tried.or(self.proved);
     }
 
-    /// When a rest is over, if there is one.
-    pub fn rests_until(&self) -> Option<Instant> {
-        match &self.circuit {
-            Circuit::Resting { until, .. } => Some(*until),
-            _ => None,
+    fn refuse(&mut self, request: u64) {
+        if self.refused.len() < DIFFERENT && !self.refused.contains(&request) {
+            self.refused.push(request);
+        }
+        self.questioned |= self.refused.len() >= DIFFERENT;
+    }
+
+    fn rest(&mut self, why: String, now: Instant) {
+        let before = match self.circuit {
+            Circuit::Doubted { rest, .. } => rest,
+            _ => Duration::ZERO,
+        };
+        let rest = (before * 2).clamp(SHORTEST_REST, LONGEST_REST);
+        self.circuit = Circuit::Resting { until: now + rest, why, rest };
+    }
+
+    /// `up` is when the engine last answered: one that was not asked since the doubt may be gone.
+    fn is_due(&mut self, up: Instant, now: Instant) -> bool {
+        if let Circuit::Resting { until, why, rest } = &mut self.circuit
+            && now >= *until
+        {
+            let (since, why, rest) = (*until, std::mem::take(why), *rest);
+            self.circuit = Circuit::Doubted { since, why, rest };
+        }
+        match self.circuit {
+            Circuit::Closed => {
+                self.questioned && self.proved.is_none_or(|at| now.duration_since(at) >= PROVED)
+            }
+            Circuit::Doubted { since, .. } => up >= since,
+            Circuit::Resting { .. } => false,
         }
     }
 }
@@ -165,74 +232,109 @@ mod tests {
         health
     }
 
-    #[test]
-    fn two_failures_in_a_row_make_it_rest_and_one_does_not() {
-        let now = Instant::now();
-        let mut health = up(now);
-        for sign in [Sign::Bad, Sign::Good, Sign::Bad, Sign::None] {
-            health.ended(false, sign, "stalled", now);
-            assert_eq!(health.admission(), Admission::Free);
-        }
-        health.ended(false, Sign::Bad, "stalled", now);
-        assert!(health.unavailable().unwrap().ends_with("stalled"));
+    fn s(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
     }
 
     #[test]
-    fn after_the_rest_and_a_probe_one_trial_decides() {
+    fn the_same_request_again_and_again_says_nothing_of_the_model() {
+        let now = Instant::now();
+        let mut health = up(now);
+        for _ in 0..100 {
+            health.ended("m", Sign::Refused(7), "", now);
+        }
+        assert_eq!((health.closed("m"), health.trial_due(now)), (None, None));
+    }
+
+    #[test]
+    fn different_refusals_ask_for_a_trial_and_close_nothing_before_it_has_failed() {
+        let now = Instant::now();
+        let mut health = up(now);
+        health.ended("m", Sign::Refused(1), "", now);
+        health.ended("m", Sign::Refused(2), "", now);
+        assert_eq!(health.trial_due(now).as_deref(), Some("m"));
+        assert_eq!(health.closed("m"), None);
+        assert_eq!(health.trial_due(now), None, "one at a time");
+        health.tried("m", Ok(()), now);
+        for request in 0..100 {
+            health.ended("m", Sign::Refused(request), "", now);
+        }
+        assert_eq!(health.trial_due(now + s(9)), None, "it has been proved");
+        assert_eq!(health.trial_due(now + s(10)).as_deref(), Some("m"));
+        health.tried("m", Err("CUDA".into()), now);
+        assert!(health.closed("m").unwrap().ends_with("CUDA"));
+        assert_eq!(health.closed("other"), None, "a model rests, and not the node");
+    }
+
+    #[test]
+    fn a_good_answer_is_a_proof() {
+        let now = Instant::now();
+        let mut health = up(now);
+        health.ended("m", Sign::Refused(1), "", now);
+        health.ended("m", Sign::Good, "", now);
+        health.ended("m", Sign::Refused(2), "", now);
+        assert_eq!(health.trial_due(now), None);
+        health.ended("m", Sign::Broken, "stalled", now);
+        assert!(health.closed("m").is_some());
+        health.ended("m", Sign::Good, "", now);
+        assert_eq!(health.closed("m"), None);
+    }
+
+    #[test]
+    fn a_broken_engine_takes_nothing_before_it_was_asked_again_and_has_passed() {
         let start = Instant::now();
         let mut health = up(start);
-        health.ended(false, Sign::Bad, "x", start);
-        health.ended(false, Sign::Bad, "x", start);
-        health.probed(Ok(()), start + SHORTEST_REST / 2);
-        assert!(matches!(health.admission(), Admission::Closed(_)), "too early");
-        let now = health.rests_until().unwrap();
+        let now = start + s(1);
+        health.ended("m", Sign::Broken, "stalled", now);
+        assert!(health.closed("m").unwrap().ends_with("stalled"));
+        assert_eq!(health.trial_due(now), None, "the engine may be gone");
+        health.probed(Err("connection refused".into()), now);
+        assert_eq!((health.trial_due(now), health.down()), (None, Some("connection refused")));
         health.probed(Ok(()), now);
-        assert_eq!(health.admission(), Admission::Trial);
-        health.try_out();
-        assert_eq!(health.admission(), Admission::Wait);
-        health.ended(false, Sign::Bad, "an old one", now);
-        health.ended(false, Sign::Good, "", now);
-        assert_eq!(health.admission(), Admission::Wait, "late words do not count");
-        health.ended(true, Sign::None, "", now);
-        assert_eq!(health.admission(), Admission::Trial, "a cancelled trial decides nothing");
-        health.try_out();
-        health.ended(true, Sign::Good, "", now);
-        assert_eq!(health.admission(), Admission::Free);
+        assert_eq!(health.trial_due(now).as_deref(), Some("m"));
+        health.tried("m", Ok(()), now);
+        assert_eq!(health.closed("m"), None);
     }
 
     #[test]
     fn each_failed_trial_doubles_the_rest_up_to_the_longest() {
         let mut now = Instant::now();
         let mut health = up(now);
-        health.ended(false, Sign::Bad, "x", now);
-        health.ended(false, Sign::Bad, "x", now);
+        health.ended("m", Sign::Broken, "x", now);
         let mut rests = Vec::new();
         for _ in 0..7 {
-            let until = health.rests_until().unwrap();
-            rests.push(until.duration_since(now).as_secs());
-            now = until;
             health.probed(Ok(()), now);
-            health.try_out();
-            health.ended(true, Sign::Bad, "x", now);
+            assert_eq!(health.trial_due(now).as_deref(), Some("m"));
+            health.tried("m", Err("x".into()), now);
+            let rest = (1..60).find(|&rest| {
+                health.probed(Ok(()), now + s(rest));
+                let due = health.trial_due(now + s(rest)).is_some();
+                if due {
+                    health.models.get_mut("m").unwrap().trying = false;
+                }
+                due
+            });
+            rests.push(rest.unwrap());
+            now += s(rest.unwrap());
         }
         assert_eq!(rests, [1, 2, 4, 8, 16, 30, 30]);
     }
 
     #[test]
-    fn an_unreachable_engine_is_back_with_its_first_answer() {
-        let now = Instant::now();
-        let mut health = up(now);
-        health.probed(Err("connection refused".into()), now);
-        assert_eq!(health.admission(), Admission::Closed("connection refused".into()));
-        health.probed(Ok(()), now);
-        assert_eq!(health.admission(), Admission::Free);
-    }
-
-    #[test]
-    fn a_client_error_is_no_bad_sign() {
-        assert_eq!(Sign::of(&Failure::give_up(Code::EngineRefused, "")), Sign::None);
-        assert_eq!(Sign::of(&Failure::elsewhere(Code::EngineBusy, "")), Sign::None);
-        assert_eq!(Sign::of(&Failure::elsewhere(Code::ModelMissing, "")), Sign::None);
-        assert_eq!(Sign::of(&Failure::elsewhere(Code::EngineStalled, "")), Sign::Bad);
+    fn a_failure_says_of_the_engine_what_it_can_say() {
+        let refused = Failure::elsewhere(Code::EngineError, "").saying(Some(500), "no");
+        assert_eq!(Sign::of(&refused, 7), Sign::Refused(7));
+        let load = Failure::elsewhere(Code::EngineError, "").saying(Some(500), "failed to load model");
+        assert_eq!(Sign::of(&load, 7), Sign::CannotLoad);
+        assert_eq!(Sign::of(&Failure::elsewhere(Code::EngineStalled, ""), 7), Sign::Broken);
+        let victim = Failure { fault: Fault::Other, ..Failure::elsewhere(Code::EngineUnreachable, "") };
+        assert_eq!(Sign::of(&victim, 7), Sign::None);
+        for failure in [
+            Failure::give_up(Code::EngineRefused, ""),
+            Failure::elsewhere(Code::EngineBusy, ""),
+            Failure::elsewhere(Code::ModelMissing, ""),
+        ] {
+            assert_eq!(Sign::of(&failure, 7), Sign::None);
+        }
     }
 }

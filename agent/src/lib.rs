@@ -5,6 +5,7 @@
 pub mod agent;
 mod attempt;
 mod catalog;
+mod company;
 pub mod config;
 mod engine;
 mod fence;
@@ -17,6 +18,7 @@ mod node;
 mod pacer;
 mod slots;
 mod tape;
+mod trial;
 mod twin;
 mod watch;
 

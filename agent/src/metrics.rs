@@ -16,6 +16,7 @@ const ACTIVE: &str = "echo_agent_active_tasks";
 const SLOTS: &str = "echo_agent_slots";
 const ENGINE: &str = "echo_agent_engine_up";
 const FIRST: &str = "echo_agent_first_token_seconds";
+const TRIALS: &str = "echo_agent_trials_total";
 const BEATS: &str = "echo_agent_heartbeats_total";
 
 /// Seconds; a cold model takes a minute.
@@ -50,6 +51,7 @@ fn describe() {
     describe_gauge!(SLOTS, "Tasks that may run at once");
     describe_gauge!(ENGINE, "1 while the engine can be used");
     describe_histogram!(FIRST, "Seconds from a task's arrival to the first piece of its answer");
+    describe_counter!(TRIALS, "Trials of a model by the agent itself, by outcome: passed, failed");
     describe_counter!(BEATS, "Heartbeats sent");
     for outcome in ["done", "elsewhere", "failed", "cancelled"] {
         counter!(TASKS, "outcome" => outcome).absolute(0);
@@ -65,6 +67,11 @@ pub fn ended(report: &Report) {
     if let Some(first) = report.first_piece {
         histogram!(FIRST).record(first.as_secs_f64());
     }
+}
+
+/// A trial has ended.
+pub fn tried(passed: bool) {
+    counter!(TRIALS, "outcome" => if passed { "passed" } else { "failed" }).increment(1);
 }
 
 /// A task was refused.

@@ -24,6 +24,7 @@ use crate::gap::{Gap, Now};
 use crate::health::{Health, Sign};
 use crate::pacer::Pacer;
 use crate::slots::{Key, Slots};
+use crate::trial::Trial;
 use crate::twin::Twin;
 use edges::Edges;
 use holding::Holdings;
@@ -74,6 +75,8 @@ pub enum Event {
         answer: Option<PulseAnswer>,
     },
     Probed(Result<Probe, Down>),
+    /// What came of a trial of this model.
+    Tried(String, Result<(), Failure>),
     /// The round trip for a gap has come back, or has not.
     CameBack(u64, bool),
     Link(Link),
@@ -96,6 +99,7 @@ pub enum Action {
     Pulse { edge: ProcessId, asked: Vec<Key>, pulse: Pulse },
     Resend { to: Inbox, frames: Vec<Frame> },
     Probe,
+    Try(Trial),
     RoundTrip(u64),
     Leave(Leave),
 }
@@ -187,6 +191,7 @@ impl Node {
             Event::Ended(report) => self.ended(*report, now.mono),
             Event::Pulsed { edge, asked, answer } => self.pulsed(&edge, &asked, answer, now.mono),
             Event::Probed(result) => self.probed(result, now.mono),
+            Event::Tried(model, result) => self.tried(&model, result, now.mono),
             Event::CameBack(gap, whole) => self.gap.came_back(gap, whole),
             Event::Link(link) => self.linked(link, now.mono),
             Event::Space { memory, disk } => (self.memory, self.disk) = (memory, disk),
@@ -248,31 +253,36 @@ impl Node {
         self.edges.hurry(self.holdings.edge_of(report.key), now);
         let sign = match (&report.end, report.generates) {
             (End::Done, true) => Sign::Good,
-            (End::Failed(failure), true) => Sign::of(failure),
+            (End::Failed(failure), true) => Sign::of(failure, report.request),
             _ => Sign::None,
         };
         let why = match &report.end {
-            End::Failed(failure) => failure.message.as_str(),
-            _ => "",
+            End::Failed(failure) => failure.for_log(),
+            _ => String::new(),
         };
-        debug!(%task, attempt, end = report.end.word(), why, "an attempt has ended");
-        let before = self.health.unavailable();
-        self.health.ended(report.trial, sign, why, now);
-        self.tell_of_health(before.as_deref(), now);
+        match sign {
+            Sign::Broken | Sign::CannotLoad => {
+                info!(%task, attempt, model = report.model, why, "the engine failed a task");
+            }
+            _ => debug!(%task, attempt, end = report.end.word(), why, "an attempt has ended"),
+        }
+        if self.health.learns(&report.model, sign) {
+            self.judge_health(now, |health| health.ended(&report.model, sign, &why, now));
+        }
         self.catalog.measure(&report.model, report.tokens_per_second, report.load_ms);
         match sign {
-            Sign::Bad => self.active = None,
+            Sign::Broken => self.active = None,
             _ if report.tokens > 0 => self.active = Some(now),
             _ => {}
         }
         let missing = matches!(&report.end, End::Failed(failure) if failure.code == Code::ModelMissing);
-        let soon = if sign == Sign::Bad || missing { now } else { now + PROBE_SOON };
+        let failed = matches!(&report.end, End::Failed(failure) if failure.code == Code::EngineUnreachable);
+        let soon = if sign == Sign::Broken || failed || missing { now } else { now + PROBE_SOON };
         self.probe_due = self.probe_due.min(soon);
     }
 
     fn probed(&mut self, result: Result<Probe, Down>, now: Instant) {
         self.probing = false;
-        let before = self.health.unavailable();
         match result {
             Ok(probe) => {
                 if let (None, Some(slots)) = (self.traits.slots, probe.slots) {
@@ -282,31 +292,61 @@ impl Node {
                     self.told.models_changed = true;
                     self.pacer.changed(false, now);
                 }
-                self.health.probed(Ok(()), now);
+                let catalog = &self.catalog;
+                self.health.retain(|model| catalog.find(model).is_some());
+                self.judge_health(now, |health| health.probed(Ok(()), now));
             }
             // An engine that is busy with our tasks may be slow to answer, and is not down for that.
             Err(down) if down.slow && self.active.is_some_and(|at| now.duration_since(at) < PROBE_UP) => {}
-            Err(down) => self.health.probed(Err(down.reason), now),
+            Err(down) => self.judge_health(now, |health| health.probed(Err(down.reason), now)),
         }
-        self.tell_of_health(before.as_deref(), now);
-        let pause = if self.health.is_up() { PROBE_UP } else { PROBE_DOWN };
-        self.probe_due =
-            self.health.rests_until().map_or(now + pause, |until| until.max(now + PROBE_DOWN / 9));
+        self.probe_due = now + if self.health.is_up() { PROBE_UP } else { PROBE_DOWN };
     }
 
-    fn tell_of_health(&mut self, before: Option<&str>, now: Instant) {
-        let after = self.health.unavailable();
-        if before == after.as_deref() {
+    /// Lets the engine's health learn something, and tells the mesh what follows from it.
+    fn judge_health(&mut self, now: Instant, learn: impl FnOnce(&mut Health)) {
+        let (node, models) = (self.unavailable(), self.closed_models());
+        learn(&mut self.health);
+        let (node_now, models_now) = (self.unavailable(), self.closed_models());
+        if node == node_now && models == models_now {
             return;
         }
-        match &after {
-            Some(reason) => warn!(reason, "this node is unavailable"),
-            None => info!("the engine can be used"),
+        match (&node_now, models_now.first()) {
+            (Some(reason), _) if node != node_now => warn!(reason, "this node is unavailable"),
+            (None, None) => info!("the engine can be used"),
+            (None, Some(reason)) => warn!(reason, "a model is unavailable on this node"),
+            _ => {}
         }
-        self.pacer.changed(after.is_none(), now);
-        if let Some(until) = self.health.rests_until() {
-            self.probe_due = until;
+        self.told.models_changed |= models != models_now;
+        self.pacer.changed(models_now.len() < models.len() || node_now.is_none(), now);
+    }
+
+    fn closed_models(&self) -> Vec<String> {
+        let closed = |model: String| self.health.closed(&model).map(|why| format!("{model} is {why}"));
+        self.catalog.names().into_iter().filter_map(closed).collect()
+    }
+
+    /// Asks the engine itself where only its own answer can tell.
+    fn try_if_due(&mut self, now: Instant) {
+        if self.stop.is_some() {
+            return;
         }
+        let Some(model) = self.health.trial_due(now) else { return };
+        match self.catalog.find(&model) {
+            Some(found) => self.out.push(Action::Try(Trial::of(found, self.traits.load_timeout))),
+            None => self.health.tried(&model, Ok(()), now),
+        }
+    }
+
+    fn tried(&mut self, model: &str, result: Result<(), Failure>, now: Instant) {
+        let open = self.health.closed(model).is_none();
+        let result = match result {
+            // A busy engine says nothing of an open model.
+            Err(failure) if open && matches!(failure.code, Code::EngineBusy | Code::EngineStalled) => Ok(()),
+            // The trial is ours: its words quote nobody.
+            other => other.map_err(|failure| failure.message),
+        };
+        self.judge_health(now, |health| health.tried(model, result, now));
     }
 
     fn linked(&mut self, link: Link, now: Instant) {
@@ -342,6 +382,7 @@ impl Node {
             self.probing = true;
             self.out.push(Action::Probe);
         }
+        self.try_if_due(now);
         self.holdings.forget_old(now);
         if self.link.up {
             self.drop_dead_edges(now);

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use echo_broker::message::{Code, Failure};
+use echo_broker::message::{Code, Failure, Fault};
 
 use crate::engine::Sign;
 
@@ -174,10 +174,14 @@ impl Watch {
 
 fn lost(sign: Sign) -> Failure {
     match sign {
-        Sign::Mute => Failure::elsewhere(
-            Code::EngineUnreachable,
-            "the engine's API stopped answering while a task waited",
-        ),
+        // No request stops the API of an engine: the machine does, or whoever stopped the process.
+        Sign::Mute => Failure {
+            fault: Fault::Machine,
+            ..Failure::elsewhere(
+                Code::EngineUnreachable,
+                "the engine's API stopped answering while a task waited",
+            )
+        },
         _ => Failure::elsewhere(Code::EngineStalled, "the engine works on nothing while a task waits for it"),
     }
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use echo_broker::bus::{CallError, PublishError};
 use echo_broker::id::{NodeId, Role, TaskId};
-use echo_broker::message::{Cancel, Code, Failure, Piece, Request, Submission, What};
+use echo_broker::message::{Cancel, Code, Failure, Frame, Piece, Request, Submission, What};
 use echo_broker::subject;
 use futures::future::BoxFuture;
 use serde_json::{Map, Value};
@@ -21,8 +21,9 @@ use uuid::Uuid;
 use self::backlog::{gather, hold_back};
 pub use self::news::{Holder, News, Report};
 use crate::desk::Lost;
-use crate::life::{Ending, Life, Limits, Step, orchestrator};
+use crate::life::{Ending, Life, Limits, Step, charge, orchestrator};
 use crate::owner::{Owner, Signal};
+use crate::suspects::Suspects;
 
 /// How long an orchestrator may take to answer a submission.
 const ANSWER: Duration = Duration::from_secs(2);
@@ -120,6 +121,7 @@ impl Driver {
                 Wake::Room => {}
                 Wake::Signal(Signal::Frames { attempt, frames }) if attempt == self.life.attempt() => {
                     for frame in frames {
+                        self.note_harm(&frame);
                         let step = self.life.frame(frame, Instant::now());
                         self.step(step, None).await;
                     }
@@ -201,8 +203,43 @@ impl Driver {
         false
     }
 
+    /// What an engine suffered may have been this request's doing; an answer proves that it harms nobody.
+    fn note_harm(&self, frame: &Frame) {
+        let now = Instant::now();
+        match (frame, self.life.holder()) {
+            (Frame::Failed { failure, .. }, Some(node)) if charge::weight(failure.fault) > 0 => {
+                let (request, weight) = (self.life.fingerprint(), charge::weight(failure.fault));
+                self.owner.suspects(|suspects| suspects.note(request, node, weight, now));
+            }
+            (Frame::Done { .. }, _) => self.owner.suspects(|suspects| {
+                if !suspects.is_empty() {
+                    suspects.clear(self.life.fingerprint());
+                }
+            }),
+            _ => {}
+        }
+    }
+
+    /// The refusal of a request that engines did not survive a moment ago.
+    fn barred(&self, now: Instant) -> Option<Failure> {
+        let barred = |suspects: &mut Suspects| {
+            if suspects.is_empty() { None } else { suspects.barred(self.life.fingerprint(), now) }
+        };
+        let left = self.owner.suspects(barred)?;
+        let message = format!(
+            "engines died or stalled each time they worked on this request; the same request is not tried for another {} s",
+            left.as_secs() + 1
+        );
+        let retry_after_ms = Some(left.as_millis() as u64);
+        Some(Failure { retry_after_ms, ..Failure::give_up(Code::Harmful, message) })
+    }
+
     fn submit(&mut self, now: Instant) {
         self.resubmit_at = None;
+        if let Some(failure) = self.barred(now) {
+            self.life.stop();
+            return self.end(Ending::Failed(failure));
+        }
         let owner = self.owner.clone();
         let edge = owner.bus.me().id.clone();
         let inbox = subject::frames_inbox(&edge, &Uuid::new_v4().simple().to_string());
@@ -304,14 +341,6 @@ impl Driver {
             Ending::Answered(done) => Ok(done),
             Ending::Failed(failure) => Err(failure),
         };
-        debug!(
-            task = %life.task,
-            attempts = life.attempts_made(),
-            node = life.nodes.last().map(NodeId::as_str),
-            latency_ms = self.began.elapsed().as_millis(),
-            error = ending.as_ref().err().map(|failure| failure.message.as_str()),
-            "task ended"
-        );
         let report = Report {
             ending,
             content: life.content().to_owned(),
@@ -326,6 +355,7 @@ impl Driver {
             latency: self.began.elapsed(),
             waited: life.waited(),
         };
+        crate::events::log(life.task, &report);
         crate::measure::ended(&report, life.first_token_at.map(|at| at.duration_since(self.began)));
         crate::events::ended(&self.owner, life.task, &report);
         self.progress = Instant::now();

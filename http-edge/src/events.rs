@@ -5,6 +5,7 @@ use std::sync::Arc;
 use echo_broker::id::{NodeId, Role, TaskId};
 use echo_broker::message::{Event, What, unix_millis};
 use echo_broker::subject;
+use tracing::{debug, info};
 
 use crate::desk::Lost;
 use crate::driver::Report;
@@ -19,10 +20,25 @@ pub fn task(owner: &Arc<Owner>, task: TaskId, what: What, detail: String) {
 pub fn ended(owner: &Arc<Owner>, task: TaskId, report: &Report) {
     let (what, detail) = match &report.ending {
         Ok(_) => (What::Done, String::new()),
-        Err(failure) => (What::Failed, failure.message.clone()),
+        Err(failure) => (What::Failed, failure.for_log()),
     };
     let node = report.nodes.last().cloned();
     say(owner, task, Event { node, attempt: Some(report.attempts), detail, ..event(what, task) });
+}
+
+/// One line for each task: at `info` if it did not go smoothly.
+pub fn log(task: TaskId, report: &Report) {
+    let (attempts, model) = (report.attempts, report.model.as_str());
+    let nodes = || report.nodes.iter().map(NodeId::as_str).collect::<Vec<_>>().join(" ");
+    let latency_ms = report.latency.as_millis();
+    match &report.ending {
+        Err(failure) => {
+            let (code, error) = (failure.code, failure.for_log());
+            info!(%task, model, attempts, nodes = nodes(), latency_ms, ?code, error, "task failed");
+        }
+        Ok(_) if attempts > 1 => info!(%task, model, attempts, nodes = nodes(), latency_ms, "task went on elsewhere"),
+        Ok(_) => debug!(%task, model, nodes = nodes(), latency_ms, "task ended"),
+    }
 }
 
 /// An attempt has lost its holder.

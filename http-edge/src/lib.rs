@@ -11,6 +11,7 @@ pub mod owner;
 mod pumps;
 pub mod run;
 mod serve;
+mod suspects;
 
 pub use config::Config;
 pub use run::run;

@@ -1,8 +1,10 @@
 //! The life of one task, as its owner sees it: attempts, budget, exclusion, continuation and the one end.
 //! Plain data; the clock is passed in, and what to do is handed back.
 
+pub mod charge;
 mod honesty;
 
+use std::cell::OnceCell;
 use std::time::{Duration, Instant};
 
 use echo_broker::id::{BootId, Inbox, NodeId, ProcessId, Role, TaskId};
@@ -10,6 +12,7 @@ use echo_broker::message::{
     Code, Done, Excluded, Failure, Frame, Piece, Request, SoFar, Submission, Task, Verdict,
 };
 
+use self::charge::Charges;
 use crate::desk::{Holder, Lost};
 
 /// Between two submissions that nobody took.
@@ -81,7 +84,9 @@ pub struct Life {
     /// The current attempt has been given up: what it still says is not heard.
     given_up: bool,
     accepts: u32,
-    failures: u32,
+    charges: Charges,
+    /// Of the request; worked out where something went wrong.
+    fingerprint: OnceCell<u64>,
     pauses: u32,
     excluded: Vec<Excluded>,
     /// The whole answer so far, over all attempts.
@@ -123,7 +128,8 @@ impl Life {
             attempt: 0,
             given_up: false,
             accepts: 0,
-            failures: 0,
+            charges: Charges::default(),
+            fingerprint: OnceCell::new(),
             pauses: 0,
             excluded: Vec::new(),
             content: String::new(),
@@ -145,6 +151,11 @@ impl Life {
     /// The current attempt's number.
     pub fn attempt(&self) -> u32 {
         self.attempt
+    }
+
+    /// The same for tasks that ask the same.
+    pub fn fingerprint(&self) -> u64 {
+        *self.fingerprint.get_or_init(|| self.request.fingerprint())
     }
 
     /// Attempts that an agent accepted.
@@ -201,6 +212,7 @@ impl Life {
             waited_ms: millis(self.waited_until(now)),
             excluded: self.excluded.clone(),
             so_far: self.so_far(),
+            second_opinion: self.charges.refusal.is_some(),
             joins_end: true,
             chosen: String::new(),
             request: self.request.clone(),
@@ -227,7 +239,7 @@ impl Life {
                 (self.untaken_since, self.pauses) = (None, 0);
                 Step::Wait
             }
-            Submission::Refused(failure) if failure.verdict == Verdict::GiveUp => self.fail(failure),
+            Submission::Refused(failure) if failure.verdict == Verdict::GiveUp => self.give_up(failure),
             Submission::Refused(_) | Submission::Unknown => self.untaken(now),
         }
     }
@@ -303,12 +315,12 @@ impl Life {
         // Not by us, who would not hear it: somebody took this attempt for one that nobody wants.
         let cancelled = failure.code == Code::Cancelled;
         if failure.verdict == Verdict::GiveUp && !cancelled {
-            return self.fail(failure);
+            return self.give_up(failure);
         }
         let accepted = self.accepted.take();
         match (accepted, failure.verdict) {
             (Some(node), Verdict::Elsewhere) if failure.code != Code::Draining => {
-                self.next_after(node, failure, now)
+                self.charge(node, failure, now)
             }
             // A node that leaves on purpose is not at fault.
             (Some(node), Verdict::Elsewhere) => {
@@ -330,7 +342,7 @@ impl Life {
             return self.untaken_at_once(now);
         };
         let message = format!("node {} was lost: {}", node.node, lost.loss.as_str());
-        self.next_after(node, Failure::elsewhere(Code::EngineError, message), now)
+        self.charge(node, Failure::elsewhere(Code::EngineError, message), now)
     }
 
     fn untaken_at_once(&mut self, now: Instant) -> Step {
@@ -343,15 +355,6 @@ impl Life {
         Step::Again(pause)
     }
 
-    fn next_after(&mut self, node: Excluded, failure: Failure, now: Instant) -> Step {
-        self.failures += 1;
-        self.exclude(node);
-        if self.failures >= self.limits.attempts {
-            let message = format!("gave up after {} attempts; the last: {}", self.failures, failure.message);
-            return self.fail(Failure::give_up(failure.code, message));
-        }
-        self.resume(failure, now)
-    }
 
     fn exclude(&mut self, node: Excluded) {
         if self.excluded.len() < EXCLUDED && !self.excluded.contains(&node) {
@@ -391,6 +394,11 @@ impl Life {
         }
         let message = "no orchestrator takes tasks now; start echo-orchestrator, or try again";
         self.fail(Failure::give_up(Code::Unavailable, message))
+    }
+
+    fn give_up(&mut self, failure: Failure) -> Step {
+        let failure = self.or_the_refusal(failure);
+        self.fail(failure)
     }
 
     fn fail(&mut self, failure: Failure) -> Step {

@@ -15,6 +15,7 @@ use tracing::debug;
 
 use crate::desk::{Desk, Lost};
 use crate::life::Limits;
+use crate::suspects::Suspects;
 
 /// Signals that wait for one driver; what finds no room is asked for again by way of the pulse.
 const MAILBOX: usize = 256;
@@ -40,12 +41,14 @@ pub struct Owner {
 
 struct Shared {
     desk: Desk,
+    suspects: Suspects,
     mailboxes: HashMap<TaskId, mpsc::Sender<Signal>>,
 }
 
 impl Owner {
     pub fn new(bus: Bus, limits: Limits, abort: CancellationToken) -> Arc<Self> {
-        let shared = Shared { desk: Desk::new(Instant::now()), mailboxes: HashMap::new() };
+        let (suspects, mailboxes) = Default::default();
+        let shared = Shared { desk: Desk::new(Instant::now()), suspects, mailboxes };
         Arc::new(Self { bus, limits, tracker: TaskTracker::new(), abort, shared: Mutex::new(shared) })
     }
 
@@ -56,6 +59,11 @@ impl Owner {
     /// Runs something on the desk.
     pub fn desk<T>(&self, act: impl FnOnce(&mut Desk) -> T) -> T {
         act(&mut self.shared().desk)
+    }
+
+    /// Looks up, or changes, what is held against requests.
+    pub fn suspects<T>(&self, act: impl FnOnce(&mut Suspects) -> T) -> T {
+        act(&mut self.shared().suspects)
     }
 
     /// Opens the mailbox of a task; closed and forgotten when the registration is dropped.

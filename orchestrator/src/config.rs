@@ -28,6 +28,9 @@ pub struct Limits {
     /// How long a task waits at most for a free slot: 500ms, 60s, 2m
     #[arg(long, env = "ECHO_QUEUE_WAIT", default_value = "60s", value_parser = duration, value_name = "TIME")]
     pub queue_wait: Duration,
+    /// How long a task waits at most while no node with its model can take anything: resting, drained, or without engine
+    #[arg(long, env = "ECHO_OUTAGE_WAIT", default_value = "5s", value_parser = duration, value_name = "TIME")]
+    pub outage_wait: Duration,
     /// A node that is silent for longer is forgotten; heartbeats come every second
     #[arg(long, env = "ECHO_EVICT_AFTER", default_value = "3s", value_parser = duration, value_name = "TIME")]
     pub evict_after: Duration,
@@ -41,6 +44,7 @@ impl Default for Limits {
         Self {
             queue_limit: 1024,
             queue_wait: Duration::from_secs(60),
+            outage_wait: Duration::from_secs(5),
             evict_after: Duration::from_secs(3),
             default_model: None,
         }

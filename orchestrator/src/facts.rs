@@ -28,6 +28,8 @@ impl Abilities {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Facts {
     pub loaded: bool,
+    /// The node takes nothing for this model now.
+    pub closed: bool,
     /// Measured speed in steps of about a tenth; a model that was never measured goes first, so that it will be.
     pub speed: i32,
     /// What it is known to do.
@@ -41,7 +43,8 @@ impl From<&Model> for Facts {
     fn from(model: &Model) -> Self {
         let says = Abilities::of(KNOWN.into_iter().filter(|what| model.can(what)));
         let may = if model.capabilities.is_empty() { Abilities::of(KNOWN) } else { says };
-        Self { loaded: model.loaded, speed: model.tokens_per_second.map_or(i32::MAX, step), says, may }
+        let closed = !model.unavailable.is_empty();
+        Self { loaded: model.loaded, closed, speed: model.tokens_per_second.map_or(i32::MAX, step), says, may }
     }
 }
 

@@ -68,7 +68,7 @@ impl Holding {
             gives_up: now + wait,
             skipped: Vec::new(),
             refusal: None,
-            relief: (!task.excluded.is_empty()).then(|| now + RELIEF),
+            relief: (!task.excluded.is_empty() && !task.second_opinion).then(|| now + RELIEF),
             judged_at: None,
             bytes: size(&task),
             task: Arc::new(task),
@@ -82,7 +82,8 @@ impl Holding {
 
     /// The nodes that it does not go to.
     pub fn bars(&self) -> Bars<'_> {
-        Bars { excluded: &self.task.excluded, skipped: &self.skipped, relieved: self.relief.is_none() }
+        let relieved = self.relief.is_none() && !self.task.second_opinion;
+        Bars { excluded: &self.task.excluded, skipped: &self.skipped, relieved }
     }
 
     /// An earlier attempt was lost with its node, so somebody did serve the model a moment ago.

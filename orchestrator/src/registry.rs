@@ -137,7 +137,8 @@ impl Registry {
     fn update_facts(&mut self, key: Key, models: &[Model]) {
         let Some(known) = self.node(key).shared_models() else { return };
         for (index, (was, is)) in known.iter().zip(models).enumerate() {
-            if was.loaded == is.loaded && was.tokens_per_second == is.tokens_per_second {
+            let same_standing = was.unavailable.is_empty() == is.unavailable.is_empty();
+            if was.loaded == is.loaded && same_standing && was.tokens_per_second == is.tokens_per_second {
                 continue;
             }
             let seen = self.served.get_mut(&ModelName::of(&is.name)).and_then(|nodes| nodes.get_mut(&key));

@@ -1,11 +1,15 @@
 //! The choice among nodes, and the words for it.
 
-use echo_broker::message::{Code, Excluded, Failure};
+use echo_broker::message::{Code, Excluded, Failure, NodeStatus};
 
 use crate::facts::Abilities;
+use crate::model_name::ModelName;
 use crate::need::{Line, Need};
-use crate::node::Node;
+use crate::node::{Hold, Node};
 use crate::registry::{Key, Registry, Seen};
+
+/// Nodes that an outage names with their reasons.
+const NAMED_REASONS: usize = 4;
 
 /// Nodes that a task does not go to.
 #[derive(Debug, Clone, Copy, Default)]
@@ -44,7 +48,7 @@ pub fn choose(registry: &Registry, need: &Need, bars: &Bars<'_>) -> Option<Choic
     let (mut best, mut second): (Option<Offer<'_>>, Option<Offer<'_>>) = (None, None);
     for (key, node, model) in candidates(registry, need) {
         having += 1;
-        if !is_ready(node, need) || bars.bar(node) || !suits(node, model, need) {
+        if !is_ready(node, model, need) || bars.bar(node) || !suits(node, model, need) {
             continue;
         }
         free += 1;
@@ -79,7 +83,7 @@ pub fn can_take(registry: &Registry, need: &Need, bars: &Bars<'_>, key: Key) -> 
             found => found,
         },
     };
-    is_ready(node, need) && suits(node, model, need) && !bars.bars(registry, need, node)
+    is_ready(node, model, need) && suits(node, model, need) && !bars.bars(registry, need, node)
 }
 
 /// Whether anybody in the mesh could serve this at all, be it later.
@@ -124,6 +128,40 @@ pub fn all_skipped(registry: &Registry, need: &Need, bars: &Bars<'_>) -> bool {
         && candidates(registry, need).all(|(_, node, model)| bars.skips(node) || !suits(node, model, need))
 }
 
+/// Whether somebody works who is not barred, be it with all slots taken.
+pub fn somebody_works(registry: &Registry, need: &Need, bars: &Bars<'_>) -> bool {
+    candidates(registry, need)
+        .any(|(_, node, model)| works(node, model, need) && !bars.bar(node) && suits(node, model, need))
+}
+
+/// Why none of the nodes with this model takes a task for it; `None` if one does, or if there are none.
+pub fn outage(registry: &Registry, name: &ModelName) -> Option<String> {
+    let mut reasons = Vec::new();
+    for (_, node, seen) in registry.serving(name) {
+        if node.is_fit() && !seen.facts.closed {
+            return None;
+        }
+        reasons.push(format!("{}: {}", node.id(), why_not(node, seen)));
+    }
+    let more = reasons.len().saturating_sub(NAMED_REASONS);
+    reasons.truncate(NAMED_REASONS);
+    if more > 0 {
+        reasons.push(format!("and {more} more"));
+    }
+    (!reasons.is_empty()).then(|| reasons.join("; "))
+}
+
+fn why_not(node: &Node, seen: Seen<'_>) -> String {
+    match (node.hold(), node.beat().status) {
+        (_, NodeStatus::Draining) => "finishes what it has and takes nothing new".to_owned(),
+        (_, NodeStatus::Unavailable) => node.beat().reason.clone(),
+        (Some(Hold::Unheard), _) => "was not heard of since the broker came back".to_owned(),
+        (Some(Hold::Suspect), _) => "its connection ended or it did not answer".to_owned(),
+        _ if seen.facts.closed => seen.model().unavailable.clone(),
+        _ => "has just refused a task".to_owned(),
+    }
+}
+
 /// The refusal that names what is served instead.
 pub fn not_served(registry: &Registry, need: &Need) -> Failure {
     let served = registry.served();
@@ -158,8 +196,18 @@ fn candidates<'a>(
     }
 }
 
-fn is_ready(node: &Node, need: &Need) -> bool {
-    if need.aside { node.is_fit() } else { node.is_free() }
+fn is_ready(node: &Node, seen: Option<Seen<'_>>, need: &Need) -> bool {
+    if need.aside { node.is_fit() } else { node.is_free() && is_open(seen) }
+}
+
+/// The node takes tasks for this model.
+fn is_open(seen: Option<Seen<'_>>) -> bool {
+    seen.is_none_or(|seen| !seen.facts.closed)
+}
+
+/// It works, now or as soon as it has a free slot.
+fn works(node: &Node, seen: Option<Seen<'_>>, need: &Need) -> bool {
+    node.is_fit() && (need.aside || is_open(seen))
 }
 
 fn suits(node: &Node, seen: Option<Seen<'_>>, need: &Need) -> bool {
@@ -195,7 +243,7 @@ impl Bars<'_> {
     /// Without the exclusions, if the task has waited long enough and nobody else works.
     fn in_force(&self, registry: &Registry, need: &Need) -> Self {
         let somebody = |(_, node, model): (Key, &Node, Option<Seen<'_>>)| {
-            node.is_fit() && !self.bar(node) && suits(node, model, need)
+            works(node, model, need) && !self.bar(node) && suits(node, model, need)
         };
         if self.excluded.is_empty() || !self.relieved || candidates(registry, need).any(somebody) {
             return *self;

@@ -52,6 +52,8 @@ pub struct State {
     /// Who took an attempt a moment ago.
     handed: Recent<(u32, NodeId)>,
     edges: BTreeMap<ProcessId, Edge>,
+    /// Models that are waited for while no node takes a task for them, and since when.
+    outages: BTreeMap<ModelName, Instant>,
     started: Instant,
     connected: bool,
     /// Silence before this moment says nothing: we were away, or asleep.
@@ -89,6 +91,7 @@ impl State {
             fences: Recent::new(FENCED, REMEMBERED),
             handed: Recent::new(HANDED, REMEMBERED),
             edges: BTreeMap::new(),
+            outages: BTreeMap::new(),
             started: now.at,
             connected: true,
             silence_from: now.at,

@@ -65,6 +65,11 @@ impl Beat {
         self
     }
 
+    pub fn reason(mut self, reason: &str) -> Self {
+        reason.clone_into(&mut self.0.reason);
+        self
+    }
+
     pub fn slots(mut self, slots: u32) -> Self {
         self.0.slots = slots;
         self

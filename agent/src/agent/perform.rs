@@ -35,15 +35,8 @@ pub struct Performer {
     events: mpsc::Sender<Event>,
     beats: mpsc::Sender<Heartbeat>,
     running: JoinSet<Report>,
-    known: HashMap<Id, Known>,
+    known: HashMap<Id, Key>,
     jobs: TaskTracker,
-}
-
-/// What has to be said of an attempt that cannot speak for itself any more.
-#[derive(Clone, Copy)]
-struct Known {
-    key: Key,
-    trial: bool,
 }
 
 impl Performer {
@@ -78,6 +71,15 @@ impl Performer {
                 self.jobs
                     .spawn(async move { tell(events, Event::Probed(context.engine.probe().await)).await });
             }
+            Action::Try(trial) => {
+                let (engine, events) = (self.context.engine.clone(), self.events.clone());
+                self.jobs.spawn(async move {
+                    let model = trial.model.clone();
+                    let result = trial.run(engine).await;
+                    metrics::tried(result.is_ok());
+                    tell(events, Event::Tried(model, result)).await;
+                });
+            }
             Action::RoundTrip(gap) => {
                 let (context, events) = (self.context.clone(), self.events.clone());
                 self.jobs.spawn(async move {
@@ -99,11 +101,11 @@ impl Performer {
     }
 
     fn run(&mut self, attempt: Box<Attempt>) {
-        let known = Known { key: attempt.key, trial: attempt.trial };
-        let Key { task, attempt: number } = attempt.key;
+        let key = attempt.key;
+        let Key { task, attempt: number } = key;
         let span = info_span!("task", %task, attempt = number);
         let handle = self.running.spawn(attempt.run(self.context.clone()).instrument(span));
-        self.known.insert(handle.id(), known);
+        self.known.insert(handle.id(), key);
     }
 
     fn beat(&self, beat: Heartbeat) {
@@ -167,12 +169,13 @@ impl Performer {
     }
 }
 
-fn crashed(known: Known) -> Report {
+/// What has to be said of an attempt that cannot speak for itself any more.
+fn crashed(key: Key) -> Report {
     let failure = Failure::elsewhere(Code::EngineError, "the agent failed while it ran the task");
     Report {
-        key: known.key,
+        key,
         model: String::new(),
-        trial: known.trial,
+        request: 0,
         end: End::Failed(failure),
         generates: true,
         tokens: 0,

@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use echo_broker::message::{Code, Failure};
+use echo_broker::message::{Code, Failure, Fault};
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, Url};
 use serde_json::Value;
 
-use super::{Address, Down};
+use super::{Address, Down, verdict};
 
 /// A connection to a machine that is there takes no longer.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -63,9 +63,11 @@ pub struct Rejection {
 #[derive(Debug)]
 pub enum HttpError {
     Rejected(Rejection),
-    /// No connection, or it broke before the answer.
+    /// No connection.
     Unreachable(String),
-    /// It broke, or was nonsense, in the middle.
+    /// The connection ended before the answer did.
+    Lost(String),
+    /// It is nonsense.
     Broken(String),
     Slow,
 }
@@ -146,13 +148,15 @@ impl Http {
     /// What an error means for the task that met it.
     pub fn failure(&self, error: HttpError) -> Failure {
         match error {
-            HttpError::Rejected(rejection) => rejection.failure(),
+            HttpError::Rejected(it) => verdict::rejected(it.status.as_u16(), &it.reason),
             HttpError::Unreachable(why) => {
                 let message = format!("the engine at {} cannot be reached: {why}", self.base);
-                Failure::elsewhere(Code::EngineUnreachable, message)
+                // Whatever ended it, it was not a request that never got there.
+                Failure { fault: Fault::Other, ..Failure::elsewhere(Code::EngineUnreachable, message) }
             }
+            HttpError::Lost(why) => lost(&why),
             HttpError::Broken(why) => {
-                Failure::elsewhere(Code::EngineError, format!("the engine's answer broke off: {why}"))
+                Failure::elsewhere(Code::EngineError, format!("the engine's answer is unusable: {why}"))
             }
             HttpError::Slow => {
                 Failure::elsewhere(Code::EngineStalled, "the engine did not answer a question in time")
@@ -168,26 +172,13 @@ impl Http {
             HttpError::Rejected(it) => {
                 format!("the engine at {base} answers {}: {}", it.status.as_u16(), it.reason)
             }
-            HttpError::Unreachable(why) => format!("the engine at {base} cannot be reached: {why}"),
+            HttpError::Unreachable(why) | HttpError::Lost(why) => {
+                format!("the engine at {base} cannot be reached: {why}")
+            }
             HttpError::Broken(why) => format!("the engine at {base} answers nonsense: {why}"),
             HttpError::Slow => format!("the engine at {base} does not answer"),
         };
         Down { reason, slow }
-    }
-}
-
-impl Rejection {
-    fn failure(self) -> Failure {
-        let Self { status, reason } = self;
-        let said = |what: &str| format!("the engine {what} ({}): {reason}", status.as_u16());
-        match status.as_u16() {
-            404 => Failure::elsewhere(Code::ModelMissing, said("does not have the model")),
-            429 | 503 => Failure::elsewhere(Code::EngineBusy, said("is busy")),
-            401 | 403 => Failure::elsewhere(Code::NotAllowed, said("does not let this agent in")),
-            501 => Failure::elsewhere(Code::NotCapable, said("cannot do this")),
-            400..=498 => Failure::give_up(Code::EngineRefused, said("refused the request")),
-            _ => Failure::elsewhere(Code::EngineError, said("failed")),
-        }
     }
 }
 
@@ -216,21 +207,30 @@ async fn accepted(response: Response) -> Result<Response, HttpError> {
     Err(HttpError::Rejected(Rejection { status, reason }))
 }
 
-/// The engine's own words for an error: `{"error": "…"}` or `{"error": {"message": "…"}}`.
+/// The engine's own words for an error, or none: `{"error": "…"}`, `{"error": {"message": "…"}}`, `{"message": "…"}`,
+/// and `{"detail": …}` of servers that check their requests by FastAPI.
 pub fn reason(body: &[u8]) -> String {
     let value: Value = serde_json::from_slice(body).unwrap_or_default();
-    said(&value["error"])
+    let detail = &value["detail"];
+    let places = [&value["error"], &value["message"], detail, &detail[0]["msg"]];
+    let told = places.into_iter().map(words).find(|words| !words.is_empty());
+    told.unwrap_or_default()
 }
 
 /// The words in the value of an `error` field.
 pub fn said(error: &Value) -> String {
-    let text = error.as_str().or_else(|| error["message"].as_str()).unwrap_or("it does not say why");
+    let words = words(error);
+    if words.is_empty() { "it does not say why".to_owned() } else { words }
+}
+
+fn words(error: &Value) -> String {
+    let text = error.as_str().or_else(|| error["message"].as_str()).unwrap_or_default();
     text.chars().filter(|c| !c.is_control()).take(LONGEST_REASON).collect()
 }
 
 async fn read(mut response: Response) -> Result<Bytes, HttpError> {
     let mut body = BytesMut::new();
-    while let Some(part) = response.chunk().await.map_err(|error| HttpError::Broken(why(&error)))? {
+    while let Some(part) = response.chunk().await.map_err(|error| HttpError::Lost(why(&error)))? {
         if body.len() + part.len() > LARGEST {
             return Err(HttpError::Broken(format!("it is larger than {LARGEST} bytes")));
         }
@@ -244,7 +244,12 @@ fn json(body: &[u8]) -> Result<Value, HttpError> {
 }
 
 fn sent(error: reqwest::Error) -> HttpError {
-    HttpError::Unreachable(why(&error))
+    if error.is_connect() { HttpError::Unreachable(why(&error)) } else { HttpError::Lost(why(&error)) }
+}
+
+/// The engine was there, and ended its connection before its answer was whole.
+pub fn lost(why: &str) -> Failure {
+    Failure::elsewhere(Code::EngineUnreachable, format!("the engine's answer broke off: {why}"))
 }
 
 /// The innermost cause: the outer ones repeat the address.
@@ -259,33 +264,15 @@ pub fn why(error: &reqwest::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use echo_broker::message::Verdict;
     use proptest::prelude::*;
-
-    #[test]
-    fn a_status_decides_who_tries_next() {
-        for (status, verdict, code) in [
-            (400, Verdict::GiveUp, Code::EngineRefused),
-            (401, Verdict::Elsewhere, Code::NotAllowed),
-            (404, Verdict::Elsewhere, Code::ModelMissing),
-            (413, Verdict::GiveUp, Code::EngineRefused),
-            (429, Verdict::Elsewhere, Code::EngineBusy),
-            (499, Verdict::Elsewhere, Code::EngineError),
-            (500, Verdict::Elsewhere, Code::EngineError),
-            (501, Verdict::Elsewhere, Code::NotCapable),
-            (503, Verdict::Elsewhere, Code::EngineBusy),
-        ] {
-            let status = StatusCode::from_u16(status).unwrap();
-            let failure = Rejection { status, reason: String::new() }.failure();
-            assert_eq!((failure.verdict, failure.code), (verdict, code), "{status}");
-        }
-    }
 
     #[test]
     fn both_shapes_of_an_error_are_read() {
         assert_eq!(reason(br#"{"error":"model 'x' not found"}"#), "model 'x' not found");
         assert_eq!(reason(br#"{"error":{"code":501,"message":"no"}}"#), "no");
-        assert_eq!(reason(b"<html>"), "it does not say why");
+        assert_eq!(reason(br#"{"detail":"x must be positive"}"#), "x must be positive");
+        assert_eq!(reason(br#"{"detail":[{"msg":"field required"}]}"#), "field required");
+        assert_eq!((reason(b"<html>"), reason(b"7")), (String::new(), String::new()));
     }
 
     proptest! {

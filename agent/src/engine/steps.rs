@@ -89,10 +89,7 @@ impl<T: Translate> Source<T> {
             match body.next().await {
                 Some(Ok(bytes)) => self.lines.push(&bytes),
                 None => self.ended()?,
-                Some(Err(error)) => {
-                    let message = format!("the engine's stream broke off: {}", http::why(&error));
-                    return Err(Failure::elsewhere(Code::EngineError, message));
-                }
+                Some(Err(error)) => return Err(http::lost(&http::why(&error))),
             }
         }
     }

@@ -12,7 +12,6 @@ use super::holding::Holding;
 use super::{Action, Node};
 use crate::attempt::{Attempt, Halt};
 use crate::engine::{Kind, Order};
-use crate::health::Admission;
 use crate::slots::{Key, Slot};
 use crate::tape::Tape;
 use crate::watch::Limits;
@@ -27,7 +26,6 @@ struct Admitted {
     engine_name: String,
     loaded: bool,
     slot: Option<Slot>,
-    trial: bool,
 }
 
 impl Node {
@@ -134,9 +132,7 @@ impl Node {
             return Ok((found.model.name.clone(), found.engine_name.clone(), found.model.loaded));
         }
         // Where the engine was never heard, that is the reason, and not the model.
-        if let Admission::Closed(reason) = self.health.admission() {
-            return Err(Failure::elsewhere(Code::Unavailable, reason));
-        }
+        self.engine_is_up()?;
         let served = self.catalog.names();
         let mut failure = match name {
             Some(name) => {
@@ -149,13 +145,15 @@ impl Node {
     }
 
     fn aside(&self, (model, engine_name, loaded): (String, String, bool)) -> Result<Admitted, Failure> {
-        if let Admission::Closed(reason) = self.health.admission() {
-            return Err(Failure::elsewhere(Code::Unavailable, reason));
-        }
+        self.engine_is_up()?;
         if self.holdings.aside() >= ASIDE {
             return Err(Failure::elsewhere(Code::Full, "this node has enough to do with its models"));
         }
-        Ok(Admitted { model, engine_name, loaded, slot: None, trial: false })
+        Ok(Admitted { model, engine_name, loaded, slot: None })
+    }
+
+    fn engine_is_up(&self) -> Result<(), Failure> {
+        self.health.down().map_or(Ok(()), |reason| Err(Failure::elsewhere(Code::Unavailable, reason)))
     }
 
     fn with_slot(
@@ -163,23 +161,15 @@ impl Node {
         key: Key,
         (model, engine_name, loaded): (String, String, bool),
     ) -> Result<Admitted, Failure> {
-        let trial = match self.health.admission() {
-            Admission::Free => false,
-            Admission::Trial => true,
-            Admission::Wait => {
-                let message = "this node tries its engine with one task, after failures";
-                return Err(Failure::elsewhere(Code::Full, message));
-            }
-            Admission::Closed(reason) => return Err(Failure::elsewhere(Code::Unavailable, reason)),
-        };
+        self.engine_is_up()?;
+        if let Some(reason) = self.health.closed(&model) {
+            return Err(Failure::elsewhere(Code::Unavailable, format!("{model} is {reason}")));
+        }
         let Some(slot) = self.slots.take(key) else {
             let message = format!("all {} slots of this node are taken", self.slots.limit());
             return Err(Failure::elsewhere(Code::Full, message));
         };
-        if trial {
-            self.health.try_out();
-        }
-        Ok(Admitted { model, engine_name, loaded, slot: Some(slot), trial })
+        Ok(Admitted { model, engine_name, loaded, slot: Some(slot) })
     }
 
     fn accept(&mut self, task: Task, admitted: Admitted, inbox: Inbox, reply: Option<Inbox>, now: Instant) {
@@ -228,7 +218,6 @@ impl Node {
             tape,
             halt,
             confirmed,
-            trial: admitted.trial,
         })));
     }
 

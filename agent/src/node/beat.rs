@@ -2,10 +2,9 @@
 
 use std::time::Instant;
 
-use echo_broker::message::{Engine, Heartbeat, NodeStatus};
+use echo_broker::message::{Engine, Heartbeat, Model, NodeStatus};
 
 use super::{Action, Node, millis};
-use crate::health::Admission;
 
 /// What the last heartbeat said.
 #[derive(Debug, Default)]
@@ -35,7 +34,7 @@ impl Node {
 
     fn beat(&self, now: Instant) -> Heartbeat {
         let (status, reason) = self.status();
-        let models = (self.told.models_changed || !self.told.models).then(|| self.catalog.models());
+        let models = (self.told.models_changed || !self.told.models).then(|| self.models());
         Heartbeat {
             node: self.traits.node.clone(),
             boot: self.traits.boot.clone(),
@@ -59,16 +58,32 @@ impl Node {
         }
     }
 
+    fn models(&self) -> Vec<Model> {
+        let mut models = self.catalog.models();
+        for model in &mut models {
+            model.unavailable = self.health.closed(&model.name).unwrap_or_default();
+        }
+        models
+    }
+
     fn status(&self) -> (NodeStatus, String) {
-        if self.draining {
-            return (NodeStatus::Draining, String::new());
+        match self.unavailable() {
+            _ if self.draining => (NodeStatus::Draining, String::new()),
+            Some(reason) => (NodeStatus::Unavailable, reason),
+            None if self.slots.full() => (NodeStatus::Busy, String::new()),
+            None => (NodeStatus::Idle, String::new()),
         }
-        match self.health.admission() {
-            Admission::Closed(reason) => (NodeStatus::Unavailable, reason),
-            // One task tries whether the engine works again; nothing else fits in meanwhile.
-            Admission::Wait => (NodeStatus::Busy, String::new()),
-            _ if self.slots.full() => (NodeStatus::Busy, String::new()),
-            _ => (NodeStatus::Idle, String::new()),
+    }
+
+    /// Why the node can take nothing: its engine is down, or takes none of its models.
+    pub(super) fn unavailable(&self) -> Option<String> {
+        if let Some(reason) = self.health.down() {
+            return Some(reason.to_owned());
         }
+        let mut reason = None;
+        for model in self.catalog.names() {
+            reason = Some(format!("{model} is {}", self.health.closed(&model)?));
+        }
+        reason
     }
 }

@@ -126,11 +126,19 @@ impl Bench {
         self.report(it, end);
     }
 
+    fn trials(&self) -> Vec<String> {
+        let trial = |action: &Action| match action {
+            Action::Try(trial) => Some(trial.model.clone()),
+            _ => None,
+        };
+        self.out.iter().filter_map(trial).collect()
+    }
+
     fn report(&mut self, it: Attempt, end: End) {
         let report = Report {
             key: it.key,
             model: it.model.clone(),
-            trial: it.trial,
+            request: it.order.request.fingerprint(),
             end,
             generates: true,
             tokens: 1,
@@ -373,26 +381,76 @@ fn a_full_node_says_within_milliseconds_that_it_is_free() {
     assert_eq!((beat.status, beat.active.len()), (NodeStatus::Idle, 0));
 }
 
+fn stalled() -> End {
+    End::Failed(Failure::elsewhere(Code::EngineStalled, "no further token"))
+}
+
 #[test]
-fn an_engine_that_fails_twice_rests_and_comes_back_by_one_trial() {
+fn what_silence_showed_is_known_to_the_next_placement() {
     let mut bench = Bench::new(2);
-    for task in 1..=2 {
-        bench.dispatch(bench.task(task, 1));
-        bench.end(task, 1, End::Failed(Failure::elsewhere(Code::EngineError, "boom")));
+    bench.pass(ms(50));
+    bench.dispatch(bench.task(1, 1));
+    bench.out.clear();
+    bench.end(1, 1, stalled());
+    bench.pass(ms(50));
+    let beat = bench.beats().pop().unwrap();
+    assert_eq!(beat.status, NodeStatus::Unavailable, "its only model is closed");
+    assert!(beat.reason.ends_with("no further token"));
+    assert!(beat.models.unwrap()[0].unavailable.contains("no further token"));
+    assert_eq!(bench.code(bench.task(2, 1)), Some(Code::Unavailable));
+    assert!(bench.trials().is_empty(), "the engine may be gone: it is asked first");
+    bench.apply(Event::Probed(Ok(probe(&["m"]))));
+    bench.pass(ms(50));
+    assert_eq!(bench.trials(), ["m:latest"]);
+    bench.out.clear();
+    bench.apply(Event::Tried("m:latest".into(), Ok(())));
+    bench.pass(ms(50));
+    assert_eq!(bench.beats().pop().unwrap().status, NodeStatus::Idle);
+    assert_eq!(bench.code(bench.task(3, 1)), None);
+}
+
+#[test]
+fn a_model_that_fails_its_trial_rests_and_the_other_models_do_not() {
+    let mut bench = Bench::new(2);
+    bench.apply(Event::Probed(Ok(probe(&["m", "n"]))));
+    bench.dispatch(bench.task(1, 1));
+    bench.end(1, 1, stalled());
+    bench.apply(Event::Probed(Ok(probe(&["m", "n"]))));
+    bench.pass(ms(50));
+    bench.out.clear();
+    let boom = Failure::elsewhere(Code::EngineError, "boom");
+    bench.apply(Event::Tried("m:latest".into(), Err(boom)));
+    bench.pass(ms(50));
+    let beat = bench.beats().pop().unwrap();
+    assert_eq!(beat.status, NodeStatus::Idle);
+    let models = beat.models.unwrap();
+    assert!(models[0].unavailable.ends_with("boom") && models[1].unavailable.is_empty());
+    assert_eq!(bench.code(bench.task(2, 1)), Some(Code::Unavailable));
+    let mut other = bench.task(3, 1);
+    other.request = Request::Generate(Generate { model: Some("n".into()), ..Generate::default() });
+    assert_eq!(bench.code(other), None);
+    bench.out.clear();
+    bench.pass(ms(1100));
+    bench.apply(Event::Probed(Ok(probe(&["m", "n"]))));
+    bench.pass(ms(50));
+    assert_eq!(bench.trials(), ["m:latest"], "it is tried again by itself");
+}
+
+#[test]
+fn refused_requests_close_nothing() {
+    let mut bench = Bench::new(2);
+    for number in 1..=5 {
+        let mut task = bench.task(number, 1);
+        let prompt = format!("mistake {number}");
+        task.request = Request::Generate(Generate { model: Some("m".into()), prompt, ..Generate::default() });
+        assert_eq!(bench.code(task), None, "the model is open");
+        let refusal = Failure::elsewhere(Code::EngineError, "boom").saying(Some(500), "boom");
+        bench.end(number, 1, End::Failed(refusal));
     }
     bench.out.clear();
     bench.pass(ms(50));
-    let beat = bench.beats().remove(0);
-    assert_eq!(beat.status, NodeStatus::Unavailable);
-    assert!(beat.reason.ends_with("boom"));
-    assert_eq!(bench.code(bench.task(3, 1)), Some(Code::Unavailable));
-    bench.pass(ms(1100));
-    bench.apply(Event::Probed(Ok(probe(&["m"]))));
-    assert_eq!(bench.code(bench.task(4, 1)), None);
-    assert_eq!(bench.code(bench.task(5, 1)), Some(Code::Full), "one trial at a time");
-    bench.end(4, 1, End::Done);
-    assert_eq!(bench.code(bench.task(6, 1)), None);
-    assert_eq!(bench.code(bench.task(7, 1)), None);
+    assert_eq!(bench.trials(), ["m:latest"]);
+    assert!(bench.beats().iter().all(|beat| beat.status == NodeStatus::Idle));
 }
 
 #[test]

@@ -17,12 +17,47 @@ pub struct Failure {
     /// With [`Code::ModelNotServed`]: the models that are served.
     #[serde(default, skip_serializing_if = "is_default")]
     pub served: Vec<String>,
+    /// The engine's own answer, where it gave one: what its API would have told a client of its own.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub said: Option<Box<Said>>,
+    /// Which request did this to the engine, as far as the agent can tell.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub fault: Fault,
+}
+
+/// An engine's own words for an error. They may quote a prompt or an answer: they are for the client, never for a log.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Said {
+    /// The HTTP status; absent for an error in the middle of a stream.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub status: Option<u16>,
+    pub words: String,
+}
+
+/// Which request did it, when an engine died or stalled.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fault {
+    /// Only this one can have done it.
+    Request,
+    /// This one, or another that ran beside it.
+    Shared,
+    /// Another one: this one was going well, or never reached the engine.
+    Other,
+    /// None of them: it would have happened to any request.
+    Machine,
+    /// Nobody has asked, or nobody can tell.
+    #[default]
+    #[serde(other)]
+    Unknown,
 }
 
 impl Failure {
     /// A failure without the extras.
     pub fn new(verdict: Verdict, code: Code, message: impl Into<String>) -> Self {
-        Self { verdict, code, message: message.into(), retry_after_ms: None, served: Vec::new() }
+        let message = message.into();
+        let (retry_after_ms, served, said, fault) = Default::default();
+        Self { verdict, code, message, retry_after_ms, served, said, fault }
     }
 
     /// The node could not do it; another may.
@@ -38,6 +73,28 @@ impl Failure {
     /// No further attempt can help.
     pub fn give_up(code: Code, message: impl Into<String>) -> Self {
         Self::new(Verdict::GiveUp, code, message)
+    }
+
+    /// Adds the engine's own answer.
+    #[must_use]
+    pub fn saying(mut self, status: Option<u16>, words: impl Into<String>) -> Self {
+        self.said = Some(Box::new(Said { status, words: words.into() }));
+        self
+    }
+
+    /// The engine works and has answered this request with an error, which may be the request's fault or its own: one
+    /// other node is asked, and what that says settles it.
+    pub fn is_refusal(&self) -> bool {
+        self.verdict == Verdict::Elsewhere && self.code == Code::EngineError && self.said.is_some()
+    }
+
+    /// What happened, for a log: without the engine's words, which may quote a prompt or an answer.
+    pub fn for_log(&self) -> String {
+        match self.said.as_deref() {
+            Some(Said { status: Some(status), .. }) => format!("the engine answered {status}"),
+            Some(_) => "the engine ended its stream with an error".to_owned(),
+            None => self.message.clone(),
+        }
     }
 }
 
@@ -94,6 +151,8 @@ pub enum Code {
     ModelMissing,
     /// The engine refused the request as such.
     EngineRefused,
+    /// Engines died or stalled each time they worked on this request.
+    Harmful,
     /// A partial answer that nobody can honestly continue.
     CannotContinue,
     /// The operator of the node does not allow this.

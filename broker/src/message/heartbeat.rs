@@ -73,6 +73,9 @@ pub struct Model {
     /// Measured on this node; absent until measured.
     #[serde(default, skip_serializing_if = "is_default")]
     pub load_ms: Option<u64>,
+    /// Why this node takes no task for this model now, though the engine answers; empty otherwise.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub unavailable: String,
     /// The engine's own description (`digest`, `modified_at`, `details`, …).
     #[serde(default, skip_serializing_if = "is_default")]
     pub extra: Map<String, Value>,

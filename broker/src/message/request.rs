@@ -1,5 +1,8 @@
 //! What a task asks of an engine, in words that are neither Ollama's nor OpenAI's.
 
+use std::hash::{DefaultHasher, Hasher as _};
+use std::io;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -30,6 +33,24 @@ impl Request {
             Self::Show(it) | Self::Pull(it) | Self::Delete(it) => Some(&it.model),
             Self::Unknown => None,
         }
+    }
+
+    /// The same for requests that ask the same, within one process and nowhere else.
+    pub fn fingerprint(&self) -> u64 {
+        struct Hashed(DefaultHasher);
+        impl io::Write for Hashed {
+            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+                self.0.write(bytes);
+                Ok(bytes.len())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let mut hashed = Hashed(DefaultHasher::new());
+        // What cannot be written was never read from anywhere either.
+        let _ = serde_json::to_writer(&mut hashed, self);
+        hashed.0.finish()
     }
 
     /// What a model must be able to do for this request, in the words of [`super::Model::capabilities`].

@@ -41,6 +41,10 @@ pub struct Task {
     /// What the client has already: to be continued.
     #[serde(default, skip_serializing_if = "is_default")]
     pub so_far: Option<SoFar>,
+    /// An engine has refused the request, and one that is not excluded is asked for a second opinion. Where there is no
+    /// other node, the task is refused at once: an excluded one is never asked again.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub second_opinion: bool,
     /// Who reads the frames takes pieces in the `done` frame too; others get them in a `token` frame before it.
     #[serde(default, skip_serializing_if = "is_default")]
     pub joins_end: bool,

@@ -34,6 +34,9 @@ struct Told {
     content: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     attempts: Option<u32>,
+    /// The engine's own words, for the dialects that its clients speak.
+    #[serde(skip)]
+    words: Option<String>,
     /// The field of the request that is at fault.
     #[serde(skip)]
     param: Option<String>,
@@ -53,6 +56,7 @@ impl ApiError {
             task_id: None,
             content: None,
             attempts: None,
+            words: None,
             param: None,
             trail: None,
         }))
@@ -103,7 +107,8 @@ impl ApiError {
     pub fn failed(failure: &Failure) -> Self {
         let code = serde_json::to_value(failure.code).ok();
         let code = code.as_ref().and_then(|code| code.as_str()).unwrap_or("unknown");
-        let mut error = Self::new(status(failure.code), code, failure.message.clone());
+        let mut error = Self::new(status_of(failure), code, failure.message.clone());
+        error.0.words = failure.said.as_ref().map(|said| said.words.clone());
         error.0.retry_after_s = failure.retry_after_ms.map(|ms| ms.div_ceil(1000).max(1));
         error
     }
@@ -142,7 +147,12 @@ impl ApiError {
 
     /// In Ollama's shape.
     pub fn ollama(&self) -> Value {
-        json!({ "error": self.0.error })
+        json!({ "error": self.words() })
+    }
+
+    /// What a client of the engine's own API would have read.
+    fn words(&self) -> &str {
+        self.0.words.as_deref().unwrap_or(&self.0.error)
     }
 
     /// In OpenAI's shape.
@@ -156,13 +166,25 @@ impl ApiError {
             (504, code) => ("timeout_error", Some(code)),
             (_, code) => ("server_error", Some(code)),
         };
-        json!({"error": {"message": self.0.error, "type": kind, "param": self.0.param, "code": code}})
+        json!({"error": {"message": self.words(), "type": kind, "param": self.0.param, "code": code}})
     }
 }
 
-/// The status of a task that failed before anything was sent.
+/// The status of a task that failed before anything was sent: the engine's own where it answered the request itself.
+fn status_of(failure: &Failure) -> StatusCode {
+    let said = failure.said.as_ref().and_then(|said| said.status);
+    let own = said.and_then(|status| StatusCode::from_u16(status).ok());
+    match failure.code {
+        Code::EngineRefused => own.filter(StatusCode::is_client_error),
+        Code::EngineError => own.filter(StatusCode::is_server_error),
+        _ => None,
+    }
+    .unwrap_or_else(|| status(failure.code))
+}
+
 fn status(code: Code) -> StatusCode {
     match code {
+        Code::Harmful => StatusCode::UNPROCESSABLE_ENTITY,
         Code::BadRequest | Code::NotCapable | Code::EngineRefused => StatusCode::BAD_REQUEST,
         Code::NotAllowed => StatusCode::FORBIDDEN,
         Code::QueueFull => StatusCode::TOO_MANY_REQUESTS,

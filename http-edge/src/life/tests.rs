@@ -19,31 +19,31 @@ fn limits() -> Limits {
     }
 }
 
-fn prompt() -> Request {
+pub fn prompt() -> Request {
     Request::Generate(Generate { prompt: "p".into(), ..Generate::default() })
 }
 
-struct World {
-    life: Life,
-    now: Instant,
+pub struct World {
+    pub life: Life,
+    pub now: Instant,
 }
 
-fn node(n: usize) -> NodeId {
+pub fn node(n: usize) -> NodeId {
     format!("n{n}").parse().unwrap()
 }
 
 impl World {
-    fn new(request: Request, streams: bool) -> Self {
+    pub fn new(request: Request, streams: bool) -> Self {
         let now = Instant::now();
         Self { life: Life::new(request, None, limits(), streams, now), now }
     }
 
-    fn submit(&mut self) -> Task {
+    pub fn submit(&mut self) -> Task {
         let inbox = Inbox::try_from("_INBOX.edge.e.k".to_owned()).unwrap();
         self.life.submit(&"e".parse().unwrap(), inbox, self.now)
     }
 
-    fn accept(&mut self, n: usize) {
+    pub fn accept(&mut self, n: usize) {
         assert_eq!(self.accepted(n), Step::Accepted);
     }
 
@@ -59,7 +59,7 @@ impl World {
         self.life.frame(frame, self.now)
     }
 
-    fn token(&mut self, text: &str) -> Step {
+    pub fn token(&mut self, text: &str) -> Step {
         self.life.frame(Frame::Token { seq: 1, pieces: vec![Piece::text(text)] }, self.now)
     }
 
@@ -69,12 +69,12 @@ impl World {
         self.life.lost(&lost, self.now)
     }
 
-    fn fail(&mut self, failure: Failure) -> Step {
+    pub fn fail(&mut self, failure: Failure) -> Step {
         self.life.frame(Frame::Failed { seq: Some(1), failure: Box::new(failure) }, self.now)
     }
 }
 
-fn failure(step: Step) -> Failure {
+pub fn failure(step: Step) -> Failure {
     match step {
         Step::End(ending) => match *ending {
             Ending::Failed(failure) => failure,
@@ -144,7 +144,7 @@ fn a_node_that_drains_costs_no_budget() {
         world.accept(n);
         assert_eq!(world.fail(Failure::elsewhere(Code::Draining, "leaving")), Step::Again(Duration::ZERO));
     }
-    assert_eq!(world.life.failures, 0);
+    assert_eq!(world.life.charges.budget, 0);
 }
 
 #[test]
@@ -230,7 +230,7 @@ fn an_orchestrator_that_did_not_hear_the_nodes_answer_ends_nothing() {
     let mut unheard = World::new(prompt(), true);
     unheard.submit();
     assert!(matches!(unheard.life.frame(frame, unheard.now), Step::Again(_)), "nobody has accepted it");
-    assert_eq!(unheard.life.failures, 0);
+    assert_eq!(unheard.life.charges.budget, 0);
 }
 
 #[test]
@@ -242,7 +242,7 @@ fn a_cancel_by_somebody_else_costs_no_budget() {
         let cancelled = Failure::give_up(Code::Cancelled, "the task was cancelled");
         assert_eq!(world.fail(cancelled), Step::Again(Duration::ZERO));
     }
-    assert_eq!((world.life.failures, world.submit().excluded), (0, Vec::new()));
+    assert_eq!((world.life.charges.budget, world.submit().excluded), (0, Vec::new()));
 }
 
 #[test]
@@ -358,7 +358,7 @@ proptest! {
                 Step::End(_) => { ends += 1; break; }
                 _ => {}
             }
-            prop_assert!(world.life.failures <= limits().attempts);
+            prop_assert!(world.life.charges.budget <= limits().attempts);
         }
         prop_assert_eq!(ends == 1, world.life.has_ended());
         prop_assert_eq!(world.life.content(), given.as_str());

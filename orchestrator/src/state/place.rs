@@ -28,11 +28,19 @@ impl State {
             None if scheduler::all_skipped(&self.registry, &holding.need, &holding.bars()) => {
                 self.refuse_everywhere(holding);
             }
+            None if self.is_without_another(&holding) => self.fail(holding, without_another()),
             None if self.queue.has_room(holding.bytes) => self.wait(holding),
             None => {
                 self.fail(holding, Failure::wait(Code::QueueFull, "the queue is full; submit the task again"))
             }
         }
+    }
+
+    /// A second opinion is wanted, and there is nobody else to give one.
+    pub(super) fn is_without_another(&self, holding: &Holding) -> bool {
+        holding.task.second_opinion
+            && self.connected
+            && !scheduler::somebody_works(&self.registry, &holding.need, &holding.bars())
     }
 
     /// Every node that could take it has refused it for good.
@@ -243,4 +251,8 @@ impl State {
         }
         self.place_or_wait(holding);
     }
+}
+
+pub(super) fn without_another() -> Failure {
+    Failure::give_up(Code::Unavailable, "no other node can be asked")
 }

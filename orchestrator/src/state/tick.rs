@@ -5,9 +5,11 @@ use std::time::Duration;
 use echo_broker::id::{Peer, ProcessId, Role, TaskId};
 use echo_broker::message::{Code, Failure, Pulse, What};
 
+use super::place::without_another;
 use super::{State, held, millis};
 use crate::event::Action;
 use crate::holding::Phase;
+use crate::need::Line;
 use crate::scheduler;
 
 /// A tick that comes later than this means that we were asleep.
@@ -27,6 +29,8 @@ struct Review {
     over: Vec<TaskId>,
     relieved: Vec<TaskId>,
     judged: Vec<TaskId>,
+    /// They want a second opinion, and nobody is left to give one.
+    alone: Vec<TaskId>,
     told: Vec<(TaskId, u32)>,
 }
 
@@ -42,6 +46,7 @@ impl State {
         if self.connected {
             self.evict();
         }
+        self.note_outages();
         self.review();
         if self.connected && now >= self.next_pulse {
             self.next_pulse = now + PULSE;
@@ -60,6 +65,44 @@ impl State {
         }
     }
 
+    /// Whoever waits for nodes that are all out of order hears so before long, and why.
+    fn note_outages(&mut self) {
+        let now = self.now.at;
+        if !self.connected {
+            return self.outages.clear();
+        }
+        for (line, _) in self.queue.lines() {
+            if let Line::Model(name) = line
+                && !self.outages.contains_key(name)
+            {
+                self.outages.insert(name.clone(), now);
+            }
+        }
+        let mut over = Vec::new();
+        let (registry, patience) = (&self.registry, self.limits.outage_wait);
+        self.outages.retain(|name, since| {
+            let Some(why) = scheduler::outage(registry, name) else { return false };
+            if now.saturating_duration_since(*since) >= patience {
+                over.push((name.clone(), why));
+            }
+            true
+        });
+        for (name, why) in over {
+            let spelled = self.registry.spelled(&name).unwrap_or_default();
+            let message = format!("no node with {spelled} can take a task now: {why}");
+            self.fail_line(&Line::Model(name), &Failure::give_up(Code::Unavailable, message));
+        }
+    }
+
+    fn fail_line(&mut self, line: &Line, failure: &Failure) {
+        let waiting: Vec<_> = self.queue.line(line).collect();
+        for task in waiting {
+            if let Some(holding) = self.release(task) {
+                self.fail(holding, failure.clone());
+            }
+        }
+    }
+
     fn review(&mut self) {
         if self.queue.is_empty() {
             return;
@@ -70,6 +113,11 @@ impl State {
         }
         for task in review.judged {
             self.judge_again(task);
+        }
+        for task in review.alone {
+            if let Some(holding) = self.release(task) {
+                self.fail(holding, without_another());
+            }
         }
         for task in review.relieved {
             self.relieve(task);
@@ -91,6 +139,8 @@ impl State {
                     review.judged.push(*task);
                 } else if holding.relief.is_some_and(|at| now >= at) {
                     review.relieved.push(*task);
+                } else if self.is_without_another(holding) {
+                    review.alone.push(*task);
                 } else if told.0 != position
                     && now.saturating_duration_since(told.1) >= TELL
                     && review.told.len() < TOLD_AT_ONCE

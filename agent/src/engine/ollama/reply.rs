@@ -8,7 +8,7 @@ use serde::de::IgnoredAny;
 use serde_json::{Map, Value, json};
 
 use super::plain;
-use crate::engine::Step;
+use crate::engine::{Step, verdict};
 use crate::engine::http::said;
 use crate::engine::steps::{Translate, nonsense, unfinished};
 
@@ -149,7 +149,7 @@ impl Translate for Reply {
 
 /// An error line on a 200.
 fn reported(error: &Value) -> Failure {
-    Failure::elsewhere(Code::EngineError, format!("the engine reported: {}", said(error)))
+    verdict::reported(&said(error))
 }
 
 /// What a line says; the last line's own fields belong to its end.

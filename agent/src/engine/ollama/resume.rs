@@ -137,7 +137,7 @@ impl Continuation<'_> {
                 None => {}
             }
             let more =
-                answer.chunk().await.map_err(|error| self.http.failure(HttpError::Broken(why(&error))))?;
+                answer.chunk().await.map_err(|error| self.http.failure(HttpError::Lost(why(&error))))?;
             match more {
                 Some(bytes) => lines.push(&bytes),
                 None => break lines.rest(),

@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use echo_broker::message::{Code, Done, Failure, Piece, Reason, Timings, ToolCall};
+use echo_broker::message::{Done, Failure, Piece, Reason, Timings, ToolCall};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use crate::engine::Step;
+use crate::engine::{Step, verdict};
 use crate::engine::http::said;
 use crate::engine::steps::{Translate, nonsense, unfinished};
 
@@ -229,7 +229,7 @@ fn not_an_event(line: &[u8]) -> Failure {
 }
 
 fn reported(error: &Value) -> Failure {
-    Failure::elsewhere(Code::EngineError, format!("the engine reported: {}", said(error)))
+    verdict::reported(&said(error))
 }
 
 fn reason(word: &str) -> Reason {
@@ -280,7 +280,7 @@ pub fn embedded(answer: &Value, model: &str) -> Result<Done, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use echo_broker::message::Verdict;
+    use echo_broker::message::{Code, Verdict};
     use proptest::prelude::*;
 
     fn read(events: &[Value]) -> Result<Vec<Step>, Failure> {

@@ -55,8 +55,10 @@ fn an_expected_wait_is_measured() {
 
 #[test]
 fn a_wait_ends_with_a_word() {
-    let mut rig = Rig::with([beat("a", 1).status(NodeStatus::Draining).models([model("m")]).build()]);
+    let mut rig = Rig::with([one("a")]);
     rig.state.limits.evict_after = Duration::from_secs(3_600);
+    let first = only_asked(&rig.submit(9, json!({})));
+    rig.answer(&first, ACCEPTED);
     rig.submit(1, json!({}));
     rig.submit(2, json!({"remaining_ms": 1_000}));
     let early = failures(&rig.wait(1_000));
@@ -65,6 +67,60 @@ fn a_wait_ends_with_a_word() {
     let failed = failures(&rig.wait(200));
     assert_eq!((failed.len(), failed[0].1.code), (1, Code::Expired));
     assert_eq!(rig.state.queue.len(), 0);
+}
+
+#[test]
+fn who_waits_for_nodes_that_are_all_out_of_order_hears_why_and_soon() {
+    let mut resting = model("m");
+    resting.unavailable = "resting, because a trial failed: CUDA error".into();
+    let down = beat("b", 1).status(NodeStatus::Unavailable).reason("the engine cannot be reached");
+    let mut rig = Rig::with([
+        beat("a", 1).models([resting]).build(),
+        down.models([model("m")]).build(),
+        beat("c", 1).models([model("other")]).build(),
+    ]);
+    rig.state.limits.evict_after = Duration::from_secs(3_600);
+    rig.submit(1, json!({}));
+    assert!(failures(&rig.wait(4_900)).is_empty(), "it may be back in a moment");
+    let failed = failures(&rig.wait(200));
+    let failure = &failed[0].1;
+    assert_eq!((failure.code, failure.verdict), (Code::Unavailable, Verdict::GiveUp));
+    assert!(failure.message.contains("a: resting, because a trial failed: CUDA error"), "{failure:?}");
+    assert!(failure.message.contains("b: the engine cannot be reached"), "{failure:?}");
+    rig.submit(2, json!({}));
+    assert_eq!(failures(&rig.wait(100)).len(), 1, "it is known by now");
+    rig.beat(beat("a", 2).models([model("m")]).build());
+    rig.wait(50);
+    rig.beat(beat("a", 3).status(NodeStatus::Draining).models([model("m")]).build());
+    rig.submit(3, json!({}));
+    assert!(failures(&rig.wait(4_900)).is_empty(), "that was another outage");
+}
+
+#[test]
+fn a_node_whose_model_is_closed_gets_none_of_its_tasks() {
+    let mut closed = model("m");
+    closed.unavailable = "resting".into();
+    let mut rig = Rig::with([beat("a", 1).models([closed, model("n")]).build(), one("b")]);
+    assert_eq!(only_asked(&rig.submit(1, json!({}))).node.as_str(), "b");
+    assert!(asked(&rig.submit(2, json!({}))).is_empty());
+    let other = json!({"request": {"kind": "generate", "model": "n"}});
+    assert_eq!(only_asked(&rig.submit(3, other)).node.as_str(), "a");
+    rig.wait(50);
+    rig.beat(beat("a", 2).slots(2).build());
+    let open = rig.beat(beat("a", 3).slots(2).models([model("m"), model("n")]).build());
+    assert_eq!(only_asked(&open).task, TaskId::from_u128(2), "it is open again");
+}
+
+#[test]
+fn a_second_opinion_comes_from_another_node_or_not_at_all() {
+    let second = json!({"attempt": 2, "second_opinion": true, "excluded": [{"node": "a", "boot": "a-1"}]});
+    let mut rig = Rig::with([one("a"), one("b")]);
+    assert_eq!(only_asked(&rig.submit(1, second.clone())).node.as_str(), "b");
+    assert!(failures(&rig.submit(2, second.clone())).is_empty(), "it waits for the other one");
+    let mut alone = Rig::with([one("a")]);
+    let failed = failures(&alone.submit(1, second));
+    assert_eq!((failed[0].1.code, failed[0].1.verdict), (Code::Unavailable, Verdict::GiveUp));
+    assert!(asked(&alone.wait(3_000)).is_empty());
 }
 
 #[test]

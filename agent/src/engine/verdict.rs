@@ -1,0 +1,139 @@
+//! What an engine's error means for the task, by what the engine says: whether the request is at fault, the model, or
+//! the engine. This is the one place that knows such words.
+//!
+//! A status alone does not tell. Ollama answers 500 to many mistakes of a client, and llama.cpp's server to a chat that
+//! its template refuses; both answer 500 to troubles of their own too. Words that are known settle it here. All others
+//! make a [refusal](Failure::is_refusal): the edge asks one other node, and what that says is the evidence.
+
+use echo_broker::message::{Code, Failure};
+
+/// Said about a request that cannot work on any node.
+const CLIENTS: [&str; 16] = [
+    "invalid format",
+    "must be of type",
+    "invalid json schema",
+    "failed to parse grammar",
+    "failed to create grammar",
+    "template:",
+    "chat template",
+    "jinja",
+    "roles must alternate",
+    "detokenize",
+    "input is too large",
+    "input length exceeds",
+    "exceeds the context length",
+    "exceeds the available context size",
+    "illegal base64",
+    "failed to process image",
+];
+
+/// Said when a model cannot be brought into memory.
+const LOADING: [&str; 7] = [
+    "process has terminated",
+    "requires more system memory",
+    "unable to load model",
+    "error loading model",
+    "failed to load model",
+    "waiting for llama runner to start",
+    "unsupported model",
+];
+
+/// Said by Ollama when the process that runs the model died under a request.
+const DEATHS: [&str; 5] =
+    ["no longer running", "unexpected eof", "connection reset", "forcibly closed", "connection refused"];
+
+/// An answer whose status is no success.
+pub fn rejected(status: u16, words: &str) -> Failure {
+    let told = if words.is_empty() { "it does not say why" } else { words };
+    let said = |what: &str| format!("the engine {what} ({status}): {told}");
+    let failure = match status {
+        404 => Failure::elsewhere(Code::ModelMissing, said("does not have the model")),
+        429 | 503 => Failure::elsewhere(Code::EngineBusy, said("is busy")),
+        401 | 403 => Failure::elsewhere(Code::NotAllowed, said("does not let this agent in")),
+        501 => Failure::elsewhere(Code::NotCapable, said("cannot do this")),
+        400..=498 => Failure::give_up(Code::EngineRefused, said("refused the request")),
+        _ if one_of(&CLIENTS, words) => {
+            // The status that a mistake of the client's should have had.
+            let refused = Failure::give_up(Code::EngineRefused, said("refused the request"));
+            return refused.saying(Some(400), told);
+        }
+        _ if one_of(&DEATHS, words) => Failure::elsewhere(Code::EngineUnreachable, said("lost its model")),
+        _ => Failure::elsewhere(Code::EngineError, said("failed")),
+    };
+    failure.saying(Some(status), told)
+}
+
+/// An error in the middle of a stream. The model may have caused it as well as the engine: a tool call that cannot be
+/// parsed is reported like this, the same each time.
+pub fn reported(words: &str) -> Failure {
+    let code = if one_of(&DEATHS, words) { Code::EngineUnreachable } else { Code::EngineError };
+    Failure::elsewhere(code, format!("the engine reported: {words}")).saying(None, words)
+}
+
+/// Whether the model could not be loaded.
+pub fn cannot_load(failure: &Failure) -> bool {
+    failure.said.as_ref().is_some_and(|said| one_of(&LOADING, &said.words))
+}
+
+fn one_of(known: &[&str], words: &str) -> bool {
+    let words = words.to_lowercase();
+    known.iter().any(|known| words.contains(known))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use echo_broker::message::Verdict;
+
+    #[test]
+    fn a_status_decides_who_tries_next() {
+        for (status, verdict, code) in [
+            (400, Verdict::GiveUp, Code::EngineRefused),
+            (401, Verdict::Elsewhere, Code::NotAllowed),
+            (404, Verdict::Elsewhere, Code::ModelMissing),
+            (413, Verdict::GiveUp, Code::EngineRefused),
+            (429, Verdict::Elsewhere, Code::EngineBusy),
+            (499, Verdict::Elsewhere, Code::EngineError),
+            (500, Verdict::Elsewhere, Code::EngineError),
+            (501, Verdict::Elsewhere, Code::NotCapable),
+            (503, Verdict::Elsewhere, Code::EngineBusy),
+        ] {
+            let failure = rejected(status, "");
+            assert_eq!((failure.verdict, failure.code), (verdict, code), "{status}");
+            assert_eq!(failure.said.unwrap().status, Some(status));
+        }
+    }
+
+    #[test]
+    fn known_mistakes_of_clients_are_refused_at_once_with_the_status_that_they_should_have_had() {
+        for words in [
+            r#"invalid format: "yaml"; expected "json" or a valid JSON Schema object"#,
+            r#"option "num_ctx" must be of type integer"#,
+            "template: :1: unclosed action",
+            "detokenize error: token out of range",
+            "input is too large to process. increase the physical batch size",
+            "the input length exceeds the context length",
+        ] {
+            let failure = rejected(500, words);
+            assert_eq!((failure.verdict, failure.code), (Verdict::GiveUp, Code::EngineRefused), "{words}");
+            let said = failure.said.unwrap();
+            assert_eq!((said.status, said.words.as_str()), (Some(400), words));
+        }
+    }
+
+    #[test]
+    fn unknown_words_are_a_refusal_and_a_dead_runner_is_none() {
+        assert!(rejected(500, "CUDA error: out of memory").is_refusal());
+        assert!(reported("XML syntax error on line 7").is_refusal());
+        assert!(!rejected(500, "llama runner process no longer running: 2").is_refusal());
+        assert!(!reported("an error was encountered while running the model: unexpected EOF").is_refusal());
+        assert!(cannot_load(&rejected(500, "llama-server process has terminated: exit status 1")));
+        assert!(!cannot_load(&rejected(500, "boom")));
+    }
+
+    #[test]
+    fn an_engines_words_are_in_no_log() {
+        let failure = rejected(500, "cannot parse: my secret prompt");
+        assert!(failure.message.contains("secret") && !failure.for_log().contains("secret"));
+    }
+}

@@ -1,0 +1,57 @@
+//! The agent's own request for one token (or one vector): whether an engine works, tried at nobody's expense.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use echo_broker::message::{Code, Embed, Failure, Generate, Request, Settings};
+use futures::StreamExt;
+
+use crate::engine::{Engine, Found, Order, Step, unfinished};
+
+/// How long a model in memory may take for a token, behind whatever the engine works on besides.
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// A trial of one model.
+#[derive(Debug, Clone)]
+pub struct Trial {
+    /// The model in the mesh's words.
+    pub model: String,
+    pub order: Order,
+    pub limit: Duration,
+}
+
+impl Trial {
+    /// Asks a model for what it can do: a model that only embeds is not asked to speak.
+    pub fn of(found: &Found, load_timeout: Duration) -> Self {
+        let model = Some(found.engine_name.clone());
+        let request = if found.model.can("embedding") && !found.model.can("completion") {
+            Request::Embed(Embed { model, input: vec!["Hi".to_owned()], ..Embed::default() })
+        } else {
+            let settings = Settings { max_tokens: Some(1), ..Settings::default() };
+            Request::Generate(Generate { model, prompt: "Hi".to_owned(), settings, ..Generate::default() })
+        };
+        Self {
+            model: found.model.name.clone(),
+            order: Order { request, model: found.engine_name.clone(), so_far: None },
+            limit: if found.model.loaded { LIMIT } else { LIMIT + load_timeout },
+        }
+    }
+
+    /// Runs it to its end.
+    ///
+    /// # Errors
+    /// With what the engine did instead.
+    pub async fn run(self, engine: Arc<dyn Engine>) -> Result<(), Failure> {
+        let mut steps = engine.run(self.order);
+        let whole = async {
+            while let Some(step) = steps.next().await {
+                if let Step::Done(_) = step? {
+                    return Ok(());
+                }
+            }
+            Err(unfinished())
+        };
+        let late = || Failure::elsewhere(Code::EngineStalled, "the engine gave not one token in time");
+        tokio::time::timeout(self.limit, whole).await.unwrap_or_else(|_| Err(late()))
+    }
+}
