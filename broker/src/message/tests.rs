@@ -106,13 +106,14 @@ fn whole_task() {
         waited_ms: 5,
         excluded: vec![Excluded { node: node(), boot: boot() }],
         so_far: Some(SoFar { content: "One".into(), thinking: String::new(), tokens: 1 }),
+        second_opinion: true,
         joins_end: true,
         chosen: "least busy".into(),
         request: Request::Generate(Generate { prompt: "hi".into(), ..Generate::default() }),
         traceparent: None,
     };
     let text = format!(
-        r#"{{"task":"{TASK}","attempt":2,"boot":"b1","inbox":"_INBOX.edge.e1.k","edge":"e1","remaining_ms":1000,"first_token_ms":20,"token_ms":10,"waited_ms":5,"excluded":[{{"node":"node-a","boot":"b1"}}],"so_far":{{"content":"One","tokens":1}},"joins_end":true,"chosen":"least busy","request":{{"kind":"generate","prompt":"hi"}}}}"#
+        r#"{{"task":"{TASK}","attempt":2,"boot":"b1","inbox":"_INBOX.edge.e1.k","edge":"e1","remaining_ms":1000,"first_token_ms":20,"token_ms":10,"waited_ms":5,"excluded":[{{"node":"node-a","boot":"b1"}}],"so_far":{{"content":"One","tokens":1}},"second_opinion":true,"joins_end":true,"chosen":"least busy","request":{{"kind":"generate","prompt":"hi"}}}}"#
     );
     golden(&whole, &text);
 }
@@ -182,6 +183,16 @@ fn answers_to_a_task() {
         &Dispatch::Refused(Failure::elsewhere(Code::Full, "full")),
         r#"{"answer":"refused","verdict":"elsewhere","code":"full","message":"full"}"#,
     );
+    let fault = Fault::Request;
+    golden(
+        &Failure { fault, ..Failure::elsewhere(Code::EngineError, "failed").saying(Some(500), "no") },
+        r#"{"verdict":"elsewhere","code":"engine_error","message":"failed","said":{"status":500,"words":"no"},"fault":"request"}"#,
+    );
+    golden(
+        &Failure::give_up(Code::Harmful, "gone").saying(None, "x"),
+        r#"{"verdict":"give_up","code":"harmful","message":"gone","said":{"words":"x"}}"#,
+    );
+    assert_eq!(serde_json::from_str::<Fault>(r#""newer""#).unwrap(), Fault::Unknown);
     assert_eq!(serde_json::from_str::<Dispatch>(r#"{"answer":"maybe"}"#).unwrap(), Dispatch::Unknown);
 }
 

@@ -52,8 +52,8 @@ async fn before_the_first_token_a_json_answer_simply_starts_again() {
     let mesh = Mesh::start().await;
     let body = json!({"prompt": "count [tokens=3] [fault=fail]", "format": "json"});
     let (status, answer) = mesh.task(&body).await;
-    // The order in the prompt makes every node fail: all attempts are spent, honestly.
-    assert_eq!((status, &answer["success"]), (502, &json!(false)), "{answer}");
+    // The order in the prompt makes every node fail: what two engines say is the answer, in their words.
+    assert_eq!((status, &answer["success"]), (500, &json!(false)), "{answer}");
     assert!(answer["attempts"].as_u64().is_some_and(|attempts| attempts >= 2), "{answer}");
 }
 
