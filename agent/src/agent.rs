@@ -84,7 +84,13 @@ pub async fn run(
     let node_id = traits.node.clone();
     let link = *bus.link().borrow();
     let mut node = Node::new(traits, slots.clone(), link, Now::read());
-    let context = Arc::new(Context { bus: bus.clone(), engine, signs: Signs::default(), company: Arc::default(), node: node_id });
+    let context = Arc::new(Context {
+        bus: bus.clone(),
+        engine,
+        signs: Signs::default(),
+        company: Arc::default(),
+        node: node_id,
+    });
     let mut performer = Performer::new(context, events.clone());
     let _space = watch_space(events).await;
     let mut sources = Sources { listening, slots, shutdown, stopping: false, link: bus.link() };

@@ -180,12 +180,7 @@ impl Attempt {
         }
     }
 
-    async fn stream(
-        &self,
-        context: &Context,
-        seat: &Seat,
-        progress: &mut Progress,
-    ) -> Result<Last, Failure> {
+    async fn stream(&self, context: &Context, seat: &Seat, progress: &mut Progress) -> Result<Last, Failure> {
         let accepted = self.tape().accepted(|seq| {
             Frame::Accepted(Box::new(Accepted {
                 seq,

@@ -135,8 +135,10 @@ impl Health {
         if self.models.values().any(|trust| trust.trying) {
             return None;
         }
-        let (model, trust) =
-            self.models.iter_mut().find_map(|(model, trust)| trust.is_due(up, now).then_some((model, trust)))?;
+        let (model, trust) = self
+            .models
+            .iter_mut()
+            .find_map(|(model, trust)| trust.is_due(up, now).then_some((model, trust)))?;
         trust.trying = true;
         Some(model.clone())
     }

@@ -36,7 +36,9 @@ pub fn log(task: TaskId, report: &Report) {
             let (code, error) = (failure.code, failure.for_log());
             info!(%task, model, attempts, nodes = nodes(), latency_ms, ?code, error, "task failed");
         }
-        Ok(_) if attempts > 1 => info!(%task, model, attempts, nodes = nodes(), latency_ms, "task went on elsewhere"),
+        Ok(_) if attempts > 1 => {
+            info!(%task, model, attempts, nodes = nodes(), latency_ms, "task went on elsewhere")
+        }
         Ok(_) => debug!(%task, model, nodes = nodes(), latency_ms, "task ended"),
     }
 }

@@ -355,7 +355,6 @@ impl Life {
         Step::Again(pause)
     }
 
-
     fn exclude(&mut self, node: Excluded) {
         if self.excluded.len() < EXCLUDED && !self.excluded.contains(&node) {
             self.excluded.push(node);

@@ -44,7 +44,13 @@ impl From<&Model> for Facts {
         let says = Abilities::of(KNOWN.into_iter().filter(|what| model.can(what)));
         let may = if model.capabilities.is_empty() { Abilities::of(KNOWN) } else { says };
         let closed = !model.unavailable.is_empty();
-        Self { loaded: model.loaded, closed, speed: model.tokens_per_second.map_or(i32::MAX, step), says, may }
+        Self {
+            loaded: model.loaded,
+            closed,
+            speed: model.tokens_per_second.map_or(i32::MAX, step),
+            says,
+            may,
+        }
     }
 }
 

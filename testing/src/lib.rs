@@ -5,4 +5,5 @@ pub mod client;
 pub mod engine;
 pub mod faults;
 pub mod mesh;
+pub mod mistakes;
 pub mod proxy;

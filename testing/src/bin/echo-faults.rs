@@ -4,7 +4,11 @@ use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::Context;
 use clap::Parser;
-use echo_testing::faults::{self, Outcome, Plan};
+use echo_testing::{
+    engine::Api,
+    faults::{self, Outcome, Plan},
+    mistakes,
+};
 
 /// Makes faults on real processes and shows, row by row, whether the mesh keeps its promises.
 ///
@@ -39,6 +43,9 @@ struct Flags {
     /// A folder for all logs of failed runs
     #[arg(long, value_name = "FOLDER")]
     logs: Option<PathBuf>,
+    /// In place of the rows: each mistake of a client, repeated by ten for so many seconds beside good tasks
+    #[arg(long, value_name = "SECONDS")]
+    mistakes: Option<u64>,
     /// Names the rows and what they check, and plays none
     #[arg(long)]
     list: bool,
@@ -70,8 +77,31 @@ fn main() -> ExitCode {
     }
 }
 
+/// Plays every mistake and prints what each did to the others.
+fn mistakes(time: Duration) -> anyhow::Result<bool> {
+    let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
+    let mut all = Vec::new();
+    runtime.block_on(async {
+        for api in [Api::Ollama, Api::Openai] {
+            let mesh = mistakes::mesh(api).await;
+            for mistake in mistakes::all().iter().filter(|mistake| mistake.api == api) {
+                let damage = mistakes::suffer(&mesh, mistake, time).await;
+                eprintln!("{} at {}: {} broken promises", mistake.name, mistake.path, damage.broken().len());
+                all.push(damage);
+            }
+        }
+    });
+    println!("{}", mistakes::markdown(&all));
+    let broken: Vec<_> = all.iter().flat_map(mistakes::Damage::broken).collect();
+    broken.iter().for_each(|why| eprintln!("{why}"));
+    Ok(broken.is_empty())
+}
+
 /// Whether every promise held.
 fn run(flags: &Flags) -> anyhow::Result<bool> {
+    if let Some(seconds) = flags.mistakes {
+        return mistakes(Duration::from_secs(seconds));
+    }
     let plan = flags.plan();
     anyhow::ensure!(!plan.chosen().is_empty(), "no row has such a name: --list names them");
     if flags.list {

@@ -204,6 +204,10 @@ impl Answer {
         self.plan.fault.filter(|(_, at)| *at == self.sent).map(|(kind, _)| kind)
     }
 
+    fn words(&self) -> &str {
+        self.plan.words.as_deref().unwrap_or(BROKEN)
+    }
+
     fn failed(&mut self) {
         self.over = true;
         if let Some(run) = self.run.take() {
@@ -231,7 +235,7 @@ impl Answer {
             }
             FaultKind::Error | FaultKind::Busy | FaultKind::Fail | FaultKind::Missing => {
                 self.failed();
-                Some(self.voice.error(BROKEN).into())
+                Some(self.voice.error(self.words()).into())
             }
         }
     }
@@ -265,7 +269,7 @@ impl Answer {
             }
             FaultKind::Garbage => reply(StatusCode::OK, self.voice.media(), Bytes::from_static(GARBAGE)),
             FaultKind::End => reply(StatusCode::OK, self.voice.media(), Body::empty()),
-            _ => self.voice.refuse(&Refusal::broken(BROKEN)),
+            _ => self.voice.refuse(&Refusal::broken(self.words())),
         }
     }
 

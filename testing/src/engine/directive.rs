@@ -23,6 +23,8 @@ pub struct Directives {
     /// The kind and the index of the token in whose place it comes. An answer that is resumed at that
     /// token or later does not meet it again, so that a continuation elsewhere gets past it.
     pub fault: Option<(FaultKind, u64)>,
+    /// What the engine says of the fault.
+    pub words: Option<String>,
 }
 
 impl Directives {
@@ -48,6 +50,7 @@ impl Directives {
             "thoughts" => self.thoughts = number.map(|n| n.min(MOST_TOKENS)).or(self.thoughts),
             "final" => self.text_in_final = Some(value == "text"),
             "tool" => self.tool = Some(value.to_owned()),
+            "words" => self.words = Some(value.to_owned()),
             "fault" => self.fault = fault(value).or(self.fault),
             _ => {}
         }

@@ -8,6 +8,7 @@ mod core;
 mod counters;
 mod directive;
 mod embedding;
+mod mistakes;
 mod mold;
 mod ollama;
 mod ollama_embed;

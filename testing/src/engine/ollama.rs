@@ -15,6 +15,7 @@ use super::{
     ask::{self, Ask, Refusal},
     clock::{Keep, keep_alive, rfc3339},
     core::Core,
+    mistakes,
     ollama_voice::{OllamaVoice, refuse},
     run,
     shelf::Load,
@@ -111,6 +112,8 @@ fn generate_ask(request: Generate) -> Result<Wants, Refusal> {
     if raw && (request.template.is_some() || request.system.is_some() || request.context.is_some()) {
         return Err(Refusal::bad("raw mode does not support template, system, or context"));
     }
+    mistakes::template(request.template.as_deref())?;
+    mistakes::context(request.context.as_deref())?;
     let empty = prompt.is_empty();
     let prompt = if raw {
         Prompt::raw(&prompt)
@@ -179,6 +182,7 @@ fn common_ask(
         needs.push("thinking");
     }
     let options = common.options.unwrap_or_default();
+    mistakes::option(&options)?;
     let mut voice = OllamaVoice {
         chat: false,
         model: model.clone(),
@@ -210,7 +214,7 @@ fn wants_json(format: Option<Value>) -> Result<bool, Refusal> {
         Some(Value::String(format)) if format.is_empty() => Ok(false),
         Some(Value::String(format)) if format == "json" => Ok(true),
         Some(Value::Object(_)) => Ok(true),
-        Some(other) => Err(Refusal::bad(format!(
+        Some(other) => Err(Refusal::broken(format!(
             "invalid format: {other}; expected \"json\" or a valid JSON Schema object"
         ))),
     }
@@ -223,7 +227,7 @@ fn limit(options: &Map<String, Value>) -> Result<Option<u64>, Refusal> {
         Some(value) => match value.as_f64() {
             Some(number) if number >= 1.0 => Ok(Some(number as u64)),
             Some(_) => Ok(None),
-            None => Err(Refusal::bad("option \"num_predict\" must be of type integer")),
+            None => Err(Refusal::broken("option \"num_predict\" must be of type integer")),
         },
     }
 }
@@ -231,7 +235,7 @@ fn limit(options: &Map<String, Value>) -> Result<Option<u64>, Refusal> {
 fn stop(options: &Map<String, Value>) -> Result<Vec<String>, Refusal> {
     let stop = options.get("stop").cloned().unwrap_or(Value::Null);
     let stop: Option<Vec<String>> =
-        serde_json::from_value(stop).map_err(|_| Refusal::bad("option \"stop\" must be of type array"))?;
+        serde_json::from_value(stop).map_err(|_| Refusal::broken("option \"stop\" must be of type array"))?;
     Ok(stop.unwrap_or_default())
 }
 

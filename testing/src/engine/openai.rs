@@ -115,6 +115,10 @@ fn ask(core: &Core, request: Request, kind: Kind) -> Result<Ask, Refusal> {
         if messages.iter().any(Message::shows) {
             needs.push("vision");
         }
+        if core.script().strict_template && messages.iter().skip(1).any(|message| message.role == "system") {
+            // llama.cpp's server says 500 where the chat template refuses.
+            return Err(Refusal::broken("template: system message must come first"));
+        }
         let turns: Vec<_> = messages.iter().map(Message::turn).collect();
         Prompt::chat(&turns, core.script().continues)
     } else {

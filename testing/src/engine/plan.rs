@@ -45,6 +45,8 @@ pub struct Plan {
     pub delay: Duration,
     /// The kind, and how many chunks go out before it.
     pub fault: Option<(FaultKind, u64)>,
+    /// What the engine says of the fault, if the prompt orders that.
+    pub words: Option<String>,
 }
 
 impl Plan {
@@ -69,6 +71,7 @@ impl Plan {
             first: orders.first.unwrap_or(script.first_token_delay),
             delay: orders.delay.unwrap_or(script.token_delay),
             fault: None,
+            words: orders.words.clone(),
         };
         if ask.prompt.so_far.is_empty() {
             let thoughts = if ask.think { orders.thoughts.unwrap_or(script.thoughts) } else { 0 };

@@ -16,6 +16,9 @@ use super::{
     wire::Link,
 };
 
+/// What Ollama says where a model cannot be loaded.
+const UNLOADABLE: &str = "llama-server process has terminated: scripted fault";
+
 /// Answers; dropped with its connection, except where the route's engine would run on.
 pub async fn answer(core: Arc<Core>, link: Link, ask: Ask) -> Response {
     if ask.stream || !(ask.voice.runs_on() && core.script().openai_runs_on) {
@@ -35,7 +38,7 @@ async fn go(core: Arc<Core>, link: Link, ask: Ask) -> Response {
         core.tally.resumed(ask.prompt.fits(ask.prompt.next_token()));
     }
     let began = Instant::now();
-    let ready = prepare(&core, &script, &ask, plan.fault.map(|(kind, _)| kind), run).await;
+    let ready = prepare(&core, &script, &ask, &plan, run).await;
     let run = match ready {
         Ok(run) => run,
         Err(refusal) => return ask.voice.refuse(&refusal),
@@ -61,20 +64,15 @@ async fn go(core: Arc<Core>, link: Link, ask: Ask) -> Response {
 }
 
 /// A running run, or the reason why not.
-async fn prepare(
-    core: &Core,
-    script: &Script,
-    ask: &Ask,
-    fault: Option<FaultKind>,
-    mut run: Run,
-) -> Result<Run, Refusal> {
+async fn prepare(core: &Core, script: &Script, ask: &Ask, plan: &Plan, mut run: Run) -> Result<Run, Refusal> {
     let want = Load {
         options: ask.load_options.clone(),
         keep: ask.keep,
         delay: script.load_delay,
         queue_limit: script.queue_limit,
     };
-    let loan = match early(fault, &ask.model).and_then(|()| able(core, ask)) {
+    let fault = plan.fault.map(|(kind, _)| kind);
+    let loan = match early(fault, &ask.model, plan.words.as_deref()).and_then(|()| able(core, ask)) {
         Ok(model) => core.shelf.lend(&model.name, want).await,
         Err(refusal) => Err(refusal),
     };
@@ -97,10 +95,10 @@ async fn take_slot(core: &Core, run: &mut Run, loan: Loan) -> Result<(), Refusal
 }
 
 /// The faults that come before anything else.
-fn early(fault: Option<FaultKind>, model: &str) -> Result<(), Refusal> {
+fn early(fault: Option<FaultKind>, model: &str, words: Option<&str>) -> Result<(), Refusal> {
     match fault {
         Some(FaultKind::Busy) => Err(Refusal::busy()),
-        Some(FaultKind::Fail) => Err(Refusal::broken("llama runner process has terminated: scripted fault")),
+        Some(FaultKind::Fail) => Err(Refusal::broken(words.unwrap_or(UNLOADABLE))),
         Some(FaultKind::Missing) => Err(Refusal::missing(model)),
         _ => Ok(()),
     }
@@ -111,6 +109,7 @@ fn able(core: &Core, ask: &Ask) -> Result<Model, Refusal> {
     match ask.needs.iter().find(|need| !model.can(need)) {
         Some(&"completion") => Err(Refusal::bad(format!("{:?} does not support generate", ask.model))),
         Some(need) => Err(Refusal::bad(format!("{:?} does not support {need}", ask.model))),
+        None if model.broken => Err(Refusal::broken(UNLOADABLE)),
         None => Ok(model),
     }
 }
@@ -121,7 +120,7 @@ pub async fn embed(core: &Arc<Core>, link: &Link, model: &str, want: Load) -> Re
     let script = core.script();
     let fault = core.take_fault();
     let found = core.shelf.find(model).ok_or_else(|| Refusal::missing(model));
-    let ready = match early(fault.as_ref().map(|fault| fault.kind), model).and(found) {
+    let ready = match early(fault.as_ref().map(|fault| fault.kind), model, None).and(found) {
         Ok(model) => core.shelf.lend(&model.name, want).await.map(|loan| (model, loan)),
         Err(refusal) => Err(refusal),
     };

@@ -40,6 +40,8 @@ pub struct Model {
     pub context: u64,
     /// Ollama's words: `completion`, `tools`, `vision`, `thinking`, `insert`, `embedding`.
     pub capabilities: Vec<String>,
+    /// It cannot be loaded.
+    pub broken: bool,
 }
 
 impl Default for Model {
@@ -52,6 +54,7 @@ impl Default for Model {
             quantization: "Q4_1".to_owned(),
             context: 4096,
             capabilities: vec!["completion".to_owned(), "tools".to_owned()],
+            broken: false,
         }
     }
 }
@@ -65,6 +68,11 @@ impl Model {
     /// A model that embeds and cannot generate.
     pub fn embedding(name: impl Into<String>) -> Self {
         Self { capabilities: vec!["embedding".to_owned()], ..Self::named(name) }
+    }
+
+    /// A model that is on the disk and cannot be loaded.
+    pub fn unloadable(name: impl Into<String>) -> Self {
+        Self { broken: true, ..Self::named(name) }
     }
 
     #[must_use]
@@ -167,6 +175,8 @@ pub struct Script {
     pub batch: usize,
     /// Whether the chat template continues a trailing assistant message.
     pub continues: bool,
+    /// The chat template refuses a system message that is not the first.
+    pub strict_template: bool,
     /// Thinking tokens before the answer of a model that can think.
     pub thoughts: u64,
     /// The last text travels in the chunk that says `done`.
@@ -198,6 +208,7 @@ impl Default for Script {
             load_delay: Duration::ZERO,
             batch: 64,
             continues: true,
+            strict_template: false,
             thoughts: 3,
             text_in_final: false,
             tool_call: None,

@@ -132,6 +132,11 @@ impl Engine {
         end(&mut *self.serving.lock().await).await;
     }
 
+    /// Whether it has died, or was stopped.
+    pub fn is_dead(&self) -> bool {
+        self.core.tally.dead.load(std::sync::atomic::Ordering::SeqCst)
+    }
+
     /// Back on the same port with the same script and counts, no model loaded.
     pub async fn restart(&self) -> io::Result<()> {
         let mut serving = self.serving.lock().await;

@@ -82,7 +82,9 @@ fn complete(status: u16, count: u64, tokens: u64) -> Verdict {
 
 fn honest(status: u16, body: &Value) -> Verdict {
     match code(body) {
-        Some((code, documented)) if documented == status => Verdict::Honest(code.to_owned()),
+        Some((code, documented)) if documented == status || (code == "engine_error" && status == 500) => {
+            Verdict::Honest(code.to_owned())
+        }
         _ => Verdict::Lost(format!("an undocumented error: status {status}, {body}")),
     }
 }
@@ -103,6 +105,7 @@ fn code(body: &Value) -> Option<(&str, u16)> {
         "engine_unreachable" | "engine_busy" | "engine_stalled" | "engine_error" | "model_missing"
         | "cannot_continue" => 502,
         "no_node" | "model_not_served" | "unavailable" | "draining" | "full" => 503,
+        "harmful" => 422,
         "expired" => 504,
         _ => return None,
     };

@@ -8,9 +8,9 @@ use serde::de::IgnoredAny;
 use serde_json::{Map, Value, json};
 
 use super::plain;
-use crate::engine::{Step, verdict};
 use crate::engine::http::said;
 use crate::engine::steps::{Translate, nonsense, unfinished};
+use crate::engine::{Step, verdict};
 
 /// Fields of the last line that have a place of their own.
 const KNOWN: [&str; 14] = [

@@ -6,9 +6,9 @@ use echo_broker::message::{Done, Failure, Piece, Reason, Timings, ToolCall};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use crate::engine::{Step, verdict};
 use crate::engine::http::said;
 use crate::engine::steps::{Translate, nonsense, unfinished};
+use crate::engine::{Step, verdict};
 
 #[derive(Deserialize)]
 struct Chunk {

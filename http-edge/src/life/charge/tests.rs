@@ -78,7 +78,10 @@ fn a_broken_tool_call_that_nobody_has_read_is_tried_once_more_from_its_beginning
     assert_eq!(world.submit().so_far, None);
     world.accept(1);
     world.token("Let me look. ");
-    assert_eq!(failure(world.fail(refusal(None, "XML syntax error"))).said.unwrap().words, "XML syntax error");
+    assert_eq!(
+        failure(world.fail(refusal(None, "XML syntax error"))).said.unwrap().words,
+        "XML syntax error"
+    );
 }
 
 #[test]

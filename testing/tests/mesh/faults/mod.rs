@@ -6,6 +6,7 @@ mod clock;
 mod drain;
 mod edge;
 mod engine;
+mod mistakes;
 mod orchestrator;
 mod partial;
 mod pause;
