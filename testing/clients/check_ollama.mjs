@@ -64,7 +64,7 @@ async function errors() {
   const messages = ask("[tokens=9] [delay=5] [fault=error@3]");
   await assert.rejects(async () => {
     for await (const part of await client.chat({ model, messages, stream: true, format: "json" })) assert(part);
-  }, /cannot be continued/);
+  }, /scripted fault/);
 }
 
 async function cancelByAborting() {

@@ -91,7 +91,7 @@ def errors():
                              format="json"):
             pass
     except ollama.ResponseError as error:
-        assert "cannot be continued" in error.error, error
+        assert "scripted fault" in error.error, error
     else:
         raise AssertionError("an error in mid-stream was swallowed")
 

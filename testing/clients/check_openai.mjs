@@ -72,7 +72,7 @@ async function errors() {
   const response_format = { type: "json_object" };
   await assert.rejects(async () => {
     for await (const part of await chats.create({ model, messages, stream: true, response_format })) assert(part);
-  }, /cannot be continued/);
+  }, /scripted fault/);
 }
 
 async function cancelByAborting() {

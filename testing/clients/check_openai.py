@@ -117,7 +117,7 @@ def errors():
                               response_format={"type": "json_object"}):
             pass
     except openai.APIError as error:
-        assert "cannot be continued" in str(error), error
+        assert "scripted fault" in str(error), error
     else:
         raise AssertionError("an error in mid-stream was swallowed")
 

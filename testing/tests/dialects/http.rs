@@ -60,7 +60,7 @@ async fn a_failed_task_says_where_it_was_and_how_often() {
     let mesh = Mesh::start().edge_args(["--attempts", "2"]).await;
     let body = json!({"model": "scripted", "prompt": "[fault=fail]"});
     let reply = post(mesh.client(), "/api/generate", &body).await;
-    assert_eq!((reply.status(), reply.header("x-echo-attempts")), (502, "2"));
+    assert_eq!((reply.status(), reply.header("x-echo-attempts")), (500, "2"));
     assert!(["node-a", "node-b"].contains(&reply.header("x-echo-node")));
 }
 

@@ -209,12 +209,12 @@ async fn a_full_queue_gets_429_and_a_retry_after_only_once_it_is_measured() {
 }
 
 #[tokio::test]
-async fn when_every_attempt_has_failed_the_answer_is_502_with_the_reason() {
+async fn when_every_attempt_has_failed_the_answer_is_the_engines_with_the_reason() {
     let mesh = Mesh::start().edge_args(["--attempts", "1"]).await;
-    refused(502, &["attempt"], mesh.task(&json!({"prompt": "[fault=fail]"})).await);
+    refused(500, &["the engine failed (500)"], mesh.task(&json!({"prompt": "[fault=fail]"})).await);
     let stream = mesh.ask("[fault=error@0]").rest().await;
     // A stream that has begun says it in its last event.
-    assert!(stream.status == 502 || stream.ends() == 1, "{}", stream.summary());
+    assert!(stream.status == 500 || stream.ends() == 1, "{}", stream.summary());
     assert!(stream.error().is_some() && stream.tokens().is_empty(), "{}", stream.summary());
     mesh.until("the nodes to recover by themselves", || async {
         let (status, answer) = mesh.task(&json!({"prompt": "[tokens=1]"})).await;
