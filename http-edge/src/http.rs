@@ -22,6 +22,7 @@ mod trail;
 use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use axum::extract::{Request, State};
 use axum::http::{Method, Uri, header};
@@ -38,6 +39,9 @@ use dialect::Dialect;
 use error::ApiError;
 use guard::Guard;
 
+/// What is read of a request that is refused in any case.
+const LONGEST_UNHEARD: usize = 1024 * 1024;
+
 /// What the handlers share.
 #[derive(Clone)]
 struct Api(Arc<Shared>);
@@ -47,6 +51,8 @@ struct Shared {
     metrics: PrometheusHandle,
     guard: Guard,
     address: SocketAddr,
+    /// How long the body of a request may stand still.
+    body_pause: Duration,
     /// The clients' own task ids in use.
     names: Mutex<HashSet<String>>,
 }
@@ -54,7 +60,14 @@ struct Shared {
 /// All routes.
 pub fn router(config: &Config, owner: Arc<Owner>, metrics: PrometheusHandle, address: SocketAddr) -> Router {
     let guard = Guard::new(address, &config.allow_host, &config.allow_origin);
-    let api = Api(Arc::new(Shared { owner, metrics, guard, address, names: Mutex::default() }));
+    let api = Api(Arc::new(Shared {
+        owner,
+        metrics,
+        guard,
+        address,
+        body_pause: config.body_timeout,
+        names: Mutex::default(),
+    }));
     Router::new()
         .route("/task", post(task::whole))
         .route("/task/stream", post(stream::streamed))
@@ -68,6 +81,18 @@ pub fn router(config: &Config, owner: Arc<Owner>, metrics: PrometheusHandle, add
         .method_not_allowed_fallback(wrong_method)
         .layer(middleware::from_fn_with_state(api.clone(), passage))
         .with_state(api)
+}
+
+/// What is served to clients for whom there is no place.
+pub fn refusal() -> Router {
+    Router::new().fallback(async |request: Request| {
+        let dialect = Dialect::of(request.uri().path());
+        // A body that was left unread would have the system take the refusal back.
+        let _ = axum::body::to_bytes(request.into_body(), LONGEST_UNHEARD).await;
+        let mut response = ApiError::crowded().into_response();
+        dialect.shape(&mut response);
+        response
+    })
 }
 
 /// What happens to every request and its answer, whatever the route. One layer, since each costs every request a copy
@@ -110,10 +135,11 @@ impl Api {
         &self.0.owner
     }
 
-    /// The largest body of a request.
-    fn longest_body(&self) -> usize {
+    /// How large the body of a request may be, and how long it may stand still.
+    fn body_limits(&self) -> body::Limits {
         let largest = self.owner().bus.max_payload();
-        largest.saturating_sub(ROOM_FOR_CONTINUATION).max(largest / 2)
+        let bytes = largest.saturating_sub(ROOM_FOR_CONTINUATION).max(largest / 2);
+        body::Limits { bytes, pause: self.0.body_pause }
     }
 
     /// Reserves a client's own task id for as long as the answer lives.

@@ -1,5 +1,7 @@
 //! Reading a request's body: its type, its size, its encoding and its JSON, each refused in words.
 
+use std::time::Duration;
+
 use axum::body::{Body, Bytes};
 use axum::extract::Request;
 use axum::http::{HeaderMap, header};
@@ -17,30 +19,37 @@ pub enum Types {
     JsonOrCurl,
 }
 
-/// Reads JSON of at most `limit` bytes.
-///
-/// # Errors
-/// 400, 413 or 415, with what is wrong.
-pub async fn json<T: DeserializeOwned>(request: Request, limit: usize) -> Result<T, ApiError> {
-    parse(&whole(request, limit, Types::Json).await?)
+/// How large a body may be, and how long it may stand still.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    pub bytes: usize,
+    pub pause: Duration,
 }
 
-/// Reads the fields of a JSON object of at most `limit` bytes.
+/// Reads JSON.
 ///
 /// # Errors
-/// 400, 413 or 415, with what is wrong.
-pub async fn fields(request: Request, limit: usize, types: Types) -> Result<Fields, ApiError> {
-    let body = whole(request, limit, types).await?;
+/// 400, 408, 413 or 415, with what is wrong.
+pub async fn json<T: DeserializeOwned>(request: Request, limits: Limits) -> Result<T, ApiError> {
+    parse(&whole(request, limits, Types::Json).await?)
+}
+
+/// Reads the fields of a JSON object.
+///
+/// # Errors
+/// 400, 408, 413 or 415, with what is wrong.
+pub async fn fields(request: Request, limits: Limits, types: Types) -> Result<Fields, ApiError> {
+    let body = whole(request, limits, types).await?;
     if body.is_empty() {
         return Err(ApiError::bad_request("missing request body"));
     }
     Ok(Fields::new(parse(&body)?))
 }
 
-async fn whole(request: Request, limit: usize, types: Types) -> Result<Bytes, ApiError> {
+async fn whole(request: Request, limits: Limits, types: Types) -> Result<Bytes, ApiError> {
     check_type(request.headers(), types)?;
     let declared = declared_length(request.headers());
-    read(request.into_body(), declared, limit).await
+    read(request.into_body(), declared, limits).await
 }
 
 fn check_type(headers: &HeaderMap, types: Types) -> Result<(), ApiError> {
@@ -62,11 +71,17 @@ fn declared_length(headers: &HeaderMap) -> Option<usize> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-async fn read(body: Body, declared: Option<usize>, limit: usize) -> Result<Bytes, ApiError> {
-    let mut chunks = body.into_data_stream();
+async fn read(body: Body, declared: Option<usize>, limits: Limits) -> Result<Bytes, ApiError> {
+    let (limit, mut chunks) = (limits.bytes, body.into_data_stream());
     let mut whole: Vec<u8> = Vec::with_capacity(declared.unwrap_or_default().min(limit));
     let mut seen = 0_usize;
-    while let Some(chunk) = chunks.next().await {
+    loop {
+        let Ok(chunk) = tokio::time::timeout(limits.pause, chunks.next()).await else {
+            let waited = limits.pause.as_secs_f64();
+            let error = format!("the body stopped after {seen} bytes and did not go on for {waited} s");
+            return Err(ApiError::too_slow(error));
+        };
+        let Some(chunk) = chunk else { break };
         let chunk = chunk.map_err(|_| ApiError::bad_request("the body broke off"))?;
         seen += chunk.len();
         // What is too large is read on for a while and dropped, so that the client hears the answer at all.

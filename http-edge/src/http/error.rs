@@ -22,6 +22,9 @@ struct Told {
     status: StatusCode,
     #[serde(skip)]
     retry_after_s: Option<u64>,
+    /// The client is to ask on another connection.
+    #[serde(skip)]
+    ends_connection: bool,
     success: bool,
     /// What happened and what to do.
     error: String,
@@ -47,6 +50,7 @@ impl ApiError {
         Self(Box::new(Told {
             status,
             retry_after_s: None,
+            ends_connection: false,
             success: false,
             error,
             code,
@@ -97,6 +101,20 @@ impl ApiError {
 
     pub fn unavailable(error: impl Into<String>) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", error)
+    }
+
+    /// The body of a request stands still.
+    pub fn too_slow(error: impl Into<String>) -> Self {
+        Self::new(StatusCode::REQUEST_TIMEOUT, "request_timeout", error)
+    }
+
+    /// There is no place for another connection.
+    pub fn crowded() -> Self {
+        let mut error =
+            Self::unavailable("too many connections are open here; close idle ones, or ask again soon");
+        error.0.retry_after_s = Some(1);
+        error.0.ends_connection = true;
+        error
     }
 
     /// The failure of a task.
@@ -191,6 +209,9 @@ impl IntoResponse for ApiError {
         let headers = response.headers_mut();
         if let Some(seconds) = self.0.retry_after_s {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if self.0.ends_connection {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         if let Some(trail) = &self.0.trail {
             trail.put(headers);
