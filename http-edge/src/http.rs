@@ -1,6 +1,7 @@
 //! The routes of the edge. Each dialect is one file that translates; all of them run tasks by the same driver.
 
 mod body;
+mod coding;
 mod dialect;
 mod docs;
 mod error;
@@ -16,6 +17,7 @@ mod options;
 mod status;
 mod stream;
 mod task;
+mod text;
 mod time;
 mod trail;
 

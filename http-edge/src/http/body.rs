@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use axum::body::{Body, Bytes};
+use axum::body::Body;
 use axum::extract::Request;
 use axum::http::{HeaderMap, header};
 use futures::StreamExt;
@@ -10,14 +10,7 @@ use serde::de::DeserializeOwned;
 
 use super::error::ApiError;
 use super::fields::Fields;
-
-/// Which types of a body are read as JSON.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Types {
-    Json,
-    /// Also none, and the one that curl declares unasked: Ollama's own examples send no other.
-    JsonOrCurl,
-}
+use super::{coding, text};
 
 /// How large a body may be, and how long it may stand still.
 #[derive(Debug, Clone, Copy)]
@@ -31,39 +24,58 @@ pub struct Limits {
 /// # Errors
 /// 400, 408, 413 or 415, with what is wrong.
 pub async fn json<T: DeserializeOwned>(request: Request, limits: Limits) -> Result<T, ApiError> {
-    parse(&whole(request, limits, Types::Json).await?)
+    parse(&whole(request, limits).await?)
 }
 
 /// Reads the fields of a JSON object.
 ///
 /// # Errors
 /// 400, 408, 413 or 415, with what is wrong.
-pub async fn fields(request: Request, limits: Limits, types: Types) -> Result<Fields, ApiError> {
-    let body = whole(request, limits, types).await?;
+pub async fn fields(request: Request, limits: Limits) -> Result<Fields, ApiError> {
+    let body = whole(request, limits).await?;
     if body.is_empty() {
         return Err(ApiError::bad_request("missing request body"));
     }
     Ok(Fields::new(parse(&body)?))
 }
 
-async fn whole(request: Request, limits: Limits, types: Types) -> Result<Bytes, ApiError> {
-    check_type(request.headers(), types)?;
+/// The text of a body, decoded and without what is no text.
+async fn whole(request: Request, limits: Limits) -> Result<String, ApiError> {
+    check_type(request.headers())?;
+    let codings = coding::of(request.headers())?;
     let declared = declared_length(request.headers());
-    read(request.into_body(), declared, limits).await
+    let body = read(request.into_body(), declared, limits).await?;
+    let text = text::of(coding::decoded(body, &codings, limits.bytes).await?);
+    // What stands for a byte that is no text takes three.
+    if text.len() > limits.bytes {
+        return Err(too_large(text.len(), limits.bytes));
+    }
+    Ok(text)
 }
 
-fn check_type(headers: &HeaderMap, types: Types) -> Result<(), ApiError> {
+/// Refuses what says of itself that it is something else than JSON. Clients send that under many names or none, and
+/// Ollama reads it under each. A web page may send some of them to any site unasked: from there the guard lets nobody in.
+fn check_type(headers: &HeaderMap) -> Result<(), ApiError> {
     let declared =
         headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let essence = declared.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    if essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json")) {
+    // Some libraries send it twice.
+    let essence = declared.split([';', ',']).next().unwrap_or_default().trim().to_ascii_lowercase();
+    let known = [
+        "",
+        "*/*",
+        "application/json",
+        "application/octet-stream",
+        // What curl declares unasked.
+        "application/x-www-form-urlencoded",
+        "application/x-ndjson",
+        "text/json",
+        "text/plain",
+    ];
+    if known.contains(&essence.as_str())
+        || (essence.starts_with("application/") && essence.ends_with("+json"))
+    {
         return Ok(());
     }
-    let unasked = essence.is_empty() || essence == "application/x-www-form-urlencoded";
-    if unasked && types == Types::JsonOrCurl {
-        return Ok(());
-    }
-    // A web page can send any other type to any site unasked; this one the browser asks about first.
     Err(ApiError::unsupported("send the header Content-Type: application/json"))
 }
 
@@ -71,7 +83,7 @@ fn declared_length(headers: &HeaderMap) -> Option<usize> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-async fn read(body: Body, declared: Option<usize>, limits: Limits) -> Result<Bytes, ApiError> {
+async fn read(body: Body, declared: Option<usize>, limits: Limits) -> Result<Vec<u8>, ApiError> {
     let (limit, mut chunks) = (limits.bytes, body.into_data_stream());
     let mut whole: Vec<u8> = Vec::with_capacity(declared.unwrap_or_default().min(limit));
     let mut seen = 0_usize;
@@ -92,15 +104,16 @@ async fn read(body: Body, declared: Option<usize>, limits: Limits) -> Result<Byt
         }
     }
     if seen > limit {
-        let size = declared.unwrap_or(seen);
-        return Err(ApiError::too_large(format!("the body has {size} bytes and at most {limit} are taken")));
+        return Err(too_large(declared.unwrap_or(seen), limit));
     }
-    Ok(whole.into())
+    Ok(whole)
 }
 
-fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
-    let text = std::str::from_utf8(body)
-        .map_err(|error| ApiError::bad_request(format!("the body is not UTF-8: {error}")))?;
+fn too_large(size: usize, limit: usize) -> ApiError {
+    ApiError::too_large(format!("the body has {size} bytes and at most {limit} are taken"))
+}
+
+fn parse<T: DeserializeOwned>(text: &str) -> Result<T, ApiError> {
     // A list would be read as the fields in order.
     if !text.trim_start().starts_with('{') {
         return Err(ApiError::bad_request("the body is not a JSON object"));

@@ -9,7 +9,10 @@ use echo_broker::message::{Code, Failure};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::coding;
 use super::trail::Trail;
+
+const UNSUPPORTED_CODING: &str = "unsupported_encoding";
 
 /// An error as the client gets it; its JSON is the edge's own shape.
 #[derive(Debug, Clone, Serialize)]
@@ -93,6 +96,11 @@ impl ApiError {
 
     pub fn unsupported(error: impl Into<String>) -> Self {
         Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", error)
+    }
+
+    /// The body's coding is not understood; the answer says which ones are.
+    pub fn unsupported_coding(error: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, UNSUPPORTED_CODING, error)
     }
 
     pub fn not_implemented(error: impl Into<String>) -> Self {
@@ -209,6 +217,9 @@ impl IntoResponse for ApiError {
         let headers = response.headers_mut();
         if let Some(seconds) = self.0.retry_after_s {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if self.0.code == UNSUPPORTED_CODING {
+            headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static(coding::UNDERSTOOD));
         }
         if self.0.ends_connection {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));

@@ -18,8 +18,8 @@ pub struct Route {
     pub fails: &'static [u16],
 }
 
-const TASK: &[u16] = &[400, 409, 413, 415, 429, 502, 503, 504];
-const DIALECT: &[u16] = &[400, 404, 413, 415, 429, 502, 503, 504];
+const TASK: &[u16] = &[400, 408, 409, 413, 415, 429, 502, 503, 504];
+const DIALECT: &[u16] = &[400, 404, 408, 413, 415, 429, 502, 503, 504];
 const TASK_FIELDS: &[(&str, &str)] = &[
     ("prompt!", "string"),
     ("model_hint", "string"),
@@ -192,7 +192,7 @@ fn ollama_models() -> Vec<Route> {
         summary,
         takes,
         example,
-        fails: &[400, 403, 404, 413, 415, 502, 503, 504],
+        fails: &[400, 403, 404, 408, 413, 415, 502, 503, 504],
         ..PLAIN
     };
     let never = |path| Route {
