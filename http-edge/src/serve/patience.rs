@@ -120,8 +120,10 @@ mod tests {
         stuck: Duration::from_secs(300),
     };
 
+    type Move = fn(&mut Counts);
+
     /// Plays what has moved at which second, and says when the patience would end.
-    fn played(version: Version, moves: &[(u64, fn(&mut Counts))]) -> (u64, Late) {
+    fn played(version: Version, moves: &[(u64, Move)]) -> (u64, Late) {
         let began = Instant::now();
         let (mut stand, mut counts) = (Stand::new(version, began), Counts::default());
         let mut now = began;
@@ -163,7 +165,7 @@ mod tests {
             assert_eq!(played(version, &[(5, read), (9, read), (14, read)]), (15, Late::Head));
             assert_eq!(played(version, &[(5, read), (9, wrote)]), (15, Late::Head));
         }
-        let second = [(1, read as fn(&mut Counts)), (1, asked), (2, made), (2, ended), (30, read)];
+        let second = [(1, read as Move), (1, asked), (2, made), (2, ended), (30, read)];
         assert_eq!(played(One, &second), (40, Late::Head));
         assert_eq!(played(Unclear, &second), (122, Late::Silent), "perhaps it has pinged");
     }
@@ -182,10 +184,10 @@ mod tests {
     #[test]
     fn who_takes_nothing_has_his_time_from_the_last_byte_that_he_took() {
         for version in [Version::One, Version::Unclear] {
-            let open = [(1, asked as fn(&mut Counts)), (10, made), (50, wrote), (60, read)];
+            let open = [(1, asked as Move), (10, made), (50, wrote), (60, read)];
             assert_eq!(played(version, &open), (350, Late::Silent));
             // A whole answer leaves the mesh at once, and then its client's buffers fill.
-            let whole = [(1, asked as fn(&mut Counts)), (10, made), (10, ended), (50, wrote)];
+            let whole = [(1, asked as Move), (10, made), (10, ended), (50, wrote)];
             assert_eq!(played(version, &whole), (170, Late::Silent));
         }
     }

@@ -16,6 +16,8 @@ use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use crate::http::paths;
+
 /// The counts of one connection. Each wraps around: only whether one has changed is ever asked.
 #[derive(Debug, Default)]
 pub struct Traffic {
@@ -125,10 +127,16 @@ impl Service<Request<Incoming>> for Routes {
     type Error = Infallible;
     type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
 
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let debt = Debt::new(self.traffic.clone());
+    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+        paths::tidy(request.uri_mut());
+        let mut debt = Debt::new(self.traffic.clone());
         let answer = self.router.call(request);
-        Box::pin(async move { Ok(answer.await?.map(|body| Answer { body, debt })) })
+        Box::pin(async move {
+            let answer = answer.await?;
+            // From here on the client has something to take.
+            debt.is_owed(false);
+            Ok(answer.map(|body| Answer { body, debt }))
+        })
     }
 }
 

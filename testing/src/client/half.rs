@@ -19,6 +19,8 @@ pub enum Half {
     Http2Head,
     Http2Body,
     Http2Idle,
+    /// Asks, and gives no room for the answer.
+    Http2Unread,
 }
 
 /// What begins a connection over HTTP/2: its own words, and settings without any.
@@ -53,6 +55,11 @@ impl Half {
             Self::Idle => b"GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n".to_vec(),
             Self::Http2Head => [PREFACE, &frame(1, 4, 1, &post)[..20]].concat(),
             Self::Http2Body => [PREFACE, &frame(1, 4, 1, &post), &frame(0, 0, 1, b"{\"model\": ")].concat(),
+            Self::Http2Unread => {
+                // A window of nothing, for each stream.
+                let settings = [frame(4, 0, 0, &[0, 4, 0, 0, 0, 0]), frame(1, 5, 1, &request(0x82, "/docs"))];
+                [&PREFACE[..24], &settings.concat()].concat()
+            }
             Self::Http2Idle => [PREFACE, &frame(1, 5, 1, &request(0x82, "/health"))].concat(),
         }
     }

@@ -7,7 +7,8 @@ use crate::mesh::{Builder, Mesh};
 /// Longer than any fault of a storm; what takes longer hangs.
 pub const TASK_TIMEOUT: Duration = Duration::from_secs(30);
 
-const SHORT: [&str; 6] = ["--head-timeout", "1s", "--body-timeout", "1s", "--idle-timeout", "1s"];
+const SHORT: [&str; 8] =
+    ["--head-timeout", "1s", "--body-timeout", "1s", "--idle-timeout", "1s", "--client-timeout", "1s"];
 
 /// Rows with one setting may follow one another on the same mesh.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
