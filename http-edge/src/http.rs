@@ -14,6 +14,7 @@ mod ollama;
 mod openai;
 mod openapi;
 mod options;
+pub mod paths;
 mod status;
 mod stream;
 mod task;
@@ -27,7 +28,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::extract::{Request, State};
-use axum::http::{Method, Uri, header};
+use axum::http::{HeaderMap, HeaderValue, Method, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -41,6 +42,8 @@ use dialect::Dialect;
 use error::ApiError;
 use guard::Guard;
 
+/// Who answers, in the head of each answer.
+const SERVER: &str = concat!("echo-edge/", env!("CARGO_PKG_VERSION"));
 /// What is read of a request that is refused in any case.
 const LONGEST_UNHEARD: usize = 1024 * 1024;
 
@@ -104,6 +107,7 @@ async fn passage(State(api): State<Api>, request: Request, next: Next) -> Respon
     let id = trail::own_id(request.headers());
     let mut response = guard::check(&api.0.guard, request, next).await;
     trail::give_back(id, &mut response);
+    response.headers_mut().insert(header::SERVER, HeaderValue::from_static(SERVER));
     dialect.shape(&mut response);
     response
 }
@@ -113,22 +117,22 @@ async fn metrics_text(State(api): State<Api>) -> impl IntoResponse {
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], api.0.metrics.render())
 }
 
-async fn no_route(uri: Uri) -> ApiError {
+async fn no_route(uri: Uri, headers: HeaderMap) -> ApiError {
     let path: String = uri.path().chars().take(200).collect();
-    ApiError::not_found(format!(
-        "there is no {path}; the routes are POST /task, POST /task/stream, GET /status, GET /health, GET /metrics, \
-         Ollama's under /api and OpenAI's under /v1; GET /docs describes them"
-    ))
+    let (hint, dialect) = paths::hint(uri.path());
+    if dialect == Dialect::Anthropic || headers.contains_key("anthropic-version") {
+        let error = format!(
+            "there is no {path}: this mesh does not speak Anthropic's API. It speaks OpenAI's (POST \
+             /v1/chat/completions, GET /v1/models), Ollama's (POST /api/chat) and its own; GET /docs describes them"
+        );
+        return ApiError::not_found(error).to(Dialect::Anthropic);
+    }
+    ApiError::not_found(format!("there is no {path}; {hint}; GET /docs describes them all")).to(dialect)
 }
 
 async fn wrong_method(method: Method, uri: Uri) -> ApiError {
     let path: String = uri.path().chars().take(200).collect();
-    let right = match path.as_str() {
-        "/api/delete" => "DELETE",
-        "/api/tags" | "/api/ps" | "/api/version" | "/v1/models" => "GET",
-        path if ["/task", "/api/", "/v1/"].iter().any(|with| path.starts_with(with)) => "POST",
-        _ => "GET",
-    };
+    let right = paths::known(uri.path()).map_or("GET", |route| &route.method);
     ApiError::method_not_allowed(format!("{path} takes {right}, not {method}"))
 }
 

@@ -1,4 +1,4 @@
-//! Every status code and error body of the edge: its own, Ollama's and OpenAI's.
+//! Every status code and error body of the edge: its own, Ollama's, OpenAI's and Anthropic's.
 
 use std::net::SocketAddr;
 
@@ -10,6 +10,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::coding;
+use super::dialect::Dialect;
 use super::trail::Trail;
 
 const UNSUPPORTED_CODING: &str = "unsupported_encoding";
@@ -43,6 +44,9 @@ struct Told {
     /// The field of the request that is at fault.
     #[serde(skip)]
     param: Option<String>,
+    /// In place of the one of the route.
+    #[serde(skip)]
+    dialect: Option<Dialect>,
     #[serde(skip)]
     trail: Option<Trail>,
 }
@@ -61,6 +65,7 @@ impl ApiError {
             content: None,
             attempts: None,
             param: None,
+            dialect: None,
             trail: None,
         }))
     }
@@ -166,6 +171,32 @@ impl ApiError {
         self
     }
 
+    /// For a client of this dialect, whatever the route's is.
+    #[must_use]
+    pub fn to(mut self, dialect: Dialect) -> Self {
+        self.0.dialect = Some(dialect);
+        self
+    }
+
+    pub fn dialect(&self) -> Option<Dialect> {
+        self.0.dialect
+    }
+
+    /// In Anthropic's shape.
+    pub fn anthropic(&self) -> Value {
+        let kind = match self.0.status.as_u16() {
+            403 => "permission_error",
+            404 => "not_found_error",
+            413 => "request_too_large",
+            429 => "rate_limit_error",
+            400..=499 => "invalid_request_error",
+            503 => "overloaded_error",
+            504 => "timeout_error",
+            _ => "api_error",
+        };
+        json!({"type": "error", "error": {"type": kind, "message": self.0.error}})
+    }
+
     /// In Ollama's shape.
     pub fn ollama(&self) -> Value {
         json!({ "error": self.0.error })
@@ -248,6 +279,10 @@ mod tests {
         );
         let full = ApiError::failed(&Failure::wait(Code::QueueFull, "full"));
         assert_eq!(full.openai()["error"]["type"], "rate_limit_error");
+        assert_eq!(
+            ApiError::not_found("x").anthropic(),
+            json!({"type": "error", "error": {"type": "not_found_error", "message": "x"}})
+        );
         assert_eq!(ApiError::bad_request("x").openai()["error"]["code"], Value::Null);
     }
 }

@@ -40,6 +40,8 @@ pub fn routes() -> Router<Api> {
         .route("/api/copy", any(manage::copy))
         .route("/api/push", any(manage::push))
         .route("/api/blobs/{digest}", any(manage::blobs))
+        .route("/api/me", any(manage::sign_in))
+        .route("/api/signout", any(manage::sign_in))
 }
 
 async fn generate(api: State<Api>, request: Request) -> Result<Response, ApiError> {

@@ -23,6 +23,11 @@ async fn openapi() -> Response {
     ([("content-type", "application/json")], text.as_str()).into_response()
 }
 
+/// Every route that is documented, by its method in lower case.
+pub fn routes_by_method() -> impl Iterator<Item = (&'static str, &'static str)> {
+    table::all().into_iter().map(|route| (route.method, route.path))
+}
+
 /// The whole document.
 pub fn document() -> Value {
     let mut paths = Map::new();

@@ -9,6 +9,7 @@ mod http;
 mod manage;
 mod ollama;
 mod openai;
+mod paths;
 mod routes;
 mod webui;
 mod wire;

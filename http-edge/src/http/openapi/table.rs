@@ -208,7 +208,10 @@ fn ollama_models() -> Vec<Route> {
         &[("model!", "string"), ("nodes", "array"), ("stream", "boolean"), ("insecure", "boolean")];
     vec![
         Route { path: "/", tag: "Ollama", summary: "A sign of life", media: "text/plain", ..PLAIN },
-        Route { fails: &[], ..read("/api/version", "The oldest Ollama of the mesh", &["version"]) },
+        Route {
+            fails: &[],
+            ..read("/api/version", "The version of Ollama whose API is spoken here", &["version"])
+        },
         read("/api/tags", "The models of all nodes, each once", &["models"]),
         read("/api/ps", "The models in memory, and on which node", &["models"]),
         Route {
@@ -236,6 +239,8 @@ fn ollama_models() -> Vec<Route> {
         never("/api/copy"),
         never("/api/push"),
         never("/api/blobs/{digest}"),
+        never("/api/me"),
+        never("/api/signout"),
     ]
 }
 
