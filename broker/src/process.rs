@@ -115,6 +115,12 @@ pub fn raise_open_files() {
     }
 }
 
+/// How many files this process may have open; without a known limit, as many as it wants.
+pub fn open_files() -> usize {
+    let soft = os::open_files().map(|(soft, _)| soft).ok();
+    soft.and_then(|soft| usize::try_from(soft).ok()).unwrap_or(usize::MAX)
+}
+
 /// The exit code of a program: 0, or 2 for a bad configuration, or 1; failures are said on stderr.
 pub fn ended(result: anyhow::Result<()>) -> ExitCode {
     let Err(error) = result else {

@@ -7,6 +7,10 @@ use clap::{Parser, ValueEnum};
 use echo_broker::process::{BusArgs, LogArgs};
 
 use crate::life::Limits;
+use crate::serve::{Patience, REFUSED_AT_ONCE};
+
+/// Open files that are no client's: the bus, the listener, the logs, the system's own.
+const OTHER_FILES: usize = 64;
 
 /// The HTTP API of an Echo-System mesh: takes tasks, has them run on the nodes, and streams the answers.
 #[derive(Debug, Clone, Parser)]
@@ -44,6 +48,22 @@ pub struct Config {
     #[arg(long, env = "ECHO_CLIENT_TIMEOUT", default_value = "60s", value_parser = duration, value_name = "TIME")]
     pub client_timeout: Duration,
 
+    /// How long the head of a request may take, from its first byte to its last
+    #[arg(long, env = "ECHO_HEAD_TIMEOUT", default_value = "10s", value_parser = duration, value_name = "TIME")]
+    pub head_timeout: Duration,
+
+    /// How long the body of a request may stand still before its end
+    #[arg(long, env = "ECHO_BODY_TIMEOUT", default_value = "30s", value_parser = duration, value_name = "TIME")]
+    pub body_timeout: Duration,
+
+    /// How long a connection may be open without a request; one that waits for an answer may do so for ever
+    #[arg(long, env = "ECHO_IDLE_TIMEOUT", default_value = "2m", value_parser = duration, value_name = "TIME")]
+    pub idle_timeout: Duration,
+
+    /// How many connections may be open at once, as far as the limit of open files allows; more get 503
+    #[arg(long, env = "ECHO_CONNECTIONS", default_value_t = 16_384, value_parser = clap::value_parser!(u32).range(1..=1_000_000), value_name = "NUMBER")]
+    pub connections: u32,
+
     /// Whether an answer whose node has died goes on from another node
     #[arg(long = "continue", env = "ECHO_CONTINUE", default_value = "auto", value_enum, value_name = "WHEN")]
     pub continues: Continue,
@@ -77,6 +97,19 @@ pub enum Continue {
 }
 
 impl Config {
+    /// How long a connection may stand still.
+    pub fn patience(&self) -> Patience {
+        // How long a client may take nothing of a task's answer is decided where that is made.
+        let stuck = self.idle_timeout.max(self.client_timeout);
+        Patience { head: self.head_timeout, idle: self.idle_timeout, stuck }
+    }
+
+    /// How many connections there are places for where a process may have so many files open.
+    pub fn places(&self, open_files: usize) -> usize {
+        let left = open_files.saturating_sub(REFUSED_AT_ONCE + OTHER_FILES);
+        usize::try_from(self.connections).unwrap_or(usize::MAX).min(left).max(1)
+    }
+
     /// The limits of each task, on a broker that takes messages of `max_payload` bytes.
     pub fn limits(&self, max_payload: usize) -> Limits {
         Limits {
@@ -115,6 +148,14 @@ fn duration(text: &str) -> Result<Duration, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_limit_of_open_files_leaves_room_for_more_than_clients() {
+        let config = Config::parse_from(["echo-edge"]);
+        assert!(config.places(1 << 20) >= 10_000, "so many idle connections are promised");
+        assert_eq!(config.places(1_024), 1_024 - REFUSED_AT_ONCE - OTHER_FILES);
+        assert_eq!(config.places(100), 1, "it serves somebody");
+    }
 
     #[test]
     fn times_are_read_with_their_unit() {

@@ -1,6 +1,7 @@
 //! The routes of the edge. Each dialect is one file that translates; all of them run tasks by the same driver.
 
 mod body;
+mod coding;
 mod dialect;
 mod docs;
 mod error;
@@ -13,18 +14,21 @@ mod ollama;
 mod openai;
 mod openapi;
 mod options;
+pub mod paths;
 mod status;
 mod stream;
 mod task;
+mod text;
 mod time;
 mod trail;
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use axum::extract::{Request, State};
-use axum::http::{Method, Uri, header};
+use axum::http::{HeaderMap, HeaderValue, Method, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -38,6 +42,11 @@ use dialect::Dialect;
 use error::ApiError;
 use guard::Guard;
 
+/// Who answers, in the head of each answer.
+const SERVER: &str = concat!("echo-edge/", env!("CARGO_PKG_VERSION"));
+/// What is read of a request that is refused in any case.
+const LONGEST_UNHEARD: usize = 1024 * 1024;
+
 /// What the handlers share.
 #[derive(Clone)]
 struct Api(Arc<Shared>);
@@ -47,6 +56,8 @@ struct Shared {
     metrics: PrometheusHandle,
     guard: Guard,
     address: SocketAddr,
+    /// How long the body of a request may stand still.
+    body_pause: Duration,
     /// The clients' own task ids in use.
     names: Mutex<HashSet<String>>,
 }
@@ -54,7 +65,14 @@ struct Shared {
 /// All routes.
 pub fn router(config: &Config, owner: Arc<Owner>, metrics: PrometheusHandle, address: SocketAddr) -> Router {
     let guard = Guard::new(address, &config.allow_host, &config.allow_origin);
-    let api = Api(Arc::new(Shared { owner, metrics, guard, address, names: Mutex::default() }));
+    let api = Api(Arc::new(Shared {
+        owner,
+        metrics,
+        guard,
+        address,
+        body_pause: config.body_timeout,
+        names: Mutex::default(),
+    }));
     Router::new()
         .route("/task", post(task::whole))
         .route("/task/stream", post(stream::streamed))
@@ -70,6 +88,18 @@ pub fn router(config: &Config, owner: Arc<Owner>, metrics: PrometheusHandle, add
         .with_state(api)
 }
 
+/// What is served to clients for whom there is no place.
+pub fn refusal() -> Router {
+    Router::new().fallback(async |request: Request| {
+        let dialect = Dialect::of(request.uri().path());
+        // A body that was left unread would have the system take the refusal back.
+        let _ = axum::body::to_bytes(request.into_body(), LONGEST_UNHEARD).await;
+        let mut response = ApiError::crowded().into_response();
+        dialect.shape(&mut response);
+        response
+    })
+}
+
 /// What happens to every request and its answer, whatever the route. One layer, since each costs every request a copy
 /// of its route and a box for its future.
 async fn passage(State(api): State<Api>, request: Request, next: Next) -> Response {
@@ -77,6 +107,7 @@ async fn passage(State(api): State<Api>, request: Request, next: Next) -> Respon
     let id = trail::own_id(request.headers());
     let mut response = guard::check(&api.0.guard, request, next).await;
     trail::give_back(id, &mut response);
+    response.headers_mut().insert(header::SERVER, HeaderValue::from_static(SERVER));
     dialect.shape(&mut response);
     response
 }
@@ -86,22 +117,22 @@ async fn metrics_text(State(api): State<Api>) -> impl IntoResponse {
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], api.0.metrics.render())
 }
 
-async fn no_route(uri: Uri) -> ApiError {
+async fn no_route(uri: Uri, headers: HeaderMap) -> ApiError {
     let path: String = uri.path().chars().take(200).collect();
-    ApiError::not_found(format!(
-        "there is no {path}; the routes are POST /task, POST /task/stream, GET /status, GET /health, GET /metrics, \
-         Ollama's under /api and OpenAI's under /v1; GET /docs describes them"
-    ))
+    let (hint, dialect) = paths::hint(uri.path());
+    if dialect == Dialect::Anthropic || headers.contains_key("anthropic-version") {
+        let error = format!(
+            "there is no {path}: this mesh does not speak Anthropic's API. It speaks OpenAI's (POST \
+             /v1/chat/completions, GET /v1/models), Ollama's (POST /api/chat) and its own; GET /docs describes them"
+        );
+        return ApiError::not_found(error).to(Dialect::Anthropic);
+    }
+    ApiError::not_found(format!("there is no {path}; {hint}; GET /docs describes them all")).to(dialect)
 }
 
 async fn wrong_method(method: Method, uri: Uri) -> ApiError {
     let path: String = uri.path().chars().take(200).collect();
-    let right = match path.as_str() {
-        "/api/delete" => "DELETE",
-        "/api/tags" | "/api/ps" | "/api/version" | "/v1/models" => "GET",
-        path if ["/task", "/api/", "/v1/"].iter().any(|with| path.starts_with(with)) => "POST",
-        _ => "GET",
-    };
+    let right = paths::known(uri.path()).map_or("GET", |route| &route.method);
     ApiError::method_not_allowed(format!("{path} takes {right}, not {method}"))
 }
 
@@ -110,10 +141,11 @@ impl Api {
         &self.0.owner
     }
 
-    /// The largest body of a request.
-    fn longest_body(&self) -> usize {
+    /// How large the body of a request may be, and how long it may stand still.
+    fn body_limits(&self) -> body::Limits {
         let largest = self.owner().bus.max_payload();
-        largest.saturating_sub(ROOM_FOR_CONTINUATION).max(largest / 2)
+        let bytes = largest.saturating_sub(ROOM_FOR_CONTINUATION).max(largest / 2);
+        body::Limits { bytes, pause: self.0.body_pause }
     }
 
     /// Reserves a client's own task id for as long as the answer lives.

@@ -21,6 +21,7 @@ pub fn install() -> PrometheusHandle {
         describe_counter!("echo_tasks_total", "Tasks that ended, by outcome");
         describe_counter!("echo_task_retries_total", "Attempts after the first that a node had accepted");
         describe_counter!("echo_tokens_total", "Tokens of whole answers, by the engines' counts");
+        describe_gauge!("echo_connections", "Connections of clients that are open now");
         describe_gauge!("echo_tasks_running", "Tasks that a client waits for now");
         describe_histogram!("echo_task_seconds", "From request to end");
         describe_histogram!("echo_first_token_seconds", "From request to the first piece of the answer");
@@ -50,4 +51,14 @@ pub fn hung_up() {
 /// How many tasks are running now.
 pub fn running(tasks: usize) {
     gauge!("echo_tasks_running").set(u32::try_from(tasks).unwrap_or(u32::MAX));
+}
+
+/// A client has connected.
+pub fn connection_begins() {
+    gauge!("echo_connections").increment(1);
+}
+
+/// A client's connection has ended.
+pub fn connection_ends() {
+    gauge!("echo_connections").decrement(1);
 }

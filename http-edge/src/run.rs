@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use echo_broker::Bus;
 use echo_broker::bus::{CallError, SubscribeError};
+use echo_broker::process;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -16,7 +17,7 @@ use crate::config::Config;
 use crate::http;
 use crate::owner::Owner;
 use crate::pumps::Pumps;
-use crate::serve::serve;
+use crate::serve::{Doors, serve};
 
 /// Why the edge cannot work.
 #[derive(Debug, thiserror::Error)]
@@ -47,11 +48,13 @@ pub async fn run(
     bus.round_trip(Duration::from_secs(5)).await?;
     let pumping = tokio::spawn(pumps.run(owner.clone()));
     let _inspection = bus.inspectable("HTTP API of the mesh").await;
-    info!(%address, "listening");
+    let connections = config.places(process::open_files());
+    info!(%address, connections, "listening");
     info!(edge = %bus.me().id, "ready");
 
-    let router = http::router(&config, owner.clone(), metrics, address);
-    let served = serve(router, listener, shutdown.clone());
+    let routes = http::router(&config, owner.clone(), metrics, address);
+    let doors = Doors { routes, refusal: http::refusal(), connections, patience: config.patience() };
+    let served = serve(doors, listener, shutdown.clone());
     let drained = async {
         shutdown.cancelled().await;
         info!(running = owner.running(), "finishing what runs");

@@ -1,55 +1,172 @@
-//! Connections of clients: HTTP/1.1, or HTTP/2 for a client that begins with it.
+//! Connections of clients: HTTP/1.1, or HTTP/2 for a client that begins with it; how many there are at once, and how
+//! long each may stand still.
+
+mod patience;
+mod traffic;
+
+use std::fmt::Display;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::serve::Listener;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::{GracefulShutdown, Watcher};
-use hyper_util::service::TowerToHyperService;
+use hyper_util::server::graceful::GracefulConnection;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tracing::trace;
+
+use crate::measure;
+use patience::Late;
+use traffic::{Counted, Routes, Traffic};
+
+pub use patience::Patience;
 
 /// How HTTP/2 begins. No method of HTTP/1.1 has the same first bytes.
 const HTTP2: &[u8] = b"PRI";
+/// Connections beyond the limit that are served a refusal at the same time.
+pub const REFUSED_AT_ONCE: usize = 64;
+/// A connection that is refused has this long to say what it wants, so that the refusal answers something.
+const REFUSED_WITHIN: Duration = Duration::from_secs(1);
+/// How long a client over HTTP/2 may take to hear that its connection ends.
+const GOODBYE: Duration = Duration::from_secs(1);
+
+/// What a client hears over HTTP/1.1 whose request's head does not come. Its route is not known yet.
+const NO_HEAD: &str = "HTTP/1.1 408 Request Timeout\r\ncontent-type: application/json\r\nconnection: close\r\n\r\n\
+    {\"success\":false,\"error\":\"the head of the request did not come in time; send it in one go\",\
+    \"code\":\"request_timeout\"}";
+
+/// What is served, to how many and how long.
+#[derive(Clone)]
+pub struct Doors {
+    pub routes: Router,
+    /// What is served to who comes beyond the limit.
+    pub refusal: Router,
+    pub connections: usize,
+    pub patience: Patience,
+}
+
+impl Doors {
+    fn refused(&self) -> (Router, Patience) {
+        let patience = Patience { head: REFUSED_WITHIN, idle: REFUSED_WITHIN, stuck: REFUSED_WITHIN };
+        (self.refusal.clone(), patience)
+    }
+}
 
 /// Serves until `shutdown`, then until every connection has finished its request.
-pub async fn serve(router: Router, mut listener: TcpListener, shutdown: CancellationToken) {
-    let connections = GracefulShutdown::new();
-    loop {
-        let accepted = Listener::accept(&mut listener);
-        let Some((stream, _)) = shutdown.run_until_cancelled(accepted).await else { break };
-        tokio::spawn(connection(router.clone(), stream, connections.watcher(), shutdown.clone()));
-    }
-    drop(listener);
-    connections.shutdown().await;
-}
-
-async fn connection(router: Router, stream: TcpStream, watcher: Watcher, shutdown: CancellationToken) {
-    // Without this a small answer waits 40 ms for the client's delayed acknowledgement.
-    let _ = stream.set_nodelay(true);
-    let Some(Some(beginning)) = shutdown.run_until_cancelled(beginning(&stream)).await else { return };
-    let (io, service) = (TokioIo::new(stream), TowerToHyperService::new(router));
-    // A server for both versions reads the beginning by itself, and its buffer is twice as large from then on.
-    let served = match beginning {
-        Version::One => {
-            let served = watcher.watch(http1::Builder::new().serve_connection(io, service)).await;
-            served.map_err(Into::into)
-        }
-        Version::Unclear => {
-            let server = auto::Builder::new(TokioExecutor::new());
-            // In a box: it is rare, and every connection would keep room for it.
-            Box::pin(watcher.watch(server.serve_connection(io, service).into_owned())).await
+pub async fn serve(doors: Doors, mut listener: TcpListener, shutdown: CancellationToken) {
+    let open = TaskTracker::new();
+    let places = Arc::new(Semaphore::new(doors.connections));
+    let beyond = Arc::new(Semaphore::new(REFUSED_AT_ONCE));
+    let mut next = async || {
+        let (stream, _) = Listener::accept(&mut listener).await;
+        // Refusals have a limit, too. While all are in use, nobody is taken: who comes waits with the system.
+        tokio::select! {
+            biased;
+            place = places.clone().acquire_owned() => (stream, place, (doors.routes.clone(), doors.patience)),
+            place = beyond.clone().acquire_owned() => (stream, place, doors.refused()),
         }
     };
-    if let Err(error) = served {
-        trace!(%error, "a connection broke");
+    while let Some((stream, place, served)) = shutdown.run_until_cancelled(next()).await {
+        let place = Place::new(place.expect("the places are never closed"));
+        open.spawn(connection(stream, served, shutdown.clone(), place));
+    }
+    drop(listener);
+    open.close();
+    open.wait().await;
+}
+
+/// A connection's place among all, until it ends.
+struct Place {
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Place {
+    fn new(permit: OwnedSemaphorePermit) -> Self {
+        measure::connection_begins();
+        Self { _permit: permit }
     }
 }
 
-#[derive(Debug, PartialEq, Eq)]
-enum Version {
+impl Drop for Place {
+    fn drop(&mut self) {
+        measure::connection_ends();
+    }
+}
+
+async fn connection(
+    stream: TcpStream,
+    (routes, patience): (Router, Patience),
+    shutdown: CancellationToken,
+    _place: Place,
+) {
+    // Without this a small answer waits 40 ms for the client's delayed acknowledgement.
+    let _ = stream.set_nodelay(true);
+    let begins = timeout(patience.idle, beginning(&stream));
+    let Some(Ok(Some(version))) = shutdown.run_until_cancelled(begins).await else { return };
+    let traffic = Arc::<Traffic>::default();
+    let io = TokioIo::new(Counted::new(stream, traffic.clone()));
+    let service = Routes::new(routes, traffic.clone());
+    // Pinned here, not where it is waited for: each move of a future costs every connection its size once more.
+    let ends = pin!(patience.ends(version, &traffic));
+    // A server for both versions reads the beginning by itself, and its buffer is twice as large from then on.
+    match version {
+        Version::One => {
+            let mut connection = http1::Builder::new().serve_connection(io, service);
+            if let Some(Late::Head) = attend(Pin::new(&mut connection), ends, &shutdown).await {
+                // Nothing else waits to be written: no answer is open.
+                let _ = connection.into_parts().io.into_inner().stream.try_write(NO_HEAD.as_bytes());
+            }
+        }
+        Version::Unclear => {
+            // In a box: it is rare, and every connection would keep room for it.
+            let both = async {
+                let server = auto::Builder::new(TokioExecutor::new());
+                let mut connection = pin!(server.serve_connection(io, service));
+                if attend(connection.as_mut(), ends, &shutdown).await.is_some() {
+                    connection.as_mut().graceful_shutdown();
+                    let _ = timeout(GOODBYE, connection).await;
+                }
+            };
+            Box::pin(both).await;
+        }
+    }
+}
+
+/// Serves a connection until it ends, or until it has stood still for too long.
+async fn attend<C: GracefulConnection<Error: Display>>(
+    mut connection: Pin<&mut C>,
+    mut ends: Pin<&mut impl Future<Output = Late>>,
+    shutdown: &CancellationToken,
+) -> Option<Late> {
+    let mut stopping = false;
+    loop {
+        tokio::select! {
+            // First what moves it, then whether it has moved.
+            biased;
+            served = connection.as_mut() => {
+                if let Err(error) = served {
+                    trace!(%error, "a connection broke");
+                }
+                return None;
+            }
+            late = ends.as_mut() => return Some(late),
+            () = shutdown.cancelled(), if !stopping => {
+                stopping = true;
+                connection.as_mut().graceful_shutdown();
+            }
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Version {
     One,
     /// HTTP/2, or too few bytes to tell.
     Unclear,
@@ -108,7 +225,9 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let router = Router::new().route("/", axum::routing::post(|| async { "hello" }));
         let shutdown = CancellationToken::new();
-        let serving = tokio::spawn(serve(router, listener, shutdown.clone()));
+        let patience = Patience { head: GOODBYE, idle: GOODBYE, stuck: GOODBYE };
+        let doors = Doors { routes: router.clone(), refusal: router, connections: 9, patience };
+        let serving = tokio::spawn(serve(doors, listener, shutdown.clone()));
         for (first, rest) in
             [("P", "OST / HTTP/1.1\r\n"), ("POS", "T / HTTP/1.1\r\n"), ("", "POST / HTTP/1.1\r\n")]
         {

@@ -62,7 +62,7 @@ async function models() {
   const ids = [];
   for await (const entry of client.models.list()) ids.push(entry.id);
   assert(ids.includes("able:latest"), `${ids}`);
-  assert.equal((await client.models.retrieve("able")).id, "able:latest");
+  assert.equal((await client.models.retrieve("able")).id, "able");
 }
 
 async function errors() {

@@ -1,6 +1,8 @@
 //! Reading a request's body: its type, its size, its encoding and its JSON, each refused in words.
 
-use axum::body::{Body, Bytes};
+use std::time::Duration;
+
+use axum::body::Body;
 use axum::extract::Request;
 use axum::http::{HeaderMap, header};
 use futures::StreamExt;
@@ -8,53 +10,72 @@ use serde::de::DeserializeOwned;
 
 use super::error::ApiError;
 use super::fields::Fields;
+use super::{coding, text};
 
-/// Which types of a body are read as JSON.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Types {
-    Json,
-    /// Also none, and the one that curl declares unasked: Ollama's own examples send no other.
-    JsonOrCurl,
+/// How large a body may be, and how long it may stand still.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    pub bytes: usize,
+    pub pause: Duration,
 }
 
-/// Reads JSON of at most `limit` bytes.
+/// Reads JSON.
 ///
 /// # Errors
-/// 400, 413 or 415, with what is wrong.
-pub async fn json<T: DeserializeOwned>(request: Request, limit: usize) -> Result<T, ApiError> {
-    parse(&whole(request, limit, Types::Json).await?)
+/// 400, 408, 413 or 415, with what is wrong.
+pub async fn json<T: DeserializeOwned>(request: Request, limits: Limits) -> Result<T, ApiError> {
+    parse(&whole(request, limits).await?)
 }
 
-/// Reads the fields of a JSON object of at most `limit` bytes.
+/// Reads the fields of a JSON object.
 ///
 /// # Errors
-/// 400, 413 or 415, with what is wrong.
-pub async fn fields(request: Request, limit: usize, types: Types) -> Result<Fields, ApiError> {
-    let body = whole(request, limit, types).await?;
+/// 400, 408, 413 or 415, with what is wrong.
+pub async fn fields(request: Request, limits: Limits) -> Result<Fields, ApiError> {
+    let body = whole(request, limits).await?;
     if body.is_empty() {
         return Err(ApiError::bad_request("missing request body"));
     }
     Ok(Fields::new(parse(&body)?))
 }
 
-async fn whole(request: Request, limit: usize, types: Types) -> Result<Bytes, ApiError> {
-    check_type(request.headers(), types)?;
+/// The text of a body, decoded and without what is no text.
+async fn whole(request: Request, limits: Limits) -> Result<String, ApiError> {
+    check_type(request.headers())?;
+    let codings = coding::of(request.headers())?;
     let declared = declared_length(request.headers());
-    read(request.into_body(), declared, limit).await
+    let body = read(request.into_body(), declared, limits).await?;
+    let text = text::of(coding::decoded(body, &codings, limits.bytes).await?);
+    // What stands for a byte that is no text takes three.
+    if text.len() > limits.bytes {
+        return Err(too_large(text.len(), limits.bytes));
+    }
+    Ok(text)
 }
 
-fn check_type(headers: &HeaderMap, types: Types) -> Result<(), ApiError> {
+/// Refuses what says of itself that it is something else than JSON. Clients send that under many names or none, and
+/// Ollama reads it under each. A web page may send some of them to any site unasked: from there the guard lets nobody in.
+fn check_type(headers: &HeaderMap) -> Result<(), ApiError> {
     let declared =
         headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let essence = declared.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    if essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json")) {
+    // Some libraries send it twice.
+    let essence = declared.split([';', ',']).next().unwrap_or_default().trim().to_ascii_lowercase();
+    let known = [
+        "",
+        "*/*",
+        "application/json",
+        "application/octet-stream",
+        // What curl declares unasked.
+        "application/x-www-form-urlencoded",
+        "application/x-ndjson",
+        "text/json",
+        "text/plain",
+    ];
+    if known.contains(&essence.as_str())
+        || (essence.starts_with("application/") && essence.ends_with("+json"))
+    {
         return Ok(());
     }
-    let unasked = essence.is_empty() || essence == "application/x-www-form-urlencoded";
-    if unasked && types == Types::JsonOrCurl {
-        return Ok(());
-    }
-    // A web page can send any other type to any site unasked; this one the browser asks about first.
     Err(ApiError::unsupported("send the header Content-Type: application/json"))
 }
 
@@ -62,11 +83,17 @@ fn declared_length(headers: &HeaderMap) -> Option<usize> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-async fn read(body: Body, declared: Option<usize>, limit: usize) -> Result<Bytes, ApiError> {
-    let mut chunks = body.into_data_stream();
+async fn read(body: Body, declared: Option<usize>, limits: Limits) -> Result<Vec<u8>, ApiError> {
+    let (limit, mut chunks) = (limits.bytes, body.into_data_stream());
     let mut whole: Vec<u8> = Vec::with_capacity(declared.unwrap_or_default().min(limit));
     let mut seen = 0_usize;
-    while let Some(chunk) = chunks.next().await {
+    loop {
+        let Ok(chunk) = tokio::time::timeout(limits.pause, chunks.next()).await else {
+            let waited = limits.pause.as_secs_f64();
+            let error = format!("the body stopped after {seen} bytes and did not go on for {waited} s");
+            return Err(ApiError::too_slow(error));
+        };
+        let Some(chunk) = chunk else { break };
         let chunk = chunk.map_err(|_| ApiError::bad_request("the body broke off"))?;
         seen += chunk.len();
         // What is too large is read on for a while and dropped, so that the client hears the answer at all.
@@ -77,15 +104,16 @@ async fn read(body: Body, declared: Option<usize>, limit: usize) -> Result<Bytes
         }
     }
     if seen > limit {
-        let size = declared.unwrap_or(seen);
-        return Err(ApiError::too_large(format!("the body has {size} bytes and at most {limit} are taken")));
+        return Err(too_large(declared.unwrap_or(seen), limit));
     }
-    Ok(whole.into())
+    Ok(whole)
 }
 
-fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
-    let text = std::str::from_utf8(body)
-        .map_err(|error| ApiError::bad_request(format!("the body is not UTF-8: {error}")))?;
+fn too_large(size: usize, limit: usize) -> ApiError {
+    ApiError::too_large(format!("the body has {size} bytes and at most {limit} are taken"))
+}
+
+fn parse<T: DeserializeOwned>(text: &str) -> Result<T, ApiError> {
     // A list would be read as the fields in order.
     if !text.trim_start().starts_with('{') {
         return Err(ApiError::bad_request("the body is not a JSON object"));

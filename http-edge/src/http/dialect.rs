@@ -12,25 +12,30 @@ pub enum Dialect {
     Own,
     Ollama,
     OpenAi,
+    /// No route of it is served; its clients are told so in words that they read.
+    Anthropic,
 }
 
 impl Dialect {
     /// The dialect of a route.
     pub fn of(path: &str) -> Self {
-        match path.split('/').nth(1) {
-            Some("api") => Self::Ollama,
-            Some("v1") => Self::OpenAi,
+        let mut words = path.split('/').skip(1);
+        match (words.next(), words.next()) {
+            (Some("api"), _) => Self::Ollama,
+            (Some("v1"), Some("messages")) => Self::Anthropic,
+            (Some("v1"), _) => Self::OpenAi,
             _ => Self::Own,
         }
     }
 
-    /// Says an error in the shape of the dialect.
+    /// Says an error in the shape of the dialect, or of the one that its client is known to read.
     pub fn shape(self, response: &mut Response) {
         let Some(error) = response.extensions_mut().remove::<ApiError>() else { return };
-        let body = match self {
+        let body = match error.dialect().unwrap_or(self) {
             Self::Own => return,
             Self::Ollama => error.ollama(),
             Self::OpenAi => error.openai(),
+            Self::Anthropic => error.anthropic(),
         };
         let headers = response.headers_mut();
         headers.remove(header::CONTENT_LENGTH);
@@ -49,6 +54,8 @@ mod tests {
             ("/api/chat", Dialect::Ollama),
             ("/v1/models/a/b", Dialect::OpenAi),
             ("/v1", Dialect::OpenAi),
+            ("/v1/messages/count_tokens", Dialect::Anthropic),
+            ("/v1/messagesx", Dialect::OpenAi),
             ("/task", Dialect::Own),
             ("/apis", Dialect::Own),
             ("/", Dialect::Own),

@@ -1,4 +1,4 @@
-//! Every status code and error body of the edge: its own, Ollama's and OpenAI's.
+//! Every status code and error body of the edge: its own, Ollama's, OpenAI's and Anthropic's.
 
 use std::net::SocketAddr;
 
@@ -9,7 +9,11 @@ use echo_broker::message::{Code, Failure};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::coding;
+use super::dialect::Dialect;
 use super::trail::Trail;
+
+const UNSUPPORTED_CODING: &str = "unsupported_encoding";
 
 /// An error as the client gets it; its JSON is the edge's own shape.
 #[derive(Debug, Clone, Serialize)]
@@ -22,6 +26,9 @@ struct Told {
     status: StatusCode,
     #[serde(skip)]
     retry_after_s: Option<u64>,
+    /// The client is to ask on another connection.
+    #[serde(skip)]
+    ends_connection: bool,
     success: bool,
     /// What happened and what to do.
     error: String,
@@ -40,6 +47,9 @@ struct Told {
     /// The field of the request that is at fault.
     #[serde(skip)]
     param: Option<String>,
+    /// In place of the one of the route.
+    #[serde(skip)]
+    dialect: Option<Dialect>,
     #[serde(skip)]
     trail: Option<Trail>,
 }
@@ -50,6 +60,7 @@ impl ApiError {
         Self(Box::new(Told {
             status,
             retry_after_s: None,
+            ends_connection: false,
             success: false,
             error,
             code,
@@ -58,6 +69,7 @@ impl ApiError {
             attempts: None,
             words: None,
             param: None,
+            dialect: None,
             trail: None,
         }))
     }
@@ -95,12 +107,31 @@ impl ApiError {
         Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", error)
     }
 
+    /// The body's coding is not understood; the answer says which ones are.
+    pub fn unsupported_coding(error: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, UNSUPPORTED_CODING, error)
+    }
+
     pub fn not_implemented(error: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_IMPLEMENTED, "not_implemented", error)
     }
 
     pub fn unavailable(error: impl Into<String>) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", error)
+    }
+
+    /// The body of a request stands still.
+    pub fn too_slow(error: impl Into<String>) -> Self {
+        Self::new(StatusCode::REQUEST_TIMEOUT, "request_timeout", error)
+    }
+
+    /// There is no place for another connection.
+    pub fn crowded() -> Self {
+        let mut error =
+            Self::unavailable("too many connections are open here; close idle ones, or ask again soon");
+        error.0.retry_after_s = Some(1);
+        error.0.ends_connection = true;
+        error
     }
 
     /// The failure of a task.
@@ -143,6 +174,32 @@ impl ApiError {
     pub fn trail(mut self, trail: Trail) -> Self {
         self.0.trail = Some(trail);
         self
+    }
+
+    /// For a client of this dialect, whatever the route's is.
+    #[must_use]
+    pub fn to(mut self, dialect: Dialect) -> Self {
+        self.0.dialect = Some(dialect);
+        self
+    }
+
+    pub fn dialect(&self) -> Option<Dialect> {
+        self.0.dialect
+    }
+
+    /// In Anthropic's shape.
+    pub fn anthropic(&self) -> Value {
+        let kind = match self.0.status.as_u16() {
+            403 => "permission_error",
+            404 => "not_found_error",
+            413 => "request_too_large",
+            429 => "rate_limit_error",
+            400..=499 => "invalid_request_error",
+            503 => "overloaded_error",
+            504 => "timeout_error",
+            _ => "api_error",
+        };
+        json!({"type": "error", "error": {"type": kind, "message": self.0.error}})
     }
 
     /// In Ollama's shape.
@@ -214,6 +271,12 @@ impl IntoResponse for ApiError {
         if let Some(seconds) = self.0.retry_after_s {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
+        if self.0.code == UNSUPPORTED_CODING {
+            headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static(coding::UNDERSTOOD));
+        }
+        if self.0.ends_connection {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
         if let Some(trail) = &self.0.trail {
             trail.put(headers);
         }
@@ -238,6 +301,10 @@ mod tests {
         );
         let full = ApiError::failed(&Failure::wait(Code::QueueFull, "full"));
         assert_eq!(full.openai()["error"]["type"], "rate_limit_error");
+        assert_eq!(
+            ApiError::not_found("x").anthropic(),
+            json!({"type": "error", "error": {"type": "not_found_error", "message": "x"}})
+        );
         assert_eq!(ApiError::bad_request("x").openai()["error"]["code"], Value::Null);
     }
 }

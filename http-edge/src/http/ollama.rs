@@ -40,6 +40,8 @@ pub fn routes() -> Router<Api> {
         .route("/api/copy", any(manage::copy))
         .route("/api/push", any(manage::push))
         .route("/api/blobs/{digest}", any(manage::blobs))
+        .route("/api/me", any(manage::sign_in))
+        .route("/api/signout", any(manage::sign_in))
 }
 
 async fn generate(api: State<Api>, request: Request) -> Result<Response, ApiError> {
@@ -76,7 +78,7 @@ async fn talk(
 }
 
 async fn fields(api: &Api, request: Request) -> Result<Fields, ApiError> {
-    body::fields(request, api.longest_body(), body::Types::JsonOrCurl).await
+    body::fields(request, api.body_limits()).await
 }
 
 /// The words for a failure; `model` as the client wrote it.

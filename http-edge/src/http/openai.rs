@@ -57,7 +57,7 @@ async fn talk(
 }
 
 async fn fields(api: &Api, request: Request) -> Result<Fields, ApiError> {
-    body::fields(request, api.longest_body(), body::Types::Json).await
+    body::fields(request, api.body_limits()).await
 }
 
 /// The words for a failure; `model` as the client wrote it.

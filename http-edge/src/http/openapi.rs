@@ -23,6 +23,11 @@ async fn openapi() -> Response {
     ([("content-type", "application/json")], text.as_str()).into_response()
 }
 
+/// Every route that is documented, by its method in lower case.
+pub fn routes_by_method() -> impl Iterator<Item = (&'static str, &'static str)> {
+    table::all().into_iter().map(|route| (route.method, route.path))
+}
+
 /// The whole document.
 pub fn document() -> Value {
     let mut paths = Map::new();
@@ -111,13 +116,18 @@ fn meaning(status: u16) -> &'static str {
         400 => "Malformed, or something that no node can do; the error names it",
         403 => "The operators of the nodes do not allow it",
         404 => "Not there",
+        408 => "The body did not go on",
         409 => "The task_id is in use",
         413 => "The body is too large",
-        415 => "The content type is not JSON",
+        415 => {
+            "The content type cannot be JSON, or the body is encoded as something else than gzip, deflate or zstd"
+        }
         429 => "The queue is full; Retry-After says when to ask again, once that is measured",
         501 => "Not possible on a mesh; the error says what to do instead",
         502 => "Every attempt has failed",
-        503 => "Nobody can serve it now: no orchestrator, no node, or (on /task) no such model",
+        503 => {
+            "Nobody can serve it now: no orchestrator, no node, too many connections, or (on /task) no such model"
+        }
         504 => "The task was not finished in time",
         _ => "Refused",
     }

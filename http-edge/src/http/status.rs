@@ -19,13 +19,16 @@ struct Status<'a> {
 #[derive(Serialize)]
 struct Edge<'a> {
     id: &'a str,
+    /// Of the mesh; `/api/version` is the level of Ollama's API.
+    version: &'static str,
     running: usize,
 }
 
 /// `GET /status`.
 pub async fn status(State(api): State<Api>) -> Response {
     let owner = api.owner();
-    let edge = Edge { id: owner.bus.me().id.as_str(), running: owner.running() };
+    let edge =
+        Edge { id: owner.bus.me().id.as_str(), version: env!("CARGO_PKG_VERSION"), running: owner.running() };
     match mesh::status(&api).await {
         Ok(mesh) => Json(Status { mesh: &mesh, edge }).into_response(),
         Err(error) => {

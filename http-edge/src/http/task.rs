@@ -91,7 +91,7 @@ impl<'a> Summary<'a> {
 /// 400, 409, 413 or 415, with what is wrong.
 pub async fn start(api: &Api, request: Request, streams: bool) -> Result<Started, ApiError> {
     let trace = trace_of(request.headers());
-    let asked: TaskRequest = body::json(request, api.longest_body()).await?;
+    let asked: TaskRequest = body::json(request, api.body_limits()).await?;
     let reserved = match &asked.task_id {
         Some(name) => {
             check_name(name)?;

@@ -7,6 +7,9 @@ use crate::mesh::{Builder, Mesh};
 /// Longer than any fault of a storm; what takes longer hangs.
 pub const TASK_TIMEOUT: Duration = Duration::from_secs(30);
 
+const SHORT: [&str; 8] =
+    ["--head-timeout", "1s", "--body-timeout", "1s", "--idle-timeout", "1s", "--client-timeout", "1s"];
+
 /// Rows with one setting may follow one another on the same mesh.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Setting {
@@ -22,6 +25,8 @@ pub enum Setting {
     Impatient,
     /// Two nodes with two slots, two edges.
     Edges,
+    /// Two nodes with many slots, and an edge with a second of patience for its clients' connections.
+    Doors,
     /// Two nodes whose engines are processes, and an edge that waits half a second for a token.
     Engines,
     /// Three nodes, two orchestrators, two edges.
@@ -42,6 +47,7 @@ impl Setting {
             Self::Empty => mesh.nodes(0),
             Self::Impatient => mesh.edge_args(["--token-timeout", "500ms"]),
             Self::Edges => mesh.slots(2).edges(2),
+            Self::Doors => mesh.slots(25).edge_args(SHORT),
             Self::Engines => mesh.engine_programs().edge_args(["--token-timeout", "500ms"]),
             Self::Fleet => mesh.nodes(3).slots(3).orchestrators(2).edges(2),
             Self::Soak => storm(mesh.nodes(3).slots(8)),

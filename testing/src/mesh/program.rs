@@ -254,6 +254,11 @@ impl Program {
         line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number of kB") * 1024
     }
 
+    /// Files that it has open now; each connection is one.
+    pub fn open_files(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.pid())).map_or(0, Iterator::count)
+    }
+
     fn command(&self) -> Command {
         let program = binaries::program(self.binary);
         let Some(host) = self.state().host.clone() else { return Command::new(program) };

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::wire::{events, lines, send};
 
 /// All routes of the edge. What is added there is added here and to the documentation.
-const ROUTES: [&str; 27] = [
+const ROUTES: [&str; 29] = [
     "delete /api/delete",
     "get /",
     "get /api/ps",
@@ -30,9 +30,11 @@ const ROUTES: [&str; 27] = [
     "post /api/embed",
     "post /api/embeddings",
     "post /api/generate",
+    "post /api/me",
     "post /api/pull",
     "post /api/push",
     "post /api/show",
+    "post /api/signout",
     "post /task",
     "post /task/stream",
     "post /v1/chat/completions",

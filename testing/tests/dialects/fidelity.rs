@@ -17,7 +17,7 @@ const TIMES: [&str; 6] =
     ["created_at", "expires_at", "total_duration", "load_duration", "prompt_eval_duration", "eval_duration"];
 
 /// Requests that the mesh answers in other words than the engine; all else is the same, line by line.
-const DIFFERENT: [(&str, &str); 5] = [
+const DIFFERENT: [(&str, &str); 6] = [
     (
         "chat, logprobs",
         "the scripted engine leaves them out of an answer in one piece; Ollama and the mesh do not",
@@ -26,6 +26,7 @@ const DIFFERENT: [(&str, &str); 5] = [
     ("generate, a wrong type", "the edge names the field"),
     ("generate, whole with logprobs", "the same"),
     ("ps", "each loaded model has its node"),
+    ("version", "the level of the API that the edge speaks, whatever its nodes run"),
 ];
 
 /// What came back, without times.

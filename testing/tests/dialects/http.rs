@@ -1,6 +1,9 @@
 //! What all routes share: the trail in the headers, the client's request id, h2c, CORS, no compression.
 
-use echo_testing::{client::Client, mesh::Mesh};
+use echo_testing::{
+    client::{Client, PREFACE, frame, request},
+    mesh::Mesh,
+};
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -120,22 +123,8 @@ async fn http_2_is_spoken_without_tls() {
 /// One POST over HTTP/2 with prior knowledge, in its bytes: the first byte of the reply's header block, and its data.
 async fn h2c(_: Client, to: std::net::SocketAddr, path: &str, body: &Value) -> (u8, Vec<u8>) {
     let mut stream = TcpStream::connect(to).await.expect("a connection");
-    let body = body.to_string();
-    // :method POST, :scheme http; :path and :authority are literals with indexed names.
-    let mut head = vec![0x83, 0x86];
-    for (name, value) in [(0x04, path), (0x01, "localhost"), (0x0f, "")] {
-        match name {
-            // content-type is entry 31 of the static table: 15 in the prefix, 16 after it.
-            0x0f => head.extend([0x0f, 0x10, 16].iter().chain(b"application/json")),
-            _ => {
-                head.extend([name, u8::try_from(value.len()).expect("short")].iter().chain(value.as_bytes()))
-            }
-        }
-    }
-    let mut sent = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
-    sent.extend(frame(4, 0, 0, &[]));
-    sent.extend(frame(1, 4, 1, &head));
-    sent.extend(frame(0, 1, 1, body.as_bytes()));
+    let mut sent = [PREFACE, &frame(1, 4, 1, &request(0x83, path))].concat();
+    sent.extend(frame(0, 1, 1, body.to_string().as_bytes()));
     stream.write_all(&sent).await.expect("a request is taken");
     let (mut status, mut data) = (0, Vec::new());
     loop {
@@ -155,12 +144,4 @@ async fn h2c(_: Client, to: std::net::SocketAddr, path: &str, body: &Value) -> (
             return (status, data);
         }
     }
-}
-
-fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(payload.len()).expect("short").to_be_bytes();
-    let mut frame = length[1..].to_vec();
-    frame.extend([kind, flags, 0, 0, 0, stream]);
-    frame.extend(payload);
-    frame
 }

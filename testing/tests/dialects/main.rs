@@ -1,5 +1,6 @@
 //! The drop-in APIs on real processes: Ollama's and OpenAI's words, through the mesh and to the letter.
 
+mod bodies;
 mod cases;
 mod clients;
 mod docs;
@@ -8,6 +9,7 @@ mod http;
 mod manage;
 mod ollama;
 mod openai;
+mod paths;
 mod routes;
 mod webui;
 mod wire;

@@ -157,25 +157,6 @@ async fn the_list_is_the_union_of_all_nodes() {
 }
 
 #[tokio::test]
-async fn curls_own_content_type_is_read_as_json_on_ollamas_routes_only() {
-    let mesh = Mesh::start().nodes(1).await;
-    let body = r#"{"model": "scripted", "prompt": "[tokens=1]", "stream": false}"#;
-    for kind in ["application/x-www-form-urlencoded", "application/json", ""] {
-        let call = mesh.client().call("POST", "/api/generate").body(body);
-        let call = if kind.is_empty() { call } else { call.header("content-type", kind) };
-        assert_eq!(send(call).await.status(), 200, "{kind}");
-    }
-    let reply =
-        send(mesh.client().call("POST", "/api/generate").header("content-type", "text/plain").body(body))
-            .await;
-    assert_eq!(reply.status(), 415);
-    assert!(reply.json().await["error"].is_string());
-    let reply = send(mesh.client().call("POST", "/v1/completions").body(body)).await;
-    assert_eq!(reply.status(), 415);
-    assert!(reply.json().await["error"]["message"].is_string());
-}
-
-#[tokio::test]
 async fn what_a_mesh_cannot_offer_says_why() {
     let mesh = Mesh::start().nodes(1).await;
     for (method, path) in [

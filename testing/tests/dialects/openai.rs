@@ -153,9 +153,10 @@ async fn models(mesh: &Mesh) {
     let list = mesh.client().get("/v1/models").send().await.expect("a reply").json().await;
     let ids: Vec<&Value> = list["data"].as_array().expect("data").iter().map(|model| &model["id"]).collect();
     assert!(list["object"] == "list" && ids.contains(&&json!("able:latest")), "{list}");
-    for id in ["able", "able:latest", "able%3Alatest"] {
-        let one = mesh.client().get(&format!("/v1/models/{id}")).send().await.expect("a reply");
-        assert_eq!((one.status(), one.json().await["id"].clone()), (200, json!("able:latest")));
+    // Each has the name by which it was asked for.
+    for (asked, id) in [("able", "able"), ("able:latest", "able:latest"), ("able%3Alatest", "able:latest")] {
+        let one = mesh.client().get(&format!("/v1/models/{asked}")).send().await.expect("a reply");
+        assert_eq!((one.status(), one.json().await["id"].clone()), (200, json!(id)));
     }
     let none = mesh.client().get("/v1/models/hf.co/a/b").send().await.expect("a reply");
     assert_eq!((none.status(), none.json().await["error"]["code"].clone()), (404, json!("model_not_found")));

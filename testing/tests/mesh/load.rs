@@ -103,7 +103,7 @@ const IDLE: usize = 10_000;
 async fn ten_thousand_idle_connections_cost_little_and_hold_up_nobody() {
     raise_open_files();
     let mesh = Mesh::start().nodes(1).slots(4).await;
-    let (memory, files) = (mesh.edge(0).resident(), open_files(&mesh));
+    let (memory, files) = (mesh.edge(0).resident(), mesh.edge(0).open_files());
     let mut idle = Vec::with_capacity(IDLE);
     while idle.len() < IDLE {
         // Some have asked before, some never say a word.
@@ -112,7 +112,7 @@ async fn ten_thousand_idle_connections_cost_little_and_hold_up_nobody() {
         idle.extend(more);
     }
     mesh.until("all of them to be taken", || async {
-        let open = open_files(&mesh);
+        let open = mesh.edge(0).open_files();
         // What was open before may be closed by now.
         holds(open + 50 >= files + IDLE, format!("{open} files"))
     })
@@ -128,7 +128,7 @@ async fn ten_thousand_idle_connections_cost_little_and_hold_up_nobody() {
     assert!(each < 32 << 10, "{each} bytes for each connection");
     drop(idle);
     mesh.until("their files to be closed", || async {
-        let open = open_files(&mesh);
+        let open = mesh.edge(0).open_files();
         holds(open <= files + 50, format!("{open} files"))
     })
     .await;
@@ -144,10 +144,6 @@ async fn connection(mesh: &Mesh, speaks: bool) -> TcpStream {
         assert_eq!(&status, b"HTTP/1.1 200");
     }
     stream
-}
-
-fn open_files(mesh: &Mesh) -> usize {
-    std::fs::read_dir(format!("/proc/{}/fd", mesh.edge(0).pid())).map_or(0, Iterator::count)
 }
 
 /// This process's limit of open files, up to what the system lets it have.

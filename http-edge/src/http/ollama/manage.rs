@@ -231,12 +231,20 @@ pub async fn copy() -> ApiError {
 
 /// `POST /api/push`.
 pub async fn push() -> ApiError {
-    cannot("push models", "the keys for it are on the nodes; use `ollama push` there")
+    cannot("push models", "the keys for it are on the nodes; run `ollama push` there, with OLLAMA_HOST unset")
 }
 
 /// `/api/blobs/{digest}`.
 pub async fn blobs() -> ApiError {
     cannot("take blobs", "they belong to /api/create, which works on a node only")
+}
+
+/// `POST /api/me`, by which `ollama signin` begins, and `POST /api/signout`.
+pub async fn sign_in() -> ApiError {
+    cannot(
+        "sign in to ollama.com or out of it",
+        "each node has its own key; run `ollama signin` or `ollama signout` there, with OLLAMA_HOST unset",
+    )
 }
 
 fn cannot(what: &str, instead: &str) -> ApiError {

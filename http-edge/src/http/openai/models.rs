@@ -22,10 +22,16 @@ pub async fn one(State(api): State<Api>, Path(id): Path<String>) -> Result<Respo
     let found = models.iter().find(|model| mesh::is_named(model, &id));
     let served = || models.iter().map(|model| model.name.clone()).collect::<Vec<_>>();
     let shown: String = id.chars().take(256).collect();
-    found.map(|model| plain(listed(model))).ok_or_else(|| not_found(&shown, &served()))
+    // Under the name that was asked for, as Ollama does.
+    let named = |model: &&Model| plain(with_id(model, &id));
+    found.map(named).ok_or_else(|| not_found(&shown, &served()))
 }
 
 fn listed(model: &Model) -> Value {
+    with_id(model, &model.name)
+}
+
+fn with_id(model: &Model, id: &str) -> Value {
     let created = time::seconds_of(mesh::modified(model)).unwrap_or_default();
-    json!({"id": model.name, "object": "model", "created": created, "owned_by": "echo"})
+    json!({"id": id, "object": "model", "created": created, "owned_by": "echo"})
 }

@@ -18,8 +18,8 @@ pub struct Route {
     pub fails: &'static [u16],
 }
 
-const TASK: &[u16] = &[400, 409, 413, 415, 429, 502, 503, 504];
-const DIALECT: &[u16] = &[400, 404, 413, 415, 429, 502, 503, 504];
+const TASK: &[u16] = &[400, 408, 409, 413, 415, 429, 502, 503, 504];
+const DIALECT: &[u16] = &[400, 404, 408, 413, 415, 429, 502, 503, 504];
 const TASK_FIELDS: &[(&str, &str)] = &[
     ("prompt!", "string"),
     ("model_hint", "string"),
@@ -192,7 +192,7 @@ fn ollama_models() -> Vec<Route> {
         summary,
         takes,
         example,
-        fails: &[400, 403, 404, 413, 415, 502, 503, 504],
+        fails: &[400, 403, 404, 408, 413, 415, 502, 503, 504],
         ..PLAIN
     };
     let never = |path| Route {
@@ -208,7 +208,10 @@ fn ollama_models() -> Vec<Route> {
         &[("model!", "string"), ("nodes", "array"), ("stream", "boolean"), ("insecure", "boolean")];
     vec![
         Route { path: "/", tag: "Ollama", summary: "A sign of life", media: "text/plain", ..PLAIN },
-        Route { fails: &[], ..read("/api/version", "The oldest Ollama of the mesh", &["version"]) },
+        Route {
+            fails: &[],
+            ..read("/api/version", "The version of Ollama whose API is spoken here", &["version"])
+        },
         read("/api/tags", "The models of all nodes, each once", &["models"]),
         read("/api/ps", "The models in memory, and on which node", &["models"]),
         Route {
@@ -236,6 +239,8 @@ fn ollama_models() -> Vec<Route> {
         never("/api/copy"),
         never("/api/push"),
         never("/api/blobs/{digest}"),
+        never("/api/me"),
+        never("/api/signout"),
     ]
 }
 

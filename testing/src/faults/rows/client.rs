@@ -2,15 +2,23 @@
 
 use std::time::{Duration, Instant};
 
-use futures::future::join_all;
+use futures::{StreamExt, future::join_all, stream::iter};
 
 use super::super::{judge::Verdict, order::Order, row::Row, setting::Setting, stage::Stage};
-use crate::mesh::{holds, until};
+use crate::{
+    client::{Half, last_words},
+    mesh::{holds, until},
+};
 
 /// A slot is free within this time after its client has gone.
 const FREED: Duration = Duration::from_secs(1);
 /// What the edge may keep for clients that do not read.
 const KEPT: u64 = 64 << 20;
+
+/// Of each kind.
+const HALVES: usize = 500;
+/// All of them are closed within this time: their limits are a second each, and they are many.
+const CLOSED: Duration = Duration::from_secs(10);
 
 pub fn rows() -> Vec<Row> {
     let freed = "engine stopped, slot free, the next task answered in under 1 s";
@@ -30,6 +38,13 @@ pub fn rows() -> Vec<Row> {
                 "nobody else waits; the edge keeps less than 64 MiB for them",
             )
             .whole(FREED),
+        Row::new("half-connections", Setting::Doors, halves)
+            .says(
+                "500 half heads, half bodies and idle connections of each kind",
+                "closed in time, bodies with 408; 50 streams slower than all limits are whole",
+            )
+            .alone()
+            .runs(1),
     ]
 }
 
@@ -101,4 +116,32 @@ async fn slow(stage: &Stage) {
     stage.promise(grown < KEPT, || format!("the edge keeps {} MiB", grown >> 20));
     unread.into_iter().for_each(|asked| drop(stage.hang_up(asked)));
     is_freed(stage, before.1).await;
+}
+
+async fn halves(stage: &Stage) {
+    echo_broker::process::raise_open_files();
+    let files = stage.mesh.edge(0).open_files();
+    let address = stage.mesh.edge(0).address();
+    // The first token comes after all of the limits, and every further one, too.
+    let streams: Vec<_> = (0..50).map(|_| stage.ask(&Order::tokens(3).delay(2_500))).collect();
+    stage.mesh.worker().await;
+    let kinds = Half::ALL.iter().flat_map(|half| std::iter::repeat_n(*half, HALVES));
+    let asked: Vec<_> = iter(kinds)
+        .map(async |half| (half, half.say(address).await.expect("a connection")))
+        .buffer_unordered(250)
+        .collect()
+        .await;
+    let ends = join_all(asked.into_iter().map(async |(half, stream)| (half, last_words(stream).await)));
+    let ended = tokio::time::timeout(CLOSED, ends).await;
+    stage.promise(ended.is_ok(), || format!("not all were closed within {CLOSED:?}"));
+    let bodies = ended.iter().flatten().filter(|(half, _)| *half == Half::Body);
+    let told = bodies.filter(|(_, words)| words.starts_with(b"HTTP/1.1 408")).count();
+    stage.promise(told == HALVES, || format!("{told} half bodies were told that they are"));
+    join_all(streams.into_iter().map(|asked| stage.answered(asked))).await;
+    until("their files to be closed", || async {
+        let open = stage.mesh.edge(0).open_files();
+        holds(open <= files + 5, format!("{open} files and not {files}"))
+    })
+    .await;
+    stage.whole_since(Instant::now()).await;
 }

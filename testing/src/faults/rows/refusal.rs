@@ -89,14 +89,14 @@ async fn bad_input(stage: &Stage) {
         br#"{"prompt": " "}"#,
         br#"{"prompt": 7}"#,
         br#"{"prompt": "a", "options": {"temperature": "hot"}}"#,
-        b"{\"prompt\": \"\xff\xfe\"}",
+        b"\xff\xfe{\"prompt\": \"hello\"}",
     ];
     stays_up(stage, async || {
         for path in ROUTES {
             for body in bodies {
                 refused(stage, 400, stage.mesh.client().post(path, &Value::Null).body(body)).await;
             }
-            let call = stage.mesh.client().call("POST", path).header("content-type", "text/plain");
+            let call = stage.mesh.client().call("POST", path).header("content-type", "image/png");
             refused(stage, 415, call.body(r#"{"prompt": "hello"}"#)).await;
             refused(stage, 405, stage.mesh.client().call("PUT", path)).await;
         }

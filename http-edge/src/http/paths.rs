@@ -1,0 +1,141 @@
+//! Paths that are almost right: slashes too many are served as if they were not there, and who asks under a wrong
+//! beginning hears the route that is meant. Never by a redirect: many clients follow none, and some then ask by GET.
+
+use std::sync::OnceLock;
+
+use axum::http::Uri;
+use axum::http::uri::PathAndQuery;
+
+use super::dialect::Dialect;
+use super::openapi;
+
+/// Longer paths are no slips.
+const MOST_WORDS: usize = 8;
+
+/// Takes doubled slashes and the last one out of a path.
+pub fn tidy(uri: &mut Uri) {
+    let path = uri.path();
+    if !path.contains("//") && (path.len() < 2 || !path.ends_with('/')) {
+        return;
+    }
+    let mut tidied: String = words(path).flat_map(|word| ["/", word]).collect();
+    if tidied.is_empty() {
+        tidied.push('/');
+    }
+    if let Some(query) = uri.query() {
+        tidied = format!("{tidied}?{query}");
+    }
+    let mut parts = uri.clone().into_parts();
+    parts.path_and_query = PathAndQuery::try_from(tidied).ok();
+    if let Ok(tidied) = Uri::from_parts(parts) {
+        *uri = tidied;
+    }
+}
+
+fn words(path: &str) -> impl Iterator<Item = &str> {
+    path.split('/').filter(|word| !word.is_empty())
+}
+
+/// A route as it is documented.
+#[derive(Debug, Clone)]
+pub struct Known {
+    pub method: String,
+    pub path: &'static str,
+}
+
+impl Known {
+    fn is(&self, path: &str) -> bool {
+        match self.path.split_once('{') {
+            Some((before, _)) => path.strip_prefix(before).is_some_and(|rest| !rest.is_empty()),
+            None => path == self.path,
+        }
+    }
+}
+
+/// The route of a path.
+pub fn known(path: &str) -> Option<&'static Known> {
+    static ALL: OnceLock<Vec<Known>> = OnceLock::new();
+    let all = ALL.get_or_init(|| {
+        let routes = openapi::routes_by_method();
+        routes.map(|(method, path)| Known { method: method.to_uppercase(), path }).collect()
+    });
+    all.iter().find(|route| route.is(path))
+}
+
+/// What a path without a route is likely to mean: the same with another beginning, or with less of it.
+pub fn meant(path: &str) -> Option<(String, &'static Known)> {
+    let words: Vec<&str> = words(path).take(MOST_WORDS + 1).collect();
+    if words.len() > MOST_WORDS {
+        return None;
+    }
+    let ends = (0..words.len()).map(|from| words[from..].join("/"));
+    let mut candidates = ends.flat_map(|end| ["/", "/v1/", "/api/"].map(|begin| format!("{begin}{end}")));
+    candidates.find_map(|candidate| known(&candidate).map(|route| (candidate, route)))
+}
+
+/// What to do about a path that has no route.
+pub fn hint(path: &str) -> (String, Dialect) {
+    let Some((right, route)) = meant(path) else {
+        let all = "the routes are POST /task, POST /task/stream, GET /status, GET /health, GET /metrics, Ollama's under \
+            /api and OpenAI's under /v1";
+        return (all.to_owned(), Dialect::of(path));
+    };
+    let dialect = Dialect::of(&right);
+    let right: String = right.chars().take(200).collect();
+    let base = match dialect {
+        Dialect::OpenAi => "; the base URL of OpenAI's API ends in one /v1",
+        Dialect::Ollama => "; the address for Ollama's API has no path",
+        _ => "",
+    };
+    (format!("{} {right} is the route{base}", route.method), dialect)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slashes_that_say_nothing_are_taken_out() {
+        for (path, tidied) in [
+            ("/", "/"),
+            ("//", "/"),
+            ("//api/chat", "/api/chat"),
+            ("/api//chat/", "/api/chat"),
+            ("/api/tags/?a=//b/", "/api/tags?a=//b/"),
+            ("//evil.example/%2e%2e", "/evil.example/%2e%2e"),
+            ("http://mesh.local//v1/models/", "http://mesh.local/v1/models"),
+            ("/v1/models/a%2F%2Fb", "/v1/models/a%2F%2Fb"),
+            ("/api/chat?x", "/api/chat?x"),
+            ("*", "*"),
+        ] {
+            let mut uri: Uri = path.parse().unwrap();
+            tidy(&mut uri);
+            assert_eq!(uri.to_string(), tidied, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_beginning_leads_to_the_route_that_is_meant() {
+        for (path, right) in [
+            ("/v1/v1/chat/completions", "POST /v1/chat/completions"),
+            ("/v1/api/tags", "GET /api/tags"),
+            ("/api/v1/models", "GET /v1/models"),
+            ("/api/api/chat", "POST /api/chat"),
+            ("/chat/completions", "POST /v1/chat/completions"),
+            ("/models", "GET /v1/models"),
+            ("/models/able", "GET /v1/models/able"),
+            ("/embeddings", "POST /v1/embeddings"),
+            ("/v1/tags", "GET /api/tags"),
+            ("/generate", "POST /api/generate"),
+            ("/openai/v1/completions", "POST /v1/completions"),
+            ("/v1/task", "POST /task"),
+        ] {
+            let (hint, dialect) = hint(path);
+            assert!(hint.starts_with(&format!("{right} is the route")), "{path}: {hint}");
+            assert_eq!(dialect, Dialect::of(right.split(' ').nth(1).unwrap()), "{path}");
+        }
+        for path in ["/", "/evil.example/%2e%2e", "/tasks", "/v1", "/api/v1", "/a/b/c/d/e/f/g/h/api/chat"] {
+            assert!(meant(path).is_none_or(|(right, _)| right == path), "{path}");
+        }
+    }
+}
