@@ -173,6 +173,8 @@ pub struct Script {
     pub text_in_final: bool,
     /// Asked of requests that bring tools.
     pub tool_call: Option<ToolCall>,
+    /// The same to the letter, in place of it: each is one chunk's `tool_calls`, however odd.
+    pub tool_chunks: Vec<serde_json::Value>,
     pub pull_steps: u64,
     #[serde(rename = "pull_delay_ms", with = "millis")]
     pub pull_delay: Duration,
@@ -201,6 +203,7 @@ impl Default for Script {
             thoughts: 3,
             text_in_final: false,
             tool_call: None,
+            tool_chunks: Vec::new(),
             pull_steps: 4,
             pull_delay: Duration::ZERO,
             pull_error: None,

@@ -1,5 +1,6 @@
 //! The drop-in APIs on real processes: Ollama's and OpenAI's words, through the mesh and to the letter.
 
+mod calls;
 mod cases;
 mod clients;
 mod docs;

@@ -1,12 +1,13 @@
 //! OpenAI's server-sent events, line by line, in the mesh's words.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
-use echo_broker::message::{Code, Done, Failure, Piece, Reason, Timings, ToolCall};
+use echo_broker::message::{Code, Done, Failure, Piece, Reason, Timings};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use crate::engine::Step;
+use crate::engine::calls::{Calls, Part};
 use crate::engine::http::said;
 use crate::engine::steps::{Translate, nonsense, unfinished};
 
@@ -41,25 +42,7 @@ struct Delta {
     #[serde(default, alias = "reasoning")]
     reasoning_content: Option<String>,
     #[serde(default)]
-    tool_calls: Option<Vec<CallPart>>,
-}
-
-#[derive(Deserialize)]
-struct CallPart {
-    #[serde(default)]
-    index: u32,
-    #[serde(default)]
-    id: Option<String>,
-    #[serde(default)]
-    function: Option<FunctionPart>,
-}
-
-#[derive(Deserialize, Default)]
-struct FunctionPart {
-    #[serde(default)]
-    name: Option<String>,
-    #[serde(default)]
-    arguments: Option<String>,
+    tool_calls: Option<Vec<Part>>,
 }
 
 #[derive(Deserialize)]
@@ -81,23 +64,10 @@ struct Pace {
     predicted_ms: f64,
 }
 
-/// The longest arguments of one tool call, in bytes.
-const LONGEST_ARGUMENTS: usize = 4 << 20;
-
-/// Calls in one answer; more are nonsense.
-const MOST_CALLS: usize = 256;
-
-#[derive(Debug, Default)]
-struct Building {
-    id: String,
-    name: String,
-    arguments: String,
-}
-
 /// Reads /v1/chat/completions and /v1/completions.
 #[derive(Debug, Default)]
 pub struct Reply {
-    calls: BTreeMap<u32, Building>,
+    calls: Calls,
     finished: Option<Reason>,
     done: Done,
     over: bool,
@@ -158,8 +128,9 @@ impl Reply {
 
     fn piece(&mut self, choice: Choice) -> Result<Piece, Failure> {
         let delta = choice.delta.unwrap_or_default();
+        // Calls come in parts, and are handed on whole at the end.
         for part in delta.tool_calls.into_iter().flatten() {
-            self.call(part)?;
+            self.calls.add(part)?;
         }
         Ok(Piece {
             content: delta.content.or(choice.text).unwrap_or_default(),
@@ -170,24 +141,10 @@ impl Reply {
         })
     }
 
-    /// A tool call comes in parts, and is handed on whole.
-    fn call(&mut self, part: CallPart) -> Result<(), Failure> {
-        let call = self.calls.entry(part.index).or_default();
-        let function = part.function.unwrap_or_default();
-        if let Some(id) = part.id.filter(|id| !id.is_empty()) {
-            call.id = id;
-        }
-        call.name.push_str(function.name.as_deref().unwrap_or_default());
-        call.arguments.push_str(function.arguments.as_deref().unwrap_or_default());
-        let too_much =
-            call.arguments.len() + call.name.len() > LONGEST_ARGUMENTS || self.calls.len() > MOST_CALLS;
-        if too_much { Err(nonsense("a tool call without end")) } else { Ok(()) }
-    }
-
     fn finish(&mut self, steps: &mut VecDeque<Step>) -> Result<(), Failure> {
         let Some(reason) = self.finished else { return Err(unfinished()) };
         self.over = true;
-        let calls: Vec<ToolCall> = std::mem::take(&mut self.calls).into_iter().map(whole).collect();
+        let calls = std::mem::take(&mut self.calls).whole();
         self.done.reason = match reason {
             Reason::Stop if !calls.is_empty() => Reason::ToolCalls,
             reason => reason,
@@ -198,15 +155,6 @@ impl Reply {
         steps.push_back(Step::Done(Box::new(std::mem::take(&mut self.done))));
         Ok(())
     }
-}
-
-fn whole((index, call): (u32, Building)) -> ToolCall {
-    let arguments = match call.arguments.trim() {
-        "" => json!({}),
-        // What is no JSON is handed on as the text that the model wrote.
-        text => serde_json::from_str(text).unwrap_or_else(|_| call.arguments.as_str().into()),
-    };
-    ToolCall { id: call.id, index, name: call.name, arguments, ..ToolCall::default() }
 }
 
 fn field<'a>(line: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
