@@ -9,6 +9,7 @@ mod http;
 mod manage;
 mod ollama;
 mod openai;
+mod pictures;
 mod routes;
 mod webui;
 mod wire;

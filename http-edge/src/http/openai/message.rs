@@ -3,8 +3,8 @@
 use echo_broker::message::{Message, ToolCall};
 use serde_json::{Map, Value};
 
-use super::ask::wrong;
 use super::{ApiError, Fields};
+use crate::http::image;
 
 type Read<T> = Result<T, ApiError>;
 
@@ -76,7 +76,7 @@ fn part(place: &str, value: Value, message: &mut Message) -> Read<()> {
     }
 }
 
-/// The base64 of a picture that travels in the request. Pictures elsewhere are not fetched: a mesh is no browser.
+/// The base64 of a picture that travels in the request.
 fn image(part: &mut Fields) -> Read<String> {
     let url = match part.take("image_url") {
         Some(Value::String(url)) => url,
@@ -85,17 +85,7 @@ fn image(part: &mut Fields) -> Read<String> {
         }
         _ => return Err(part.wrong("image_url", "an object with a url")),
     };
-    let data = url.strip_prefix("data:").and_then(|rest| rest.split_once(";base64,"));
-    match data {
-        Some((_, data)) if !data.is_empty() => Ok(data.to_owned()),
-        _ => {
-            let place = part.place("image_url.url");
-            Err(wrong(
-                &place,
-                "send the picture itself, as data:image/png;base64,…; it is not fetched from elsewhere",
-            ))
-        }
-    }
+    image::of_url(&part.place("image_url.url"), &url)
 }
 
 fn tool_call(place: &str, number: usize, value: Value) -> Read<ToolCall> {
