@@ -133,3 +133,71 @@ async fn a_call_without_arguments_has_an_empty_object_of_them() {
         assert_eq!(call["function"]["arguments"], "{}", "{answer}");
     }
 }
+
+/// A history with one call in it, and how its route names the call's fields.
+fn history(path: &str, function: &Value) -> Value {
+    let called = json!([{"id": "c1", "type": "function", "function": function}]);
+    let mut messages = json!([{"role": "user", "content": "weather? [tokens=1]"},
+        {"role": "assistant", "content": "", "tool_calls": called},
+        {"role": "tool", "content": "4 degrees", "tool_name": "weather", "tool_call_id": "c1"}]);
+    if path.starts_with("/v1") {
+        messages[2].as_object_mut().expect("a message").remove("tool_name");
+    }
+    json!({"model": ABLE, "stream": false, "messages": messages})
+}
+
+#[tokio::test]
+async fn the_arguments_of_a_history_are_an_object_on_every_node_or_refused_with_their_place() {
+    let city = json!({"city": "Oslo"});
+    for api in [Api::Ollama, Api::Openai] {
+        let mesh = able(api).await;
+        let sent = |wanted: &Value| {
+            let requests = mesh.engine(0).requests();
+            let body = &requests.last().expect("a request").body;
+            let said = &body["messages"][1]["tool_calls"][0]["function"]["arguments"];
+            let read = said.as_str().map(|text| serde_json::from_str(text).expect("JSON"));
+            assert_eq!(read.as_ref().unwrap_or(said), wanted, "{body}");
+            assert_eq!(said.is_object(), api == Api::Ollama, "each engine has its own form: {body}");
+        };
+        for path in ["/api/chat", "/v1/chat/completions"] {
+            for (said, wanted) in [
+                (city.clone(), city.clone()),
+                (json!(city.to_string()), city.clone()),
+                (json!({}), json!({})),
+                (json!("{}"), json!({})),
+                (json!(""), json!({})),
+                (Value::Null, json!({})),
+            ] {
+                let body = history(path, &json!({"name": "weather", "arguments": said}));
+                let (status, answer) = whole(mesh.client(), path, &body).await;
+                assert_eq!(status, 200, "{path} {said}: {answer}");
+                sent(&wanted);
+            }
+            let (status, answer) =
+                whole(mesh.client(), path, &history(path, &json!({"name": "weather"}))).await;
+            assert_eq!(status, 200, "{path}: {answer}");
+            sent(&json!({}));
+            let before = mesh.engine(0).requests().len();
+            let place = "messages[1].tool_calls[0].function";
+            for bad in [json!("[1]"), json!("Oslo"), json!("{\"city\":"), json!("7"), json!([1]), json!(7)] {
+                let body = history(path, &json!({"name": "weather", "arguments": bad}));
+                let (status, answer) = whole(mesh.client(), path, &body).await;
+                assert!(
+                    status == 400 && answer.to_string().contains(&format!("{place}.arguments")),
+                    "{answer}"
+                );
+            }
+            for nameless in [json!({"arguments": city}), json!({"name": "", "arguments": city})] {
+                let (status, answer) = whole(mesh.client(), path, &history(path, &nameless)).await;
+                assert!(status == 400 && answer.to_string().contains(&format!("{place}.name")), "{answer}");
+            }
+            assert_eq!(mesh.engine(0).requests().len(), before, "what is refused reaches no engine");
+        }
+        let no_arguments = history("/v1", &json!({"name": "weather", "arguments": "null"}));
+        let (status, answer) = whole(mesh.client(), "/v1/chat/completions", &no_arguments).await;
+        assert_eq!(status, 200, "{answer}");
+        sent(&json!({}));
+        let (status, answer) = whole(mesh.client(), "/api/chat", &no_arguments).await;
+        assert_eq!(status, 400, "{answer}");
+    }
+}

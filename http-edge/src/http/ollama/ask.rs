@@ -91,8 +91,8 @@ fn tool_call(place: &str, value: Value) -> Read<ToolCall> {
     let mut understood = ToolCall {
         id: call.text("id")?.unwrap_or_default(),
         index: function.count("index")?.unwrap_or_default(),
-        name: function.text("name")?.unwrap_or_default(),
-        arguments: function.take("arguments").unwrap_or_else(|| Map::new().into()),
+        name: function.required_text("name")?,
+        arguments: function.arguments()?,
         extra: call.rest(),
     };
     let of_function = function.rest();

@@ -1,7 +1,7 @@
 //! The messages of a conversation, in OpenAI's words.
 
 use echo_broker::message::{Message, ToolCall};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::{ApiError, Fields};
 use crate::http::image;
@@ -92,18 +92,15 @@ fn tool_call(place: &str, number: usize, value: Value) -> Read<ToolCall> {
     let mut call = Fields::within(place, value)?;
     let function = call.take("function").unwrap_or_default();
     let mut function = Fields::within(call.place("function"), function)?;
-    let arguments = match function.take("arguments") {
-        Some(Value::String(text)) if text.trim().is_empty() => Map::new().into(),
-        // What is no JSON is handed on as the text that the model wrote.
-        Some(Value::String(text)) => serde_json::from_str(&text).unwrap_or(Value::String(text)),
-        Some(other) => other,
-        None => Map::new().into(),
-    };
+    // What models write where a function takes nothing.
+    if function.peek("arguments").is_some_and(|said| said == "null") {
+        function.take("arguments");
+    }
     Ok(ToolCall {
         id: call.text("id")?.unwrap_or_default(),
         index: u32::try_from(number).unwrap_or_default(),
-        name: function.text("name")?.unwrap_or_default(),
-        arguments,
+        name: function.required_text("name")?,
+        arguments: function.arguments()?,
         ..ToolCall::default()
     })
 }
