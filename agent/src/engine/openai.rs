@@ -1,5 +1,6 @@
 //! Servers with OpenAI's API: llama.cpp's above all, with its own /props and /slots, and vLLM, LM Studio and others.
 
+mod embed;
 mod probe;
 mod reply;
 mod request;
@@ -58,11 +59,7 @@ impl OpenAi {
                 let call = self.prepare(&order).await?;
                 Ok(steps(self.send(&call).await?, reply::Reply::default()).boxed())
             }
-            Request::Embed(embed) => {
-                let body = request::embed(&order.model, embed);
-                let answer = self.http.call(Method::POST, "/v1/embeddings", &body).await?;
-                Ok(only(reply::embedded(&answer, embed.model.as_deref().unwrap_or(&order.model))?))
-            }
+            Request::Embed(it) => Ok(only(embed::vectors(&self.http, &order.model, it).await?)),
             Request::Show(_) => {
                 Ok(only(Done { body: Some(self.show(&order.model).await?), ..Done::default() }))
             }

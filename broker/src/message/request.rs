@@ -129,6 +129,9 @@ pub struct Embed {
     pub input: Vec<String>,
     #[serde(default, skip_serializing_if = "is_default")]
     pub dimensions: Option<u32>,
+    /// `false`: a text that is too long is refused; else it may be shortened, as Ollama's `/api/embed` does.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub truncate: Option<bool>,
     /// The vectors as the model makes them, not scaled to length one: Ollama's older route.
     #[serde(default, skip_serializing_if = "is_default")]
     pub unscaled: bool,

@@ -144,6 +144,10 @@ fn requests() {
         r#"{"kind":"embed","input":["a"]}"#,
     );
     golden(
+        &Request::Embed(Embed { input: vec!["a".into()], truncate: Some(false), ..Embed::default() }),
+        r#"{"kind":"embed","input":["a"],"truncate":false}"#,
+    );
+    golden(
         &Request::Embed(Embed { input: vec!["a".into()], unscaled: true, ..Embed::default() }),
         r#"{"kind":"embed","input":["a"],"unscaled":true}"#,
     );

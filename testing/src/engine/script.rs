@@ -175,6 +175,8 @@ pub struct Script {
     pub tool_call: Option<ToolCall>,
     /// The same to the letter, in place of it: each is one chunk's `tool_calls`, however odd.
     pub tool_chunks: Vec<serde_json::Value>,
+    /// The longest text that is embedded, in words; absent: any.
+    pub embedding_limit: Option<usize>,
     pub pull_steps: u64,
     #[serde(rename = "pull_delay_ms", with = "millis")]
     pub pull_delay: Duration,
@@ -204,6 +206,7 @@ impl Default for Script {
             text_in_final: false,
             tool_call: None,
             tool_chunks: Vec::new(),
+            embedding_limit: None,
             pull_steps: 4,
             pull_delay: Duration::ZERO,
             pull_error: None,

@@ -4,6 +4,7 @@ mod calls;
 mod cases;
 mod clients;
 mod docs;
+mod embeddings;
 mod fidelity;
 mod http;
 mod manage;

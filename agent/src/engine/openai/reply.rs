@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use echo_broker::message::{Code, Done, Failure, Piece, Reason, Timings};
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use crate::engine::Step;
 use crate::engine::calls::{Calls, Part};
@@ -205,31 +205,12 @@ fn extra(data: &[u8]) -> Map<String, Value> {
     fields
 }
 
-/// The answer of /v1/embeddings.
-///
-/// # Errors
-/// When it holds no vectors.
-pub fn embedded(answer: &Value, model: &str) -> Result<Done, Failure> {
-    let data = answer["data"].as_array().ok_or_else(|| nonsense("embeddings without vectors"))?;
-    let mut vectors: Vec<(u64, &Value)> = Vec::new();
-    for (place, item) in (0..).zip(data) {
-        let vector = item.get("embedding").filter(|vector| vector.is_array());
-        let vector = vector.ok_or_else(|| nonsense("an embedding that is no vector"))?;
-        vectors.push((item["index"].as_u64().unwrap_or(place), vector));
-    }
-    vectors.sort_by_key(|(index, _)| *index);
-    let vectors: Vec<&Value> = vectors.into_iter().map(|(_, vector)| vector).collect();
-    let tokens = answer["usage"]["prompt_tokens"].as_u64();
-    let body =
-        json!({"embeddings": vectors, "model": model, "prompt_eval_count": tokens.unwrap_or_default()});
-    Ok(Done { prompt_tokens: tokens, body: Some(body), ..Done::default() })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use echo_broker::message::Verdict;
     use proptest::prelude::*;
+    use serde_json::json;
 
     fn read(events: &[Value]) -> Result<Vec<Step>, Failure> {
         let (mut reply, mut steps) = (Reply::default(), VecDeque::new());
@@ -326,15 +307,6 @@ mod tests {
         }
         reply.end(&mut steps).unwrap();
         assert!(matches!(steps.back(), Some(Step::Done(_))));
-    }
-
-    #[test]
-    fn embeddings_come_in_the_order_of_the_inputs() {
-        let answer = json!({"data": [{"index": 1, "embedding": [2.0]}, {"index": 0, "embedding": [1.0]}],
-            "usage": {"prompt_tokens": 3}});
-        let body = embedded(&answer, "m").unwrap().body.unwrap();
-        assert_eq!(body, json!({"embeddings": [[1.0], [2.0]], "model": "m", "prompt_eval_count": 3}));
-        assert!(embedded(&json!({"data": [{}]}), "m").is_err() && embedded(&Value::Null, "m").is_err());
     }
 
     proptest! {

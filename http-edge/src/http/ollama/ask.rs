@@ -108,10 +108,16 @@ pub fn embed(mut fields: Fields) -> Read<Asked> {
     if model.is_empty() {
         return Err(not_found(&model));
     }
+    // To Ollama an empty text alone is nothing to embed, and one in a list is a text.
+    let nothing = fields.peek("input").is_some_and(|input| input == "");
+    let input = if nothing { fields.take("input").map(|_| Vec::new()) } else { None };
+    let size = fields.whole("dimensions")?.filter(|size| *size > 0);
     let request = Embed {
         model: Some(model.clone()),
-        input: fields.text_or_texts("input")?,
-        dimensions: fields.count("dimensions")?.filter(|size| *size > 0),
+        input: input.map_or_else(|| fields.text_or_texts("input"), Ok)?,
+        // It takes no notice of a size that is none.
+        dimensions: size.and_then(|size| u32::try_from(size).ok()),
+        truncate: fields.flag("truncate")?,
         unscaled: false,
         settings: settings(fields)?,
     };
@@ -126,8 +132,10 @@ pub fn embeddings(mut fields: Fields) -> Read<Asked> {
     }
     let request = Embed {
         model: Some(model.clone()),
-        input: fields.text("prompt")?.into_iter().collect(),
+        input: fields.text("prompt")?.filter(|prompt| !prompt.is_empty()).into_iter().collect(),
         dimensions: None,
+        // This route of Ollama's shortens nothing.
+        truncate: Some(false),
         unscaled: true,
         settings: settings(fields)?,
     };

@@ -41,7 +41,9 @@ pub fn read(mut fields: Fields) -> Result<(Embed, Vectors), ApiError> {
     };
     let dimensions = fields.count("dimensions")?;
     let settings = Settings { openai: fields.rest(), ..Settings::default() };
-    let embed = Embed { model: Some(model.clone()), input, dimensions, unscaled: false, settings };
+    // OpenAI refuses a text that is too long, and so does every node here.
+    let truncate = Some(false);
+    let embed = Embed { model: Some(model.clone()), input, dimensions, truncate, unscaled: false, settings };
     Ok((embed, Vectors { model, base64 }))
 }
 
