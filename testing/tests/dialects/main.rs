@@ -12,5 +12,6 @@ mod ollama;
 mod openai;
 mod pictures;
 mod routes;
+mod show;
 mod webui;
 mod wire;
