@@ -74,6 +74,10 @@ impl Ollama {
                 let answer = self.http.send(Method::POST, "/api/pull", &body).await?;
                 Ok(steps(answer, reply::Pull).boxed())
             }
+            Request::Unload(_) => {
+                let answer = self.http.send(Method::POST, "/api/generate", &request::unload(model)).await?;
+                Ok(steps(answer, reply::Reply::default()).boxed())
+            }
             Request::Delete(named) => {
                 self.http.call(Method::DELETE, "/api/delete", &request::named(model, named)).await?;
                 Ok(only(Done::default()))

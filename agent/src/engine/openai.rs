@@ -56,6 +56,7 @@ impl OpenAi {
         match &order.request {
             Request::Generate(it) if it.prompt.is_empty() && it.images.is_empty() => Ok(loaded()),
             Request::Chat(it) if it.messages.is_empty() => Ok(loaded()),
+            Request::Unload(_) => Ok(loaded()),
             Request::Generate(_) | Request::Chat(_) => {
                 let call = self.prepare(&order).await?;
                 Ok(steps(self.send(&call).await?, reply::Reply::default()).boxed())
@@ -104,7 +105,7 @@ where
     }
 }
 
-/// The answer to a request that asks for nothing: the model of such a server is always loaded.
+/// The answer to a request that asks for nothing: the model of such a server is always loaded, whoever wants it gone.
 fn loaded() -> Steps {
     only(Done { reason: Reason::Load, ..Done::default() })
 }

@@ -15,6 +15,8 @@ pub enum Request {
     Show(Named),
     Pull(Named),
     Delete(Named),
+    /// Out of memory, whatever still uses it.
+    Unload(Named),
     /// A word of a newer version: to be refused.
     #[serde(other)]
     Unknown,
@@ -27,7 +29,7 @@ impl Request {
             Self::Generate(it) => it.model.as_deref(),
             Self::Chat(it) => it.model.as_deref(),
             Self::Embed(it) => it.model.as_deref(),
-            Self::Show(it) | Self::Pull(it) | Self::Delete(it) => Some(&it.model),
+            Self::Show(it) | Self::Pull(it) | Self::Delete(it) | Self::Unload(it) => Some(&it.model),
             Self::Unknown => None,
         }
     }
@@ -54,7 +56,7 @@ impl Request {
                 need(it.settings.thinks(), "thinking");
             }
             Self::Embed(_) => need(true, "embedding"),
-            Self::Show(_) | Self::Pull(_) | Self::Delete(_) | Self::Unknown => {}
+            Self::Show(_) | Self::Pull(_) | Self::Delete(_) | Self::Unload(_) | Self::Unknown => {}
         }
         needs
     }

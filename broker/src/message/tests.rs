@@ -160,7 +160,8 @@ fn requests() {
     let named = Named { model: "m".into(), ..Named::default() };
     golden(&Request::Show(named.clone()), r#"{"kind":"show","model":"m"}"#);
     golden(&Request::Pull(named.clone()), r#"{"kind":"pull","model":"m"}"#);
-    golden(&Request::Delete(named), r#"{"kind":"delete","model":"m"}"#);
+    golden(&Request::Delete(named.clone()), r#"{"kind":"delete","model":"m"}"#);
+    golden(&Request::Unload(named), r#"{"kind":"unload","model":"m"}"#);
     assert_eq!(serde_json::from_str::<Request>(r#"{"kind":"sing"}"#).unwrap(), Request::Unknown);
 }
 

@@ -13,5 +13,6 @@ mod openai;
 mod pictures;
 mod routes;
 mod show;
+mod unload;
 mod webui;
 mod wire;

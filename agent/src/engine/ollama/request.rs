@@ -52,6 +52,11 @@ pub fn embed_one(model: &str, embed: &Embed) -> Value {
     body.into()
 }
 
+/// The body of /api/generate that unloads a model.
+pub fn unload(model: &str) -> Value {
+    json!({"model": model, "keep_alive": 0})
+}
+
 /// The body of requests about one model.
 pub fn named(model: &str, named: &Named) -> Value {
     let mut body = named.extra.clone();
