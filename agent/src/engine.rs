@@ -2,6 +2,7 @@
 
 #[cfg(test)]
 mod any;
+mod calls;
 mod http;
 mod lines;
 pub mod name;

@@ -8,6 +8,7 @@ mod error;
 mod fields;
 mod flow;
 mod guard;
+mod image;
 mod logprobs;
 mod mesh;
 mod ollama;

@@ -55,7 +55,9 @@ impl Need {
                 (model.map_or(Line::Default, Line::Model), false, None)
             }
             Request::Embed(_) => (model.map(Line::Model).ok_or_else(unnamed)?, false, None),
-            Request::Show(named) => (model.map(Line::Model).ok_or_else(unnamed)?, false, Some(named)),
+            Request::Show(named) | Request::Unload(named) => {
+                (model.map(Line::Model).ok_or_else(unnamed)?, false, Some(named))
+            }
             Request::Delete(named) => (model.map(Line::Model).ok_or_else(unnamed)?, true, Some(named)),
             Request::Pull(named) => (model.map(|_| Line::Pull).ok_or_else(unnamed)?, true, Some(named)),
         };
@@ -104,7 +106,9 @@ pub fn name_model(request: &mut Request, name: &str) {
         Request::Generate(it) => &mut it.model,
         Request::Chat(it) => &mut it.model,
         Request::Embed(it) => &mut it.model,
-        Request::Show(it) | Request::Pull(it) | Request::Delete(it) => return name.clone_into(&mut it.model),
+        Request::Show(it) | Request::Pull(it) | Request::Delete(it) | Request::Unload(it) => {
+            return name.clone_into(&mut it.model);
+        }
         Request::Unknown => return,
     };
     if model.as_deref() != Some(name) {
@@ -133,6 +137,13 @@ mod tests {
         let need = need(json!({"kind": "pull", "model": "x", "extra": {"nodes": ["node-b"]}})).unwrap();
         assert_eq!((&need.line, need.managed, need.aside), (&Line::Pull, true, true));
         assert_eq!(need.nodes[0].as_str(), "node-b");
+    }
+
+    #[test]
+    fn an_unload_waits_for_no_slot_and_needs_no_operators_word() {
+        let need = need(json!({"kind": "unload", "model": "x", "extra": {"nodes": ["node-b"]}})).unwrap();
+        assert!(need.aside && !need.managed && need.abilities == Abilities::default());
+        assert_eq!((need.model(), need.nodes.len()), (Some(&ModelName::of("x:latest")), 1));
     }
 
     #[test]

@@ -114,12 +114,16 @@ impl Http {
 
     /// Sends a request and waits for its whole answer, as long as it takes.
     pub async fn call(&self, method: Method, path: &str, body: &Value) -> Result<Value, Failure> {
-        let response = self.send(method, path, body).await?;
-        let bytes = read(response).await.map_err(|error| self.failure(error))?;
+        self.try_call(method, path, body).await.map_err(|error| self.failure(error))
+    }
+
+    /// The same, with an error that can be looked at.
+    pub async fn try_call(&self, method: Method, path: &str, body: &Value) -> Result<Value, HttpError> {
+        let bytes = read(self.try_send(method, path, body).await?).await?;
         if bytes.iter().all(u8::is_ascii_whitespace) {
             return Ok(Value::Null);
         }
-        json(&bytes).map_err(|error| self.failure(error))
+        json(&bytes)
     }
 
     /// Sends a request and returns once the head of the answer is here.

@@ -1,5 +1,6 @@
 //! Ollama, by its native API: its OpenAI routes swallow errors in mid-stream.
 
+mod embed;
 mod plain;
 mod probe;
 mod reply;
@@ -53,15 +54,14 @@ impl Ollama {
                 let answer = self.http.send(Method::POST, call.path, &call.body).await?;
                 Ok(steps(answer, reply::Reply::default()).boxed())
             }
-            Request::Embed(embed) if embed.unscaled && embed.input.len() < 2 => {
-                let body = request::embed_one(model, embed);
+            Request::Embed(it) if it.unscaled && it.input.len() < 2 => {
+                let body = request::embed_one(model, it);
                 let answer = self.http.call(Method::POST, "/api/embeddings", &body).await?;
-                Ok(only(reply::embedded_one(&answer, embed.model.as_deref().unwrap_or(model))?))
+                Ok(only(embed::embedded_one(&answer, it.model.as_deref().unwrap_or(model))?))
             }
-            Request::Embed(embed) => {
-                let answer =
-                    self.http.call(Method::POST, "/api/embed", &request::embed(model, embed)).await?;
-                Ok(only(reply::embedded(answer, embed.model.as_deref().unwrap_or(model))?))
+            Request::Embed(it) => {
+                let answer = self.http.call(Method::POST, "/api/embed", &request::embed(model, it)).await?;
+                Ok(only(embed::embedded(answer, it.model.as_deref().unwrap_or(model))?))
             }
             Request::Show(named) => {
                 let body = request::named(model, named);
@@ -73,6 +73,10 @@ impl Ollama {
                 body["stream"] = true.into();
                 let answer = self.http.send(Method::POST, "/api/pull", &body).await?;
                 Ok(steps(answer, reply::Pull).boxed())
+            }
+            Request::Unload(_) => {
+                let answer = self.http.send(Method::POST, "/api/generate", &request::unload(model)).await?;
+                Ok(steps(answer, reply::Reply::default()).boxed())
             }
             Request::Delete(named) => {
                 self.http.call(Method::DELETE, "/api/delete", &request::named(model, named)).await?;

@@ -1,9 +1,11 @@
 //! Servers with OpenAI's API: llama.cpp's above all, with its own /props and /slots, and vLLM, LM Studio and others.
 
+mod embed;
 mod probe;
 mod reply;
 mod request;
 mod resume;
+mod show;
 #[cfg(test)]
 mod tests;
 
@@ -15,7 +17,7 @@ use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt, TryFutureExt, TryStreamExt};
 use reqwest::{Method, Response};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::http::{Http, HttpError};
 use super::ollama::{only, unknown_request};
@@ -54,17 +56,15 @@ impl OpenAi {
         match &order.request {
             Request::Generate(it) if it.prompt.is_empty() && it.images.is_empty() => Ok(loaded()),
             Request::Chat(it) if it.messages.is_empty() => Ok(loaded()),
+            Request::Unload(_) => Ok(loaded()),
             Request::Generate(_) | Request::Chat(_) => {
                 let call = self.prepare(&order).await?;
                 Ok(steps(self.send(&call).await?, reply::Reply::default()).boxed())
             }
-            Request::Embed(embed) => {
-                let body = request::embed(&order.model, embed);
-                let answer = self.http.call(Method::POST, "/v1/embeddings", &body).await?;
-                Ok(only(reply::embedded(&answer, embed.model.as_deref().unwrap_or(&order.model))?))
-            }
+            Request::Embed(it) => Ok(only(embed::vectors(&self.http, &order.model, it).await?)),
             Request::Show(_) => {
-                Ok(only(Done { body: Some(self.show(&order.model).await?), ..Done::default() }))
+                let shown = show::show(&self.http, &self.known.facts(), &order.model).await?;
+                Ok(only(Done { body: Some(shown), ..Done::default() }))
             }
             Request::Pull(_) | Request::Delete(_) => {
                 let message = "the engine of this node cannot pull or delete models: it has no API for that";
@@ -87,18 +87,6 @@ impl OpenAi {
             once_loaded(self.load_timeout, || self.http.try_send(Method::POST, call.path, &call.body)).await;
         sent.map_err(|error| self.http.failure(error))
     }
-
-    /// What can be said of a model here: no more than the server says.
-    async fn show(&self, model: &str) -> Result<Value, Failure> {
-        let models = self.http.get("/v1/models").await.map_err(|error| self.http.failure(error))?;
-        let found = probe::found(&models, &self.known.facts()).into_iter().flatten();
-        let found = found.into_iter().find(|found| found.engine_name == model).ok_or_else(|| {
-            Failure::elsewhere(Code::ModelMissing, "the engine does not have the model any more")
-        })?;
-        let details = found.model.extra.get("details").cloned().unwrap_or_else(|| json!({}));
-        let insides = probe::insides(&models, model);
-        Ok(json!({"details": details, "model_info": insides, "capabilities": found.model.capabilities}))
-    }
 }
 
 /// Asks again for as long as the server loads its model, within this limit.
@@ -117,7 +105,7 @@ where
     }
 }
 
-/// The answer to a request that asks for nothing: the model of such a server is always loaded.
+/// The answer to a request that asks for nothing: the model of such a server is always loaded, whoever wants it gone.
 fn loaded() -> Steps {
     only(Done { reason: Reason::Load, ..Done::default() })
 }

@@ -65,7 +65,7 @@ impl Node {
             return Err(Failure::elsewhere(Code::Unavailable, message));
         }
         match &task.request {
-            Request::Show(named) => {
+            Request::Show(named) | Request::Unload(named) => {
                 let found = self.model(Some(&named.model))?;
                 self.aside(found)
             }

@@ -18,6 +18,8 @@ pub enum Request {
     Show(Named),
     Pull(Named),
     Delete(Named),
+    /// Out of memory, whatever still uses it.
+    Unload(Named),
     /// A word of a newer version: to be refused.
     #[serde(other)]
     Unknown,
@@ -30,7 +32,7 @@ impl Request {
             Self::Generate(it) => it.model.as_deref(),
             Self::Chat(it) => it.model.as_deref(),
             Self::Embed(it) => it.model.as_deref(),
-            Self::Show(it) | Self::Pull(it) | Self::Delete(it) => Some(&it.model),
+            Self::Show(it) | Self::Pull(it) | Self::Delete(it) | Self::Unload(it) => Some(&it.model),
             Self::Unknown => None,
         }
     }
@@ -75,7 +77,7 @@ impl Request {
                 need(it.settings.thinks(), "thinking");
             }
             Self::Embed(_) => need(true, "embedding"),
-            Self::Show(_) | Self::Pull(_) | Self::Delete(_) | Self::Unknown => {}
+            Self::Show(_) | Self::Pull(_) | Self::Delete(_) | Self::Unload(_) | Self::Unknown => {}
         }
         needs
     }
@@ -150,6 +152,9 @@ pub struct Embed {
     pub input: Vec<String>,
     #[serde(default, skip_serializing_if = "is_default")]
     pub dimensions: Option<u32>,
+    /// `false`: a text that is too long is refused; else it may be shortened, as Ollama's `/api/embed` does.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub truncate: Option<bool>,
     /// The vectors as the model makes them, not scaled to length one: Ollama's older route.
     #[serde(default, skip_serializing_if = "is_default")]
     pub unscaled: bool,

@@ -145,6 +145,10 @@ fn requests() {
         r#"{"kind":"embed","input":["a"]}"#,
     );
     golden(
+        &Request::Embed(Embed { input: vec!["a".into()], truncate: Some(false), ..Embed::default() }),
+        r#"{"kind":"embed","input":["a"],"truncate":false}"#,
+    );
+    golden(
         &Request::Embed(Embed { input: vec!["a".into()], unscaled: true, ..Embed::default() }),
         r#"{"kind":"embed","input":["a"],"unscaled":true}"#,
     );
@@ -157,7 +161,8 @@ fn requests() {
     let named = Named { model: "m".into(), ..Named::default() };
     golden(&Request::Show(named.clone()), r#"{"kind":"show","model":"m"}"#);
     golden(&Request::Pull(named.clone()), r#"{"kind":"pull","model":"m"}"#);
-    golden(&Request::Delete(named), r#"{"kind":"delete","model":"m"}"#);
+    golden(&Request::Delete(named.clone()), r#"{"kind":"delete","model":"m"}"#);
+    golden(&Request::Unload(named), r#"{"kind":"unload","model":"m"}"#);
     assert_eq!(serde_json::from_str::<Request>(r#"{"kind":"sing"}"#).unwrap(), Request::Unknown);
 }
 

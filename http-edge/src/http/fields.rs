@@ -44,6 +44,10 @@ impl Fields {
         self.map.remove(name).filter(|value| !value.is_null())
     }
 
+    pub fn peek(&self, name: &str) -> Option<&Value> {
+        self.map.get(name)
+    }
+
     pub fn text(&mut self, name: &str) -> Read<Option<String>> {
         self.read(name, "a text", |value| match value {
             Value::String(text) => Some(text),
@@ -105,6 +109,27 @@ impl Fields {
             Some(Value::Array(_) | Value::Null) | None => self.texts(name),
             Some(_) => Err(self.wrong(name, "a text or a list of texts")),
         }
+    }
+
+    /// The arguments of a tool call: an object, or the text of one, as OpenAI's clients keep it. None are an empty object.
+    pub fn arguments(&mut self) -> Read<Value> {
+        let said = match self.take("arguments") {
+            None => return Ok(Value::Object(Map::new())),
+            Some(Value::String(text)) if text.trim().is_empty() => return Ok(Value::Object(Map::new())),
+            Some(Value::String(text)) => serde_json::from_str(&text).unwrap_or_default(),
+            Some(other) => other,
+        };
+        if said.is_object() {
+            Ok(said)
+        } else {
+            Err(self.wrong("arguments", "an object, or a text that is one"))
+        }
+    }
+
+    /// A text that must not be missing.
+    pub fn required_text(&mut self, name: &str) -> Read<String> {
+        let text = self.text(name)?.filter(|text| !text.is_empty());
+        text.ok_or_else(|| self.wrong(name, "a text that is not empty"))
     }
 
     /// Puts a field back.

@@ -6,6 +6,7 @@ mod models;
 mod say;
 #[cfg(test)]
 pub mod tests;
+mod unload;
 
 use axum::Router;
 use axum::extract::{Request, State};
@@ -72,6 +73,9 @@ async fn talk(
 ) -> Result<Response, ApiError> {
     let trace = trace_of(request.headers());
     let asked = translate(fields(&api, request).await?)?;
+    if unload::is_meant(&asked.request) {
+        return unload::everywhere(&api, asked, trace).await;
+    }
     let running = driver::start(api.owner(), asked.request, trace, asked.streams);
     let voice = say::Lines::new(asked.model, asked.shape);
     flow::answer(Started::new(running, None, None), voice, asked.streams).await

@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use super::error::ApiError;
 use super::flow::{self, Started};
 use super::stream::TaskVoice;
-use super::{Api, body, options};
+use super::{Api, body, image, options};
 use crate::driver::{self, Report};
 
 /// The longest name of a model.
@@ -29,7 +29,7 @@ pub struct TaskRequest {
     /// `"json"` or a JSON schema.
     format: Option<Value>,
     think: Option<Value>,
-    /// Base64.
+    /// Base64, with a data URL's head or without.
     images: Option<Vec<String>>,
 }
 
@@ -117,7 +117,7 @@ fn ask(asked: TaskRequest) -> Result<Ask, ApiError> {
         model,
         prompt: asked.prompt,
         system: asked.system.unwrap_or_default(),
-        images: asked.images.unwrap_or_default(),
+        images: image::all("images", &asked.images.unwrap_or_default())?,
         settings,
         ..Generate::default()
     }))

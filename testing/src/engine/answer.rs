@@ -113,7 +113,7 @@ impl Answer {
             };
             self.wait().await;
             tokens += piece.tokens();
-            self.totals.called |= matches!(piece, Piece::Call(_));
+            self.totals.called |= matches!(piece, Piece::Call(_) | Piece::Calls(_));
             self.pour(&piece, text, thought, &mut out);
             self.sent += 1;
             if !self.plan.delay.is_zero() {
@@ -134,12 +134,13 @@ impl Answer {
             let Some(piece) = self.plan.next() else { break };
             self.wait().await;
             self.made(piece.tokens());
-            self.totals.called |= matches!(piece, Piece::Call(_));
+            self.totals.called |= matches!(piece, Piece::Call(_) | Piece::Calls(_));
             match piece {
                 Piece::Thought(index) => whole.thoughts.push_str(&format!("h{index} ")),
                 Piece::Text(range) => whole.text.extend(range.map(token)),
                 Piece::Verbatim(text) => whole.text.push_str(&text),
                 Piece::Call(call) => whole.call = Some(call),
+                Piece::Calls(calls) => whole.calls.extend(calls.as_array().cloned().unwrap_or_default()),
             }
             self.sent += 1;
         }
@@ -170,6 +171,7 @@ impl Answer {
             }
             Piece::Verbatim(said) => text.pour(escaped(said).as_bytes(), out),
             Piece::Call(call) => out.extend(self.voice.call(call)),
+            Piece::Calls(calls) => out.extend(self.voice.calls(calls)),
         }
     }
 

@@ -51,6 +51,8 @@ pub struct Whole {
     pub text: String,
     pub thoughts: String,
     pub call: Option<ToolCall>,
+    /// Calls to the letter.
+    pub calls: Vec<Value>,
 }
 
 /// The shapes of one route.
@@ -63,6 +65,8 @@ pub trait Voice: Send + Sync {
         Vec::new()
     }
     fn call(&self, call: &ToolCall) -> Vec<u8>;
+    /// A chunk with these `tool_calls` to the letter.
+    fn calls(&self, calls: &Value) -> Vec<u8>;
     /// All that follows the last line; `last` is text that travels with the end.
     fn end(&self, totals: &Totals, last: &str) -> Vec<u8>;
     /// An error in mid-stream.

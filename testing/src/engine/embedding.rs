@@ -9,9 +9,15 @@ pub fn inputs(value: Option<&Value>) -> Option<Vec<String>> {
     match value {
         None | Some(Value::Null) => Some(Vec::new()),
         Some(Value::String(text)) => Some(vec![text.clone()]),
-        Some(Value::Array(texts)) => texts.iter().map(|text| text.as_str().map(str::to_owned)).collect(),
+        Some(Value::Array(texts)) => texts.iter().map(text).collect(),
         Some(_) => None,
     }
+}
+
+/// A text, or the tokens of one as a text of as many words.
+fn text(value: &Value) -> Option<String> {
+    let words = |tokens: &Vec<Value>| tokens.iter().map(Value::to_string).collect::<Vec<_>>().join(" ");
+    value.as_str().map(str::to_owned).or_else(|| value.as_array().map(words))
 }
 
 /// A vector of length one that the same text always gets.

@@ -29,7 +29,8 @@ struct Embed {
     model: Option<String>,
     input: Option<Value>,
     prompt: Option<String>,
-    dimensions: Option<usize>,
+    dimensions: Option<i64>,
+    truncate: Option<bool>,
     keep_alive: Option<Value>,
     options: Option<Map<String, Value>>,
     newer: Option<bool>,
@@ -39,7 +40,22 @@ pub async fn embed(core: State<Arc<Core>>, link: ConnectInfo<Link>, body: Bytes)
     core.tally.note("/api/embed", &body);
     let embedded = async {
         let request: Embed = read(&body)?;
-        let inputs = inputs(request.input.as_ref()).ok_or_else(|| Refusal::bad("invalid input type"))?;
+        let mut inputs = inputs(request.input.as_ref()).ok_or_else(|| Refusal::bad("invalid input type"))?;
+        // An empty text alone is none.
+        if request.input.as_ref().is_some_and(|input| input == "") {
+            inputs.clear();
+        }
+        for input in &mut inputs {
+            match core.script().embedding_limit {
+                Some(limit) if input.split_whitespace().count() > limit => {
+                    if request.truncate == Some(false) {
+                        return Err(Refusal::bad("the input length exceeds the context length"));
+                    }
+                    *input = input.split_whitespace().take(limit).collect::<Vec<_>>().join(" ");
+                }
+                _ => {}
+            }
+        }
         let newer = request.newer;
         let (model, vectors, took) = vectors(&core, &link, request, &inputs).await?;
         let words: u64 = inputs.iter().map(|input| input.split_whitespace().count() as u64).sum();
@@ -56,7 +72,8 @@ pub async fn embeddings(core: State<Arc<Core>>, link: ConnectInfo<Link>, body: B
     core.tally.note("/api/embeddings", &body);
     let embedded = async {
         let request: Embed = read(&body)?;
-        let inputs: Vec<_> = request.prompt.clone().into_iter().collect();
+        // An empty prompt loads the model and has no vector.
+        let inputs: Vec<_> = request.prompt.clone().filter(|prompt| !prompt.is_empty()).into_iter().collect();
         let newer = request.newer;
         let (_, mut vectors, _) = vectors(&core, &link, request, &inputs).await?;
         let reply = json!({"embedding": vectors.pop().unwrap_or_default()});
@@ -89,7 +106,8 @@ async fn vectors(
         queue_limit: script.queue_limit,
     };
     let (run, _) = run::embed(core, link, &model, want).await?;
-    let size = request.dimensions.unwrap_or(DIMENSIONS);
+    let size = request.dimensions.and_then(|size| usize::try_from(size).ok());
+    let size = size.filter(|size| *size > 0).unwrap_or(DIMENSIONS);
     let vectors = inputs.iter().map(|input| vector(input, size)).collect();
     run.finish();
     Ok((model, vectors, began))

@@ -112,8 +112,12 @@ impl Voice for OllamaVoice {
     }
 
     fn call(&self, call: &ToolCall) -> Vec<u8> {
+        self.calls(&self.called(call))
+    }
+
+    fn calls(&self, calls: &Value) -> Vec<u8> {
         let mut chunk = Value::from(self.chunk("", None, false));
-        chunk["message"]["tool_calls"] = self.called(call);
+        chunk["message"]["tool_calls"] = calls.clone();
         format!("{chunk}\n").into_bytes()
     }
 
@@ -134,6 +138,9 @@ impl Voice for OllamaVoice {
         let mut chunk = Value::from(chunk);
         if let Some(call) = &whole.call {
             chunk["message"]["tool_calls"] = self.called(call);
+        }
+        if !whole.calls.is_empty() {
+            chunk["message"]["tool_calls"] = whole.calls.clone().into();
         }
         chunk
     }

@@ -212,6 +212,13 @@ async fn embedded(core: &Arc<Core>, link: &Link, body: &[u8]) -> Result<Response
         let why = "This server does not support embeddings. Start it with `--embeddings`";
         return Err(Refusal::new(StatusCode::NOT_IMPLEMENTED, why));
     }
+    let too_long = |words: &usize| core.script().embedding_limit.is_some_and(|limit| *words > limit);
+    if let Some(words) = texts.iter().map(|text| text.split_whitespace().count()).find(too_long) {
+        let limit = core.script().embedding_limit.unwrap_or_default();
+        return Err(Refusal::broken(format!(
+            "input ({words} tokens) is too large to process. increase the physical batch size (current batch size: {limit})"
+        )));
+    }
     let (run, model) = run::embed(core, link, &model.name, Load::default()).await?;
     let size = request.dimensions.unwrap_or(DIMENSIONS);
     let data = texts

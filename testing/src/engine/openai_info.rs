@@ -24,8 +24,11 @@ fn ok(value: &Value) -> Response {
     ask::json(StatusCode::OK, value)
 }
 
-/// The first model, as the server has only one, unless it is still loading.
+/// The first model, as the server has only one, unless it is still loading. Only llama.cpp says more of itself.
 fn ready(core: &Core) -> Result<Model, Refusal> {
+    if core.script().max_model_len.is_some() {
+        return Err(Refusal::new(StatusCode::NOT_FOUND, "Not Found"));
+    }
     let model = core.shelf.models().into_iter().next().ok_or_else(loading)?;
     served(core, Some(&model.name))
 }
@@ -42,7 +45,11 @@ pub async fn models(core: State<Arc<Core>>) -> Response {
     if models.iter().any(|model| core.shelf.phase(&model.name) == Phase::Loading) {
         return refuse(&loading());
     }
+    let other = core.script().max_model_len;
     let data = models.iter().map(|model| {
+        if let Some(length) = other {
+            return json!({"id": model.name, "object": "model", "owned_by": "vllm", "max_model_len": length});
+        }
         json!({"id": model.name, "object": "model", "created": unix(), "owned_by": "llamacpp",
             "meta": {"n_vocab": VOCABULARY, "n_ctx_train": model.context, "n_embd": 576,
                 "n_params": 134_515_008, "size": model.size, "vocab_type": 2}})
@@ -52,6 +59,9 @@ pub async fn models(core: State<Arc<Core>>) -> Response {
             "details": {"format": "gguf"}})
     });
     let (data, listed): (Vec<_>, Vec<_>) = (data.collect(), listed.collect());
+    if other.is_some() {
+        return ok(&json!({"object": "list", "data": data}));
+    }
     ok(&json!({"object": "list", "data": data, "models": listed}))
 }
 

@@ -112,10 +112,13 @@ impl Voice for OpenaiVoice {
         let mut begun = self.called(call, true);
         let arguments = begun[0]["function"]["arguments"].take();
         begun[0]["function"]["arguments"] = "".into();
-        let mut out = event(&self.delta(&json!({"tool_calls": begun}), None));
-        let rest = json!([{"index": 0, "function": {"arguments": arguments}}]);
-        out.extend(event(&self.delta(&json!({"tool_calls": rest}), None)));
+        let mut out = self.calls(&begun);
+        out.extend(self.calls(&json!([{"index": 0, "function": {"arguments": arguments}}])));
         out
+    }
+
+    fn calls(&self, calls: &Value) -> Vec<u8> {
+        event(&self.delta(&json!({"tool_calls": calls}), None))
     }
 
     fn end(&self, totals: &Totals, last: &str) -> Vec<u8> {
@@ -158,6 +161,9 @@ impl Voice for OpenaiVoice {
                 }
                 if let Some(call) = &whole.call {
                     message["tool_calls"] = self.called(call, false);
+                }
+                if !whole.calls.is_empty() {
+                    message["tool_calls"] = whole.calls.clone().into();
                 }
                 json!({"index": 0, "message": message, "finish_reason": reason(totals)})
             }

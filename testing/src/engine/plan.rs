@@ -2,6 +2,8 @@
 
 use std::{collections::VecDeque, ops::Range, time::Duration};
 
+use serde_json::Value;
+
 use super::{
     ask::Ask,
     directive::Directives,
@@ -19,6 +21,8 @@ pub enum Piece {
     Text(Range<u64>),
     Verbatim(String),
     Call(ToolCall),
+    /// A chunk's `tool_calls` as the script spells them.
+    Calls(Value),
 }
 
 impl Piece {
@@ -54,8 +58,8 @@ impl Plan {
     pub fn new(script: &Script, ask: &Ask, scripted: Option<Fault>) -> Self {
         let orders = Directives::read(&ask.prompt.question);
         let start = ask.prompt.next_token();
-        let call = wanted_call(script, ask, &orders);
-        let length = match (&call, orders.tokens) {
+        let calls = wanted_calls(script, ask, &orders);
+        let length = match (calls.first(), orders.tokens) {
             (_, Some(tokens)) => tokens,
             (Some(_), None) => 0,
             (None, None) => script.tokens,
@@ -77,14 +81,14 @@ impl Plan {
             let thoughts = if ask.think { orders.thoughts.unwrap_or(script.thoughts) } else { 0 };
             plan.before.extend((0..thoughts).map(Piece::Thought));
         }
-        if ask.json && call.is_none() {
+        if ask.json && calls.is_empty() {
             if ask.prompt.so_far.is_empty() {
                 plan.before.push_back(Piece::Verbatim(OPEN_JSON.to_owned()));
             }
             plan.after.push_back(Piece::Verbatim(CLOSE_JSON.to_owned()));
         }
         plan.stop_at(&ask.stop);
-        plan.after.extend(call.map(Piece::Call));
+        plan.after.extend(calls);
         plan.limit(ask.limit);
         plan.carry(orders.text_in_final.unwrap_or(script.text_in_final));
         plan.fault = match orders.fault {
@@ -164,10 +168,13 @@ impl Iterator for Plan {
     }
 }
 
-fn wanted_call(script: &Script, ask: &Ask, orders: &Directives) -> Option<ToolCall> {
+fn wanted_calls(script: &Script, ask: &Ask, orders: &Directives) -> Vec<Piece> {
     if !ask.tools {
-        return None;
+        return Vec::new();
     }
     let ordered = orders.tool.clone().map(|name| ToolCall { name, arguments: serde_json::Map::default() });
-    ordered.or_else(|| script.tool_call.clone())
+    if ordered.is_none() && !script.tool_chunks.is_empty() {
+        return script.tool_chunks.iter().cloned().map(Piece::Calls).collect();
+    }
+    ordered.or_else(|| script.tool_call.clone()).map(Piece::Call).into_iter().collect()
 }

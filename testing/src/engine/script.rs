@@ -183,6 +183,12 @@ pub struct Script {
     pub text_in_final: bool,
     /// Asked of requests that bring tools.
     pub tool_call: Option<ToolCall>,
+    /// The same to the letter, in place of it: each is one chunk's `tool_calls`, however odd.
+    pub tool_chunks: Vec<serde_json::Value>,
+    /// Speaks as vLLM and not as llama.cpp: with this length in its list of models, and no /props or /slots.
+    pub max_model_len: Option<u64>,
+    /// The longest text that is embedded, in words; absent: any.
+    pub embedding_limit: Option<usize>,
     pub pull_steps: u64,
     #[serde(rename = "pull_delay_ms", with = "millis")]
     pub pull_delay: Duration,
@@ -212,6 +218,9 @@ impl Default for Script {
             thoughts: 3,
             text_in_final: false,
             tool_call: None,
+            tool_chunks: Vec::new(),
+            max_model_len: None,
+            embedding_limit: None,
             pull_steps: 4,
             pull_delay: Duration::ZERO,
             pull_error: None,

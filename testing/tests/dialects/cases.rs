@@ -184,6 +184,13 @@ pub fn cases() -> Vec<Case> {
             json!({"model": EMBEDDER, "prompt": "one", "newer": true}),
         ),
         ("embed, nothing", "POST", "/api/embed", json!({"model": EMBEDDER, "input": []})),
+        ("embed, an empty text", "POST", "/api/embed", json!({"model": EMBEDDER, "input": ""})),
+        (
+            "embed, a size that is none",
+            "POST",
+            "/api/embed",
+            json!({"model": EMBEDDER, "input": [""], "dimensions": -1}),
+        ),
         ("embed, an unknown model", "POST", "/api/embed", json!({"model": "nobody", "input": "x"})),
         (
             "embeddings",

@@ -155,7 +155,12 @@ fn as_sent(path: &str, mut body: Value) -> Value {
     fields.insert("model".to_owned(), model.into());
     if path == "/api/embed" && fields["input"].is_string() {
         let text = fields["input"].take();
-        fields.insert("input".to_owned(), json!([text]));
+        let texts = if text == "" { json!([]) } else { json!([text]) };
+        fields.insert("input".to_owned(), texts);
+    }
+    if path == "/api/embed" && fields.get("dimensions").and_then(Value::as_i64).is_some_and(|size| size <= 0)
+    {
+        fields.remove("dimensions");
     }
     if path == "/api/generate" {
         fields.entry("prompt").or_insert_with(|| "".into());

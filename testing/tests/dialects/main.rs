@@ -1,15 +1,20 @@
 //! The drop-in APIs on real processes: Ollama's and OpenAI's words, through the mesh and to the letter.
 
 mod bodies;
+mod calls;
 mod cases;
 mod clients;
 mod docs;
+mod embeddings;
 mod fidelity;
 mod http;
 mod manage;
 mod ollama;
 mod openai;
 mod paths;
+mod pictures;
 mod routes;
+mod show;
+mod unload;
 mod webui;
 mod wire;

@@ -142,6 +142,7 @@ async fn real_vectors_come_only_from_the_server_that_makes_them() {
     for vector in &vectors {
         assert!(vector.len() == 576 && alike(vector, &vectors[0]) > 0.999, "{} numbers", vector.len());
     }
+    too_long(client).await;
     // The line between the two is the ability, not the server: either of them talks.
     let hello = json!([{"role": "user", "content": "Say hello."}]);
     let body = json!({"model": "smollm2", "messages": hello, "max_tokens": 8, "temperature": 0});
@@ -150,6 +151,29 @@ async fn real_vectors_come_only_from_the_server_that_makes_them() {
         answer["choices"][0]["message"]["content"].as_str().is_some_and(|text| text.len() > 2),
         "{answer}"
     );
+}
+
+/// A text that is longer than llama.cpp's batch of 512 tokens is shortened for Ollama's clients, or refused by its place.
+async fn too_long(client: Client) {
+    let (first, all) = ("word ".repeat(511), "word ".repeat(20_000));
+    let body = json!({"model": "smollm2", "input": ["a lighthouse", all, format!("{first}word")]});
+    let answer = post(client, "/api/embed", body.clone()).await.json().await;
+    let vector = |place: usize| answer["embeddings"][place].as_array().map(Vec::len);
+    assert_eq!((vector(0), vector(1), vector(2)), (Some(576), Some(576), Some(576)));
+    assert_eq!(answer["embeddings"][1], answer["embeddings"][2], "exactly its first 512 tokens");
+    for (path, field, value) in
+        [("/v1/embeddings", "user", json!("ann")), ("/api/embed", "truncate", json!(false))]
+    {
+        let mut body = body.clone();
+        body[field] = value;
+        let reply = client.post(path, &body).send().await.expect("a reply");
+        assert_eq!((reply.status(), reply.header("x-echo-attempts")), (400, "1"), "{path}");
+        let answer = reply.json().await.to_string();
+        assert!(
+            answer.contains("input[1]: it has 20001 tokens") && answer.contains("at most 512"),
+            "{answer}"
+        );
+    }
 }
 
 #[tokio::test]

@@ -5,30 +5,12 @@ use std::collections::VecDeque;
 use echo_broker::message::{Code, Done, Failure, Piece, Reason, Timings, ToolCall};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::plain;
 use crate::engine::http::said;
 use crate::engine::steps::{Translate, nonsense, unfinished};
-use crate::engine::{Step, verdict};
-
-/// Fields of the last line that have a place of their own.
-const KNOWN: [&str; 14] = [
-    "model",
-    "created_at",
-    "message",
-    "response",
-    "thinking",
-    "logprobs",
-    "done",
-    "done_reason",
-    "total_duration",
-    "load_duration",
-    "prompt_eval_count",
-    "prompt_eval_duration",
-    "eval_count",
-    "eval_duration",
-];
+use crate::engine::{Step, calls, verdict};
 
 #[derive(Deserialize)]
 struct Line {
@@ -83,7 +65,7 @@ struct Said {
 #[derive(Deserialize)]
 struct Called {
     #[serde(default)]
-    id: Option<String>,
+    id: Value,
     function: Function,
     #[serde(flatten)]
     extra: Map<String, Value>,
@@ -92,7 +74,7 @@ struct Called {
 #[derive(Deserialize)]
 struct Function {
     #[serde(default)]
-    index: u32,
+    index: Value,
     name: String,
     #[serde(default)]
     arguments: Value,
@@ -104,6 +86,8 @@ struct Function {
 #[derive(Debug, Default)]
 pub struct Reply {
     called_tools: bool,
+    /// The lowest index that no call has yet.
+    next_call: u32,
     done: bool,
 }
 
@@ -124,7 +108,7 @@ impl Translate for Reply {
             return Err(nonsense("a line that says nothing"));
         }
         self.done = read.done;
-        let (mut piece, done) = piece_and_done(read);
+        let (mut piece, done) = self.piece_and_done(read);
         self.called_tools |= !piece.tool_calls.is_empty();
         // The last line may carry text too.
         if piece != Piece::default() {
@@ -147,39 +131,45 @@ impl Translate for Reply {
     }
 }
 
+impl Reply {
+    /// What a line says; the last line's own fields belong to its end.
+    fn piece_and_done(&mut self, mut line: Line) -> (Piece, Option<Done>) {
+        let done = line.done.then(|| done(&mut line));
+        let message = line.message.unwrap_or_default();
+        let mut extra = line.extra;
+        if !message.extra.is_empty() {
+            extra.insert("message".to_owned(), message.extra.into());
+        }
+        let calls = message.tool_calls.unwrap_or_default().into_iter().map(|call| self.tool_call(call));
+        let piece = Piece {
+            content: message.content.or(line.response).unwrap_or_default(),
+            thinking: message.thinking.or(line.thinking).unwrap_or_default(),
+            tool_calls: calls.collect(),
+            logprobs: line.logprobs.filter(|logprobs| !logprobs.is_null()).map(Box::new),
+            progress: None,
+            last: false,
+            extra: Piece::extra(extra),
+        };
+        (piece, done)
+    }
+
+    /// A call under an index that no other call of the answer has: some engines give the same one to all, or none.
+    fn tool_call(&mut self, call: Called) -> ToolCall {
+        let Function { index, name, arguments, extra: of_function } = call.function;
+        let said = calls::index(&index).and_then(|index| u32::try_from(index).ok());
+        let index = said.unwrap_or_default().max(self.next_call);
+        self.next_call = index.saturating_add(1);
+        let mut extra = call.extra;
+        if !of_function.is_empty() {
+            extra.insert("function".to_owned(), of_function.into());
+        }
+        ToolCall { id: calls::id(&call.id), index, name, arguments: calls::arguments(arguments), extra }
+    }
+}
+
 /// An error line on a 200.
 fn reported(error: &Value) -> Failure {
     verdict::reported(&said(error))
-}
-
-/// What a line says; the last line's own fields belong to its end.
-fn piece_and_done(mut line: Line) -> (Piece, Option<Done>) {
-    let done = line.done.then(|| done(&mut line));
-    let message = line.message.unwrap_or_default();
-    let mut extra = line.extra;
-    if !message.extra.is_empty() {
-        extra.insert("message".to_owned(), message.extra.into());
-    }
-    let calls = message.tool_calls.unwrap_or_default().into_iter().map(tool_call);
-    let piece = Piece {
-        content: message.content.or(line.response).unwrap_or_default(),
-        thinking: message.thinking.or(line.thinking).unwrap_or_default(),
-        tool_calls: calls.collect(),
-        logprobs: line.logprobs.filter(|logprobs| !logprobs.is_null()).map(Box::new),
-        progress: None,
-        last: false,
-        extra: Piece::extra(extra),
-    };
-    (piece, done)
-}
-
-fn tool_call(call: Called) -> ToolCall {
-    let Function { index, name, arguments, extra: of_function } = call.function;
-    let mut extra = call.extra;
-    if !of_function.is_empty() {
-        extra.insert("function".to_owned(), of_function.into());
-    }
-    ToolCall { id: call.id.unwrap_or_default(), index, name, arguments, extra }
 }
 
 fn done(line: &mut Line) -> Done {
@@ -209,51 +199,6 @@ fn done(line: &mut Line) -> Done {
         extra,
         ..Done::default()
     }
-}
-
-fn timings(last: &Map<String, Value>) -> Timings {
-    let ns = |name: &str| last.get(name).and_then(Value::as_u64).unwrap_or_default();
-    Timings {
-        total_ns: ns("total_duration"),
-        load_ns: ns("load_duration"),
-        prompt_ns: ns("prompt_eval_duration"),
-        eval_ns: ns("eval_duration"),
-    }
-}
-
-/// The answer of /api/embed.
-///
-/// # Errors
-/// When it holds no vectors.
-pub fn embedded(answer: Value, model: &str) -> Result<Done, Failure> {
-    let Some(answer) = answer.as_object() else { return Err(nonsense("embeddings that are no object")) };
-    let vectors = answer.get("embeddings").filter(|vectors| vectors.is_array());
-    let vectors = vectors.ok_or_else(|| nonsense("embeddings without vectors"))?;
-    let tokens = answer.get("prompt_eval_count").and_then(Value::as_u64);
-    let body =
-        json!({"embeddings": vectors, "model": model, "prompt_eval_count": tokens.unwrap_or_default()});
-    let extra = beyond(answer, "embeddings");
-    Ok(Done { prompt_tokens: tokens, timings: timings(answer), body: Some(body), extra, ..Done::default() })
-}
-
-/// The answer of /api/embeddings: one vector, in the same neutral shape.
-///
-/// # Errors
-/// When it holds none.
-pub fn embedded_one(answer: &Value, model: &str) -> Result<Done, Failure> {
-    let vector = answer.get("embedding").filter(|vector| vector.is_array());
-    let vector = vector.ok_or_else(|| nonsense("an embedding without a vector"))?;
-    let none = vector.as_array().is_some_and(Vec::is_empty);
-    let vectors = if none { json!([]) } else { json!([vector]) };
-    let body = json!({"embeddings": vectors, "model": model, "prompt_eval_count": 0});
-    let extra = answer.as_object().map(|answer| beyond(answer, "embedding")).unwrap_or_default();
-    Ok(Done { body: Some(body), extra, ..Done::default() })
-}
-
-/// What an answer says beside its vectors and what is known.
-fn beyond(answer: &Map<String, Value>, vectors: &str) -> Map<String, Value> {
-    let extra = answer.iter().filter(|(name, _)| !KNOWN.contains(&name.as_str()) && *name != vectors);
-    extra.map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
 /// Reads /api/pull.
@@ -296,6 +241,7 @@ mod tests {
     use super::*;
     use echo_broker::message::Verdict;
     use proptest::prelude::*;
+    use serde_json::json;
 
     fn read(lines: &[&str]) -> Result<Vec<Step>, Failure> {
         let (mut reply, mut steps) = (Reply::default(), VecDeque::new());
@@ -348,6 +294,26 @@ mod tests {
     }
 
     #[test]
+    fn calls_have_an_index_each_and_an_object_of_arguments() {
+        let line = |calls: Value| {
+            json!({"message": {"content": "", "tool_calls": calls}, "done": false}).to_string()
+        };
+        let call = |index: Value, arguments: Value| json!({"id": 7, "function": {"index": index, "name": "f", "arguments": arguments}});
+        let lines = [
+            line(json!([call(json!(0), json!({"a": 1})), call(json!(0), json!("{\"a\":1}"))])),
+            line(json!([call(Value::Null, Value::Null), call(json!("9"), json!(""))])),
+        ];
+        let steps = read(&[&lines[0], &lines[1]]).unwrap();
+        let pieces =
+            steps.iter().filter_map(|step| if let Step::Piece(piece) = step { Some(piece) } else { None });
+        let calls: Vec<&ToolCall> = pieces.flat_map(|piece| &piece.tool_calls).collect();
+        let told: Vec<_> =
+            calls.iter().map(|call| (call.index, call.id.as_str(), call.arguments.to_string())).collect();
+        let wanted = [(0, "7", "{\"a\":1}"), (1, "7", "{\"a\":1}"), (2, "7", "{}"), (9, "7", "{}")];
+        assert_eq!(told, wanted.map(|(index, id, text)| (index, id, text.to_owned())));
+    }
+
+    #[test]
     fn what_a_newer_engine_says_is_handed_on() {
         let steps = read(&[
             r#"{"model":"m","created_at":"t","mood":1,"message":{"role":"assistant","content":"a","tone":2},"done":false}"#,
@@ -395,18 +361,6 @@ mod tests {
         let failure =
             Pull.line(br#"{"error":"pull model manifest: file does not exist"}"#, &mut steps).unwrap_err();
         assert_eq!((failure.verdict, failure.code), (Verdict::GiveUp, Code::ModelMissing));
-    }
-
-    #[test]
-    fn embeddings_have_one_neutral_shape() {
-        let answer =
-            json!({"model": "x", "embeddings": [[1.0]], "total_duration": 5, "prompt_eval_count": 2});
-        let done = embedded(answer, "m").unwrap();
-        assert_eq!(done.body.unwrap(), json!({"embeddings": [[1.0]], "model": "m", "prompt_eval_count": 2}));
-        assert!(embedded(json!({}), "m").is_err() && embedded(json!(3), "m").is_err());
-        let done = embedded_one(&json!({"embedding": [2.0]}), "m").unwrap();
-        assert_eq!(done.body.unwrap()["embeddings"], json!([[2.0]]));
-        assert!(embedded_one(&json!({}), "m").is_err());
     }
 
     proptest! {

@@ -40,6 +40,7 @@ pub fn embed(model: &str, embed: &Embed) -> Value {
     body.remove("stream");
     body.insert("input".into(), json!(embed.input));
     set(&mut body, "dimensions", embed.dimensions.map(Value::from));
+    set(&mut body, "truncate", embed.truncate.map(Value::from));
     body.into()
 }
 
@@ -49,6 +50,11 @@ pub fn embed_one(model: &str, embed: &Embed) -> Value {
     body.remove("stream");
     body.insert("prompt".into(), embed.input.first().cloned().unwrap_or_default().into());
     body.into()
+}
+
+/// The body of /api/generate that unloads a model.
+pub fn unload(model: &str) -> Value {
+    json!({"model": model, "keep_alive": 0})
 }
 
 /// The body of requests about one model.
@@ -207,8 +213,10 @@ mod tests {
 
     #[test]
     fn embeddings_are_not_streamed() {
-        let it = Embed { input: vec!["a".into()], dimensions: Some(8), ..Embed::default() };
-        assert_eq!(embed("m", &it), json!({"model": "m", "input": ["a"], "dimensions": 8}));
+        let input = vec!["a".into()];
+        let it = Embed { input, dimensions: Some(8), truncate: Some(false), ..Embed::default() };
+        let body = json!({"model": "m", "input": ["a"], "dimensions": 8, "truncate": false});
+        assert_eq!(embed("m", &it), body);
         assert_eq!(embed_one("m", &it), json!({"model": "m", "prompt": "a"}));
     }
 }

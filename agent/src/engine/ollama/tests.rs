@@ -6,7 +6,8 @@ use echo_broker::message::Request;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::reply::{Pull, Reply, embedded, embedded_one};
+use super::embed::{embedded, embedded_one};
+use super::reply::{Pull, Reply};
 use super::request;
 use crate::engine::steps::Translate;
 use crate::engine::{Order, Step, any};

@@ -30,6 +30,18 @@ pub struct Facts {
     has_slots: bool,
 }
 
+impl Facts {
+    /// Tokens that one slot has room for: llama.cpp shares its context out over them.
+    pub fn slot_context(&self) -> Option<u64> {
+        self.props["default_generation_settings"]["n_ctx"].as_u64()
+    }
+
+    #[cfg(test)]
+    pub fn llama(props: Value) -> Self {
+        Self { dialect: Dialect::LlamaCpp, props, ..Self::default() }
+    }
+}
+
 /// Asks for models, slots and abilities; also says whether the models are others than before.
 pub async fn ask(http: &Http, known: &Known) -> Result<(Probe, bool), Down> {
     let models = http.get("/v1/models").await.map_err(|error| down(http, error))?;
@@ -125,11 +137,16 @@ fn ids(models: &Value) -> Option<Vec<String>> {
     Some(list.iter().filter_map(|entry| entry["id"].as_str().map(str::to_owned)).collect())
 }
 
+/// What the server says of one model.
+pub fn entry<'a>(models: &'a Value, engine_name: &str) -> &'a Value {
+    let mut entries = models["data"].as_array().into_iter().flatten();
+    entries.find(|entry| entry["id"] == engine_name).unwrap_or(&Value::Null)
+}
+
 /// The models in the mesh's words.
 pub fn found(models: &Value, facts: &Facts) -> Option<Vec<Found>> {
     let describe = |engine_name: String| {
-        let entry = models["data"].as_array().into_iter().flatten();
-        let entry = entry.clone().find(|entry| entry["id"] == *engine_name).unwrap_or(&Value::Null);
+        let entry = entry(models, &engine_name);
         let model = Model {
             name: tagged(&engine_name),
             size: entry["meta"]["size"].as_u64().unwrap_or_default(),
@@ -178,13 +195,6 @@ fn extra(entry: &Value, facts: &Facts) -> Map<String, Value> {
     extra
 }
 
-/// What is known of a model's insides, in Ollama's words for it. Its clients insist on the object.
-pub fn insides(models: &Value, engine_name: &str) -> Map<String, Value> {
-    let entry = models["data"].as_array().into_iter().flatten().find(|entry| entry["id"] == engine_name);
-    let count = entry.map(|entry| &entry["meta"]["n_params"]).filter(|count| count.is_u64());
-    count.map(|count| ("general.parameter_count".to_owned(), count.clone())).into_iter().collect()
-}
-
 /// As Ollama writes it: `134.52M`, `7.2B`.
 fn size_of(parameters: u64) -> String {
     let number = parameters as f64;
@@ -225,15 +235,11 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn llama(props: Value) -> Facts {
-        Facts { dialect: Dialect::LlamaCpp, props, ..Facts::default() }
-    }
-
     #[test]
     fn a_model_is_described_by_what_llama_cpp_says() {
         let models = json!({"data": [{"id": "smollm2", "meta": {"size": 96, "n_params": 134515008, "ftype": "Q4_1"}}]});
         let props = json!({"modalities": {"vision": true}, "chat_template_caps": {"supports_tools": false}});
-        let found = found(&models, &llama(props)).unwrap();
+        let found = found(&models, &Facts::llama(props)).unwrap();
         let model = &found[0].model;
         assert_eq!((found[0].engine_name.as_str(), model.name.as_str()), ("smollm2", "smollm2:latest"));
         assert_eq!(
@@ -254,11 +260,9 @@ mod tests {
     #[test]
     fn a_server_that_only_embeds_is_not_credited_with_speech() {
         let models = json!({"data": [{"id": "bge", "meta": {"n_params": 5}}]});
-        let facts = Facts { embeds: true, only_embeds: true, ..llama(Value::Null) };
+        let facts = Facts { embeds: true, only_embeds: true, ..Facts::llama(Value::Null) };
         let model = &found(&models, &facts).unwrap()[0].model;
         assert!(model.can("embedding") && !model.can("completion"), "{:?}", model.capabilities);
-        assert_eq!(Value::from(insides(&models, "bge")), json!({"general.parameter_count": 5}));
-        assert!(insides(&models, "other").is_empty() && insides(&Value::Null, "bge").is_empty());
     }
 
     #[test]
@@ -283,7 +287,7 @@ mod tests {
         #[test]
         fn no_answer_makes_the_readers_panic(text in "[\\[\\]{}\":,a-z0-9_ ]{0,60}|\\{\"data\":[^\"]{0,20}\\}|\\[\\{\"is_processing\":true,\"id_task\":[0-9]{1,19}\\}\\]") {
             let value: Value = serde_json::from_str(&text).unwrap_or_default();
-            let _ = (found(&value, &llama(value.clone())), work(&value), count(&value, &Ok(value.clone())));
+            let _ = (found(&value, &Facts::llama(value.clone())), work(&value), count(&value, &Ok(value.clone())));
         }
     }
 }

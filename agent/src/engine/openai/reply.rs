@@ -1,11 +1,12 @@
 //! OpenAI's server-sent events, line by line, in the mesh's words.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
-use echo_broker::message::{Done, Failure, Piece, Reason, Timings, ToolCall};
+use echo_broker::message::{Done, Failure, Piece, Reason, Timings};
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
+use crate::engine::calls::{Calls, Part};
 use crate::engine::http::said;
 use crate::engine::steps::{Translate, nonsense, unfinished};
 use crate::engine::{Step, verdict};
@@ -41,25 +42,7 @@ struct Delta {
     #[serde(default, alias = "reasoning")]
     reasoning_content: Option<String>,
     #[serde(default)]
-    tool_calls: Option<Vec<CallPart>>,
-}
-
-#[derive(Deserialize)]
-struct CallPart {
-    #[serde(default)]
-    index: u32,
-    #[serde(default)]
-    id: Option<String>,
-    #[serde(default)]
-    function: Option<FunctionPart>,
-}
-
-#[derive(Deserialize, Default)]
-struct FunctionPart {
-    #[serde(default)]
-    name: Option<String>,
-    #[serde(default)]
-    arguments: Option<String>,
+    tool_calls: Option<Vec<Part>>,
 }
 
 #[derive(Deserialize)]
@@ -81,23 +64,10 @@ struct Pace {
     predicted_ms: f64,
 }
 
-/// The longest arguments of one tool call, in bytes.
-const LONGEST_ARGUMENTS: usize = 4 << 20;
-
-/// Calls in one answer; more are nonsense.
-const MOST_CALLS: usize = 256;
-
-#[derive(Debug, Default)]
-struct Building {
-    id: String,
-    name: String,
-    arguments: String,
-}
-
 /// Reads /v1/chat/completions and /v1/completions.
 #[derive(Debug, Default)]
 pub struct Reply {
-    calls: BTreeMap<u32, Building>,
+    calls: Calls,
     finished: Option<Reason>,
     done: Done,
     over: bool,
@@ -158,8 +128,9 @@ impl Reply {
 
     fn piece(&mut self, choice: Choice) -> Result<Piece, Failure> {
         let delta = choice.delta.unwrap_or_default();
+        // Calls come in parts, and are handed on whole at the end.
         for part in delta.tool_calls.into_iter().flatten() {
-            self.call(part)?;
+            self.calls.add(part)?;
         }
         Ok(Piece {
             content: delta.content.or(choice.text).unwrap_or_default(),
@@ -170,24 +141,10 @@ impl Reply {
         })
     }
 
-    /// A tool call comes in parts, and is handed on whole.
-    fn call(&mut self, part: CallPart) -> Result<(), Failure> {
-        let call = self.calls.entry(part.index).or_default();
-        let function = part.function.unwrap_or_default();
-        if let Some(id) = part.id.filter(|id| !id.is_empty()) {
-            call.id = id;
-        }
-        call.name.push_str(function.name.as_deref().unwrap_or_default());
-        call.arguments.push_str(function.arguments.as_deref().unwrap_or_default());
-        let too_much =
-            call.arguments.len() + call.name.len() > LONGEST_ARGUMENTS || self.calls.len() > MOST_CALLS;
-        if too_much { Err(nonsense("a tool call without end")) } else { Ok(()) }
-    }
-
     fn finish(&mut self, steps: &mut VecDeque<Step>) -> Result<(), Failure> {
         let Some(reason) = self.finished else { return Err(unfinished()) };
         self.over = true;
-        let calls: Vec<ToolCall> = std::mem::take(&mut self.calls).into_iter().map(whole).collect();
+        let calls = std::mem::take(&mut self.calls).whole();
         self.done.reason = match reason {
             Reason::Stop if !calls.is_empty() => Reason::ToolCalls,
             reason => reason,
@@ -198,15 +155,6 @@ impl Reply {
         steps.push_back(Step::Done(Box::new(std::mem::take(&mut self.done))));
         Ok(())
     }
-}
-
-fn whole((index, call): (u32, Building)) -> ToolCall {
-    let arguments = match call.arguments.trim() {
-        "" => json!({}),
-        // What is no JSON is handed on as the text that the model wrote.
-        text => serde_json::from_str(text).unwrap_or_else(|_| call.arguments.as_str().into()),
-    };
-    ToolCall { id: call.id, index, name: call.name, arguments, ..ToolCall::default() }
 }
 
 fn field<'a>(line: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
@@ -257,31 +205,12 @@ fn extra(data: &[u8]) -> Map<String, Value> {
     fields
 }
 
-/// The answer of /v1/embeddings.
-///
-/// # Errors
-/// When it holds no vectors.
-pub fn embedded(answer: &Value, model: &str) -> Result<Done, Failure> {
-    let data = answer["data"].as_array().ok_or_else(|| nonsense("embeddings without vectors"))?;
-    let mut vectors: Vec<(u64, &Value)> = Vec::new();
-    for (place, item) in (0..).zip(data) {
-        let vector = item.get("embedding").filter(|vector| vector.is_array());
-        let vector = vector.ok_or_else(|| nonsense("an embedding that is no vector"))?;
-        vectors.push((item["index"].as_u64().unwrap_or(place), vector));
-    }
-    vectors.sort_by_key(|(index, _)| *index);
-    let vectors: Vec<&Value> = vectors.into_iter().map(|(_, vector)| vector).collect();
-    let tokens = answer["usage"]["prompt_tokens"].as_u64();
-    let body =
-        json!({"embeddings": vectors, "model": model, "prompt_eval_count": tokens.unwrap_or_default()});
-    Ok(Done { prompt_tokens: tokens, body: Some(body), ..Done::default() })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use echo_broker::message::{Code, Verdict};
     use proptest::prelude::*;
+    use serde_json::json;
 
     fn read(events: &[Value]) -> Result<Vec<Step>, Failure> {
         let (mut reply, mut steps) = (Reply::default(), VecDeque::new());
@@ -378,15 +307,6 @@ mod tests {
         }
         reply.end(&mut steps).unwrap();
         assert!(matches!(steps.back(), Some(Step::Done(_))));
-    }
-
-    #[test]
-    fn embeddings_come_in_the_order_of_the_inputs() {
-        let answer = json!({"data": [{"index": 1, "embedding": [2.0]}, {"index": 0, "embedding": [1.0]}],
-            "usage": {"prompt_tokens": 3}});
-        let body = embedded(&answer, "m").unwrap().body.unwrap();
-        assert_eq!(body, json!({"embeddings": [[1.0], [2.0]], "model": "m", "prompt_eval_count": 3}));
-        assert!(embedded(&json!({"data": [{}]}), "m").is_err() && embedded(&Value::Null, "m").is_err());
     }
 
     proptest! {

@@ -130,6 +130,7 @@ fn image_type(data: &str) -> &'static str {
         () if begins("iVBOR") => "image/png",
         () if begins("R0lG") => "image/gif",
         () if begins("UklG") => "image/webp",
+        () if begins("Qk") => "image/bmp",
         () => "image/jpeg",
     }
 }
@@ -271,6 +272,12 @@ mod tests {
                 {"role": "tool", "content": "1", "tool_call_id": "call_1_0"},
                 {"role": "tool", "content": "2", "tool_call_id": "call_1_1"}])
         );
+    }
+
+    #[test]
+    fn a_picture_is_named_by_what_it_is() {
+        let named = ["iVBORw0K", "/9j/4AAQ", "R0lGODlh", "UklGRiQA", "Qk1G"].map(image_type);
+        assert_eq!(named, ["image/png", "image/jpeg", "image/gif", "image/webp", "image/bmp"]);
     }
 
     #[test]

@@ -6,7 +6,8 @@ use echo_broker::message::Request;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::reply::{Reply, embedded};
+use super::embed::embedded;
+use super::reply::Reply;
 use super::{Dialect, request};
 use crate::engine::steps::Translate;
 use crate::engine::{Order, Step, any};
@@ -27,7 +28,7 @@ proptest! {
             let _ = reply.line(&event(value), &mut steps);
             let _ = whole.line(&event(&json!({"choices": [value]})), &mut steps);
             let _ = whole.line(&event(&json!({"choices": [{"delta": value}]})), &mut steps);
-            let _ = embedded(value, "m");
+            let _ = embedded(value, "m", Some(2));
         }
         let _ = (reply.end(&mut steps), whole.end(&mut steps));
     }

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use super::super::task::check_model;
 use super::{ApiError, Fields, not_found};
-use crate::http::options;
+use crate::http::{image, options};
 
 /// A request that has been understood.
 #[derive(Debug)]
@@ -43,7 +43,7 @@ pub fn generate(mut fields: Fields) -> Read<Asked> {
         prompt: fields.text("prompt")?.unwrap_or_default(),
         system: fields.text("system")?.unwrap_or_default(),
         suffix: fields.text("suffix")?.unwrap_or_default(),
-        images: fields.texts("images")?,
+        images: image::all("images", &fields.texts("images")?)?,
         raw: fields.flag("raw")?.unwrap_or_default(),
         settings: Settings::default(),
     };
@@ -76,7 +76,7 @@ fn message(place: usize, value: Value) -> Read<Message> {
         role: fields.text("role")?.unwrap_or_default(),
         content: fields.text("content")?.unwrap_or_default(),
         thinking: fields.text("thinking")?.unwrap_or_default(),
-        images: fields.texts("images")?,
+        images: image::all(&fields.place("images"), &fields.texts("images")?)?,
         tool_calls,
         tool_name: fields.text("tool_name")?.unwrap_or_default(),
         tool_call_id: fields.text("tool_call_id")?.unwrap_or_default(),
@@ -91,8 +91,8 @@ fn tool_call(place: &str, value: Value) -> Read<ToolCall> {
     let mut understood = ToolCall {
         id: call.text("id")?.unwrap_or_default(),
         index: function.count("index")?.unwrap_or_default(),
-        name: function.text("name")?.unwrap_or_default(),
-        arguments: function.take("arguments").unwrap_or_else(|| Map::new().into()),
+        name: function.required_text("name")?,
+        arguments: function.arguments()?,
         extra: call.rest(),
     };
     let of_function = function.rest();
@@ -108,10 +108,16 @@ pub fn embed(mut fields: Fields) -> Read<Asked> {
     if model.is_empty() {
         return Err(not_found(&model));
     }
+    // To Ollama an empty text alone is nothing to embed, and one in a list is a text.
+    let nothing = fields.peek("input").is_some_and(|input| input == "");
+    let input = if nothing { fields.take("input").map(|_| Vec::new()) } else { None };
+    let size = fields.whole("dimensions")?.filter(|size| *size > 0);
     let request = Embed {
         model: Some(model.clone()),
-        input: fields.text_or_texts("input")?,
-        dimensions: fields.count("dimensions")?.filter(|size| *size > 0),
+        input: input.map_or_else(|| fields.text_or_texts("input"), Ok)?,
+        // It takes no notice of a size that is none.
+        dimensions: size.and_then(|size| u32::try_from(size).ok()),
+        truncate: fields.flag("truncate")?,
         unscaled: false,
         settings: settings(fields)?,
     };
@@ -126,8 +132,10 @@ pub fn embeddings(mut fields: Fields) -> Read<Asked> {
     }
     let request = Embed {
         model: Some(model.clone()),
-        input: fields.text("prompt")?.into_iter().collect(),
+        input: fields.text("prompt")?.filter(|prompt| !prompt.is_empty()).into_iter().collect(),
         dimensions: None,
+        // This route of Ollama's shortens nothing.
+        truncate: Some(false),
         unscaled: true,
         settings: settings(fields)?,
     };

@@ -48,14 +48,14 @@ fn lines(out: &[u8]) -> Vec<Value> {
 #[test]
 fn every_field_of_generate_has_its_place_and_the_others_go_on() {
     let body = json!({"model": "m", "prompt": "p", "suffix": "s", "system": "y", "template": "t", "context": [1],
-        "stream": false, "raw": true, "format": {"type": "object"}, "keep_alive": -1, "images": ["AA"],
+        "stream": false, "raw": true, "format": {"type": "object"}, "keep_alive": -1, "images": ["iVBORw=="],
         "options": {"num_ctx": 64, "seed": 3, "max_tokens": 9}, "think": "high", "truncate": true, "shift": false,
         "logprobs": true, "top_logprobs": 2, "new_one": {"a": [1]}});
     let asked = read(ask::generate, body);
     assert_eq!((asked.model.as_str(), asked.streams, asked.shape), ("m", false, Shape::Generate));
     assert_eq!(
         serde_json::to_value(asked.request).unwrap(),
-        json!({"kind": "generate", "model": "m", "prompt": "p", "system": "y", "suffix": "s", "images": ["AA"],
+        json!({"kind": "generate", "model": "m", "prompt": "p", "system": "y", "suffix": "s", "images": ["iVBORw=="],
             "raw": true, "settings": {"seed": 3, "format": {"type": "object"}, "think": "high", "logprobs": true,
                 "top_logprobs": 2, "keep_alive": -1, "extra": {"template": "t", "context": [1], "truncate": true,
                     "shift": false, "options": {"num_ctx": 64, "max_tokens": 9}, "new_one": {"a": [1]}}}})
@@ -72,7 +72,7 @@ fn nothing_is_invented() {
 
 #[test]
 fn every_field_of_a_message_has_its_place() {
-    let message = json!({"role": "assistant", "content": "c", "thinking": "h", "images": ["AA"], "tool_name": "f",
+    let message = json!({"role": "assistant", "content": "c", "thinking": "h", "images": ["iVBORw=="], "tool_name": "f",
         "tool_call_id": "i", "mood": 1,
         "tool_calls": [{"id": "i", "x": 1,
             "function": {"index": 2, "name": "f", "arguments": {"a": 1}, "y": null}}]});
@@ -80,7 +80,7 @@ fn every_field_of_a_message_has_its_place() {
         read(ask::chat, json!({"model": "m", "messages": [message], "tools": [{"type": "function"}]}));
     assert_eq!(
         serde_json::to_value(asked.request).unwrap()["messages"][0],
-        json!({"role": "assistant", "content": "c", "thinking": "h", "images": ["AA"], "tool_name": "f",
+        json!({"role": "assistant", "content": "c", "thinking": "h", "images": ["iVBORw=="], "tool_name": "f",
             "tool_call_id": "i", "extra": {"mood": 1},
             "tool_calls": [{"id": "i", "index": 2, "name": "f", "arguments": {"a": 1},
                 "extra": {"x": 1, "function": {"y": null}}}]})

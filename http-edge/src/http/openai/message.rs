@@ -1,10 +1,10 @@
 //! The messages of a conversation, in OpenAI's words.
 
 use echo_broker::message::{Message, ToolCall};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-use super::ask::wrong;
 use super::{ApiError, Fields};
+use crate::http::image;
 
 type Read<T> = Result<T, ApiError>;
 
@@ -76,7 +76,7 @@ fn part(place: &str, value: Value, message: &mut Message) -> Read<()> {
     }
 }
 
-/// The base64 of a picture that travels in the request. Pictures elsewhere are not fetched: a mesh is no browser.
+/// The base64 of a picture that travels in the request.
 fn image(part: &mut Fields) -> Read<String> {
     let url = match part.take("image_url") {
         Some(Value::String(url)) => url,
@@ -85,35 +85,22 @@ fn image(part: &mut Fields) -> Read<String> {
         }
         _ => return Err(part.wrong("image_url", "an object with a url")),
     };
-    let data = url.strip_prefix("data:").and_then(|rest| rest.split_once(";base64,"));
-    match data {
-        Some((_, data)) if !data.is_empty() => Ok(data.to_owned()),
-        _ => {
-            let place = part.place("image_url.url");
-            Err(wrong(
-                &place,
-                "send the picture itself, as data:image/png;base64,…; it is not fetched from elsewhere",
-            ))
-        }
-    }
+    image::of_url(&part.place("image_url.url"), &url)
 }
 
 fn tool_call(place: &str, number: usize, value: Value) -> Read<ToolCall> {
     let mut call = Fields::within(place, value)?;
     let function = call.take("function").unwrap_or_default();
     let mut function = Fields::within(call.place("function"), function)?;
-    let arguments = match function.take("arguments") {
-        Some(Value::String(text)) if text.trim().is_empty() => Map::new().into(),
-        // What is no JSON is handed on as the text that the model wrote.
-        Some(Value::String(text)) => serde_json::from_str(&text).unwrap_or(Value::String(text)),
-        Some(other) => other,
-        None => Map::new().into(),
-    };
+    // What models write where a function takes nothing.
+    if function.peek("arguments").is_some_and(|said| said == "null") {
+        function.take("arguments");
+    }
     Ok(ToolCall {
         id: call.text("id")?.unwrap_or_default(),
         index: u32::try_from(number).unwrap_or_default(),
-        name: function.text("name")?.unwrap_or_default(),
-        arguments,
+        name: function.required_text("name")?,
+        arguments: function.arguments()?,
         ..ToolCall::default()
     })
 }

@@ -68,20 +68,20 @@ fn messages_keep_their_parts_calls_and_pictures() {
     let messages = json!([
         {"role": "developer", "content": "be brief"},
         {"role": "user", "name": "ann", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"},
-            {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBO", "detail": "low"}}]},
+            {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw==", "detail": "low"}}]},
         {"role": "assistant", "content": null, "reasoning_content": "hm", "tool_calls": [
             {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{\"a\": 1}"}},
-            {"id": "d", "type": "function", "function": {"name": "g", "arguments": "nonsense"}}]},
+            {"id": "d", "type": "function", "function": {"name": "g", "arguments": {"b": 2}}}]},
         {"role": "tool", "tool_call_id": "c", "content": "12"},
     ]);
     assert_eq!(
         chat(json!({"messages": messages}))["messages"],
         json!([
             {"role": "system", "content": "be brief"},
-            {"role": "user", "content": "a\nb", "images": ["iVBO"], "extra": {"name": "ann"}},
+            {"role": "user", "content": "a\nb", "images": ["iVBORw=="], "extra": {"name": "ann"}},
             {"role": "assistant", "thinking": "hm", "tool_calls": [
                 {"id": "c", "name": "f", "arguments": {"a": 1}},
-                {"id": "d", "index": 1, "name": "g", "arguments": "nonsense"}]},
+                {"id": "d", "index": 1, "name": "g", "arguments": {"b": 2}}]},
             {"role": "tool", "content": "12", "tool_call_id": "c"},
         ])
     );
