@@ -11,6 +11,7 @@ mod fence;
 mod gap;
 mod health;
 mod http;
+mod loads;
 mod machine;
 mod metrics;
 mod node;

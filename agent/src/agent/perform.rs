@@ -177,7 +177,7 @@ fn crashed(known: Known) -> Report {
         generates: true,
         tokens: 0,
         tokens_per_second: None,
-        load_ms: None,
+        load: None,
         first_piece: None,
     }
 }
