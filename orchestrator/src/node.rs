@@ -207,6 +207,11 @@ impl Node {
         self.load.slots
     }
 
+    /// What runs here by this orchestrator's hand, and since when.
+    pub fn running(&self) -> impl Iterator<Item = (Option<&ModelName>, Instant)> {
+        self.placements.iter().map(|placed| (placed.model.as_ref(), placed.at))
+    }
+
     /// Works, or will before long: not draining, not broken, not silent.
     pub fn is_fit(&self) -> bool {
         self.load.willing && self.load.hold.is_none()

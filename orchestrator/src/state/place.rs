@@ -10,6 +10,7 @@ use crate::event::{Action, Answer, Asked};
 use crate::holding::{Holding, Phase};
 use crate::need::{Line, name_model};
 use crate::node::Hold;
+use crate::pace::Outlook;
 use crate::queue::Place;
 use crate::registry::Key;
 use crate::scheduler::{self, Choice};
@@ -54,13 +55,14 @@ impl State {
         let place = self.queue.join(&line, holding.since(self.started), task, holding.bytes);
         let position = self.queue.position(&line, place);
         holding.phase = Phase::Waiting { place, told: (position, self.now.at) };
-        self.tell_position(&holding, position);
+        let outlook = self.outlook(&line);
+        self.tell_position(&holding, position, outlook.as_ref());
         self.announce_task(What::Queued, &holding, None, format!("waits at position {position}"));
         self.keep(holding);
     }
 
-    pub(super) fn tell_position(&mut self, holding: &Holding, position: u32) {
-        let expected_wait_ms = self.expected_wait(&holding.need.line, position).map(millis);
+    pub(super) fn tell_position(&mut self, holding: &Holding, position: u32, outlook: Option<&Outlook>) {
+        let expected_wait_ms = outlook.map(|outlook| millis(outlook.wait(position)));
         let frame = Frame::Queued { orchestrator: self.me.clone(), position, expected_wait_ms };
         self.out.push(Action::Frame { to: holding.inbox.clone(), frame });
     }

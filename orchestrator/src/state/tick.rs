@@ -8,6 +8,8 @@ use echo_broker::message::{Code, Failure, Pulse, What};
 use super::{State, held, millis};
 use crate::event::Action;
 use crate::holding::Phase;
+use crate::need::Line;
+use crate::pace::Outlook;
 use crate::scheduler;
 
 /// A tick that comes later than this means that we were asleep.
@@ -74,8 +76,15 @@ impl State {
         for task in review.relieved {
             self.relieve(task);
         }
+        // Of one line are many, and to look at all slots is not for each.
+        let mut known: Option<(Line, Option<Outlook>)> = None;
         for (task, position) in review.told {
-            self.tell_again(task, position);
+            let Some(line) = self.held.get(&task).map(|holding| &holding.need.line) else { continue };
+            if known.as_ref().is_none_or(|(of, _)| of != line) {
+                known = Some((line.clone(), self.outlook(line)));
+            }
+            let outlook = known.as_ref().and_then(|(_, outlook)| outlook.as_ref());
+            self.tell_again(task, position, outlook);
         }
     }
 
@@ -143,12 +152,12 @@ impl State {
         }
     }
 
-    fn tell_again(&mut self, task: TaskId, position: u32) {
+    fn tell_again(&mut self, task: TaskId, position: u32, outlook: Option<&Outlook>) {
         // Others may have left during this tick; the next one tells.
         let Some(mut holding) = self.held.remove(&task) else { return };
         if let Phase::Waiting { told, .. } = &mut holding.phase {
             *told = (position, self.now.at);
-            self.tell_position(&holding, position);
+            self.tell_position(&holding, position, outlook);
         }
         self.held.insert(task, holding);
     }
