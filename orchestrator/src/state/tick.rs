@@ -45,6 +45,7 @@ impl State {
             self.evict();
         }
         self.review();
+        self.look_at_held_back();
         if self.connected && now >= self.next_pulse {
             self.next_pulse = now + PULSE;
             self.pulse();
@@ -142,13 +143,24 @@ impl State {
 
     /// The nodes that lost this task are allowed again, if nobody else is left.
     fn relieve(&mut self, task: TaskId) {
-        let Some(holding) = self.held.get_mut(&task) else { return };
+        let Some(mut holding) = self.held.remove(&task) else { return };
         holding.relief = None;
-        let choice = scheduler::choose(&self.registry, &holding.need, &holding.bars());
-        if let Some(choice) = choice.filter(|_| self.connected)
+        let choice = self.choice_for(&holding);
+        self.held.insert(task, holding);
+        if let Some(choice) = choice
             && let Some(holding) = self.release(task)
         {
-            self.ask(holding, choice);
+            self.ask(holding, choice.key, choice.words);
+        }
+    }
+
+    /// Nobody is kept off a free slot for longer than that is worth.
+    fn look_at_held_back(&mut self) {
+        if std::mem::take(&mut self.held_back) {
+            let free = self.registry.iter().filter(|(_, node)| node.is_free()).map(|(key, _)| key);
+            for key in free.collect::<Vec<_>>() {
+                self.fill(key);
+            }
         }
     }
 
