@@ -17,7 +17,13 @@ impl State {
     /// Gives an attempt to the best free node; if there is none, it waits.
     pub(super) fn place_or_wait(&mut self, holding: Holding) {
         match self.choice_for(&holding) {
-            Some(choice) => self.ask(holding, choice.key, choice.words),
+            Some(choice) => {
+                self.ask(holding, choice.key, choice.words);
+                // The model may be right there now for others who waited for that.
+                if self.held_back {
+                    self.fill(choice.key);
+                }
+            }
             None if self.draining => self.fail(holding, draining()),
             None if scheduler::all_skipped(&self.registry, &holding.need, &holding.bars()) => {
                 self.refuse_everywhere(holding);
