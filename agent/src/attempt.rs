@@ -65,8 +65,10 @@ pub struct Attempt {
     pub order: Order,
     /// The model in the mesh's words; empty for requests about no model of this node.
     pub model: String,
-    /// Whether the model is in memory.
+    /// Whether the model is in memory as this task needs it.
     pub loaded: bool,
+    /// The engine loads it for this attempt: what it calls the load's time is one.
+    pub loads: bool,
     pub limits: Limits,
     pub received: Instant,
     pub remaining: Duration,
@@ -97,7 +99,7 @@ pub struct Report {
     pub generates: bool,
     pub tokens: u64,
     pub tokens_per_second: Option<f64>,
-    pub load_ms: Option<f64>,
+    pub load: Option<Duration>,
     pub first_piece: Option<Duration>,
 }
 
@@ -352,7 +354,7 @@ impl Attempt {
                 Some(done) => Some(tokens as f64 / (done.timings.eval_ns as f64 / 1e9)),
                 None => progress.speed(),
             },
-            load_ms: (!self.loaded && load > 0).then_some(load as f64 / 1e6),
+            load: (self.loads && load > 0).then(|| Duration::from_nanos(load)),
             first_piece: progress.first.map(|first| first.saturating_duration_since(started)),
         }
     }

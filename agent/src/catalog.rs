@@ -1,11 +1,13 @@
 //! The models of this node: what the engine says of them, and what was measured here.
 
 use std::collections::{BTreeMap, HashMap};
+use std::time::{Duration, Instant};
 
-use echo_broker::message::Model;
+use echo_broker::message::{LoadOptions, Model};
 
 use crate::engine::name::tagged;
 use crate::engine::{Found, Probe, RUNNING};
+use crate::loads::{self, Loads, Start};
 
 /// The share of the newest measurement in the running average.
 const NEWEST: f64 = 0.3;
@@ -14,7 +16,7 @@ const NEWEST: f64 = 0.3;
 #[derive(Debug, Clone, Copy, Default)]
 struct Measured {
     tokens_per_second: Option<f64>,
-    load_ms: Option<f64>,
+    load: Option<Duration>,
 }
 
 /// What this node can serve.
@@ -22,21 +24,40 @@ struct Measured {
 pub struct Catalog {
     found: BTreeMap<String, Found>,
     measured: HashMap<String, Measured>,
+    loads: Loads,
     pub version: String,
 }
 
 impl Catalog {
-    /// Takes the engine's word; true if anything is different now.
-    pub fn update(&mut self, probe: Probe) -> bool {
+    /// Takes the engine's answer to a question asked at `asked`; true if anything is different now. `in_use` says which
+    /// models this node's tasks are running on.
+    pub fn update(&mut self, probe: Probe, asked: Instant, in_use: impl Fn(&str) -> bool) -> bool {
         let found: BTreeMap<_, _> =
             probe.models.into_iter().map(|found| (found.model.name.clone(), found)).collect();
         let same =
             found.len() == self.found.len() && found.iter().zip(&self.found).all(|(new, old)| same(new, old));
-        let changed = !same || self.version != probe.version;
+        let mut changed = !same || self.version != probe.version;
         self.found = found;
         self.version = probe.version;
         self.measured.retain(|model, _| self.found.contains_key(model));
+        for model in self.loads.names() {
+            let found = self.found.get(&model).map(|found| &found.model);
+            changed |= self.loads.told(&model, found, in_use(&model), asked);
+        }
         changed
+    }
+
+    /// A task with a slot begins on one of the models; also whether that is to be told. See [`Loads::starts`].
+    pub fn starts(&mut self, model: &str, wanted: &LoadOptions, alone: bool, now: Instant) -> (Start, bool) {
+        match self.found.get(model) {
+            Some(found) => self.loads.starts(&found.model, wanted, alone, now),
+            None => (Start { ready: false, loads: false }, false),
+        }
+    }
+
+    /// A task has ended; whether that is to be told. See [`Loads::ended`].
+    pub fn ended(&mut self, model: &str, well: bool, others: bool, now: Instant) -> bool {
+        self.loads.ended(model, well, others, now)
     }
 
     /// The model of that name, with or without its tag.
@@ -61,20 +82,22 @@ impl Catalog {
             let mut model = found.model.clone();
             let measured = self.measured.get(&model.name).copied().unwrap_or_default();
             model.tokens_per_second = measured.tokens_per_second.map(|speed| (speed * 10.0).round() / 10.0);
-            model.load_ms = measured.load_ms.map(|ms| ms as u64);
+            model.load_ms = measured.load.and_then(|load| u64::try_from(load.as_millis()).ok());
+            self.loads.describe(&mut model);
             model
         };
         self.found.values().map(described).collect()
     }
 
-    /// Takes a measurement of a task that has ended.
-    pub fn measure(&mut self, model: &str, tokens_per_second: Option<f64>, load_ms: Option<f64>) {
+    /// Takes a measurement of a task that has ended. Of loads the newest counts: how long one takes depends on its options
+    /// and on what the machine has kept of the file, and an average of the two is neither.
+    pub fn measure(&mut self, model: &str, tokens_per_second: Option<f64>, load: Option<Duration>) {
         if !self.found.contains_key(model) {
             return;
         }
         let measured = self.measured.entry(model.to_owned()).or_default();
         average(&mut measured.tokens_per_second, tokens_per_second);
-        average(&mut measured.load_ms, load_ms);
+        measured.load = load.filter(|load| loads::plausible(*load)).or(measured.load);
     }
 }
 
@@ -110,14 +133,18 @@ pub mod tests {
         Probe { version: "1".into(), slots: None, models: names.iter().map(found).collect() }
     }
 
+    fn update(catalog: &mut Catalog, probe: Probe) -> bool {
+        catalog.update(probe, Instant::now(), |_| false)
+    }
+
     #[test]
     fn a_name_is_found_with_and_without_its_tag() {
         let mut catalog = Catalog::default();
-        assert!(catalog.update(probe(&["mistral", "phi:3b"])));
+        assert!(update(&mut catalog, probe(&["mistral", "phi:3b"])));
         assert_eq!(catalog.find("mistral").unwrap().engine_name, "mistral");
         assert_eq!(catalog.find("mistral:latest").unwrap().engine_name, "mistral");
         assert!(catalog.find("phi").is_none() && catalog.only_one().is_none());
-        assert!(!catalog.update(probe(&["mistral", "phi:3b"])), "nothing has changed");
+        assert!(!update(&mut catalog, probe(&["mistral", "phi:3b"])), "nothing has changed");
     }
 
     #[test]
@@ -129,15 +156,29 @@ pub mod tests {
             probe
         };
         let mut catalog = Catalog::default();
-        assert!(catalog.update(at("1", 5)) && !catalog.update(at("2", 5)));
+        assert!(update(&mut catalog, at("1", 5)) && !update(&mut catalog, at("2", 5)));
         assert_eq!(catalog.models()[0].extra[RUNNING]["expires_at"], "2");
-        assert!(catalog.update(at("2", 6)));
+        assert!(update(&mut catalog, at("2", 6)));
+    }
+
+    #[test]
+    fn the_newest_real_load_counts_and_one_that_was_none_does_not() {
+        let mut catalog = Catalog::default();
+        update(&mut catalog, probe(&["m"]));
+        let mut after = |ms: u64| {
+            catalog.measure("m:latest", None, Some(Duration::from_millis(ms)));
+            catalog.models()[0].load_ms
+        };
+        assert_eq!(after(40), None);
+        assert_eq!(after(8_600), Some(8_600));
+        assert_eq!(after(40), Some(8_600));
+        assert_eq!(after(2_000), Some(2_000));
     }
 
     #[test]
     fn measurements_are_averaged_and_nonsense_is_left_out() {
         let mut catalog = Catalog::default();
-        catalog.update(probe(&["m"]));
+        update(&mut catalog, probe(&["m"]));
         for speed in [10.0, 20.0, f64::NAN, f64::INFINITY, 0.0] {
             catalog.measure("m:latest", Some(speed), None);
         }

@@ -12,6 +12,7 @@ mod fence;
 mod gap;
 mod health;
 mod http;
+mod loads;
 mod machine;
 mod metrics;
 mod node;

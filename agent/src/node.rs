@@ -133,6 +133,8 @@ pub struct Node {
     draining: bool,
     stop: Option<Stop>,
     probing: bool,
+    /// When the engine was asked last.
+    probe_asked: Instant,
     probe_due: Instant,
     /// When the engine last gave something.
     active: Option<Instant>,
@@ -169,6 +171,7 @@ impl Node {
             draining: false,
             stop: None,
             probing: false,
+            probe_asked: now.mono,
             probe_due: now.mono,
             active: None,
             out: Vec::new(),
@@ -269,7 +272,13 @@ impl Node {
         if self.health.learns(&report.model, sign) {
             self.judge_health(now, |health| health.ended(&report.model, sign, &why, now));
         }
-        self.catalog.measure(&report.model, report.tokens_per_second, report.load_ms);
+        self.catalog.measure(&report.model, report.tokens_per_second, report.load);
+        let others = self.holdings.use_model(&report.model);
+        let well = matches!(report.end, End::Done);
+        if report.generates && self.catalog.ended(&report.model, well, others, now) {
+            self.told.models_changed = true;
+            self.pacer.changed(false, now);
+        }
         match sign {
             Sign::Broken => self.active = None,
             _ if report.tokens > 0 => self.active = Some(now),
@@ -288,7 +297,8 @@ impl Node {
                 if let (None, Some(slots)) = (self.traits.slots, probe.slots) {
                     self.slots.set_limit(slots);
                 }
-                if self.catalog.update(probe) {
+                let in_use = |model: &str| self.holdings.use_model(model);
+                if self.catalog.update(probe, self.probe_asked, in_use) {
                     self.told.models_changed = true;
                     self.pacer.changed(false, now);
                 }
@@ -379,7 +389,7 @@ impl Node {
 
     fn tick(&mut self, now: Instant) {
         if !self.probing && now >= self.probe_due {
-            self.probing = true;
+            (self.probing, self.probe_asked) = (true, now);
             self.out.push(Action::Probe);
         }
         self.try_if_due(now);

@@ -3,6 +3,7 @@
 mod failure;
 mod frame;
 mod heartbeat;
+mod load_options;
 mod pulse;
 mod request;
 mod status;
@@ -13,6 +14,7 @@ mod tests;
 pub use failure::{Code, Failure, Fault, Said, Verdict};
 pub use frame::{Accepted, Done, Frame, Piece, Reason, Timings, ToolCall};
 pub use heartbeat::{Engine, Heartbeat, Model, NodeStatus, Space};
+pub use load_options::{LoadKey, LoadOptions, Loading};
 pub use pulse::{Cancel, Disconnect, Held, Missing, Pong, Pulse, PulseAnswer};
 pub use request::{Chat, Embed, Generate, Message, Named, Request, Settings};
 pub use status::{Event, MeshStatus, NodeState, What};

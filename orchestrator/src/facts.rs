@@ -1,6 +1,6 @@
 //! What the choice among nodes needs of a model, worked out once when a node says it and not for each task.
 
-use echo_broker::message::Model;
+use echo_broker::message::{Loading, Model};
 
 /// The capabilities that a task may need, in the words of the bus.
 const KNOWN: [&str; 6] = ["completion", "embedding", "vision", "tools", "thinking", "insert"];
@@ -30,6 +30,8 @@ pub struct Facts {
     pub loaded: bool,
     /// The node takes nothing for this model now.
     pub closed: bool,
+    /// How it is in memory, or will be once what was placed there has been loaded.
+    pub loading: Loading,
     /// Measured speed in steps of about a tenth; a model that was never measured goes first, so that it will be.
     pub speed: i32,
     /// What it is known to do.
@@ -44,9 +46,11 @@ impl From<&Model> for Facts {
         let says = Abilities::of(KNOWN.into_iter().filter(|what| model.can(what)));
         let may = if model.capabilities.is_empty() { Abilities::of(KNOWN) } else { says };
         let closed = !model.unavailable.is_empty();
+        let loading = Loading::of(model);
         Self {
             loaded: model.loaded,
             closed,
+            loading,
             speed: model.tokens_per_second.map_or(i32::MAX, step),
             says,
             may,

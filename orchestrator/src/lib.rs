@@ -18,6 +18,7 @@ mod perform;
 mod queue;
 mod recent;
 mod registry;
+mod reload;
 mod run;
 mod scheduler;
 mod snapshot;

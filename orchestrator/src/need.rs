@@ -1,7 +1,7 @@
 //! What a task asks of a node, read once when it comes in.
 
 use echo_broker::id::NodeId;
-use echo_broker::message::{Code, Failure, Named, Request};
+use echo_broker::message::{Code, Failure, LoadKey, LoadOptions, Named, Request};
 
 use crate::facts::Abilities;
 use crate::model_name::ModelName;
@@ -17,6 +17,9 @@ pub struct Need {
     pub spelled: Option<String>,
     /// What the model must be able to do.
     pub abilities: Abilities,
+    /// How the model is to be loaded, in words and for comparing; `None` if this loads nothing.
+    pub load_options: LoadOptions,
+    pub load: Option<LoadKey>,
     /// It takes no slot: it is about a model and generates nothing.
     pub aside: bool,
     /// The node's operator must allow pulls and deletes.
@@ -61,10 +64,13 @@ impl Need {
             Request::Delete(named) => (model.map(Line::Model).ok_or_else(unnamed)?, true, Some(named)),
             Request::Pull(named) => (model.map(|_| Line::Pull).ok_or_else(unnamed)?, true, Some(named)),
         };
+        let load_options = request.load_options();
         Ok(Self {
             line,
             spelled: spelled.map(str::to_owned),
             abilities: Abilities::of(request.needs()),
+            load: load_options.as_ref().map(LoadOptions::key),
+            load_options: load_options.unwrap_or_default(),
             aside: named.is_some(),
             managed,
             nodes: named.map(wanted_nodes).transpose()?.unwrap_or_default(),

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use echo_broker::id::{BootId, NodeId, TaskId};
-use echo_broker::message::{Heartbeat, Held, Model, NodeStatus};
+use echo_broker::message::{Heartbeat, Held, LoadKey, Model, NodeStatus};
 
 use crate::event::Now;
 use crate::facts::step;
 use crate::model_name::ModelName;
+use crate::need::Need;
 
 /// A node of the mesh.
 #[derive(Debug)]
@@ -25,6 +26,8 @@ pub struct Node {
     pub last_heartbeat: u64,
     pub registered_at: u64,
     placements: Vec<Placement>,
+    /// How it has some model loaded is concluded from a placement, and not its own word.
+    pub presumed: bool,
 }
 
 /// What a choice among nodes looks at: together in one line of the processor's cache.
@@ -63,6 +66,7 @@ struct Placement {
     task: TaskId,
     attempt: u32,
     model: Option<ModelName>,
+    load: Option<LoadKey>,
     at: Instant,
     stage: Stage,
     /// The last heartbeat lists it, so it is counted there.
@@ -100,6 +104,7 @@ impl Node {
             last_heartbeat: now.unix_ms,
             registered_at: now.unix_ms,
             placements: Vec::new(),
+            presumed: false,
         };
         node.note();
         models.into_iter().for_each(|models| node.set_models(models));
@@ -207,6 +212,22 @@ impl Node {
         self.load.slots
     }
 
+    /// What runs here by this orchestrator's hand, and since when.
+    pub fn running(&self) -> impl Iterator<Item = (Option<&ModelName>, Instant)> {
+        self.placements.iter().map(|placed| (placed.model.as_ref(), placed.at))
+    }
+
+    /// Whether a task of this model runs here by this orchestrator's hand.
+    pub fn runs(&self, model: &ModelName) -> bool {
+        self.placements.iter().any(|placed| placed.model.as_ref() == Some(model))
+    }
+
+    /// What was placed here and is not yet in the heartbeats, and how its model is to be loaded.
+    pub fn unheard(&self) -> impl Iterator<Item = (&ModelName, LoadKey)> {
+        let unheard = |placed: &&Placement| matches!(placed.stage, Stage::Asked | Stage::Accepted(_));
+        self.placements.iter().filter(unheard).filter_map(|placed| placed.model.as_ref().zip(placed.load))
+    }
+
     /// Works, or will before long: not draining, not broken, not silent.
     pub fn is_fit(&self) -> bool {
         self.load.willing && self.load.hold.is_none()
@@ -218,9 +239,10 @@ impl Node {
     }
 
     /// Counts a task that is about to be given to this node.
-    pub fn place(&mut self, task: TaskId, attempt: u32, model: Option<ModelName>, now: Instant) {
+    pub fn place(&mut self, task: TaskId, attempt: u32, need: &Need, now: Instant) {
         let listed = lists(&self.beat.active, task, attempt);
-        self.placements.push(Placement { task, attempt, model, at: now, stage: Stage::Asked, listed });
+        let (model, load) = (need.model().cloned(), need.load);
+        self.placements.push(Placement { task, attempt, model, load, at: now, stage: Stage::Asked, listed });
         self.recount();
     }
 
@@ -298,11 +320,16 @@ mod tests {
         TaskId::from_u128(1)
     }
 
+    fn need() -> Need {
+        Need::of(&serde_json::from_value(serde_json::json!({"kind": "generate", "model": "m"})).unwrap())
+            .unwrap()
+    }
+
     #[test]
     fn a_placement_counts_until_a_heartbeat_after_its_acceptance() {
         let clock = Clock::new();
         let mut node = Node::new(beat("a", 1).slots(2).build(), clock.now());
-        node.place(task(), 1, None, clock.now().at);
+        node.place(task(), 1, &need(), clock.now().at);
         assert_eq!(node.used(), 1);
         assert_eq!(node.accepted(task(), 1, 2, clock.now().at), None);
         node.hear(beat("a", 2).slots(2).build(), clock.now()).unwrap();
@@ -315,7 +342,7 @@ mod tests {
     fn a_listed_placement_counts_once() {
         let clock = Clock::new();
         let mut node = Node::new(beat("a", 1).build(), clock.now());
-        node.place(task(), 1, None, clock.now().at);
+        node.place(task(), 1, &need(), clock.now().at);
         node.hear(beat("a", 2).active([held(1, 1)]).build(), clock.now()).unwrap();
         assert_eq!(node.used(), 1);
         assert_eq!(node.accepted(task(), 1, 1, clock.now().at), None);
@@ -326,7 +353,7 @@ mod tests {
     fn a_heartbeat_that_overtook_the_acceptance_may_say_that_it_has_ended() {
         let clock = Clock::new();
         let mut node = Node::new(beat("a", 1).build(), clock.now());
-        node.place(task(), 1, None, clock.now().at);
+        node.place(task(), 1, &need(), clock.now().at);
         node.hear(beat("a", 5).build(), clock.now()).unwrap();
         assert_eq!(node.used(), 1);
         assert!(node.accepted(task(), 1, 3, clock.now().at).is_some());

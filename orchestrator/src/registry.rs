@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use echo_broker::id::{BootId, NodeId};
-use echo_broker::message::{Heartbeat, Model, NodeStatus};
+use echo_broker::message::{Heartbeat, LoadKey, Model, NodeStatus};
 
 use crate::event::Now;
 use crate::facts::{Abilities, Facts};
@@ -24,17 +24,17 @@ pub struct Key(usize);
 pub struct Seen<'a> {
     pub facts: Facts,
     node: &'a Node,
-    index: usize,
+    index: u32,
 }
 
 impl<'a> Seen<'a> {
-    fn at(node: &'a Node, (index, facts): (usize, Facts)) -> Self {
+    fn at(node: &'a Node, (index, facts): (u32, Facts)) -> Self {
         Self { facts, node, index }
     }
 
     /// All that it says; a scan of all nodes does with the facts.
     pub fn model(&self) -> &'a Model {
-        &self.node.models()[self.index]
+        &self.node.models()[self.index as usize]
     }
 }
 
@@ -45,7 +45,7 @@ pub struct Registry {
     vacant: Vec<usize>,
     by_id: BTreeMap<NodeId, Key>,
     /// Who serves a model, where it stands in that node's list, and what is known of it there.
-    served: BTreeMap<ModelName, BTreeMap<Key, (usize, Facts)>>,
+    served: BTreeMap<ModelName, BTreeMap<Key, (u32, Facts)>>,
     /// The generating model that most nodes have; found again when models change.
     most_common: OnceLock<Option<ModelName>>,
 }
@@ -91,8 +91,11 @@ impl Registry {
             return Heard { key, news: News::Old, completed: Vec::new() };
         };
         let mut news = if was_suspect || standing(node) != was { News::Changed } else { News::Same };
-        if models.is_some_and(|models| self.update_models(key, models)) {
-            news = News::Changed;
+        if let Some(models) = models {
+            if self.update_models(key, models) {
+                news = News::Changed;
+            }
+            self.presume_again(key);
         }
         Heard { key, news, completed }
     }
@@ -136,9 +139,15 @@ impl Registry {
     /// The same models, of which some are loaded or measured now and were not before.
     fn update_facts(&mut self, key: Key, models: &[Model]) {
         let Some(known) = self.node(key).shared_models() else { return };
-        for (index, (was, is)) in known.iter().zip(models).enumerate() {
-            let same_standing = was.unavailable.is_empty() == is.unavailable.is_empty();
-            if was.loaded == is.loaded && same_standing && was.tokens_per_second == is.tokens_per_second {
+        let presumed = std::mem::take(&mut self.node_mut(key).presumed);
+        for (index, (was, is)) in (0_u32..).zip(known.iter().zip(models)) {
+            let loading = |model: &Model| (model.loaded, model.context_length);
+            if loading(was) == loading(is)
+                && was.loaded_with == is.loaded_with
+                && was.unavailable.is_empty() == is.unavailable.is_empty()
+                && was.tokens_per_second == is.tokens_per_second
+                && !presumed
+            {
                 continue;
             }
             let seen = self.served.get_mut(&ModelName::of(&is.name)).and_then(|nodes| nodes.get_mut(&key));
@@ -149,9 +158,25 @@ impl Registry {
         }
     }
 
+    /// A task goes there: the engine will have the model as the task needs it, whatever it has now.
+    pub fn presume(&mut self, key: Key, name: &ModelName, load: LoadKey) {
+        if let Some((_, facts)) = self.served.get_mut(name).and_then(|nodes| nodes.get_mut(&key)) {
+            facts.loading = facts.loading.after(load);
+            self.node_mut(key).presumed = true;
+        }
+    }
+
+    /// Presumes again what a heartbeat from before the placement does not know.
+    fn presume_again(&mut self, key: Key) {
+        let unheard: Vec<_> = self.node(key).unheard().map(|(name, load)| (name.clone(), load)).collect();
+        for (name, load) in unheard {
+            self.presume(key, &name, load);
+        }
+    }
+
     fn index_models(&mut self, key: Key) {
         let Some(models) = self.node(key).shared_models() else { return };
-        for (index, model) in models.iter().enumerate() {
+        for (index, model) in (0_u32..).zip(models.iter()) {
             let nodes = self.served.entry(ModelName::of(&model.name)).or_default();
             nodes.entry(key).or_insert((index, Facts::from(model)));
         }

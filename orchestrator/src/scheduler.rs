@@ -2,7 +2,7 @@
 
 use echo_broker::message::{Code, Excluded, Failure, NodeStatus};
 
-use crate::facts::Abilities;
+use crate::facts::{Abilities, Facts};
 use crate::model_name::ModelName;
 use crate::need::{Line, Need};
 use crate::node::{Hold, Node};
@@ -27,6 +27,28 @@ pub struct Bars<'a> {
 pub struct Choice {
     pub key: Key,
     pub words: String,
+    pub fit: Fit,
+}
+
+/// What a node has in memory of the model that a task needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fit {
+    /// As the task needs it, or on its way there.
+    AsNeeded,
+    Cold,
+    /// With other load-time options: the engine would throw it out and load it anew, for this task and for the next one
+    /// that needs it as it is now.
+    Otherwise,
+}
+
+impl Fit {
+    pub fn of(facts: Option<Facts>, need: &Need) -> Self {
+        match (facts, need.load) {
+            (Some(facts), Some(_)) if facts.loading.is_cold() => Self::Cold,
+            (Some(facts), Some(load)) if !facts.loading.answers(load) => Self::Otherwise,
+            _ => Self::AsNeeded,
+        }
+    }
 }
 
 /// A free node that could take the task.
@@ -65,11 +87,33 @@ pub fn choose(registry: &Registry, need: &Need, bars: &Bars<'_>) -> Option<Choic
         None if having == 1 => format!("the only node {what}"),
         None => format!("the only free one of {having} nodes {what}"),
         Some(second) => {
-            let why = deciding(&best.rank, &second.rank).words(&best);
+            let why = deciding(&best.rank, &second.rank).words(&best, need);
             format!("{why}, among {free} free of {having} nodes {what}")
         }
     };
-    Some(Choice { key: best.key, words })
+    let fit = Fit::of(best.seen.map(|seen| seen.facts), need);
+    Some(Choice { key: best.key, words, fit })
+}
+
+/// What one node has in memory of the model that the task needs.
+pub fn fit_at(registry: &Registry, need: &Need, key: Key) -> Fit {
+    let seen = need.model().and_then(|name| registry.model_at(key, name));
+    Fit::of(seen.map(|seen| seen.facts), need)
+}
+
+/// The nodes that have the model in memory as the task needs it and will take it, now or later.
+pub fn homes<'a>(
+    registry: &'a Registry,
+    need: &'a Need,
+    bars: &'a Bars<'_>,
+) -> impl Iterator<Item = &'a Node> {
+    let home = |node: &Node, seen: Option<Seen<'_>>| {
+        Fit::of(seen.map(|seen| seen.facts), need) == Fit::AsNeeded
+            && node.is_fit()
+            && !bars.bar(node)
+            && suits(node, seen, need)
+    };
+    candidates(registry, need).filter(move |(_, node, seen)| home(node, *seen)).map(|(_, node, _)| node)
 }
 
 /// Whether this node can take the task now.
@@ -220,6 +264,16 @@ fn managed(node: &Node, need: &Need) -> bool {
     !need.managed || node.beat().model_management
 }
 
+/// How a node has the model that is just right for this.
+pub fn loaded_words(need: &Need, there: bool) -> String {
+    match (need.load_options.is_empty(), there) {
+        (true, true) => "has the model loaded".to_owned(),
+        (true, false) => "is loading the model".to_owned(),
+        (false, true) => format!("has it loaded with {}", need.load_options),
+        (false, false) => format!("is loading it with {}", need.load_options),
+    }
+}
+
 fn model_words(model: Option<Seen<'_>>, need: &Need) -> String {
     match model {
         Some(seen) => format!("with {}", seen.model().name),
@@ -261,6 +315,7 @@ fn names(list: &[Excluded], node: &Node) -> bool {
 enum Criterion {
     SaysSo,
     Disk,
+    Reload,
     Loaded,
     Busy,
     Speed,
@@ -269,9 +324,10 @@ enum Criterion {
 }
 
 /// In the order in which they decide.
-const CRITERIA: [Criterion; 7] = [
+const CRITERIA: [Criterion; 8] = [
     Criterion::SaysSo,
     Criterion::Disk,
+    Criterion::Reload,
     Criterion::Loaded,
     Criterion::Busy,
     Criterion::Speed,
@@ -282,11 +338,18 @@ const CRITERIA: [Criterion; 7] = [
 fn rank(node: &Node, seen: Option<Seen<'_>>, need: &Need) -> Rank {
     let number = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
     let facts = seen.map(|seen| seen.facts);
+    let fit = Fit::of(facts, need);
     CRITERIA.map(|criterion| match criterion {
         Criterion::SaysSo => facts.is_none_or(|facts| facts.says.include(need.abilities)).into(),
         Criterion::Disk if need.line == Line::Pull => number(node.beat().disk.free),
         Criterion::Disk => 0,
-        Criterion::Loaded => (facts.is_some_and(|facts| facts.loaded) && is_at_ease(node)).into(),
+        // An engine that answers has to end that first.
+        Criterion::Reload if fit == Fit::Otherwise => (node.used() == 0).into(),
+        Criterion::Reload => 2,
+        Criterion::Loaded => {
+            let there = facts.is_some_and(|facts| facts.loaded) && fit == Fit::AsNeeded;
+            (there && is_at_ease(node)).into()
+        }
         Criterion::Busy => -i64::from(node.busy()),
         Criterion::Speed => facts.map_or(0, |facts| facts.speed).into(),
         Criterion::Memory => node.memory().into(),
@@ -307,11 +370,16 @@ fn deciding(best: &Rank, second: &Rank) -> Criterion {
 }
 
 impl Criterion {
-    fn words(self, winner: &Offer<'_>) -> String {
+    fn words(self, winner: &Offer<'_>, need: &Need) -> String {
         match self {
             Self::SaysSo => "known to do what the task needs".to_owned(),
             Self::Disk => "most free disk".to_owned(),
-            Self::Loaded => "has the model loaded".to_owned(),
+            Self::Reload => match Fit::of(winner.seen.map(|seen| seen.facts), need) {
+                Fit::AsNeeded => loaded_words(need, winner.seen.is_none_or(|seen| seen.facts.loaded)),
+                Fit::Cold => "has nothing to unload for it".to_owned(),
+                Fit::Otherwise => "the only idle one that has to load the model anew".to_owned(),
+            },
+            Self::Loaded => loaded_words(need, true),
             Self::Busy => format!("least busy ({} of {} slots)", winner.node.used(), winner.node.slots()),
             Self::Speed => match winner.seen.and_then(|seen| seen.model().tokens_per_second) {
                 Some(speed) => format!("fastest ({speed:.0} tokens/s)"),

@@ -3,6 +3,8 @@
 
 mod cancel;
 mod hear;
+mod next;
+mod outlook;
 mod place;
 mod submit;
 #[cfg(test)]
@@ -21,7 +23,6 @@ use crate::config::Limits;
 use crate::event::{Action, Event, Now};
 use crate::holding::{Holding, Phase};
 use crate::model_name::ModelName;
-use crate::need::Line;
 use crate::pace::Pace;
 use crate::queue::Queue;
 use crate::recent::Recent;
@@ -61,6 +62,8 @@ pub struct State {
     last_tick: Instant,
     next_pulse: Instant,
     draining: bool,
+    /// Somebody waits although a slot is free: time alone may change that.
+    held_back: bool,
     /// Counts the placements.
     placed: u64,
     now: Now,
@@ -98,6 +101,7 @@ impl State {
             last_tick: now.at,
             next_pulse: now.at,
             draining: false,
+            held_back: false,
             placed: 0,
             now,
             out: Vec::new(),
@@ -223,19 +227,6 @@ impl State {
         let (task, attempt) = (Some(holding.task.task), Some(holding.attempt()));
         let detail = detail.into();
         self.out.push(Action::Announce(News { what, at: self.now.unix_ms, node, task, attempt, detail }));
-    }
-
-    /// The measured time until a task at this position is placed.
-    fn expected_wait(&self, line: &Line, position: u32) -> Option<Duration> {
-        let Line::Model(name) = line else { return None };
-        let took = self.pace.of(name, self.now.at)?;
-        let slots: u32 = self
-            .registry
-            .serving(name)
-            .filter(|(_, node, _)| node.is_fit())
-            .map(|(_, node, _)| node.slots())
-            .sum();
-        (slots > 0).then(|| took.saturating_mul(position) / slots)
     }
 }
 

@@ -114,6 +114,9 @@ pub trait Words {
     fn can(self, capabilities: &[&str]) -> Self;
     fn loaded(self) -> Self;
     fn speed(self, tokens_per_second: f64) -> Self;
+    /// In memory, with these load-time options.
+    fn loaded_with(self, options: Value) -> Self;
+    fn load_ms(self, ms: u64) -> Self;
 }
 
 impl Words for Model {
@@ -129,6 +132,16 @@ impl Words for Model {
 
     fn speed(mut self, tokens_per_second: f64) -> Self {
         self.tokens_per_second = Some(tokens_per_second);
+        self
+    }
+
+    fn loaded_with(mut self, options: Value) -> Self {
+        (self.loaded, self.loaded_with) = (true, Some(serde_json::from_value(options).unwrap()));
+        self
+    }
+
+    fn load_ms(mut self, ms: u64) -> Self {
+        self.load_ms = Some(ms);
         self
     }
 }

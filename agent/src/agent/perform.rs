@@ -180,7 +180,7 @@ fn crashed(key: Key) -> Report {
         generates: true,
         tokens: 0,
         tokens_per_second: None,
-        load_ms: None,
+        load: None,
         first_piece: None,
     }
 }

@@ -12,6 +12,7 @@ use super::holding::Holding;
 use super::{Action, Node};
 use crate::attempt::{Attempt, Halt};
 use crate::engine::{Kind, Order};
+use crate::loads::Start;
 use crate::slots::{Key, Slot};
 use crate::tape::Tape;
 use crate::watch::Limits;
@@ -174,6 +175,7 @@ impl Node {
 
     fn accept(&mut self, task: Task, admitted: Admitted, inbox: Inbox, reply: Option<Inbox>, now: Instant) {
         let key = Key { task: task.task, attempt: task.attempt };
+        let start = self.start(&task, &admitted, now);
         let tape = Arc::new(Mutex::new(Tape::new(task.edge.is_some())));
         let halt = Arc::new(Halt::default());
         let (confirm, confirmed) = if self.gap.settled() {
@@ -194,6 +196,7 @@ impl Node {
                 halt: halt.clone(),
                 confirm,
                 has_slot: admitted.slot.is_some(),
+                model: admitted.model.clone(),
                 ended: None,
             },
         );
@@ -204,7 +207,8 @@ impl Node {
             key,
             order: Order { request: task.request, model: admitted.engine_name, so_far: task.so_far },
             model: admitted.model,
-            loaded: admitted.loaded,
+            loaded: start.ready,
+            loads: start.loads,
             limits,
             received: now,
             remaining: Duration::from_millis(task.remaining_ms),
@@ -219,6 +223,16 @@ impl Node {
             halt,
             confirmed,
         })));
+    }
+
+    /// What the task finds in the engine's memory, and leaves there. Only Ollama loads by what a request says.
+    fn start(&mut self, task: &Task, admitted: &Admitted, now: Instant) -> Start {
+        let options = task.request.load_options().filter(|_| self.traits.kind == Kind::Ollama);
+        let Some(options) = options else { return Start { ready: admitted.loaded, loads: false } };
+        let alone = !self.holdings.use_model(&admitted.model);
+        let (start, news) = self.catalog.starts(&admitted.model, &options, alone, now);
+        self.told.models_changed |= news;
+        start
     }
 
     fn limits(&self, task: &Task) -> Limits {

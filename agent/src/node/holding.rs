@@ -27,6 +27,8 @@ pub struct Holding {
     /// Lets it start, where it waits for the edge's word.
     pub confirm: Option<oneshot::Sender<()>>,
     pub has_slot: bool,
+    /// The model that it runs on.
+    pub model: String,
     pub ended: Option<Instant>,
 }
 
@@ -53,6 +55,11 @@ impl Holdings {
 
     pub fn any_running(&self) -> bool {
         self.all.values().any(|holding| holding.ended.is_none())
+    }
+
+    /// Whether one with a slot runs on this model.
+    pub fn use_model(&self, model: &str) -> bool {
+        self.all.values().any(|holding| holding.ended.is_none() && holding.has_slot && holding.model == model)
     }
 
     /// The number of those that run without a slot.
@@ -217,6 +224,7 @@ mod tests {
             halt: Arc::default(),
             confirm: None,
             has_slot: true,
+            model: String::new(),
             ended: None,
         };
         holdings.insert(key, holding);

@@ -143,7 +143,7 @@ impl Bench {
             generates: true,
             tokens: 1,
             tokens_per_second: None,
-            load_ms: None,
+            load: None,
             first_piece: None,
         };
         self.apply(Event::Ended(Box::new(report)));

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{Held, is_default};
+use super::{Held, LoadOptions, is_default};
 use crate::id::{BootId, NodeId};
 
 /// The state of a node. The registry is made of these and of nothing else.
@@ -70,12 +70,19 @@ pub struct Model {
     /// Measured on this node; absent until measured.
     #[serde(default, skip_serializing_if = "is_default")]
     pub tokens_per_second: Option<f64>,
-    /// Measured on this node; absent until measured.
+    /// How long the newest real load on this node took; absent until one was seen.
     #[serde(default, skip_serializing_if = "is_default")]
     pub load_ms: Option<u64>,
     /// Why this node takes no task for this model now, though the engine answers; empty otherwise.
     #[serde(default, skip_serializing_if = "is_default")]
     pub unavailable: String,
+    /// The context of the model in memory, in tokens; absent when it is not there or the engine does not say.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub context_length: Option<u64>,
+    /// The load-time options of the last task that this node ran with it: how it is in memory, or will be before long.
+    /// Absent when it is not there, when others have changed it since, and where the engine has no such options.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub loaded_with: Option<LoadOptions>,
     /// The engine's own description (`digest`, `modified_at`, `details`, …).
     #[serde(default, skip_serializing_if = "is_default")]
     pub extra: Map<String, Value>,

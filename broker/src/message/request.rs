@@ -6,7 +6,7 @@ use std::io;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{ToolCall, is_default};
+use super::{LoadOptions, ToolCall, is_default};
 
 /// The request of a task.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -80,6 +80,16 @@ impl Request {
             Self::Show(_) | Self::Pull(_) | Self::Delete(_) | Self::Unload(_) | Self::Unknown => {}
         }
         needs
+    }
+
+    /// The options with which the model is to be loaded; `None` if this request loads none.
+    pub fn load_options(&self) -> Option<LoadOptions> {
+        match self {
+            Self::Generate(it) => Some(LoadOptions::of(&it.settings)),
+            Self::Chat(it) => Some(LoadOptions::of(&it.settings)),
+            Self::Embed(it) => Some(LoadOptions::of(&it.settings)),
+            Self::Show(_) | Self::Pull(_) | Self::Delete(_) | Self::Unload(_) | Self::Unknown => None,
+        }
     }
 }
 

@@ -79,11 +79,15 @@ fn model() {
     model.capabilities = vec!["tools".into()];
     model.tokens_per_second = Some(12.5);
     model.load_ms = Some(7);
+    model.context_length = Some(4096);
+    model.loaded_with = Some(LoadOptions::default());
     model.extra = json!({"digest": "d"}).as_object().cloned().unwrap();
     golden(
         &model,
-        r#"{"name":"mistral:latest","size":4,"loaded":true,"capabilities":["tools"],"tokens_per_second":12.5,"load_ms":7,"extra":{"digest":"d"}}"#,
+        r#"{"name":"mistral:latest","size":4,"loaded":true,"capabilities":["tools"],"tokens_per_second":12.5,"load_ms":7,"context_length":4096,"loaded_with":{},"extra":{"digest":"d"}}"#,
     );
+    let with = r#"{"num_ctx":8192,"use_mmap":false}"#;
+    golden(&serde_json::from_str::<LoadOptions>(with).unwrap(), with);
 }
 
 #[test]

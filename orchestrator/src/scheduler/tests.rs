@@ -39,6 +39,46 @@ fn a_loaded_model_wins() {
     );
 }
 
+fn with_context(length: u64) -> Need {
+    need(json!({"settings": {"extra": {"options": {"num_ctx": length}}}}))
+}
+
+#[test]
+fn a_model_that_is_loaded_otherwise_counts_as_not_loaded_and_is_left_as_it_is() {
+    let with = |node, length: u64| {
+        beat(node, 1).slots(8).models([model("m").loaded_with(json!({"num_ctx": length}))])
+    };
+    let busy = || with("a", 4_096).active((0..7).map(|it| held(it, 1)));
+    let registry = mesh([busy(), with("b", 8_192)]);
+    let (node, words) = chosen(&registry, &with_context(4_096)).unwrap();
+    assert_eq!(node, "a");
+    assert!(words.starts_with("has it loaded with num_ctx 4096, among 2 free"), "{words}");
+    assert_eq!(chosen(&registry, &with_context(8_192)).unwrap().0, "b");
+    let (node, words) =
+        chosen(&mesh([with("b", 8_192), beat("c", 1).models([model("m")])]), &with_context(9)).unwrap();
+    assert_eq!(node, "c", "{words}");
+    assert!(words.starts_with("has nothing to unload for it"), "{words}");
+    let plain = beat("c", 1).models([model("m").loaded_with(json!({}))]);
+    assert_eq!(chosen(&mesh([with("a", 4_096), plain]), &need(json!({}))).unwrap().0, "c");
+}
+
+#[test]
+fn the_fit_of_a_choice_is_told() {
+    let fit = |served: echo_broker::message::Model, need: &Need| {
+        choose(&mesh([beat("a", 1).models([served])]), need, &Bars::default()).unwrap().fit
+    };
+    let small = || model("m").loaded_with(json!({"num_ctx": 4_096}));
+    assert_eq!(fit(small(), &with_context(4_096)), Fit::AsNeeded);
+    assert_eq!(fit(small(), &with_context(8_192)), Fit::Otherwise);
+    assert_eq!(fit(small(), &need(json!({"kind": "show"}))), Fit::AsNeeded, "it loads nothing");
+    assert_eq!(
+        fit(model("m").loaded(), &with_context(8_192)),
+        Fit::AsNeeded,
+        "an engine without such options"
+    );
+    assert_eq!(fit(model("m"), &with_context(8_192)), Fit::Cold);
+}
+
 #[test]
 fn never_waits_behind_a_busy_node_because_it_is_warm() {
     let warm = beat("a", 1).models([model("m").loaded()]).active([held(9, 1)]);

@@ -2,28 +2,28 @@
 
 use std::sync::Arc;
 
-use echo_broker::id::TaskId;
 use echo_broker::message::{Code, Excluded, Failure, Frame, Verdict, What};
 
 use super::{State, draining, millis};
 use crate::event::{Action, Answer, Asked};
 use crate::holding::{Holding, Phase};
-use crate::need::{Line, name_model};
+use crate::need::name_model;
 use crate::node::Hold;
-use crate::queue::Place;
+use crate::pace::Outlook;
 use crate::registry::Key;
-use crate::scheduler::{self, Choice};
+use crate::scheduler;
 
 impl State {
     /// Gives an attempt to the best free node; if there is none, it waits.
     pub(super) fn place_or_wait(&mut self, holding: Holding) {
-        let choice = if self.connected {
-            scheduler::choose(&self.registry, &holding.need, &holding.bars())
-        } else {
-            None
-        };
-        match choice {
-            Some(choice) => self.ask(holding, choice),
+        match self.choice_for(&holding) {
+            Some(choice) => {
+                self.ask(holding, choice.key, choice.words);
+                // The model may be right there now for others who waited for that.
+                if self.held_back {
+                    self.fill(choice.key);
+                }
+            }
             None if self.draining => self.fail(holding, draining()),
             None if scheduler::all_skipped(&self.registry, &holding.need, &holding.bars()) => {
                 self.refuse_everywhere(holding);
@@ -62,26 +62,30 @@ impl State {
         let place = self.queue.join(&line, holding.since(self.started), task, holding.bytes);
         let position = self.queue.position(&line, place);
         holding.phase = Phase::Waiting { place, told: (position, self.now.at) };
-        self.tell_position(&holding, position);
+        let outlook = self.outlook(&line);
+        self.tell_position(&holding, position, outlook.as_ref());
         self.announce_task(What::Queued, &holding, None, format!("waits at position {position}"));
         self.keep(holding);
     }
 
-    pub(super) fn tell_position(&mut self, holding: &Holding, position: u32) {
-        let expected_wait_ms = self.expected_wait(&holding.need.line, position).map(millis);
+    pub(super) fn tell_position(&mut self, holding: &Holding, position: u32, outlook: Option<&Outlook>) {
+        let expected_wait_ms = outlook.map(|outlook| millis(outlook.wait(position)));
         let frame = Frame::Queued { orchestrator: self.me.clone(), position, expected_wait_ms };
         self.out.push(Action::Frame { to: holding.inbox.clone(), frame });
     }
 
     /// Asks a node to take the attempt. The slot counts as taken from now on.
-    pub(super) fn ask(&mut self, mut holding: Holding, choice: Choice) {
+    pub(super) fn ask(&mut self, mut holding: Holding, key: Key, words: String) {
         self.placed += 1;
-        let model = holding.need.model().cloned();
-        let spelled = model.as_ref().and_then(|name| self.spelled_at(choice.key, name, &holding));
-        let node = self.registry.node_mut(choice.key);
+        let model = holding.need.model();
+        let spelled = model.and_then(|name| self.spelled_at(key, name, &holding));
+        if let Some((name, load)) = model.zip(holding.need.load) {
+            self.registry.presume(key, name, load);
+        }
+        let node = self.registry.node_mut(key);
         node.note_use(self.placed);
         if !holding.need.aside {
-            node.place(holding.task.task, holding.attempt(), model, self.now.at);
+            node.place(holding.task.task, holding.attempt(), &holding.need, self.now.at);
         }
         let asked = Asked {
             task: holding.task.task,
@@ -94,7 +98,7 @@ impl State {
         task.boot = Some(asked.boot.clone());
         task.remaining_ms = millis(holding.ends.saturating_duration_since(self.now.at)).max(1);
         task.waited_ms = millis(waited);
-        task.chosen = choice.words;
+        task.chosen = words;
         if let Some(name) = spelled {
             name_model(&mut task.request, &name);
         }
@@ -115,32 +119,19 @@ impl State {
     /// Gives waiting attempts to this node while it can take one: who waited longest first, over all lines.
     pub(super) fn fill(&mut self, key: Key) {
         while self.connected && !self.queue.is_empty() && self.registry.node(key).is_fit() {
-            let Some(task) = self.longest_waiting_for(key) else { return };
-            let Some(holding) = self.release(task) else { return };
+            let next = self.next_at(key);
+            self.held_back |= next.held_back;
+            let Some(holding) = next.task.and_then(|task| self.release(task)) else { return };
             let waited = millis(holding.waited(self.now.at));
-            let words = format!("the first with a free slot, after {waited} ms in the queue");
-            self.ask(holding, Choice { key, words });
+            let words = match next.overtakes {
+                true => format!(
+                    "{}, after {waited} ms in the queue",
+                    scheduler::loaded_words(&holding.need, true)
+                ),
+                false => format!("the first with a free slot, after {waited} ms in the queue"),
+            };
+            self.ask(holding, key, words);
         }
-    }
-
-    fn longest_waiting_for(&self, key: Key) -> Option<TaskId> {
-        let mut longest: Option<(Place, TaskId)> = None;
-        for (line, waiting) in self.queue.lines() {
-            if matches!(line, Line::Model(name) if self.registry.model_at(key, name).is_none()) {
-                continue;
-            }
-            for (&place, &task) in waiting {
-                if longest.is_some_and(|(before, _)| before < place) {
-                    break;
-                }
-                let Some(holding) = self.held.get(&task) else { continue };
-                if scheduler::can_take(&self.registry, &holding.need, &holding.bars(), key) {
-                    longest = Some((place, task));
-                    break;
-                }
-            }
-        }
-        longest.map(|(_, task)| task)
     }
 
     /// What became of a dispatch. The attempt may have been cancelled meanwhile; the node's count is settled all the same.

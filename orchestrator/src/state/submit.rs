@@ -100,8 +100,8 @@ impl State {
     }
 
     fn queue_full(&self) -> Failure {
-        let waiting = self.queue.lines().filter_map(|(line, _)| self.expected_wait(line, 1));
-        let per_second: f64 = waiting.map(|wait| 1.0 / wait.as_secs_f64().max(0.001)).sum();
+        let outlooks = self.queue.lines().filter_map(|(line, _)| self.outlook(line));
+        let per_second: f64 = outlooks.map(|it| 1.0 / it.between().as_secs_f64().max(0.001)).sum();
         let retry = (per_second > 0.0).then(|| Duration::from_secs_f64(1.0 / per_second));
         let message = format!("the queue is full ({} waiting); try again later", self.queue.len());
         Failure {

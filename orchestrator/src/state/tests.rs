@@ -2,12 +2,13 @@
 
 mod asking;
 mod leaving;
+mod loading;
 mod submitting;
 mod waiting;
 
 use echo_broker::id::{BootId, Inbox};
 use echo_broker::message::{
-    Cancel, Failure, Frame, Heartbeat, NodeStatus, PulseAnswer, Submission, Task, Verdict,
+    Cancel, Failure, Frame, Heartbeat, Model, NodeStatus, PulseAnswer, Submission, Task, Verdict,
 };
 use serde_json::{Value, json};
 

@@ -10,6 +10,7 @@ use super::{State, held, millis};
 use crate::event::Action;
 use crate::holding::Phase;
 use crate::need::Line;
+use crate::pace::Outlook;
 use crate::scheduler;
 
 /// A tick that comes later than this means that we were asleep.
@@ -48,6 +49,7 @@ impl State {
         }
         self.note_outages();
         self.review();
+        self.look_at_held_back();
         if self.connected && now >= self.next_pulse {
             self.next_pulse = now + PULSE;
             self.pulse();
@@ -122,8 +124,15 @@ impl State {
         for task in review.relieved {
             self.relieve(task);
         }
+        // Of one line are many, and to look at all slots is not for each.
+        let mut known: Option<(Line, Option<Outlook>)> = None;
         for (task, position) in review.told {
-            self.tell_again(task, position);
+            let Some(line) = self.held.get(&task).map(|holding| &holding.need.line) else { continue };
+            if known.as_ref().is_none_or(|(of, _)| of != line) {
+                known = Some((line.clone(), self.outlook(line)));
+            }
+            let outlook = known.as_ref().and_then(|(_, outlook)| outlook.as_ref());
+            self.tell_again(task, position, outlook);
         }
     }
 
@@ -183,22 +192,33 @@ impl State {
 
     /// The nodes that lost this task are allowed again, if nobody else is left.
     fn relieve(&mut self, task: TaskId) {
-        let Some(holding) = self.held.get_mut(&task) else { return };
+        let Some(mut holding) = self.held.remove(&task) else { return };
         holding.relief = None;
-        let choice = scheduler::choose(&self.registry, &holding.need, &holding.bars());
-        if let Some(choice) = choice.filter(|_| self.connected)
+        let choice = self.choice_for(&holding);
+        self.held.insert(task, holding);
+        if let Some(choice) = choice
             && let Some(holding) = self.release(task)
         {
-            self.ask(holding, choice);
+            self.ask(holding, choice.key, choice.words);
         }
     }
 
-    fn tell_again(&mut self, task: TaskId, position: u32) {
+    /// Nobody is kept off a free slot for longer than that is worth.
+    fn look_at_held_back(&mut self) {
+        if std::mem::take(&mut self.held_back) {
+            let free = self.registry.iter().filter(|(_, node)| node.is_free()).map(|(key, _)| key);
+            for key in free.collect::<Vec<_>>() {
+                self.fill(key);
+            }
+        }
+    }
+
+    fn tell_again(&mut self, task: TaskId, position: u32, outlook: Option<&Outlook>) {
         // Others may have left during this tick; the next one tells.
         let Some(mut holding) = self.held.remove(&task) else { return };
         if let Phase::Waiting { told, .. } = &mut holding.phase {
             *told = (position, self.now.at);
-            self.tell_position(&holding, position);
+            self.tell_position(&holding, position, outlook);
         }
         self.held.insert(task, holding);
     }

@@ -10,7 +10,7 @@ use serde_json::json;
 use super::*;
 use crate::event::{Answer, Asked};
 use crate::holding::Phase;
-use crate::scheduler;
+use crate::scheduler::{self, Fit};
 use crate::testkit::{Clock, inbox, reply, task};
 use agent::{Agent, Outcome};
 use echo_broker::message::{Cancel, PulseAnswer, Request, Task};
@@ -57,7 +57,7 @@ enum Step {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let submit = (0..12_usize, 0..5_000_u64, 0..4_usize, any::<bool>(), proptest::option::of(0..3_usize))
+    let submit = (0..12_usize, 0..5_000_u64, 0..6_usize, any::<bool>(), proptest::option::of(0..3_usize))
         .prop_map(|(task, waited, model, edge, exclude)| Step::Submit { task, waited, model, edge, exclude });
     let outcome = prop_oneof![
         6 => Just(Outcome::Arrives),
@@ -181,8 +181,14 @@ impl World {
             task(id as u128, json!({"attempt": attempt, "waited_ms": waited, "excluded": excluded}));
         task.inbox = Some(inbox(id as u128, attempt));
         task.edge = edge.then(|| "e".parse().unwrap());
-        let (kind, name) = [("generate", "m"), ("generate", "n"), ("generate", ""), ("show", "m")][model];
-        task.request = serde_json::from_value(json!({"kind": kind, "prompt": "hi", "model": name})).unwrap();
+        let (kind, name) = [("generate", "m"), ("generate", "n"), ("generate", ""), ("show", "m")][model % 4];
+        // The last two are the first two with a context of their own.
+        let options = if model < 4 { json!({}) } else { json!({"num_ctx": model}) };
+        let settings = json!({"extra": {"options": options}});
+        task.request = serde_json::from_value(
+            json!({"kind": kind, "prompt": "hi", "model": name, "settings": settings}),
+        )
+        .unwrap();
         self.ledger.submitted(id, attempt);
         self.apply(Event::Submitted { task: Ok(Box::new(task)), reply: Some(reply()) });
         self.ledger.must_be_answered();
@@ -288,6 +294,8 @@ impl World {
             waiting += holdings.len();
             for holding in holdings {
                 let could = scheduler::choose(&state.registry, &holding.need, &holding.bars());
+                // Who would have to load a model anew may wait for a better node.
+                let could = could.filter(|choice| choice.fit != Fit::Otherwise);
                 let idle = could.is_some() && state.connected && holding.task.excluded.is_empty();
                 assert!(!idle, "{} waits although a slot is free", holding.task.task);
             }

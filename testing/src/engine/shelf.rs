@@ -50,6 +50,16 @@ impl Entry {
         *self.phase.borrow()
     }
 
+    /// Whether these options need another load. Who asks for the length that the context has anyway asks for nothing.
+    fn differs(&self, options: &Map<String, Value>) -> bool {
+        let whole = |options: &Map<String, Value>| {
+            let mut options = options.clone();
+            options.entry("num_ctx").or_insert_with(|| self.model.context.into());
+            options
+        };
+        whole(options) != whole(&self.options)
+    }
+
     fn left(&self) -> Duration {
         match self.keep {
             Keep::Forever => CENTURY,
@@ -185,7 +195,7 @@ impl Shelf {
         let entry = entries.get_mut(name)?;
         entry.expire();
         entry.keep = want.keep.unwrap_or(entry.keep);
-        let other = want.options.as_ref().is_some_and(|options| *options != entry.options);
+        let other = want.options.as_ref().is_some_and(|options| entry.differs(options));
         let again = other && entry.phase() == Phase::Ready;
         if entry.phase() == Phase::Cold || again {
             entry.options = want.options.unwrap_or_default();

@@ -7,6 +7,7 @@ mod faults;
 mod lan;
 mod life;
 mod load;
+mod memory;
 mod real;
 mod refusals;
 mod skip;

@@ -76,9 +76,10 @@ fn found(tags: &Value, loaded: &HashMap<String, Value>) -> Option<Vec<Found>> {
             extra.insert(RUNNING.to_owned(), running.clone());
         }
         let loaded = running.is_some();
+        let context_length = running.and_then(|running| running["context_length"].as_u64());
         Some(Found {
             engine_name,
-            model: Model { name, size, loaded, capabilities, extra, ..Model::default() },
+            model: Model { name, size, loaded, capabilities, context_length, extra, ..Model::default() },
         })
     };
     match &tags["models"] {
@@ -136,7 +137,7 @@ mod tests {
 
     #[test]
     fn models_are_described_with_their_tags() {
-        let ps = json!({"models": [{"name": "mistral:latest", "size_vram": 1}]});
+        let ps = json!({"models": [{"name": "mistral:latest", "size_vram": 1, "context_length": 4096}]});
         let tags = json!({"models": [
             {"name": "mistral:latest", "model": "mistral:latest", "size": 5, "digest": "d", "details": {"family": "x"},
              "capabilities": ["completion", "tools"]},
@@ -145,9 +146,10 @@ mod tests {
         assert_eq!(models.len(), 2);
         let model = &models[0].model;
         assert!(model.loaded && model.can("tools") && model.size == 5);
+        assert_eq!((model.context_length, models[1].model.context_length), (Some(4096), None));
         assert_eq!(
             Value::from(model.extra.clone()),
-            json!({"digest": "d", "details": {"family": "x"}, "running": {"size_vram": 1}})
+            json!({"digest": "d", "details": {"family": "x"}, "running": {"size_vram": 1, "context_length": 4096}})
         );
         assert!(!models[1].model.loaded);
         assert_eq!(found(&json!({"models": null}), &HashMap::new()), Some(Vec::new()));

@@ -54,6 +54,32 @@ fn an_expected_wait_is_measured() {
 }
 
 #[test]
+fn what_began_together_ends_together_and_who_waits_for_it_is_told_so() {
+    let mut rig = Rig::with([beat("a", 1).slots(4).models([model("m")]).build()]);
+    let first = only_asked(&rig.submit(1, json!({})));
+    rig.answer(&first, ACCEPTED);
+    rig.wait(2_000);
+    rig.beat(beat("a", 2).slots(4).build());
+    for id in 2..=5 {
+        rig.submit(id, json!({}));
+    }
+    let wait = |rig: &mut Rig, id| positions(&rig.submit(id, json!({})))[0].2.unwrap();
+    assert_eq!(wait(&mut rig, 6), 2_000, "four that have just begun, and not a quarter of one");
+    rig.wait(500);
+    assert_eq!(wait(&mut rig, 7), 1_500, "the second slot is free when the first one is");
+    for id in 8..=9 {
+        rig.submit(id, json!({}));
+    }
+    assert_eq!(wait(&mut rig, 10), 3_500, "behind a whole round");
+    rig.wait(2_500);
+    assert_eq!(
+        wait(&mut rig, 11),
+        1_500 + 2_000,
+        "who takes longer than all before takes half as long again"
+    );
+}
+
+#[test]
 fn a_wait_ends_with_a_word() {
     let mut rig = Rig::with([one("a")]);
     rig.state.limits.evict_after = Duration::from_secs(3_600);

@@ -6,7 +6,8 @@ use echo_broker::id::{BootId, NodeId, Peer, TaskId};
 use echo_broker::message::{Cancel, Code, Failure, Heartbeat, Held};
 
 use crate::event::{Answer, Asked};
-use crate::testkit::{beat, model};
+use crate::testkit::{Words as _, beat, model};
+use serde_json::json;
 
 /// How a dispatch ends.
 #[derive(Debug, Clone, Copy)]
@@ -56,7 +57,10 @@ impl Agent {
             beat(self.node.as_str(), self.number).boot(self.boot.as_str()).slots(self.slots).active(active);
         if self.number % 2 == 1 {
             let second = if self.slots > 1 { Some(model("n:latest")) } else { None };
-            spoken = spoken.models([model("m")].into_iter().chain(second));
+            // Each has it loaded in another way, and the third not at all.
+            let context = json!({"num_ctx": self.slots + 3});
+            let first = if self.slots < 3 { model("m").loaded_with(context) } else { model("m") };
+            spoken = spoken.models([first].into_iter().chain(second));
         }
         self.on_its_way.push_back(spoken.build());
     }

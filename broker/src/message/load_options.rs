@@ -1,0 +1,192 @@
+//! How a model is loaded: the options that an engine can only apply by loading the model anew.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Number, Value};
+
+use super::{Model, Settings};
+
+/// Ollama's names of the options that belong to a loaded model and not to one answer.
+const NAMES: [&str; 6] = ["num_ctx", "num_batch", "num_gpu", "main_gpu", "use_mmap", "num_thread"];
+
+/// The load-time options of a request, or those that a model was loaded with. None is a request for the engine's defaults.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Map<String, Value>")]
+pub struct LoadOptions(BTreeMap<String, Value>);
+
+impl From<Map<String, Value>> for LoadOptions {
+    /// Anything else is left out, so that what a stranger sends stays small.
+    fn from(mut options: Map<String, Value>) -> Self {
+        options.retain(|name, value| {
+            NAMES.contains(&name.as_str()) && matches!(value, Value::Number(_) | Value::Bool(_))
+        });
+        options.values_mut().for_each(whole);
+        Self(options.into_iter().collect())
+    }
+}
+
+impl LoadOptions {
+    /// Those of a request.
+    pub fn of(settings: &Settings) -> Self {
+        let options = settings.extra.get("options").and_then(Value::as_object).into_iter().flatten();
+        let ours = options.filter(|(name, _)| NAMES.contains(&name.as_str()));
+        ours.map(|(name, value)| (name.clone(), value.clone())).collect::<Map<_, _>>().into()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The same for equal options, and with all likelihood only for those.
+    pub fn key(&self) -> LoadKey {
+        // FNV-1a: the same in every process, whatever its version.
+        let mut hash = 0x811c_9dc5_u32;
+        for (name, value) in &self.0 {
+            let text = format!("{name}={value};");
+            hash = text.bytes().fold(hash, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+        }
+        LoadKey(hash.clamp(Loading::NOTHING + 1, Loading::ANYTHING - 1))
+    }
+
+    fn with_context(&self, length: u64) -> Self {
+        let mut options = self.0.clone();
+        options.insert("num_ctx".to_owned(), length.into());
+        Self(options)
+    }
+}
+
+impl fmt::Display for LoadOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (number, (name, value)) in self.0.iter().enumerate() {
+            let comma = if number == 0 { "" } else { ", " };
+            write!(f, "{comma}{name} {value}")?;
+        }
+        Ok(())
+    }
+}
+
+/// `4096.0` is `4096`.
+fn whole(value: &mut Value) {
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    if let Some(number) = value.as_f64().filter(|number| number.fract() == 0.0 && number.abs() < EXACT) {
+        *value = Value::Number(Number::from(number as i64));
+    }
+}
+
+/// Stands for load-time options where they are compared often.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LoadKey(u32);
+
+impl Default for LoadKey {
+    fn default() -> Self {
+        LoadOptions::default().key()
+    }
+}
+
+/// How a node has a model in memory, or will have it before long: which requests would not load it anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Loading {
+    /// The options of the last request that ran there.
+    asked: u32,
+    /// The same with the context's length that the engine tells: who asks for just that length asks for nothing new.
+    found: u32,
+}
+
+impl Loading {
+    const NOTHING: u32 = 0;
+    const ANYTHING: u32 = u32::MAX;
+    /// It is not there.
+    pub const COLD: Self = Self { asked: Self::NOTHING, found: Self::NOTHING };
+
+    /// As a node describes it.
+    pub fn of(model: &Model) -> Self {
+        let Some(asked) = model.loaded_with.as_ref() else {
+            return match (model.loaded, model.context_length) {
+                (false, _) => Self::COLD,
+                // The engine has no options of this kind, or the agent is too old to tell.
+                (true, None) => Self { asked: Self::ANYTHING, found: Self::ANYTHING },
+                (true, Some(length)) => Self::told(&LoadOptions::default(), Some(length)),
+            };
+        };
+        Self::told(asked, model.context_length)
+    }
+
+    fn told(asked: &LoadOptions, length: Option<u64>) -> Self {
+        let found = length.map_or(asked.key(), |length| asked.with_context(length).key());
+        Self { asked: asked.key().0, found: found.0 }
+    }
+
+    /// After a request with these options has gone there.
+    #[must_use]
+    pub fn after(self, asked: LoadKey) -> Self {
+        if self.answers(asked) { self } else { Self { asked: asked.0, found: asked.0 } }
+    }
+
+    /// Whether a request with these options is answered without a load.
+    pub fn answers(self, asked: LoadKey) -> bool {
+        self.asked == Self::ANYTHING || asked.0 == self.asked || asked.0 == self.found
+    }
+
+    pub fn is_cold(self) -> bool {
+        self == Self::COLD
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn options(value: Value) -> LoadOptions {
+        serde_json::from_value(value).unwrap()
+    }
+
+    fn loaded(with: Option<Value>, context_length: Option<u64>) -> Loading {
+        Loading::of(&Model {
+            loaded: true,
+            loaded_with: with.map(options),
+            context_length,
+            ..Model::default()
+        })
+    }
+
+    #[test]
+    fn only_what_makes_an_engine_load_counts_and_a_float_is_a_number_too() {
+        let asked = json!({"num_ctx": 4096.0, "temperature": 1, "use_mmap": null, "num_gpu": "many"});
+        let settings: Settings = serde_json::from_value(json!({"extra": {"options": asked}})).unwrap();
+        assert_eq!(LoadOptions::of(&settings), options(json!({"num_ctx": 4096})));
+        assert_eq!(LoadOptions::of(&settings).to_string(), "num_ctx 4096");
+        let two = options(json!({"num_gpu": 3, "num_ctx": 9}));
+        assert_eq!(two.key(), options(json!({"num_ctx": 9, "num_gpu": 3})).key(), "in whatever order");
+        assert_ne!(two.key(), options(json!({"num_ctx": 93})).key());
+        assert!(LoadOptions::of(&Settings::default()).is_empty());
+    }
+
+    #[test]
+    fn a_model_answers_who_asks_for_it_as_it_is() {
+        let key = |value| options(value).key();
+        let (none, small, large) =
+            (key(json!({})), key(json!({"num_ctx": 4096})), key(json!({"num_ctx": 8192})));
+        let by_us = loaded(Some(json!({"num_ctx": 4096})), Some(4096));
+        assert!(by_us.answers(small) && !by_us.answers(large) && !by_us.answers(none));
+        let plain = loaded(Some(json!({})), Some(4096));
+        assert!(plain.answers(none) && plain.answers(small) && !plain.answers(large));
+        let by_others = loaded(None, Some(8192));
+        assert!(by_others.answers(large) && by_others.answers(none) && !by_others.answers(small));
+        let silent = loaded(None, None);
+        assert!(silent.answers(large) && silent.answers(none), "an engine without such options");
+        assert!(!Loading::COLD.answers(none) && Loading::of(&Model::default()).is_cold());
+    }
+
+    #[test]
+    fn a_request_makes_a_model_what_it_asks_for() {
+        let (small, large) = (options(json!({"num_ctx": 1})).key(), options(json!({"num_ctx": 2})).key());
+        let after = Loading::COLD.after(small);
+        assert!(after.answers(small) && !after.answers(large));
+        assert!(after.after(large).answers(large) && !after.after(large).answers(small));
+        let plain = loaded(Some(json!({})), Some(1));
+        assert_eq!(plain.after(small), plain, "nothing is loaded for it");
+    }
+}

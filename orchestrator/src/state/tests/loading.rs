@@ -1,0 +1,138 @@
+//! Tasks that need a model loaded in different ways.
+
+use super::*;
+
+/// The model in memory with a context of this length; a load of it takes two seconds.
+fn with(length: u64) -> Model {
+    model("m").loaded_with(json!({"num_ctx": length})).load_ms(2_000)
+}
+
+fn node(id: &str, number: u64, length: u64) -> Heartbeat {
+    beat(id, number).models([with(length)]).build()
+}
+
+/// A task's need for a context of this length.
+fn context(length: u64) -> Value {
+    json!({"request": {"kind": "generate", "model": "m", "settings": {"extra": {"options": {"num_ctx": length}}}}})
+}
+
+fn nodes(actions: &[Action]) -> Vec<(TaskId, String)> {
+    asked(actions).iter().map(|(asked, _)| (asked.task, asked.node.to_string())).collect()
+}
+
+fn went(task: u128, node: &str) -> Vec<(TaskId, String)> {
+    vec![(TaskId::from_u128(task), node.to_owned())]
+}
+
+#[test]
+fn a_task_waits_for_the_node_that_has_its_model_as_it_needs_it() {
+    let mut rig = Rig::with([node("a", 1, 4_096), node("b", 1, 8_192)]);
+    let first = only_asked(&rig.submit(1, context(4_096)));
+    assert_eq!(first.node.as_str(), "a");
+    assert!(nodes(&rig.submit(2, context(4_096))).is_empty(), "b would have to load the model anew");
+    assert_eq!(nodes(&rig.submit(3, context(8_192))), went(3, "b"));
+    rig.answer(&first, ACCEPTED);
+    assert_eq!(nodes(&rig.beat(node("a", 2, 4_096))), went(2, "a"));
+}
+
+#[test]
+fn a_line_that_is_longer_than_a_load_is_not_waited_for() {
+    let mut rig = Rig::with([node("a", 1, 4_096), node("b", 1, 8_192)]);
+    let first = only_asked(&rig.submit(1, context(4_096)));
+    rig.answer(&first, ACCEPTED);
+    rig.wait(1_500);
+    rig.submit(2, context(4_096));
+    assert_eq!(nodes(&rig.beat(node("a", 2, 4_096))), went(2, "a"));
+    rig.beat(node("b", 2, 8_192));
+    assert!(nodes(&rig.submit(3, context(4_096))).is_empty(), "a second and a half is shorter than a load");
+    assert_eq!(nodes(&rig.submit(4, context(4_096))), went(4, "b"), "three seconds are longer");
+}
+
+#[test]
+fn nobody_is_kept_off_a_free_slot_for_longer_than_a_load() {
+    let mut rig = Rig::with([node("a", 1, 4_096), node("b", 1, 8_192)]);
+    rig.submit(1, context(4_096));
+    rig.submit(2, context(4_096));
+    assert!(nodes(&rig.wait(1_950)).is_empty());
+    assert_eq!(nodes(&rig.wait(100)), went(2, "b"), "its home has not said a word, and time is enough");
+}
+
+#[test]
+fn a_home_that_is_gone_is_not_waited_for() {
+    let mut rig = Rig::with([node("a", 1, 4_096), node("b", 1, 8_192)]);
+    rig.submit(1, context(4_096));
+    assert!(nodes(&rig.submit(2, context(4_096))).is_empty());
+    rig.apply(Event::Gone {
+        peer: echo_broker::id::Peer::agent(&"a".parse().unwrap()),
+        boot: "a-1".parse().unwrap(),
+    });
+    assert_eq!(nodes(&rig.wait(50)), went(2, "b"));
+}
+
+#[test]
+fn those_for_whom_the_model_is_right_go_before_those_who_waited_longer() {
+    let mut rig = Rig::with([node("a", 1, 4_096)]);
+    let first = only_asked(&rig.submit(1, context(4_096)));
+    rig.answer(&first, ACCEPTED);
+    rig.submit(2, context(8_192));
+    rig.submit(3, context(4_096));
+    let done = rig.beat(node("a", 2, 4_096));
+    assert_eq!(nodes(&done), went(3, "a"));
+    assert!(
+        asked(&done)[0].1.chosen.starts_with("has it loaded with num_ctx 4096"),
+        "{:?}",
+        asked(&done)[0].1.chosen
+    );
+}
+
+#[test]
+fn whoever_has_waited_for_three_loads_goes_first() {
+    let mut rig = Rig::with([node("a", 1, 4_096)]);
+    let mut running = only_asked(&rig.submit(1, context(4_096)));
+    rig.submit(2, context(8_192));
+    for second in 1..=6 {
+        rig.answer(&running, Answer::Accepted { heartbeat: second });
+        rig.wait(1_000);
+        rig.submit(u128::from(second) + 10, context(4_096));
+        running = only_asked(&rig.beat(node("a", second + 1, 4_096)));
+    }
+    assert_eq!(running.task, TaskId::from_u128(2));
+}
+
+#[test]
+fn a_slot_beside_those_who_use_the_model_otherwise_is_none() {
+    let slots = |number, length| beat("a", number).slots(2).models([with(length)]);
+    let mut rig = Rig::with([slots(1, 4_096).build()]);
+    let first = only_asked(&rig.submit(1, context(4_096)));
+    rig.answer(&first, ACCEPTED);
+    assert!(nodes(&rig.submit(2, context(8_192))).is_empty());
+    assert_eq!(nodes(&rig.submit(3, context(4_096))), went(3, "a"), "there is a slot for its like");
+    assert!(nodes(&rig.beat(slots(2, 4_096).active([testkit::held(3, 1)]).build())).is_empty());
+    rig.answer(&Asked { task: TaskId::from_u128(3), ..first }, Answer::Accepted { heartbeat: 2 });
+    assert_eq!(nodes(&rig.beat(slots(3, 4_096).build())), went(2, "a"));
+}
+
+#[test]
+fn what_goes_to_a_node_is_known_before_the_node_says_it() {
+    let cold = |id, number| beat(id, number).slots(2).models([model("m")]).build();
+    let mut rig = Rig::with([cold("a", 1), cold("b", 1)]);
+    let first = only_asked(&rig.submit(1, context(4_096)));
+    let second = only_asked(&rig.submit(2, context(8_192)));
+    assert_ne!(first.node, second.node);
+    // Made before the task came.
+    rig.beat(cold(first.node.as_str(), 2));
+    rig.answer(&first, Answer::Accepted { heartbeat: 2 });
+    rig.beat(cold(second.node.as_str(), 2));
+    let third = rig.submit(3, context(4_096));
+    assert_eq!(only_asked(&third).node, first.node);
+    assert!(asked(&third)[0].1.chosen.starts_with("is loading it with num_ctx 4096"));
+    // It has ended, and the model was not kept.
+    rig.beat(cold(first.node.as_str(), 3));
+    let facts = rig.state.registry.iter().find(|(_, it)| *it.id() == first.node).unwrap().0;
+    let known = rig.state.registry.model_at(facts, &ModelName::of("m")).unwrap().facts.loading;
+    assert!(!known.is_cold(), "the third is on its way");
+    rig.answer(&only_asked(&third), Answer::Accepted { heartbeat: 3 });
+    rig.beat(cold(first.node.as_str(), 4));
+    let known = rig.state.registry.model_at(facts, &ModelName::of("m")).unwrap().facts.loading;
+    assert!(known.is_cold(), "the node's own word, after that");
+}
