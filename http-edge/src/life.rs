@@ -31,6 +31,8 @@ pub struct Limits {
     pub token: Duration,
     /// Without the client taking anything that waits for it.
     pub client: Duration,
+    /// The longest time in which a stream says nothing.
+    pub idle_sign: Duration,
     /// Whether an answer that has begun goes on elsewhere.
     pub continues: bool,
     /// Texts longer than this do not fit into another submission.

@@ -14,6 +14,7 @@ fn limits() -> Limits {
         first_token: Duration::from_secs(60),
         token: Duration::from_secs(30),
         client: Duration::from_secs(60),
+        idle_sign: Duration::from_secs(10),
         continues: true,
         longest: 1000,
     }

@@ -185,11 +185,17 @@ impl Voice for Chunks {
     fn accepted(&mut self, _: &NodeId, model: &str, _: &mut Vec<u8>) {
         if self.model.is_empty() {
             model.clone_into(&mut self.model);
+            // A sign of life may have been said before the model was known.
+            self.head.clear();
         }
     }
 
-    fn idle(&self) -> &'static [u8] {
-        b": still here\n\n"
+    fn idle(&mut self, out: &mut Vec<u8>) {
+        match self.shape {
+            Shape::Chat if !self.began => self.begin(out),
+            Shape::Chat => self.delta(Delta::default(), None, out),
+            Shape::Text => self.piece(&Piece::default(), out),
+        }
     }
 }
 

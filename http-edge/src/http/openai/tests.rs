@@ -185,6 +185,27 @@ fn a_chat_is_told_in_chunks() {
 }
 
 #[test]
+fn a_sign_of_life_adds_nothing_and_does_not_fix_the_model() {
+    for shape in [Shape::Chat, Shape::Text] {
+        let mut voice = say::Chunks::new(TaskId::from_u128(7), String::new(), shape, false);
+        let mut out = Vec::new();
+        voice.idle(&mut out);
+        voice.idle(&mut out);
+        voice.accepted(&"n".parse().unwrap(), "m:latest", &mut out);
+        voice.pieces(vec![Piece::text("a")], &mut out);
+        let events = events(&out);
+        let models: Vec<&Value> = events.iter().map(|event| &event["model"]).collect();
+        assert_eq!(models, ["", "", "m:latest"], "{shape:?}");
+        assert_eq!(
+            events.iter().filter(|event| event["choices"][0]["delta"]["role"].is_string()).count(),
+            usize::from(shape == Shape::Chat)
+        );
+        let sign = &events[1]["choices"][0];
+        assert!(sign["delta"] == json!({}) || sign["text"] == "", "{sign}");
+    }
+}
+
+#[test]
 fn nothing_follows_an_error() {
     let mut voice = voice(Shape::Text, false);
     let mut out = Vec::new();
