@@ -62,6 +62,8 @@ pub trait Voice: Send + Sync {
     fn opening(&self) -> Vec<u8> {
         Vec::new()
     }
+    /// Adds the counts so far to the line that ends `out`, where the request wants them.
+    fn count(&self, _made: &Totals, _out: &mut Vec<u8>) {}
     fn call(&self, call: &ToolCall) -> Vec<u8>;
     /// All that follows the last line; `last` is text that travels with the end.
     fn end(&self, totals: &Totals, last: &str) -> Vec<u8>;
