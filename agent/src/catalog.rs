@@ -60,6 +60,11 @@ impl Catalog {
         self.loads.ended(model, well, others, now)
     }
 
+    /// The load-time options that this node's tasks have the model in memory with.
+    pub fn loaded_with(&self, model: &str) -> Option<&LoadOptions> {
+        self.loads.with(model)
+    }
+
     /// The model of that name, with or without its tag.
     pub fn find(&self, name: &str) -> Option<&Found> {
         self.found.get(&tagged(name)).or_else(|| self.found.get(name))

@@ -8,6 +8,7 @@ mod lines;
 pub mod name;
 pub mod ollama;
 pub mod openai;
+mod rest;
 mod seam;
 pub mod signs;
 mod steps;

@@ -67,6 +67,11 @@ impl Loads {
         }
     }
 
+    /// The options that the last task asked for.
+    pub fn with(&self, model: &str) -> Option<&LoadOptions> {
+        self.models.get(model).map(|known| &known.with)
+    }
+
     /// A task on this model has ended, well or not; `others` if some still run on it. Whether that is news.
     pub fn ended(&mut self, model: &str, well: bool, others: bool, now: Instant) -> bool {
         let Some(known) = self.models.get_mut(model) else { return false };

@@ -343,7 +343,10 @@ impl Node {
         }
         let Some(model) = self.health.trial_due(now) else { return };
         match self.catalog.find(&model) {
-            Some(found) => self.out.push(Action::Try(Trial::of(found, self.traits.load_timeout))),
+            Some(found) => {
+                let with = self.catalog.loaded_with(&model);
+                self.out.push(Action::Try(Trial::of(found, with, self.traits.load_timeout)));
+            }
             None => self.health.tried(&model, Ok(()), now),
         }
     }

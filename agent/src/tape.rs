@@ -12,7 +12,7 @@ const RICH: usize = 256;
 /// A frame, small: nearly all frames are one short text.
 #[derive(Debug)]
 enum Kept {
-    Text(Box<str>),
+    Text(Box<str>, Option<u32>),
     Whole(Box<Frame>),
 }
 
@@ -123,7 +123,7 @@ impl Kept {
     fn new(frame: &Frame) -> Self {
         match frame {
             Frame::Token { pieces, .. } if pieces.len() == 1 && is_plain(&pieces[0]) => {
-                Self::Text(pieces[0].content.as_str().into())
+                Self::Text(pieces[0].content.as_str().into(), pieces[0].tokens)
             }
             other => Self::Whole(Box::new(other.clone())),
         }
@@ -131,7 +131,10 @@ impl Kept {
 
     fn frame(&self, seq: u64) -> Frame {
         match self {
-            Self::Text(text) => Frame::Token { seq, pieces: vec![Piece::text(&**text)] },
+            Self::Text(text, tokens) => {
+                let piece = Piece { tokens: *tokens, ..Piece::text(&**text) };
+                Frame::Token { seq, pieces: vec![piece] }
+            }
             Self::Whole(frame) => (**frame).clone(),
         }
     }
@@ -144,6 +147,7 @@ fn is_plain(piece: &Piece) -> bool {
         && piece.progress.is_none()
         && !piece.last
         && piece.extra.is_none()
+        && piece.prompt_tokens.is_none()
 }
 
 fn cost(frame: &Frame) -> usize {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use echo_broker::message::{Code, Embed, Failure, Generate, Request, Settings};
+use echo_broker::message::{Code, Embed, Failure, Generate, LoadOptions, Request, Settings};
 use futures::StreamExt;
 
 use crate::engine::{Engine, Found, Order, Step, unfinished};
@@ -22,12 +22,16 @@ pub struct Trial {
 
 impl Trial {
     /// Asks a model for what it can do: a model that only embeds is not asked to speak.
-    pub fn of(found: &Found, load_timeout: Duration) -> Self {
+    ///
+    /// It is asked as it is loaded: other load-time options would load it anew.
+    pub fn of(found: &Found, loaded_with: Option<&LoadOptions>, load_timeout: Duration) -> Self {
         let model = Some(found.engine_name.clone());
+        let mut settings = Settings::default();
+        loaded_with.into_iter().for_each(|options| options.put(&mut settings));
         let request = if found.model.can("embedding") && !found.model.can("completion") {
-            Request::Embed(Embed { model, input: vec!["Hi".to_owned()], ..Embed::default() })
+            Request::Embed(Embed { model, input: vec!["Hi".to_owned()], settings, ..Embed::default() })
         } else {
-            let settings = Settings { max_tokens: Some(1), ..Settings::default() };
+            settings.max_tokens = Some(1);
             Request::Generate(Generate { model, prompt: "Hi".to_owned(), settings, ..Generate::default() })
         };
         Self {

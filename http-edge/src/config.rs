@@ -64,6 +64,10 @@ pub struct Config {
     #[arg(long, env = "ECHO_CONNECTIONS", default_value_t = 16_384, value_parser = clap::value_parser!(u32).range(1..=1_000_000), value_name = "NUMBER")]
     pub connections: u32,
 
+    /// How often a stream with nothing new says something that its client's idle timer counts
+    #[arg(long, env = "ECHO_IDLE_SIGN", default_value = "10s", value_parser = duration, value_name = "TIME")]
+    pub idle_sign: Duration,
+
     /// Whether an answer whose node has died goes on from another node
     #[arg(long = "continue", env = "ECHO_CONTINUE", default_value = "auto", value_enum, value_name = "WHEN")]
     pub continues: Continue,
@@ -119,6 +123,7 @@ impl Config {
             first_token: self.first_token_timeout,
             token: self.token_timeout,
             client: self.client_timeout,
+            idle_sign: self.idle_sign,
             continues: self.continues == Continue::Auto,
             longest: ROOM_FOR_CONTINUATION.min(max_payload / 2) / 2,
         }

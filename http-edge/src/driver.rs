@@ -34,6 +34,8 @@ const NEWS: usize = 16;
 pub struct Running {
     pub task: TaskId,
     pub news: mpsc::Receiver<News>,
+    /// See [`Limits::idle_sign`].
+    pub idle_sign: Duration,
 }
 
 /// Starts a task. With `streams`, pieces are among the news as they come.
@@ -49,7 +51,7 @@ pub fn start_within(
     traceparent: Option<String>,
     streams: bool,
 ) -> Running {
-    let client_limit = limits.client;
+    let (client_limit, idle_sign) = (limits.client, limits.idle_sign);
     let life = Life::new(request, traceparent, limits, streams, Instant::now());
     let (out, news) = mpsc::channel(NEWS);
     let task = life.task;
@@ -74,7 +76,7 @@ pub fn start_within(
         driver.run(mailbox).await;
         drop(registration);
     });
-    Running { task, news }
+    Running { task, news, idle_sign }
 }
 
 struct Driver {

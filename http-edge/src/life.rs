@@ -3,6 +3,7 @@
 
 pub mod charge;
 mod honesty;
+mod tally;
 
 use std::cell::OnceCell;
 use std::time::{Duration, Instant};
@@ -13,6 +14,7 @@ use echo_broker::message::{
 };
 
 use self::charge::Charges;
+use self::tally::Tally;
 use crate::desk::{Holder, Lost};
 
 /// Between two submissions that nobody took.
@@ -34,6 +36,8 @@ pub struct Limits {
     pub token: Duration,
     /// Without the client taking anything that waits for it.
     pub client: Duration,
+    /// The longest time in which a stream says nothing.
+    pub idle_sign: Duration,
     /// Whether an answer that has begun goes on elsewhere.
     pub continues: bool,
     /// Texts longer than this do not fit into another submission.
@@ -92,9 +96,7 @@ pub struct Life {
     /// The whole answer so far, over all attempts.
     content: String,
     thinking: String,
-    pieces: u64,
-    /// Pieces of the attempts before this one.
-    pieces_before: u64,
+    tally: Tally,
     called_tool: bool,
     waited: Duration,
     queued_since: Option<Instant>,
@@ -119,6 +121,7 @@ impl Life {
     ) -> Self {
         Self {
             task: TaskId::random(),
+            tally: Tally::new(honesty::holds_back(&request)),
             request,
             traceparent,
             limits,
@@ -134,8 +137,6 @@ impl Life {
             excluded: Vec::new(),
             content: String::new(),
             thinking: String::new(),
-            pieces: 0,
-            pieces_before: 0,
             called_tool: false,
             waited: Duration::ZERO,
             queued_since: None,
@@ -165,7 +166,7 @@ impl Life {
 
     /// Whether there is anything of the answer.
     pub fn has_begun(&self) -> bool {
-        self.pieces > 0
+        self.tally.has_begun()
     }
 
     /// The text of the answer so far.
@@ -197,7 +198,7 @@ impl Life {
         self.attempt += 1;
         self.given_up = false;
         self.accepted = None;
-        self.pieces_before = self.pieces;
+        self.tally.next();
         self.queued_since.get_or_insert(now);
         let left = self.limits.total.saturating_sub(now.duration_since(self.began));
         Task {
@@ -225,10 +226,12 @@ impl Life {
     }
 
     fn so_far(&self) -> Option<SoFar> {
-        (self.pieces > 0).then(|| SoFar {
+        let (tokens, exact) = self.tally.so_far();
+        self.has_begun().then(|| SoFar {
             content: self.content.clone(),
             thinking: self.thinking.clone(),
-            tokens: self.pieces,
+            tokens,
+            exact,
         })
     }
 
@@ -274,7 +277,7 @@ impl Life {
             Frame::Token { pieces, .. } => self.take(pieces, now),
             Frame::Done { done, .. } => {
                 self.ended = true;
-                Step::End(Box::new(Ending::Answered(self.whole(*done))))
+                Step::End(Box::new(Ending::Answered(self.tally.whole(*done))))
             }
             // An orchestrator has no say any more: it did not hear the node's answer, and we did.
             Frame::Failed { seq: None, .. } if self.accepted.is_some() => Step::Wait,
@@ -285,6 +288,7 @@ impl Life {
 
     fn accept(&mut self, node: NodeId, boot: BootId, now: Instant) {
         (self.untaken_since, self.pauses) = (None, 0);
+        self.tally.accepted(now);
         self.waited = self.waited_until(now);
         self.queued_since = None;
         if self.nodes.last() != Some(&node) {
@@ -294,21 +298,15 @@ impl Life {
         self.accepts += 1;
     }
 
-    fn take(&mut self, pieces: Vec<Piece>, now: Instant) -> Step {
+    fn take(&mut self, mut pieces: Vec<Piece>, now: Instant) -> Step {
         self.first_token_at.get_or_insert(now);
-        for piece in &pieces {
+        for piece in &mut pieces {
+            self.tally.take(piece, now);
             self.content.push_str(&piece.content);
             self.thinking.push_str(&piece.thinking);
             self.called_tool |= !piece.tool_calls.is_empty();
-            self.pieces += 1;
         }
         Step::Pieces(pieces)
-    }
-
-    /// The counts of the whole answer: the engine counts only its own part of a continued one.
-    fn whole(&self, mut done: Done) -> Done {
-        done.tokens = done.tokens.map(|tokens| tokens + self.pieces_before);
-        done
     }
 
     fn failed(&mut self, failure: Failure, now: Instant) -> Step {
@@ -363,7 +361,7 @@ impl Life {
 
     /// Goes on elsewhere where that is honest.
     fn resume(&mut self, failure: Failure, now: Instant) -> Step {
-        if self.pieces > 0 && !self.can_continue() {
+        if self.has_begun() && !self.can_continue() {
             if self.streams {
                 let message = format!("{}; {}", failure.message, self.why_not());
                 return self.fail(Failure::give_up(Code::CannotContinue, message));
@@ -377,7 +375,7 @@ impl Life {
     fn forget_answer(&mut self) {
         self.content.clear();
         self.thinking.clear();
-        self.pieces = 0;
+        self.tally.forget();
         self.called_tool = false;
     }
 

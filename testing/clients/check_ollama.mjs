@@ -1,7 +1,7 @@
 // The mesh through Ollama's own JavaScript client.
 
 import assert from "node:assert/strict";
-import { EDGE, LONG, WEATHER, ask, refuses, run, stopsTheEngine, tokens } from "./common.mjs";
+import { EDGE, LONG, SLOW, WEATHER, ask, impatiently, refuses, run, stopsTheEngine, tokens } from "./common.mjs";
 import { Ollama } from "ollama";
 
 const client = new Ollama({ host: EDGE });
@@ -57,6 +57,16 @@ async function models() {
   assert((await client.version()).version);
 }
 
+async function slowly() {
+  await impatiently(async () => {
+    const texts = [];
+    for await (const part of await client.chat({ model, messages: ask(SLOW), stream: true, think: false })) {
+      texts.push(part.message.content);
+    }
+    assert(texts.join("") === tokens(2) && texts.length > 8, `${texts}`);
+  });
+}
+
 async function errors() {
   await refuses(() => client.chat({ model: "nobody", messages: ask("x") }), { status_code: 404 });
   await refuses(() => client.chat({ model: "nobody", messages: ask("x"), stream: true }), { status_code: 404 });
@@ -75,4 +85,4 @@ async function cancelByAborting() {
   });
 }
 
-await run([chat, streaming, generate, tools, schema, embeddings, models, errors, cancelByAborting]);
+await run([chat, streaming, generate, tools, schema, embeddings, models, slowly, errors, cancelByAborting]);

@@ -3,7 +3,7 @@
 import asyncio
 
 import ollama
-from common import EDGE, LONG, WEATHER, run, stops_the_engine, tokens
+from common import EDGE, LONG, SLOW, WEATHER, run, stops_the_engine, tokens
 
 client = ollama.Client(host=EDGE)
 
@@ -70,6 +70,16 @@ def models():
     assert client.ps().models is not None
 
 
+def slowly():
+    impatient = ollama.Client(host=EDGE, timeout=1.5)
+    for parts, text in [
+        (impatient.chat("able", messages=ask(SLOW), stream=True, think=False), lambda part: part.message.content),
+        (impatient.generate("able", SLOW, stream=True), lambda part: part.response),
+    ]:
+        texts = [text(part) for part in parts]
+        assert "".join(texts) == tokens(2) and texts.count("") > 3, texts
+
+
 def errors():
     for call, status in [
         (lambda: client.chat("nobody", messages=ask("x")), 404),
@@ -114,5 +124,5 @@ def asynchronously():
     assert asyncio.run(both()) == [tokens(2), tokens(3)]
 
 
-run([chat, streaming, generate, tools, schema, pictures, embeddings, models, errors, cancel_by_closing,
-     asynchronously])
+run([chat, streaming, generate, tools, schema, pictures, embeddings, models, slowly, errors,
+     cancel_by_closing, asynchronously])

@@ -1,7 +1,7 @@
 // The mesh through OpenAI's own JavaScript client.
 
 import assert from "node:assert/strict";
-import { EDGE, LONG, WEATHER, ask, refuses, run, stopsTheEngine, tokens } from "./common.mjs";
+import { EDGE, LONG, SLOW, WEATHER, ask, impatiently, refuses, run, stopsTheEngine, tokens } from "./common.mjs";
 import OpenAI from "openai";
 
 const client = new OpenAI({ baseURL: `${EDGE}/v1`, apiKey: "any", maxRetries: 0 });
@@ -65,6 +65,16 @@ async function models() {
   assert.equal((await client.models.retrieve("able")).id, "able");
 }
 
+async function slowly() {
+  await impatiently(async () => {
+    const texts = [];
+    for await (const part of await chats.create({ model, messages: ask(SLOW), stream: true, reasoning_effort: "none" })) {
+      texts.push(part.choices[0].delta.content ?? "");
+    }
+    assert(texts.join("") === tokens(2) && texts.length > 8, `${texts}`);
+  });
+}
+
 async function errors() {
   await refuses(() => chats.create({ model: "nobody", messages: ask("x") }), { status: 404, code: "model_not_found" });
   await refuses(() => chats.create({ model, messages: ask("x"), n: 2 }), { status: 400, param: "n" });
@@ -83,4 +93,4 @@ async function cancelByAborting() {
   });
 }
 
-await run([chat, streaming, headers, tools, schema, completions, embeddings, models, errors, cancelByAborting]);
+await run([chat, streaming, headers, tools, schema, completions, embeddings, models, slowly, errors, cancelByAborting]);

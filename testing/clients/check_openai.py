@@ -3,7 +3,7 @@
 import json
 
 import openai
-from common import EDGE, LONG, WEATHER, run, stops_the_engine, tokens
+from common import EDGE, LONG, SLOW, WEATHER, run, stops_the_engine, tokens
 from pydantic import BaseModel
 
 client = openai.OpenAI(base_url=EDGE + "/v1", api_key="any", max_retries=0)
@@ -96,6 +96,16 @@ def models():
     assert client.models.retrieve("able").id == "able"
 
 
+def slowly():
+    impatient = client.with_options(timeout=1.5)
+    parts = list(impatient.chat.completions.create(model="able", messages=ask(SLOW), stream=True, reasoning_effort="none"))
+    deltas = [part.choices[0].delta for part in parts]
+    assert "".join(delta.content or "" for delta in deltas) == tokens(2), parts
+    assert [delta.role for delta in deltas].count("assistant") == 1 and len(parts) > 7, parts
+    parts = list(impatient.completions.create(model="able", prompt=SLOW, stream=True))
+    assert "".join(part.choices[0].text for part in parts) == tokens(2) and len(parts) > 6, parts
+
+
 def errors():
     for call, kind, code in [
         (lambda: chats.create(model="nobody", messages=ask("x")), openai.NotFoundError, "model_not_found"),
@@ -131,5 +141,5 @@ def cancel_by_closing():
     stops_the_engine(hang_up)
 
 
-run([chat, streaming, headers, tools, schema, logprobs, pictures, completions, embeddings, models, errors,
-     cancel_by_closing])
+run([chat, streaming, headers, tools, schema, logprobs, pictures, completions, embeddings, models, slowly,
+     errors, cancel_by_closing])

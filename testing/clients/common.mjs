@@ -5,6 +5,8 @@ import assert from "node:assert/strict";
 export const EDGE = process.env.ECHO_EDGE_URL;
 const ENGINE = process.env.ECHO_ENGINE_URL;
 export const LONG = "count [tokens=3000] [delay=10]";
+// Before the first of its tokens, and between them, pass several signs of life.
+export const SLOW = "[tokens=2] [first=4000] [delay=4000]";
 export const WEATHER = {
   type: "function",
   function: {
@@ -29,6 +31,18 @@ export async function stopsTheEngine(cancel) {
   for (let seen = await counters(); seen.cancelled === before || seen.running; seen = await counters()) {
     assert(Date.now() < giveUp, `the engine still works: ${JSON.stringify(seen)}`);
     await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
+
+/** Runs something while `fetch` gives up after much shorter silences than its usual 300 s. */
+export async function impatiently(act) {
+  const place = Symbol.for("undici.globalDispatcher.1");
+  const usual = globalThis[place];
+  globalThis[place] = new usual.constructor({ headersTimeout: 2000, bodyTimeout: 2000 });
+  try {
+    await act();
+  } finally {
+    globalThis[place] = usual;
   }
 }
 

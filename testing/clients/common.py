@@ -8,6 +8,8 @@ import urllib.request
 EDGE = os.environ["ECHO_EDGE_URL"]
 ENGINE = os.environ["ECHO_ENGINE_URL"]
 LONG = "count [tokens=3000] [delay=10]"
+# Between two of its tokens, and before the first, pass several signs of life.
+SLOW = "[tokens=2] [first=2000] [delay=2000]"
 WEATHER = {
     "type": "function",
     "function": {

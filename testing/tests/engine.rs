@@ -295,6 +295,25 @@ async fn llama_streams_events_with_a_null_first_and_usage_last() {
 }
 
 #[tokio::test]
+async fn a_wide_text_takes_several_tokens_wherever_they_are_counted() {
+    let engine = Engine::start(script(9)).await;
+    let asked = json!({"model": "scripted", "stream": true, "prompt": "[wide=1]\n", "max_tokens": 7,
+        "timings_per_token": true, "stream_options": {"include_usage": true}});
+    let (told, _) = events(post(&engine.url(), "/v1/completions", asked).await).await;
+    assert_eq!(said(&told, "/choices/0/text"), "\u{1f600}t0 \u{1f600}t1 ");
+    let counts =
+        |at: usize| (told[at]["timings"]["prompt_n"].clone(), told[at]["timings"]["predicted_n"].clone());
+    assert_eq!((counts(0), counts(1)), ((json!(1), json!(3)), (json!(1), json!(6))));
+    let so_far = json!({"content": "one \u{1f600}t0 "});
+    let tokens = json_of(post(&engine.url(), "/tokenize", so_far).await).await;
+    assert_eq!(tokens["tokens"].as_array().map(Vec::len), Some(4));
+    let asked =
+        json!({"model": "scripted", "raw": true, "prompt": "[wide=1]\n\u{1f600}t0 ", "stream": false});
+    let rest = json_of(post(&engine.url(), "/api/generate", asked).await).await;
+    assert_eq!((&rest["prompt_eval_count"], &rest["eval_count"]), (&json!(4), &json!(24)));
+}
+
+#[tokio::test]
 async fn llama_continues_without_the_prefix_in_a_stream_and_with_it_in_one_piece() {
     let engine = Engine::start(Script { api: Api::Openai, ..script(6) }).await;
     let messages = json!([{"role": "user", "content": "hi"}, {"role": "assistant", "content": tokens(0, 2)}]);

@@ -19,6 +19,7 @@ use reqwest::Method;
 use serde_json::Value;
 
 use super::http::Http;
+use super::rest::Rest;
 use super::seam::Seams;
 use super::steps::steps;
 use super::{Down, Engine, Order, Probe, Sign, Step, seam};
@@ -50,9 +51,9 @@ impl Ollama {
         let model = order.model.as_str();
         match &order.request {
             Request::Generate(_) | Request::Chat(_) => {
-                let call = self.prepare(&order).await?;
+                let (call, rest) = self.prepare(&order).await?;
                 let answer = self.http.send(Method::POST, call.path, &call.body).await?;
-                Ok(steps(answer, reply::Reply::default()).boxed())
+                Ok(rest.told(steps(answer, reply::Reply::default()).boxed()))
             }
             Request::Embed(it) if it.unscaled && it.input.len() < 2 => {
                 let body = request::embed_one(model, it);
@@ -86,13 +87,20 @@ impl Ollama {
         }
     }
 
-    async fn prepare(&self, order: &Order) -> Result<Call, Failure> {
-        match &order.so_far {
-            Some(so_far) if seam::is_begun(so_far) => {
-                resume::continued(&self.http, &self.seams, order, so_far).await
+    async fn prepare(&self, order: &Order) -> Result<(Call, Rest), Failure> {
+        let fresh = request::fresh(order).ok_or_else(unknown_request)?;
+        let Some(so_far) = order.so_far.as_ref().filter(|so_far| seam::is_begun(so_far)) else {
+            return Ok((fresh, Rest::default()));
+        };
+        let counted = match so_far.exact {
+            true => None,
+            false => {
+                let call = resume::continued(&self.http, &self.seams, order, so_far).await?;
+                resume::count(&self.http, fresh, call).await
             }
-            _ => request::fresh(order).ok_or_else(unknown_request),
-        }
+        };
+        let (rest, so_far) = Rest::of(&order.request, so_far, counted);
+        Ok((resume::continued(&self.http, &self.seams, order, &so_far).await?, rest))
     }
 }
 

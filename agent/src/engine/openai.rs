@@ -1,5 +1,6 @@
 //! Servers with OpenAI's API: llama.cpp's above all, with its own /props and /slots, and vLLM, LM Studio and others.
 
+mod counting;
 mod embed;
 mod probe;
 mod reply;
@@ -21,6 +22,7 @@ use serde_json::Value;
 
 use super::http::{Http, HttpError};
 use super::ollama::{only, unknown_request};
+use super::rest::Rest;
 use super::seam::{self, Seams};
 use super::steps::steps;
 use super::{Down, Engine, Order, Probe, Sign, Step};
@@ -58,8 +60,8 @@ impl OpenAi {
             Request::Chat(it) if it.messages.is_empty() => Ok(loaded()),
             Request::Unload(_) => Ok(loaded()),
             Request::Generate(_) | Request::Chat(_) => {
-                let call = self.prepare(&order).await?;
-                Ok(steps(self.send(&call).await?, reply::Reply::default()).boxed())
+                let (call, rest) = self.prepare(&order).await?;
+                Ok(rest.told(steps(self.send(&call).await?, reply::Reply::default()).boxed()))
             }
             Request::Embed(it) => Ok(only(embed::vectors(&self.http, &order.model, it).await?)),
             Request::Show(_) => {
@@ -74,12 +76,15 @@ impl OpenAi {
         }
     }
 
-    async fn prepare(&self, order: &Order) -> Result<Call, Failure> {
+    async fn prepare(&self, order: &Order) -> Result<(Call, Rest), Failure> {
         let dialect = self.known.dialect();
-        match &order.so_far {
-            Some(so_far) if seam::is_begun(so_far) => resume::continued(self, dialect, order, so_far).await,
-            _ => request::fresh(order, dialect)?.ok_or_else(unknown_request),
-        }
+        let Some(so_far) = order.so_far.as_ref().filter(|so_far| seam::is_begun(so_far)) else {
+            let call = request::fresh(order, dialect)?.ok_or_else(unknown_request)?;
+            return Ok((call, Rest::default()));
+        };
+        let counted = resume::count(self, dialect, so_far).await;
+        let (rest, so_far) = Rest::of(&order.request, so_far, counted);
+        Ok((resume::continued(self, dialect, order, &so_far).await?, rest))
     }
 
     async fn send(&self, call: &Call) -> Result<Response, Failure> {

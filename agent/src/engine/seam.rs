@@ -153,7 +153,7 @@ mod tests {
     use serde_json::json;
 
     fn so_far(content: &str, tokens: u64) -> SoFar {
-        SoFar { content: content.into(), thinking: String::new(), tokens }
+        SoFar { content: content.into(), tokens, exact: true, ..SoFar::default() }
     }
 
     fn chat(roles: &[&str]) -> Chat {

@@ -8,7 +8,7 @@ use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
-use echo_broker::message::{Chat, Code, Message, Request, SoFar, Verdict};
+use echo_broker::message::{Chat, Code, Done, Message, Reason, Request, SoFar, Verdict};
 use futures::StreamExt;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -61,7 +61,7 @@ fn at(kind: Kind, url: &str) -> Arc<dyn Engine> {
 fn chat(so_far: &str) -> Order {
     let message = Message { role: "user".into(), content: "hi".into(), ..Message::default() };
     let request = Request::Chat(Chat { messages: vec![message], ..Chat::default() });
-    let so_far = SoFar { content: so_far.into(), tokens: 1, ..SoFar::default() };
+    let so_far = SoFar { content: so_far.into(), tokens: 1, exact: true, ..SoFar::default() };
     Order { request, model: "m".into(), so_far: Some(so_far) }
 }
 
@@ -107,6 +107,72 @@ async fn a_faithful_template_continues_the_trailing_message_and_is_asked_once() 
         assert_eq!((path.as_str(), &body["messages"][1]["content"]), ("/api/chat", &json!("one ")));
     }
     assert_eq!(fake.count(), 3);
+}
+
+/// The same order under a token limit, of which so many are made.
+fn limited(limit: i64, so_far: SoFar) -> Order {
+    let mut order = chat("");
+    if let Request::Chat(chat) = &mut order.request {
+        chat.settings.max_tokens = Some(limit);
+    }
+    Order { so_far: Some(so_far), ..order }
+}
+
+async fn end(engine: &Arc<dyn Engine>, order: Order) -> (String, Done) {
+    let (mut steps, mut text) = (engine.run(order), String::new());
+    while let Some(step) = steps.next().await {
+        match step.unwrap() {
+            Step::Piece(piece) => text.push_str(&piece.content),
+            Step::Done(done) => return (text, *done),
+            Step::Alive => {}
+        }
+    }
+    panic!("no end after {text:?}")
+}
+
+#[tokio::test]
+async fn an_ollama_that_cannot_count_is_asked_for_one_token_with_the_text_and_one_without() {
+    let (fake, engine) = Fake::start(Kind::Ollama, |path, body| {
+        let with = body["messages"][1].is_object();
+        if body["_debug_render_only"] != true && body["options"]["num_predict"] == 1 {
+            return json!({"done": true, "prompt_eval_count": if with { 27 } else { 20 }})
+                .to_string()
+                .into_response();
+        }
+        ollama(false, path, body)
+    })
+    .await;
+    let so_far = SoFar { content: "\u{1f600}\u{1f600} ".into(), tokens: 2, ..SoFar::default() };
+    let (text, done) = end(&engine, limited(30, so_far)).await;
+    assert_eq!((text.as_str(), done.so_far_tokens), ("more", Some(7)));
+    assert_eq!(fake.last().1["options"]["num_predict"], 23);
+    assert_eq!(fake.count(), 4, "a rendering, two counts, the answer");
+}
+
+#[tokio::test]
+async fn an_answer_whose_limit_is_spent_ends_without_another_word() {
+    let (fake, engine) = Fake::start(Kind::Ollama, |path, body| ollama(false, path, body)).await;
+    let so_far = SoFar { content: "one two ".into(), tokens: 2, exact: true, ..SoFar::default() };
+    let (text, done) = end(&engine, limited(2, so_far)).await;
+    assert_eq!((text.as_str(), done.reason, done.tokens), ("", Reason::Length, Some(0)));
+    assert_eq!(fake.last().1["options"]["num_predict"], 1, "it is asked all the same: it counts the prompt");
+}
+
+#[tokio::test]
+async fn llama_cpp_counts_the_text_so_far() {
+    let (fake, engine) = Fake::start(Kind::Openai, |path, _| match path {
+        "/v1/models" => json!({"data": [{"id": "m"}]}).to_string().into_response(),
+        "/props" => json!({"default_generation_settings": {}}).to_string().into_response(),
+        "/tokenize" => json!({"tokens": [1, 2, 3, 4, 5]}).to_string().into_response(),
+        "/apply-template" => json!({"prompt": ""}).to_string().into_response(),
+        _ => "data: {\"choices\":[{\"text\":\"x\",\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n"
+            .into_response(),
+    })
+    .await;
+    engine.probe().await.unwrap();
+    let so_far = SoFar { content: "\u{1f600} ".into(), tokens: 1, ..SoFar::default() };
+    let (_, done) = end(&engine, limited(30, so_far)).await;
+    assert_eq!((done.so_far_tokens, &fake.last().1["max_tokens"]), (Some(5), &json!(25)));
 }
 
 #[tokio::test]

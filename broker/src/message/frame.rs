@@ -70,9 +70,9 @@ impl Payload for Frame {
             return Ok(Self::Accepted(serde_json::from_slice(payload)?));
         }
         if payload.starts_with(br#"{"frame":"done","#) {
-            let Whole { seq, pieces, reason, prompt_tokens, tokens, timings, body, extra } =
+            let Whole { seq, pieces, reason, prompt_tokens, so_far_tokens, tokens, timings, body, extra } =
                 serde_json::from_slice(payload)?;
-            let done = Box::new(Done { reason, prompt_tokens, tokens, timings, body, extra });
+            let done = Box::new(Done { reason, prompt_tokens, so_far_tokens, tokens, timings, body, extra });
             return Ok(Self::Done { seq, pieces, done });
         }
         serde_json::from_slice(payload)
@@ -94,6 +94,8 @@ struct Whole {
     reason: Reason,
     #[serde(default)]
     prompt_tokens: Option<u64>,
+    #[serde(default)]
+    so_far_tokens: Option<u64>,
     #[serde(default)]
     tokens: Option<u64>,
     #[serde(default)]
@@ -141,6 +143,12 @@ pub struct Piece {
     /// Fields of the chunk with no place above, as an Ollama engine said them; those of its message under `message`.
     #[serde(default, skip_serializing_if = "is_default")]
     pub extra: Option<Box<Map<String, Value>>>,
+    /// Tokens that the chunk was made of, where the engine says so while it streams.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub tokens: Option<u32>,
+    /// Tokens of the prompt, where the engine says so before its end; once in an attempt.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub prompt_tokens: Option<u32>,
 }
 
 impl Piece {
@@ -174,9 +182,12 @@ pub struct ToolCall {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Done {
     pub reason: Reason,
-    /// Tokens of the prompt, by the engine's count.
+    /// Tokens of the prompt, by the engine's count. It counts the text so far of a continued answer among them.
     #[serde(default, skip_serializing_if = "is_default")]
     pub prompt_tokens: Option<u64>,
+    /// How many of those are the text so far, where the agent had them counted.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub so_far_tokens: Option<u64>,
     /// Tokens made in this attempt, by the engine's count.
     #[serde(default, skip_serializing_if = "is_default")]
     pub tokens: Option<u64>,

@@ -35,6 +35,15 @@ impl LoadOptions {
         ours.map(|(name, value)| (name.clone(), value.clone())).collect::<Map<_, _>>().into()
     }
 
+    /// Puts them into a request's settings.
+    pub fn put(&self, settings: &mut Settings) {
+        if !self.is_empty() {
+            let options: Map<_, _> =
+                self.0.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
+            settings.extra.insert("options".to_owned(), options.into());
+        }
+    }
+
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

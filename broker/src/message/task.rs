@@ -101,8 +101,11 @@ pub struct SoFar {
     pub content: String,
     #[serde(default, skip_serializing_if = "is_default")]
     pub thinking: String,
-    /// Tokens made: the pieces received, or the engine's count where it was given. A token limit shrinks by it.
+    /// Tokens made, by the engines' counts where they were given: at least so many. A token limit shrinks by it.
     pub tokens: u64,
+    /// `tokens` is exactly what was made. Otherwise a piece may have been several tokens.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub exact: bool,
 }
 
 /// An orchestrator's answer to a submission.

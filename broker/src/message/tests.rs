@@ -109,7 +109,7 @@ fn whole_task() {
         token_ms: 10,
         waited_ms: 5,
         excluded: vec![Excluded { node: node(), boot: boot() }],
-        so_far: Some(SoFar { content: "One".into(), thinking: String::new(), tokens: 1 }),
+        so_far: Some(SoFar { content: "One".into(), thinking: String::new(), tokens: 1, exact: true }),
         second_opinion: true,
         joins_end: true,
         chosen: "least busy".into(),
@@ -117,7 +117,7 @@ fn whole_task() {
         traceparent: None,
     };
     let text = format!(
-        r#"{{"task":"{TASK}","attempt":2,"boot":"b1","inbox":"_INBOX.edge.e1.k","edge":"e1","remaining_ms":1000,"first_token_ms":20,"token_ms":10,"waited_ms":5,"excluded":[{{"node":"node-a","boot":"b1"}}],"so_far":{{"content":"One","tokens":1}},"second_opinion":true,"joins_end":true,"chosen":"least busy","request":{{"kind":"generate","prompt":"hi"}}}}"#
+        r#"{{"task":"{TASK}","attempt":2,"boot":"b1","inbox":"_INBOX.edge.e1.k","edge":"e1","remaining_ms":1000,"first_token_ms":20,"token_ms":10,"waited_ms":5,"excluded":[{{"node":"node-a","boot":"b1"}}],"so_far":{{"content":"One","tokens":1,"exact":true}},"second_opinion":true,"joins_end":true,"chosen":"least busy","request":{{"kind":"generate","prompt":"hi"}}}}"#
     );
     golden(&whole, &text);
 }
@@ -226,6 +226,16 @@ fn frames() {
         &Frame::Token { seq: 1, pieces: vec![Piece::text("Hi")] },
         r#"{"frame":"token","seq":1,"pieces":[{"content":"Hi"}]}"#,
     );
+    let counted = Piece { tokens: Some(3), prompt_tokens: Some(16), ..Piece::text("é") };
+    golden(
+        &Frame::Token { seq: 1, pieces: vec![counted] },
+        r#"{"frame":"token","seq":1,"pieces":[{"content":"é","tokens":3,"prompt_tokens":16}]}"#,
+    );
+    let continued = Done { prompt_tokens: Some(18), so_far_tokens: Some(2), ..Done::default() };
+    golden(
+        &Frame::Done { seq: 2, pieces: Vec::new(), done: Box::new(continued) },
+        r#"{"frame":"done","seq":2,"reason":"stop","prompt_tokens":18,"so_far_tokens":2}"#,
+    );
     let done = Done { tokens: Some(2), ..Done::default() };
     golden(
         &Frame::Done { seq: 2, pieces: Vec::new(), done: Box::new(done.clone()) },
@@ -257,7 +267,7 @@ fn the_quick_way_to_read_a_frame_reads_what_the_general_one_does() {
         r#"{"frame":"accepted","seq":0,"node":"a","boot":"b","model":"m","chosen":"c","newer":[1]}"#,
         r#"{"node":"a","frame":"accepted","seq":0,"boot":"b","model":"m"}"#,
         r#"{"frame":"done","seq":2,"reason":"stop"}"#,
-        r#"{"frame":"done","seq":2,"pieces":[{"content":"Hi","last":true}],"reason":"stop","prompt_tokens":4,"body":[1]}"#,
+        r#"{"frame":"done","seq":2,"pieces":[{"content":"Hi","last":true}],"reason":"stop","prompt_tokens":4,"so_far_tokens":3,"body":[1]}"#,
         r#"{"frame":"done","seq":2,"reason":"stop","timings":{"total_ns":7,"newer":1}}"#,
         r#"{"frame":"done","seq":2,"reason":"length","tokens":3,"newer":{},"extra":{"seq":7,"context":[1]}}"#,
         r#"{ "frame": "done", "seq": 2, "reason": "newer" }"#,

@@ -16,9 +16,6 @@ use super::error::ApiError;
 use super::trail::Trail;
 use crate::driver::{News, Report, Running};
 
-/// A stream without events says something this often, so that nothing in between takes it for dead.
-const KEEP_ALIVE: Duration = Duration::from_secs(10);
-
 /// Who waits no longer than this in line is told at once where the answer is made.
 const MOVING_LINE: Duration = Duration::from_millis(100);
 
@@ -59,9 +56,9 @@ pub trait Voice: Send + 'static {
     fn error(&self, failure: &Failure, report: &Report) -> ApiError;
 
     /// How long the head of a stream may wait for the first piece. A refusal until then has its own status; a later
-    /// one is told by the last event. Until then there would be nothing to say but that nothing is said.
+    /// one is told by the last event. It never waits longer than until the first sign of life is due.
     fn patience(&self) -> Duration {
-        KEEP_ALIVE
+        Duration::MAX
     }
 
     /// Whether who waits in line is told so, before anything else.
@@ -75,10 +72,9 @@ pub trait Voice: Send + 'static {
     /// A node has the task.
     fn accepted(&mut self, _node: &NodeId, _model: &str, _out: &mut Vec<u8>) {}
 
-    /// What is said while there is nothing to say.
-    fn idle(&self) -> &'static [u8] {
-        b""
-    }
+    /// A sign of life while there is nothing to say: an event of the dialect that adds no text. A comment or an empty
+    /// line is none: clients' idle timers count what their parsers hand on, and Ollama's clients parse every line.
+    fn idle(&mut self, _out: &mut Vec<u8>) {}
 }
 
 /// Gives the client the answer of a task.
@@ -111,7 +107,7 @@ fn stopping() -> ApiError {
 }
 
 async fn stream(started: Started, voice: impl Voice) -> Result<Response, ApiError> {
-    let mut flow = Flow { started, voice, early: VecDeque::new() };
+    let mut flow = Flow { spoke: Instant::now(), started, voice, early: VecDeque::new() };
     let trail = flow.begin().await?;
     let headers = [
         (header::CONTENT_TYPE, flow.voice.media()),
@@ -133,13 +129,15 @@ struct Flow<V> {
     voice: V,
     /// News that came before the head was written.
     early: VecDeque<News>,
+    /// When the client was last told something that its idle timer counts; at first, when it asked.
+    spoke: Instant,
 }
 
 impl<V: Voice> Flow<V> {
     /// Waits until the head can be written.
     async fn begin(&mut self) -> Result<Trail, ApiError> {
         let mut trail = Trail::new(&self.started.name);
-        let mut until = Instant::now() + self.voice.patience();
+        let mut until = self.spoke + self.voice.patience().min(self.started.running.idle_sign);
         while let Ok(news) = tokio::time::timeout_at(until, self.started.running.news.recv()).await {
             let news = news.ok_or_else(stopping)?;
             let decided = match &news {
@@ -176,7 +174,8 @@ impl<V: Voice> Flow<V> {
         loop {
             let last = match self.news().await {
                 None => {
-                    out.extend_from_slice(self.voice.idle());
+                    self.voice.idle(&mut out);
+                    self.spoke = Instant::now();
                     false
                 }
                 Some(news) => self.say(news, &mut out),
@@ -187,12 +186,13 @@ impl<V: Voice> Flow<V> {
         }
     }
 
-    /// The next news; `None` after a while without any.
+    /// The next news; `None` when a sign of life is due. News of the line put none off: most dialects do not tell them.
     async fn news(&mut self) -> Option<Option<News>> {
         if let Some(early) = self.early.pop_front() {
             return Some(Some(early));
         }
-        tokio::time::timeout(KEEP_ALIVE, self.started.running.news.recv()).await.ok()
+        let due = self.spoke + self.started.running.idle_sign;
+        tokio::time::timeout_at(due, self.started.running.news.recv()).await.ok()
     }
 
     fn say(&mut self, news: Option<News>, out: &mut Vec<u8>) -> bool {
@@ -209,6 +209,9 @@ impl<V: Voice> Flow<V> {
             }
             Some(News::Pieces(pieces)) => {
                 voice.pieces(pieces, out);
+                if !out.is_empty() {
+                    self.spoke = Instant::now();
+                }
                 return false;
             }
             Some(News::End(report)) => match &report.ending {

@@ -65,6 +65,20 @@ pub struct TaskVoice {
     pub node: Option<NodeId>,
 }
 
+impl TaskVoice {
+    fn token(&self, piece: &Piece, out: &mut Vec<u8>) {
+        let token = Token {
+            task_id: &self.name,
+            token: &piece.content,
+            thinking: &piece.thinking,
+            tool_calls: &piece.tool_calls,
+            done: false,
+            routed_to: self.node.as_ref(),
+        };
+        event(&token, out);
+    }
+}
+
 impl Voice for TaskVoice {
     fn media(&self) -> &'static str {
         "text/event-stream"
@@ -76,17 +90,7 @@ impl Voice for TaskVoice {
 
     fn pieces(&mut self, pieces: Vec<Piece>, out: &mut Vec<u8>) {
         out.reserve(pieces.len() * 128);
-        for piece in pieces {
-            let token = Token {
-                task_id: &self.name,
-                token: &piece.content,
-                thinking: &piece.thinking,
-                tool_calls: &piece.tool_calls,
-                done: false,
-                routed_to: self.node.as_ref(),
-            };
-            event(&token, out);
-        }
+        pieces.iter().for_each(|piece| self.token(piece, out));
     }
 
     fn answered(&mut self, report: &Report, done: &Done, out: &mut Vec<u8>) {
@@ -125,7 +129,7 @@ impl Voice for TaskVoice {
         self.node = Some(node.clone());
     }
 
-    fn idle(&self) -> &'static [u8] {
-        b": still here\n\n"
+    fn idle(&mut self, out: &mut Vec<u8>) {
+        self.token(&Piece::default(), out);
     }
 }

@@ -82,7 +82,7 @@ impl Life {
         self.charges.budget += 1;
         let final_word = Failure { verdict: Verdict::GiveUp, ..failure.clone() };
         // A model's broken tool call breaks off each time, after the same text: what was read cannot be taken back.
-        let settled = self.pieces > 0 && (self.has_tools() || !self.can_continue());
+        let settled = self.has_begun() && (self.has_tools() || !self.can_continue());
         if self.charges.refusals >= REFUSALS || self.is_spent() || (settled && self.streams) {
             return self.fail(final_word);
         }

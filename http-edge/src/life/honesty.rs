@@ -1,6 +1,6 @@
 //! Whether an answer that has begun can be continued honestly, and why not.
 
-use echo_broker::message::Request;
+use echo_broker::message::{Request, Settings};
 
 use super::Life;
 
@@ -32,11 +32,21 @@ impl Life {
     }
 
     fn has_format(&self) -> bool {
-        let settings = match &self.request {
-            Request::Generate(it) => &it.settings,
-            Request::Chat(it) => &it.settings,
-            _ => return false,
-        };
-        settings.format.as_ref().is_some_and(|format| !format.is_null() && format != "")
+        let format = settings(&self.request).and_then(|settings| settings.format.as_ref());
+        format.is_some_and(|format| !format.is_null() && format != "")
+    }
+}
+
+/// Whether an engine may hold back text until it is sure that it is no stop word and no tool call.
+pub(super) fn holds_back(request: &Request) -> bool {
+    let calls = matches!(request, Request::Chat(chat) if !chat.tools.is_empty());
+    calls || settings(request).is_some_and(|settings| !settings.stop.is_empty())
+}
+
+fn settings(request: &Request) -> Option<&Settings> {
+    match request {
+        Request::Generate(it) => Some(&it.settings),
+        Request::Chat(it) => Some(&it.settings),
+        _ => None,
     }
 }

@@ -14,6 +14,7 @@ fn limits() -> Limits {
         first_token: Duration::from_secs(60),
         token: Duration::from_secs(30),
         client: Duration::from_secs(60),
+        idle_sign: Duration::from_secs(10),
         continues: true,
         longest: 1000,
     }
@@ -63,6 +64,13 @@ impl World {
         self.life.frame(Frame::Token { seq: 1, pieces: vec![Piece::text(text)] }, self.now)
     }
 
+    fn done(&mut self, done: Done) -> Done {
+        let frame = Frame::Done { seq: 2, pieces: Vec::new(), done: Box::new(done) };
+        let Step::End(ending) = self.life.frame(frame, self.now) else { panic!("no end") };
+        let Ending::Answered(done) = *ending else { panic!("no answer") };
+        done
+    }
+
     fn lose(&mut self, n: usize) -> Step {
         let holder = Holder { peer: Peer::agent(&node(n)), boot: "b".parse().unwrap() };
         let lost = Lost { task: self.life.task, attempt: self.life.attempt(), holder, loss: Loss::Died };
@@ -95,7 +103,7 @@ fn a_lost_node_is_excluded_and_the_answer_goes_on() {
     assert_eq!(again.attempt, 2);
     assert_eq!(again.excluded, [Excluded { node: node(1), boot: "b".parse().unwrap() }]);
     let so_far = again.so_far.unwrap();
-    assert_eq!((so_far.content.as_str(), so_far.tokens), ("One ", 1));
+    assert_eq!((so_far.content.as_str(), so_far.tokens, so_far.exact), ("One ", 1, true));
 }
 
 #[test]
@@ -109,14 +117,35 @@ fn counts_of_a_continued_answer_are_of_the_whole() {
     world.accept(2);
     world.token("two");
     let done = Done { reason: Reason::Stop, tokens: Some(1), ..Done::default() };
-    let Step::End(ending) =
-        world.life.frame(Frame::Done { seq: 2, pieces: Vec::new(), done: Box::new(done) }, world.now)
-    else {
-        panic!("no end");
-    };
-    assert_eq!(*ending, Ending::Answered(Done { tokens: Some(2), ..Done::default() }));
+    assert_eq!(world.done(done), Done { tokens: Some(2), ..Done::default() });
     assert_eq!(world.life.content(), "One two");
     assert_eq!((world.life.attempts_made(), world.life.nodes.len()), (2, 2));
+}
+
+/// One answer, cut at any place or not at all, with or without engines that count while they stream.
+fn counted(cut: Option<usize>, counts: bool, texts: &[&str]) -> Done {
+    let mut world = World::new(prompt(), true);
+    let mut so_far = 0;
+    for (number, text) in texts.iter().enumerate() {
+        if number == 0 || cut == Some(number) {
+            if number > 0 {
+                world.lose(1);
+                so_far = number as u64;
+            }
+            world.submit();
+            world.accept(number + 1);
+        }
+        let first = (number == 0 || cut == Some(number)).then_some(16 + so_far as u32);
+        let piece = Piece {
+            tokens: counts.then_some(1),
+            prompt_tokens: first.filter(|_| counts),
+            ..Piece::text(*text)
+        };
+        world.life.frame(Frame::Token { seq: 1, pieces: vec![piece] }, world.now);
+    }
+    let tokens = Some(texts.len() as u64 - so_far);
+    let done = Done { prompt_tokens: Some(16 + so_far), tokens, ..Done::default() };
+    world.done(done)
 }
 
 #[test]
@@ -321,6 +350,12 @@ fn happening() -> impl Strategy<Value = Happening> {
 }
 
 proptest! {
+    #[test]
+    fn no_count_tells_where_an_answer_was_cut(length in 1_usize..30, cut in 1_usize..30, counts in any::<bool>()) {
+        let texts = vec!["a "; length];
+        prop_assert_eq!(counted(Some(cut), counts, &texts), counted(None, counts, &texts));
+    }
+
     /// Attempts only rise, nothing given is ever taken back, the budget holds, and there is one end.
     #[test]
     fn whatever_happens_a_task_ends_once(happenings in proptest::collection::vec(happening(), 0..200)) {

@@ -1,6 +1,6 @@
 //! An answer on its way: the plan's pieces, poured and paced, and the fault that ends them early.
 
-use std::{future::pending, io, sync::Arc};
+use std::{future::pending, io, ops::Range, sync::Arc};
 
 use axum::{
     body::{Body, Bytes},
@@ -16,7 +16,7 @@ use super::{
     mold::{Mold, escaped, numbered},
     plan::{Piece, Plan},
     script::FaultKind,
-    template::token,
+    template::{WIDE, token},
     wire::Link,
 };
 
@@ -112,9 +112,15 @@ impl Answer {
                 return Some(out.into());
             };
             self.wait().await;
-            tokens += piece.tokens();
+            tokens += self.plan.tokens(&piece);
             self.totals.called |= matches!(piece, Piece::Call(_) | Piece::Calls(_));
             self.pour(&piece, text, thought, &mut out);
+            let made = Totals {
+                tokens: self.totals.tokens + tokens,
+                eval: self.began.elapsed(),
+                ..self.totals.clone()
+            };
+            self.voice.count(&made, &mut out);
             self.sent += 1;
             if !self.plan.delay.is_zero() {
                 break;
@@ -133,11 +139,11 @@ impl Answer {
             }
             let Some(piece) = self.plan.next() else { break };
             self.wait().await;
-            self.made(piece.tokens());
+            self.made(self.plan.tokens(&piece));
             self.totals.called |= matches!(piece, Piece::Call(_) | Piece::Calls(_));
             match piece {
                 Piece::Thought(index) => whole.thoughts.push_str(&format!("h{index} ")),
-                Piece::Text(range) => whole.text.extend(range.map(token)),
+                Piece::Text(range) => whole.text.push_str(&self.text(range)),
                 Piece::Verbatim(text) => whole.text.push_str(&text),
                 Piece::Call(call) => whole.call = Some(call),
                 Piece::Calls(calls) => whole.calls.extend(calls.as_array().cloned().unwrap_or_default()),
@@ -166,7 +172,12 @@ impl Answer {
                 thought.pour(&word, out);
             }
             Piece::Text(range) => {
-                range.clone().for_each(|index| numbered(b't', index, &mut word));
+                for index in range.clone() {
+                    if self.plan.width > 1 {
+                        word.extend_from_slice(WIDE.as_bytes());
+                    }
+                    numbered(b't', index, &mut word);
+                }
                 text.pour(&word, out);
             }
             Piece::Verbatim(said) => text.pour(escaped(said).as_bytes(), out),
@@ -185,8 +196,13 @@ impl Answer {
 
     fn last(&mut self) -> String {
         let range = self.plan.last.take().unwrap_or_default();
-        self.made(range.end - range.start);
-        range.map(token).collect()
+        self.made((range.end - range.start) * self.plan.width);
+        self.text(range)
+    }
+
+    fn text(&self, range: Range<u64>) -> String {
+        let wide = if self.plan.width > 1 { WIDE } else { "" };
+        range.map(|index| format!("{wide}{}", token(index))).collect()
     }
 
     fn made(&mut self, tokens: u64) {

@@ -64,6 +64,8 @@ pub trait Voice: Send + Sync {
     fn opening(&self) -> Vec<u8> {
         Vec::new()
     }
+    /// Adds the counts so far to the line that ends `out`, where the request wants them.
+    fn count(&self, _made: &Totals, _out: &mut Vec<u8>) {}
     fn call(&self, call: &ToolCall) -> Vec<u8>;
     /// A chunk with these `tool_calls` to the letter.
     fn calls(&self, calls: &Value) -> Vec<u8>;

@@ -18,6 +18,8 @@ pub struct Directives {
     pub first: Option<Duration>,
     pub chunk: Option<u64>,
     pub thoughts: Option<u64>,
+    /// Each token's text begins with a character that takes several tokens.
+    pub wide: bool,
     pub text_in_final: Option<bool>,
     pub tool: Option<String>,
     /// The kind and the index of the token in whose place it comes. An answer that is resumed at that
@@ -48,6 +50,7 @@ impl Directives {
             "first" => self.first = pause.or(self.first),
             "chunk" => self.chunk = number.or(self.chunk),
             "thoughts" => self.thoughts = number.map(|n| n.min(MOST_TOKENS)).or(self.thoughts),
+            "wide" => self.wide = value == "1",
             "final" => self.text_in_final = Some(value == "text"),
             "tool" => self.tool = Some(value.to_owned()),
             "words" => self.words = Some(value.to_owned()),

@@ -48,6 +48,7 @@ struct Request {
     json_schema: Option<Value>,
     logprobs: Option<Value>,
     chat_template_kwargs: Option<Value>,
+    timings_per_token: Option<bool>,
 }
 
 #[derive(Default, Deserialize)]
@@ -146,6 +147,7 @@ fn ask(core: &Core, request: Request, kind: Kind) -> Result<Ask, Refusal> {
             id: format!("{}-scripted{number}", if kind == Kind::Chat { "chatcmpl" } else { "cmpl" }),
             model: request.model.unwrap_or_else(|| model.name.clone()),
             usage: usage == Some(true),
+            counts: request.timings_per_token == Some(true),
             logprobs: request.logprobs.is_some_and(|value| value != Value::Bool(false) && !value.is_null()),
         }),
         model: model.name,

@@ -121,9 +121,11 @@ pub async fn tokenize(body: Bytes) -> Response {
         Ok(request) => request.content,
         Err(refusal) => return refuse(&refusal),
     };
-    let words = content.split_whitespace();
     let number = |word: &str| word.bytes().fold(7_u64, |sum, byte| (sum * 31 + u64::from(byte)) % VOCABULARY);
-    ok(&json!({"tokens": words.map(number).collect::<Vec<_>>()}))
+    let words = content.split_whitespace();
+    let tokens =
+        words.flat_map(|word| vec![number(word); usize::try_from(template::tokens(word)).unwrap_or(1)]);
+    ok(&json!({"tokens": tokens.collect::<Vec<_>>()}))
 }
 
 pub async fn root() -> axum::response::Html<&'static str> {

@@ -27,6 +27,8 @@ pub struct OpenaiVoice {
     /// `stream_options.include_usage`.
     pub usage: bool,
     pub logprobs: bool,
+    /// `timings_per_token`.
+    pub counts: bool,
 }
 
 impl OpenaiVoice {
@@ -105,6 +107,13 @@ impl Voice for OpenaiVoice {
             // The first event names the role, and its content is null.
             Kind::Chat => event(&self.delta(&json!({"role": "assistant", "content": null}), None)),
             Kind::Text | Kind::Own => Vec::new(),
+        }
+    }
+
+    fn count(&self, made: &Totals, out: &mut Vec<u8>) {
+        if self.counts && out.ends_with(b"}\n\n") {
+            out.truncate(out.len() - 3);
+            out.extend_from_slice(format!(",\"timings\":{}}}\n\n", Self::timings(made)).as_bytes());
         }
     }
 

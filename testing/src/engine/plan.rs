@@ -8,7 +8,7 @@ use super::{
     ask::Ask,
     directive::Directives,
     script::{Fault, FaultKind, Script, ToolCall},
-    template::token,
+    template::{WIDTH, token},
 };
 
 const OPEN_JSON: &str = "{\"text\":\"";
@@ -25,15 +25,6 @@ pub enum Piece {
     Calls(Value),
 }
 
-impl Piece {
-    pub fn tokens(&self) -> u64 {
-        match self {
-            Self::Text(range) => range.end - range.start,
-            _ => 1,
-        }
-    }
-}
-
 /// The pieces in their order; the tokens in the middle are counted, not stored.
 pub struct Plan {
     /// The number that the prompt gives the task.
@@ -41,6 +32,8 @@ pub struct Plan {
     before: VecDeque<Piece>,
     range: Range<u64>,
     per_chunk: u64,
+    /// What each text costs in tokens.
+    pub width: u64,
     after: VecDeque<Piece>,
     /// Text that travels in the chunk that says `done`.
     pub last: Option<Range<u64>>,
@@ -68,6 +61,7 @@ impl Plan {
             task: orders.task,
             before: VecDeque::new(),
             range: start..length.max(start),
+            width: if orders.wide { WIDTH } else { 1 },
             per_chunk: orders.chunk.unwrap_or(script.tokens_per_chunk).max(1),
             after: VecDeque::new(),
             last: None,
@@ -122,14 +116,15 @@ impl Plan {
     fn limit(&mut self, limit: Option<u64>) {
         let Some(limit) = limit else { return };
         let (before, range) = (self.before.len() as u64, self.range.end - self.range.start);
-        if before + range + self.after.len() as u64 <= limit {
+        if before + range * self.width + self.after.len() as u64 <= limit {
             return;
         }
         self.reason = "length";
         self.before.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
         let left = limit - self.before.len() as u64;
-        self.range.end = self.range.start + range.min(left);
-        let left = left - (self.range.end - self.range.start);
+        let said = range.min(left / self.width);
+        self.range.end = self.range.start + said;
+        let left = left - said * self.width;
         self.after.truncate(usize::try_from(left).unwrap_or(usize::MAX));
     }
 
@@ -138,6 +133,14 @@ impl Plan {
             let from = (self.range.end - 1).max(self.range.start);
             self.last = Some(from..self.range.end);
             self.range.end = from;
+        }
+    }
+
+    /// The tokens of a piece.
+    pub fn tokens(&self, piece: &Piece) -> u64 {
+        match piece {
+            Piece::Text(range) => (range.end - range.start) * self.width,
+            _ => 1,
         }
     }
 

@@ -6,6 +6,11 @@ const USER: &str = "<|user|>\n";
 /// The template as Ollama and llama.cpp's server show it.
 pub const SOURCE: &str = "{{- range .Messages }}<|{{ .Role }}|>\n{{ .Content }}\n{{ end }}<|assistant|>\n";
 
+/// A character that takes several tokens stands before the text of a wide token.
+pub const WIDE: &str = "\u{1f600}";
+/// How many.
+pub const WIDTH: u64 = 3;
+
 /// One turn of a conversation.
 #[derive(Clone, Debug, Default)]
 pub struct Turn {
@@ -68,15 +73,21 @@ impl Prompt {
     /// Whether the text so far ends in exactly what this engine would have said up to `next`.
     pub fn fits(&self, next: u64) -> bool {
         let said: String = (0..next).map(token).collect();
-        let so_far = self.so_far.strip_suffix(&said);
+        let so_far = self.so_far.replace(WIDE, "");
+        let so_far = so_far.strip_suffix(&said);
         let before = so_far.and_then(|before| before.split_whitespace().next_back());
         so_far.is_some() && before.and_then(token_at_end).is_none()
     }
 
     /// Words stand for the prompt's tokens.
     pub fn tokens(&self) -> u64 {
-        self.rendered.split_whitespace().count() as u64
+        tokens(&self.rendered)
     }
+}
+
+/// How many tokens a text takes: one for each word, and more for a wide one.
+pub fn tokens(text: &str) -> u64 {
+    text.split_whitespace().map(|word| if word.contains(WIDE) { WIDTH } else { 1 }).sum()
 }
 
 /// The text of a token.
@@ -100,8 +111,8 @@ fn trailing_tokens(text: &str) -> usize {
         let Some(index) = token_at_end(word) else { break };
         let bare = format!("t{index}");
         let Some(before) = trimmed.strip_suffix(&bare) else { break };
-        rest = before;
-        if word != bare {
+        rest = before.strip_suffix(WIDE).unwrap_or(before);
+        if word.trim_start_matches(WIDE) != bare {
             break;
         }
     }
@@ -130,6 +141,8 @@ mod tests {
         let prompt = Prompt::raw("[INST] say t9 [/INST]t0 t1 t2 ");
         assert_eq!(prompt.so_far, "t0 t1 t2 ");
         assert_eq!(Prompt::raw("no tokens here").so_far, "");
+        let wide = Prompt::raw("[wide=1]\n\u{1f600}t0 \u{1f600}t1 ");
+        assert_eq!((wide.next_token(), wide.fits(2), wide.tokens()), (2, true, 7));
     }
 
     #[test]

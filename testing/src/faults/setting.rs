@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use crate::mesh::{Builder, Mesh};
+use crate::{
+    engine::Api,
+    mesh::{Builder, Mesh},
+};
 
 /// Longer than any fault of a storm; what takes longer hangs.
 pub const TASK_TIMEOUT: Duration = Duration::from_secs(30);
@@ -15,6 +18,8 @@ const SHORT: [&str; 8] =
 pub enum Setting {
     /// Two nodes with one slot each, everything as a user has it by default.
     Pair,
+    /// The same with engines of llama.cpp's kind.
+    LlamaPair,
     /// Two nodes with two slots each.
     Broad,
     /// One node with one slot, and room for one task in the queue.
@@ -42,6 +47,7 @@ impl Setting {
         let mesh = Mesh::start();
         match self {
             Self::Pair => mesh,
+            Self::LlamaPair => mesh.api(Api::Openai),
             Self::Broad => mesh.slots(2),
             Self::Single => mesh.nodes(1).orchestrator_args(["--queue-limit", "1"]),
             Self::Empty => mesh.nodes(0),

@@ -14,6 +14,11 @@ use tokio::process::Command;
 
 use super::wire::able;
 
+/// A mesh whose signs of life come often, so that no check has to wait for long.
+async fn mesh() -> Mesh {
+    able(Api::Ollama).edge_args(["--idle-sign", "500ms"]).await
+}
+
 async fn check(mesh: &Mesh, command: Command) {
     let edge = format!("http://{}", mesh.edge(0).address());
     package::run(command, &edge, &mesh.engine(0).url()).await;
@@ -25,7 +30,7 @@ async fn python(script: &str) {
         Ok(python) => python,
         Err(why) => return skip::skip(script, &why),
     };
-    let mesh = able(Api::Ollama).await;
+    let mesh = mesh().await;
     let mut command = Command::new(python);
     command.arg(folder().join(script));
     check(&mesh, command).await;
@@ -39,7 +44,7 @@ async fn node(script: &str) {
         Ok(home) => PathBuf::from(home),
         Err(why) => return skip::skip(script, &why),
     };
-    let mesh = able(Api::Ollama).await;
+    let mesh = mesh().await;
     // A script finds its packages beside itself.
     let beside = home.join(format!("run-{}", std::process::id()));
     let here = beside.join(script.replace('.', "-"));

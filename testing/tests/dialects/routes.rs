@@ -69,6 +69,25 @@ impl Route {
         mesh.client().post(self.path, &self.body(prompt))
     }
 
+    /// The text of each event of a stream that adds to the answer; of a sign of life it is empty.
+    async fn texts(self, reply: Reply) -> Vec<String> {
+        let places =
+            ["/message/content", "/response", "/token", "/choices/0/delta/content", "/choices/0/text"];
+        let mut texts = Vec::new();
+        for line in reply.text().await.lines() {
+            let line = line.strip_prefix("data: ").unwrap_or(line);
+            // Comments and empty lines are what a client's idle timer does not see.
+            let Ok(event) = serde_json::from_str::<Value>(line) else { continue };
+            if event["done"] == true || event["choices"][0]["finish_reason"].is_string() {
+                continue;
+            }
+            assert!(event.get("error").is_none(), "{self:?}: {event}");
+            let text = places.iter().find_map(|at| event.pointer(at)?.as_str());
+            texts.push(text.unwrap_or_default().to_owned());
+        }
+        texts
+    }
+
     fn is_openais(self) -> bool {
         self.path.starts_with("/v1")
     }
@@ -238,4 +257,47 @@ async fn hanging_up_stops_the_engine_on_every_route() {
         mesh.is_quiet_within(Duration::from_secs(1)).await;
     }
     assert_eq!(mesh.engine(0).counters().cancelled, routes.len() as u64);
+}
+
+/// The routes that stream, our own included.
+fn streaming() -> Vec<Route> {
+    let own = Route { path: "/task/stream", kind: Kind::Prompt, stream: true };
+    generating().into_iter().filter(|route| route.stream).chain([own]).collect()
+}
+
+/// How many events without text came before the answer's first text, and how many after it.
+fn signs(texts: &[String]) -> (usize, usize) {
+    let first = texts.iter().position(|text| !text.is_empty()).expect("an answer");
+    (first, texts[first..].iter().filter(|text| text.is_empty()).count())
+}
+
+#[tokio::test]
+async fn a_stream_that_has_to_wait_says_events_without_text() {
+    let routes = streaming();
+    let mesh = able(Api::Ollama).slots(routes.len()).edge_args(["--idle-sign", "200ms"]).await;
+    let all = |prompt: &'static str| {
+        let calls = routes.iter().map(|&route| (route, route.call(&mesh, prompt)));
+        let asked = calls.map(|(route, call)| async move {
+            let reply = send(call).await;
+            assert_eq!(reply.status(), 200, "{route:?}");
+            let texts = route.texts(reply).await;
+            assert_eq!(texts.concat(), route.answer(2), "{route:?}: an answer is what it would be without");
+            (route, signs(&texts))
+        });
+        join_all(asked)
+    };
+    // Each time is ten signs long; half of them is what a busy machine manages.
+    for (route, (before, _)) in all("[tokens=2] [first=2000]").await {
+        assert!(before >= 5, "{route:?} said {before} signs before a slow first token");
+    }
+    for (route, (_, between)) in all("[tokens=2] [delay=2000]").await {
+        assert!(between >= 5, "{route:?} said {between} signs between slow tokens");
+    }
+    let mut running: Vec<_> = routes.iter().map(|_| mesh.ask("[tokens=200] [delay=10]")).collect();
+    for stream in &mut running {
+        stream.read_tokens(1).await;
+    }
+    for (route, (before, _)) in all("[tokens=2]").await {
+        assert!(before >= 5, "{route:?} said {before} signs in line");
+    }
 }

@@ -103,6 +103,36 @@ async fn a_real_answer_goes_on_from_another_node_where_it_broke_off() {
     let said: String = whole.content().chars().take(before.chars().count() + 12).collect();
     assert!(answer.content().starts_with(&said), "{before:?} went on as {:?}", answer.content());
     assert!(answer.tokens().len() <= 81, "the token limit holds: {}", answer.tokens().len());
+    for count in ["tokens", "prompt_tokens", "done_reason"] {
+        assert_eq!(answer.last()[count], whole.last()[count], "{count}");
+    }
+}
+
+/// A character of several tokens is cut at no place where its counts or its limit could show it.
+#[tokio::test]
+async fn a_real_answer_of_emoji_keeps_its_limit_and_its_counts() {
+    let Some(real) = real("a_real_answer_of_emoji_keeps_its_limit_and_its_counts", &[&[], &[]]).await else {
+        return;
+    };
+    let body = json!({"prompt": "\u{1f600}".repeat(12), "max_tokens": 60, "temperature": 0, "stream": true,
+        "stream_options": {"include_usage": true}});
+    let usage = |events: &str| {
+        let events =
+            events.lines().filter_map(|line| serde_json::from_str(line.strip_prefix("data: ")?).ok());
+        events.map(|event: Value| event["usage"].clone()).rfind(|usage| !usage.is_null()).expect("usage")
+    };
+    let uncut = usage(&post(real.mesh.client(), "/v1/completions", body.clone()).await.text().await);
+    assert_eq!(uncut["completion_tokens"], 60);
+    let mut reply = post(real.mesh.client(), "/v1/completions", body).await;
+    let mut text = String::new();
+    while text.matches("\"text\":\"\u{1f600}").count() < 5 {
+        let bytes = reply.chunk().await.expect("a chunk").expect("five smileys");
+        text.push_str(std::str::from_utf8(&bytes).expect("whole events"));
+    }
+    let node = reply.header("x-echo-node").to_owned();
+    real.agents.iter().find(|agent| agent.name().ends_with(&node)).expect("that node").kill().await;
+    text.push_str(&reply.text().await);
+    assert_eq!(usage(&text), uncut);
 }
 
 async fn post(client: Client, path: &str, body: Value) -> Reply {

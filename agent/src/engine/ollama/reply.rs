@@ -146,9 +146,8 @@ impl Reply {
             thinking: message.thinking.or(line.thinking).unwrap_or_default(),
             tool_calls: calls.collect(),
             logprobs: line.logprobs.filter(|logprobs| !logprobs.is_null()).map(Box::new),
-            progress: None,
-            last: false,
             extra: Piece::extra(extra),
+            ..Piece::default()
         };
         (piece, done)
     }

@@ -38,6 +38,33 @@ pub async fn continued(http: &Http, seams: &Seams, order: &Order, so_far: &SoFar
     }
 }
 
+/// How many tokens the text so far is: what the prompt has more with it than without it. Ollama counts nothing by itself,
+/// but it says the tokens of a prompt at the end of an answer, so it is asked for two answers of one token. That
+/// costs little, since the engine keeps what it has read of the prompt for the request that follows.
+pub async fn count(http: &Http, fresh: Call, continued: Call) -> Option<u64> {
+    let without = prompt_tokens(http, fresh).await?;
+    let with = prompt_tokens(http, continued).await?;
+    with.checked_sub(without)
+}
+
+async fn prompt_tokens(http: &Http, Call { path, mut body }: Call) -> Option<u64> {
+    // A model that is to be unloaded after the answer must stay until then.
+    for name in ["keep_alive", "logprobs", "top_logprobs"] {
+        body.as_object_mut()?.remove(name);
+    }
+    body["stream"] = false.into();
+    limit_to_one(&mut body);
+    let answer = http.call(Method::POST, path, &body).await.ok()?;
+    answer["prompt_eval_count"].as_u64()
+}
+
+fn limit_to_one(body: &mut Value) {
+    if !body["options"].is_object() {
+        body["options"] = json!({});
+    }
+    body["options"]["num_predict"] = 1.into();
+}
+
 struct Continuation<'a> {
     http: &'a Http,
     seams: &'a Seams,
@@ -123,10 +150,7 @@ impl Continuation<'_> {
     /// to make one token at most, and is hung up on at its first line.
     async fn render(&self, path: &str, mut body: Value) -> Result<Option<String>, Failure> {
         body["_debug_render_only"] = true.into();
-        if !body["options"].is_object() {
-            body["options"] = json!({});
-        }
-        body["options"]["num_predict"] = 1.into();
+        limit_to_one(&mut body);
         let mut answer = self.http.send(Method::POST, path, &body).await?;
         let mut lines = Lines::new(LONGEST_PROMPT);
         let line = loop {

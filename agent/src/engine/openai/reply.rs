@@ -6,6 +6,7 @@ use echo_broker::message::{Done, Failure, Piece, Reason, Timings};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use super::counting::Counting;
 use crate::engine::calls::{Calls, Part};
 use crate::engine::http::said;
 use crate::engine::steps::{Translate, nonsense, unfinished};
@@ -57,11 +58,28 @@ struct Usage {
 #[derive(Deserialize)]
 struct Pace {
     #[serde(default)]
+    cache_n: u64,
+    #[serde(default)]
+    prompt_n: Option<u64>,
+    #[serde(default)]
     prompt_ms: f64,
     #[serde(default)]
     predicted_n: Option<u64>,
     #[serde(default)]
     predicted_ms: f64,
+}
+
+impl Chunk {
+    fn prompt_tokens(&self) -> Option<u64> {
+        let by_pace = || self.timings.as_ref().and_then(|pace| pace.prompt_n?.checked_add(pace.cache_n));
+        self.usage.as_ref().and_then(|usage| usage.prompt_tokens).or_else(by_pace)
+    }
+
+    /// Made so far.
+    fn tokens(&self) -> Option<u64> {
+        let by_pace = || self.timings.as_ref().and_then(|pace| pace.predicted_n);
+        self.usage.as_ref().and_then(|usage| usage.completion_tokens).or_else(by_pace)
+    }
 }
 
 /// Reads /v1/chat/completions and /v1/completions.
@@ -70,6 +88,7 @@ pub struct Reply {
     calls: Calls,
     finished: Option<Reason>,
     done: Done,
+    counting: Counting,
     over: bool,
 }
 
@@ -96,25 +115,24 @@ impl Translate for Reply {
 }
 
 impl Reply {
-    fn chunk(&mut self, chunk: Chunk, data: &[u8], steps: &mut VecDeque<Step>) -> Result<(), Failure> {
-        if let Some(error) = chunk.error.filter(|error| !error.is_null()) {
-            return Err(reported(&error));
+    fn chunk(&mut self, mut chunk: Chunk, data: &[u8], steps: &mut VecDeque<Step>) -> Result<(), Failure> {
+        if let Some(error) = chunk.error.as_ref().filter(|error| !error.is_null()) {
+            return Err(reported(error));
         }
-        let Some(choices) = chunk.choices else { return Err(nonsense("an event without choices")) };
-        if let Some(usage) = chunk.usage {
-            self.done.prompt_tokens = usage.prompt_tokens.or(self.done.prompt_tokens);
-            self.done.tokens = usage.completion_tokens.or(self.done.tokens);
-        }
-        if let Some(pace) = chunk.timings {
-            self.done.tokens = self.done.tokens.or(pace.predicted_n);
-            self.done.timings = timings(&pace);
+        let Some(choices) = chunk.choices.take() else { return Err(nonsense("an event without choices")) };
+        let (prompt, tokens) = (chunk.prompt_tokens(), chunk.tokens());
+        self.done.prompt_tokens = prompt.or(self.done.prompt_tokens);
+        self.done.tokens = tokens.or(self.done.tokens);
+        if let Some(pace) = &chunk.timings {
+            self.done.timings = timings(pace);
         }
         let choice = choices.into_iter().next();
         let finish = choice.as_ref().and_then(|choice| choice.finish_reason.as_deref()).map(reason);
-        let piece = choice.map(|choice| self.piece(choice)).transpose()?.unwrap_or_default();
+        let mut piece = choice.map(|choice| self.piece(choice)).transpose()?.unwrap_or_default();
         if piece == Piece::default() {
             steps.push_back(Step::Alive)
         } else {
+            self.counting.mark(&mut piece, prompt, tokens);
             steps.push_back(Step::Piece(piece))
         }
         if finish.is_some() {
@@ -253,6 +271,25 @@ mod tests {
         assert_eq!((done.reason, done.tokens, done.prompt_tokens), (Reason::Length, Some(9), Some(2)));
         assert_eq!(done.timings.eval_ns, 2_000_000);
         assert_eq!(Value::from(done.extra.clone()), json!({"service_tier": "s"}));
+    }
+
+    #[test]
+    fn counts_in_mid_stream_are_read_from_either_place() {
+        let timed = |text: &str, tokens: u64| {
+            json!({"choices": [{"text": text, "finish_reason": null}],
+                "timings": {"cache_n": 6, "prompt_n": 4, "predicted_n": tokens, "predicted_ms": 1.0}})
+        };
+        let used = |text: &str, tokens: u64| {
+            json!({"choices": [{"text": text, "finish_reason": null}],
+                "usage": {"prompt_tokens": 10, "completion_tokens": tokens}})
+        };
+        for said in [timed, used as fn(&str, u64) -> Value] {
+            let steps = read(&[said("\u{1f600}", 3), said("", 4), said("a", 6), finish("stop")]).unwrap();
+            let first = Piece { tokens: Some(3), prompt_tokens: Some(10), ..Piece::text("\u{1f600}") };
+            let second = Piece { tokens: Some(3), ..Piece::text("a") };
+            assert_eq!(steps[..2], [Step::Piece(first), Step::Piece(second)]);
+            assert_eq!((done(&steps).tokens, done(&steps).prompt_tokens), (Some(6), Some(10)));
+        }
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::engine::{Order, seam};
 pub fn fresh(order: &Order, dialect: Dialect) -> Result<Option<Call>, Failure> {
     Ok(match &order.request {
         Request::Generate(it) if !it.suffix.is_empty() => return Err(no_suffix()),
-        Request::Generate(it) if it.raw => Some(completion(&order.model, it)),
+        Request::Generate(it) if it.raw => Some(completion(&order.model, it, dialect)),
         Request::Generate(it) => Some(chat(&order.model, &seam::as_chat(it), dialect)),
         Request::Chat(it) => Some(chat(&order.model, it, dialect)),
         _ => None,
@@ -28,7 +28,7 @@ pub fn no_suffix() -> Failure {
 /// A conversation.
 pub fn chat(model: &str, chat: &Chat, dialect: Dialect) -> Call {
     let settings = &chat.settings;
-    let mut body = common(model, settings);
+    let mut body = common(model, settings, dialect);
     body.insert("messages".into(), messages(&chat.messages));
     if !chat.tools.is_empty() {
         body.insert("tools".into(), chat.tools.clone().into());
@@ -51,8 +51,8 @@ pub fn chat(model: &str, chat: &Chat, dialect: Dialect) -> Call {
 }
 
 /// A prompt that goes to the model as it is.
-pub fn completion(model: &str, generate: &Generate) -> Call {
-    let mut body = common(model, &generate.settings);
+pub fn completion(model: &str, generate: &Generate, dialect: Dialect) -> Call {
+    let mut body = common(model, &generate.settings, dialect);
     body.insert("prompt".into(), generate.prompt.as_str().into());
     if generate.settings.logprobs == Some(true) {
         body.insert("logprobs".into(), generate.settings.top_logprobs.unwrap_or(1).into());
@@ -154,11 +154,18 @@ fn response_format(format: &Value) -> Option<Value> {
     }
 }
 
-fn common(model: &str, settings: &Settings) -> Map<String, Value> {
+fn common(model: &str, settings: &Settings, dialect: Dialect) -> Map<String, Value> {
     let mut body = settings.openai.clone();
     body.insert("model".into(), model.into());
     body.insert("stream".into(), true.into());
-    body.insert("stream_options".into(), json!({"include_usage": true}));
+    let mut options = json!({"include_usage": true});
+    // Each in its own words is asked to count while it streams, since a server that dies has no last word.
+    match dialect {
+        Dialect::LlamaCpp => set(&mut body, "timings_per_token", Some(true.into())),
+        Dialect::Vllm => options["continuous_usage_stats"] = true.into(),
+        Dialect::Plain => {}
+    }
+    body.insert("stream_options".into(), options);
     let limit = settings.max_tokens.filter(|limit| *limit > 0);
     set(&mut body, "max_tokens", limit.map(Value::from));
     set(&mut body, "temperature", settings.temperature.map(Value::from));
@@ -193,7 +200,7 @@ mod tests {
         let it = Generate { prompt: "hi".into(), system: "be brief".into(), ..Generate::default() };
         assert_eq!(
             body(Request::Generate(it)),
-            json!({"model": "m", "stream": true, "stream_options": {"include_usage": true},
+            json!({"model": "m", "stream": true, "stream_options": {"include_usage": true}, "timings_per_token": true,
                 "messages": [{"role": "system", "content": "be brief"}, {"role": "user", "content": "hi"}]})
         );
     }
@@ -202,11 +209,12 @@ mod tests {
     fn a_raw_prompt_stays_raw() {
         let settings = Settings { max_tokens: Some(-1), logprobs: Some(true), ..Settings::default() };
         let it = Generate { prompt: "hi".into(), raw: true, settings, ..Generate::default() };
-        let call = completion("m", &it);
+        let call = completion("m", &it, Dialect::Vllm);
         assert_eq!(call.path, "/v1/completions");
         assert_eq!(
             call.body,
-            json!({"model": "m", "stream": true, "stream_options": {"include_usage": true}, "prompt": "hi", "logprobs": 1})
+            json!({"model": "m", "stream": true, "prompt": "hi", "logprobs": 1,
+                "stream_options": {"include_usage": true, "continuous_usage_stats": true}})
         );
     }
 
@@ -226,6 +234,7 @@ mod tests {
         assert_eq!(
             body(Request::Chat(it)),
             json!({"model": "m", "stream": true, "stream_options": {"include_usage": true}, "messages": [],
+                "timings_per_token": true,
                 "max_tokens": 5, "top_k": 3, "min_p": 0.5, "stop": ["x"], "tools": [{"type": "function"}],
                 "response_format": {"type": "json_schema",
                     "json_schema": {"name": "answer", "schema": {"type": "object"}, "strict": true}},

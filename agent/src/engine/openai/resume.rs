@@ -28,7 +28,11 @@ pub async fn continued(
             seam::check(&it.settings)?;
             let prompt = format!("{}{}", it.prompt, so_far.content);
             let settings = seam::shortened(&it.settings, so_far);
-            return Ok(request::completion(&order.model, &Generate { prompt, settings, ..it.clone() }));
+            return Ok(request::completion(
+                &order.model,
+                &Generate { prompt, settings, ..it.clone() },
+                dialect,
+            ));
         }
         Request::Generate(it) if !it.suffix.is_empty() => return Err(request::no_suffix()),
         Request::Generate(it) => seam::as_chat(it),
@@ -45,7 +49,22 @@ pub async fn continued(
         Some(way) => way,
         None => learn(engine, dialect, shape, &whole).await?,
     };
-    if way == Way::Raw { raw(engine, order, &whole).await } else { Ok(trailing(order, &whole, dialect)) }
+    if way == Way::Raw {
+        raw(engine, order, &whole, dialect).await
+    } else {
+        Ok(trailing(order, &whole, dialect))
+    }
+}
+
+/// How many tokens the text so far is, from llama.cpp. Of thoughts it does not know the marks around them.
+pub async fn count(engine: &OpenAi, dialect: Dialect, so_far: &SoFar) -> Option<u64> {
+    if so_far.exact || dialect != Dialect::LlamaCpp || !so_far.thinking.is_empty() {
+        return None;
+    }
+    let body = json!({"content": so_far.content, "add_special": false});
+    let ask = || engine.http.ask_with("/tokenize", &body);
+    let answer = super::once_loaded(engine.load_timeout, ask).await.ok()?;
+    answer["tokens"].as_array().map(|tokens| tokens.len() as u64)
 }
 
 fn trailing(order: &Order, whole: &Chat, dialect: Dialect) -> Call {
@@ -61,7 +80,7 @@ fn trailing(order: &Order, whole: &Chat, dialect: Dialect) -> Call {
     call
 }
 
-async fn raw(engine: &OpenAi, order: &Order, whole: &Chat) -> Result<Call, Failure> {
+async fn raw(engine: &OpenAi, order: &Order, whole: &Chat, dialect: Dialect) -> Result<Call, Failure> {
     if !whole.tools.is_empty() {
         return Err(seam::cannot("its tool calls would not be understood"));
     }
@@ -72,7 +91,8 @@ async fn raw(engine: &OpenAi, order: &Order, whole: &Chat) -> Result<Call, Failu
     let rendered =
         render(engine, &fresh).await?.ok_or_else(|| seam::cannot("the engine does not show its prompt"))?;
     let (prompt, settings) = (rendered + &text, whole.settings.clone());
-    Ok(request::completion(&order.model, &Generate { prompt, settings, raw: true, ..Generate::default() }))
+    let generate = Generate { prompt, settings, raw: true, ..Generate::default() };
+    Ok(request::completion(&order.model, &generate, dialect))
 }
 
 async fn learn(engine: &OpenAi, dialect: Dialect, shape: Shape, whole: &Chat) -> Result<Way, Failure> {

@@ -48,7 +48,7 @@ pub async fn pull(State(api): State<Api>, request: Request) -> Result<Response, 
             merged(&api, parts)
         }
     };
-    flow::answer(Started::new(running, None, None), Progress { model }, streams).await
+    flow::answer(Started::new(running, None, None), Progress::new(model), streams).await
 }
 
 fn named(nodes: &[String]) -> Result<Vec<NodeId>, ApiError> {
@@ -71,7 +71,7 @@ fn merged(api: &Api, parts: Vec<(NodeId, Running)>) -> Running {
     let (out, news) = mpsc::channel(16);
     let task = parts.first().map(|(_, running)| running.task).expect("at least one node is named");
     api.owner().tracker.spawn(merge(parts, out));
-    Running { task, news }
+    Running { task, news, idle_sign: api.owner().limits.idle_sign }
 }
 
 async fn merge(parts: Vec<(NodeId, Running)>, out: mpsc::Sender<News>) {
@@ -136,6 +136,14 @@ fn outcome(node: &NodeId, report: &Report) -> Piece {
 /// The answer to a pull.
 struct Progress {
     model: String,
+    /// The newest line: said again as a sign of life.
+    newest: Value,
+}
+
+impl Progress {
+    fn new(model: String) -> Self {
+        Self { model, newest: json!({"status": "waiting"}) }
+    }
 }
 
 impl Voice for Progress {
@@ -149,9 +157,14 @@ impl Voice for Progress {
 
     fn pieces(&mut self, pieces: Vec<Piece>, out: &mut Vec<u8>) {
         for progress in pieces.into_iter().filter_map(|piece| piece.progress) {
-            out.extend_from_slice(progress.to_string().as_bytes());
-            out.push(b'\n');
+            self.newest = *progress;
+            self.idle(out);
         }
+    }
+
+    fn idle(&mut self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.newest.to_string().as_bytes());
+        out.push(b'\n');
     }
 
     fn answered(&mut self, _: &Report, _: &Done, _: &mut Vec<u8>) {}
@@ -208,7 +221,7 @@ async fn delete_from(
     extra.insert("nodes".to_owned(), json!([node]));
     let request = Ask::Delete(Named { model: model.to_owned(), extra });
     let running = driver::start(api.owner(), request, trace, false);
-    let voice = Progress { model: model.to_owned() };
+    let voice = Progress::new(model.to_owned());
     let answer = flow::answer(Started::new(running, None, None), voice, false).await?;
     let mut headers = answer.headers().clone();
     headers.remove("content-type");

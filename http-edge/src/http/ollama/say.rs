@@ -125,6 +125,10 @@ impl Voice for Lines {
     fn error(&self, failure: &Failure, _: &Report) -> ApiError {
         refusal(failure, &self.model)
     }
+
+    fn idle(&mut self, out: &mut Vec<u8>) {
+        write(self.line(Piece::default(), false), out);
+    }
 }
 
 fn write(line: Map<String, Value>, out: &mut Vec<u8>) {

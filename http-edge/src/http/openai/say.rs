@@ -148,7 +148,7 @@ impl Voice for Chunks {
         let model = if self.model.is_empty() { &report.model } else { &self.model };
         plain(json!({
             "id": self.id, "object": kind, "created": self.created, "model": model,
-            "system_fingerprint": FINGERPRINT, "choices": [choice], "usage": usage(done),
+            "system_fingerprint": FINGERPRINT, "choices": [choice], "usage": usage(report, done),
         }))
     }
 
@@ -159,7 +159,7 @@ impl Voice for Chunks {
         }
     }
 
-    fn answered(&mut self, _: &Report, done: &Done, out: &mut Vec<u8>) {
+    fn answered(&mut self, report: &Report, done: &Done, out: &mut Vec<u8>) {
         self.begin(out);
         let (delta, text) = match self.shape {
             Shape::Chat => (Some(Delta::default()), None),
@@ -168,7 +168,7 @@ impl Voice for Chunks {
         let finish_reason = Some(finish(done.reason, self.calls > 0));
         self.chunk(&[Choice { delta, text, finish_reason, ..Choice::default() }], &Value::Null, out);
         if self.tells_usage {
-            self.chunk(&[], &usage(done), out);
+            self.chunk(&[], &usage(report, done), out);
         }
         out.extend_from_slice(b"data: [DONE]\n\n");
     }
@@ -185,11 +185,17 @@ impl Voice for Chunks {
     fn accepted(&mut self, _: &NodeId, model: &str, _: &mut Vec<u8>) {
         if self.model.is_empty() {
             model.clone_into(&mut self.model);
+            // A sign of life may have been said before the model was known.
+            self.head.clear();
         }
     }
 
-    fn idle(&self) -> &'static [u8] {
-        b": still here\n\n"
+    fn idle(&mut self, out: &mut Vec<u8>) {
+        match self.shape {
+            Shape::Chat if !self.began => self.begin(out),
+            Shape::Chat => self.delta(Delta::default(), None, out),
+            Shape::Text => self.piece(&Piece::default(), out),
+        }
     }
 }
 
@@ -202,7 +208,11 @@ fn finish(reason: Reason, called: bool) -> &'static str {
     }
 }
 
-fn usage(done: &Done) -> Value {
+/// Of an answer that went on elsewhere, absent counts are unknown: that is not zero.
+fn usage(report: &Report, done: &Done) -> Value {
+    if report.attempts > 1 && (done.prompt_tokens.is_none() || done.tokens.is_none()) {
+        return Value::Null;
+    }
     let (prompt, made) = (done.prompt_tokens.unwrap_or_default(), done.tokens.unwrap_or_default());
     json!({"prompt_tokens": prompt, "completion_tokens": made, "total_tokens": prompt.saturating_add(made)})
 }

@@ -1,14 +1,18 @@
 //! OpenAI's words there and back, without a mesh.
 
+use std::time::Duration;
+
 use echo_broker::id::TaskId;
 use echo_broker::message::{Done, Piece, Reason, ToolCall};
+use futures::StreamExt;
 use proptest::prelude::*;
 use serde_json::{Value, json};
+use tokio::sync::mpsc;
 
 use super::ask::{self, Asked, Shape};
 use super::{ApiError, Fields, embed, say};
-use crate::driver::Report;
-use crate::http::flow::Voice;
+use crate::driver::{News, Report, Running};
+use crate::http::flow::{self, Voice};
 use crate::http::ollama::tests::{any_json, any_piece, report};
 
 fn fields(body: Value) -> Fields {
@@ -182,6 +186,65 @@ fn a_chat_is_told_in_chunks() {
     assert_eq!((&events[5]["usage"], &events[6]["choices"]), (&Value::Null, &json!([])));
     assert_eq!(events[6]["usage"], json!({"prompt_tokens": 2, "completion_tokens": 3, "total_tokens": 5}));
     assert_eq!(events[7], "[DONE]");
+}
+
+#[test]
+fn a_sign_of_life_adds_nothing_and_does_not_fix_the_model() {
+    for shape in [Shape::Chat, Shape::Text] {
+        let mut voice = say::Chunks::new(TaskId::from_u128(7), String::new(), shape, false);
+        let mut out = Vec::new();
+        voice.idle(&mut out);
+        voice.idle(&mut out);
+        voice.accepted(&"n".parse().unwrap(), "m:latest", &mut out);
+        voice.pieces(vec![Piece::text("a")], &mut out);
+        let events = events(&out);
+        let models: Vec<&Value> = events.iter().map(|event| &event["model"]).collect();
+        assert_eq!(models, ["", "", "m:latest"], "{shape:?}");
+        assert_eq!(
+            events.iter().filter(|event| event["choices"][0]["delta"]["role"].is_string()).count(),
+            usize::from(shape == Shape::Chat)
+        );
+        let sign = &events[1]["choices"][0];
+        assert!(sign["delta"] == json!({}) || sign["text"] == "", "{sign}");
+    }
+}
+
+/// This dialect does not tell them: for its client they are silence.
+#[tokio::test]
+async fn news_of_the_line_put_no_sign_of_life_off() {
+    let (out, news) = mpsc::channel(1);
+    let running = Running { task: TaskId::from_u128(7), news, idle_sign: Duration::from_millis(50) };
+    let line = async {
+        loop {
+            let _ = out.send(News::Queued { position: 1, expected_wait_ms: None }).await;
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let first = async {
+        let started = flow::Started::new(running, None, None);
+        let answer = flow::answer(started, voice(Shape::Chat, false), true).await.expect("a stream");
+        answer.into_body().into_data_stream().next().await
+    };
+    tokio::select! {
+        first = first => assert!(first.unwrap().unwrap().starts_with(b"data: ")),
+        () = line => {}
+        () = tokio::time::sleep(Duration::from_secs(5)) => panic!("no sign of life"),
+    }
+}
+
+#[test]
+fn a_count_that_nobody_knows_is_not_said_to_be_zero() {
+    let usage = |attempts: u32, prompt_tokens: Option<u64>| {
+        let done = Done { prompt_tokens, tokens: Some(3), ..Done::default() };
+        let mut out = Vec::new();
+        voice(Shape::Text, true).answered(&Report { attempts, ..report("") }, &done, &mut out);
+        events(&out)[1]["usage"].clone()
+    };
+    assert_eq!(usage(2, None), Value::Null);
+    assert_eq!(
+        (&usage(2, Some(2))["total_tokens"], &usage(1, None)["prompt_tokens"]),
+        (&json!(5), &json!(0))
+    );
 }
 
 #[test]

@@ -3,6 +3,7 @@
 mod agent;
 mod center;
 mod client;
+mod counts;
 mod edge;
 mod engine;
 mod fleet;
@@ -14,5 +15,5 @@ use super::row::Row;
 pub fn all() -> Vec<Row> {
     let parts =
         [agent::rows(), engine::rows(), center::rows(), edge::rows(), client::rows(), refusal::rows()];
-    parts.into_iter().flatten().chain(fleet::rows()).collect()
+    parts.into_iter().flatten().chain(counts::rows()).chain(fleet::rows()).collect()
 }

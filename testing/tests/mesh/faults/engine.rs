@@ -8,6 +8,7 @@ use echo_testing::{
     mesh::{Mesh, holds},
     proxy::Mode,
 };
+use serde_json::json;
 
 /// The engine that gets the task fails in this way after ten tokens, once.
 async fn fails_in_mid_answer(mesh: &Mesh, kind: &str) -> Transcript {
@@ -16,7 +17,29 @@ async fn fails_in_mid_answer(mesh: &Mesh, kind: &str) -> Transcript {
     assert_eq!((answer.nodes().len(), answer.attempts()), (2, 2), "{kind}: {}", answer.summary());
     let misfits: u64 = mesh.nodes().iter().map(|node| node.engine().counters().misfits).sum();
     assert_eq!(misfits, 0, "{kind}");
+    let last = answer.last();
+    // Four words of ours and two of the template.
+    assert_eq!((&last["tokens"], &last["prompt_tokens"]), (&json!(40), &json!(6)), "{kind}: {last}");
     answer
+}
+
+#[tokio::test]
+async fn an_answer_whose_engine_dies_at_the_token_limit_ends_there() {
+    for api in [Api::Ollama, Api::Openai] {
+        let mesh = Mesh::start().api(api).await;
+        for (wide, texts) in [("", 12), ("[wide=1]", 4)] {
+            let prompt = format!("count [tokens=40] [delay=10] [fault=end@{texts}] {wide}");
+            let asked = json!({"prompt": prompt, "options": {"num_predict": 12}});
+            let answer = mesh.stream(&asked).rest().await;
+            answer.assert_answered();
+            assert_eq!((answer.tokens().len(), answer.attempts()), (texts, 2), "{}", answer.summary());
+            let last = answer.last();
+            assert_eq!((&last["tokens"], &last["done_reason"]), (&json!(12), &json!("length")), "{last}");
+            let words = if wide.is_empty() { 6 } else { 7 };
+            assert_eq!(last["prompt_tokens"], words, "{last}");
+            mesh.is_quiet().await;
+        }
+    }
 }
 
 #[tokio::test]
