@@ -2,6 +2,7 @@
 
 use echo_broker::message::{Failure, ToolCall};
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 
 use super::steps::nonsense;
@@ -82,8 +83,8 @@ impl Calls {
         let call = &self.building[open];
         let goes_on = match (id.is_empty(), name.is_empty()) {
             (true, true) => true,
-            // Its id comes late.
-            (false, true) => call.id.is_empty(),
+            // Its id comes late, or each piece has a new one: nothing is called without a name.
+            (false, true) => call.id.is_empty() || !call.is_whole(),
             (false, false) => call.id.is_empty() && call.name.is_empty(),
             (true, false) => call.name.is_empty() || (call.name == name && !call.is_followed_by(arguments)),
         };
@@ -112,7 +113,7 @@ impl Calls {
 
 impl Building {
     fn grow(&mut self, id: String, name: &str, arguments: Value) {
-        if !id.is_empty() {
+        if self.id.is_empty() {
             self.id = id;
         }
         // Some repeat the name, or all of it so far, on each piece.
@@ -133,7 +134,12 @@ impl Building {
     /// needs.
     fn is_followed_by(&self, arguments: &Value) -> bool {
         let more = !arguments.is_null() && arguments != "";
-        more && self.id.is_empty() && serde_json::from_str::<Value>(&self.arguments).is_ok()
+        more && self.id.is_empty() && self.is_whole()
+    }
+
+    fn is_whole(&self) -> bool {
+        self.arguments.trim_end().ends_with('}')
+            && serde_json::from_str::<IgnoredAny>(&self.arguments).is_ok()
     }
 
     fn length(&self) -> usize {
@@ -236,6 +242,20 @@ mod tests {
     }
 
     #[test]
+    fn an_id_may_come_late_or_anew_on_each_piece() {
+        let function = |text: &str| json!({"arguments": text});
+        let calls = read(&[
+            json!({"index": 0, "function": {"name": "weather", "arguments": ""}}),
+            json!({"index": 0, "id": "a", "function": function("{\"city\":")}),
+            json!({"index": 0, "id": "b", "function": function("\"Oslo\"}")}),
+            json!({"index": 0, "id": "c"}),
+            json!({"index": 0, "function": {"name": "weather", "arguments": "{\"city\":\"Lima\"}"}}),
+        ]);
+        assert_eq!(cities(&calls), [(0, "weather", "Oslo"), (1, "weather", "Lima")]);
+        assert_eq!((calls[0].id.as_str(), calls[1].id.as_str()), ("a", "c"));
+    }
+
+    #[test]
     fn arguments_are_an_object_wherever_one_can_be_read() {
         for said in [json!({"city": "Oslo"}), json!("{\"city\":\"Oslo\"}")] {
             let call = json!({"index": 0, "id": "a", "function": {"name": "weather", "arguments": said}});
@@ -276,13 +296,18 @@ mod tests {
         #[test]
         fn calls_cut_into_any_pieces_are_the_same_calls(
             given in prop::collection::vec(("\\PC{0,12}", prop::collection::vec(0..64_usize, 0..6)), 1..6),
-            same_index in any::<bool>(), unnumbered in any::<bool>(), mixed in any::<bool>(),
+            same_index in any::<bool>(), unnumbered in any::<bool>(), mixed in any::<bool>(), parted in any::<bool>(),
         ) {
             let (mut pieces, mut wanted) = (Vec::new(), Vec::new());
             for (number, (text, cuts)) in given.iter().enumerate() {
                 let arguments = json!({"text": text});
                 let index = if same_index { 0 } else { number };
-                pieces.push(cut(index, &format!("c{number}"), &arguments.to_string(), cuts));
+                let mut call = cut(index, &format!("c{number}"), &arguments.to_string(), cuts);
+                if parted {
+                    let id = call[0]["id"].take();
+                    call.insert(0, json!({"index": index, "id": id}));
+                }
+                pieces.push(call);
                 wanted.push((format!("c{number}"), arguments));
             }
             // Only with an index of its own may a call's pieces come between those of another.

@@ -42,8 +42,8 @@ pub fn of_url(place: &str, url: &str) -> Result<String, ApiError> {
 ///
 /// # Errors
 /// 400 that names the first that is none.
-pub fn all(place: &str, list: &[String]) -> Result<Vec<String>, ApiError> {
-    list.iter().enumerate().map(|(number, said)| plain(&format!("{place}[{number}]"), said)).collect()
+pub fn all(place: &str, list: Vec<String>) -> Result<Vec<String>, ApiError> {
+    list.into_iter().enumerate().map(|(number, said)| plain(&format!("{place}[{number}]"), &said)).collect()
 }
 
 /// What stands before and after the comma of a data URL.

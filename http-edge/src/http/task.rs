@@ -117,7 +117,7 @@ fn ask(asked: TaskRequest) -> Result<Ask, ApiError> {
         model,
         prompt: asked.prompt,
         system: asked.system.unwrap_or_default(),
-        images: image::all("images", &asked.images.unwrap_or_default())?,
+        images: image::all("images", asked.images.unwrap_or_default())?,
         settings,
         ..Generate::default()
     }))

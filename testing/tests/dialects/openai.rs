@@ -207,6 +207,23 @@ async fn a_chat_never_lands_on_a_server_that_only_embeds_and_the_other_way_round
 }
 
 #[tokio::test]
+async fn a_text_completion_goes_to_every_engine_without_a_template() {
+    for (api, path) in [(Api::Ollama, "/api/generate"), (Api::Openai, "/v1/completions")] {
+        let mesh = able(api).await;
+        let prompt = "def add(a, b): [tokens=2]";
+        let body = json!({"model": ABLE, "prompt": prompt});
+        let (status, answer) = whole(mesh.client(), "/v1/completions", &body).await;
+        assert_eq!((status, &answer["choices"][0]["text"]), (200, &json!("t0 t1 ")), "{answer}");
+        let requests = mesh.engine(0).requests();
+        let sent = requests.last().expect("a request");
+        assert_eq!((sent.path.as_str(), &sent.body["prompt"]), (path, &json!(prompt)), "{}", sent.body);
+        assert!(api != Api::Ollama || sent.body["raw"] == true, "{}", sent.body);
+        // The count is of the prompt alone: no engine has put anything around it.
+        assert_eq!(answer["usage"]["prompt_tokens"], 4, "{answer}");
+    }
+}
+
+#[tokio::test]
 async fn errors_have_openais_shape() {
     let mesh = able(Api::Ollama).await;
     for (path, body, status, code, param) in [

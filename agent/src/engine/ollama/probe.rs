@@ -49,13 +49,14 @@ pub async fn sign(http: &Http, model: &str) -> Sign {
     }
 }
 
-/// The loaded models, and what is said of them only while they are.
+/// The loaded models, and what is said of them only while they are. Their `size` here is that in memory, of which
+/// `size_vram` is a part; the list of all models has the file's.
 fn loaded(ps: &Value) -> HashMap<String, Value> {
     let models = ps["models"].as_array().into_iter().flatten().filter_map(Value::as_object);
     let describe = |model: &Map<String, Value>| {
         let name = tagged(model.get("name").or_else(|| model.get("model"))?.as_str()?);
         let mut running = model.clone();
-        running.retain(|field, _| !["name", "model", "size", "digest", "details"].contains(&field.as_str()));
+        running.retain(|field, _| !["name", "model", "digest", "details"].contains(&field.as_str()));
         Some((name, running.into()))
     };
     models.filter_map(describe).collect()
@@ -137,7 +138,8 @@ mod tests {
 
     #[test]
     fn models_are_described_with_their_tags() {
-        let ps = json!({"models": [{"name": "mistral:latest", "size_vram": 1, "context_length": 4096}]});
+        let running = json!({"name": "mistral:latest", "size": 9, "size_vram": 1, "context_length": 4096});
+        let ps = json!({"models": [running]});
         let tags = json!({"models": [
             {"name": "mistral:latest", "model": "mistral:latest", "size": 5, "digest": "d", "details": {"family": "x"},
              "capabilities": ["completion", "tools"]},
@@ -149,7 +151,8 @@ mod tests {
         assert_eq!((model.context_length, models[1].model.context_length), (Some(4096), None));
         assert_eq!(
             Value::from(model.extra.clone()),
-            json!({"digest": "d", "details": {"family": "x"}, "running": {"size_vram": 1, "context_length": 4096}})
+            json!({"digest": "d", "details": {"family": "x"},
+                "running": {"size": 9, "size_vram": 1, "context_length": 4096}})
         );
         assert!(!models[1].model.loaded);
         assert_eq!(found(&json!({"models": null}), &HashMap::new()), Some(Vec::new()));

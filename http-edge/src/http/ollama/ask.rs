@@ -43,7 +43,7 @@ pub fn generate(mut fields: Fields) -> Read<Asked> {
         prompt: fields.text("prompt")?.unwrap_or_default(),
         system: fields.text("system")?.unwrap_or_default(),
         suffix: fields.text("suffix")?.unwrap_or_default(),
-        images: image::all("images", &fields.texts("images")?)?,
+        images: image::all("images", fields.texts("images")?)?,
         raw: fields.flag("raw")?.unwrap_or_default(),
         settings: Settings::default(),
     };
@@ -76,7 +76,7 @@ fn message(place: usize, value: Value) -> Read<Message> {
         role: fields.text("role")?.unwrap_or_default(),
         content: fields.text("content")?.unwrap_or_default(),
         thinking: fields.text("thinking")?.unwrap_or_default(),
-        images: image::all(&fields.place("images"), &fields.texts("images")?)?,
+        images: image::all(&fields.place("images"), fields.texts("images")?)?,
         tool_calls,
         tool_name: fields.text("tool_name")?.unwrap_or_default(),
         tool_call_id: fields.text("tool_call_id")?.unwrap_or_default(),

@@ -2,6 +2,7 @@
 
 use axum::extract::State;
 use axum::response::Response;
+use echo_broker::id::NodeId;
 use echo_broker::message::{MeshStatus, Model, NodeState};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
@@ -49,7 +50,7 @@ fn described(model: &Model) -> Map<String, Value> {
     entry
 }
 
-/// `GET /api/ps`: what is loaded, and on which node.
+/// `GET /api/ps`: what is loaded, and on which node. Where the engine tells them, the sizes are those in memory.
 pub async fn ps(State(api): State<Api>) -> Result<Response, ApiError> {
     let known = mesh::known(&api).await?;
     Ok(plain(&json!({ "models": loaded(&known) })))
@@ -58,18 +59,18 @@ pub async fn ps(State(api): State<Api>) -> Result<Response, ApiError> {
 fn loaded(mesh: &MeshStatus) -> Vec<Value> {
     let of = |node: &NodeState| {
         let loaded = node.model_details.iter().filter(|model| model.loaded);
-        loaded.map(|model| running(model, node)).collect::<Vec<_>>()
+        loaded.map(|model| running(model, &node.node_id)).collect::<Vec<_>>()
     };
     mesh.nodes.iter().flat_map(of).collect()
 }
 
-fn running(model: &Model, node: &NodeState) -> Value {
+fn running(model: &Model, node: &NodeId) -> Value {
     let mut entry = described(model);
     entry.remove("modified_at");
     if let Some(Value::Object(running)) = entry.remove(RUNNING) {
         entry.extend(running);
     }
-    entry.insert("node".to_owned(), node.node_id.as_str().into());
+    entry.insert("node".to_owned(), node.as_str().into());
     entry.into()
 }
 
@@ -102,5 +103,15 @@ mod tests {
         let digest = |name: &str| listed(&Model { name: name.into(), ..Model::default() })["digest"].clone();
         assert_eq!(digest("a:latest").as_str().map(str::len), Some(64));
         assert!(digest("a:latest") == digest("a:latest") && digest("a:latest") != digest("b:latest"));
+    }
+
+    #[test]
+    fn a_loaded_model_has_its_size_in_memory_and_the_list_of_all_that_of_its_file() {
+        let extra =
+            json!({"digest": "d", "running": {"size": 9, "size_vram": 3}}).as_object().cloned().unwrap();
+        let model = Model { name: "m:latest".into(), size: 5, loaded: true, extra, ..Model::default() };
+        assert_eq!((listed(&model)["size"].as_u64(), listed(&model).get("size_vram")), (Some(5), None));
+        let shown = running(&model, &"node-a".parse().unwrap());
+        assert_eq!((shown["size"].as_u64(), shown["size_vram"].as_u64()), (Some(9), Some(3)));
     }
 }

@@ -59,7 +59,12 @@ pub fn chat(mut fields: Fields) -> Read<Asked> {
     Ok(Asked { request: Request::Chat(request), model, streams, tells_usage, shape: Shape::Chat })
 }
 
-/// `POST /v1/completions`: the prompt goes to the model as it is, without a template.
+/// `POST /v1/completions`: the prompt goes to the model as it is, without a template, on every node.
+///
+/// That is what OpenAI's route means: the client's text goes on, and a client that wants a template (an editor that
+/// completes code, for one) has written it into the prompt already. llama.cpp and vLLM do so too. Ollama's own route of
+/// this name puts the model's template around the prompt; were it done here, the same model would continue the text on
+/// one node and answer it on the next. Whoever wants the template has `/v1/chat/completions` or `/api/generate`.
 pub fn text(mut fields: Fields) -> Read<Asked> {
     let model = model(&mut fields)?;
     let (streams, tells_usage) = stream(&mut fields)?;
