@@ -129,14 +129,9 @@ impl Service<Request<Incoming>> for Routes {
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         paths::tidy(request.uri_mut());
-        let mut debt = Debt::new(self.traffic.clone());
+        let debt = Debt::new(self.traffic.clone());
         let answer = self.router.call(request);
-        Box::pin(async move {
-            let answer = answer.await?;
-            // From here on the client has something to take.
-            debt.is_owed(false);
-            Ok(answer.map(|body| Answer { body, debt }))
-        })
+        Box::pin(async move { Ok(answer.await?.map(|body| Answer { body, debt })) })
     }
 }
 

@@ -42,8 +42,9 @@ async fn each_part_of_a_request_has_its_own_time() {
             Half::Http2Unread => 7,
             Half::Silent | Half::Idle | Half::Http2Idle => 4,
         };
-        let limit = Duration::from_secs(seconds);
-        assert!((limit..limit + Duration::from_secs(2)).contains(&took), "{half:?}: {took:?}");
+        // The edge began to count a little earlier than the client.
+        let limit = Duration::from_secs(seconds).saturating_sub(Duration::from_millis(200));
+        assert!((limit..limit + Duration::from_secs(3)).contains(&took), "{half:?}: {took:?}");
         match half {
             Half::Head => {
                 let (status, _, body) = reply(&words);
@@ -102,11 +103,13 @@ async fn beyond_the_limit_a_client_hears_503_in_its_own_dialect_and_when_to_come
             assert!(words.contains("too many connections"), "{path}: {told}");
         }
     }
-    // Many who say nothing hold up nobody for long.
-    let silent = join_all((0..200).map(|_| Half::Silent.say(address))).await;
+    // Many who say nothing, or half of what they have to say, hold up nobody for long.
+    let halves = [Half::Silent, Half::Head, Half::Body, Half::Http2Head, Half::Http2Body, Half::Http2Unread];
+    let halves = halves.iter().flat_map(|half| std::iter::repeat_n(half, 100));
+    let silent = join_all(halves.map(|half| half.say(address))).await;
     let began = Instant::now();
     assert_eq!(asks("/task", 10).await.0, 503);
-    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(25), "{:?}", began.elapsed());
     drop((idle, silent));
     mesh.until("a place to be free", || async {
         let reply = mesh.client().get("/metrics").send().await.map_err(|error| error.to_string())?;
