@@ -43,10 +43,11 @@ pub enum Fit {
 
 impl Fit {
     pub fn of(facts: Option<Facts>, need: &Need) -> Self {
-        match (facts, need.load) {
-            (Some(facts), Some(_)) if facts.loading.is_cold() => Self::Cold,
-            (Some(facts), Some(load)) if !facts.loading.answers(load) => Self::Otherwise,
-            _ => Self::AsNeeded,
+        let Some((facts, load)) = facts.zip(need.load) else { return Self::AsNeeded };
+        match facts.loading {
+            loading if loading.answers(load) => Self::AsNeeded,
+            loading if loading.is_cold() => Self::Cold,
+            _ => Self::Otherwise,
         }
     }
 }
@@ -315,7 +316,6 @@ fn names(list: &[Excluded], node: &Node) -> bool {
 enum Criterion {
     SaysSo,
     Disk,
-    Reload,
     Loaded,
     Busy,
     Speed,
@@ -324,10 +324,9 @@ enum Criterion {
 }
 
 /// In the order in which they decide.
-const CRITERIA: [Criterion; 8] = [
+const CRITERIA: [Criterion; 7] = [
     Criterion::SaysSo,
     Criterion::Disk,
-    Criterion::Reload,
     Criterion::Loaded,
     Criterion::Busy,
     Criterion::Speed,
@@ -338,23 +337,27 @@ const CRITERIA: [Criterion; 8] = [
 fn rank(node: &Node, seen: Option<Seen<'_>>, need: &Need) -> Rank {
     let number = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
     let facts = seen.map(|seen| seen.facts);
-    let fit = Fit::of(facts, need);
     CRITERIA.map(|criterion| match criterion {
         Criterion::SaysSo => facts.is_none_or(|facts| facts.says.include(need.abilities)).into(),
         Criterion::Disk if need.line == Line::Pull => number(node.beat().disk.free),
         Criterion::Disk => 0,
-        // An engine that answers has to end that first.
-        Criterion::Reload if fit == Fit::Otherwise => (node.used() == 0).into(),
-        Criterion::Reload => 2,
-        Criterion::Loaded => {
-            let there = facts.is_some_and(|facts| facts.loaded) && fit == Fit::AsNeeded;
-            (there && is_at_ease(node)).into()
-        }
+        Criterion::Loaded => loaded(node, facts, need),
         Criterion::Busy => -i64::from(node.busy()),
         Criterion::Speed => facts.map_or(0, |facts| facts.speed).into(),
         Criterion::Memory => node.memory().into(),
         Criterion::LastUsed => -number(node.last_used()),
     })
+}
+
+/// The less there is to load the better. Where the model is in memory with other options, an engine that answers has to
+/// end that first.
+fn loaded(node: &Node, facts: Option<Facts>, need: &Need) -> i64 {
+    let there = facts.is_some_and(|facts| facts.loaded) && is_at_ease(node);
+    match Fit::of(facts, need) {
+        Fit::AsNeeded => 2 + i64::from(there),
+        Fit::Cold => 2,
+        Fit::Otherwise => (node.used() == 0).into(),
+    }
 }
 
 /// At most half of its slots are in use. Beyond that a loaded model is no reason any more: those who share an engine
@@ -374,12 +377,11 @@ impl Criterion {
         match self {
             Self::SaysSo => "known to do what the task needs".to_owned(),
             Self::Disk => "most free disk".to_owned(),
-            Self::Reload => match Fit::of(winner.seen.map(|seen| seen.facts), need) {
+            Self::Loaded => match Fit::of(winner.seen.map(|seen| seen.facts), need) {
                 Fit::AsNeeded => loaded_words(need, winner.seen.is_none_or(|seen| seen.facts.loaded)),
                 Fit::Cold => "has nothing to unload for it".to_owned(),
                 Fit::Otherwise => "the only idle one that has to load the model anew".to_owned(),
             },
-            Self::Loaded => loaded_words(need, true),
             Self::Busy => format!("least busy ({} of {} slots)", winner.node.used(), winner.node.slots()),
             Self::Speed => match winner.seen.and_then(|seen| seen.model().tokens_per_second) {
                 Some(speed) => format!("fastest ({speed:.0} tokens/s)"),

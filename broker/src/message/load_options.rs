@@ -30,8 +30,8 @@ impl From<Map<String, Value>> for LoadOptions {
 impl LoadOptions {
     /// Those of a request.
     pub fn of(settings: &Settings) -> Self {
-        let options = settings.extra.get("options").and_then(Value::as_object).into_iter().flatten();
-        let ours = options.filter(|(name, _)| NAMES.contains(&name.as_str()));
+        let Some(Value::Object(options)) = settings.extra.get("options") else { return Self::default() };
+        let ours = options.iter().filter(|(name, _)| NAMES.contains(&name.as_str()));
         ours.map(|(name, value)| (name.clone(), value.clone())).collect::<Map<_, _>>().into()
     }
 
@@ -134,12 +134,14 @@ impl Loading {
     }
 
     /// Whether a request with these options is answered without a load.
+    #[inline]
     pub fn answers(self, asked: LoadKey) -> bool {
-        self.asked == Self::ANYTHING || asked.0 == self.asked || asked.0 == self.found
+        (self.asked == Self::ANYTHING) | (asked.0 == self.asked) | (asked.0 == self.found)
     }
 
+    #[inline]
     pub fn is_cold(self) -> bool {
-        self == Self::COLD
+        self.asked == Self::NOTHING
     }
 }
 

@@ -20,14 +20,20 @@ use crate::scheduler::{self, Choice, Fit};
 const LOOKED_AT: usize = 64;
 
 /// Who is next.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Next {
     pub task: Option<TaskId>,
+    pub fit: Fit,
     /// The model is right for it, and others have waited longer.
     pub overtakes: bool,
     /// Somebody could have this slot and waits for a better one.
     pub held_back: bool,
     place: Option<Place>,
+}
+
+impl Next {
+    const NOBODY: Self =
+        Self { task: None, fit: Fit::Otherwise, overtakes: false, held_back: false, place: None };
 }
 
 /// Those in a line who need the model in one way.
@@ -66,7 +72,7 @@ impl State {
 
     /// Who is next at this node, over all lines.
     pub(super) fn next_at(&self, key: Key) -> Next {
-        let mut next = Next::default();
+        let mut next = Next::NOBODY;
         for (line, waiting) in self.queue.lines() {
             if matches!(line, Line::Model(name) if self.registry.model_at(key, name).is_none()) {
                 continue;
@@ -83,7 +89,7 @@ impl State {
 
     /// Who is next in one line, if that one waited longer than `before`.
     fn next_in(&self, waiting: &BTreeMap<Place, TaskId>, key: Key, before: Option<Place>) -> Next {
-        let mut next = Next::default();
+        let mut next = Next::NOBODY;
         let (mut kinds, mut looked_at): (Vec<Kind>, usize) = (Vec::new(), 0);
         for (&place, &task) in waiting {
             let is_later = before.is_some_and(|before| before < place);
@@ -94,8 +100,9 @@ impl State {
             if !scheduler::can_take(&self.registry, &holding.need, &holding.bars(), key) {
                 continue;
             }
-            if scheduler::fit_at(&self.registry, &holding.need, key) != Fit::Otherwise {
-                next.overtakes = next.task.is_some();
+            let fit = scheduler::fit_at(&self.registry, &holding.need, key);
+            if fit != Fit::Otherwise {
+                (next.overtakes, next.fit) = (next.task.is_some(), fit);
                 (next.task, next.place) = (Some(task), next.place.or(Some(place)));
                 break;
             }

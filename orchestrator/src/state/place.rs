@@ -11,17 +11,18 @@ use crate::need::name_model;
 use crate::node::Hold;
 use crate::pace::Outlook;
 use crate::registry::Key;
-use crate::scheduler;
+use crate::scheduler::{self, Choice, Fit};
 
 impl State {
     /// Gives an attempt to the best free node; if there is none, it waits.
     pub(super) fn place_or_wait(&mut self, holding: Holding) {
         match self.choice_for(&holding) {
             Some(choice) => {
-                self.ask(holding, choice.key, choice.words);
+                let key = choice.key;
+                self.ask(holding, choice);
                 // The model may be right there now for others who waited for that.
                 if self.held_back {
-                    self.fill(choice.key);
+                    self.fill(key);
                 }
             }
             None if self.draining => self.fail(holding, draining()),
@@ -75,11 +76,14 @@ impl State {
     }
 
     /// Asks a node to take the attempt. The slot counts as taken from now on.
-    pub(super) fn ask(&mut self, mut holding: Holding, key: Key, words: String) {
+    pub(super) fn ask(&mut self, mut holding: Holding, choice: Choice) {
+        let key = choice.key;
         self.placed += 1;
         let model = holding.need.model();
         let spelled = model.and_then(|name| self.spelled_at(key, name, &holding));
-        if let Some((name, load)) = model.zip(holding.need.load) {
+        if choice.fit != Fit::AsNeeded
+            && let Some((name, load)) = model.zip(holding.need.load)
+        {
             self.registry.presume(key, name, load);
         }
         let node = self.registry.node_mut(key);
@@ -98,7 +102,7 @@ impl State {
         task.boot = Some(asked.boot.clone());
         task.remaining_ms = millis(holding.ends.saturating_duration_since(self.now.at)).max(1);
         task.waited_ms = millis(waited);
-        task.chosen = words;
+        task.chosen = choice.words;
         if let Some(name) = spelled {
             name_model(&mut task.request, &name);
         }
@@ -130,7 +134,7 @@ impl State {
                 ),
                 false => format!("the first with a free slot, after {waited} ms in the queue"),
             };
-            self.ask(holding, key, words);
+            self.ask(holding, Choice { key, words, fit: next.fit });
         }
     }
 

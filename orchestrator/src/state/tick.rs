@@ -199,7 +199,7 @@ impl State {
         if let Some(choice) = choice
             && let Some(holding) = self.release(task)
         {
-            self.ask(holding, choice.key, choice.words);
+            self.ask(holding, choice);
         }
     }
 
