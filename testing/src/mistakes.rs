@@ -116,6 +116,11 @@ pub fn all() -> Vec<Mistake> {
     ] {
         add("option of a wrong type", Api::Ollama, path, body, &[400], "must be of type", 1);
     }
+    for path in ["/api/chat", "/api/generate"] {
+        let more = json!({"_debug_render_only": true});
+        let body = if path == "/api/chat" { chat(more) } else { generate(more) };
+        add("order to render and not to answer", Api::Ollama, path, body, &[400], "_debug_render_only", 0);
+    }
     let body = generate(json!({"template": "{{ .Prompt"}));
     add("broken template", Api::Ollama, "/api/generate", body, &[400], "unclosed action", 1);
     let body = generate(json!({"context": [999_999_999]}));

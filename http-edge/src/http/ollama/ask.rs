@@ -31,6 +31,9 @@ pub enum Shape {
 
 type Read<T> = Result<T, ApiError>;
 
+/// Ollama's order to show how a prompt is rendered, and to answer nothing.
+const RENDER_ONLY: &str = "_debug_render_only";
+
 /// `POST /api/generate`.
 pub fn generate(mut fields: Fields) -> Read<Asked> {
     let model = model(&mut fields)?;
@@ -168,6 +171,11 @@ pub fn required_model(fields: &mut Fields) -> Read<String> {
 }
 
 fn settings(mut fields: Fields) -> Read<Settings> {
+    // The engine would answer without an answer, and be taken for a broken one.
+    if fields.flag(RENDER_ONLY)?.unwrap_or_default() {
+        let message = format!("{RENDER_ONLY}: a mesh shows no rendered prompts; ask an engine itself");
+        return Err(ApiError::bad_request(message).param(RENDER_ONLY));
+    }
     let mut named = fields.object("options")?;
     // Ollama does not know this one: it goes on as it is.
     let foreign = named.remove("max_tokens");
