@@ -234,6 +234,7 @@ mod tests {
     use flate2::read::{DeflateEncoder, GzEncoder, ZlibEncoder};
     use proptest::prelude::*;
     use ruzstd::encoding::{CompressionLevel, compress_to_vec};
+    use serde_json::Value;
 
     const LIMIT: usize = 1 << 20;
 
@@ -257,8 +258,6 @@ mod tests {
         let decoded = runtime.block_on(decoded(bytes.to_vec(), &[coding], LIMIT));
         decoded.map_err(|error| serde_json::to_value(error).unwrap())
     }
-
-    use serde_json::Value;
 
     fn headers(codings: &[&'static str]) -> HeaderMap {
         let mut headers = HeaderMap::new();

@@ -27,8 +27,16 @@ pub enum Half {
 pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 
 impl Half {
-    pub const ALL: [Self; 7] =
-        [Self::Silent, Self::Head, Self::Body, Self::Idle, Self::Http2Head, Self::Http2Body, Self::Http2Idle];
+    pub const ALL: [Self; 8] = [
+        Self::Silent,
+        Self::Head,
+        Self::Body,
+        Self::Idle,
+        Self::Http2Head,
+        Self::Http2Body,
+        Self::Http2Idle,
+        Self::Http2Unread,
+    ];
 
     /// Connects and says its part.
     ///

@@ -120,6 +120,16 @@ async fn http_2_is_spoken_without_tls() {
     assert_eq!(said, (0..40).map(|index| format!("t{index} ")).collect::<String>());
 }
 
+#[tokio::test]
+async fn over_http_2_a_stream_may_be_slower_than_every_limit_of_its_connection() {
+    let limits = ["--head-timeout", "500ms", "--body-timeout", "500ms", "--idle-timeout", "500ms"];
+    let mesh = Mesh::start().nodes(1).edge_args(limits).await;
+    let body = json!({"model": "scripted", "prompt": "[tokens=3] [first=1500] [delay=1500]"});
+    let (_, data) = h2c(mesh.client(), mesh.edge(0).address(), "/api/generate", &body).await;
+    let text = String::from_utf8(data).expect("UTF-8");
+    assert!(text.contains("t2 ") && text.contains(r#""done":true"#), "{text}");
+}
+
 /// One POST over HTTP/2 with prior knowledge, in its bytes: the first byte of the reply's header block, and its data.
 async fn h2c(_: Client, to: std::net::SocketAddr, path: &str, body: &Value) -> (u8, Vec<u8>) {
     let mut stream = TcpStream::connect(to).await.expect("a connection");
