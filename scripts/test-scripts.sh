@@ -9,6 +9,8 @@ set -eu
 . "$ROOT/scripts/lib/part.sh"
 # shellcheck source=lib/stubs.sh
 . "$ROOT/scripts/lib/stubs.sh"
+# shellcheck source=lib/ollama-claims.sh
+. "$ROOT/scripts/lib/ollama-claims.sh"
 
 START=$ROOT/scripts/start-phase1.sh
 STOP=$ROOT/scripts/stop.sh
@@ -28,7 +30,9 @@ main() {
         two_meshes_run_side_by_side found_engines_are_left_running a_part_that_dies_stops_the_start \
         an_interrupted_build_leaves_nothing a_deaf_part_is_killed_aloud a_stranger_with_our_pid_is_left_alone \
         ollama_is_started_and_pulls_with_consent nothing_is_pulled_without_consent \
-        no_ollama_means_a_sentence_where_it_is_wanted
+        no_ollama_means_a_sentence_where_it_is_wanted a_killed_ollamas_runner_ends_with_the_mesh \
+        a_start_ends_what_a_killed_ollama_has_left the_models_that_are_there_are_named \
+        the_reason_for_ollama_is_the_true_one an_ollama_that_is_started_says_its_slots the_logs_that_are_advised_are_there
     for claim in "$@"; do run_claim "$claim"; done
     say "$((RAN - FAILED)) of $RAN script tests ok."
     [ $FAILED = 0 ]
@@ -285,33 +289,15 @@ a_stranger_with_our_pid_is_left_alone() {
     identity "$(cat "$MESH/stranger")" >/dev/null || fail "a stranger was killed"
 }
 
-# An ollama on the PATH.
-install_ollama() {
-    mkdir -p "$MESH/bin"
-    cp "$WORK/program.py" "$MESH/bin/ollama"
-    PATH=$MESH/bin:$PATH
-    export ECHO_ENGINE_MODE=auto
-}
-
-ollama_is_started_and_pulls_with_consent() {
-    install_ollama
-    export STUB_MODELS="tiny:latest mistral:latest"
-    # The nodes list mistral from the start, the engines do so only after the pull.
-    mkdir -p "$MESH/real"
-    cp "$WORK/program.py" "$MESH/real/ollama"
-    replace ollama "STUB_MODELS=other exec '$MESH/real/ollama' \"\$@\""
-    ECHO_PULL=1 "$START" >"$MESH/out" 2>&1 || fail "no start: $(cat "$MESH/out")"
-    has "Ollama with mistral" "$MESH/out"
-    has "about 4.4 GB" "$MESH/out"
-    has "pulling" "$MESH/out"
-    has "store $HOME/.ollama/models noprune 1" "$ECHO_LOG_DIR/engine-b.log"
-    "$STOP" >"$MESH/stopped"
-    has "engine-a: stopped" "$MESH/stopped"
-}
-
-nothing_is_pulled_without_consent() {
-    install_ollama
-    refused "The model mistral is missing" "about 4.4 GB" "GB are free" "ECHO_PULL=1"
+the_logs_that_are_advised_are_there() {
+    local line
+    both_engines
+    cd "$MESH"
+    "$START" >"$MESH/out" 2>&1 || fail "no start: $(cat "$MESH/out")"
+    line=$(sed -n 's/^  tail -f //p' "$MESH/out")
+    has "logs/edge.log" "$MESH/out"
+    # shellcheck disable=SC2086
+    ls $line >/dev/null || fail "no such logs: $line"
 }
 
 no_ollama_means_a_sentence_where_it_is_wanted() {

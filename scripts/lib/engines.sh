@@ -19,7 +19,7 @@ choose_engines() {
     read_probe B "$(probe_engine "$ECHO_ENGINE_B_URL" $wanted)"
     case $ECHO_ENGINE_MODE in
     openai) choose_openai ;;
-    ollama) choose_ollama ;;
+    ollama) choose_ollama "ECHO_ENGINE_MODE=ollama asks for it" ;;
     *) choose_best ;;
     esac
 }
@@ -40,15 +40,15 @@ choose_best() {
     elif [ "$KIND_A" = openai ] || [ "$KIND_B" = openai ]; then
         die "only one engine answers ($(where_answers)), and the mesh has two nodes: start a second one, or let both nodes share it (ECHO_ENGINE_A_URL=$(url_answers) ECHO_ENGINE_B_URL=$(url_answers)), or stop it and start again."
     elif command -v ollama >/dev/null 2>&1; then
-        choose_ollama
+        choose_ollama "it is installed"
     elif [ "$KIND_A" = ollama ] || [ "$KIND_B" = ollama ]; then
         die "Ollama answers at $(url_answers), but the ollama command is not on the PATH to start a second one: start one on another port, or let both nodes share it (ECHO_ENGINE_A_URL=$(url_answers) ECHO_ENGINE_B_URL=$(url_answers)), or take the small embedded model (ECHO_ENGINE_MODE=embedded and two free ports as ECHO_ENGINE_A_URL and ECHO_ENGINE_B_URL)."
     else
         case ${ECHO_MODEL:-smollm2} in
         smollm2) ;;
-        *) die "ECHO_MODEL=$ECHO_MODEL needs Ollama, which is not installed here: install it (https://ollama.com/download) and start again, or leave ECHO_MODEL unset to talk to the small embedded model." ;;
+        *) die "ECHO_MODEL=$ECHO_MODEL needs Ollama, but none answers and the ollama command is not on the PATH: install it (https://ollama.com/download) and start again, or leave ECHO_MODEL unset to talk to the small embedded model." ;;
         esac
-        choose_embedded "no engine answers and Ollama is not installed"
+        choose_embedded "no engine answers and the ollama command is not on the PATH"
     fi
 }
 
@@ -82,6 +82,7 @@ choose_found() {
     WHY="Engines: those that already answer at $ECHO_ENGINE_A_URL and $ECHO_ENGINE_B_URL ($KIND_A, $KIND_B), with $MODEL.$(how_to_mistral)"
 }
 
+# choose_ollama REASON
 choose_ollama() {
     local node url kind
     for node in A B; do
@@ -100,7 +101,7 @@ choose_ollama() {
     ENGINES=Ollama
     MODEL=${ECHO_MODEL:-mistral}
     choose_store
-    WHY="Engines: Ollama with $MODEL, $(from_words "$FROM_A") at $ECHO_ENGINE_A_URL and $(from_words "$FROM_B") at $ECHO_ENGINE_B_URL, because it is installed."
+    WHY="Engines: Ollama with $MODEL, $(from_words "$FROM_A") at $ECHO_ENGINE_A_URL and $(from_words "$FROM_B") at $ECHO_ENGINE_B_URL, because $1."
     plan_pull
 }
 
@@ -164,20 +165,28 @@ common_model() {
     done
 }
 
-# The model folder for an Ollama that we start: one that has the model, else the user's own.
+SYSTEM_STORE=/usr/share/ollama/.ollama/models
+
+# The model folders that an Ollama that we start may be given, one a line.
+stores() {
+    printf '%s\n' "${OLLAMA_MODELS:-${HOME:-}/.ollama/models}"
+    [ -n "${OLLAMA_MODELS:-}" ] || printf '%s\n' "$SYSTEM_STORE"
+}
+
+# The one that has the model, else the user's own.
 choose_store() {
-    local dir system=/usr/share/ollama/.ollama/models
+    local dir
     if [ "$FROM_A$FROM_B" = foundfound ]; then return 0; fi
     STORE=${OLLAMA_MODELS:-${HOME:-}/.ollama/models}
     [ -z "${OLLAMA_MODELS:-}" ] || return 0
-    for dir in "$STORE" "$system"; do
+    while read -r dir; do
         if store_has "$dir" "$MODEL"; then
             STORE=$dir
             return 0
         fi
-    done
-    if [ -d "${system%/models}" ] && [ ! -r "$system/manifests" ]; then
-        say "Ollama's system service keeps its models in $system, which this user cannot read, so an Ollama that is started here has its own in $STORE."
+    done <<<"$(stores)"
+    if [ -d "${SYSTEM_STORE%/models}" ] && [ ! -r "$SYSTEM_STORE/manifests" ]; then
+        say "Ollama's system service keeps its models in $SYSTEM_STORE, which this user cannot read, so an Ollama that is started here has its own in $STORE."
     fi
 }
 
@@ -201,6 +210,28 @@ has_model() {
     if [ "${!from}" = found ]; then serves "$MODEL" "${!models}"; else store_has "$STORE" "$MODEL"; fi
 }
 
+# What could be served on a node without a pull.
+models_there() {
+    local from=FROM_$1 models=MODELS_$1 there dir
+    if [ "${!from}" = found ]; then
+        there=${!models}
+    else
+        there=$(stores | while read -r dir; do store_models "$dir"; done | tr '\n' ' ')
+    fi
+    there=${there% }
+    printf '%s\n' "${there:-none}"
+}
+
+store_models() {
+    local at=$1/manifests/registry.ollama.ai file name
+    for file in "$at"/*/*/*; do
+        [ -r "$file" ] || continue
+        name=${file#"$at"/}
+        name=${name#library/}
+        printf '%s:%s\n' "${name%/*}" "${name##*/}"
+    done
+}
+
 AGREED=no
 agree_to_pull() {
     local size="of unknown size (see https://ollama.com/library/${MODEL%%:*})" at=${STORE:-${OLLAMA_MODELS:-${HOME:-/}}} free answer=
@@ -218,7 +249,7 @@ agree_to_pull() {
         fi
         case $answer in
         y | Y | yes | Yes | YES) ;;
-        *) die "nothing is pulled without your word: allow it with ECHO_PULL=1, or choose a model that is there with ECHO_MODEL (node-a: ${MODELS_A:-none}; node-b: ${MODELS_B:-none}), or take the small embedded one with ECHO_ENGINE_MODE=embedded." ;;
+        *) die "nothing is pulled without your word: allow it with ECHO_PULL=1, or choose a model that is there with ECHO_MODEL (node-a: $(models_there A); node-b: $(models_there B)), or take the small embedded one with ECHO_ENGINE_MODE=embedded." ;;
         esac
     fi
     AGREED=yes
@@ -259,6 +290,20 @@ start_engine() {
             ${ECHO_SLOTS:+OLLAMA_NUM_PARALLEL="$ECHO_SLOTS"} ollama serve
         ;;
     esac
+}
+
+# How many answers a node gives at a time, as far as this script knows: Ollama's API does not tell. Nothing: the agent
+# asks its engine.
+slots_of() {
+    local from=FROM_$1
+    if [ -n "${ECHO_SLOTS:-}" ]; then
+        printf '%s\n' "$ECHO_SLOTS"
+    elif [ "${!from}" = ollama ]; then
+        case ${OLLAMA_NUM_PARALLEL:-0} in
+        0* | *[!0-9]*) ;;
+        *) printf '%s\n' "$OLLAMA_NUM_PARALLEL" ;;
+        esac
+    fi
 }
 
 # Waits until the engine answers; then, where it is Ollama, brings the model.

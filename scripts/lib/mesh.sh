@@ -12,8 +12,8 @@ start_parts() {
     BLAME=broker
     await "the broker at $ECHO_NATS_LISTEN" 60 answers_at "http://$(reach "$ECHO_NATS_MONITOR")/healthz"
     start_part orchestrator "$BIN/echo-orchestrator" --nats "$nats" --default-model "$MODEL"
-    start_agent agent-a node-a "$ECHO_AGENT_A_LISTEN" "$KIND_A" "$ECHO_ENGINE_A_URL" "$nats"
-    start_agent agent-b node-b "$ECHO_AGENT_B_LISTEN" "$KIND_B" "$ECHO_ENGINE_B_URL" "$nats"
+    start_agent agent-a node-a "$ECHO_AGENT_A_LISTEN" "$KIND_A" "$ECHO_ENGINE_A_URL" "$nats" "$(slots_of A)"
+    start_agent agent-b node-b "$ECHO_AGENT_B_LISTEN" "$KIND_B" "$ECHO_ENGINE_B_URL" "$nats" "$(slots_of B)"
     start_part edge "$BIN/echo-edge" --nats "$nats" --listen "$ECHO_EDGE_LISTEN"
     BLAME=agent-a
     await "node-a at $ECHO_AGENT_A_LISTEN" 60 answers_at "http://$(reach "$ECHO_AGENT_A_LISTEN")/health"
@@ -25,10 +25,10 @@ start_parts() {
     await "both nodes to be ready with $MODEL" 120 both_ready
 }
 
-# start_agent PART NODE LISTEN ENGINE URL NATS
+# start_agent PART NODE LISTEN ENGINE URL NATS SLOTS
 start_agent() {
     start_part "$1" "$BIN/echo-agent" --node "$2" --listen "$3" --engine "$4" --engine-url "$5" --nats "$6" \
-        ${ECHO_SLOTS:+--slots "$ECHO_SLOTS"}
+        ${7:+--slots "$7"}
 }
 
 answers_at() {
@@ -96,8 +96,9 @@ Ready: both nodes serve $MODEL. Try:
   curl -X POST $url/task -H "Content-Type: application/json" -d '{"prompt": "What is 2 + 2?"}'
   curl -N -X POST $url/task/stream -H "Content-Type: application/json" -d '{"prompt": "Write a haiku about distributed systems."}'
   curl $url/status | python3 -m json.tool
-  tail -f $(shown_logs)/orchestrator.log $(shown_logs)/agent-a.log $(shown_logs)/agent-b.log
+  tail -f $(shown_logs)/edge.log $(shown_logs)/orchestrator.log $(shown_logs)/agent-a.log $(shown_logs)/agent-b.log
 
+The logs tell of nodes, and of tasks that did not go smoothly; of every task after a start with RUST_LOG=info,echo_edge=debug.
 Check it: $(print_command test-task.sh)    Stop it: $(print_command stop.sh)
 LINES
 }

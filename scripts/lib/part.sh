@@ -8,6 +8,8 @@ STOP_ORDER="edge agent-b agent-a orchestrator broker engine-b engine-a"
 STARTED=
 # A drain is bounded by the programs themselves (30 s by default); this only ends what does not keep to it.
 STOP_SECONDS=${ECHO_STOP_SECONDS:-40}
+# What a dead part has left serves nobody.
+ORPHAN_SECONDS=5
 
 # setsid(1) and nohup(1) differ between systems; python3 does not. A background job of a script has SIGINT
 # ignored, which a program must not inherit.
@@ -33,7 +35,7 @@ identity() {
         # shellcheck disable=SC2086
         set -- $text
         case ${1:-Z} in Z | X) return 1 ;; esac
-        printf '%s %s\n' "${20}" "$(cat /proc/sys/kernel/random/boot_id 2>/dev/null)"
+        printf '%s %s\n' "${20}" "$(boot)"
     else
         text=$(TZ=UTC LC_ALL=C ps -o stat= -o lstart= -p "$pid" 2>/dev/null) || return 1
         # shellcheck disable=SC2086
@@ -43,6 +45,9 @@ identity() {
         printf '%s\n' "$*"
     fi
 }
+
+# This start of the machine, where it can be told; else nothing.
+boot() { cat /proc/sys/kernel/random/boot_id 2>/dev/null || true; }
 
 pid_file() { printf '%s/%s.pid\n' "$ECHO_RUN_DIR" "$1"; }
 
@@ -60,6 +65,8 @@ part_pid() {
 start_part() {
     local name=$1 log=$ECHO_LOG_DIR/$1.log pid who
     shift
+    # What an earlier start's part has left must end before its pid is forgotten.
+    stop_part "$name" >/dev/null || true
     [ ! -s "$log" ] || mv -f "$log" "$log.1"
     WRITING=yes
     python3 -c "$DETACH" "$@" </dev/null >>"$log" 2>&1 &
@@ -137,7 +144,7 @@ stop_part() {
     file=$(pid_file "$name")
     [ -e "$file" ] || return 0
     if ! pid=$(part_pid "$name"); then
-        say "$name: had already ended"
+        say "$name: had already ended$(end_group "$name" "; stopped")"
         rm -f "$file"
         return 0
     fi
@@ -155,8 +162,39 @@ stop_part() {
         fi
         sleep 0.1
     done
-    say "$name: stopped (pid $pid)"
+    say "$name: stopped (pid $pid)$(end_group "$name" ", and")"
     rm -f "$file"
+}
+
+# Ends what a part that has ended has left running (an Ollama that is killed leaves its runners), and says so after
+# WORDS. A part leads a process group, and no other process gets a pid that still names a group.
+end_group() {
+    local pid was left begun=$SECONDS
+    { read -r pid && IFS= read -r was; } <"$(pid_file "$1")" || return 0
+    case $pid in '' | *[!0-9]*) return 0 ;; esac
+    # A stranger has the pid, so that no process of ours was left; or the machine has started anew.
+    ! identity "$pid" >/dev/null || return 0
+    case $was in *"$(boot)") ;; *) return 0 ;; esac
+    left=$(group_members "$pid")
+    [ -n "$left" ] || return 0
+    kill -TERM "-$pid" 2>/dev/null || true
+    while [ -n "$(group_members "$pid")" ]; do
+        if [ $((SECONDS - begun)) -ge $ORPHAN_SECONDS ]; then
+            kill -KILL "-$pid" 2>/dev/null || true
+            break
+        fi
+        sleep 0.1
+    done
+    say "$2 what it had left running (pid $left)"
+}
+
+# The living processes of a group, in a line.
+group_members() {
+    if [ -r /proc/self/stat ]; then
+        cat /proc/[0-9]*/stat 2>/dev/null | sed -n 's/^\([0-9]*\) (.*) \([A-Z]\) [0-9]* \([0-9]*\) .*/\1 \2 \3/p'
+    else
+        ps -A -o pid= -o stat= -o pgid=
+    fi | awk -v group="$1" '$3 == group && $2 !~ /^[ZX]/ { printf "%s%s", space, $1; space = " " }'
 }
 
 await_end() {

@@ -75,6 +75,7 @@ fn those_for_whom_the_model_is_right_go_before_those_who_waited_longer() {
     let first = only_asked(&rig.submit(1, context(4_096)));
     rig.answer(&first, ACCEPTED);
     rig.submit(2, context(8_192));
+    rig.submit(4, context(8_192));
     rig.submit(3, context(4_096));
     let done = rig.beat(node("a", 2, 4_096));
     assert_eq!(nodes(&done), went(3, "a"));

@@ -1,0 +1,111 @@
+# shellcheck shell=bash
+# What test-scripts.sh claims of a mesh over Ollama: whose models, which words, how many slots, and what a stop ends.
+
+# An ollama on the PATH.
+install_ollama() {
+    mkdir -p "$MESH/bin"
+    cp "$WORK/program.py" "$MESH/bin/ollama"
+    PATH=$MESH/bin:$PATH
+    export ECHO_ENGINE_MODE=auto
+}
+
+ollama_is_started_and_pulls_with_consent() {
+    install_ollama
+    export STUB_MODELS="tiny:latest mistral:latest"
+    # The nodes list mistral from the start, the engines do so only after the pull.
+    mkdir -p "$MESH/real"
+    cp "$WORK/program.py" "$MESH/real/ollama"
+    replace ollama "STUB_MODELS=other exec '$MESH/real/ollama' \"\$@\""
+    ECHO_PULL=1 "$START" >"$MESH/out" 2>&1 || fail "no start: $(cat "$MESH/out")"
+    has "Ollama with mistral" "$MESH/out"
+    has "about 4.4 GB" "$MESH/out"
+    has "pulling" "$MESH/out"
+    has "store $HOME/.ollama/models noprune 1" "$ECHO_LOG_DIR/engine-b.log"
+    "$STOP" >"$MESH/stopped"
+    has "engine-a: stopped" "$MESH/stopped"
+}
+
+nothing_is_pulled_without_consent() {
+    install_ollama
+    refused "The model mistral is missing" "about 4.4 GB" "GB are free" "ECHO_PULL=1" "(node-a: none; node-b: none)"
+}
+
+# store FOLDER MODEL…: a model folder of Ollama's with these in it.
+store() {
+    local at=$1/manifests/registry.ollama.ai name
+    shift
+    for name in "$@"; do
+        mkdir -p "$at/${name%:*}"
+        printf '{}\n' >"$at/${name%:*}/${name##*:}"
+    done
+}
+
+the_models_that_are_there_are_named() {
+    install_ollama
+    store "$HOME/.ollama/models" library/tiny:1b me/own:latest
+    refused "(node-a: tiny:1b me/own:latest; node-b: tiny:1b me/own:latest)"
+    store "$MESH/other" library/phi:latest
+    OLLAMA_MODELS=$MESH/other refused "(node-a: phi:latest; node-b: phi:latest)"
+}
+
+# An Ollama that answers although its command is not on the PATH.
+foreign_ollama() {
+    mkdir -p "$MESH/foreign"
+    cp "$WORK/program.py" "$MESH/foreign/ollama"
+    OLLAMA_MODELS=x OLLAMA_NOPRUNE=1 OLLAMA_HOST=$1 "$MESH/foreign/ollama" serve </dev/null >/dev/null 2>&1 &
+    printf '%s\n' $! >>"$MESH/stranger"
+    soon curl -fs --noproxy '*' -o /dev/null "http://$1/api/version"
+}
+
+the_reason_for_ollama_is_the_true_one() {
+    export STUB_MODELS=mistral:latest
+    foreign_ollama "${ECHO_ENGINE_A_URL#http://}"
+    foreign_ollama "${ECHO_ENGINE_B_URL#http://}"
+    ECHO_ENGINE_MODE=ollama "$START" >"$MESH/out" 2>&1 || fail "no start: $(cat "$MESH/out")"
+    has "because ECHO_ENGINE_MODE=ollama asks for it" "$MESH/out"
+    has_not "installed" "$MESH/out"
+}
+
+with_runners() {
+    install_ollama
+    store "$HOME/.ollama/models" library/mistral:latest
+    export STUB_MODELS=mistral:latest STUB_RUNNERS=$MESH/runners
+    "$START" >"$MESH/out" 2>&1 || fail "no start: $(cat "$MESH/out")"
+}
+
+a_killed_ollamas_runner_ends_with_the_mesh() {
+    with_runners
+    kill -KILL "$(part_pid engine-a)"
+    soon is_gone engine-a
+    "$STOP" >"$MESH/stopped"
+    has "engine-a: had already ended; stopped what it had left running (pid $(sed -n 1p "$MESH/runners"))" "$MESH/stopped"
+    # This stand-in leaves its runner behind at an orderly end too.
+    has "and what it had left running (pid $(sed -n 2p "$MESH/runners"))" "$MESH/stopped"
+    while read -r runner; do ! identity "$runner" >/dev/null || fail "a runner is alive: $runner"; done <"$MESH/runners"
+}
+
+a_start_ends_what_a_killed_ollama_has_left() {
+    local part
+    with_runners
+    for part in $STOP_ORDER; do kill -KILL "$(part_pid "$part")"; done
+    for part in $STOP_ORDER; do soon is_gone "$part"; done
+    "$START" >"$MESH/again" 2>&1 || fail "no second start: $(cat "$MESH/again")"
+    ! identity "$(sed -n 1p "$MESH/runners")" >/dev/null || fail "the first runner is alive"
+    identity "$(sed -n 3p "$MESH/runners")" >/dev/null || fail "the second start's runner is gone"
+}
+
+an_ollama_that_is_started_says_its_slots() {
+    install_ollama
+    store "$HOME/.ollama/models" library/mistral:latest
+    export STUB_MODELS=mistral:latest
+    OLLAMA_NUM_PARALLEL=3 "$START" >"$MESH/out" 2>&1 || fail "no start: $(cat "$MESH/out")"
+    ps -o args= -p "$(part_pid agent-b)" >"$MESH/agent"
+    has "--slots 3" "$MESH/agent"
+    "$STOP" >/dev/null
+    foreign_ollama "${ECHO_ENGINE_A_URL#http://}"
+    OLLAMA_NUM_PARALLEL=3 "$START" >"$MESH/out" 2>&1 || fail "no start: $(cat "$MESH/out")"
+    ps -o args= -p "$(part_pid agent-a)" >"$MESH/agent"
+    has_not "--slots" "$MESH/agent"
+    ps -o args= -p "$(part_pid agent-b)" >"$MESH/agent"
+    has "--slots 3" "$MESH/agent"
+}
