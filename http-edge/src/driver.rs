@@ -132,6 +132,7 @@ impl Driver {
                     let step = self.life.lost(&lost, Instant::now());
                     self.step(step, Some(&lost)).await;
                 }
+                Wake::Signal(Signal::Barred(request)) => self.stop_if_barred(request).await,
                 Wake::Signal(_) => {}
                 Wake::Submitted(result) => self.submitted(result).await,
                 Wake::Time => {
@@ -207,11 +208,9 @@ impl Driver {
 
     /// What an engine suffered may have been this request's doing; an answer proves that it harms nobody.
     fn note_harm(&self, frame: &Frame) {
-        let now = Instant::now();
         match (frame, self.life.holder()) {
             (Frame::Failed { failure, .. }, Some(node)) if charge::weight(failure.fault) > 0 => {
-                let (request, weight) = (self.life.fingerprint(), charge::weight(failure.fault));
-                self.owner.suspects(|suspects| suspects.note(request, node, weight, now));
+                self.owner.note_harm(self.life.fingerprint(), node, charge::weight(failure.fault));
             }
             (Frame::Done { .. }, _) => self.owner.suspects(|suspects| {
                 if !suspects.is_empty() {
@@ -219,6 +218,18 @@ impl Driver {
                 }
             }),
             _ => {}
+        }
+    }
+
+    /// Engines do not survive this request: another task has shown it. An answer that is being made proves the contrary.
+    async fn stop_if_barred(&mut self, request: u64) {
+        if self.life.has_begun() || self.life.has_ended() || self.life.fingerprint() != request {
+            return;
+        }
+        if let Some(failure) = self.barred(Instant::now()) {
+            self.withdraw(None).await;
+            self.life.stop();
+            self.end(Ending::Failed(failure));
         }
     }
 

@@ -25,8 +25,13 @@ const RESERVED: usize = 8;
 /// What a task's driver is told.
 #[derive(Debug)]
 pub enum Signal {
-    Frames { attempt: u32, frames: Vec<Frame> },
+    Frames {
+        attempt: u32,
+        frames: Vec<Frame>,
+    },
     Lost(Box<Lost>),
+    /// Requests with this fingerprint are not tried any more: engines do not survive them.
+    Barred(u64),
 }
 
 /// Owns every task that a client is waiting for.
@@ -59,6 +64,20 @@ impl Owner {
     /// Runs something on the desk.
     pub fn desk<T>(&self, act: impl FnOnce(&mut Desk) -> T) -> T {
         act(&mut self.shared().desk)
+    }
+
+    /// An engine died or stalled, and this request may have done it. Once that is certain, the other tasks that ask the
+    /// same are told, so that those in line do not go on to the next engine.
+    pub fn note_harm(&self, request: u64, node: &NodeId, weight: u32) {
+        let (shared, now) = (&mut *self.shared(), Instant::now());
+        let before = shared.suspects.barred(request, now);
+        shared.suspects.note(request, node, weight, now);
+        if before.is_none() && shared.suspects.barred(request, now).is_some() {
+            for mailbox in shared.mailboxes.values() {
+                // Who has no room now is stopped at its next attempt.
+                let _ = mailbox.try_send(Signal::Barred(request));
+            }
+        }
     }
 
     /// Looks up, or changes, what is held against requests.

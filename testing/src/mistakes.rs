@@ -321,7 +321,7 @@ async fn look(mesh: &Mesh, stop: &CancellationToken) -> (u64, u64) {
 }
 
 /// Starts engines that have ended, as their owner's service manager would; counts them.
-async fn revive(mesh: &Mesh, stop: &CancellationToken) -> u64 {
+pub async fn revive(mesh: &Mesh, stop: &CancellationToken) -> u64 {
     let mut deaths = 0;
     loop {
         for node in mesh.nodes() {
