@@ -265,7 +265,8 @@ impl Node {
         self.catalog.measure(&report.model, report.tokens_per_second, report.load);
         let others = self.holdings.use_model(&report.model);
         let well = matches!(report.end, End::Done);
-        if report.generates && self.catalog.ended(&report.model, well, others, now) {
+        let arrived = report.generates && self.catalog.ended(&report.model, well, others, now);
+        if arrived {
             self.told.models_changed = true;
             self.pacer.changed(false, now);
         }
@@ -275,7 +276,8 @@ impl Node {
             _ => {}
         }
         let missing = matches!(&report.end, End::Failed(failure) if failure.code == Code::ModelMissing);
-        let soon = if sign == Sign::Bad || missing { now } else { now + PROBE_SOON };
+        // Of a model that has just been loaded the engine has more to say.
+        let soon = if sign == Sign::Bad || missing || arrived { now } else { now + PROBE_SOON };
         self.probe_due = self.probe_due.min(soon);
     }
 
