@@ -275,7 +275,8 @@ impl Node {
         self.catalog.measure(&report.model, report.tokens_per_second, report.load);
         let others = self.holdings.use_model(&report.model);
         let well = matches!(report.end, End::Done);
-        if report.generates && self.catalog.ended(&report.model, well, others, now) {
+        let arrived = report.generates && self.catalog.ended(&report.model, well, others, now);
+        if arrived {
             self.told.models_changed = true;
             self.pacer.changed(false, now);
         }
@@ -286,7 +287,9 @@ impl Node {
         }
         let missing = matches!(&report.end, End::Failed(failure) if failure.code == Code::ModelMissing);
         let failed = matches!(&report.end, End::Failed(failure) if failure.code == Code::EngineUnreachable);
-        let soon = if sign == Sign::Broken || failed || missing { now } else { now + PROBE_SOON };
+        // Of a model that has just been loaded the engine has more to say.
+        let at_once = sign == Sign::Broken || failed || missing || arrived;
+        let soon = if at_once { now } else { now + PROBE_SOON };
         self.probe_due = self.probe_due.min(soon);
     }
 

@@ -20,6 +20,8 @@ const CLIENTS: usize = 10;
 /// Clients that ask for something that works.
 const GOOD: usize = 2;
 const NODES: usize = 3;
+/// Words that are too many for one text.
+const TOO_LONG: usize = 600;
 /// How often the nodes are looked at.
 const LOOK: Duration = Duration::from_millis(50);
 
@@ -142,6 +144,11 @@ pub fn all() -> Vec<Mistake> {
         let body = json!({"model": "scripted", "stream": false, "messages": history});
         add("template that refuses", Api::Openai, path, body, &[400], "system message must come first", 1);
     }
+    let long = "word ".repeat(TOO_LONG);
+    for path in ["/v1/embeddings", "/api/embed"] {
+        let body = json!({"model": "vectors", "input": ["short", long], "truncate": false});
+        add("text too long to embed", Api::Openai, path, body, &[400], "input[1]", 1);
+    }
     for api in [Api::Ollama, Api::Openai] {
         let strange = "hi [fault=fail] [words=boom 7]";
         for (path, body) in [
@@ -192,7 +199,9 @@ fn with(mut body: Value, more: Value) -> Value {
 /// A mesh for mistakes of this kind of engine.
 pub fn mesh(api: Api) -> Builder {
     Mesh::start().api(api).nodes(NODES).slots(8).script(|script| {
-        script.models = vec![Model::named("scripted"), Model::unloadable("unloadable")];
+        script.models =
+            vec![Model::named("scripted"), Model::unloadable("unloadable"), Model::embedding("vectors")];
+        script.embedding_limit = Some(TOO_LONG - 1);
         script.strict_template = true;
     })
 }
