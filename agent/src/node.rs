@@ -99,7 +99,7 @@ pub enum Action {
     Pulse { edge: ProcessId, asked: Vec<Key>, pulse: Pulse },
     Resend { to: Inbox, frames: Vec<Frame> },
     Probe,
-    Try(Trial),
+    Try(Box<Trial>),
     RoundTrip(u64),
     Leave(Leave),
 }
@@ -348,7 +348,8 @@ impl Node {
         match self.catalog.find(&model) {
             Some(found) => {
                 let with = self.catalog.loaded_with(&model);
-                self.out.push(Action::Try(Trial::of(found, with, self.traits.load_timeout)));
+                let trial = Trial::of(found, with, self.traits.load_timeout);
+                self.out.push(Action::Try(Box::new(trial)));
             }
             None => self.health.tried(&model, Ok(()), now),
         }
