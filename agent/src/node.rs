@@ -341,7 +341,7 @@ impl Node {
 
     /// Asks the engine itself where only its own answer can tell.
     fn try_if_due(&mut self, now: Instant) {
-        if self.stop.is_some() {
+        if self.draining {
             return;
         }
         let Some(model) = self.health.trial_due(now) else { return };
