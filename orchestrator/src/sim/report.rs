@@ -61,9 +61,20 @@ pub fn oracles() -> Vec<(&'static str, Who)> {
         ("fifo evict 0", oracle(false, 0.0, 8.0)),
         ("fifo evict 30", oracle(false, 30.0, 8.0)),
         ("fifo worth 2", oracle(false, 120.0, 2.0)),
+        ("fifo worth 4", oracle(false, 120.0, 4.0)),
         ("fifo worth 16", oracle(false, 120.0, 16.0)),
         ("short worth 2", oracle(true, 120.0, 2.0)),
+        ("short worth 16", oracle(true, 120.0, 16.0)),
     ]
+}
+
+/// Those of them that differ on this trace: with one model nothing is thrown out, and single questions are not continued.
+pub fn oracles_of(trace: &Trace) -> Vec<(&'static str, Who)> {
+    let models = trace.models.len() > 1;
+    let sessions = trace.scripts.iter().any(|script| script.turns.len() > 1);
+    let mut all = oracles();
+    all.retain(|(name, _)| (models || !name.contains("evict")) && (sessions || !name.contains("worth")));
+    all
 }
 
 /// One play of one trace.
@@ -81,10 +92,13 @@ impl Case<'_> {
     /// # Errors
     /// When there is no such trace, or when it comes to a standstill.
     pub fn play(&self) -> Result<Run, String> {
-        let trace = Trace::of(self.trace, self.setup.seed, self.weight);
-        let trace = trace.ok_or_else(|| format!("there is no trace {:?}", self.trace))?;
+        let trace = known(self.trace, self.setup.seed, self.weight)?;
         World::new(trace, self.setup, |number, mesh| self.who.policy(number, mesh)).run()
     }
+}
+
+fn known(name: &str, seed: u64, weight: Weight) -> Result<Trace, String> {
+    Trace::of(name, seed, weight).ok_or_else(|| format!("there is no trace {name:?}"))
 }
 
 /// Plays all cases on so many threads; what came of each, in their order.

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::Serialize;
 
 use super::figures::{mean, spread};
-use super::{Case, Figures, Who, oracles, play_all};
+use super::{Case, Figures, Who, known, oracles_of, play_all};
 use crate::sim::trace::Weight;
 use crate::sim::world::Setup;
 
@@ -56,7 +56,8 @@ impl Question {
             setup: Setup { seed, orchestrators, beat: self.beat },
             who,
         };
-        let oracles = oracles();
+        let first = self.seeds.first().copied().unwrap_or_default();
+        let oracles = oracles_of(&known(&self.trace, first, self.weight)?);
         let knowing = oracles.iter().flat_map(|(_, who)| self.seeds.iter().map(|&seed| case(*who, seed, 1)));
         let asked = self.policies.iter();
         let asked =
@@ -64,16 +65,16 @@ impl Question {
         let cases: Vec<_> = knowing.chain(asked).collect();
         let figures = play_all(&cases, threads, |_, run| Figures::of(run))?;
         let mut by_policy = figures.chunks(self.seeds.len().max(1));
-        let known: Vec<_> = by_policy.by_ref().take(oracles.len()).collect();
+        let knew: Vec<_> = by_policy.by_ref().take(oracles.len()).collect();
         let best: Vec<_> = (0..self.seeds.len())
-            .map(|seed| known.iter().map(|all| all[seed].mean).fold(f64::INFINITY, f64::min))
+            .map(|seed| knew.iter().map(|all| all[seed].mean).fold(f64::INFINITY, f64::min))
             .collect();
         Ok(Sheet {
             title: self.title(),
             best: mean(&best),
             oracles: oracles
                 .iter()
-                .zip(&known)
+                .zip(&knew)
                 .map(|((name, _), all)| ((*name).to_owned(), Figures::mean_of(all).mean))
                 .collect(),
             rows: self.policies.iter().zip(by_policy).map(|((name, _), all)| row(name, all, &best)).collect(),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::sim::engine::OVERHEAD;
-use crate::sim::report::{Case, Figures, Who, oracles};
+use crate::sim::report::{Case, Figures, Who, oracles, trouble};
 use crate::sim::text::Texts;
 use crate::sim::trace::{NAMES, Weight};
 
@@ -14,8 +14,11 @@ fn all_policies() -> Vec<Who> {
 }
 
 fn play(trace: &str, who: Who, setup: Setup) -> Run {
-    let count = Some(if trace == "burst" { 2 } else { 20 });
-    Case { trace, weight: Weight { load: None, count }, setup, who }.play().unwrap()
+    Case { trace, weight: small(trace), setup, who }.play().unwrap()
+}
+
+fn small(trace: &str) -> Weight {
+    Weight { load: None, count: Some(if trace == "burst" { 2 } else { 20 }) }
 }
 
 fn words(run: &Run) -> Vec<String> {
@@ -40,16 +43,7 @@ fn every_task_ends_in_time_that_goes_forward() {
     for trace in NAMES {
         for who in all_policies() {
             let run = play(trace, who, Setup::new(1));
-            assert_eq!(
-                run.tickets.len(),
-                Trace::of(
-                    trace,
-                    1,
-                    Weight { load: None, count: Some(if trace == "burst" { 2 } else { 20 }) }
-                )
-                .unwrap()
-                .total()
-            );
+            assert_eq!(run.tickets.len(), Trace::of(trace, 1, small(trace)).unwrap().total());
             for ticket in &run.tickets {
                 let Outcome::Done { job, .. } = ticket.outcome else { panic!("{trace} {who:?}: {ticket:?}") };
                 assert_eq!(job.ask, ticket.ask);
@@ -90,6 +84,49 @@ fn an_orchestrator_never_fills_a_node_beyond_its_slots_and_several_are_refused()
         }
         assert_eq!(run.refusals > 0, orchestrators > 1, "{}", run.refusals);
     }
+}
+
+/// Gives every second task up.
+#[derive(Default)]
+struct Careless(usize);
+
+impl Policy for Careless {
+    fn submit(&mut self, task: usize, mesh: &mut Mesh) {
+        self.0 += 1;
+        if self.0 % 2 == 0 { mesh.fail(task) } else { mesh.enter(task, 0) }
+    }
+}
+
+#[test]
+fn what_a_mesh_gives_up_is_counted_and_its_client_goes_on() {
+    let trace = Trace::of("chat", 1, Weight { load: None, count: Some(5) }).unwrap();
+    let total = trace.total();
+    let run = World::new(trace, Setup::new(1), |_, _| Box::<Careless>::default()).run().unwrap();
+    let figures = Figures::of(&run);
+    assert_eq!((figures.tasks, figures.failed), (total as f64, (total / 2) as f64));
+}
+
+/// Takes every task and does nothing about it.
+struct Idle;
+
+impl Policy for Idle {
+    fn submit(&mut self, _: usize, _: &mut Mesh) {}
+}
+
+#[test]
+fn a_standstill_is_an_error_and_no_endless_loop() {
+    let trace = Trace::of("two", 1, Weight { load: None, count: Some(3) }).unwrap();
+    let error = World::new(trace, Setup::new(1), |_, _| Box::new(Idle)).run().unwrap_err();
+    assert!(error.contains("nothing happens"), "{error}");
+}
+
+#[test]
+fn a_node_that_becomes_slow_gets_less_and_then_its_share_again() {
+    let knows = oracles().remove(0);
+    let thirds = trouble(&[("knows".to_owned(), knows.1)], &[1, 2], 2).unwrap().remove(0);
+    let ([before, during, after], [quick, slow, _]) = (thirds.share, thirds.mean);
+    assert!(during < 0.6 * before && after > 0.8 * before, "{thirds:?}");
+    assert!(slow > quick, "{thirds:?}");
 }
 
 #[test]
