@@ -70,28 +70,36 @@ with_runners() {
     install_ollama
     store "$HOME/.ollama/models" library/mistral:latest
     export STUB_MODELS=mistral:latest STUB_RUNNERS=$MESH/runners
+    mkdir "$STUB_RUNNERS"
     "$START" >"$MESH/out" 2>&1 || fail "no start: $(cat "$MESH/out")"
 }
 
+# runners_of URL: the pids of the runners that the Ollamas there have had.
+runners_of() { cat "$STUB_RUNNERS/${1##*:}"; }
+
 a_killed_ollamas_runner_ends_with_the_mesh() {
+    local first second runner
     with_runners
+    first=$(runners_of "$ECHO_ENGINE_A_URL")
+    second=$(runners_of "$ECHO_ENGINE_B_URL")
     kill -KILL "$(part_pid engine-a)"
     soon is_gone engine-a
     "$STOP" >"$MESH/stopped"
-    has "engine-a: had already ended; stopped what it had left running (pid $(sed -n 1p "$MESH/runners"))" "$MESH/stopped"
+    has "engine-a: had already ended; stopped what it had left running (pid $first)" "$MESH/stopped"
     # This stand-in leaves its runner behind at an orderly end too.
-    has "and what it had left running (pid $(sed -n 2p "$MESH/runners"))" "$MESH/stopped"
-    while read -r runner; do ! identity "$runner" >/dev/null || fail "a runner is alive: $runner"; done <"$MESH/runners"
+    has "and what it had left running (pid $second)" "$MESH/stopped"
+    for runner in $first $second; do ! identity "$runner" >/dev/null || fail "a runner is alive: $runner"; done
 }
 
 a_start_ends_what_a_killed_ollama_has_left() {
-    local part
+    local part first
     with_runners
+    first=$(runners_of "$ECHO_ENGINE_A_URL")
     for part in $STOP_ORDER; do kill -KILL "$(part_pid "$part")"; done
     for part in $STOP_ORDER; do soon is_gone "$part"; done
     "$START" >"$MESH/again" 2>&1 || fail "no second start: $(cat "$MESH/again")"
-    ! identity "$(sed -n 1p "$MESH/runners")" >/dev/null || fail "the first runner is alive"
-    identity "$(sed -n 3p "$MESH/runners")" >/dev/null || fail "the second start's runner is gone"
+    ! identity "$first" >/dev/null || fail "the first runner is alive"
+    identity "$(runners_of "$ECHO_ENGINE_A_URL" | tail -n 1)" >/dev/null || fail "the second start's runner is gone"
 }
 
 an_ollama_that_is_started_says_its_slots() {

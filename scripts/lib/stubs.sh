@@ -34,7 +34,7 @@ CARGO
 
 # One program in the place of all: an HTTP server that knows enough paths. STUB_DIES names the one that fails,
 # STUB_DEAF the one that ignores SIGTERM. With STUB_RUNNERS an ollama has a runner, as the real one has: a process of
-# its own in its group, whose pid is added to that file.
+# its own in its group, whose pid is added to a file in that folder, named after the port.
 write_stub_program() {
     cat >"$1" <<'PY'
 #!/usr/bin/env python3
@@ -85,7 +85,8 @@ if name == "ollama":
     print("store", os.environ["OLLAMA_MODELS"], "noprune", os.environ["OLLAMA_NOPRUNE"], file=sys.stderr, flush=True)
     if os.environ.get("STUB_RUNNERS"):
         runner = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
-        with open(os.environ["STUB_RUNNERS"], "a") as runners:
+        port = os.environ["OLLAMA_HOST"].rpartition(":")[2]
+        with open(os.path.join(os.environ["STUB_RUNNERS"], port), "a") as runners:
             print(runner.pid, file=runners)
 address = flags.get("--monitor") or flags.get("--listen") or os.environ.get("OLLAMA_HOST")
 if address:
