@@ -83,10 +83,7 @@ be_new_here() {
 take_free_ports() {
     local name
     # shellcheck disable=SC2046
-    set -- $(python3 -c '
-import socket
-held = [socket.create_server(("127.0.0.1", 0)) for _ in range(7)]
-print(*(s.getsockname()[1] for s in held))')
+    set -- $(python3 "$ROOT/scripts/free-ports.py" 7)
     for name in ECHO_EDGE_LISTEN ECHO_NATS_LISTEN ECHO_NATS_MONITOR ECHO_AGENT_A_LISTEN ECHO_AGENT_B_LISTEN; do
         export "$name=127.0.0.1:$1"
         shift

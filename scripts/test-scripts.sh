@@ -91,19 +91,12 @@ use_mesh() {
     export PATH HOME
     export ECHO_RUN_DIR=$1/run ECHO_LOG_DIR=$1/logs ECHO_CACHE_DIR=$1/cache ECHO_ENGINE_MODE=openai
     # shellcheck disable=SC2046
-    set -- $(free_ports 7)
+    set -- $(python3 "$ROOT/scripts/free-ports.py" 7)
     for name in ECHO_EDGE_LISTEN ECHO_NATS_LISTEN ECHO_NATS_MONITOR ECHO_AGENT_A_LISTEN ECHO_AGENT_B_LISTEN; do
         export "$name=127.0.0.1:$1"
         shift
     done
     export ECHO_ENGINE_A_URL=http://127.0.0.1:$1 ECHO_ENGINE_B_URL=http://127.0.0.1:$2
-}
-
-free_ports() {
-    python3 -c '
-import socket, sys
-held = [socket.create_server(("127.0.0.1", 0)) for _ in range(int(sys.argv[1]))]
-print(*(s.getsockname()[1] for s in held))' "$1"
 }
 
 # A process that is not of the mesh: it answers as an engine at ADDRESS.
