@@ -25,6 +25,7 @@ struct State {
 
 #[derive(Debug)]
 struct Member {
+    begun: Instant,
     /// The [fingerprint](echo_broker::message::Request::fingerprint) of its request: ten who ask the same are one
     /// suspect.
     request: u64,
@@ -47,7 +48,7 @@ impl Company {
         let state = &mut *self.state();
         state.members.retain(|_, it| it.failed.is_none_or(|at| now.duration_since(at) < TOGETHER));
         state.seats += 1;
-        state.members.insert(state.seats, Member { request, gave: None, failed: None });
+        state.members.insert(state.seats, Member { begun: now, request, gave: None, failed: None });
         Seat { company: self.clone(), id: state.seats }
     }
 
@@ -75,18 +76,22 @@ impl Seat {
         let Some(me) = state.members.get_mut(&self.id) else { return failure };
         me.failed = Some(now);
         let (request, gave) = (me.request, me.gave);
+        // Who gave something in the second half of this silence is not silent itself.
+        let silent = gave.unwrap_or(me.begun);
+        let lately = silent + now.saturating_duration_since(silent) / 2;
         let others: Vec<&Member> = state
             .members
             .values()
             .filter(|it| it.request != request)
             .filter(|it| it.failed.is_none_or(|at| now.duration_since(at) < TOGETHER))
             .collect();
-        failure.fault = if failure.code == Code::EngineStalled && others.iter().any(|it| it.gave > gave) {
-            // The engine works on for somebody else, and only this request stands still.
-            Fault::Request
-        } else {
-            blame(gave.is_some(), &others)
-        };
+        failure.fault =
+            if failure.code == Code::EngineStalled && others.iter().any(|it| it.gave > Some(lately)) {
+                // The engine works on for somebody else, and only this request stands still.
+                Fault::Request
+            } else {
+                blame(gave.is_some(), &others)
+            };
         failure
     }
 }
@@ -164,8 +169,17 @@ mod tests {
         let (company, start) = (Arc::<Company>::default(), Instant::now());
         let (still, works) = (company.join(1, start), company.join(2, start));
         still.gave(start);
-        works.gave(start + Duration::from_secs(1));
+        works.gave(start + Duration::from_secs(8));
         assert_eq!(still.judge(stall(), start + Duration::from_secs(9)).fault, Fault::Request);
+    }
+
+    #[test]
+    fn two_that_stand_still_together_share_the_fault_whoever_gave_last() {
+        let (company, start) = (Arc::<Company>::default(), Instant::now());
+        let (one, other) = (company.join(1, start), company.join(2, start));
+        one.gave(start);
+        other.gave(start + Duration::from_millis(10));
+        assert_eq!(one.judge(stall(), start + Duration::from_secs(9)).fault, Fault::Shared);
     }
 
     #[test]

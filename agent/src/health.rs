@@ -19,6 +19,12 @@ const DIFFERENT: usize = 2;
 /// A model that has passed its trial is not tried again this soon, however much is refused.
 const PROVED: Duration = Duration::from_secs(10);
 
+/// After this time another model is tried too.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A trial of which nothing was heard for so long was lost.
+const LOST: Duration = Duration::from_secs(1_200);
+
 const SHORTEST_REST: Duration = Duration::from_secs(1);
 const LONGEST_REST: Duration = Duration::from_secs(30);
 
@@ -70,7 +76,8 @@ struct Trust {
     refused: Vec<u64>,
     /// A trial is wanted although the model is open.
     questioned: bool,
-    trying: bool,
+    /// Since when a trial is under way.
+    trying: Option<Instant>,
     proved: Option<Instant>,
 }
 
@@ -132,21 +139,22 @@ impl Health {
     /// The model that is to be tried now, if one is; one at a time.
     pub fn trial_due(&mut self, now: Instant) -> Option<String> {
         let Reach::Up { since: up } = self.reach else { return None };
-        if self.models.values().any(|trust| trust.trying) {
+        // Several loads at once throw each other out; but one that takes long keeps no other model closed.
+        let under_way = |since: Instant| now.duration_since(since) < PATIENCE;
+        if self.models.values().filter_map(|trust| trust.trying).any(under_way) {
             return None;
         }
-        let (model, trust) = self
-            .models
-            .iter_mut()
-            .find_map(|(model, trust)| trust.is_due(up, now).then_some((model, trust)))?;
-        trust.trying = true;
+        let due =
+            self.models.iter_mut().filter_map(|(name, trust)| trust.is_due(up, now).then_some((name, trust)));
+        let (model, trust) = due.max_by_key(|(_, trust)| !matches!(trust.circuit, Circuit::Closed))?;
+        trust.trying = Some(now);
         Some(model.clone())
     }
 
     /// What came of a trial.
     pub fn tried(&mut self, model: &str, result: Result<(), String>, now: Instant) {
         let Some(trust) = self.models.get_mut(model) else { return };
-        trust.trying = false;
+        trust.trying = None;
         match result {
             Ok(()) => trust.prove(Some(now)),
             Err(why) => trust.rest(why, now),
@@ -174,6 +182,11 @@ impl Health {
             Circuit::Doubted { why, .. } => Some(format!("being tried, because of this: {why}")),
             Circuit::Resting { why, .. } => Some(format!("resting, because a trial failed: {why}")),
         }
+    }
+
+    /// Whether a closed model is about to be decided upon, and not resting.
+    pub fn is_tried(&self, model: &str) -> bool {
+        self.models.get(model).is_some_and(|trust| matches!(trust.circuit, Circuit::Doubted { .. }))
     }
 
     /// Whether the API answered when it was last asked.
@@ -208,6 +221,9 @@ impl Trust {
 
     /// `up` is when the engine last answered: one that was not asked since the doubt may be gone.
     fn is_due(&mut self, up: Instant, now: Instant) -> bool {
+        if self.trying.is_some_and(|since| now.duration_since(since) < LOST) {
+            return false;
+        }
         if let Circuit::Resting { until, why, rest } = &mut self.circuit
             && now >= *until
         {
@@ -269,6 +285,22 @@ mod tests {
     }
 
     #[test]
+    fn a_trial_that_takes_long_keeps_no_other_model_closed() {
+        let start = Instant::now();
+        let mut health = up(start);
+        for model in ["a", "b"] {
+            health.ended(model, Sign::Broken, "x", start);
+        }
+        health.probed(Ok(()), start);
+        let first = health.trial_due(start).unwrap();
+        assert_eq!(health.trial_due(start + s(4)), None);
+        let second = health.trial_due(start + s(5)).unwrap();
+        assert_ne!(first, second);
+        assert_eq!(health.trial_due(start + s(60)), None, "both are under way");
+        assert!(health.trial_due(start + LOST).is_some(), "one that was lost is begun anew");
+    }
+
+    #[test]
     fn a_good_answer_is_a_proof() {
         let now = Instant::now();
         let mut health = up(now);
@@ -312,7 +344,7 @@ mod tests {
                 health.probed(Ok(()), now + s(rest));
                 let due = health.trial_due(now + s(rest)).is_some();
                 if due {
-                    health.models.get_mut("m").unwrap().trying = false;
+                    health.models.get_mut("m").unwrap().trying = None;
                 }
                 due
             });

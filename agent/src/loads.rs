@@ -20,6 +20,8 @@ struct Use {
     with: LoadOptions,
     /// No task has ended well since it had to be loaded.
     coming: bool,
+    /// A task has ended well with these options.
+    proved: bool,
     /// The context's length that the engine told when it was at rest with these options.
     context: Option<u64>,
     /// When a task last began or ended.
@@ -60,16 +62,17 @@ impl Loads {
                 (Start { ready, loads }, false)
             }
             _ => {
-                let fresh = Use { with: wanted.clone(), coming: !ready, context: None, last: now };
+                let fresh =
+                    Use { with: wanted.clone(), coming: !ready, proved: false, context: None, last: now };
                 self.models.insert(model.name.clone(), fresh);
                 (Start { ready, loads }, true)
             }
         }
     }
 
-    /// The options that the last task asked for.
+    /// The options that it is in memory with: not those of a task that has not ended well with them.
     pub fn with(&self, model: &str) -> Option<&LoadOptions> {
-        self.models.get(model).map(|known| &known.with)
+        self.models.get(model).filter(|known| known.proved).map(|known| &known.with)
     }
 
     /// A task on this model has ended, well or not; `others` if some still run on it. Whether that is news.
@@ -78,6 +81,7 @@ impl Loads {
         known.last = now;
         let arrived = known.coming && well && !others;
         known.coming &= !arrived;
+        known.proved |= well;
         arrived
     }
 

@@ -210,7 +210,10 @@ impl Driver {
     fn note_harm(&self, frame: &Frame) {
         match (frame, self.life.holder()) {
             (Frame::Failed { failure, .. }, Some(node)) if charge::weight(failure.fault) > 0 => {
-                self.owner.note_harm(self.life.fingerprint(), node, charge::weight(failure.fault));
+                // An answer that was being made speaks for its request, though not much.
+                let most = if self.life.gives() { charge::SHARED } else { charge::OWN };
+                let weight = charge::weight(failure.fault).min(most);
+                self.owner.note_harm(self.life.fingerprint(), node, weight);
             }
             (Frame::Done { .. }, _) => self.owner.suspects(|suspects| {
                 if !suspects.is_empty() {
@@ -249,7 +252,10 @@ impl Driver {
 
     fn submit(&mut self, now: Instant) {
         self.resubmit_at = None;
-        if let Some(failure) = self.barred(now) {
+        // An answer that has begun is judged by what happens to it.
+        if !self.life.has_begun()
+            && let Some(failure) = self.barred(now)
+        {
             self.life.stop();
             return self.end(Ending::Failed(failure));
         }

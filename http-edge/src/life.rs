@@ -88,6 +88,8 @@ pub struct Life {
     /// The current attempt has been given up: what it still says is not heard.
     given_up: bool,
     accepts: u32,
+    /// The current attempt has given something.
+    gives: bool,
     charges: Charges,
     /// Of the request; worked out where something went wrong.
     fingerprint: OnceCell<u64>,
@@ -131,6 +133,7 @@ impl Life {
             attempt: 0,
             given_up: false,
             accepts: 0,
+            gives: false,
             charges: Charges::default(),
             fingerprint: OnceCell::new(),
             pauses: 0,
@@ -169,6 +172,11 @@ impl Life {
         self.tally.has_begun()
     }
 
+    /// Whether the current attempt has given anything.
+    pub fn gives(&self) -> bool {
+        self.gives
+    }
+
     /// The text of the answer so far.
     pub fn content(&self) -> &str {
         &self.content
@@ -197,6 +205,7 @@ impl Life {
     pub fn submit(&mut self, edge: &ProcessId, inbox: Inbox, now: Instant) -> Task {
         self.attempt += 1;
         self.given_up = false;
+        self.gives = false;
         self.accepted = None;
         self.tally.next();
         self.queued_since.get_or_insert(now);
@@ -300,6 +309,9 @@ impl Life {
 
     fn take(&mut self, mut pieces: Vec<Piece>, now: Instant) -> Step {
         self.first_token_at.get_or_insert(now);
+        self.gives = true;
+        // It works on this node, whatever another has said.
+        self.charges.refusal = None;
         for piece in &mut pieces {
             self.tally.take(piece, now);
             self.content.push_str(&piece.content);
@@ -363,7 +375,7 @@ impl Life {
     fn resume(&mut self, failure: Failure, now: Instant) -> Step {
         if self.has_begun() && !self.can_continue() {
             if self.streams {
-                let message = format!("{}; {}", failure.message, self.why_not());
+                let message = format!("{}; {}", failure.for_log(), self.why_not());
                 return self.fail(Failure::give_up(Code::CannotContinue, message));
             }
             self.forget_answer();
@@ -387,7 +399,7 @@ impl Life {
         if now >= self.began + self.limits.total {
             let seconds = self.limits.total.as_secs();
             let message = format!("the task was not finished within {seconds} s (--task-timeout)");
-            return self.fail(Failure::give_up(Code::Expired, message));
+            return self.give_up(Failure::give_up(Code::Expired, message));
         }
         let message = "no orchestrator takes tasks now; start echo-orchestrator, or try again";
         self.fail(Failure::give_up(Code::Unavailable, message))

@@ -233,6 +233,11 @@ impl Node {
         self.load.willing && self.load.hold.is_none()
     }
 
+    /// Takes tasks by its own last word, and nothing speaks for its death.
+    pub fn is_willing(&self) -> bool {
+        self.load.willing && self.load.hold != Some(Hold::Suspect)
+    }
+
     /// A task may be placed here now.
     pub fn is_free(&self) -> bool {
         self.load.used < self.load.slots && self.is_fit()

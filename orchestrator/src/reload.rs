@@ -19,6 +19,8 @@ pub struct Case {
     pub waited: Duration,
     /// How long a load takes; `None` if nobody has measured one.
     pub load: Option<Duration>,
+    /// How long it may wait at all.
+    pub patience: Duration,
     /// The model answers others there, who would have to end first.
     pub in_use: bool,
     pub home: Home,
@@ -53,7 +55,7 @@ impl Case {
             Home::In(time) => self.waited < load && time < load,
         };
         match () {
-            () if self.waited >= load * OVERTAKEN => Verdict::Overdue,
+            () if self.waited >= (load * OVERTAKEN).min(self.patience / 2) => Verdict::Overdue,
             () if self.in_use || home_is_worth_it => Verdict::Waits,
             () => Verdict::May,
         }
@@ -67,7 +69,8 @@ mod tests {
 
     fn judge(waited: u64, in_use: bool, home: Home) -> Verdict {
         let load = Some(Duration::from_secs(2));
-        Case { waited: Duration::from_millis(waited), load, in_use, home }.judge()
+        let (waited, patience) = (Duration::from_millis(waited), Duration::from_secs(60));
+        Case { waited, load, patience, in_use, home }.judge()
     }
 
     #[test]
@@ -86,6 +89,14 @@ mod tests {
         assert_eq!(judge(6_000, true, Home::Nowhere), Verdict::Overdue);
     }
 
+    #[test]
+    fn nobody_waits_for_others_until_its_own_time_in_the_queue_is_over() {
+        let (waited, patience) = (Duration::from_secs(30), Duration::from_secs(60));
+        let load = Some(Duration::from_secs(25));
+        let case = Case { waited, load, patience, in_use: true, home: Home::Nowhere };
+        assert_eq!(case.judge(), Verdict::Overdue);
+    }
+
     fn home() -> impl Strategy<Value = Home> {
         let time = (0..u64::MAX).prop_map(|ms| Home::In(Duration::from_millis(ms)));
         prop_oneof![Just(Home::Nowhere), Just(Home::Somewhere), time]
@@ -97,7 +108,7 @@ mod tests {
             load in proptest::option::of(any::<u64>()), in_use: bool, home in home(),
         ) {
             let (waited, load) = (LONGEST * OVERTAKEN, load.map(Duration::from_millis));
-            prop_assert_eq!(Case { waited, load, in_use, home }.judge(), Verdict::Overdue);
+            prop_assert_eq!(Case { waited, load, patience: Duration::MAX, in_use, home }.judge(), Verdict::Overdue);
         }
     }
 }

@@ -175,17 +175,29 @@ pub fn all_skipped(registry: &Registry, need: &Need, bars: &Bars<'_>) -> bool {
 
 /// Whether somebody works who is not barred, be it with all slots taken.
 pub fn somebody_works(registry: &Registry, need: &Need, bars: &Bars<'_>) -> bool {
-    candidates(registry, need)
-        .any(|(_, node, model)| works(node, model, need) && !bars.bar(node) && suits(node, model, need))
+    candidates(registry, need).any(|(_, node, model)| {
+        // One that has just refused, or was not heard of since the broker came back, will be asked in a moment.
+        let works = node.is_willing() && (need.aside || is_open(model));
+        works && !bars.bar(node) && suits(node, model, need)
+    })
+}
+
+/// None of the nodes with a model takes a task for it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Outage {
+    pub why: String,
+    /// One of them is about to know better, which may take a load.
+    pub is_passing: bool,
 }
 
 /// Why none of the nodes with this model takes a task for it; `None` if one does, or if there are none.
-pub fn outage(registry: &Registry, name: &ModelName) -> Option<String> {
-    let mut reasons = Vec::new();
+pub fn outage(registry: &Registry, name: &ModelName) -> Option<Outage> {
+    let (mut reasons, mut is_passing) = (Vec::new(), false);
     for (_, node, seen) in registry.serving(name) {
         if node.is_fit() && !seen.facts.closed {
             return None;
         }
+        is_passing |= seen.model().tried && node.beat().status != NodeStatus::Draining;
         reasons.push(format!("{}: {}", node.id(), why_not(node, seen)));
     }
     let more = reasons.len().saturating_sub(NAMED_REASONS);
@@ -193,7 +205,7 @@ pub fn outage(registry: &Registry, name: &ModelName) -> Option<String> {
     if more > 0 {
         reasons.push(format!("and {more} more"));
     }
-    (!reasons.is_empty()).then(|| reasons.join("; "))
+    (!reasons.is_empty()).then(|| Outage { why: reasons.join("; "), is_passing })
 }
 
 fn why_not(node: &Node, seen: Seen<'_>) -> String {

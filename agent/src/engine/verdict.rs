@@ -38,9 +38,15 @@ const LOADING: [&str; 7] = [
     "unsupported model",
 ];
 
-/// Said by Ollama when the process that runs the model died under a request.
-const DEATHS: [&str; 5] =
-    ["no longer running", "unexpected eof", "connection reset", "forcibly closed", "connection refused"];
+/// Said by Ollama when the process that runs the model died under a request: one of these, or one of its sentences with
+/// the end of a connection behind it.
+const DEAD: &str = "process no longer running";
+const SENTENCES: [&str; 3] =
+    ["an error was encountered while running the model:", "do load request:", "post predict:"];
+const BROKEN_OFF: [&str; 4] = ["eof", "connection reset", "forcibly closed", "connection refused"];
+
+/// Said of what the model wrote, with its own text behind it: no word in there is the engine's.
+const QUOTING: [&str; 4] = ["xml syntax error", "error parsing tool call", "failed to parse input", "raw='"];
 
 /// An answer whose status is no success.
 pub fn rejected(status: u16, words: &str) -> Failure {
@@ -52,12 +58,12 @@ pub fn rejected(status: u16, words: &str) -> Failure {
         401 | 403 => Failure::elsewhere(Code::NotAllowed, said("does not let this agent in")),
         501 => Failure::elsewhere(Code::NotCapable, said("cannot do this")),
         400..=498 => Failure::give_up(Code::EngineRefused, said("refused the request")),
-        _ if one_of(&CLIENTS, words) => {
+        _ if says(words, &CLIENTS) => {
             // The status that a mistake of the client's should have had.
             let refused = Failure::give_up(Code::EngineRefused, said("refused the request"));
             return refused.saying(Some(400), told);
         }
-        _ if one_of(&DEATHS, words) => Failure::elsewhere(Code::EngineUnreachable, said("lost its model")),
+        _ if is_death(words) => Failure::elsewhere(Code::EngineUnreachable, said("lost its model")),
         _ => Failure::elsewhere(Code::EngineError, said("failed")),
     };
     failure.saying(Some(status), told)
@@ -66,18 +72,33 @@ pub fn rejected(status: u16, words: &str) -> Failure {
 /// An error in the middle of a stream. The model may have caused it as well as the engine: a tool call that cannot be
 /// parsed is reported like this, the same each time.
 pub fn reported(words: &str) -> Failure {
-    let code = if one_of(&DEATHS, words) { Code::EngineUnreachable } else { Code::EngineError };
+    let code = if is_death(words) { Code::EngineUnreachable } else { Code::EngineError };
     Failure::elsewhere(code, format!("the engine reported: {words}")).saying(None, words)
 }
 
 /// Whether the model could not be loaded.
 pub fn cannot_load(failure: &Failure) -> bool {
-    failure.said.as_ref().is_some_and(|said| one_of(&LOADING, &said.words))
+    failure.said.as_ref().is_some_and(|said| says(&said.words, &LOADING))
 }
 
-fn one_of(known: &[&str], words: &str) -> bool {
+fn is_death(words: &str) -> bool {
+    let own = own(words);
+    own.contains(DEAD)
+        || SENTENCES.iter().any(|sentence| {
+            own.strip_prefix(sentence).is_some_and(|rest| BROKEN_OFF.iter().any(|end| rest.contains(end)))
+        })
+}
+
+fn says(words: &str, known: &[&str]) -> bool {
+    let own = own(words);
+    known.iter().any(|known| own.contains(known))
+}
+
+/// What the engine says itself, in small letters: up to where it quotes the model.
+fn own(words: &str) -> String {
     let words = words.to_lowercase();
-    known.iter().any(|known| words.contains(known))
+    let end = QUOTING.iter().filter_map(|quoting| words.find(quoting)).min();
+    words[..end.unwrap_or(words.len())].to_owned()
 }
 
 #[cfg(test)]
@@ -124,7 +145,13 @@ mod tests {
     #[test]
     fn unknown_words_are_a_refusal_and_a_dead_runner_is_none() {
         assert!(rejected(500, "CUDA error: out of memory").is_refusal());
-        assert!(reported("XML syntax error on line 7").is_refusal());
+        for quoting in [
+            "XML syntax error on line 110: unexpected EOF",
+            "error parsing tool call: raw='{\"say\": \"connection refused, jinja\"', err=unexpected end",
+            "an error was encountered while running the model: raw='llama runner process no longer running'",
+        ] {
+            assert!(reported(quoting).is_refusal() && rejected(500, quoting).is_refusal(), "{quoting}");
+        }
         assert!(!rejected(500, "llama runner process no longer running: 2").is_refusal());
         assert!(!reported("an error was encountered while running the model: unexpected EOF").is_refusal());
         assert!(cannot_load(&rejected(500, "llama-server process has terminated: exit status 1")));

@@ -62,6 +62,7 @@ impl Node {
         let mut models = self.catalog.models();
         for model in &mut models {
             model.unavailable = self.health.closed(&model.name).unwrap_or_default();
+            model.tried = self.health.is_up() && self.health.is_tried(&model.name);
         }
         models
     }

@@ -437,6 +437,38 @@ fn a_model_that_fails_its_trial_rests_and_the_other_models_do_not() {
 }
 
 #[test]
+fn a_trial_asks_for_the_model_as_it_is_and_not_as_a_failed_task_wanted_it() {
+    let mut bench = Bench::new(2);
+    let mut task = bench.task(1, 1);
+    let options = serde_json::json!({"num_ctx": 10_000_000});
+    let mut settings = echo_broker::message::Settings::default();
+    settings.extra.insert("options".into(), options);
+    task.request = Request::Generate(Generate { model: Some("m".into()), settings, ..Generate::default() });
+    assert_eq!(bench.code(task), None);
+    let words = "model requires more system memory";
+    let refused = Failure::elsewhere(Code::EngineError, words).saying(Some(500), words);
+    bench.end(1, 1, End::Failed(refused));
+    bench.out.clear();
+    bench.pass(ms(50));
+    let trial = bench.out.iter().find_map(|action| match action {
+        Action::Try(trial) => Some(trial.order.request.load_options()),
+        _ => None,
+    });
+    assert!(trial.flatten().is_some_and(|options| options.is_empty()));
+}
+
+#[test]
+fn a_drained_node_tries_nothing() {
+    let mut bench = Bench::new(2);
+    bench.dispatch(bench.task(1, 1));
+    bench.apply(Event::Drain);
+    bench.end(1, 1, stalled());
+    bench.apply(Event::Probed(Ok(probe(&["m"]))));
+    bench.pass(ms(200));
+    assert!(bench.trials().is_empty());
+}
+
+#[test]
 fn refused_requests_close_nothing() {
     let mut bench = Bench::new(2);
     for number in 1..=5 {

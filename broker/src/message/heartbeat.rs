@@ -76,6 +76,9 @@ pub struct Model {
     /// Why this node takes no task for this model now, though the engine answers; empty otherwise.
     #[serde(default, skip_serializing_if = "is_default")]
     pub unavailable: String,
+    /// It is unavailable only until a trial that is under way has ended, which may take a load.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub tried: bool,
     /// The context of the model in memory, in tokens; absent when it is not there or the engine does not say.
     #[serde(default, skip_serializing_if = "is_default")]
     pub context_length: Option<u64>,

@@ -3,13 +3,16 @@
 use std::io::{self, Read};
 
 use axum::http::{HeaderMap, header};
-use flate2::read::MultiGzDecoder;
+use flate2::bufread::GzDecoder;
 use flate2::{Decompress, FlushDecompress, Status};
 use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
 use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
 use tokio::sync::Semaphore;
 
 use super::error::ApiError;
+
+/// Members of a gzip file, or frames of zstd's, in one body.
+const MOST_PARTS: usize = 1000;
 
 /// What is understood, as `Accept-Encoding` says it.
 pub const UNDERSTOOD: &str = "gzip, deflate, zstd";
@@ -78,7 +81,7 @@ pub async fn decoded(mut body: Vec<u8>, codings: &[Coding], limit: usize) -> Res
 impl Coding {
     async fn decode(self, body: &[u8], limit: usize) -> Result<Vec<u8>, ApiError> {
         let mut decoder: Box<dyn Read + Send + '_> = match self {
-            Self::Gzip => Box::new(MultiGzDecoder::new(body)),
+            Self::Gzip => Box::new(Members::new(body)),
             Self::Deflate => Box::new(Inflate::new(body)),
             Self::Zstd => Box::new(Frames::new(body)),
         };
@@ -112,6 +115,40 @@ impl Coding {
             _ => ApiError::bad_request(format!("the body is not the {name} that its header says: {error}")),
         }
     }
+}
+
+/// A gzip file may consist of several, one after the other.
+struct Members<'a> {
+    member: Option<GzDecoder<&'a [u8]>>,
+    number: usize,
+}
+
+impl<'a> Members<'a> {
+    fn new(body: &'a [u8]) -> Self {
+        Self { member: Some(GzDecoder::new(body)), number: 1 }
+    }
+}
+
+impl Read for Members<'_> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        while let Some(member) = &mut self.member {
+            let read = member.read(out)?;
+            if read > 0 || out.is_empty() {
+                return Ok(read);
+            }
+            let rest = self.member.take().map(GzDecoder::into_inner).unwrap_or_default();
+            if !rest.is_empty() {
+                self.number = counted(self.number)?;
+                self.member = Some(GzDecoder::new(rest));
+            }
+        }
+        Ok(0)
+    }
+}
+
+/// Parts without content cost time and give nothing to count: nobody sends many of them in good faith.
+fn counted(parts: usize) -> io::Result<usize> {
+    if parts < MOST_PARTS { Ok(parts + 1) } else { Err(io::Error::other("it has too many parts")) }
 }
 
 /// What HTTP calls deflate: zlib's format, or what some send in its place, without zlib's head.
@@ -154,6 +191,7 @@ impl Read for Inflate<'_> {
 
 /// The frames of zstd, one after the other.
 struct Frames<'a> {
+    number: usize,
     rest: &'a [u8],
     frame: FrameDecoder,
     within: bool,
@@ -163,10 +201,11 @@ impl<'a> Frames<'a> {
     fn new(body: &'a [u8]) -> Self {
         let mut frame = FrameDecoder::new();
         frame.set_max_window_size(WINDOW);
-        Self { rest: body, frame, within: false }
+        Self { number: 0, rest: body, frame, within: false }
     }
 
     fn begin(&mut self) -> io::Result<()> {
+        self.number = counted(self.number)?;
         match self.frame.init(&mut self.rest) {
             Ok(()) => self.within = true,
             Err(FrameDecoderError::ReadFrameHeaderError(ReadFrameHeaderError::SkipFrame {
@@ -265,6 +304,18 @@ mod tests {
             headers.append(header::CONTENT_ENCODING, HeaderValue::from_static(coding));
         }
         headers
+    }
+
+    #[test]
+    fn members_without_end_are_refused() {
+        let empty = encoded(b"");
+        for (coding, bytes) in [&empty[0], &empty[3]] {
+            assert_eq!(decode(*coding, &bytes.repeat(MOST_PARTS)).unwrap(), b"");
+            let error = decode(*coding, &bytes.repeat(MOST_PARTS + 1)).unwrap_err();
+            assert!(error["error"].as_str().unwrap().contains("too many parts"), "{error}");
+        }
+        let two = encoded(b"a").swap_remove(0).1.repeat(2);
+        assert_eq!(decode(Coding::Gzip, &two).unwrap(), b"aa");
     }
 
     #[test]

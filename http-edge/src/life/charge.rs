@@ -58,7 +58,7 @@ impl Life {
         charges.harm += weight(failure.fault);
         charges.budget += u32::from(!matches!(failure.fault, Fault::Shared | Fault::Other));
         if charges.harm >= HARMFUL {
-            return self.fail(harmful(&failure.message));
+            return self.fail(harmful(&failure.for_log()));
         }
         if self.is_spent() {
             return self.fail_spent(&failure);

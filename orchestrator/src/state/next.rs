@@ -151,7 +151,8 @@ impl State {
         };
         let waited = self.now.at.saturating_duration_since(holding.arrived);
         let in_use = self.registry.node(key).runs(name);
-        Case { waited, load: self.load_time(name, key), in_use, home }.judge()
+        let (load, patience) = (self.load_time(name, key), self.limits.queue_wait);
+        Case { waited, load, patience, in_use, home }.judge()
     }
 
     fn home_of(&self, holding: &Holding) -> HomeOf {

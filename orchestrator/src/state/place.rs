@@ -41,6 +41,7 @@ impl State {
     pub(super) fn is_without_another(&self, holding: &Holding) -> bool {
         holding.task.second_opinion
             && self.connected
+            && self.known_by().is_none_or(|known| known <= self.now.at)
             && !scheduler::somebody_works(&self.registry, &holding.need, &holding.bars())
     }
 

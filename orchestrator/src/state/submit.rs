@@ -92,7 +92,7 @@ impl State {
     }
 
     /// When what we know of the mesh is all there is to know; in the past if it is now.
-    fn known_by(&self) -> Option<std::time::Instant> {
+    pub(super) fn known_by(&self) -> Option<std::time::Instant> {
         let learned = self.started + LEARNING;
         let recent = self.now.at.checked_sub(LEARNING).unwrap_or(self.started);
         let learning = self.registry.is_learning(recent).then(|| self.now.at + LEARNING);

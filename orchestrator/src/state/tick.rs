@@ -83,9 +83,10 @@ impl State {
         let mut over = Vec::new();
         let (registry, patience) = (&self.registry, self.limits.outage_wait);
         self.outages.retain(|name, since| {
-            let Some(why) = scheduler::outage(registry, name) else { return false };
-            if now.saturating_duration_since(*since) >= patience {
-                over.push((name.clone(), why));
+            let Some(outage) = scheduler::outage(registry, name) else { return false };
+            let lasts = now.saturating_duration_since(*since);
+            if lasts >= patience && !outage.is_passing {
+                over.push((name.clone(), outage.why));
             }
             true
         });

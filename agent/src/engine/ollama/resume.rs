@@ -5,19 +5,25 @@
 //! space that the client already has, the prompt is rendered without the answer and goes in raw with the exact text.
 //! An engine that does not know that question ignores it and is trusted with the trailing message.
 
-use echo_broker::message::{Chat, Code, Failure, Generate, Request, Settings, SoFar};
+use std::time::Duration;
+
+use echo_broker::message::{Chat, Failure, Generate, Request, Settings, SoFar};
 use reqwest::Method;
 use serde_json::{Map, Value, json};
 
 use super::{Call, request};
-use crate::engine::Order;
 use crate::engine::http::{Http, HttpError, said, why};
 use crate::engine::lines::Lines;
 use crate::engine::seam::{self, Seams, Shape, Way};
 use crate::engine::steps::nonsense;
+use crate::engine::{Order, verdict};
 
 /// A rendered prompt is one line, and no longer than a request may be.
 const LONGEST_PROMPT: usize = 32 << 20;
+
+/// The longest request whose text so far is counted, in bytes, and how long one count may take.
+const LONGEST_COUNTED: usize = 64 << 10;
+const COUNTING: Duration = Duration::from_secs(5);
 
 /// The request that continues the answer.
 ///
@@ -41,7 +47,12 @@ pub async fn continued(http: &Http, seams: &Seams, order: &Order, so_far: &SoFar
 /// How many tokens the text so far is: what the prompt has more with it than without it. Ollama counts nothing by itself,
 /// but it says the tokens of a prompt at the end of an answer, so it is asked for two answers of one token. That
 /// costs little, since the engine keeps what it has read of the prompt for the request that follows.
+///
+/// A long prompt may have lost its place in the cache, and is not read twice more for a number.
 pub async fn count(http: &Http, fresh: Call, continued: Call) -> Option<u64> {
+    if continued.body.to_string().len() > LONGEST_COUNTED {
+        return None;
+    }
     let without = prompt_tokens(http, fresh).await?;
     let with = prompt_tokens(http, continued).await?;
     with.checked_sub(without)
@@ -54,7 +65,7 @@ async fn prompt_tokens(http: &Http, Call { path, mut body }: Call) -> Option<u64
     }
     body["stream"] = false.into();
     limit_to_one(&mut body);
-    let answer = http.call(Method::POST, path, &body).await.ok()?;
+    let answer = tokio::time::timeout(COUNTING, http.call(Method::POST, path, &body)).await.ok()?.ok()?;
     answer["prompt_eval_count"].as_u64()
 }
 
@@ -177,7 +188,7 @@ fn rendered(line: &[u8]) -> Result<Option<String>, Failure> {
     let answer: Map<String, Value> =
         serde_json::from_slice(line).map_err(|_| nonsense("no chunk in place of its prompt"))?;
     if let Some(error) = answer.get("error").filter(|error| !error.is_null()) {
-        return Err(Failure::elsewhere(Code::EngineError, format!("the engine failed: {}", said(error))));
+        return Err(verdict::reported(&said(error)));
     }
     let info = answer.get("_debug_info").and_then(|info| info["rendered_template"].as_str());
     Ok(info.map(str::to_owned))
@@ -192,6 +203,7 @@ fn calm(settings: &Settings) -> Settings {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use echo_broker::message::Code;
     use proptest::prelude::*;
 
     #[test]

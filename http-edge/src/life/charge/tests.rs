@@ -108,6 +108,34 @@ fn what_a_node_suffers_by_somebody_elses_request_is_not_charged() {
 }
 
 #[test]
+fn a_refusal_is_forgotten_once_another_node_has_given_something() {
+    let mut world = World::new(prompt(), true);
+    on(&mut world, 0);
+    world.fail(refusal(Some(500), "CUDA error"));
+    on(&mut world, 1);
+    world.token("x");
+    assert!(matches!(world.fail(death(Fault::Other)), Step::Again(_)));
+    assert!(!world.submit().second_opinion, "the first node may be used again");
+}
+
+#[test]
+fn an_engines_words_go_into_no_sentence_of_ours() {
+    let mut world = World::new(prompt(), true);
+    let said = |fault| death(fault).saying(None, "SECRET no longer running");
+    let secret = |fault| Failure { message: "the engine reported: SECRET".into(), ..said(fault) };
+    on(&mut world, 0);
+    world.fail(secret(Fault::Request));
+    on(&mut world, 1);
+    assert!(!failure(world.fail(secret(Fault::Request))).for_log().contains("SECRET"));
+    let format = echo_broker::message::Settings { format: Some(json!("json")), ..Default::default() };
+    let under_format = echo_broker::message::Generate { settings: format, ..Default::default() };
+    let mut world = World::new(Request::Generate(under_format), true);
+    on(&mut world, 0);
+    world.token("{");
+    assert!(!failure(world.fail(secret(Fault::Other))).for_log().contains("SECRET"));
+}
+
+#[test]
 fn an_engine_that_another_request_may_have_ended_weighs_half() {
     let mut world = World::new(prompt(), true);
     for n in 0..3 {

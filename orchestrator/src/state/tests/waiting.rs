@@ -123,6 +123,20 @@ fn who_waits_for_nodes_that_are_all_out_of_order_hears_why_and_soon() {
 }
 
 #[test]
+fn who_waits_while_a_model_is_tried_waits_for_what_comes_of_it() {
+    let mut tried = model("m");
+    (tried.unavailable, tried.tried) = ("being tried".into(), true);
+    let mut rig = Rig::with([beat("a", 1).models([tried]).build()]);
+    rig.state.limits.evict_after = Duration::from_secs(3_600);
+    rig.submit(1, json!({}));
+    assert!(failures(&rig.wait(30_000)).is_empty(), "a load takes time");
+    let mut resting = model("m");
+    resting.unavailable = "resting".into();
+    rig.beat(beat("a", 2).models([resting]).build());
+    assert_eq!(failures(&rig.wait(100))[0].1.code, Code::Unavailable);
+}
+
+#[test]
 fn a_node_whose_model_is_closed_gets_none_of_its_tasks() {
     let mut closed = model("m");
     closed.unavailable = "resting".into();
@@ -143,6 +157,16 @@ fn a_second_opinion_comes_from_another_node_or_not_at_all() {
     let mut rig = Rig::with([one("a"), one("b")]);
     assert_eq!(only_asked(&rig.submit(1, second.clone())).node.as_str(), "b");
     assert!(failures(&rig.submit(2, second.clone())).is_empty(), "it waits for the other one");
+    let mut full = Rig::with([one("a"), one("b")]);
+    let first = only_asked(&full.submit(1, second.clone()));
+    let refused = full.answer(&first, Answer::Refused(Failure::elsewhere(Code::Full, "full")));
+    assert!(failures(&refused).is_empty(), "a full node is asked again");
+    let mut young = Rig::new(Limits::default());
+    young.beat(one("a"));
+    assert!(
+        failures(&young.submit(1, second.clone())).is_empty(),
+        "the others may not have been heard of yet"
+    );
     let mut alone = Rig::with([one("a")]);
     let failed = failures(&alone.submit(1, second));
     assert_eq!((failed[0].1.code, failed[0].1.verdict), (Code::Unavailable, Verdict::GiveUp));
