@@ -1,6 +1,7 @@
 //! Drives one task from its first submission to its one end, and gives the client's side the news.
 
 mod backlog;
+mod harm;
 mod news;
 
 use std::pin::Pin;
@@ -9,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use echo_broker::bus::{CallError, PublishError};
 use echo_broker::id::{NodeId, Role, TaskId};
-use echo_broker::message::{Cancel, Code, Failure, Frame, Piece, Request, Submission, What};
+use echo_broker::message::{Cancel, Code, Failure, Piece, Request, Submission, What};
 use echo_broker::subject;
 use futures::future::BoxFuture;
 use serde_json::{Map, Value};
@@ -21,9 +22,8 @@ use uuid::Uuid;
 use self::backlog::{gather, hold_back};
 pub use self::news::{Holder, News, Report};
 use crate::desk::Lost;
-use crate::life::{Ending, Life, Limits, Step, charge, orchestrator};
+use crate::life::{Ending, Life, Limits, Step, orchestrator};
 use crate::owner::{Owner, Signal};
-use crate::suspects::Suspects;
 
 /// How long an orchestrator may take to answer a submission.
 const ANSWER: Duration = Duration::from_secs(2);
@@ -204,50 +204,6 @@ impl Driver {
             self.submit(now);
         }
         false
-    }
-
-    /// What an engine suffered may have been this request's doing; an answer proves that it harms nobody.
-    fn note_harm(&self, frame: &Frame) {
-        match (frame, self.life.holder()) {
-            (Frame::Failed { failure, .. }, Some(node)) if charge::weight(failure.fault) > 0 => {
-                // An answer that was being made speaks for its request, though not much.
-                let most = if self.life.gives() { charge::SHARED } else { charge::OWN };
-                let weight = charge::weight(failure.fault).min(most);
-                self.owner.note_harm(self.life.fingerprint(), node, weight);
-            }
-            (Frame::Done { .. }, _) => self.owner.suspects(|suspects| {
-                if !suspects.is_empty() {
-                    suspects.clear(self.life.fingerprint());
-                }
-            }),
-            _ => {}
-        }
-    }
-
-    /// Engines do not survive this request: another task has shown it. An answer that is being made proves the contrary.
-    async fn stop_if_barred(&mut self, request: u64) {
-        if self.life.has_begun() || self.life.has_ended() || self.life.fingerprint() != request {
-            return;
-        }
-        if let Some(failure) = self.barred(Instant::now()) {
-            self.withdraw(None).await;
-            self.life.stop();
-            self.end(Ending::Failed(failure));
-        }
-    }
-
-    /// The refusal of a request that engines did not survive a moment ago.
-    fn barred(&self, now: Instant) -> Option<Failure> {
-        let barred = |suspects: &mut Suspects| {
-            if suspects.is_empty() { None } else { suspects.barred(self.life.fingerprint(), now) }
-        };
-        let left = self.owner.suspects(barred)?;
-        let message = format!(
-            "engines died or stalled each time they worked on this request; the same request is not tried for another {} s",
-            left.as_secs() + 1
-        );
-        let retry_after_ms = Some(left.as_millis() as u64);
-        Some(Failure { retry_after_ms, ..Failure::give_up(Code::Harmful, message) })
     }
 
     fn submit(&mut self, now: Instant) {
