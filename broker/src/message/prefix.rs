@@ -28,18 +28,23 @@ impl Prefix {
     /// Of the text that the engine sees of this request: instructions, tools, then the messages in their order. The
     /// next turn of a conversation begins with the same blocks. Empty for requests without a prompt.
     pub fn of(request: &Request) -> Self {
-        let mut text = Text::default();
-        text.request(request);
-        text.prefix()
+        Self::cut(request, None, BLOCK, BLOCKS)
     }
 
     /// What is in the engine's cache when it has answered: the prompt and the answer, as the next turn says them.
     pub fn with_answer(request: &Request, answer: &Message) -> Self {
-        let mut text = Text::default();
+        Self::cut(request, Some(answer), BLOCK, BLOCKS)
+    }
+
+    /// The same in smaller blocks, of a multiple of eight bytes, and not more of them than `most`.
+    pub fn cut(request: &Request, answer: Option<&Message>, block: usize, most: usize) -> Self {
+        let size = block.next_multiple_of(8).clamp(8, BLOCK);
+        let mut text = Text { size, most, ..Text::default() };
         text.request(request);
-        match request {
-            Request::Chat(_) => text.message(answer),
-            _ => text.push(answer.content.as_bytes()),
+        match (request, answer) {
+            (Request::Chat(_), Some(answer)) => text.message(answer),
+            (_, Some(answer)) => text.push(answer.content.as_bytes()),
+            (_, None) => {}
         }
         text.prefix()
     }
@@ -63,6 +68,8 @@ pub fn common(one: &[u64], other: &[u64]) -> usize {
 
 /// A text on its way into blocks.
 struct Text {
+    size: usize,
+    most: usize,
     block: [u8; BLOCK],
     filled: usize,
     chain: u64,
@@ -71,7 +78,8 @@ struct Text {
 
 impl Default for Text {
     fn default() -> Self {
-        Self { block: [0; BLOCK], filled: 0, chain: 0, prefix: Prefix::default() }
+        let prefix = Prefix::default();
+        Self { size: BLOCK, most: BLOCKS, block: [0; BLOCK], filled: 0, chain: 0, prefix }
     }
 }
 
@@ -154,18 +162,18 @@ impl Text {
     fn so_far(&self) -> u64 {
         let mut block = [0; BLOCK];
         block[..self.filled].copy_from_slice(&self.block[..self.filled]);
-        chained(self.chain ^ self.prefix.bytes, &block)
+        chained(self.chain ^ self.prefix.bytes, &block[..self.size])
     }
 
     fn push(&mut self, mut bytes: &[u8]) {
         self.prefix.bytes += bytes.len() as u64;
-        while !bytes.is_empty() && self.prefix.blocks.len() < BLOCKS {
-            let (now, later) = bytes.split_at(bytes.len().min(BLOCK - self.filled));
+        while !bytes.is_empty() && self.prefix.blocks.len() < self.most {
+            let (now, later) = bytes.split_at(bytes.len().min(self.size - self.filled));
             self.block[self.filled..self.filled + now.len()].copy_from_slice(now);
             self.filled += now.len();
             bytes = later;
-            if self.filled == BLOCK {
-                self.chain = chained(self.chain, &self.block);
+            if self.filled == self.size {
+                self.chain = chained(self.chain, &self.block[..self.size]);
                 self.prefix.blocks.push(self.chain);
                 self.filled = 0;
             }
@@ -186,7 +194,7 @@ impl io::Write for Text {
 
 /// The hash of a block behind those before it. Eight bytes in a step, since every prompt of the mesh goes through here;
 /// the last lines are the finish of MurmurHash3, which lets every bit reach every other.
-fn chained(before: u64, block: &[u8; BLOCK]) -> u64 {
+fn chained(before: u64, block: &[u8]) -> u64 {
     let mut hash = before ^ 0x9e37_79b9_7f4a_7c15;
     for eight in block.chunks_exact(8) {
         let word = u64::from_le_bytes(eight.try_into().expect("chunks of eight"));
@@ -283,6 +291,14 @@ mod tests {
                 other[at] = b'!';
                 let other = Prefix::of(&raw(&String::from_utf8(other).unwrap()));
                 prop_assert_eq!(common(&whole.blocks, &other.blocks), at / BLOCK);
+            }
+            let fine = Prefix::cut(&raw(&text), None, 64, 40);
+            prop_assert_eq!(fine.blocks.len(), (text.len() / 64).min(40));
+            if at < text.len() {
+                let mut other = text.clone().into_bytes();
+                other[at] = b'!';
+                let other = Prefix::cut(&raw(&String::from_utf8(other).unwrap()), None, 64, 40);
+                prop_assert_eq!(common(&fine.blocks, &other.blocks), (at / 64).min(40));
             }
             // However the text comes in parts, it is the same text.
             let mut parts = Text::default();

@@ -248,10 +248,12 @@ fn frames() {
         &Frame::Token { seq: 1, pieces: vec![counted] },
         r#"{"frame":"token","seq":1,"pieces":[{"content":"é","tokens":3,"prompt_tokens":16}]}"#,
     );
-    let continued = Done { prompt_tokens: Some(18), so_far_tokens: Some(2), ..Done::default() };
+    let cached_tokens = Some(9);
+    let continued =
+        Done { prompt_tokens: Some(18), so_far_tokens: Some(2), cached_tokens, ..Done::default() };
     golden(
         &Frame::Done { seq: 2, pieces: Vec::new(), done: Box::new(continued) },
-        r#"{"frame":"done","seq":2,"reason":"stop","prompt_tokens":18,"so_far_tokens":2}"#,
+        r#"{"frame":"done","seq":2,"reason":"stop","prompt_tokens":18,"so_far_tokens":2,"cached_tokens":9}"#,
     );
     let done = Done { tokens: Some(2), ..Done::default() };
     golden(
@@ -284,7 +286,7 @@ fn the_quick_way_to_read_a_frame_reads_what_the_general_one_does() {
         r#"{"frame":"accepted","seq":0,"node":"a","boot":"b","model":"m","chosen":"c","newer":[1]}"#,
         r#"{"node":"a","frame":"accepted","seq":0,"boot":"b","model":"m"}"#,
         r#"{"frame":"done","seq":2,"reason":"stop"}"#,
-        r#"{"frame":"done","seq":2,"pieces":[{"content":"Hi","last":true}],"reason":"stop","prompt_tokens":4,"so_far_tokens":3,"body":[1]}"#,
+        r#"{"frame":"done","seq":2,"pieces":[{"content":"Hi","last":true}],"reason":"stop","prompt_tokens":4,"so_far_tokens":3,"cached_tokens":2,"body":[1]}"#,
         r#"{"frame":"done","seq":2,"reason":"stop","timings":{"total_ns":7,"newer":1}}"#,
         r#"{"frame":"done","seq":2,"reason":"length","tokens":3,"newer":{},"extra":{"seq":7,"context":[1]}}"#,
         r#"{ "frame": "done", "seq": 2, "reason": "newer" }"#,
