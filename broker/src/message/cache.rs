@@ -24,6 +24,10 @@ pub struct ModelCache {
     pub model: String,
     #[serde(default)]
     pub slots: Vec<SlotCache>,
+    /// Texts that have lost their slot and that the engine brings back in moments from the memory beside; told only if it
+    /// was seen to do so.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub aside: Vec<SlotCache>,
 }
 
 /// One slot: the engine skips the part of a prompt that it has in common with what the slot holds.
@@ -32,7 +36,7 @@ pub struct SlotCache {
     /// The prompt and its answer as [`Prefix`](super::Prefix) has them: chained hashes of whole blocks, 128 at most.
     #[serde(default, skip_serializing_if = "is_default")]
     pub blocks: Vec<u64>,
-    /// Tokens in the slot, of the prompt and the answer.
+    /// Tokens in the slot, of the prompt and the answer; 0 while an attempt runs in it.
     #[serde(default, skip_serializing_if = "is_default")]
     pub tokens: u64,
     /// An attempt runs in it.

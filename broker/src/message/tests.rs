@@ -366,9 +366,18 @@ fn cache() {
         &CacheDigest {
             node: node(),
             boot: boot(),
-            models: vec![ModelCache { model: "m".into(), slots: vec![slot, busy] }],
+            models: vec![ModelCache { model: "m".into(), slots: vec![slot, busy], aside: vec![] }],
         },
         r#"{"node":"node-a","boot":"b1","models":[{"model":"m","slots":[{"blocks":[18446744073709551615,7],"tokens":300,"idle_ms":5,"session":9,"tool":true},{"busy":true}]}]}"#,
+    );
+}
+
+#[test]
+fn what_a_cache_keeps_aside() {
+    let aside = vec![SlotCache { tokens: 3, ..SlotCache::default() }];
+    golden(
+        &ModelCache { model: "m".into(), slots: vec![], aside },
+        r#"{"model":"m","slots":[],"aside":[{"tokens":3}]}"#,
     );
 }
 

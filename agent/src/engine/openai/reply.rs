@@ -79,7 +79,11 @@ struct Pace {
 
 impl Chunk {
     fn prompt_tokens(&self) -> Option<u64> {
-        let by_pace = || self.timings.as_ref().and_then(|pace| pace.prompt_n?.checked_add(pace.cache_n.unwrap_or_default()));
+        let by_pace = || {
+            self.timings
+                .as_ref()
+                .and_then(|pace| pace.prompt_n?.checked_add(pace.cache_n.unwrap_or_default()))
+        };
         self.usage.as_ref().and_then(|usage| usage.prompt_tokens).or_else(by_pace)
     }
 
