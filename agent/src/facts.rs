@@ -12,7 +12,7 @@ mod text;
 mod timeline;
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use echo_broker::id::{BootId, NodeId};

@@ -4,6 +4,7 @@
 
 pub mod agent;
 mod attempt;
+mod calibrate;
 mod catalog;
 mod company;
 pub mod config;

@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use echo_broker::id::TaskId;
 use echo_broker::message::{Chat, Done, Message, Piece, Reason, Request, Timings};
 

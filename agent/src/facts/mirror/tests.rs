@@ -131,7 +131,7 @@ fn a_prompt_that_was_given_up_leaves_what_it_had_in_common() {
 fn a_text_that_is_gone_takes_those_with_it_that_were_used_before_it() {
     let mut bench = Bench::new(3);
     let (a, b, c) = (long('a'), long('b'), long('c'));
-    [&a, &b, &c].map(|prompt| bench.told(prompt, 0));
+    [&a, &b, &c].into_iter().for_each(|prompt| assert_eq!(bench.told(prompt, 0), 0));
     assert_eq!(bench.told(&b, 0), 2048, "somebody beside the mesh has used that slot");
     assert_eq!(bench.digest().slots.iter().filter(|slot| !slot.blocks.is_empty()).count(), 2);
     assert_eq!((bench.told(&c, 2048), bench.told(&b, 2048)), (2048, 2048));
