@@ -103,6 +103,11 @@ impl Calibrate {
         Self { model: model.name.clone(), order, halt }
     }
 
+    #[cfg(test)]
+    pub fn halt(&self) -> CancellationToken {
+        self.halt.clone()
+    }
+
     /// Runs it to its end, or until somebody else wants the engine.
     pub async fn run(self, engine: Arc<dyn Engine>, facts: Arc<Facts>) -> bool {
         let halt = self.halt.clone();

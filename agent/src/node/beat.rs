@@ -61,7 +61,7 @@ impl Node {
         }
     }
 
-    fn models(&self, now: Instant) -> Vec<Model> {
+    pub(super) fn models(&self, now: Instant) -> Vec<Model> {
         let mut models = self.catalog.models();
         for model in &mut models {
             self.facts.describe(model, now);

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use echo_broker::message::Progress;
+use echo_broker::message::{Model, Progress};
 
 use super::{Action, Node};
 use crate::calibrate::Calibrate;
@@ -70,10 +70,11 @@ impl Node {
         if !self.calibration.is_due(now) || !self.health.is_up() {
             return;
         }
-        let models = self.catalog.models();
-        let fits = |name: &str| self.health.closed(name).is_none();
-        let in_memory = models.iter().filter(|it| it.loaded && it.can("completion") && fits(&it.name));
-        let Some(model) = in_memory.min_by_key(|model| model.size) else { return };
+        let models = self.models(now);
+        let is_known = |it: &Model| !it.speeds.is_empty() && it.prompt_tokens_per_second.is_some();
+        let fits =
+            |it: &Model| it.loaded && it.can("completion") && it.unavailable.is_empty() && !is_known(it);
+        let Some(model) = models.iter().filter(|it| fits(it)).min_by_key(|it| it.size) else { return };
         let Some(found) = self.catalog.find(&model.name) else { return };
         let halt = self.calibration.begin();
         let calibrate = Calibrate::of(model, &found.engine_name, &self.traits.boot, halt);

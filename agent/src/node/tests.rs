@@ -1,3 +1,5 @@
+mod measure;
+
 use std::collections::BTreeSet;
 
 use echo_broker::id::TaskId;
