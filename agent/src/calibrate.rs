@@ -22,7 +22,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 
 /// Tokens of the answer, and words of the prompt: about 300 tokens.
 const ANSWER: i64 = 32;
-const WORDS: usize = 240;
+const WORDS: usize = 280;
 
 /// Whether and when the engine is asked.
 #[derive(Debug)]

@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 use echo_broker::message::{Done, Message, Piece, Reason, Request, SoFar, ToolCall};
 
+use tracing::debug;
+
 use super::mirror::Left;
 use super::text::Text;
 use super::timeline::Counted;
@@ -144,6 +146,7 @@ impl Run {
             prompts.had(tokens, bytes);
         }
         let by_mirror = || Some(self.cached?.saturating_mul(tokens) / bytes);
+        debug!(tokens, thought = by_mirror(), said = done.cached_tokens, "what the cache had of a prompt");
         let Some(cached) = done.cached_tokens.or_else(by_mirror) else { return };
         if done.timings.prompt_ns > 0 {
             prompts.took(tokens.saturating_sub(cached), Duration::from_nanos(done.timings.prompt_ns));
