@@ -7,11 +7,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use echo_broker::id::BootId;
-use echo_broker::message::{Generate, LoadOptions, Model, Request, Settings};
+use echo_broker::message::{Failure, Generate, LoadOptions, Model, Request, Settings};
 use futures::StreamExt;
 use tokio_util::sync::CancellationToken;
 
-use crate::engine::{Engine, Order, Sign, Step};
+use crate::engine::{Engine, Order, Sign, Step, unfinished};
 use crate::facts::{About, Facts};
 
 /// Nobody has used the node for so long.
@@ -70,9 +70,10 @@ impl Calibration {
         self.quiet = now;
     }
 
-    /// It is over, well or not.
-    pub fn ended(&mut self) {
+    /// It is over. An engine that fails it is not asked again: it may be what our own request does to it.
+    pub fn ended(&mut self, failed: bool) {
         self.phase = Phase::Over;
+        self.wanted &= !failed;
     }
 
     /// The engine is down: it will have been started anew.
@@ -109,33 +110,39 @@ impl Calibrate {
     }
 
     /// Runs it to its end, or until somebody else wants the engine.
-    pub async fn run(self, engine: Arc<dyn Engine>, facts: Arc<Facts>) -> bool {
+    ///
+    /// # Errors
+    /// With what the engine did instead.
+    pub async fn run(self, engine: Arc<dyn Engine>, facts: Arc<Facts>) -> Result<(), Failure> {
         let halt = self.halt.clone();
         let whole = tokio::time::timeout(LIMIT, self.ask(engine, facts));
-        matches!(halt.run_until_cancelled(whole).await, Some(Ok(true)))
+        match halt.run_until_cancelled(whole).await {
+            Some(Ok(end)) => end,
+            // Stopped, or too slow: what came until then was measured.
+            Some(Err(_)) | None => Ok(()),
+        }
     }
 
-    async fn ask(self, engine: Arc<dyn Engine>, facts: Arc<Facts>) -> bool {
+    async fn ask(self, engine: Arc<dyn Engine>, facts: Arc<Facts>) -> Result<(), Failure> {
         // Others may use it, or it may have unloaded the model since.
         if !matches!(engine.sign(self.order.model.clone()).await, Sign::Idle | Sign::Answers) {
-            return false;
+            return Ok(());
         }
         let request = self.order.request.clone();
         let about = About { key: None, model: &self.model, request: &request, so_far: None, loaded: true };
         let mut run = facts.begin(about, Instant::now());
         let mut steps = engine.run(self.order);
         while let Some(step) = steps.next().await {
-            match step {
-                Ok(Step::Piece(piece)) => run.heard(&[piece], Instant::now()),
-                Ok(Step::Alive) => {}
-                Ok(Step::Done(done)) => {
+            match step? {
+                Step::Piece(piece) => run.heard(&[piece], Instant::now()),
+                Step::Alive => {}
+                Step::Done(done) => {
                     run.done(&request, &done, Instant::now());
-                    return true;
+                    return Ok(());
                 }
-                Err(_) => return false,
             }
         }
-        false
+        Err(unfinished())
     }
 }
 
@@ -164,11 +171,14 @@ mod tests {
         let halt = calibration.begin();
         assert!(!calibration.is_due(start + QUIET * 9));
         calibration.make_way();
-        calibration.ended();
+        calibration.ended(false);
         assert!(halt.is_cancelled() && !calibration.is_due(start + QUIET * 9));
         calibration.again(start + QUIET * 9);
         assert!(calibration.is_due(start + QUIET * 10));
         assert!(!Calibration::new(false, start).is_due(start + QUIET * 9));
+        calibration.ended(true);
+        calibration.again(start);
+        assert!(!calibration.is_due(start + QUIET * 9), "the engine did not bear it");
     }
 
     #[test]

@@ -104,7 +104,7 @@ impl Facts {
         state.mirror.retain(loaded);
     }
 
-    /// The model was loaded anew, or its engine has died: nothing is cached.
+    /// The engine has died: nothing is cached.
     pub fn forget_cache(&self, model: &str) {
         self.state().mirror.forget(model);
     }

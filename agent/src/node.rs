@@ -83,8 +83,10 @@ pub enum Event {
     Probed(Result<Probe, Down>),
     /// What came of a trial of this model.
     Tried(String, Result<(), Failure>),
-    /// A calibration is over, well or not.
-    Calibrated,
+    /// A calibration is over, and whether the engine has failed it.
+    Calibrated {
+        failed: bool,
+    },
     /// The round trip for a gap has come back, or has not.
     CameBack(u64, bool),
     Link(Link),
@@ -212,7 +214,7 @@ impl Node {
             Event::Pulsed { edge, asked, answer } => self.pulsed(&edge, &asked, answer, now.mono),
             Event::Probed(result) => self.probed(result, now.mono),
             Event::Tried(model, result) => self.tried(&model, result, now.mono),
-            Event::Calibrated => self.calibrated(now.mono),
+            Event::Calibrated { failed } => self.calibrated(failed, now.mono),
             Event::CameBack(gap, whole) => self.gap.came_back(gap, whole),
             Event::Link(link) => self.linked(link, now.mono),
             Event::Space { memory, disk } => (self.memory, self.disk) = (memory, disk),

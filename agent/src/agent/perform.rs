@@ -70,9 +70,12 @@ impl Performer {
             Action::Calibrate(calibrate) => {
                 let (context, events) = (self.context.clone(), self.events.clone());
                 self.jobs.spawn(async move {
-                    let well = calibrate.run(context.engine.clone(), context.facts.clone()).await;
-                    debug!(well, "the engine's speed was tried");
-                    tell(events, Event::Calibrated).await;
+                    let end = calibrate.run(context.engine.clone(), context.facts.clone()).await;
+                    if let Err(failure) = &end {
+                        // The request is ours: its words quote nobody.
+                        warn!(reason = failure.message, "the engine failed a request for its speed");
+                    }
+                    tell(events, Event::Calibrated { failed: end.is_err() }).await;
                 });
             }
             Action::Pong { to, pong } => {

@@ -119,7 +119,15 @@ impl Mirror {
         *slot = Slot { text: slot.text.first(run.common), tokens, used: Some(now), ..Slot::default() };
     }
 
-    /// The model was unloaded or loaded anew: its slots are empty.
+    /// An attempt does not find the model in memory. Where others are in its slots it comes for them already.
+    pub fn loads(&mut self, model: &str) {
+        let in_use = |known: &Model| known.slots.iter().any(|slot| slot.run.is_some());
+        if !self.models.get(model).is_some_and(in_use) {
+            self.forget(model);
+        }
+    }
+
+    /// The model was unloaded, or its engine has died: its slots are empty.
     pub fn forget(&mut self, model: &str) {
         self.changes += u64::from(self.models.remove(model).is_some());
     }

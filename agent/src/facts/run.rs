@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use echo_broker::message::{Done, Message, Piece, Reason, Request, SoFar, ToolCall};
-
 use tracing::debug;
 
 use super::mirror::Left;
@@ -66,7 +65,7 @@ impl Facts {
             state.attempts.insert(key, Attempt { run: id, model: about.model.to_owned(), so_far });
         }
         if !about.loaded {
-            state.mirror.forget(about.model);
+            state.mirror.loads(about.model);
         }
         let slots = state.slots;
         let cached = (generates && prompt.bytes() > 0)

@@ -155,6 +155,18 @@ fn only_whole_answers_have_a_length_and_vectors_have_none() {
 }
 
 #[test]
+fn of_several_that_wait_for_a_load_each_has_its_slot() {
+    let mut bench = Bench::new(2);
+    let (one, other) = (chat(&[&long('a')]), chat(&[&long('b')]));
+    let runs = [bench.begin(&one, false).1, bench.begin(&other, false).1];
+    assert_eq!(bench.slots().iter().filter(|slot| slot.busy).count(), 2);
+    for (run, request) in runs.into_iter().zip([&one, &other]) {
+        run.done(request, &Done::default(), bench.now);
+    }
+    assert!(bench.slots().iter().all(|slot| slot.blocks.len() == 3));
+}
+
+#[test]
 fn a_load_and_an_unload_empty_the_slots() {
     let mut bench = Bench::new(1);
     bench.ask(&[&long('a')], &long('b'), 1000, 1000);

@@ -81,8 +81,8 @@ impl Node {
         self.out.push(Action::Calibrate(Box::new(calibrate)));
     }
 
-    pub(super) fn calibrated(&mut self, now: Instant) {
-        self.calibration.ended();
+    pub(super) fn calibrated(&mut self, failed: bool, now: Instant) {
+        self.calibration.ended(failed);
         self.told.models_changed = true;
         self.pacer.changed(false, now);
     }

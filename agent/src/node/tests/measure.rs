@@ -111,7 +111,7 @@ fn a_quiet_node_is_calibrated_once_for_each_start_of_its_engine() {
     let mut bench = Bench::calibrating(&["m"], true);
     bench.pass(Duration::from_secs(3));
     assert_eq!(bench.calibrations(), 1);
-    bench.apply(Event::Calibrated);
+    bench.apply(Event::Calibrated { failed: false });
     bench.pass(Duration::from_secs(20));
     assert_eq!(bench.calibrations(), 0);
     bench.apply(Event::Probed(Err(Down { reason: "gone".into(), slow: false })));
