@@ -96,14 +96,14 @@ fn progress_stands_beside_each_active_attempt() {
     for task in [3, 1, 2] {
         assert_eq!(bench.dispatch(bench.task(task, 1)), None);
     }
-    let mut run = bench.prompt(Some(key(2, 1)));
+    let mut run = bench.prompt(Some(key(1, 1)));
     run.heard(&[Piece { tokens: Some(7), ..Piece::text("a") }], bench.now.mono);
     bench.pass(ms(100));
     let beat = bench.beats().pop().unwrap();
     let order: Vec<_> = beat.active.iter().map(|held| held.task).collect();
     assert_eq!(order, [id(1), id(2), id(3)]);
     let told: Vec<_> = beat.progress.iter().map(|it| (it.model.as_str(), it.tokens, it.prompt)).collect();
-    assert_eq!(told, [("m:latest", 0, true), ("m:latest", 7, false), ("m:latest", 0, true)]);
+    assert_eq!(told, [("m:latest", 7, false), ("m:latest", 0, true), ("m:latest", 0, true)]);
 }
 
 #[test]
