@@ -19,7 +19,7 @@ pub use failure::{Code, Failure, Fault, Said, Verdict};
 pub use frame::{Accepted, Done, Frame, Piece, Reason, Timings, ToolCall};
 pub use heartbeat::{Engine, Heartbeat, Model, NodeStatus, Progress, Space, Speed};
 pub use load_options::{LoadKey, LoadOptions, Loading};
-pub use prefix::{BLOCK, Prefix, common};
+pub use prefix::{BLOCK, BLOCKS, Prefix, common};
 pub use pulse::{Cancel, Disconnect, Held, Missing, Pong, Pulse, PulseAnswer};
 pub use request::{Chat, Embed, Generate, Message, Named, Request, Settings};
 pub use status::{Event, MeshStatus, NodeState, What};
