@@ -17,6 +17,7 @@ use crate::attempt::Context;
 use crate::config::Config;
 use crate::engine::signs::Signs;
 use crate::engine::{self, BuildError, Down, Engine, Probe};
+use crate::facts::Facts;
 use crate::gap::Now;
 use crate::node::{Event, Leave, Node, Traits};
 use crate::slots::Slots;
@@ -83,12 +84,14 @@ pub async fn run(
     let slots = Slots::new(traits.slots.unwrap_or(1));
     let node_id = traits.node.clone();
     let link = *bus.link().borrow();
-    let mut node = Node::new(traits, slots.clone(), link, Now::read());
+    let facts = Arc::new(Facts::new(slots.limit(), Now::read().mono));
+    let mut node = Node::new(traits, slots.clone(), facts.clone(), link, Now::read());
     let context = Arc::new(Context {
         bus: bus.clone(),
         engine,
         signs: Signs::default(),
         company: Arc::default(),
+        facts,
         node: node_id,
     });
     let mut performer = Performer::new(context, events.clone());
@@ -152,6 +155,7 @@ fn traits(config: &Config, bus: &Bus, listener: &TcpListener) -> Result<Traits, 
         load_timeout: config.engine.load_timeout,
         drain_timeout: config.drain_timeout,
         model_management: config.model_management,
+        calibrate: config.calibrate,
         agent_host: host,
         agent_port: address.port(),
     })

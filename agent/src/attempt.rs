@@ -17,6 +17,7 @@ use tracing::{debug, warn};
 use crate::company::{Company, Seat};
 use crate::engine::signs::Signs;
 use crate::engine::{Engine, Order, Sign, Step};
+use crate::facts::{About, Facts, Run};
 use crate::slots::{Key, Slot};
 use crate::tape::{self, Tape};
 use crate::watch::{Limits, Watch};
@@ -56,6 +57,7 @@ pub struct Context {
     pub engine: Arc<dyn Engine>,
     pub signs: Signs,
     pub company: Arc<Company>,
+    pub facts: Arc<Facts>,
     pub node: NodeId,
 }
 
@@ -119,6 +121,8 @@ struct Progress {
     pieces: u64,
     /// By the engine's count, once its last chunk is here.
     done: Option<Counts>,
+    /// For the node's measurements; absent for requests aside.
+    run: Option<Run>,
 }
 
 /// What the engine's last chunk counts.
@@ -155,12 +159,14 @@ impl Attempt {
         let end = match self.start().await {
             true => {
                 let seat = context.company.join(request, Instant::now());
+                progress.run = self.slot.is_some().then(|| context.facts.begin(self.about(), Instant::now()));
                 let end = self.stream(&context, &seat, &mut progress).await;
                 end.map_err(|failure| seat.judge(failure, Instant::now()))
             }
             false => Err(self.halt.reason()),
         };
         let halted = self.halt.is_stopped() && end.is_err();
+        self.measured(&context, &end, progress.run.take());
         drop(self.slot.take());
         let end = match end {
             Ok(last) => self.finish(&context, last).await,
@@ -179,6 +185,32 @@ impl Attempt {
             biased;
             () = self.halt.token.cancelled() => false,
             confirmed = confirmed => confirmed.is_ok(),
+        }
+    }
+
+    fn about(&self) -> About<'_> {
+        let Order { request, so_far, .. } = &self.order;
+        About {
+            key: Some(self.key),
+            model: &self.model,
+            request,
+            so_far: so_far.as_ref(),
+            loaded: self.loaded,
+        }
+    }
+
+    /// The engine is done with it; known before its slot is free.
+    fn measured(&self, context: &Context, end: &Result<Last, Failure>, run: Option<Run>) {
+        match end {
+            Ok(last) => {
+                run.into_iter().for_each(|run| run.done(&self.order.request, &last.done, Instant::now()))
+            }
+            Err(failure) => {
+                drop(run);
+                if failure.code == Code::EngineUnreachable {
+                    context.facts.forget_cache(&self.model);
+                }
+            }
         }
     }
 
@@ -280,7 +312,7 @@ impl Attempt {
         };
         let joined = matches!(&end, Some(Ok(done)) if self.joins_end && fit_together(&pieces, done));
         if !pieces.is_empty() {
-            progress.note(pieces.len());
+            progress.note(&pieces);
             if !joined {
                 let frame = self.tape().token(std::mem::take(&mut pieces)).map_err(|_| too_long())?;
                 self.send(context, frame).await?;
@@ -367,11 +399,14 @@ impl Counts {
 }
 
 impl Progress {
-    fn note(&mut self, pieces: usize) {
+    fn note(&mut self, pieces: &[Piece]) {
         let now = Instant::now();
+        if let Some(run) = &mut self.run {
+            run.heard(pieces, now);
+        }
         self.first.get_or_insert(now);
         self.last = Some(now);
-        self.pieces += pieces as u64;
+        self.pieces += pieces.len() as u64;
     }
 
     /// From the first piece to the last; too few say nothing.

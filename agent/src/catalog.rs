@@ -1,6 +1,6 @@
 //! The models of this node: what the engine says of them, and what was measured here.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use echo_broker::message::{LoadOptions, Model};
@@ -8,15 +8,21 @@ use echo_broker::message::{LoadOptions, Model};
 use crate::engine::name::tagged;
 use crate::engine::{Found, Probe, RUNNING};
 use crate::loads::{self, Loads, Start};
+use crate::room::Room;
 
 /// The share of the newest measurement in the running average.
 const NEWEST: f64 = 0.3;
 
-/// Speeds of a model on this node.
-#[derive(Debug, Clone, Copy, Default)]
+/// Real loads that count. The least of them is told: what makes one slower, such as a disk that others use, passes.
+const LOADS: usize = 8;
+
+/// What was measured of a model on this node.
+#[derive(Debug, Default)]
 struct Measured {
     tokens_per_second: Option<f64>,
-    load: Option<Duration>,
+    loads: VecDeque<Duration>,
+    /// Bytes when it was last in memory.
+    memory: u64,
 }
 
 /// What this node can serve.
@@ -25,6 +31,9 @@ pub struct Catalog {
     found: BTreeMap<String, Found>,
     measured: HashMap<String, Measured>,
     loads: Loads,
+    room: Room,
+    /// The models whose place in memory is no longer what this node's tasks have made of it, by the last answer.
+    emptied: Vec<String>,
     pub version: String,
 }
 
@@ -40,11 +49,32 @@ impl Catalog {
         self.found = found;
         self.version = probe.version;
         self.measured.retain(|model, _| self.found.contains_key(model));
+        self.emptied.clear();
         for model in self.loads.names() {
             let found = self.found.get(&model).map(|found| &found.model);
             changed |= self.loads.told(&model, found, in_use(&model), asked);
+            if self.loads.with(&model).is_none() {
+                self.emptied.push(model);
+            }
         }
+        for Found { model, .. } in self.found.values().filter(|found| found.model.memory > 0) {
+            self.measured.entry(model.name.clone()).or_default().memory = model.memory;
+        }
+        self.room.seen(self.found.values().map(|found| &found.model));
         changed
+    }
+
+    /// Whether the model is in memory as it was, so that its cache holds what it held.
+    pub fn stays(&self, model: &str) -> bool {
+        let Some(found) = self.found.get(model) else { return false };
+        let mut described = found.model.clone();
+        self.loads.describe(&mut described);
+        described.loaded && !self.emptied.iter().any(|emptied| emptied == model)
+    }
+
+    /// Bytes that the engine has for models, on a machine with so much memory.
+    pub fn room(&self, machine: u64) -> u64 {
+        self.room.told(machine)
     }
 
     /// A task with a slot begins on one of the models; also whether that is to be told. See [`Loads::starts`].
@@ -85,24 +115,30 @@ impl Catalog {
     pub fn models(&self) -> Vec<Model> {
         let described = |found: &Found| {
             let mut model = found.model.clone();
-            let measured = self.measured.get(&model.name).copied().unwrap_or_default();
-            model.tokens_per_second = measured.tokens_per_second.map(|speed| (speed * 10.0).round() / 10.0);
-            model.load_ms = measured.load.and_then(|load| u64::try_from(load.as_millis()).ok());
+            if let Some(measured) = self.measured.get(&model.name) {
+                let speed = measured.tokens_per_second;
+                model.tokens_per_second = speed.map(|speed| (speed * 10.0).round() / 10.0);
+                let load = measured.loads.iter().min();
+                model.load_ms = load.and_then(|load| u64::try_from(load.as_millis()).ok());
+                model.memory = measured.memory;
+            }
             self.loads.describe(&mut model);
             model
         };
         self.found.values().map(described).collect()
     }
 
-    /// Takes a measurement of a task that has ended. Of loads the newest counts: how long one takes depends on its options
-    /// and on what the machine has kept of the file, and an average of the two is neither.
+    /// Takes a measurement of a task that has ended.
     pub fn measure(&mut self, model: &str, tokens_per_second: Option<f64>, load: Option<Duration>) {
         if !self.found.contains_key(model) {
             return;
         }
         let measured = self.measured.entry(model.to_owned()).or_default();
         average(&mut measured.tokens_per_second, tokens_per_second);
-        measured.load = load.filter(|load| loads::plausible(*load)).or(measured.load);
+        if let Some(load) = load.filter(|load| loads::plausible(*load)) {
+            measured.loads.push_back(load);
+            measured.loads.drain(..measured.loads.len().saturating_sub(LOADS));
+        }
     }
 }
 
@@ -167,7 +203,7 @@ pub mod tests {
     }
 
     #[test]
-    fn the_newest_real_load_counts_and_one_that_was_none_does_not() {
+    fn the_least_of_the_newest_real_loads_counts_and_one_that_was_none_does_not() {
         let mut catalog = Catalog::default();
         update(&mut catalog, probe(&["m"]));
         let mut after = |ms: u64| {
@@ -178,6 +214,25 @@ pub mod tests {
         assert_eq!(after(8_600), Some(8_600));
         assert_eq!(after(40), Some(8_600));
         assert_eq!(after(2_000), Some(2_000));
+        for _ in 0..7 {
+            assert_eq!(after(9_000), Some(2_000));
+        }
+        assert_eq!(after(9_000), Some(9_000));
+    }
+
+    #[test]
+    fn what_a_model_takes_in_memory_is_known_after_it_has_gone() {
+        let at = |memory: u64| {
+            let mut probe = probe(&["m"]);
+            (probe.models[0].model.loaded, probe.models[0].model.memory) = (memory > 0, memory);
+            probe
+        };
+        let mut catalog = Catalog::default();
+        for memory in [7, 0] {
+            update(&mut catalog, at(memory));
+            assert_eq!((catalog.models()[0].memory, catalog.stays("m:latest")), (7, memory > 0));
+        }
+        assert_eq!((catalog.room(16), catalog.room(0)), (16, 7));
     }
 
     #[test]

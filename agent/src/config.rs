@@ -55,6 +55,10 @@ pub struct Args {
     #[arg(long, env = "ECHO_ALLOW_MODEL_MANAGEMENT")]
     allow_model_management: bool,
 
+    /// Do not try the speed of a model in memory, with one short request for each start of the engine
+    #[arg(long, env = "ECHO_NO_CALIBRATION")]
+    no_calibration: bool,
+
     #[command(flatten)]
     pub bus: BusArgs,
 
@@ -73,6 +77,7 @@ pub struct Config {
     pub heartbeat: Duration,
     pub drain_timeout: Duration,
     pub model_management: bool,
+    pub calibrate: bool,
 }
 
 impl Args {
@@ -101,6 +106,7 @@ impl Args {
             heartbeat: self.heartbeat,
             drain_timeout: self.drain_timeout,
             model_management: self.allow_model_management,
+            calibrate: !self.no_calibration,
         })
     }
 }

@@ -4,10 +4,12 @@
 
 pub mod agent;
 mod attempt;
+mod calibrate;
 mod catalog;
 mod company;
 pub mod config;
 mod engine;
+mod facts;
 mod fence;
 mod gap;
 mod health;
@@ -17,6 +19,7 @@ mod machine;
 mod metrics;
 mod node;
 mod pacer;
+mod room;
 mod slots;
 mod tape;
 mod trial;

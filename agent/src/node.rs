@@ -5,21 +5,25 @@ mod beat;
 mod breaker;
 mod edges;
 mod holding;
+mod measure;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use echo_broker::bus::Link;
 use echo_broker::id::{BootId, Inbox, NodeId, ProcessId};
 use echo_broker::message::{
-    Cancel, Code, Dispatch, Failure, Frame, Heartbeat, Pong, Pulse, PulseAnswer, Space, Task,
+    CacheDigest, Cancel, Code, Dispatch, Failure, Frame, Heartbeat, Pong, Pulse, PulseAnswer, Space, Task,
 };
 use tracing::{debug, info, warn};
 
 use crate::attempt::{Attempt, End, Report};
+use crate::calibrate::{Calibrate, Calibration};
 use crate::catalog::Catalog;
 use crate::engine::{Down, Kind, Probe};
+use crate::facts::Facts;
 use crate::fence::Fence;
 use crate::gap::{Gap, Now};
 use crate::health::{Health, Sign};
@@ -52,6 +56,8 @@ pub struct Traits {
     pub load_timeout: Duration,
     pub drain_timeout: Duration,
     pub model_management: bool,
+    /// A model in memory is tried for its speed when nobody uses the engine.
+    pub calibrate: bool,
     pub agent_host: String,
     pub agent_port: u16,
 }
@@ -78,6 +84,10 @@ pub enum Event {
     Probed(Result<Probe, Down>),
     /// What came of a trial of this model.
     Tried(String, Result<(), Failure>),
+    /// A calibration is over, and whether the engine has failed it.
+    Calibrated {
+        failed: bool,
+    },
     /// The round trip for a gap has come back, or has not.
     CameBack(u64, bool),
     Link(Link),
@@ -96,11 +106,13 @@ pub enum Action {
     Answer { to: Option<Inbox>, answer: Dispatch },
     Run(Box<Attempt>),
     Beat(Box<Heartbeat>),
+    Caches(Box<CacheDigest>),
     Pong { to: Option<Inbox>, pong: Pong },
     Pulse { edge: ProcessId, asked: Vec<Key>, pulse: Pulse },
     Resend { to: Inbox, frames: Vec<Frame> },
     Probe,
     Try(Box<Trial>),
+    Calibrate(Box<Calibrate>),
     RoundTrip(u64),
     Leave(Leave),
 }
@@ -122,6 +134,9 @@ pub struct Node {
     fence: Fence,
     gap: Gap,
     health: Health,
+    facts: Arc<Facts>,
+    calibration: Calibration,
+    digests: measure::Digests,
     catalog: Catalog,
     pacer: Pacer,
     twin: Twin,
@@ -152,7 +167,7 @@ struct Stop {
 
 impl Node {
     /// A node that has just begun to listen.
-    pub fn new(traits: Traits, slots: Slots, link: Link, now: Now) -> Self {
+    pub fn new(traits: Traits, slots: Slots, facts: Arc<Facts>, link: Link, now: Now) -> Self {
         Self {
             pacer: Pacer::new(traits.heartbeat, now.mono),
             started: now.mono,
@@ -162,6 +177,9 @@ impl Node {
             fence: Fence::default(),
             gap: Gap::new(now),
             health: Health::default(),
+            facts,
+            calibration: Calibration::new(traits.calibrate, now.mono),
+            digests: measure::Digests::default(),
             catalog: Catalog::default(),
             twin: Twin::default(),
             link,
@@ -185,6 +203,7 @@ impl Node {
         if self.gap.observe(now) {
             warn!("this process was not running for a while; what waited is confirmed before it is run");
             self.edges.begin_anew(now.mono);
+            self.facts.skip(now.mono);
         }
         match event {
             Event::Cancel(cancel) => self.cancel(cancel, now.mono),
@@ -196,6 +215,7 @@ impl Node {
             Event::Pulsed { edge, asked, answer } => self.pulsed(&edge, &asked, answer, now.mono),
             Event::Probed(result) => self.probed(result, now.mono),
             Event::Tried(model, result) => self.tried(&model, result, now.mono),
+            Event::Calibrated { failed } => self.calibrated(failed, now.mono),
             Event::CameBack(gap, whole) => self.gap.came_back(gap, whole),
             Event::Link(link) => self.linked(link, now.mono),
             Event::Space { memory, disk } => (self.memory, self.disk) = (memory, disk),
@@ -306,6 +326,7 @@ impl Node {
                     self.told.models_changed = true;
                     self.pacer.changed(false, now);
                 }
+                self.measure_engine();
                 let catalog = &self.catalog;
                 self.health.retain(|model| catalog.find(model).is_some());
                 self.judge_health(now, |health| health.probed(Ok(()), now));
@@ -313,6 +334,9 @@ impl Node {
             // An engine that is busy with our tasks may be slow to answer, and is not down for that.
             Err(down) if down.slow && self.active.is_some_and(|at| now.duration_since(at) < PROBE_UP) => {}
             Err(down) => self.judge_health(now, |health| health.probed(Err(down.reason), now)),
+        }
+        if !self.health.is_up() {
+            self.engine_is_down(now);
         }
         self.probe_due = now + if self.health.is_up() { PROBE_UP } else { PROBE_DOWN };
     }
@@ -323,6 +347,7 @@ impl Node {
         if new {
             self.gap.reconnected();
             self.edges.begin_anew(now);
+            self.digests = measure::Digests::default();
             self.told.models_changed = true;
             self.pacer.changed(true, now);
         }
@@ -351,6 +376,8 @@ impl Node {
             self.out.push(Action::Probe);
         }
         self.try_if_due(now);
+        self.facts.tick(now);
+        self.calibrate_if_due(now);
         self.holdings.forget_old(now);
         if self.link.up {
             self.drop_dead_edges(now);
@@ -388,6 +415,7 @@ impl Node {
         }
         self.pulse_if_due(now);
         self.beat_if_due(now);
+        self.tell_caches_if_due(now);
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use echo_broker::id::{Inbox, ProcessId};
-use echo_broker::message::{Code, Dispatch, Failure, Frame, Heartbeat, Pulse};
+use echo_broker::message::{CacheDigest, Code, Dispatch, Failure, Frame, Heartbeat, Pulse};
 use echo_broker::subject;
 use tokio::sync::mpsc;
 use tokio::task::{Id, JoinSet};
@@ -23,17 +23,23 @@ const PULSE: Duration = Duration::from_secs(1);
 /// How long a message to oneself may take.
 const ROUND: Duration = Duration::from_secs(2);
 
-/// Heartbeats that wait to be sent; a connection that takes none gets no more.
-const BEATS: usize = 4;
+/// Heartbeats and digests that wait to be sent; a connection that takes none gets no more.
+const NEWS: usize = 6;
 
 /// How long what is being said may take at the end.
 const FINISH: Duration = Duration::from_secs(1);
+
+/// What is said in its order to whoever listens.
+enum News {
+    Beat(Box<Heartbeat>),
+    Caches(CacheDigest),
+}
 
 /// Does things.
 pub struct Performer {
     context: Arc<Context>,
     events: mpsc::Sender<Event>,
-    beats: mpsc::Sender<Heartbeat>,
+    news: mpsc::Sender<News>,
     running: JoinSet<Report>,
     known: HashMap<Id, Key>,
     jobs: TaskTracker,
@@ -42,12 +48,12 @@ pub struct Performer {
 impl Performer {
     /// Speaks on the bus of `context`; what takes time comes back by `events`.
     pub fn new(context: Arc<Context>, events: mpsc::Sender<Event>) -> Self {
-        let (beats, waiting) = mpsc::channel(BEATS);
-        tokio::spawn(send_beats(context.clone(), waiting));
+        let (news, waiting) = mpsc::channel(NEWS);
+        tokio::spawn(send_news(context.clone(), waiting));
         Self {
             context,
             events,
-            beats,
+            news,
             running: JoinSet::new(),
             known: HashMap::new(),
             jobs: TaskTracker::new(),
@@ -59,7 +65,19 @@ impl Performer {
         match action {
             Action::Answer { to, answer } => self.answer(to, answer),
             Action::Run(attempt) => self.run(attempt),
-            Action::Beat(beat) => self.beat(*beat),
+            Action::Beat(beat) => self.beat(beat),
+            Action::Caches(digest) => self.tell(News::Caches(*digest)),
+            Action::Calibrate(calibrate) => {
+                let (context, events) = (self.context.clone(), self.events.clone());
+                self.jobs.spawn(async move {
+                    let end = calibrate.run(context.engine.clone(), context.facts.clone()).await;
+                    if let Err(failure) = &end {
+                        // The request is ours: its words quote nobody.
+                        warn!(reason = failure.message, "the engine failed a request for its speed");
+                    }
+                    tell(events, Event::Calibrated { failed: end.is_err() }).await;
+                });
+            }
             Action::Pong { to, pong } => {
                 let context = self.context.clone();
                 self.jobs.spawn(async move { said(context.bus.answer(to.as_ref(), &pong).await) });
@@ -108,10 +126,14 @@ impl Performer {
         self.known.insert(handle.id(), key);
     }
 
-    fn beat(&self, beat: Heartbeat) {
+    fn beat(&self, beat: Box<Heartbeat>) {
         metrics::beat(&beat);
-        if self.beats.try_send(beat).is_err() {
-            debug!("the connection takes no heartbeat now");
+        self.tell(News::Beat(beat));
+    }
+
+    fn tell(&self, news: News) {
+        if self.news.try_send(news).is_err() {
+            debug!("the connection takes no news now");
         }
     }
 
@@ -186,10 +208,13 @@ fn crashed(key: Key) -> Report {
 }
 
 /// One after the other, so that their numbers arrive in order.
-async fn send_beats(context: Arc<Context>, mut waiting: mpsc::Receiver<Heartbeat>) {
-    let subject = subject::heartbeat(&context.node);
-    while let Some(beat) = waiting.recv().await {
-        said(context.bus.publish(&subject, &beat).await);
+async fn send_news(context: Arc<Context>, mut waiting: mpsc::Receiver<News>) {
+    let (beats, caches) = (subject::heartbeat(&context.node), subject::cache(&context.node));
+    while let Some(news) = waiting.recv().await {
+        said(match news {
+            News::Beat(beat) => context.bus.publish(&beats, &*beat).await,
+            News::Caches(digest) => context.bus.publish(&caches, &digest).await,
+        });
     }
 }
 

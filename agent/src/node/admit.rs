@@ -175,6 +175,9 @@ impl Node {
 
     fn accept(&mut self, task: Task, admitted: Admitted, inbox: Inbox, reply: Option<Inbox>, now: Instant) {
         let key = Key { task: task.task, attempt: task.attempt };
+        if admitted.slot.is_some() {
+            self.calibration.make_way();
+        }
         let start = self.start(&task, &admitted, now);
         let tape = Arc::new(Mutex::new(Tape::new(task.edge.is_some())));
         let halt = Arc::new(Halt::default());

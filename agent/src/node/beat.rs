@@ -34,14 +34,16 @@ impl Node {
 
     fn beat(&self, now: Instant) -> Heartbeat {
         let (status, reason) = self.status();
-        let models = (self.told.models_changed || !self.told.models).then(|| self.models());
+        let models = (self.told.models_changed || !self.told.models).then(|| self.models(now));
+        let active = self.slots.active();
         Heartbeat {
             node: self.traits.node.clone(),
             boot: self.traits.boot.clone(),
             number: self.number,
             status,
             reason,
-            active: self.holdings.named(self.slots.active()),
+            progress: self.progress(&active),
+            active: self.holdings.named(active),
             slots: self.slots.limit(),
             models,
             engine: Engine {
@@ -49,6 +51,7 @@ impl Node {
                 version: self.catalog.version.clone(),
             },
             memory: self.memory,
+            model_memory: self.model_memory(),
             disk: self.disk,
             agent_host: self.traits.agent_host.clone(),
             agent_port: self.traits.agent_port,
@@ -58,9 +61,10 @@ impl Node {
         }
     }
 
-    fn models(&self) -> Vec<Model> {
+    pub(super) fn models(&self, now: Instant) -> Vec<Model> {
         let mut models = self.catalog.models();
         for model in &mut models {
+            self.facts.describe(model, now);
             model.unavailable = self.health.closed(&model.name).unwrap_or_default();
             model.tried = self.health.is_up() && self.health.is_tried(&model.name);
         }

@@ -62,6 +62,11 @@ impl Holdings {
         self.all.values().any(|holding| holding.ended.is_none() && holding.has_slot && holding.model == model)
     }
 
+    /// The model that an attempt runs on.
+    pub fn model_of(&self, key: Key) -> Option<&str> {
+        self.all.get(&key).map(|holding| holding.model.as_str())
+    }
+
     /// The number of those that run without a slot.
     pub fn aside(&self) -> usize {
         self.all.values().filter(|holding| holding.ended.is_none() && !holding.has_slot).count()

@@ -1,3 +1,5 @@
+mod measure;
+
 use std::collections::BTreeSet;
 
 use echo_broker::id::TaskId;
@@ -50,12 +52,14 @@ impl Bench {
             load_timeout: Duration::from_secs(300),
             drain_timeout: Duration::from_secs(30),
             model_management: false,
+            calibrate: false,
             agent_host: "127.0.0.1".into(),
             agent_port: 9001,
         };
         let slots = Slots::new(slots);
         let link = Link { up: true, epoch: 1, closed: false };
-        let node = Node::new(traits, slots.clone(), link, now);
+        let facts = Arc::new(Facts::new(slots.limit(), now.mono));
+        let node = Node::new(traits, slots.clone(), facts, link, now);
         let mut bench = Self { node, slots, now, running: Vec::new(), out: Vec::new() };
         bench.apply(Event::Probed(Ok(probe(&["m"]))));
         bench

@@ -13,7 +13,7 @@ pub async fn start(kind: Kind, engines: &Engines, slots: usize) -> System {
     for (id, engine) in ["node-a", "node-b"].into_iter().zip(engines.addresses()) {
         let engine = format!("http://{engine}");
         let mut args = vec!["--nats", &url, "--node", id, "--engine", "ollama", "--engine-url", &engine];
-        args.extend(["--slots", &slots, "--listen", "127.0.0.1:0"]);
+        args.extend(["--slots", &slots, "--listen", "127.0.0.1:0", "--no-calibration"]);
         programs.push(program(format!("agent {id}"), "echo-agent", &args).await);
     }
     let edge = program("edge", "echo-edge", &["--nats", &url, "--listen", "127.0.0.1:0"]).await;

@@ -70,10 +70,18 @@ impl Payload for Frame {
             return Ok(Self::Accepted(serde_json::from_slice(payload)?));
         }
         if payload.starts_with(br#"{"frame":"done","#) {
-            let Whole { seq, pieces, reason, prompt_tokens, so_far_tokens, tokens, timings, body, extra } =
-                serde_json::from_slice(payload)?;
-            let done = Box::new(Done { reason, prompt_tokens, so_far_tokens, tokens, timings, body, extra });
-            return Ok(Self::Done { seq, pieces, done });
+            let it: Whole = serde_json::from_slice(payload)?;
+            let done = Box::new(Done {
+                reason: it.reason,
+                prompt_tokens: it.prompt_tokens,
+                so_far_tokens: it.so_far_tokens,
+                cached_tokens: it.cached_tokens,
+                tokens: it.tokens,
+                timings: it.timings,
+                body: it.body,
+                extra: it.extra,
+            });
+            return Ok(Self::Done { seq: it.seq, pieces: it.pieces, done });
         }
         serde_json::from_slice(payload)
     }
@@ -96,6 +104,8 @@ struct Whole {
     prompt_tokens: Option<u64>,
     #[serde(default)]
     so_far_tokens: Option<u64>,
+    #[serde(default)]
+    cached_tokens: Option<u64>,
     #[serde(default)]
     tokens: Option<u64>,
     #[serde(default)]
@@ -188,6 +198,9 @@ pub struct Done {
     /// How many of those are the text so far, where the agent had them counted.
     #[serde(default, skip_serializing_if = "is_default")]
     pub so_far_tokens: Option<u64>,
+    /// How many of the prompt's tokens the engine had in its cache, where it says so.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub cached_tokens: Option<u64>,
     /// Tokens made in this attempt, by the engine's count.
     #[serde(default, skip_serializing_if = "is_default")]
     pub tokens: Option<u64>,

@@ -44,6 +44,11 @@ impl LoadOptions {
         }
     }
 
+    /// Those of a model that is in memory with this length of context; none where it is not known.
+    pub fn with_length(length: Option<u64>) -> Self {
+        length.map_or_else(Self::default, |length| Self::default().with_context(length))
+    }
+
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

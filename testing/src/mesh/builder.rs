@@ -18,6 +18,8 @@ use crate::{
 /// A mesh is half a dozen processes; more meshes than this at once make a small machine slow, and slow looks broken.
 const MESHES_PER_CORE: usize = 2;
 
+const NO_CALIBRATION: &str = "--no-calibration";
+
 #[derive(Clone)]
 pub struct Builder {
     nodes: usize,
@@ -26,6 +28,7 @@ pub struct Builder {
     script: Script,
     proxies: bool,
     engine_programs: bool,
+    calibration: bool,
     agent_args: Vec<String>,
     orchestrator_args: Vec<String>,
     edge_args: Vec<String>,
@@ -34,7 +37,8 @@ pub struct Builder {
 impl Default for Builder {
     fn default() -> Self {
         let script = Script { api: Api::Ollama, ..Script::default() };
-        let (proxies, engine_programs, agent_args, orchestrator_args, edge_args) = Default::default();
+        let (proxies, engine_programs, calibration) = Default::default();
+        let (agent_args, orchestrator_args, edge_args) = Default::default();
         Self {
             nodes: 2,
             orchestrators: 1,
@@ -42,6 +46,7 @@ impl Default for Builder {
             script,
             proxies,
             engine_programs,
+            calibration,
             agent_args,
             orchestrator_args,
             edge_args,
@@ -102,6 +107,13 @@ impl Builder {
         self
     }
 
+    /// Agents try the speed of what is loaded. Else they do not: tests count requests.
+    #[must_use]
+    pub fn calibration(mut self) -> Self {
+        self.calibration = true;
+        self
+    }
+
     #[must_use]
     pub fn agent_args<const N: usize>(mut self, args: [&str; N]) -> Self {
         self.agent_args.extend(args.map(str::to_owned));
@@ -154,7 +166,9 @@ impl Builder {
         }
         let nats = bus.as_ref().map_or(url.to_owned(), Proxy::nats_url);
         let engine_url = wire.as_ref().map_or(engine.url(), Proxy::url);
-        let agent = agent(&id, &engine_url, &nats, &self.script, &self.agent_args);
+        let mut args = self.agent_args.clone();
+        args.extend((!self.calibration).then(|| NO_CALIBRATION.to_owned()));
+        let agent = agent(&id, &engine_url, &nats, &self.script, &args);
         agent.start().await;
         Node::new(id, agent, engine, bus, wire)
     }
@@ -200,7 +214,7 @@ impl Mesh {
 
     /// An agent of this mesh under an id and an engine of the test's choice; not started.
     pub fn agent(&self, id: &str, engine_url: &str, script: &Script) -> Program {
-        agent(id, engine_url, &self.broker.url(), script, &[])
+        agent(id, engine_url, &self.broker.url(), script, &[NO_CALIBRATION.to_owned()])
     }
 }
 

@@ -21,8 +21,20 @@ impl Observer {
     /// # Panics
     /// When the broker lets nobody look.
     pub async fn watch(url: &str, subject: &str) -> Self {
-        let client =
-            soon("an observer to connect", async_nats::connect(url)).await.expect("no login is needed");
+        Self::with(async_nats::ConnectOptions::new(), url, subject).await
+    }
+
+    /// The same as one of the parts, who may hear everything.
+    ///
+    /// # Panics
+    /// When the broker does not take it for one.
+    pub async fn listen(url: &str, subject: &str) -> Self {
+        let login = async_nats::ConnectOptions::with_user_and_password("mesh".to_owned(), String::new());
+        Self::with(login, url, subject).await
+    }
+
+    async fn with(options: async_nats::ConnectOptions, url: &str, subject: &str) -> Self {
+        let client = soon("an observer to connect", options.connect(url)).await.expect("a login");
         let mut messages = client.subscribe(subject.to_owned()).await.expect("a subscription");
         let seen = Arc::<Mutex<Vec<Message>>>::default();
         let kept = seen.clone();

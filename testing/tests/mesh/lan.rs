@@ -54,7 +54,7 @@ async fn far(test: &str) -> Option<Far> {
         program("echo-scripted-engine", lan.host(2), &["--api", "ollama", "--listen", "127.0.0.1:11434"]);
     engine.launch().await;
     engine.mentions("127.0.0.1:11434").await;
-    let agent = [&auto[..], &["--node", "far", "--listen", "127.0.0.1:9001"]].concat();
+    let agent = [&auto[..], &["--node", "far", "--listen", "127.0.0.1:9001", "--no-calibration"]].concat();
     let agent = program("echo-agent", lan.host(2), &agent);
     tokio::join!(orchestrator.start(), edge.start());
     Some(Far { edge, agent, _engine: engine, _orchestrator: orchestrator, broker, secret, lan })

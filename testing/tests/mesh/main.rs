@@ -3,6 +3,7 @@
 mod api;
 mod cli;
 mod doors;
+mod facts;
 mod faults;
 mod lan;
 mod life;

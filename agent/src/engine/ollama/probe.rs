@@ -77,10 +77,20 @@ fn found(tags: &Value, loaded: &HashMap<String, Value>) -> Option<Vec<Found>> {
             extra.insert(RUNNING.to_owned(), running.clone());
         }
         let loaded = running.is_some();
-        let context_length = running.and_then(|running| running["context_length"].as_u64());
+        let number = |field: &str| running.and_then(|running| running[field].as_u64());
+        let (context_length, memory) = (number("context_length"), number("size").unwrap_or_default());
         Some(Found {
             engine_name,
-            model: Model { name, size, loaded, capabilities, context_length, extra, ..Model::default() },
+            model: Model {
+                name,
+                size,
+                loaded,
+                capabilities,
+                context_length,
+                memory,
+                extra,
+                ..Model::default()
+            },
         })
     };
     match &tags["models"] {
@@ -149,6 +159,7 @@ mod tests {
         let model = &models[0].model;
         assert!(model.loaded && model.can("tools") && model.size == 5);
         assert_eq!((model.context_length, models[1].model.context_length), (Some(4096), None));
+        assert_eq!((model.memory, models[1].model.memory), (9, 0));
         assert_eq!(
             Value::from(model.extra.clone()),
             json!({"digest": "d", "details": {"family": "x"},

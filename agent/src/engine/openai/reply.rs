@@ -52,13 +52,21 @@ struct Usage {
     prompt_tokens: Option<u64>,
     #[serde(default)]
     completion_tokens: Option<u64>,
+    #[serde(default)]
+    prompt_tokens_details: Option<Details>,
+}
+
+#[derive(Deserialize)]
+struct Details {
+    #[serde(default)]
+    cached_tokens: Option<u64>,
 }
 
 /// llama.cpp's own measurements.
 #[derive(Deserialize)]
 struct Pace {
     #[serde(default)]
-    cache_n: u64,
+    cache_n: Option<u64>,
     #[serde(default)]
     prompt_n: Option<u64>,
     #[serde(default)]
@@ -71,8 +79,17 @@ struct Pace {
 
 impl Chunk {
     fn prompt_tokens(&self) -> Option<u64> {
-        let by_pace = || self.timings.as_ref().and_then(|pace| pace.prompt_n?.checked_add(pace.cache_n));
+        let by_pace = || {
+            self.timings
+                .as_ref()
+                .and_then(|pace| pace.prompt_n?.checked_add(pace.cache_n.unwrap_or_default()))
+        };
         self.usage.as_ref().and_then(|usage| usage.prompt_tokens).or_else(by_pace)
+    }
+
+    fn cached_tokens(&self) -> Option<u64> {
+        let by_usage = || self.usage.as_ref()?.prompt_tokens_details.as_ref()?.cached_tokens;
+        self.timings.as_ref().and_then(|pace| pace.cache_n).or_else(by_usage)
     }
 
     /// Made so far.
@@ -123,6 +140,7 @@ impl Reply {
         let (prompt, tokens) = (chunk.prompt_tokens(), chunk.tokens());
         self.done.prompt_tokens = prompt.or(self.done.prompt_tokens);
         self.done.tokens = tokens.or(self.done.tokens);
+        self.done.cached_tokens = chunk.cached_tokens().or(self.done.cached_tokens);
         if let Some(pace) = &chunk.timings {
             self.done.timings = timings(pace);
         }
@@ -281,14 +299,16 @@ mod tests {
         };
         let used = |text: &str, tokens: u64| {
             json!({"choices": [{"text": text, "finish_reason": null}],
-                "usage": {"prompt_tokens": 10, "completion_tokens": tokens}})
+                "usage": {"prompt_tokens": 10, "completion_tokens": tokens,
+                    "prompt_tokens_details": {"cached_tokens": 6}}})
         };
         for said in [timed, used as fn(&str, u64) -> Value] {
             let steps = read(&[said("\u{1f600}", 3), said("", 4), said("a", 6), finish("stop")]).unwrap();
             let first = Piece { tokens: Some(3), prompt_tokens: Some(10), ..Piece::text("\u{1f600}") };
             let second = Piece { tokens: Some(3), ..Piece::text("a") };
             assert_eq!(steps[..2], [Step::Piece(first), Step::Piece(second)]);
-            assert_eq!((done(&steps).tokens, done(&steps).prompt_tokens), (Some(6), Some(10)));
+            let done = done(&steps);
+            assert_eq!((done.tokens, done.prompt_tokens, done.cached_tokens), (Some(6), Some(10), Some(6)));
         }
     }
 

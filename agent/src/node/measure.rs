@@ -1,0 +1,89 @@
+//! What the node measures for the scheduler, and when it is told.
+
+use std::time::{Duration, Instant};
+
+use echo_broker::message::{Model, Progress};
+
+use super::{Action, Node};
+use crate::calibrate::Calibrate;
+use crate::engine::Kind;
+use crate::slots::Key;
+
+/// How often the caches are told at most, and at least.
+const SOONEST: Duration = Duration::from_millis(250);
+const LATEST: Duration = Duration::from_secs(5);
+
+/// What the mesh was told of the caches.
+#[derive(Debug, Default)]
+pub struct Digests {
+    changes: u64,
+    last: Option<Instant>,
+}
+
+impl Node {
+    /// How far these attempts are. One that has not begun has made nothing.
+    pub(super) fn progress(&self, keys: &[Key]) -> Vec<Progress> {
+        let waits = |key: Key| {
+            let model = self.holdings.model_of(key).unwrap_or_default().to_owned();
+            Progress { model, tokens: 0, prompt: true }
+        };
+        keys.iter().map(|key| self.facts.progress(*key).unwrap_or_else(|| waits(*key))).collect()
+    }
+
+    /// Only Ollama loads and unloads models by itself.
+    pub(super) fn model_memory(&self) -> u64 {
+        if self.traits.kind == Kind::Ollama { self.catalog.room(self.memory.total) } else { 0 }
+    }
+
+    /// The engine was asked for its models.
+    pub(super) fn measure_engine(&self) {
+        self.facts.set_slots(self.slots.limit());
+        let has = |model: &str| self.catalog.find(model).is_some();
+        let in_memory = |model: &str| self.holdings.use_model(model) || self.catalog.stays(model);
+        self.facts.told(has, in_memory);
+    }
+
+    /// Whatever its caches held is gone, and when it comes back it may be faster or slower.
+    pub(super) fn engine_is_down(&mut self, now: Instant) {
+        self.facts.told(|_| true, |_| false);
+        self.calibration.again(now);
+    }
+
+    pub(super) fn tell_caches_if_due(&mut self, now: Instant) {
+        if !self.link.up {
+            return;
+        }
+        let changes = self.facts.cache_changes();
+        let pause = if changes == self.digests.changes { LATEST } else { SOONEST };
+        if self.digests.last.is_some_and(|last| now.saturating_duration_since(last) < pause) {
+            return;
+        }
+        self.digests = Digests { changes, last: Some(now) };
+        let digest = self.facts.caches(&self.traits.node, &self.traits.boot, now);
+        self.out.push(Action::Caches(Box::new(digest)));
+    }
+
+    pub(super) fn calibrate_if_due(&mut self, now: Instant) {
+        if self.slots.taken() > 0 || self.holdings.any_running() || self.draining || !self.gap.settled() {
+            return self.calibration.disturbed(now);
+        }
+        if !self.calibration.is_due(now) || !self.health.is_up() {
+            return;
+        }
+        let models = self.models(now);
+        let is_known = |it: &Model| !it.speeds.is_empty() && it.prompt_tokens_per_second.is_some();
+        let fits =
+            |it: &Model| it.loaded && it.can("completion") && it.unavailable.is_empty() && !is_known(it);
+        let Some(model) = models.iter().filter(|it| fits(it)).min_by_key(|it| it.size) else { return };
+        let Some(found) = self.catalog.find(&model.name) else { return };
+        let halt = self.calibration.begin();
+        let calibrate = Calibrate::of(model, &found.engine_name, &self.traits.boot, halt);
+        self.out.push(Action::Calibrate(Box::new(calibrate)));
+    }
+
+    pub(super) fn calibrated(&mut self, failed: bool, now: Instant) {
+        self.calibration.ended(failed);
+        self.told.models_changed = true;
+        self.pacer.changed(false, now);
+    }
+}

@@ -1,0 +1,193 @@
+//! What a node tells for the scheduler.
+
+use echo_broker::message::{CacheDigest, Done, Timings};
+
+use super::*;
+use crate::facts::About;
+
+impl Bench {
+    /// A node that is calibrated when it is quiet.
+    fn calibrating(models: &[&str], loaded: bool) -> Self {
+        let mut bench = Self::new(2);
+        bench.node.calibration = Calibration::new(true, bench.now.mono);
+        bench.probed(models, loaded);
+        bench
+    }
+
+    fn probed(&mut self, models: &[&str], loaded: bool) {
+        let mut probe = probe(models);
+        probe.models.iter_mut().for_each(|found| found.model.loaded = loaded);
+        self.apply(Event::Probed(Ok(probe)));
+    }
+
+    fn digests(&mut self) -> Vec<CacheDigest> {
+        let digest = |action: &Action| match action {
+            Action::Caches(digest) => Some((**digest).clone()),
+            _ => None,
+        };
+        let digests = self.out.iter().filter_map(digest).collect();
+        self.out.clear();
+        digests
+    }
+
+    fn calibrations(&mut self) -> usize {
+        let count = self.out.iter().filter(|action| matches!(action, Action::Calibrate(_))).count();
+        self.out.clear();
+        count
+    }
+
+    /// Something changes in the caches.
+    fn prompt(&mut self, key: Option<Key>) -> crate::facts::Run {
+        let request = Request::Generate(Generate { prompt: "x".repeat(5000), ..Generate::default() });
+        let about = About { key, model: "m:latest", request: &request, so_far: None, loaded: true };
+        self.node.facts.begin(about, self.now.mono)
+    }
+}
+
+#[test]
+fn caches_are_told_when_they_change_and_now_and_then_and_not_in_a_flood() {
+    let mut bench = Bench::new(2);
+    assert_eq!(bench.digests().len(), 1);
+    bench.pass(Duration::from_secs(10));
+    assert_eq!(bench.digests().len(), 2);
+    for _ in 0..20 {
+        drop(bench.prompt(None));
+        bench.pass(ms(50));
+    }
+    assert_eq!(bench.digests().len(), 4);
+    let _run = bench.prompt(None);
+    bench.pass(ms(300));
+    let told = bench.digests().pop().unwrap();
+    assert!(told.models[0].slots.iter().any(|slot| slot.busy && slot.blocks.len() == 4));
+}
+
+#[test]
+fn caches_are_told_to_nobody_while_disconnected_and_at_once_after_it() {
+    let mut bench = Bench::new(2);
+    bench.digests();
+    bench.apply(Event::Link(Link { up: false, epoch: 1, closed: false }));
+    let _run = bench.prompt(None);
+    bench.pass(Duration::from_secs(10));
+    assert_eq!(bench.digests().len(), 0);
+    bench.apply(Event::Link(Link { up: true, epoch: 2, closed: false }));
+    assert_eq!(bench.digests().len(), 1);
+}
+
+#[test]
+fn the_caches_of_an_engine_that_is_down_or_has_unloaded_are_empty() {
+    let down = Down { reason: "gone".into(), slow: false };
+    type Step = fn(&mut Bench, Down);
+    let steps: [Step; 2] =
+        [|bench, down| bench.apply(Event::Probed(Err(down))), |bench, _| bench.probed(&["m"], false)];
+    for step in steps {
+        let mut bench = Bench::new(2);
+        drop(bench.prompt(None));
+        bench.pass(ms(300));
+        assert_eq!(bench.digests().pop().unwrap().models.len(), 1);
+        step(&mut bench, down.clone());
+        bench.pass(ms(300));
+        assert_eq!(bench.digests().pop().unwrap().models.len(), 0);
+    }
+}
+
+#[test]
+fn progress_stands_beside_each_active_attempt() {
+    let mut bench = Bench::new(3);
+    for task in [3, 1, 2] {
+        assert_eq!(bench.dispatch(bench.task(task, 1)), None);
+    }
+    let mut run = bench.prompt(Some(key(1, 1)));
+    run.heard(&[Piece { tokens: Some(7), ..Piece::text("a") }], bench.now.mono);
+    bench.pass(ms(100));
+    let beat = bench.beats().pop().unwrap();
+    let order: Vec<_> = beat.active.iter().map(|held| held.task).collect();
+    assert_eq!(order, [id(1), id(2), id(3)]);
+    let told: Vec<_> = beat.progress.iter().map(|it| (it.model.as_str(), it.tokens, it.prompt)).collect();
+    assert_eq!(told, [("m:latest", 7, false), ("m:latest", 0, true), ("m:latest", 0, true)]);
+}
+
+#[test]
+fn a_quiet_node_is_calibrated_once_for_each_start_of_its_engine() {
+    let mut bench = Bench::calibrating(&["m"], true);
+    bench.pass(Duration::from_secs(3));
+    assert_eq!(bench.calibrations(), 1);
+    bench.apply(Event::Calibrated { failed: false });
+    bench.pass(Duration::from_secs(20));
+    assert_eq!(bench.calibrations(), 0);
+    bench.apply(Event::Probed(Err(Down { reason: "gone".into(), slow: false })));
+    bench.pass(Duration::from_secs(3));
+    assert_eq!(bench.calibrations(), 0, "not while it is down");
+    bench.probed(&["m"], true);
+    bench.pass(Duration::from_secs(3));
+    assert_eq!(bench.calibrations(), 1);
+}
+
+#[test]
+fn only_a_model_in_memory_is_calibrated_and_none_is_loaded_for_that() {
+    let mut bench = Bench::calibrating(&["m", "n"], false);
+    bench.pass(Duration::from_secs(20));
+    assert_eq!(bench.calibrations(), 0);
+    bench.probed(&["m", "n"], true);
+    bench.pass(Duration::from_secs(3));
+    assert_eq!(bench.calibrations(), 1);
+}
+
+#[test]
+fn a_task_ends_a_calibration_and_a_node_in_use_is_not_calibrated() {
+    let mut bench = Bench::calibrating(&["m"], true);
+    assert_eq!(bench.dispatch(bench.task(1, 1)), None);
+    bench.pass(Duration::from_secs(3));
+    assert_eq!(bench.calibrations(), 0);
+    bench.end(1, 1, End::Done);
+    bench.pass(Duration::from_secs(3));
+    let halt = bench.out.iter().find_map(|action| match action {
+        Action::Calibrate(calibrate) => Some(calibrate.halt()),
+        _ => None,
+    });
+    let halt = halt.expect("a calibration");
+    assert!(!halt.is_cancelled());
+    assert_eq!(bench.dispatch(bench.task(2, 1)), None);
+    assert!(halt.is_cancelled());
+}
+
+/// The most that measurements can add, on a large node.
+#[test]
+fn a_heartbeat_of_fifty_models_and_sixteen_slots_stays_small() {
+    let mut bench = Bench::new(16);
+    let rest = (1..50).map(|number| format!("model-{number}:7b-instruct-q4_K_M"));
+    let names: Vec<String> = std::iter::once("m:latest".to_owned()).chain(rest).collect();
+    bench.probed(&names.iter().map(String::as_str).collect::<Vec<_>>(), true);
+    let empty = serde_json::to_vec(&bench.node.models(bench.now.mono)).unwrap().len();
+    for name in &names {
+        for length in 0..200 {
+            let request = Request::Generate(Generate { prompt: "x".repeat(500), ..Generate::default() });
+            let about = |task| About {
+                key: Some(key(task, 1)),
+                model: name,
+                request: &request,
+                so_far: None,
+                loaded: true,
+            };
+            let mut runs: Vec<_> =
+                (0..1 + length % 16).map(|n| bench.node.facts.begin(about(n), bench.now.mono)).collect();
+            runs.iter_mut().for_each(|run| run.heard(&[Piece::text("a")], bench.now.mono));
+            bench.jump(ms(310));
+            runs.iter_mut().for_each(|run| run.heard(&vec![Piece::text("a"); 16], bench.now.mono));
+            for run in runs {
+                let timings = Timings { prompt_ns: 300_000_000, ..Timings::default() };
+                let tokens = Some(1 << (length % 15));
+                let done = Done { prompt_tokens: Some(130), tokens, timings, ..Done::default() };
+                run.done(&request, &done, bench.now.mono);
+            }
+        }
+    }
+    (0..16).for_each(|task| assert_eq!(bench.dispatch(bench.task(task, 1)).map(|it| it.code), None));
+    let models = serde_json::to_vec(&bench.node.models(bench.now.mono)).unwrap().len();
+    bench.node.told.models_changed = true;
+    bench.pass(ms(100));
+    let beat = serde_json::to_vec(&bench.beats().pop().unwrap()).unwrap().len();
+    let digest = bench.node.facts.caches(&"n".parse().unwrap(), &"b".parse().unwrap(), bench.now.mono);
+    let digest = serde_json::to_vec(&digest).unwrap().len();
+    println!("bytes: models {empty} before, {models} measured, heartbeat {beat}, digest {digest}");
+    assert!(beat < 80_000 && digest < 400_000);
+}
