@@ -1,9 +1,12 @@
 //! What travels on the bus. Payloads are JSON objects; changes are additive, and unknown fields are ignored.
 
+mod cache;
 mod failure;
 mod frame;
 mod heartbeat;
+pub mod lengths;
 mod load_options;
+mod prefix;
 mod pulse;
 mod request;
 mod status;
@@ -11,10 +14,12 @@ mod task;
 #[cfg(test)]
 mod tests;
 
+pub use cache::{CacheDigest, ModelCache, SlotCache};
 pub use failure::{Code, Failure, Fault, Said, Verdict};
 pub use frame::{Accepted, Done, Frame, Piece, Reason, Timings, ToolCall};
-pub use heartbeat::{Engine, Heartbeat, Model, NodeStatus, Space};
+pub use heartbeat::{Engine, Heartbeat, Model, NodeStatus, Progress, Space, Speed};
 pub use load_options::{LoadKey, LoadOptions, Loading};
+pub use prefix::{Prefix, common};
 pub use pulse::{Cancel, Disconnect, Held, Missing, Pong, Pulse, PulseAnswer};
 pub use request::{Chat, Embed, Generate, Message, Named, Request, Settings};
 pub use status::{Event, MeshStatus, NodeState, What};
@@ -48,6 +53,7 @@ macro_rules! payloads {
 }
 
 payloads!(
+    CacheDigest,
     Cancel,
     Disconnect,
     Dispatch,

@@ -5,8 +5,8 @@ use std::marker::PhantomData;
 
 use crate::id::{Inbox, NodeId, Peer, ProcessId, Role, TaskId};
 use crate::message::{
-    Cancel, Disconnect, Dispatch, Empty, Event, Frame, Heartbeat, MeshStatus, Pong, Pulse, PulseAnswer,
-    Submission, Task,
+    CacheDigest, Cancel, Disconnect, Dispatch, Empty, Event, Frame, Heartbeat, MeshStatus, Pong, Pulse,
+    PulseAnswer, Submission, Task,
 };
 
 /// A subject that messages of type `M` may be published to.
@@ -141,6 +141,16 @@ pub fn pings(peer: &Peer) -> Filter<Empty> {
     Filter::new(format_args!("_echo.ping.{}.{}", peer.role.as_str(), peer.id))
 }
 
+/// Agent → orchestrators: what its engine's caches hold.
+pub fn cache(node: &NodeId) -> Subject<CacheDigest> {
+    Subject::new(format_args!("_echo.cache.{node}"))
+}
+
+/// The caches of all nodes.
+pub fn caches() -> Filter<CacheDigest> {
+    Filter::new(format_args!("_echo.cache.*"))
+}
+
 /// The server → orchestrators and edges: a connection has ended.
 pub fn gone() -> Filter<Disconnect> {
     Filter::new(format_args!("_echo.gone"))
@@ -190,6 +200,8 @@ mod tests {
         assert_eq!(frames_of(&edge).to_string(), "_INBOX.edge.e1.*");
         assert_eq!(pulse(&edge).to_string(), "_echo.pulse.e1");
         assert_eq!(ping(&Peer::agent(&node)).to_string(), "_echo.ping.agent.node-a");
+        assert_eq!(cache(&node).to_string(), "_echo.cache.node-a");
+        assert_eq!(caches().to_string(), "_echo.cache.*");
         assert_eq!(gone().to_string(), "_echo.gone");
         assert_eq!(status().to_string(), "echo.mesh.status");
         assert_eq!(

@@ -404,9 +404,15 @@ async fn a_watcher_may_ask_and_look_and_nothing_more() {
     let connections = watcher.request("$SYS.REQ.SERVER.PING.CONNZ", "".into()).await.unwrap();
     assert!(String::from_utf8_lossy(&connections.payload).contains("\"connections\""));
 
-    for subject in
-        ["_echo.>", "_echo.gone", "echo.task.submit", "echo.node.*.task", "echo.node.a.cancel", "$SRV.PING"]
-    {
+    for subject in [
+        "_echo.>",
+        "_echo.gone",
+        "_echo.cache.*",
+        "echo.task.submit",
+        "echo.node.*.task",
+        "echo.node.a.cancel",
+        "$SRV.PING",
+    ] {
         let _messages = watcher.subscribe(subject).await.unwrap();
         let event = timeout(PATIENCE, denied.recv()).await.expect("denied").unwrap();
         assert!(event.contains("permissions violation for subscription"), "{subject}: {event}");

@@ -42,6 +42,7 @@ impl Node {
             status,
             reason,
             active: self.holdings.named(self.slots.active()),
+            progress: Vec::new(),
             slots: self.slots.limit(),
             models,
             engine: Engine {
@@ -49,6 +50,7 @@ impl Node {
                 version: self.catalog.version.clone(),
             },
             memory: self.memory,
+            model_memory: 0,
             disk: self.disk,
             agent_host: self.traits.agent_host.clone(),
             agent_port: self.traits.agent_port,

@@ -19,6 +19,9 @@ pub struct Heartbeat {
     pub reason: String,
     /// The attempts that occupy a slot, all of them: the number of active tasks is the length of this list.
     pub active: Vec<Held>,
+    /// How far the attempts of `active` are, in the same order; empty from an agent that does not tell.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub progress: Vec<Progress>,
     pub slots: u32,
     /// All models of the engine; left out of beats in which they have not changed, but never twice in a row, so
     /// that a restarted orchestrator knows the mesh within two beats.
@@ -26,6 +29,9 @@ pub struct Heartbeat {
     pub models: Option<Vec<Model>>,
     pub engine: Engine,
     pub memory: Space,
+    /// Bytes that the engine has for models; 0 when unknown.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub model_memory: u64,
     pub disk: Space,
     /// Where the agent serves /health, /metrics, /drain and /resume.
     pub agent_host: String,
@@ -70,7 +76,24 @@ pub struct Model {
     /// Measured on this node; absent until measured.
     #[serde(default, skip_serializing_if = "is_default")]
     pub tokens_per_second: Option<f64>,
-    /// How long the newest real load on this node took; absent until one was seen.
+    /// Decode speed of one answer by how many answer at once, ascending, 16 at most: as it holds now.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub speeds: Vec<Speed>,
+    /// Tokens of a prompt that are worked off in a second, those in the engine's cache not counted; absent until
+    /// measured.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub prompt_tokens_per_second: Option<f64>,
+    /// Tokens of the prompt for 1,000 bytes of its text, as [`Prefix`](super::Prefix) counts them; absent until measured.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub tokens_per_kb: Option<f64>,
+    /// How long the newest 200 whole answers were: a count for each class of [`lengths`](super::lengths), zeros at the
+    /// end left out.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub lengths: Vec<u16>,
+    /// In memory when loaded, in bytes; 0 when unknown.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub memory: u64,
+    /// How long a real load on this node takes: the least of the last eight; absent until one was seen.
     #[serde(default, skip_serializing_if = "is_default")]
     pub load_ms: Option<u64>,
     /// Why this node takes no task for this model now, though the engine answers; empty otherwise.
@@ -96,6 +119,29 @@ impl Model {
         }
         self.capabilities.iter().any(|known| known == capability)
     }
+}
+
+/// How fast one answer comes while so many are given at once, no prompt being worked off beside them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Speed {
+    pub at_once: u32,
+    pub tokens_per_second: f64,
+    /// Since it was measured last.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub age_s: u64,
+}
+
+/// How far an attempt is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    /// As the engine names it.
+    pub model: String,
+    /// Made so far.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub tokens: u64,
+    /// Nothing of the answer has come yet: it waits, loads, or its prompt is worked off.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub prompt: bool,
 }
 
 /// The engine behind an agent.

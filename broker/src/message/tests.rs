@@ -45,10 +45,12 @@ fn heartbeat() {
         status: NodeStatus::Idle,
         reason: String::new(),
         active: vec![held(Some(4))],
+        progress: Vec::new(),
         slots: 2,
         models: None,
         engine: Engine { kind: "ollama".into(), version: "0.33.0".into() },
         memory: Space { total: 8, free: 3 },
+        model_memory: 0,
         disk: Space { total: 80, free: 30 },
         agent_host: "127.0.0.1".into(),
         agent_port: 9001,
@@ -60,6 +62,13 @@ fn heartbeat() {
         r#"{{"node":"node-a","boot":"b1","number":9,"status":"idle","active":[{{"task":"{TASK}","attempt":2,"seq":4}}],"slots":2,"engine":{{"kind":"ollama","version":"0.33.0"}},"memory":{{"total":8,"free":3}},"disk":{{"total":80,"free":30}},"agent_host":"127.0.0.1","agent_port":9001,"version":"0.1.0","uptime_ms":5}}"#
     );
     golden(&beat, &text);
+    let progress = vec![Progress { model: "m".into(), tokens: 5, prompt: false }];
+    let more = Heartbeat { progress, model_memory: 6, ..beat };
+    let text = text
+        .replace(r#""slots""#, r#""progress":[{"model":"m","tokens":5}],"slots""#)
+        .replace(r#""disk""#, r#""model_memory":6,"disk""#);
+    golden(&more, &text);
+    golden(&Progress { model: "m".into(), tokens: 0, prompt: true }, r#"{"model":"m","prompt":true}"#);
     let statuses = [
         (NodeStatus::Busy, "busy"),
         (NodeStatus::Draining, "draining"),
@@ -78,13 +87,21 @@ fn model() {
     model.size = 4;
     model.capabilities = vec!["tools".into()];
     model.tokens_per_second = Some(12.5);
+    model.speeds = vec![
+        Speed { at_once: 1, tokens_per_second: 30.5, age_s: 0 },
+        Speed { at_once: 4, tokens_per_second: 12.0, age_s: 9 },
+    ];
+    model.prompt_tokens_per_second = Some(400.5);
+    model.tokens_per_kb = Some(250.5);
+    model.lengths = vec![0, 0, 3];
+    model.memory = 5;
     model.load_ms = Some(7);
     model.context_length = Some(4096);
     model.loaded_with = Some(LoadOptions::default());
     model.extra = json!({"digest": "d"}).as_object().cloned().unwrap();
     golden(
         &model,
-        r#"{"name":"mistral:latest","size":4,"loaded":true,"capabilities":["tools"],"tokens_per_second":12.5,"load_ms":7,"context_length":4096,"loaded_with":{},"extra":{"digest":"d"}}"#,
+        r#"{"name":"mistral:latest","size":4,"loaded":true,"capabilities":["tools"],"tokens_per_second":12.5,"speeds":[{"at_once":1,"tokens_per_second":30.5},{"at_once":4,"tokens_per_second":12.0,"age_s":9}],"prompt_tokens_per_second":400.5,"tokens_per_kb":250.5,"lengths":[0,0,3],"memory":5,"load_ms":7,"context_length":4096,"loaded_with":{},"extra":{"digest":"d"}}"#,
     );
     let with = r#"{"num_ctx":8192,"use_mmap":false}"#;
     golden(&serde_json::from_str::<LoadOptions>(with).unwrap(), with);
@@ -336,6 +353,21 @@ fn pulse_and_ping() {
     golden(&Pong { boot: boot(), uptime_ms: 5, held: vec![] }, r#"{"boot":"b1","uptime_ms":5,"held":[]}"#);
     golden(&Cancel { task: task(), attempt: 2 }, &format!(r#"{{"task":"{TASK}","attempt":2}}"#));
     golden(&Empty {}, "{}");
+}
+
+#[test]
+fn cache() {
+    let slot =
+        SlotCache { blocks: vec![u64::MAX, 7], tokens: 300, idle_ms: 5, session: 9, tool: true, busy: false };
+    let busy = SlotCache { busy: true, ..SlotCache::default() };
+    golden(
+        &CacheDigest {
+            node: node(),
+            boot: boot(),
+            models: vec![ModelCache { model: "m".into(), slots: vec![slot, busy] }],
+        },
+        r#"{"node":"node-a","boot":"b1","models":[{"model":"m","slots":[{"blocks":[18446744073709551615,7],"tokens":300,"idle_ms":5,"session":9,"tool":true},{"busy":true}]}]}"#,
+    );
 }
 
 #[test]

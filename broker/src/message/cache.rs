@@ -1,0 +1,50 @@
+//! What the caches of a node's engine hold. It says nothing of a text to who does not have that text; still only the
+//! parts may read it, since a hash would tell a guess from a miss.
+
+use serde::{Deserialize, Serialize};
+
+use super::is_default;
+use crate::id::{BootId, NodeId};
+
+/// Agent → orchestrators, when it changes (four times a second at most) and every five seconds: the agent's mirror of
+/// its engine's prompt caches.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CacheDigest {
+    pub node: NodeId,
+    pub boot: BootId,
+    /// The models in memory whose slots hold something.
+    #[serde(default)]
+    pub models: Vec<ModelCache>,
+}
+
+/// The slots of one model in memory.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModelCache {
+    /// With its tag: `mistral:latest`.
+    pub model: String,
+    #[serde(default)]
+    pub slots: Vec<SlotCache>,
+}
+
+/// One slot: the engine skips the part of a prompt that it has in common with what the slot holds.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SlotCache {
+    /// The prompt and its answer as [`Prefix`](super::Prefix) has them: chained hashes of whole blocks, 128 at most.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub blocks: Vec<u64>,
+    /// Tokens in the slot, of the prompt and the answer.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub tokens: u64,
+    /// An attempt runs in it.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub busy: bool,
+    /// Since its last attempt ended; 0 while busy.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub idle_ms: u64,
+    /// The same for all turns of one conversation (see [`Prefix`](super::Prefix)); 0 when it is too short.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub session: u64,
+    /// Its last answer ended with a tool call: the conversation comes back soon.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub tool: bool,
+}
