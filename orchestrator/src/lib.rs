@@ -6,6 +6,8 @@
 
 pub mod config;
 pub mod event;
+#[cfg(any(test, feature = "sim"))]
+pub mod sim;
 pub mod state;
 
 mod facts;

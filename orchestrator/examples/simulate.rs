@@ -1,0 +1,189 @@
+//! Plays traces under policies and prints tables, in simulated time:
+//!
+//! ```text
+//! cargo run --release -p echo-orchestrator --features sim --example simulate -- table --traces two,chat --seeds 3
+//! ```
+//!
+//! `rr` and `lc` stand in front of the engines, which queue; `echo` is the orchestrator of this crate. "Of best" is the
+//! mean as a multiple of the best schedule that knows how long each answer becomes.
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use anyhow::{Context as _, Result, anyhow, ensure};
+use clap::{Args, Parser, Subcommand};
+use echo_orchestrator::sim::report::{POLICIES, Question, Who, trouble};
+use echo_orchestrator::sim::text::Texts;
+use echo_orchestrator::sim::trace::{NAMES, Weight};
+use serde_json::{Value, json};
+
+#[derive(Debug, Parser)]
+#[command(about = "A mesh of uneven engines on paper")]
+struct Command {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Policies on each trace
+    Table(Common),
+    /// From light to heavy
+    Loads(Common),
+    /// One, three and five orchestrators, with a heartbeat every second and every five
+    Several(Common),
+    /// A node that becomes slow and recovers
+    Trouble(Common),
+}
+
+#[derive(Debug, Args)]
+struct Common {
+    /// Names of traces, or `all`
+    #[arg(long, default_value = "all", value_delimiter = ',', value_name = "NAMES")]
+    traces: Vec<String>,
+    /// Names of policies: rr, lc, echo, and those of the oracles
+    #[arg(long, value_delimiter = ',', default_values_t = POLICIES.map(str::to_owned), value_name = "NAMES")]
+    policies: Vec<String>,
+    #[arg(long, default_value_t = 3)]
+    seeds: u64,
+    /// The first seed
+    #[arg(long, default_value_t = 1, value_name = "SEED")]
+    first: u64,
+    /// Arrivals as a share of what all nodes together can do at best
+    #[arg(long)]
+    load: Option<f64>,
+    /// Scripts of a trace, or bursts
+    #[arg(long)]
+    count: Option<usize>,
+    /// Write prompts out in full, for an orchestrator that looks at them
+    #[arg(long)]
+    texts: bool,
+    /// Write the figures to this file too
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    #[arg(long, default_value_t = cores())]
+    threads: usize,
+}
+
+fn main() -> Result<()> {
+    let began = Instant::now();
+    let what = Command::parse().what;
+    let (What::Table(common) | What::Loads(common) | What::Several(common) | What::Trouble(common)) = &what;
+    let figures = match &what {
+        What::Table(_) => common.answer(common.traces()?.into_iter().map(|trace| common.question(trace)))?,
+        What::Loads(_) => common.answer(common.loads()?)?,
+        What::Several(_) => common.answer(common.several()?)?,
+        What::Trouble(_) => common.trouble()?,
+    };
+    if let Some(path) = &common.json {
+        let text = serde_json::to_string_pretty(&figures)?;
+        std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    eprintln!("({:.1} s)", began.elapsed().as_secs_f64());
+    Ok(())
+}
+
+impl Common {
+    fn traces(&self) -> Result<Vec<&str>> {
+        let mut traces = Vec::new();
+        for name in &self.traces {
+            match NAMES.iter().position(|known| known == name) {
+                Some(index) => traces.push(NAMES[index]),
+                None if name == "all" => traces.extend(NAMES),
+                None => return Err(anyhow!("there is no trace {name:?}; there are {}", NAMES.join(", "))),
+            }
+        }
+        Ok(traces)
+    }
+
+    fn policies(&self) -> Result<Vec<(String, Who)>> {
+        let texts = if self.texts { Texts::Whole } else { Texts::Short };
+        let known = |name: &String| {
+            let who = Who::of(name, texts).ok_or_else(|| anyhow!("there is no policy {name:?}"))?;
+            Ok((name.clone(), who))
+        };
+        self.policies.iter().map(known).collect()
+    }
+
+    fn seeds(&self) -> Vec<u64> {
+        (self.first..self.first.saturating_add(self.seeds)).collect()
+    }
+
+    fn question(&self, trace: &str) -> Question {
+        Question {
+            trace: trace.to_owned(),
+            weight: Weight { load: self.load, count: self.count },
+            seeds: self.seeds(),
+            orchestrators: 1,
+            beat: 1.0,
+            policies: Vec::new(),
+        }
+    }
+
+    fn loads(&self) -> Result<Vec<Question>> {
+        let mut questions = Vec::new();
+        for trace in self.traces()? {
+            for load in loads_of(trace) {
+                let question = self.question(trace);
+                questions
+                    .push(Question { weight: Weight { load: Some(*load), ..question.weight }, ..question });
+            }
+        }
+        Ok(questions)
+    }
+
+    fn several(&self) -> Result<Vec<Question>> {
+        let mut questions = Vec::new();
+        for trace in self.traces()? {
+            for beat in [1.0, 5.0] {
+                let with = |orchestrators| Question { orchestrators, beat, ..self.question(trace) };
+                questions.extend([1, 3, 5].map(with));
+            }
+        }
+        Ok(questions)
+    }
+
+    fn answer(&self, questions: impl IntoIterator<Item = Question>) -> Result<Value> {
+        self.check()?;
+        let mut sheets = Vec::new();
+        for question in questions {
+            let question = Question { policies: self.policies()?, ..question };
+            let sheet = question.answer(self.threads).map_err(|error| anyhow!(error))?;
+            println!("{sheet}");
+            sheets.push(sheet);
+        }
+        Ok(json!(sheets))
+    }
+
+    fn trouble(&self) -> Result<Value> {
+        self.check()?;
+        let all = trouble(&self.policies()?, &self.seeds(), self.threads).map_err(|error| anyhow!(error))?;
+        all.iter().for_each(|thirds| println!("{thirds}"));
+        Ok(json!(all))
+    }
+
+    fn check(&self) -> Result<()> {
+        ensure!(self.seeds > 0, "--seeds must be at least 1");
+        ensure!(self.count != Some(0), "--count must be at least 1");
+        ensure!(self.load.is_none_or(|load| load > 0.0), "--load must be more than zero");
+        Ok(())
+    }
+}
+
+/// From light to as heavy as the best schedule can bear.
+fn loads_of(trace: &str) -> &'static [f64] {
+    match trace {
+        "two" => &[0.15, 0.3, 0.45, 0.6, 0.75],
+        "five" => &[0.2, 0.3, 0.4, 0.5],
+        "chat" => &[0.3, 0.45, 0.55, 0.7],
+        "code" => &[0.25, 0.5, 0.75, 1.0],
+        "burst" => &[0.2, 0.35, 0.5, 0.65],
+        "owner" => &[0.2, 0.4, 0.55],
+        "fifty" => &[0.15, 0.25, 0.35],
+        _ => &[0.25, 0.5, 0.65],
+    }
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}

@@ -1,0 +1,115 @@
+//! The orchestrator itself: the real [`State`], which gets the events of a mesh and does what it does about them.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use echo_broker::id::{Inbox, TaskId};
+use echo_broker::message::{Code, Failure, Frame, Heartbeat, Submission, Task};
+use serde_json::json;
+
+use super::beat::task_id;
+use super::text::{self, Texts};
+use super::world::{Mesh, Policy};
+use crate::config::Limits;
+use crate::event::{Action, Answer, Asked, Event, Now};
+use crate::state::State;
+
+/// As long as a task may live.
+const HOUR_MS: u64 = 3_600_000;
+
+/// An orchestrator of the product.
+#[derive(Debug)]
+pub struct Product {
+    state: State,
+    start: Instant,
+    texts: Texts,
+    /// Tasks that are held, by their id and by where their frames go.
+    tasks: HashMap<TaskId, usize>,
+    inboxes: HashMap<Inbox, usize>,
+}
+
+impl Product {
+    /// The orchestrator of this number. Nothing that waits is given up: what a deadline would hide is to be seen.
+    pub fn new(number: usize, texts: Texts) -> Self {
+        let limits =
+            Limits { queue_limit: 1_000_000, queue_wait: Duration::from_secs(86_400), ..Limits::default() };
+        let start = Instant::now();
+        let now = Now { at: start, unix_ms: 0 };
+        let me = format!("o{number}").parse().expect("a letter and a number are an id");
+        let boot = format!("o{number}-1").parse().expect("so is this");
+        let state = State::new(me, boot, limits, now);
+        Self { state, start, texts, tasks: HashMap::new(), inboxes: HashMap::new() }
+    }
+
+    fn apply(&mut self, event: Event, mesh: &mut Mesh) {
+        let now =
+            Now { at: self.start + Duration::from_secs_f64(mesh.now), unix_ms: (mesh.now * 1e3) as u64 };
+        let mut events = VecDeque::from([event]);
+        while let Some(event) = events.pop_front() {
+            for action in self.state.apply(event, now) {
+                match action {
+                    Action::Dispatch { asked, .. } => {
+                        let answer = self.dispatch(&asked, mesh);
+                        events.push_back(Event::Answered { asked, answer });
+                    }
+                    Action::Answer { to, answer: Submission::Refused(_) }
+                    | Action::Frame { to, frame: Frame::Failed { .. } } => self.fail(&to, mesh),
+                    // The rest is talk with edges and watchers.
+                    _ => {}
+                }
+            }
+        }
+    }
+
+    /// What the agent says to a task.
+    fn dispatch(&mut self, asked: &Asked, mesh: &mut Mesh) -> Answer {
+        let (task, node) = (self.tasks.get(&asked.task), mesh.find(&asked.node));
+        let (Some(&task), Some(node)) = (task, node) else { return Answer::NoResponders };
+        if !mesh.offer(task, node) {
+            return Answer::Refused(Failure::elsewhere(Code::Full, "all slots are taken"));
+        }
+        self.tasks.remove(&asked.task);
+        Answer::Accepted { heartbeat: mesh.agent(node).number }
+    }
+
+    fn fail(&mut self, to: &Inbox, mesh: &mut Mesh) {
+        if let Some(task) = self.inboxes.remove(to)
+            && self.tasks.remove(&task_id(task)).is_some()
+        {
+            mesh.fail(task);
+        }
+    }
+
+    /// A submission as an edge makes it.
+    fn submission(&mut self, task: usize, mesh: &Mesh) -> Option<Event> {
+        let inbox = Inbox::try_from(format!("_INBOX.edge.e.{task}-1")).ok()?;
+        let bare = json!({"task": task_id(task), "inbox": inbox, "remaining_ms": HOUR_MS, "request": {"kind": "generate"}});
+        let mut made: Task = serde_json::from_value(bare).ok()?;
+        let model = &mesh.trace().models[mesh.ticket(task).ask.model];
+        made.request = text::request(self.texts, model, mesh.turns(task));
+        self.tasks.insert(made.task, task);
+        self.inboxes.insert(inbox.clone(), task);
+        Some(Event::Submitted { task: Ok(Box::new(made)), reply: Some(inbox) })
+    }
+}
+
+impl Policy for Product {
+    fn listens(&self) -> bool {
+        true
+    }
+
+    fn submit(&mut self, task: usize, mesh: &mut Mesh) {
+        match self.submission(task, mesh) {
+            Some(event) => self.apply(event, mesh),
+            None => mesh.fail(task),
+        }
+    }
+
+    fn heard(&mut self, beat: &Heartbeat, mesh: &mut Mesh) {
+        self.apply(Event::Beat(Box::new(beat.clone())), mesh);
+    }
+
+    fn tick(&mut self, mesh: &mut Mesh) {
+        self.apply(Event::Tick, mesh);
+    }
+}

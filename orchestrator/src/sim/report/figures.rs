@@ -1,0 +1,110 @@
+//! How long tasks took.
+
+use serde::Serialize;
+
+use crate::sim::world::{Outcome, Run};
+
+/// Figures of one play, or means of several. Times are seconds since a task came.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+pub struct Figures {
+    pub mean: f64,
+    pub p50: f64,
+    pub p95: f64,
+    pub p99: f64,
+    pub first_mean: f64,
+    pub first_p50: f64,
+    pub first_p95: f64,
+    pub first_p99: f64,
+    /// Models that were loaded.
+    pub loads: f64,
+    /// Tasks that an agent refused because it was full, for each task.
+    pub refused: f64,
+    /// Tasks that the mesh gave up; they count with the time until then.
+    pub failed: f64,
+    pub tasks: f64,
+}
+
+impl Figures {
+    pub fn of(run: &Run) -> Self {
+        let (mut took, mut first, mut failed) = (Vec::new(), Vec::new(), 0_usize);
+        for ticket in &run.tickets {
+            match ticket.outcome {
+                Outcome::Done { job, .. } => {
+                    took.push(job.ended - ticket.arrived);
+                    first.push(job.first - ticket.arrived);
+                }
+                Outcome::Failed { at } => {
+                    took.push(at - ticket.arrived);
+                    failed += 1;
+                }
+                Outcome::Waiting | Outcome::Running { .. } => {}
+            }
+        }
+        took.sort_by(f64::total_cmp);
+        first.sort_by(f64::total_cmp);
+        let tasks = took.len() as f64;
+        Self {
+            mean: mean(&took),
+            p50: quantile(&took, 0.5),
+            p95: quantile(&took, 0.95),
+            p99: quantile(&took, 0.99),
+            first_mean: mean(&first),
+            first_p50: quantile(&first, 0.5),
+            first_p95: quantile(&first, 0.95),
+            first_p99: quantile(&first, 0.99),
+            loads: run.loads as f64,
+            refused: run.refusals as f64 / tasks.max(1.0),
+            failed: failed as f64,
+            tasks,
+        }
+    }
+
+    /// The mean of each figure.
+    pub fn mean_of(all: &[Self]) -> Self {
+        let of = |figure: fn(&Self) -> f64| mean(&all.iter().map(figure).collect::<Vec<_>>());
+        Self {
+            mean: of(|it| it.mean),
+            p50: of(|it| it.p50),
+            p95: of(|it| it.p95),
+            p99: of(|it| it.p99),
+            first_mean: of(|it| it.first_mean),
+            first_p50: of(|it| it.first_p50),
+            first_p95: of(|it| it.first_p95),
+            first_p99: of(|it| it.first_p99),
+            loads: of(|it| it.loads),
+            refused: of(|it| it.refused),
+            failed: of(|it| it.failed),
+            tasks: of(|it| it.tasks),
+        }
+    }
+}
+
+/// Of sorted values.
+fn quantile(values: &[f64], share: f64) -> f64 {
+    let index = (share * values.len() as f64) as usize;
+    values.get(index.min(values.len().saturating_sub(1))).copied().unwrap_or_default()
+}
+
+pub(super) fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / (values.len() as f64).max(1.0)
+}
+
+/// The standard deviation; 0 of one value.
+pub(super) fn spread(values: &[f64]) -> f64 {
+    let middle = mean(values);
+    let squares: f64 = values.iter().map(|value| (value - middle).powi(2)).sum();
+    (squares / (values.len() as f64 - 1.0).max(1.0)).sqrt()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quantile_is_a_value_and_a_spread_that_of_a_sample() {
+        let values: Vec<_> = (0..100).map(f64::from).collect();
+        assert_eq!((quantile(&values, 0.5), quantile(&values, 0.99)), (50.0, 99.0));
+        assert_eq!((quantile(&[], 0.5), mean(&[]), spread(&[3.0])), (0.0, 0.0, 0.0));
+        assert!((spread(&[1.0, 3.0]) - 2.0_f64.sqrt()).abs() < 1e-12);
+    }
+}
