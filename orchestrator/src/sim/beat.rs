@@ -242,23 +242,45 @@ mod tests {
     }
 
     #[test]
-    fn what_is_measured_is_told_and_what_is_loaded_as_the_engine_was_asked_last() {
+    fn what_is_measured_is_told() {
         let (mut engine, mut agent) = one();
         beats(&mut agent, &mut engine, 9.0);
         engine.enter(ask(0, 1), 9.0);
         while let Some(next) = engine.next_event() {
+            beats(&mut agent, &mut engine, next);
             engine.step(next);
         }
         let job = engine.take_ended().remove(0);
         agent.ended(&job, job.ended);
-        agent.changed(true, job.ended);
-        let beats = beats(&mut agent, &mut engine, job.ended + 3.0);
-        let told: Vec<_> = beats.iter().filter_map(|(_, beat)| beat.models.clone()).collect();
-        assert!(told[0][0].loaded && !told[0][1].loaded, "it has not looked yet");
-        let last = told.last().unwrap();
-        assert!(!last[0].loaded && last[1].loaded);
-        let (speed, load) = (last[1].tokens_per_second.unwrap(), last[1].load_ms.unwrap() as f64 / 1e3);
+        let beats = beats(&mut agent, &mut engine, job.ended + 1.0);
+        let told = beats.into_iter().find_map(|(_, beat)| beat.models).unwrap();
+        let (speed, load) = (told[1].tokens_per_second.unwrap(), told[1].load_ms.unwrap() as f64 / 1e3);
         let pace = engine.machine().pace(1);
         assert!((speed - pace.decode).abs() < 0.1 && (load - pace.load).abs() < 0.01, "{speed} {load}");
+    }
+
+    #[test]
+    fn what_is_loaded_is_told_as_it_was_when_the_engine_was_asked_last() {
+        let (mut engine, mut agent) = one();
+        beats(&mut agent, &mut engine, 9.0);
+        let asks = agent.probe_due;
+        beats(&mut agent, &mut engine, asks - 1.5);
+        engine.enter(ask(0, 1), asks - 1.5);
+        agent.models_changed = true;
+        let told = |beats: Vec<(f64, Heartbeat)>| {
+            let models = beats.into_iter().rev().find_map(|(_, beat)| beat.models).unwrap();
+            [models[0].loaded, models[1].loaded]
+        };
+        let before = beats(&mut agent, &mut engine, asks - 0.01);
+        assert_eq!(told(before), [true, false], "it has not looked yet");
+        let after = beats(&mut agent, &mut engine, asks + 0.1);
+        assert_eq!(told(after), [false, true], "one that is on its way is listed too");
+        while let Some(next) = engine.next_event() {
+            engine.step(next);
+        }
+        let job = engine.take_ended().remove(0);
+        beats(&mut agent, &mut engine, job.ended);
+        agent.ended(&job, job.ended);
+        assert!(agent.probe_due <= job.ended + PROBE_SOON && agent.probe_due > job.ended);
     }
 }

@@ -93,7 +93,7 @@ struct Careless(usize);
 impl Policy for Careless {
     fn submit(&mut self, task: usize, mesh: &mut Mesh) {
         self.0 += 1;
-        if self.0 % 2 == 0 { mesh.fail(task) } else { mesh.enter(task, 0) }
+        if self.0.is_multiple_of(2) { mesh.fail(task) } else { mesh.enter(task, 0) }
     }
 }
 
