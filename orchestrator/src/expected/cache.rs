@@ -46,6 +46,8 @@ pub struct Slot {
     pub busy: bool,
     /// Our own attempt that runs in it.
     by: Option<Attempt>,
+    /// Its attempt has ended, and how is not told yet.
+    untold: bool,
     /// When its last attempt ended.
     pub used: f64,
     pub session: u64,
@@ -59,6 +61,7 @@ impl Slot {
             tokens: within(told.tokens as f64, 0.0, 1e9),
             busy: told.busy,
             by: None,
+            untold: false,
             used: now - within(told.idle_ms as f64 / 1e3, 0.0, 1e6),
             session: told.session,
             tool: told.tool,
@@ -129,22 +132,25 @@ impl Mirror {
             let slot = &mut self.slots[index];
             slot.blocks.clone_from(&prompt.blocks);
             (slot.tokens, slot.session, slot.tool) = (prompt.tokens, prompt.session, false);
-            (slot.busy, slot.by) = (true, Some(attempt));
+            (slot.busy, slot.by, slot.untold) = (true, Some(attempt), false);
         }
     }
 
     /// It has ended. What it answered the agent tells.
     pub fn end(&mut self, attempt: Attempt, now: f64) {
         if let Some(slot) = self.slots.iter_mut().find(|slot| slot.by == Some(attempt)) {
-            (slot.busy, slot.by, slot.used) = (false, None, now);
+            (slot.busy, slot.by, slot.untold, slot.used) = (false, None, true, now);
         }
     }
 }
 
+/// The agent tells of an end before long. Until then it may have been a tool call.
+const UNTOLD: f64 = 1.0;
+
 /// How often a prompt that was left alone for so long is still to be continued: odds, at most 16.
 pub fn odds(slot: &Slot, waits: bool, now: f64) -> f64 {
     let idle = within(now - slot.used, 0.0, 1e4);
-    match (waits, slot.tool) {
+    match (waits, slot.tool || (slot.untold && idle < UNTOLD)) {
         (true, _) => 16.0,
         (_, true) => 16.0 * (-(idle - 15.0).max(0.0) / 15.0).exp(),
         (_, false) => 2.0 * (-idle / 30.0).exp(),

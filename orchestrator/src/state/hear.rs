@@ -41,6 +41,7 @@ impl State {
     pub(super) fn hear_caches(&mut self, digest: &CacheDigest) {
         if let Some(key) = self.registry.find(&digest.node, &digest.boot) {
             self.book.hear_caches(key.index(), digest, self.seconds());
+            self.replan();
         }
     }
 
