@@ -163,7 +163,8 @@ impl Bench<'_> {
         }
         let used = |id: Id| self.doing.rest.iter().any(|it| it.model == Some(id));
         let wanted = |id: Id| self.book.models.get(id).arrivals(self.now);
-        let mut order: Vec<_> = self.doing.there.iter().map(|&id| (self.last_end(Some(id)), wanted(id), used(id), id)).collect();
+        let all = self.doing.there.iter().copied().chain(self.doing.coming.iter().map(|(id, _)| *id));
+        let mut order: Vec<_> = all.map(|id| (self.last_end(Some(id)), wanted(id), used(id), id)).collect();
         order.sort_by(|a, b| a.2.cmp(&b.2).then(a.0.total_cmp(&b.0)).then(a.1.total_cmp(&b.1)).then(a.3.cmp(&b.3)));
         for (end, _, _, id) in order {
             if free >= need {

@@ -67,13 +67,6 @@ impl Product {
     fn dispatch(&mut self, asked: &Asked, mesh: &mut Mesh) -> Answer {
         let (task, node) = (self.tasks.get(&asked.task), mesh.find(&asked.node));
         let (Some(&task), Some(node)) = (task, node) else { return Answer::NoResponders };
-        if std::env::var_os("DBG").is_some() {
-            let ask = mesh.ticket(task).ask;
-            let e = mesh.engine(node);
-            let real = e.slot_for(&ask).map(|s| s.common(&ask));
-            let best = (0..mesh.nodes()).filter_map(|n| mesh.engine(n).slots(ask.model).iter().map(|s| s.common(&ask) as i64).max().map(|c| (c, n))).max();
-            eprintln!("{:.1} task {task} s{} prompt {} node {node} real {real:?} best {best:?} loaded {} tool {} waited {:.1}", mesh.now, ask.session, ask.prompt, e.last_used(ask.model).is_some(), ask.calls_tool, mesh.now - mesh.ticket(task).arrived);
-        }
         if !mesh.offer(task, node) {
             return Answer::Refused(Failure::elsewhere(Code::Full, "all slots are taken"));
         }

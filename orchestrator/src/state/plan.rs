@@ -101,9 +101,6 @@ impl State {
 
     fn follow(&mut self, task: TaskId, waiting: &Waiting, step: &Step) {
         let key = step.key;
-        if std::env::var_os("DBG").is_some() {
-            eprintln!("   {:?} tokens {} of {:?}", step.verdict, waiting.prompt.tokens, step.words(waiting, |key| self.registry.node(key).id().as_str()));
-        }
         if !self.registry.node(key).is_free() {
             return;
         }
