@@ -104,8 +104,7 @@ impl Round<'_> {
         let (book, now) = (self.book, self.now);
         let site = book.site(at.key.index())?;
         site.facts(task.model)?;
-        let doing =
-            self.doing.entry(at.key).or_insert_with(|| site.doing(&book.models, book.per_byte, now));
+        let doing = self.doing.entry(at.key).or_insert_with(|| site.doing(&book.models, book.per_byte, now));
         Some(Bench { book, site, doing, now }.judge(task, at, waits))
     }
 

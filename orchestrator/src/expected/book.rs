@@ -35,9 +35,10 @@ impl Book {
     /// What a task asks of engines' caches and prompts.
     pub fn prompt(&self, model: &ModelName, request: &Request) -> Prompt {
         let prefix = Prefix::of(request);
-        let tokens = self.models.id(model).map_or(prefix.bytes as f64 / 4.0, |id| {
-            self.models.get(id).tokens(prefix.bytes as f64)
-        });
+        let tokens = self
+            .models
+            .id(model)
+            .map_or(prefix.bytes as f64 / 4.0, |id| self.models.get(id).tokens(prefix.bytes as f64));
         Prompt::new(prefix, tokens.max(1.0))
     }
 
@@ -59,7 +60,6 @@ impl Book {
         self.models.replace_lengths(facts.id, &facts.lengths, &[]);
         let mesh = self.models.get_mut(facts.id);
         mesh.replace_per_kb(facts.per_kb, None);
-        mesh.copies = mesh.copies.saturating_sub(u32::from(facts.loaded));
         self.models.leave(facts.id);
     }
 
@@ -79,7 +79,14 @@ impl Book {
         }
     }
 
-    fn hear_progress(&mut self, index: usize, attempt: Attempt, model: Option<Id>, told: &Progress, now: f64) {
+    fn hear_progress(
+        &mut self,
+        index: usize,
+        attempt: Attempt,
+        model: Option<Id>,
+        told: &Progress,
+        now: f64,
+    ) {
         let site = self.site_mut(index);
         if let Some(it) = site.running.iter_mut().find(|it| it.attempt == attempt) {
             (it.model, it.prompt, it.told) = (it.model.or(model), told.prompt, now);
@@ -100,13 +107,13 @@ impl Book {
             let place = before.iter().position(|facts| Some(facts.id) == known);
             let facts = place.map(|place| before.swap_remove(place));
             let mut facts = facts.unwrap_or_else(|| Facts::new(self.models.join(name)));
-            let was = (facts.loaded, facts.per_kb, facts.alone, facts.load, std::mem::take(&mut facts.lengths));
+            let lengths = std::mem::take(&mut facts.lengths);
+            let (per_kb, alone, load) = (facts.per_kb, facts.alone, facts.load);
             facts.hear(told, now);
-            self.models.replace_lengths(facts.id, &was.4, &facts.lengths);
+            self.models.replace_lengths(facts.id, &lengths, &facts.lengths);
             let mesh = self.models.get_mut(facts.id);
-            mesh.replace_per_kb(was.1, facts.per_kb);
-            mesh.copies = (mesh.copies + u32::from(facts.loaded)).saturating_sub(u32::from(was.0));
-            self.stale |= was.2 != facts.alone || was.3 != facts.load;
+            mesh.replace_per_kb(per_kb, facts.per_kb);
+            self.stale |= alone != facts.alone || load != facts.load;
             models.push(facts);
         }
         before.iter().for_each(|facts| self.leave(facts));
@@ -155,9 +162,8 @@ impl Book {
 
     /// What a node's engine has in its caches.
     pub fn hear_caches(&mut self, index: usize, digest: &CacheDigest, now: f64) {
-        let named = |id: Id| {
-            digest.models.iter().any(|told| self.models.id(&ModelName::of(&told.model)) == Some(id))
-        };
+        let named =
+            |id: Id| digest.models.iter().any(|told| self.models.id(&ModelName::of(&told.model)) == Some(id));
         if let Some(Some(site)) = self.sites.get_mut(index) {
             let ours = |id: Id| site.running.iter().any(|it| it.model == Some(id) && it.own.is_some());
             site.caches.retain(|(id, _)| named(*id) || ours(*id));
@@ -169,7 +175,9 @@ impl Book {
                 continue;
             }
             let ours = site.running.iter().filter(|it| it.model == Some(id));
-            let ours: Vec<_> = ours.filter_map(|it| it.own.as_ref().map(|own| (it.attempt, own.placed, own.prompt.clone()))).collect();
+            let ours: Vec<_> = ours
+                .filter_map(|it| it.own.as_ref().map(|own| (it.attempt, own.placed, own.prompt.clone())))
+                .collect();
             let slots = site.slots;
             site.mirror_mut(id).hear(told, slots, &ours, now);
         }

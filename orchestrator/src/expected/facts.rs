@@ -131,7 +131,11 @@ mod tests {
     use echo_broker::message::Speed;
 
     fn told(speeds: &[(u32, f64, u64)]) -> Facts {
-        let speeds = speeds.iter().map(|&(at_once, tokens_per_second, age_s)| Speed { at_once, tokens_per_second, age_s });
+        let speeds = speeds.iter().map(|&(at_once, tokens_per_second, age_s)| Speed {
+            at_once,
+            tokens_per_second,
+            age_s,
+        });
         let mut models = super::super::models::Models::default();
         let mut facts = Facts::new(models.join(crate::model_name::ModelName::of("m")));
         facts.hear(&Model { speeds: speeds.collect(), ..Model::default() }, 1_000.0);

@@ -85,7 +85,8 @@ impl Bench<'_> {
         let ready = self.ready(task.model, candidate.fit, wait);
         let slot = ready.loaded.then(|| self.slot(task)).flatten();
         let cached = slot.map_or(0.0, |slot| self.common(task, slot));
-        let prompt = (task.prompt.tokens - cached).max(1.0) / site.prompt_speed(&book.models, task.model) + OVERHEAD;
+        let prompt =
+            (task.prompt.tokens - cached).max(1.0) / site.prompt_speed(&book.models, task.model) + OVERHEAD;
         let begun = ready.at.max(doing.prompts) + prompt;
         let others = doing.rest.iter().filter(|it| it.left > begun).count();
         let speed = self.speed(task.model, others + 1);
@@ -138,7 +139,9 @@ impl Bench<'_> {
             let goes = doing.coming.iter().any(|(it, _)| *it != id && free < self.size(*it));
             return match goes {
                 false => Ready { at: wait, victims: Vec::new(), loaded: true },
-                true => Ready { at: wait.max(self.last_end(None)) + load, victims: Vec::new(), loaded: false },
+                true => {
+                    Ready { at: wait.max(self.last_end(None)) + load, victims: Vec::new(), loaded: false }
+                }
             };
         }
         if let Some((_, ready)) = doing.coming.iter().find(|(it, _)| *it == id) {
@@ -165,7 +168,9 @@ impl Bench<'_> {
         let wanted = |id: Id| self.book.models.get(id).arrivals(self.now);
         let all = self.doing.there.iter().copied().chain(self.doing.coming.iter().map(|(id, _)| *id));
         let mut order: Vec<_> = all.map(|id| (self.last_end(Some(id)), wanted(id), used(id), id)).collect();
-        order.sort_by(|a, b| a.2.cmp(&b.2).then(a.0.total_cmp(&b.0)).then(a.1.total_cmp(&b.1)).then(a.3.cmp(&b.3)));
+        order.sort_by(|a, b| {
+            a.2.cmp(&b.2).then(a.0.total_cmp(&b.0)).then(a.1.total_cmp(&b.1)).then(a.3.cmp(&b.3))
+        });
         for (end, _, _, id) in order {
             if free >= need {
                 break;
@@ -177,7 +182,7 @@ impl Bench<'_> {
         (victims, until)
     }
 
-    /// A model thrown out costs its load if it is the last copy, times the chance that it is wanted soon.
+    /// A model thrown out costs its load times the chance that it is wanted soon.
     fn evicted(&self, victims: &[Id]) -> f64 {
         let cost = |&id: &Id| {
             let mesh = self.book.models.get(id);
@@ -209,7 +214,15 @@ impl Bench<'_> {
     }
 
     /// Those who run there all but stand still during its prompt, and are slower during its answer.
-    fn lost_by_others(&self, id: Id, ready: &Ready, prompt: f64, begun: f64, answer: f64, others: usize) -> f64 {
+    fn lost_by_others(
+        &self,
+        id: Id,
+        ready: &Ready,
+        prompt: f64,
+        begun: f64,
+        answer: f64,
+        others: usize,
+    ) -> f64 {
         let rest = &self.doing.rest;
         let stalled = rest.iter().filter(|it| it.left > ready.at).count() as f64 * prompt;
         if others == 0 {

@@ -74,7 +74,7 @@ mod tests {
         let known = of(&[100, 100, 100, 100, 100, 100, 1_000, 1_000, 1_000, 1_000]);
         let new = known.left(0.0);
         assert!((400.0..560.0).contains(&new), "{new}");
-        assert!((700.0..950.0).contains(&known.left(200.0)));
+        assert!((600.0..850.0).contains(&known.left(200.0)));
         assert!((1_000.0..=2_000.0).contains(&known.left(3_000.0)), "half as long again");
     }
 

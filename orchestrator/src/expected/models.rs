@@ -25,9 +25,8 @@ pub struct Models {
 /// A model in the mesh.
 #[derive(Debug, Default)]
 pub struct Mesh {
-    /// Nodes that serve it, and those that have it in memory.
+    /// Nodes that serve it.
     serving: u32,
-    pub copies: u32,
     pub lengths: Lengths,
     /// Tokens for 1,000 bytes: the sum over nodes that have measured it, and their number.
     per_kb: (f64, u32),

@@ -26,7 +26,10 @@ fn because(its: &Parts, best: &Parts, task: &Waiting) -> String {
         (its.wait - best.wait, format!("full: {} to a free slot", seconds(its.wait))),
         (its.load - best.load, format!("{} to load", seconds(its.load))),
         (its.queue - best.queue, format!("another prompt first: {}", seconds(its.queue))),
-        (its.prompt - best.prompt, format!("{:.0} of {:.0} prompt tokens cached", its.cached, task.prompt.tokens)),
+        (
+            its.prompt - best.prompt,
+            format!("{:.0} of {:.0} prompt tokens cached", its.cached, task.prompt.tokens),
+        ),
         (its.answer - best.answer, speed(its)),
         (its.others - best.others, format!("slows others by {}", seconds(its.others))),
         (its.evicted - best.evicted, format!("throws out a model that is wanted: {}", seconds(its.evicted))),

@@ -150,7 +150,8 @@ impl Agent {
             return None;
         }
         (self.digested, self.digest_due) = (now, now + DIGEST);
-        let names: Vec<_> = self.models.iter().map(|known| known.as_ref().map(|it| it.name.clone())).collect();
+        let names: Vec<_> =
+            self.models.iter().map(|known| known.as_ref().map(|it| it.name.clone())).collect();
         Some(self.digests.digest(engine, &names, &self.node, &self.boot))
     }
 

@@ -35,13 +35,20 @@ impl Digests {
         Some(text.prompt.bytes)
     }
 
-    pub fn digest(&mut self, engine: &Engine, models: &[Option<String>], node: &NodeId, boot: &BootId) -> CacheDigest {
+    pub fn digest(
+        &mut self,
+        engine: &Engine,
+        models: &[Option<String>],
+        node: &NodeId,
+        boot: &BootId,
+    ) -> CacheDigest {
         let loaded = |model: &usize| engine.last_used(*model).is_some();
         let kept = |model: usize| engine.slots(model).iter().filter_map(|slot| slot.kept);
         self.left.retain(|(model, session), _| kept(*model).any(|it| it.session == *session));
         let named = models.iter().enumerate().filter_map(|(model, name)| Some((model, name.as_ref()?)));
         let named = named.filter(|(model, _)| loaded(model));
-        let models = named.map(|(model, name)| ModelCache { model: name.clone(), slots: self.slots(engine, model) });
+        let models =
+            named.map(|(model, name)| ModelCache { model: name.clone(), slots: self.slots(engine, model) });
         CacheDigest { node: node.clone(), boot: boot.clone(), models: models.collect() }
     }
 
@@ -54,7 +61,10 @@ impl Digests {
             SlotCache { blocks, tokens: job.ask.prompt as u64, busy: true, session, ..SlotCache::default() }
         });
         let free = engine.slots(model).iter().filter(|slot| !slot.busy);
-        let free = free.map(|slot| slot.kept.map_or_else(SlotCache::default, |kept| self.free(model, &kept, engine.now() - slot.used)));
+        let free = free.map(|slot| {
+            slot.kept
+                .map_or_else(SlotCache::default, |kept| self.free(model, &kept, engine.now() - slot.used))
+        });
         busy.chain(free).collect()
     }
 

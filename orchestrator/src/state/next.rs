@@ -98,7 +98,7 @@ impl State {
             }
             let Some(holding) = self.held.get(&task) else { continue };
             if self.is_planned(holding) {
-                return Next::NOBODY;
+                continue;
             }
             if !scheduler::can_take(&self.registry, &holding.need, &holding.bars(), key) {
                 continue;

@@ -50,7 +50,9 @@ impl State {
         let Some(holding) = waits.then(|| self.release(task)).flatten() else { return };
         match has_room {
             true => self.wait(holding),
-            false => self.fail(holding, Failure::wait(Code::QueueFull, "the queue is full; submit the task again")),
+            false => {
+                self.fail(holding, Failure::wait(Code::QueueFull, "the queue is full; submit the task again"))
+            }
         }
     }
 
