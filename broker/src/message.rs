@@ -6,7 +6,7 @@ mod frame;
 mod heartbeat;
 pub mod lengths;
 mod load_options;
-mod prefix;
+pub mod prefix;
 mod pulse;
 mod request;
 mod status;

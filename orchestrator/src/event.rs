@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use echo_broker::id::{BootId, Inbox, NodeId, Peer, ProcessId, TaskId};
 use echo_broker::message::{
-    Cancel, Event as News, Failure, Frame, Heartbeat, Pong, Pulse, PulseAnswer, Submission, Task,
+    CacheDigest, Cancel, Event as News, Failure, Frame, Heartbeat, Pong, Pulse, PulseAnswer, Submission, Task,
 };
 
 use crate::snapshot::Snapshot;
@@ -31,6 +31,8 @@ pub struct Asked {
 #[derive(Debug)]
 pub enum Event {
     Beat(Box<Heartbeat>),
+    /// What a node's engine has in its caches.
+    Caches(Box<CacheDigest>),
     /// A submission, or why it cannot be read.
     Submitted {
         task: Result<Box<Task>, String>,

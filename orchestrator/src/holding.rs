@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use echo_broker::id::{Inbox, NodeId};
 use echo_broker::message::{Excluded, Failure, Task};
 
+use crate::expected::Prompt;
 use crate::need::Need;
 use crate::queue::Place;
 use crate::scheduler::Bars;
@@ -38,6 +39,8 @@ pub struct Holding {
     pub judged_at: Option<Instant>,
     /// The size of the task as JSON.
     pub bytes: usize,
+    /// As far as engines' caches are concerned, once it was looked at.
+    pub prompt: Option<Arc<Prompt>>,
     pub phase: Phase,
 }
 
@@ -72,6 +75,7 @@ impl Holding {
             judged_at: None,
             bytes: size(&task),
             task: Arc::new(task),
+            prompt: None,
             phase: Phase::Adrift,
         }
     }

@@ -10,6 +10,7 @@ pub mod event;
 pub mod sim;
 pub mod state;
 
+mod expected;
 mod facts;
 mod holding;
 mod model_name;

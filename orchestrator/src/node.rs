@@ -222,6 +222,13 @@ impl Node {
         self.placements.iter().any(|placed| placed.model.as_ref() == Some(model))
     }
 
+    /// The attempts that are counted as using a slot, and whether the last heartbeat lists them.
+    pub fn occupants(&self) -> impl Iterator<Item = ((TaskId, u32), bool)> {
+        let listed = self.beat.active.iter().map(|held| ((held.task, held.attempt), true));
+        let unlisted = self.placements.iter().filter(|it| !it.listed);
+        listed.chain(unlisted.map(|it| ((it.task, it.attempt), false)))
+    }
+
     /// What was placed here and is not yet in the heartbeats, and how its model is to be loaded.
     pub fn unheard(&self) -> impl Iterator<Item = (&ModelName, LoadKey)> {
         let unheard = |placed: &&Placement| matches!(placed.stage, Stage::Asked | Stage::Accepted(_));

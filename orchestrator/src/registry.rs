@@ -27,6 +27,13 @@ pub struct Seen<'a> {
     index: u32,
 }
 
+impl Key {
+    /// Small, and no two nodes have the same at one time.
+    pub fn index(self) -> usize {
+        self.0
+    }
+}
+
 impl<'a> Seen<'a> {
     fn at(node: &'a Node, (index, facts): (u32, Facts)) -> Self {
         Self { facts, node, index }
@@ -198,10 +205,10 @@ impl Registry {
     }
 
     /// Forgets the nodes that have been silent for longer than `patience`, where silence counts from `since`.
-    pub fn evict(&mut self, now: Instant, since: Instant, patience: Duration) -> Vec<NodeId> {
+    pub fn evict(&mut self, now: Instant, since: Instant, patience: Duration) -> Vec<(Key, NodeId)> {
         let silent = |node: &Node| now.saturating_duration_since(node.heard.max(since)) > patience;
         let left: Vec<_> = self.iter().filter(|(_, node)| silent(node)).map(|(key, _)| key).collect();
-        left.into_iter().map(|key| self.remove(key)).collect()
+        left.into_iter().map(|key| (key, self.remove(key))).collect()
     }
 
     fn remove(&mut self, key: Key) -> NodeId {
@@ -394,7 +401,7 @@ mod tests {
         registry.hear(beat("b", 1).models([model("y")]).build(), clock.now());
         clock.pass(1_001);
         let left = registry.evict(clock.now().at, start, Duration::from_secs(3));
-        assert_eq!(left.iter().map(NodeId::as_str).collect::<Vec<_>>(), ["a"]);
+        assert_eq!(left.iter().map(|(_, id)| id.as_str()).collect::<Vec<_>>(), ["a"]);
         assert_eq!((registry.served(), registry.iter().count()), (vec!["y".to_owned()], 1));
     }
 }

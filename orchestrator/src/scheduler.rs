@@ -117,6 +117,21 @@ pub fn homes<'a>(
     candidates(registry, need).filter(move |(_, node, seen)| home(node, *seen)).map(|(_, node, _)| node)
 }
 
+/// The nodes that can take the task, be it once they have a free slot.
+pub fn takers<'a>(
+    registry: &'a Registry,
+    need: &'a Need,
+    bars: &Bars<'a>,
+) -> impl Iterator<Item = (Key, Fit, bool)> + 'a {
+    let bars = bars.in_force(registry, need);
+    candidates(registry, need).filter_map(move |(key, node, seen)| {
+        let takes = works(node, seen, need) && !bars.bar(node) && suits(node, seen, need);
+        let facts = seen.map(|seen| seen.facts);
+        let says = facts.is_none_or(|facts| facts.says.include(need.abilities));
+        takes.then(|| (key, Fit::of(facts, need), says))
+    })
+}
+
 /// Whether this node can take the task now.
 pub fn can_take(registry: &Registry, need: &Need, bars: &Bars<'_>, key: Key) -> bool {
     let node = registry.node(key);

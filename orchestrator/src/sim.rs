@@ -7,8 +7,10 @@
 //! knew how long each answer becomes (`oracle`). Speeds, lengths and arrivals are made up within what people report.
 
 pub mod beat;
+pub mod digest;
 pub mod engine;
 pub mod front;
+pub mod measure;
 pub mod oracle;
 pub mod product;
 pub mod report;

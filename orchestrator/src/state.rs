@@ -6,6 +6,7 @@ mod hear;
 mod next;
 mod outlook;
 mod place;
+mod plan;
 mod submit;
 #[cfg(test)]
 mod tests;
@@ -21,6 +22,7 @@ use echo_broker::message::{Code, Event as News, Failure, Frame, Held, Pong, What
 
 use crate::config::Limits;
 use crate::event::{Action, Event, Now};
+use crate::expected::Book;
 use crate::holding::{Holding, Phase};
 use crate::model_name::ModelName;
 use crate::pace::Pace;
@@ -47,6 +49,9 @@ pub struct State {
     registry: Registry,
     queue: Queue,
     pace: Pace,
+    book: Book,
+    /// When it was last decided where those who wait go.
+    planned: Instant,
     held: BTreeMap<TaskId, Holding>,
     /// The highest attempt that was cancelled.
     fences: Recent<u32>,
@@ -90,6 +95,8 @@ impl State {
             limits,
             registry: Registry::default(),
             pace: Pace::default(),
+            book: Book::default(),
+            planned: now.at,
             held: BTreeMap::new(),
             fences: Recent::new(FENCED, REMEMBERED),
             handed: Recent::new(HANDED, REMEMBERED),
@@ -113,6 +120,7 @@ impl State {
         self.now = now;
         match event {
             Event::Beat(beat) => self.hear(*beat),
+            Event::Caches(digest) => self.hear_caches(&digest),
             Event::Submitted { task, reply } => self.submit(task, reply),
             Event::Answered { asked, answer } => self.answered(&asked, answer),
             Event::Cancelled(cancel) => self.cancel(cancel.task, cancel.attempt),
@@ -130,6 +138,11 @@ impl State {
     /// The attempts that are held: in the queue, or on their way to a node.
     pub fn held(&self) -> usize {
         self.held.len()
+    }
+
+    /// Since the start.
+    fn seconds(&self) -> f64 {
+        self.now.at.saturating_duration_since(self.started).as_secs_f64()
     }
 
     /// The model of tasks that name none.

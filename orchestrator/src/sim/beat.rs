@@ -3,9 +3,13 @@
 //! Whatever agents learn to measure and to say belongs here and nowhere else in the simulator.
 
 use echo_broker::id::{BootId, NodeId, TaskId};
-use echo_broker::message::{Engine as EngineKind, Heartbeat, Held, Model, NodeStatus, Space};
+use echo_broker::message::{
+    CacheDigest, Engine as EngineKind, Heartbeat, Held, Model, NodeStatus, Progress, Space,
+};
 
+use super::digest::{Digests, Text};
 use super::engine::{EPS, Engine, Job};
+use super::measure::Measured;
 use super::rng::Rng;
 
 /// The shortest times between beats about a change and about a slot that is free again, as the agent's pacer has them.
@@ -14,6 +18,11 @@ const FREED: f64 = 0.005;
 /// How often an agent asks its engine which models are loaded, and how soon after the end of a task.
 const PROBE: f64 = 5.0;
 const PROBE_SOON: f64 = 1.0;
+/// How often it looks at running answers.
+const LOOK: f64 = 2.0;
+/// How often it tells of the engine's caches: when nothing changes, and at most.
+const DIGEST: f64 = 5.0;
+const DIGEST_PAUSE: f64 = 0.25;
 /// The weight of the newest measurement.
 const NEWEST: f64 = 0.3;
 const GIB: f64 = (1_u64 << 30) as f64;
@@ -34,6 +43,12 @@ pub struct Agent {
     models: Vec<Option<Known>>,
     models_changed: bool,
     models_told: bool,
+    /// When running answers are looked at next.
+    look_due: f64,
+    digests: Digests,
+    /// When a digest was told last, and when it is told next; never before it has read a text.
+    digested: f64,
+    digest_due: f64,
 }
 
 /// What an agent knows of a model.
@@ -44,22 +59,31 @@ struct Known {
     /// As it was when the engine was asked last.
     loaded: bool,
     tokens_per_second: Option<f64>,
-    load_seconds: Option<f64>,
+    measured: Measured,
 }
 
 impl Agent {
     /// The agent of this engine. It beats at once, and then at times of its own.
     pub fn new(engine: &Engine, models: &[String], every: f64, rng: &mut Rng) -> Self {
         let machine = engine.machine();
+        // It tries one model when it starts.
+        let tried = (0..models.len()).find(|&model| engine.last_used(model).is_some());
         let known = |(model, name): (usize, &String)| {
-            machine.has(model).then(|| Known {
-                name: name.clone(),
-                size: machine.pace(model).size,
-                loaded: engine.last_used(model).is_some(),
-                tokens_per_second: None,
-                load_seconds: None,
+            machine.has(model).then(|| {
+                let pace = machine.pace(model);
+                Known {
+                    name: name.clone(),
+                    size: pace.size,
+                    loaded: engine.last_used(model).is_some(),
+                    tokens_per_second: None,
+                    measured: match tried {
+                        Some(tried) if tried == model => Measured::calibrated(pace.decode, pace.prompt, rng),
+                        _ => Measured::default(),
+                    },
+                }
             })
         };
+        let known = models.iter().enumerate().map(known).collect();
         Self {
             node: machine.name.parse().expect("machines have names that can be ids"),
             boot: format!("{}-1", machine.name).parse().expect("so have their boots"),
@@ -68,31 +92,44 @@ impl Agent {
             last: every * (rng.unit() - 1.0),
             due: 0.0,
             probe_due: PROBE * rng.unit(),
-            models: models.iter().enumerate().map(known).collect(),
+            models: known,
             models_changed: true,
             models_told: false,
+            look_due: LOOK,
+            digests: Digests::default(),
+            digested: 0.0,
+            digest_due: f64::INFINITY,
         }
     }
 
     /// When it wants to be woken.
     pub fn wakes(&self) -> f64 {
-        self.due.min(self.probe_due)
+        self.due.min(self.probe_due).min(self.look_due).min(self.digest_due)
     }
 
     /// A task has come, or has left a node that was full (`freed`) or was not.
     pub fn changed(&mut self, freed: bool, now: f64) {
         let pause = if freed { FREED } else { CHANGED };
         self.due = self.due.min((self.last + pause).max(now));
+        if self.digest_due.is_finite() {
+            self.digest_due = self.digest_due.min((self.digested + DIGEST_PAUSE).max(now));
+        }
+    }
+
+    /// It has read the text of a task that comes.
+    pub fn read(&mut self, task: usize, text: Text) {
+        self.digests.entered(task, text);
+        self.digest_due = self.digest_due.min(self.digested + DIGEST);
     }
 
     /// A task has ended: what is measured from it.
     pub fn ended(&mut self, job: &Job, now: f64) {
         self.probe_due = self.probe_due.min(now + PROBE_SOON);
         let Some(known) = self.models[job.ask.model].as_mut() else { return };
-        let (answer, load) = (job.ended - job.first, job.loaded - job.entered);
+        let answer = job.ended - job.first;
         let measured = (answer > 0.0).then(|| job.ask.answer / answer);
         average(&mut known.tokens_per_second, measured);
-        average(&mut known.load_seconds, (load > 0.0).then_some(load));
+        known.measured.ended(job, self.digests.ended(job), now);
         self.models_changed = true;
     }
 
@@ -101,7 +138,40 @@ impl Agent {
         if self.probe_due <= now + EPS {
             self.probe(engine, now);
         }
+        if self.look_due <= now + EPS {
+            self.look(engine, now);
+        }
         (self.due <= now + EPS).then(|| self.beat(engine, now))
+    }
+
+    /// What there is to say of the engine's caches, when it is due.
+    pub fn digest(&mut self, engine: &Engine, now: f64) -> Option<CacheDigest> {
+        if self.digest_due > now + EPS {
+            return None;
+        }
+        (self.digested, self.digest_due) = (now, now + DIGEST);
+        let names: Vec<_> =
+            self.models.iter().map(|known| known.as_ref().map(|it| it.name.clone())).collect();
+        Some(self.digests.digest(engine, &names, &self.node, &self.boot))
+    }
+
+    /// Looks at how fast answers run, where that can be seen.
+    fn look(&mut self, engine: &Engine, now: f64) {
+        self.look_due = now + LOOK;
+        let at_once = engine.answers().count() as u32;
+        let seen = engine.answers().find(|(job, ..)| now - job.first > LOOK);
+        if let Some((job, Some(rate), _)) = seen
+            && let Some(known) = self.models[job.ask.model].as_mut()
+        {
+            known.measured.speed(at_once, rate, now);
+            self.models_changed = true;
+        }
+    }
+
+    fn progress(&self, engine: &Engine, job: &Job) -> Progress {
+        let made = engine.answers().find(|(it, ..)| it.ask.id == job.ask.id).map(|(_, _, made)| made);
+        let model = self.models[job.ask.model].as_ref().map(|it| it.name.clone()).unwrap_or_default();
+        Progress { model, tokens: made.unwrap_or_default() as u64, prompt: made.is_none() }
     }
 
     fn probe(&mut self, engine: &Engine, now: f64) {
@@ -138,10 +208,12 @@ impl Agent {
             status: if engine.is_full() { NodeStatus::Busy } else { NodeStatus::Idle },
             reason: String::new(),
             active: engine.jobs().map(|job| held(job.ask.id)).collect(),
+            progress: engine.jobs().map(|job| self.progress(engine, job)).collect(),
             slots: machine.slots as u32,
-            models: tells.then(|| self.models.iter().flatten().map(Known::told).collect()),
+            models: tells.then(|| self.models.iter().flatten().map(|known| known.told(now)).collect()),
             engine: EngineKind { kind: "ollama".to_owned(), version: String::new() },
             memory: space(machine.memory, engine.free()),
+            model_memory: (machine.memory * GIB) as u64,
             disk: space(1_000.0, 500.0),
             agent_host: "127.0.0.1".to_owned(),
             agent_port: 1,
@@ -153,16 +225,18 @@ impl Agent {
 }
 
 impl Known {
-    fn told(&self) -> Model {
-        Model {
+    fn told(&self, now: f64) -> Model {
+        let mut model = Model {
             name: self.name.clone(),
             size: (self.size * GIB) as u64,
             loaded: self.loaded,
             capabilities: vec!["completion".to_owned(), "tools".to_owned()],
             tokens_per_second: self.tokens_per_second.map(|speed| (speed * 10.0).round() / 10.0),
-            load_ms: self.load_seconds.map(|seconds| (seconds * 1e3) as u64),
+            memory: (self.size * GIB) as u64,
             ..Model::default()
-        }
+        };
+        self.measured.tell(&mut model, now);
+        model
     }
 }
 

@@ -196,6 +196,11 @@ impl Engine {
         engine
     }
 
+    /// The moment up to which it has worked.
+    pub fn now(&self) -> f64 {
+        self.now
+    }
+
     pub fn machine(&self) -> &Arc<Machine> {
         &self.machine
     }

@@ -1,16 +1,18 @@
 //! The orchestrator itself: the real [`State`], which gets the events of a mesh and does what it does about them.
 
 use std::collections::{HashMap, VecDeque};
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use echo_broker::id::{Inbox, TaskId};
-use echo_broker::message::{Code, Failure, Frame, Heartbeat, Submission, Task};
+use echo_broker::message::{CacheDigest, Code, Failure, Frame, Heartbeat, Prefix, Submission, Task};
 use serde_json::json;
 
 use super::beat::task_id;
+use super::digest::Text;
 use super::text::{self, Texts};
 use super::world::{Mesh, Policy};
-use crate::config::Limits;
+use crate::config::{Limits, Policy as Choice};
 use crate::event::{Action, Answer, Asked, Event, Now};
 use crate::state::State;
 
@@ -23,6 +25,8 @@ pub struct Product {
     state: State,
     start: Instant,
     texts: Texts,
+    /// It looks at engines' caches.
+    looks: bool,
     /// Tasks that are held, by their id and by where their frames go.
     tasks: HashMap<TaskId, usize>,
     inboxes: HashMap<Inbox, usize>,
@@ -30,15 +34,20 @@ pub struct Product {
 
 impl Product {
     /// The orchestrator of this number. Nothing that waits is given up: what a deadline would hide is to be seen.
-    pub fn new(number: usize, texts: Texts) -> Self {
-        let limits =
-            Limits { queue_limit: 1_000_000, queue_wait: Duration::from_secs(86_400), ..Limits::default() };
+    pub fn new(number: usize, texts: Texts, policy: Choice) -> Self {
+        let limits = Limits {
+            queue_limit: 1_000_000,
+            queue_wait: Duration::from_secs(86_400),
+            policy,
+            ..Limits::default()
+        };
         let start = Instant::now();
         let now = Now { at: start, unix_ms: 0 };
         let me = format!("o{number}").parse().expect("a letter and a number are an id");
         let boot = format!("o{number}-1").parse().expect("so is this");
         let state = State::new(me, boot, limits, now);
-        Self { state, start, texts, tasks: HashMap::new(), inboxes: HashMap::new() }
+        let looks = policy == Choice::Expected;
+        Self { state, start, texts, looks, tasks: HashMap::new(), inboxes: HashMap::new() }
     }
 
     fn apply(&mut self, event: Event, mesh: &mut Mesh) {
@@ -81,12 +90,17 @@ impl Product {
     }
 
     /// A submission as an edge makes it.
-    fn submission(&mut self, task: usize, mesh: &Mesh) -> Option<Event> {
+    fn submission(&mut self, task: usize, mesh: &mut Mesh) -> Option<Event> {
         let inbox = Inbox::try_from(format!("_INBOX.edge.e.{task}-1")).ok()?;
         let bare = json!({"task": task_id(task), "inbox": inbox, "remaining_ms": HOUR_MS, "request": {"kind": "generate"}});
         let mut made: Task = serde_json::from_value(bare).ok()?;
         let model = &mesh.trace().models[mesh.ticket(task).ask.model];
         made.request = text::request(self.texts, model, mesh.turns(task));
+        if self.looks {
+            let answer = text::answer(self.texts, mesh.turns(task));
+            let prompt = Rc::new(Prefix::of(&made.request));
+            mesh.write(task, Text { prompt, whole: Rc::new(Prefix::with_answer(&made.request, &answer)) });
+        }
         self.tasks.insert(made.task, task);
         self.inboxes.insert(inbox.clone(), task);
         Some(Event::Submitted { task: Ok(Box::new(made)), reply: Some(inbox) })
@@ -107,6 +121,10 @@ impl Policy for Product {
 
     fn heard(&mut self, beat: &Heartbeat, mesh: &mut Mesh) {
         self.apply(Event::Beat(Box::new(beat.clone())), mesh);
+    }
+
+    fn heard_caches(&mut self, digest: &CacheDigest, mesh: &mut Mesh) {
+        self.apply(Event::Caches(Box::new(digest.clone())), mesh);
     }
 
     fn tick(&mut self, mesh: &mut Mesh) {

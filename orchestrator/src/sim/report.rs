@@ -13,6 +13,7 @@ use super::product::Product;
 use super::text::Texts;
 use super::trace::{Trace, Weight};
 use super::world::{Mesh, Policy, Run, Setup, World};
+use crate::config::Policy as Choice;
 
 pub use figures::Figures;
 pub use table::{Question, Row, Sheet};
@@ -25,11 +26,13 @@ pub enum Who {
     LeastConnections,
     /// The orchestrator of the product, as it is in this crate.
     Echo(Texts),
+    /// The same, by expected completion.
+    Expected,
     Oracle(Oracle),
 }
 
 /// The policies by name, without the oracles.
-pub const POLICIES: [&str; 3] = ["rr", "lc", "echo"];
+pub const POLICIES: [&str; 4] = ["rr", "lc", "echo", "expected"];
 
 impl Who {
     /// A policy by its name; `None` if there is none of that name.
@@ -38,6 +41,7 @@ impl Who {
             "rr" => Self::RoundRobin,
             "lc" => Self::LeastConnections,
             "echo" => Self::Echo(texts),
+            "expected" => Self::Expected,
             _ => return oracles().into_iter().find(|(known, _)| *known == name).map(|(_, who)| who),
         })
     }
@@ -46,7 +50,8 @@ impl Who {
         match self {
             Self::RoundRobin => Box::new(RoundRobin::default()),
             Self::LeastConnections => Box::new(LeastConnections::new(mesh.nodes())),
-            Self::Echo(texts) => Box::new(Product::new(number, texts)),
+            Self::Echo(texts) => Box::new(Product::new(number, texts, Choice::Criteria)),
+            Self::Expected => Box::new(Product::new(number, Texts::Whole, Choice::Expected)),
             Self::Oracle(how) => Box::new(Clairvoyant::from(how)),
         }
     }

@@ -42,6 +42,17 @@ pub fn request(texts: Texts, model: &str, turns: &[Turn]) -> Request {
     Request::Chat(Chat { model, messages, ..Chat::default() })
 }
 
+/// The answer to the last of these turns.
+pub fn answer(texts: Texts, turns: &[Turn]) -> Message {
+    let content = match (texts, turns.last()) {
+        (Texts::Whole, Some(last)) => {
+            Voice::of_session(last.session).say(last.prompt, last.prompt + last.answer)
+        }
+        _ => "yes".to_owned(),
+    };
+    message("assistant", content)
+}
+
 /// The system text, and by turns what the user and the assistant said; cut where the prompt of the last turn ends.
 fn messages(last: &Turn, turns: &[Turn]) -> Vec<Message> {
     let system = Voice::of_system(last.system).say(0, last.system_tokens);

@@ -4,7 +4,7 @@ mod mesh;
 #[cfg(test)]
 mod tests;
 
-use echo_broker::message::Heartbeat;
+use echo_broker::message::{CacheDigest, Heartbeat};
 
 use super::engine::Job;
 use super::rng::Rng;
@@ -30,6 +30,7 @@ pub trait Policy {
     /// All that has ended now has been told.
     fn freed(&mut self, _mesh: &mut Mesh) {}
     fn heard(&mut self, _beat: &Heartbeat, _mesh: &mut Mesh) {}
+    fn heard_caches(&mut self, _digest: &CacheDigest, _mesh: &mut Mesh) {}
     fn tick(&mut self, _mesh: &mut Mesh) {}
 }
 
@@ -107,8 +108,12 @@ impl World {
                 }
             }
             What::Agent(node) => {
-                if let Some(beat) = mesh.wake(node) {
+                let (beat, digest) = mesh.wake(node);
+                if let Some(beat) = beat {
                     policies.iter_mut().for_each(|policy| policy.heard(&beat, mesh));
+                }
+                if let Some(digest) = digest {
+                    policies.iter_mut().for_each(|policy| policy.heard_caches(&digest, mesh));
                 }
             }
             What::Arrive { script, turn } => {

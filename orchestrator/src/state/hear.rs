@@ -3,26 +3,45 @@
 use std::time::Duration;
 
 use echo_broker::id::{BootId, NodeId, Peer, Role};
-use echo_broker::message::{Heartbeat, What};
+use echo_broker::message::{CacheDigest, Heartbeat, What};
 
 use super::State;
 use crate::need::Line;
 use crate::node::{Completion, Hold};
-use crate::registry::{Key, News};
+use crate::registry::{Heard, Key, News};
 
 /// Everybody else needs a moment too to come back to a broker that was away.
 const AFTER_RECONNECT: Duration = Duration::from_secs(3);
 
 impl State {
     pub(super) fn hear(&mut self, beat: Heartbeat) {
+        let tells_models = beat.models.is_some();
         let heard = self.registry.hear(beat, self.now);
-        self.note_completions(heard.completed);
         self.announce_heard(heard.key, heard.news);
         if matches!(heard.news, News::Joined | News::Restarted | News::Changed) {
             self.name_the_default();
         }
         if heard.news != News::Old {
+            self.note_beat(&heard, tells_models);
+            self.note_completions(heard.completed);
             self.fill(heard.key);
+            self.replan();
+        }
+    }
+
+    fn note_beat(&mut self, heard: &Heard, tells_models: bool) {
+        let (index, node, now) = (heard.key.index(), self.registry.node(heard.key), self.seconds());
+        if matches!(heard.news, News::Joined | News::Restarted) {
+            self.book.forget(index);
+        }
+        self.book.hear(index, node, tells_models.then(|| node.models()), now);
+    }
+
+    /// What a node's engine has in its caches.
+    pub(super) fn hear_caches(&mut self, digest: &CacheDigest) {
+        if let Some(key) = self.registry.find(&digest.node, &digest.boot) {
+            self.book.hear_caches(key.index(), digest, self.seconds());
+            self.replan();
         }
     }
 

@@ -97,6 +97,9 @@ impl State {
                 break;
             }
             let Some(holding) = self.held.get(&task) else { continue };
+            if self.is_planned(holding) {
+                continue;
+            }
             if !scheduler::can_take(&self.registry, &holding.need, &holding.bars(), key) {
                 continue;
             }

@@ -16,6 +16,9 @@ use crate::scheduler::{self, Choice, Fit};
 impl State {
     /// Gives an attempt to the best free node; if there is none, it waits.
     pub(super) fn place_or_wait(&mut self, holding: Holding) {
+        if self.is_planned(&holding) {
+            return self.plan_or_wait(holding);
+        }
         match self.choice_for(&holding) {
             Some(choice) => {
                 let key = choice.key;
@@ -46,7 +49,7 @@ impl State {
     }
 
     /// Every node that could take it has refused it for good.
-    fn refuse_everywhere(&mut self, holding: Holding) {
+    pub(super) fn refuse_everywhere(&mut self, holding: Holding) {
         let failure = match &holding.refusal {
             Some(refusal) if !matches!(refusal.code, Code::ModelMissing | Code::ModelNotServed) => {
                 Failure { verdict: Verdict::GiveUp, ..refusal.clone() }
@@ -59,7 +62,7 @@ impl State {
         self.fail(holding, failure);
     }
 
-    fn wait(&mut self, mut holding: Holding) {
+    pub(super) fn wait(&mut self, mut holding: Holding) {
         let (task, line) = (holding.task.task, holding.need.line.clone());
         let place = self.queue.join(&line, holding.since(self.started), task, holding.bytes);
         let position = self.queue.position(&line, place);
@@ -170,7 +173,9 @@ impl State {
             }
         }
         if let Some(key) = self.registry.find(&asked.node, &asked.boot) {
+            self.note_count(key);
             self.fill(key);
+            self.replan();
         }
     }
 

@@ -17,6 +17,8 @@ use crate::scheduler;
 const LATE: Duration = Duration::from_secs(1);
 /// How often an edge hears what is held of it.
 const PULSE: Duration = Duration::from_millis(250);
+/// How often it is decided anew where those who wait go, if nothing happens.
+const PLAN: Duration = Duration::from_millis(250);
 /// An edge that is silent for longer is dead.
 const EDGE_DEAD: Duration = Duration::from_secs(5);
 /// How often a task hears of its new position, at most.
@@ -50,6 +52,9 @@ impl State {
         self.note_outages();
         self.review();
         self.look_at_held_back();
+        if now.saturating_duration_since(self.planned) >= PLAN {
+            self.replan();
+        }
         if self.connected && now >= self.next_pulse {
             self.next_pulse = now + PULSE;
             self.pulse();
@@ -58,7 +63,8 @@ impl State {
 
     fn evict(&mut self) {
         let patience = self.limits.evict_after;
-        for node in self.registry.evict(self.now.at, self.silence_from, patience) {
+        for (key, node) in self.registry.evict(self.now.at, self.silence_from, patience) {
+            self.book.forget(key.index());
             self.announce_node(
                 What::Left,
                 &node,

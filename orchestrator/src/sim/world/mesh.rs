@@ -1,13 +1,14 @@
 //! The engines with their agents, all tasks, and what happens next.
 
 use std::cmp::{Ordering, Reverse};
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, HashMap};
 
 use echo_broker::id::NodeId;
-use echo_broker::message::Heartbeat;
+use echo_broker::message::{CacheDigest, Heartbeat};
 
 use super::{Run, TICK};
 use crate::sim::beat::Agent;
+use crate::sim::digest::Text;
 use crate::sim::engine::{Ask, Engine, Job};
 use crate::sim::rng::Rng;
 use crate::sim::trace::{Trace, Turn};
@@ -96,6 +97,8 @@ pub struct Mesh {
     /// Which nodes have a model.
     serving: Vec<Vec<usize>>,
     tickets: Vec<Ticket>,
+    /// The texts of tasks that have not been placed, where they are written out.
+    texts: HashMap<usize, Text>,
     over: usize,
     total: usize,
     refusals: usize,
@@ -118,6 +121,7 @@ impl Mesh {
             serving: (0..trace.models.len()).map(having).collect(),
             agents,
             tickets: Vec::with_capacity(trace.total()),
+            texts: HashMap::new(),
             over: 0,
             total: trace.total(),
             refusals: 0,
@@ -177,9 +181,17 @@ impl Mesh {
         let ticket = &mut self.tickets[task];
         ticket.outcome = Outcome::Running { node };
         self.engines[node].enter(ticket.ask, self.now);
+        if let Some(text) = self.texts.remove(&task) {
+            self.agents[node].read(task, text);
+        }
         self.touch(node);
         self.agents[node].changed(false, self.now);
         self.rouse(node);
+    }
+
+    /// The text of a task, which the agent that gets it will read.
+    pub fn write(&mut self, task: usize, text: Text) {
+        self.texts.insert(task, text);
     }
 
     /// Offers a task to an agent, which refuses what exceeds its slots.
@@ -252,11 +264,12 @@ impl Mesh {
         ended
     }
 
-    pub(super) fn wake(&mut self, node: usize) -> Option<Heartbeat> {
+    pub(super) fn wake(&mut self, node: usize) -> (Option<Heartbeat>, Option<CacheDigest>) {
         self.engines[node].advance(self.now);
         let beat = self.agents[node].wake(&self.engines[node], self.now);
+        let digest = self.agents[node].digest(&self.engines[node], self.now);
         self.rouse(node);
-        beat
+        (beat, digest)
     }
 
     pub(super) fn arrive(&mut self, script: usize, turn: usize, owner: usize) -> usize {

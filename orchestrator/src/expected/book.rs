@@ -1,0 +1,202 @@
+//! What is known of all nodes: from their heartbeats and cache digests, and of our own placements since.
+
+use echo_broker::message::{CacheDigest, Model, Prefix, Progress, Request};
+
+use super::cache::Prompt;
+use super::facts::{Facts, UNKNOWN_LOAD};
+use super::models::{Id, Models};
+use super::node::{Attempt, Own, Running, Site};
+use crate::model_name::ModelName;
+use crate::node::Node;
+
+/// All that is known.
+#[derive(Debug, Default)]
+pub struct Book {
+    sites: Vec<Option<Site>>,
+    pub models: Models,
+    /// Seconds to load a byte, as the median of the nodes has it.
+    pub per_byte: f64,
+    /// A speed or a load has been told since priors were found last.
+    stale: bool,
+}
+
+impl Book {
+    pub fn site(&self, index: usize) -> Option<&Site> {
+        self.sites.get(index).and_then(Option::as_ref)
+    }
+
+    fn site_mut(&mut self, index: usize) -> &mut Site {
+        if self.sites.len() <= index {
+            self.sites.resize_with(index + 1, || None);
+        }
+        self.sites[index].get_or_insert_with(Site::default)
+    }
+
+    /// What a task asks of engines' caches and prompts.
+    pub fn prompt(&self, model: &ModelName, request: &Request) -> Prompt {
+        let prefix = Prefix::of(request);
+        let tokens = self
+            .models
+            .id(model)
+            .map_or(prefix.bytes as f64 / 4.0, |id| self.models.get(id).tokens(prefix.bytes as f64));
+        Prompt::new(prefix, tokens.max(1.0))
+    }
+
+    /// A task has come.
+    pub fn arrived(&mut self, model: &ModelName, now: f64) {
+        if let Some(id) = self.models.id(model) {
+            self.models.get_mut(id).arrived(now);
+        }
+    }
+
+    /// A node has left, or begins anew.
+    pub fn forget(&mut self, index: usize) {
+        let Some(site) = self.sites.get_mut(index).and_then(Option::take) else { return };
+        site.models.iter().for_each(|facts| self.leave(facts));
+    }
+
+    fn leave(&mut self, facts: &Facts) {
+        self.stale = true;
+        self.models.replace_lengths(facts.id, &facts.lengths, &[]);
+        let mesh = self.models.get_mut(facts.id);
+        mesh.replace_per_kb(facts.per_kb, None);
+        self.models.leave(facts.id);
+    }
+
+    /// A heartbeat has come; `models` if it told of them.
+    pub fn hear(&mut self, index: usize, node: &Node, models: Option<&[Model]>, now: f64) {
+        let site = self.site_mut(index);
+        let memory = node.beat().model_memory;
+        site.memory = if memory == 0 { f64::INFINITY } else { memory as f64 };
+        if let Some(models) = models {
+            self.hear_models(index, models, now);
+        }
+        self.sync(index, node, now);
+        let progress = node.beat().active.iter().zip(&node.beat().progress);
+        for (held, progress) in progress {
+            let model = self.models.id(&ModelName::of(&progress.model));
+            self.hear_progress(index, (held.task, held.attempt), model, progress, now);
+        }
+    }
+
+    fn hear_progress(
+        &mut self,
+        index: usize,
+        attempt: Attempt,
+        model: Option<Id>,
+        told: &Progress,
+        now: f64,
+    ) {
+        let site = self.site_mut(index);
+        if let Some(it) = site.running.iter_mut().find(|it| it.attempt == attempt) {
+            (it.model, it.prompt, it.told) = (it.model.or(model), told.prompt, now);
+            it.made = super::within(told.tokens as f64, 0.0, 1e9);
+        }
+    }
+
+    fn hear_models(&mut self, index: usize, told: &[Model], now: f64) {
+        let mut before = std::mem::take(&mut self.site_mut(index).models);
+        let mut models: Vec<Facts> = Vec::with_capacity(told.len());
+        for told in told {
+            let name = ModelName::of(&told.name);
+            let known = self.models.id(&name);
+            // Of a model that a node names twice, the first word counts.
+            if known.is_some_and(|id| models.iter().any(|facts| facts.id == id)) {
+                continue;
+            }
+            let place = before.iter().position(|facts| Some(facts.id) == known);
+            let facts = place.map(|place| before.swap_remove(place));
+            let mut facts = facts.unwrap_or_else(|| Facts::new(self.models.join(name)));
+            let lengths = std::mem::take(&mut facts.lengths);
+            let (per_kb, alone, load) = (facts.per_kb, facts.alone, facts.load);
+            facts.hear(told, now);
+            self.models.replace_lengths(facts.id, &lengths, &facts.lengths);
+            let mesh = self.models.get_mut(facts.id);
+            mesh.replace_per_kb(per_kb, facts.per_kb);
+            self.stale |= alone != facts.alone || load != facts.load;
+            models.push(facts);
+        }
+        before.iter().for_each(|facts| self.leave(facts));
+        let site = self.site_mut(index);
+        site.caches.retain(|(id, _)| models.iter().any(|facts| facts.id == *id));
+        site.models = models;
+    }
+
+    /// What has a slot there is what the registry counts.
+    pub fn sync(&mut self, index: usize, node: &Node, now: f64) {
+        let site = self.site_mut(index);
+        (site.slots, site.last_used) = (node.slots() as usize, node.last_used());
+        let mut before = std::mem::take(&mut site.running);
+        for (attempt, _) in node.occupants() {
+            let known = before.iter().position(|it| it.attempt == attempt);
+            site.running.push(known.map(|at| before.swap_remove(at)).unwrap_or(Running {
+                attempt,
+                model: None,
+                made: 0.0,
+                prompt: true,
+                told: now,
+                own: None,
+            }));
+        }
+        for ended in before {
+            if let Some(id) = ended.model {
+                site.mirror_mut(id).end(ended.attempt, now);
+            }
+        }
+        let running = |id: Id| site.running.iter().any(|it| it.model == Some(id));
+        let is_there = |id: Id| site.models.iter().any(|facts| facts.id == id && facts.loaded) || running(id);
+        site.caches.retain(|(id, _)| is_there(*id));
+    }
+
+    /// We have placed an attempt there.
+    pub fn placed(&mut self, index: usize, attempt: Attempt, model: &ModelName, own: Own) {
+        let Some(id) = self.models.id(model) else { return };
+        let site = self.site_mut(index);
+        if site.facts(id).is_some_and(|facts| facts.loaded) {
+            site.mirror_mut(id).take(attempt, &own.prompt);
+        }
+        if let Some(it) = site.running.iter_mut().find(|it| it.attempt == attempt) {
+            (it.model, it.own) = (Some(id), Some(own));
+        }
+    }
+
+    /// What a node's engine has in its caches.
+    pub fn hear_caches(&mut self, index: usize, digest: &CacheDigest, now: f64) {
+        let named =
+            |id: Id| digest.models.iter().any(|told| self.models.id(&ModelName::of(&told.model)) == Some(id));
+        if let Some(Some(site)) = self.sites.get_mut(index) {
+            let ours = |id: Id| site.running.iter().any(|it| it.model == Some(id) && it.own.is_some());
+            site.caches.retain(|(id, _)| named(*id) || ours(*id));
+        }
+        for told in &digest.models {
+            let Some(id) = self.models.id(&ModelName::of(&told.model)) else { continue };
+            let site = self.site_mut(index);
+            if site.facts(id).is_none() {
+                continue;
+            }
+            let ours = site.running.iter().filter(|it| it.model == Some(id));
+            let ours: Vec<_> = ours
+                .filter_map(|it| it.own.as_ref().map(|own| (it.attempt, own.placed, own.prompt.clone())))
+                .collect();
+            let slots = site.slots;
+            site.mirror_mut(id).hear(told, slots, &ours, now);
+        }
+    }
+
+    /// What is taken for granted of what nobody has measured, found again when something was measured.
+    pub fn refresh(&mut self) {
+        if !std::mem::take(&mut self.stale) && self.per_byte > 0.0 {
+            return;
+        }
+        self.models.iter_mut().for_each(|mesh| mesh.fastest = None);
+        let mut loads = Vec::new();
+        for facts in self.sites.iter().flatten().flat_map(|site| &site.models) {
+            if let Some(alone) = facts.alone {
+                self.models.note_fastest(facts.id, alone);
+            }
+            loads.extend(facts.load.map(|load| load / facts.size));
+        }
+        loads.sort_by(f64::total_cmp);
+        self.per_byte = if loads.len() >= 3 { loads[loads.len() / 2] } else { UNKNOWN_LOAD };
+    }
+}

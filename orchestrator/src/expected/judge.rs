@@ -1,0 +1,251 @@
+//! What a task costs on one node, in seconds, and when it is expected to be done there.
+
+use super::assign::{Candidate, Waiting};
+use super::book::Book;
+use super::cache::odds;
+use super::facts::OVERHEAD;
+use super::models::Id;
+use super::node::{Doing, Rest, Site};
+use crate::scheduler::Fit;
+
+/// A second of waiting for a slot counts this much more, since it is uncertain.
+const UNCERTAIN: f64 = 0.5;
+/// What is thrown out costs its load if it is wanted within so many seconds.
+const HORIZON: f64 = 60.0;
+/// So many tokens of a cached prompt are not worth keeping.
+const SHORT: f64 = 512.0;
+/// A task that has waited for so many seconds is not kept off a slot by the worth of others' prompts.
+pub const PATIENCE: f64 = 30.0;
+/// A node that does not say whether it can do this may turn out not to: the price of a trial, in seconds.
+const TRIAL: f64 = 5.0;
+
+/// A task on a node.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Verdict {
+    /// What the choice compares: the expected seconds, and what it costs others.
+    pub cost: f64,
+    /// Seconds until it is done.
+    pub expected: f64,
+    /// Seconds until its prompt is worked off.
+    pub begun: f64,
+    /// Seconds until its model is there.
+    pub ready: f64,
+    /// It has to wait for a slot.
+    pub full: bool,
+    /// The slot of the engine's cache that it would get.
+    pub slot: Option<usize>,
+    pub parts: Parts,
+}
+
+/// Of what the cost is made, in seconds, and what it was reckoned from.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Parts {
+    pub wait: f64,
+    pub load: f64,
+    /// Until other prompts are worked off.
+    pub queue: f64,
+    pub prompt: f64,
+    pub answer: f64,
+    /// What those who run there lose.
+    pub others: f64,
+    /// Models that it throws out.
+    pub evicted: f64,
+    /// A cached prompt that loses its slot.
+    pub lost: f64,
+    pub trial: f64,
+    /// Tokens.
+    pub cached: f64,
+    pub tokens: f64,
+    pub at_once: usize,
+}
+
+/// When a model is there.
+struct Ready {
+    at: f64,
+    /// The models that go for it.
+    victims: Vec<Id>,
+    /// It is there now, as the task needs it, and stays.
+    loaded: bool,
+}
+
+/// A node in this round.
+pub struct Bench<'a> {
+    pub book: &'a Book,
+    pub site: &'a Site,
+    pub doing: &'a Doing,
+    pub now: f64,
+}
+
+impl Bench<'_> {
+    /// Judges a task here. `waits` tells whether a session's next prompt waits in the queue.
+    pub fn judge(&self, task: &Waiting, candidate: &Candidate, waits: impl Fn(u64) -> bool) -> Verdict {
+        let (book, site, doing) = (self.book, self.site, self.doing);
+        let full = doing.rest.len() >= site.slots;
+        let wait = if full { until_a_slot(&doing.rest, site.slots) } else { 0.0 };
+        let ready = self.ready(task.model, candidate.fit, wait);
+        let slot = ready.loaded.then(|| self.slot(task)).flatten();
+        let cached = slot.map_or(0.0, |slot| self.common(task, slot));
+        let prompt =
+            (task.prompt.tokens - cached).max(1.0) / site.prompt_speed(&book.models, task.model) + OVERHEAD;
+        let begun = ready.at.max(doing.prompts) + prompt;
+        let others = doing.rest.iter().filter(|it| it.left > begun).count();
+        let speed = self.speed(task.model, others + 1);
+        let tokens = task.tokens;
+        let answer = tokens / speed;
+        let parts = Parts {
+            wait,
+            load: ready.at - wait,
+            queue: (doing.prompts - ready.at).max(0.0),
+            prompt,
+            answer,
+            others: self.lost_by_others(task.model, &ready, prompt, begun, answer, others),
+            evicted: self.evicted(&ready.victims),
+            lost: match slot {
+                Some(slot) if !full && task.waited <= PATIENCE => self.lost_prompt(task, slot, waits),
+                _ => 0.0,
+            },
+            trial: if candidate.says { 0.0 } else { TRIAL },
+            cached,
+            tokens,
+            at_once: others + 1,
+        };
+        let expected = begun + answer;
+        let cost = expected + parts.others + parts.evicted + parts.lost + parts.trial + UNCERTAIN * wait;
+        Verdict { cost, expected, begun, ready: ready.at, full, slot: slot.filter(|_| !full), parts }
+    }
+
+    fn speed(&self, id: Id, at_once: usize) -> f64 {
+        self.site.speed(&self.book.models, Some(id), at_once, self.now)
+    }
+
+    fn load(&self, id: Id) -> f64 {
+        self.site.load(id, self.book.per_byte)
+    }
+
+    fn size(&self, id: Id) -> f64 {
+        self.site.facts(id).map_or(0.0, |facts| facts.size)
+    }
+
+    /// When the model is there for a task that has a slot after `wait`.
+    fn ready(&self, id: Id, fit: Fit, wait: f64) -> Ready {
+        let doing = self.doing;
+        let load = self.load(id);
+        let mut free = self.site.memory - doing.there.iter().map(|&it| self.size(it)).sum::<f64>();
+        if fit == Fit::Otherwise {
+            // Whoever uses it as it is ends first, and who needs it so later loads it again.
+            return Ready { at: wait.max(self.last_end(Some(id))) + load, victims: vec![id], loaded: false };
+        }
+        if doing.there.contains(&id) {
+            let goes = doing.coming.iter().any(|(it, _)| *it != id && free < self.size(*it));
+            return match goes {
+                false => Ready { at: wait, victims: Vec::new(), loaded: true },
+                true => {
+                    Ready { at: wait.max(self.last_end(None)) + load, victims: Vec::new(), loaded: false }
+                }
+            };
+        }
+        if let Some((_, ready)) = doing.coming.iter().find(|(it, _)| *it == id) {
+            return Ready { at: wait.max(ready.unwrap_or(load)), victims: Vec::new(), loaded: false };
+        }
+        free -= doing.coming.iter().map(|(it, _)| self.size(*it)).sum::<f64>();
+        let (victims, until) = self.victims(self.size(id), free);
+        Ready { at: wait.max(until) + load, victims, loaded: false }
+    }
+
+    fn last_end(&self, of: Option<Id>) -> f64 {
+        let those = self.doing.rest.iter().filter(|it| of.is_none() || it.model == of);
+        those.map(|it| it.left).fold(0.0, f64::max)
+    }
+
+    /// The models that go to make room: idle ones, least wanted first, then those that end first. When the last of
+    /// them can go.
+    fn victims(&self, need: f64, mut free: f64) -> (Vec<Id>, f64) {
+        let (mut victims, mut until) = (Vec::new(), 0.0);
+        if free >= need {
+            return (victims, until);
+        }
+        let used = |id: Id| self.doing.rest.iter().any(|it| it.model == Some(id));
+        let wanted = |id: Id| self.book.models.get(id).arrivals(self.now);
+        let all = self.doing.there.iter().copied().chain(self.doing.coming.iter().map(|(id, _)| *id));
+        let mut order: Vec<_> = all.map(|id| (self.last_end(Some(id)), wanted(id), used(id), id)).collect();
+        order.sort_by(|a, b| {
+            a.2.cmp(&b.2).then(a.0.total_cmp(&b.0)).then(a.1.total_cmp(&b.1)).then(a.3.cmp(&b.3))
+        });
+        for (end, _, _, id) in order {
+            if free >= need {
+                break;
+            }
+            free += self.size(id);
+            victims.push(id);
+            until = end;
+        }
+        (victims, until)
+    }
+
+    /// A model thrown out costs its load times the chance that it is wanted soon.
+    fn evicted(&self, victims: &[Id]) -> f64 {
+        let cost = |&id: &Id| {
+            let mesh = self.book.models.get(id);
+            let soon = 1.0 - (-mesh.arrivals(self.now) * HORIZON).exp();
+            self.load(id) * soon
+        };
+        victims.iter().map(cost).sum()
+    }
+
+    fn slot(&self, task: &Waiting) -> Option<usize> {
+        let taken: Vec<_> =
+            self.doing.taken.iter().filter(|(id, _)| *id == task.model).map(|(_, slot)| *slot).collect();
+        self.site.mirror(task.model)?.pick(&task.prompt, &taken)
+    }
+
+    fn common(&self, task: &Waiting, slot: usize) -> f64 {
+        self.site.mirror(task.model).map_or(0.0, |mirror| mirror.slots[slot].common(&task.prompt))
+    }
+
+    /// What it takes to work off again the prompt that loses its slot, as often as it is still to come.
+    fn lost_prompt(&self, task: &Waiting, slot: usize, waits: impl Fn(u64) -> bool) -> f64 {
+        let Some(slot) = self.site.mirror(task.model).map(|mirror| &mirror.slots[slot]) else { return 0.0 };
+        if slot.is_empty() || (slot.session != 0 && slot.session == task.prompt.session) {
+            return 0.0;
+        }
+        let lost = (slot.tokens - slot.common(&task.prompt) - SHORT).max(0.0);
+        let waits = slot.session != 0 && waits(slot.session);
+        odds(slot, waits, self.now) * lost / self.site.prompt_speed(&self.book.models, task.model)
+    }
+
+    /// Those who run there all but stand still during its prompt, and are slower during its answer.
+    fn lost_by_others(
+        &self,
+        id: Id,
+        ready: &Ready,
+        prompt: f64,
+        begun: f64,
+        answer: f64,
+        others: usize,
+    ) -> f64 {
+        let rest = &self.doing.rest;
+        let stalled = rest.iter().filter(|it| it.left > ready.at).count() as f64 * prompt;
+        if others == 0 {
+            return stalled;
+        }
+        let slower = (self.speed(id, others) / self.speed(id, others + 1) - 1.0).clamp(0.0, 10.0);
+        // Both ends are uncertain: the expected overlap is less than the shorter of the two.
+        let overlap = |it: &Rest| {
+            let left = it.left - begun;
+            if left > 0.0 { left * answer / (left + answer).max(1e-9) } else { 0.0 }
+        };
+        stalled + rest.iter().map(overlap).sum::<f64>() * slower
+    }
+}
+
+/// Until a slot is free. The first of many unknown ends comes well before its mean: what loads or is in its prompt at
+/// best is over first, then answers end at their rates.
+pub fn until_a_slot(rest: &[Rest], slots: usize) -> f64 {
+    let line = rest.len().saturating_sub(slots);
+    let least = rest.iter().map(|it| it.left - it.answer).fold(f64::INFINITY, f64::min);
+    let rate: f64 = rest.iter().take(slots).map(|it| 1.0 / (it.left - least).max(0.05)).sum();
+    if least.is_finite() && rate > 0.0 { least + (line + 1) as f64 / rate } else { UNKNOWN_WAIT }
+}
+
+/// A node without slots.
+const UNKNOWN_WAIT: f64 = 3_600.0;

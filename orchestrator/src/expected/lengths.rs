@@ -1,0 +1,100 @@
+//! How long answers of a model become, from the lengths of its newest ones on all nodes.
+
+use echo_broker::message::lengths::{CLASSES, bounds, class};
+
+/// What an answer is taken for while nothing is known, in tokens.
+const UNKNOWN: f64 = 200.0;
+/// So many longer answers say how much is left; with fewer, the rest is a guess.
+const ENOUGH: f64 = 4.0;
+
+/// Answers by class of length. Empty classes at the end are left out.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Lengths {
+    counts: [u32; CLASSES],
+    total: u32,
+}
+
+impl Lengths {
+    pub fn is_known(&self) -> bool {
+        f64::from(self.total) >= ENOUGH
+    }
+
+    /// Puts what a node says in the place of what it said before.
+    pub fn replace(&mut self, before: &[u16], now: &[u16]) {
+        for (counts, sign) in [(before, -1_i64), (now, 1)] {
+            for (kept, count) in self.counts.iter_mut().zip(counts) {
+                *kept = u32::try_from(i64::from(*kept) + sign * i64::from(*count)).unwrap_or_default();
+            }
+        }
+        self.total = self.counts.iter().fold(0, |sum, count| sum.saturating_add(*count));
+    }
+
+    /// How many tokens are to come on average after these; beyond all that was seen, half as many again.
+    pub fn left(&self, made: f64) -> f64 {
+        if self.total == 0 {
+            return (UNKNOWN - made).max(50.0);
+        }
+        let (mut longer, mut sum) = (0.0, 0.0);
+        for (index, &count) in self.counts.iter().enumerate().skip(class(made as u64)) {
+            let (from, to) = bounds(index);
+            if count == 0 || made >= to {
+                continue;
+            }
+            // Within a class, all lengths are as likely.
+            let from = from.max(made);
+            let (least, most) = bounds(index);
+            let share = f64::from(count) * (to - from) / (most - least);
+            longer += share;
+            sum += share * from.midpoint(to);
+        }
+        let tail = (made * 0.5).max(20.0);
+        if longer >= ENOUGH {
+            sum / longer - made
+        } else {
+            (sum - longer * made + (ENOUGH - longer) * tail) / ENOUGH
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn of(lengths: &[u64]) -> Lengths {
+        let mut counts = [0; CLASSES];
+        lengths.iter().for_each(|&length| counts[class(length)] += 1);
+        let mut known = Lengths::default();
+        known.replace(&[], &counts);
+        known
+    }
+
+    #[test]
+    fn an_answer_that_outgrows_the_short_ones_is_a_long_one() {
+        let known = of(&[100, 100, 100, 100, 100, 100, 1_000, 1_000, 1_000, 1_000]);
+        let new = known.left(0.0);
+        assert!((400.0..560.0).contains(&new), "{new}");
+        assert!((600.0..850.0).contains(&known.left(200.0)));
+        assert!((1_000.0..=2_000.0).contains(&known.left(3_000.0)), "half as long again");
+    }
+
+    #[test]
+    fn what_a_node_says_replaces_what_it_said() {
+        let mut known = of(&[100; 9]);
+        known.replace(&[0; CLASSES], &[]);
+        let mut counts = [0; CLASSES];
+        counts[class(100)] = 9;
+        known.replace(&counts, &[]);
+        assert!(!known.is_known() && (known.left(0.0) - UNKNOWN).abs() < 1e-9);
+        known.replace(&[u16::MAX; CLASSES], &[]);
+        assert!(!known.is_known(), "a count is never negative");
+    }
+
+    proptest! {
+        #[test]
+        fn something_is_always_left(lengths in proptest::collection::vec(any::<u64>(), 0..20), made in 0.0..1e9_f64) {
+            let left = of(&lengths).left(made);
+            prop_assert!(left > 0.0 && left.is_finite(), "{left}");
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! One node: what it has, what runs there, and how long that takes.
+
+use std::sync::Arc;
+
+use echo_broker::id::TaskId;
+
+use super::cache::{Mirror, Prompt};
+use super::facts::{Facts, OVERHEAD, UNKNOWN_SPEED, shared};
+use super::models::{Id, Models};
+use super::within;
+
+/// An attempt at a task.
+pub type Attempt = (TaskId, u32);
+
+/// A node.
+#[derive(Debug, Default)]
+pub struct Site {
+    pub slots: usize,
+    /// Bytes for models; infinite when the node does not say.
+    pub memory: f64,
+    /// By number of the model.
+    pub models: Vec<Facts>,
+    pub running: Vec<Running>,
+    pub caches: Vec<(Id, Mirror)>,
+    /// Grows with each placement of the mesh.
+    pub last_used: u64,
+}
+
+/// An attempt that has a slot there.
+#[derive(Debug, Clone)]
+pub struct Running {
+    pub attempt: Attempt,
+    pub model: Option<Id>,
+    /// Tokens made when that was told; nothing while `prompt`.
+    pub made: f64,
+    pub prompt: bool,
+    pub told: f64,
+    /// It is there by our hand.
+    pub own: Option<Own>,
+}
+
+/// What we expected when we placed it.
+#[derive(Debug, Clone)]
+pub struct Own {
+    pub placed: f64,
+    /// When its model is there, and when its answer begins.
+    pub ready: f64,
+    pub first: f64,
+    pub prompt: Arc<Prompt>,
+    pub answers: bool,
+}
+
+/// What a node is doing, as far as a newcomer is concerned. Seconds from now.
+#[derive(Debug, Clone, Default)]
+pub struct Doing {
+    pub rest: Vec<Rest>,
+    /// Until all prompts before a newcomer's are worked off.
+    pub prompts: f64,
+    /// In memory, or on its way there.
+    pub there: Vec<Id>,
+    pub coming: Vec<(Id, Option<f64>)>,
+    /// Slots of a model that were given away in this round.
+    pub taken: Vec<(Id, usize)>,
+}
+
+/// What is left of a task.
+#[derive(Debug, Clone, Copy)]
+pub struct Rest {
+    pub left: f64,
+    pub model: Option<Id>,
+    /// Of that its answer alone.
+    pub answer: f64,
+}
+
+impl Site {
+    pub fn facts(&self, id: Id) -> Option<&Facts> {
+        self.models.iter().find(|facts| facts.id == id)
+    }
+
+    pub fn mirror(&self, id: Id) -> Option<&Mirror> {
+        self.caches.iter().find(|(of, _)| *of == id).map(|(_, mirror)| mirror)
+    }
+
+    /// The mirror of a model's slots; empty ones if there is none yet.
+    pub fn mirror_mut(&mut self, id: Id) -> &mut Mirror {
+        let index = self.caches.iter().position(|(of, _)| *of == id).unwrap_or_else(|| {
+            self.caches.push((id, Mirror::with(self.slots)));
+            self.caches.len() - 1
+        });
+        &mut self.caches[index].1
+    }
+
+    /// Tokens a second of one answer of the model while so many are given at once.
+    pub fn speed(&self, models: &Models, id: Option<Id>, at_once: usize, now: f64) -> f64 {
+        let Some(id) = id else { return shared(UNKNOWN_SPEED, at_once) };
+        let known = self.facts(id).and_then(|facts| facts.speed(at_once, now));
+        within(known.unwrap_or_else(|| shared(self.prior(models, id), at_once)), 0.01, 1e5)
+    }
+
+    /// What a model does here that was never measured here: as another one does in proportion to their sizes, else as
+    /// on the fastest node. Optimism is how a new node is tried.
+    fn prior(&self, models: &Models, id: Id) -> f64 {
+        let size = self.facts(id).map_or(1.0, |facts| facts.size);
+        let other = self.models.iter().find_map(|other| other.alone.map(|alone| alone * other.size / size));
+        within(other.or(models.get(id).fastest).unwrap_or(UNKNOWN_SPEED), 0.01, 1e5)
+    }
+
+    /// Prompt tokens a second.
+    pub fn prompt_speed(&self, models: &Models, id: Id) -> f64 {
+        let Some(facts) = self.facts(id) else { return 10.0 * UNKNOWN_SPEED };
+        let other = || self.models.iter().find_map(|it| it.prompt.map(|speed| speed * it.size / facts.size));
+        let guess = || (10.0 * facts.alone.unwrap_or_else(|| self.prior(models, id))).max(20.0);
+        within(facts.prompt.or_else(other).unwrap_or_else(guess), 0.1, 1e6)
+    }
+
+    /// Seconds to load a model.
+    pub fn load(&self, id: Id, per_byte: f64) -> f64 {
+        let Some(facts) = self.facts(id) else { return 0.0 };
+        let other = || self.models.iter().find_map(|it| it.load.map(|load| load * facts.size / it.size));
+        within(facts.load.or_else(other).unwrap_or(facts.size * per_byte), 0.0, 600.0)
+    }
+
+    /// What it is doing now.
+    pub fn doing(&self, models: &Models, per_byte: f64, now: f64) -> Doing {
+        let answering = self.running.iter().filter(|it| !it.prompt).count().max(1);
+        let mut doing = Doing::default();
+        doing.there.extend(self.models.iter().filter(|it| it.loaded).map(|it| it.id));
+        for it in &self.running {
+            let rest = self.rest(it, answering, models, now);
+            if it.prompt {
+                doing.prompts = doing.prompts.max(rest.left - rest.answer);
+            } else if let Some(id) = it.model.filter(|id| !doing.there.contains(id)) {
+                // It answers, so it is there, whatever the last look at the engine said.
+                doing.there.push(id);
+            }
+            doing.rest.push(rest);
+        }
+        self.note_coming(&mut doing, per_byte, now);
+        doing
+    }
+
+    /// Of each model on its way, when it is there. Some engines list a model that they have begun to load.
+    fn note_coming(&self, doing: &mut Doing, per_byte: f64, now: f64) {
+        for it in &self.running {
+            let Some(id) = it.model.filter(|_| it.prompt) else { continue };
+            let others_answer = self.running.iter().any(|other| other.model == Some(id) && !other.prompt);
+            let ready = it.own.as_ref().map(|own| own.ready);
+            let listed = doing.there.contains(&id);
+            if others_answer || (listed && ready.is_none_or(|at| at <= now)) {
+                continue;
+            }
+            doing.there.retain(|other| *other != id);
+            let ready = ready.map(|at| (at - now).max(0.0));
+            match doing.coming.iter_mut().find(|(other, _)| *other == id) {
+                Some((_, known)) => *known = known.zip(ready).map(|(a, b)| a.min(b)).or(*known).or(ready),
+                None => doing.coming.push((id, ready)),
+            }
+        }
+        for (id, ready) in &mut doing.coming {
+            ready.get_or_insert_with(|| self.load(*id, per_byte));
+        }
+    }
+
+    fn rest(&self, it: &Running, answering: usize, models: &Models, now: f64) -> Rest {
+        let speed = self.speed(models, it.model, answering, now);
+        let lengths = it.model.map_or(&models.any, |id| models.lengths(id));
+        if !it.prompt {
+            let made = it.made + speed * within(now - it.told, 0.0, 10.0);
+            let answer = lengths.left(made) / speed;
+            return Rest { left: answer, model: it.model, answer };
+        }
+        let waits = match &it.own {
+            Some(own) => (own.first - now).max(0.1),
+            None => OVERHEAD + it.model.map_or(1.0, |id| UNTOLD_PROMPT / self.prompt_speed(models, id)),
+        };
+        let answers = it.own.as_ref().is_none_or(|own| own.answers);
+        let answer = if answers { lengths.left(0.0) / speed } else { 0.0 };
+        Rest { left: waits + answer, model: it.model, answer }
+    }
+}
+
+/// Tokens of a prompt that another orchestrator has placed: nobody tells.
+const UNTOLD_PROMPT: f64 = 500.0;
