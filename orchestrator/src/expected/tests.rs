@@ -162,7 +162,7 @@ impl Mesh {
                 let digest = CacheDigest {
                     node: node.parse().unwrap(),
                     boot: format!("{node}-1").parse().unwrap(),
-                    models: vec![ModelCache { model, slots }],
+                    models: vec![ModelCache { model, slots, aside: Vec::new() }],
                 };
                 if let Some(key) = self.registry.find(&digest.node, &digest.boot) {
                     self.book.hear_caches(key.index(), &digest, self.now());
@@ -306,7 +306,11 @@ fn a_conversation_goes_back_to_its_prompt_and_others_leave_that_alone() {
     let at = |node: &str, slot: &SlotCache| CacheDigest {
         node: node.parse().unwrap(),
         boot: format!("{node}-1").parse().unwrap(),
-        models: vec![ModelCache { model: "x:latest".to_owned(), slots: vec![slot.clone()] }],
+        models: vec![ModelCache {
+            model: "x:latest".to_owned(),
+            slots: vec![slot.clone()],
+            aside: Vec::new(),
+        }],
     };
     let digest = at("a", &slot);
     let key = two.registry.find(&digest.node, &digest.boot).unwrap();

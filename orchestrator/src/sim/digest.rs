@@ -47,8 +47,11 @@ impl Digests {
         self.left.retain(|(model, session), _| kept(*model).any(|it| it.session == *session));
         let named = models.iter().enumerate().filter_map(|(model, name)| Some((model, name.as_ref()?)));
         let named = named.filter(|(model, _)| loaded(model));
-        let models =
-            named.map(|(model, name)| ModelCache { model: name.clone(), slots: self.slots(engine, model) });
+        let models = named.map(|(model, name)| ModelCache {
+            model: name.clone(),
+            slots: self.slots(engine, model),
+            aside: Vec::new(),
+        });
         CacheDigest { node: node.clone(), boot: boot.clone(), models: models.collect() }
     }
 

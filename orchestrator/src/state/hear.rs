@@ -6,6 +6,7 @@ use echo_broker::id::{BootId, NodeId, Peer, Role};
 use echo_broker::message::{CacheDigest, Heartbeat, What};
 
 use super::State;
+use crate::config::Policy;
 use crate::need::Line;
 use crate::node::{Completion, Hold};
 use crate::registry::{Heard, Key, News};
@@ -30,6 +31,9 @@ impl State {
     }
 
     fn note_beat(&mut self, heard: &Heard, tells_models: bool) {
+        if self.limits.policy != Policy::Expected {
+            return;
+        }
         let (index, node, now) = (heard.key.index(), self.registry.node(heard.key), self.seconds());
         if matches!(heard.news, News::Joined | News::Restarted) {
             self.book.forget(index);

@@ -126,6 +126,9 @@ impl State {
 
     /// The slots that are counted as used have changed.
     pub(super) fn note_count(&mut self, key: Key) {
+        if self.limits.policy != Policy::Expected {
+            return;
+        }
         self.book.sync(key.index(), self.registry.node(key), self.seconds());
     }
 }
