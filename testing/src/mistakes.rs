@@ -342,6 +342,7 @@ pub async fn revive(mesh: &Mesh, stop: &CancellationToken) -> u64 {
         if stop.is_cancelled() {
             return deaths;
         }
+        // A service manager takes a moment too; an engine that comes back at once is never seen to be down.
         sleep(Duration::from_millis(20)).await;
     }
 }

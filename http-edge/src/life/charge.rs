@@ -1,7 +1,8 @@
 //! What a failure is charged to: the task's budget, the request itself, or nobody.
 
-use echo_broker::message::{Code, Excluded, Failure, Fault, Verdict};
 use std::time::Instant;
+
+use echo_broker::message::{Code, Excluded, Failure, Fault, Request, Verdict};
 
 use super::{Life, Step};
 
@@ -102,7 +103,7 @@ impl Life {
     }
 
     fn has_tools(&self) -> bool {
-        matches!(&self.request, echo_broker::message::Request::Chat(chat) if !chat.tools.is_empty())
+        matches!(&self.request, Request::Chat(chat) if !chat.tools.is_empty())
     }
 }
 

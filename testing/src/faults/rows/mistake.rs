@@ -35,6 +35,7 @@ async fn repeated(stage: &Stage, body: &Value, status: u16, stop: &CancellationT
         let reply = stage.mesh.client().post("/task", body).send().await.expect("a reply");
         let got = (reply.status(), reply.json().await);
         stage.refused(status, began.elapsed(), &got);
+        // Ten clients without any pause measure the machine alone.
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }

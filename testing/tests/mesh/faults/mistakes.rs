@@ -33,20 +33,6 @@ async fn mistakes_of_llama_cpps_clients_cost_nobody_else_a_node() {
     cost_nobody_else(Api::Openai).await;
 }
 
-/// Starts engines that have ended until it is told to stop; counts them.
-async fn revived(mesh: &Mesh, stop: &CancellationToken) -> usize {
-    let mut deaths = 0;
-    while !stop.is_cancelled() {
-        for node in mesh.nodes().iter().filter(|node| node.engine().is_dead()) {
-            deaths += 1;
-            node.engine().restart().await.expect("the same port");
-        }
-        tokio::task::yield_now().await;
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    deaths
-}
-
 #[tokio::test]
 async fn ten_requests_that_end_their_engines_end_few_and_spoil_no_answer() {
     let mesh = Mesh::start().nodes(3).slots(4).await;
@@ -63,7 +49,7 @@ async fn ten_requests_that_end_their_engines_end_few_and_spoil_no_answer() {
         stop.cancel();
         (ended, good)
     };
-    let ((ended, good), deaths) = tokio::join!(ended, revived(&mesh, &stop));
+    let ((ended, good), deaths) = tokio::join!(ended, mistakes::revive(&mesh, &stop));
     for (status, body) in ended {
         assert_eq!((status, &body["code"]), (422, &json!("harmful")), "{body}");
     }
