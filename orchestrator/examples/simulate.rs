@@ -55,9 +55,9 @@ struct Common {
     /// Scripts of a trace, or bursts
     #[arg(long)]
     count: Option<usize>,
-    /// Write prompts out in full, for an orchestrator that looks at them
+    /// A word for each prompt: faster, but then no orchestrator can see what caches hold
     #[arg(long)]
-    texts: bool,
+    short: bool,
     /// Write the figures to this file too
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -97,7 +97,7 @@ impl Common {
     }
 
     fn policies(&self) -> Result<Vec<(String, Who)>> {
-        let texts = if self.texts { Texts::Whole } else { Texts::Short };
+        let texts = if self.short { Texts::Short } else { Texts::Whole };
         let known = |name: &String| {
             let who = Who::of(name, texts).ok_or_else(|| anyhow!("there is no policy {name:?}"))?;
             Ok((name.clone(), who))

@@ -37,17 +37,6 @@ pub struct Limits {
     /// The model of tasks that name none; without this the generating model that most nodes have
     #[arg(long, env = "ECHO_DEFAULT_MODEL", value_parser = model, value_name = "MODEL")]
     pub default_model: Option<String>,
-    /// For comparing the two; not for users.
-    #[arg(skip)]
-    pub policy: Policy,
-}
-
-/// How nodes are chosen.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Policy {
-    #[default]
-    Criteria,
-    Expected,
 }
 
 impl Default for Limits {
@@ -58,7 +47,6 @@ impl Default for Limits {
             outage_wait: Duration::from_secs(5),
             evict_after: Duration::from_secs(3),
             default_model: None,
-            policy: Policy::default(),
         }
     }
 }

@@ -24,8 +24,18 @@ impl Abilities {
     }
 }
 
+/// At best, in seconds: what a task takes there that finds the node idle.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct AtBest {
+    pub per_token: f64,
+    pub per_prompt_token: f64,
+    pub load: f64,
+    /// The most tokens that a slot of its cache holds.
+    pub kept: f64,
+}
+
 /// One model of one node.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Facts {
     pub loaded: bool,
     /// The node takes nothing for this model now.
@@ -39,6 +49,7 @@ pub struct Facts {
     /// What may be tried: a list of capabilities is the truth, but llama.cpp does not say what its models can do, and
     /// refusing would cost more than asking.
     pub may: Abilities,
+    pub at_best: AtBest,
 }
 
 impl From<&Model> for Facts {
@@ -54,6 +65,7 @@ impl From<&Model> for Facts {
             speed: model.tokens_per_second.map_or(i32::MAX, step),
             says,
             may,
+            at_best: AtBest::default(),
         }
     }
 }

@@ -10,6 +10,7 @@ use echo_broker::message::{Excluded, Failure, Task};
 use crate::expected::Prompt;
 use crate::need::Need;
 use crate::queue::Place;
+use crate::registry::Key;
 use crate::scheduler::Bars;
 
 /// How long a task keeps away from the nodes that lost it, if nobody else is left.
@@ -41,6 +42,8 @@ pub struct Holding {
     pub bytes: usize,
     /// As far as engines' caches are concerned, once it was looked at.
     pub prompt: Option<Arc<Prompt>>,
+    /// The node that it is held for, and the next best ones.
+    pub waits_for: Vec<Key>,
     pub phase: Phase,
 }
 
@@ -76,6 +79,7 @@ impl Holding {
             bytes: size(&task),
             task: Arc::new(task),
             prompt: None,
+            waits_for: Vec::new(),
             phase: Phase::Adrift,
         }
     }

@@ -21,7 +21,6 @@ mod perform;
 mod queue;
 mod recent;
 mod registry;
-mod reload;
 mod run;
 mod scheduler;
 mod snapshot;

@@ -8,7 +8,7 @@ use echo_broker::id::{BootId, NodeId};
 use echo_broker::message::{Heartbeat, LoadKey, Model, NodeStatus};
 
 use crate::event::Now;
-use crate::facts::{Abilities, Facts};
+use crate::facts::{Abilities, AtBest, Facts};
 use crate::model_name::ModelName;
 use crate::node::{Completion, Hold, Node};
 
@@ -160,7 +160,7 @@ impl Registry {
             let seen = self.served.get_mut(&ModelName::of(&is.name)).and_then(|nodes| nodes.get_mut(&key));
             // Of a model that a node names twice, the first word counts.
             if let Some(seen) = seen.filter(|seen| seen.0 == index) {
-                seen.1 = Facts::from(is);
+                seen.1 = Facts { at_best: seen.1.at_best, ..Facts::from(is) };
             }
         }
     }
@@ -170,6 +170,13 @@ impl Registry {
         if let Some((_, facts)) = self.served.get_mut(name).and_then(|nodes| nodes.get_mut(&key)) {
             facts.loading = facts.loading.after(load);
             self.node_mut(key).presumed = true;
+        }
+    }
+
+    /// What a task takes there at best.
+    pub fn note_at_best(&mut self, key: Key, name: &ModelName, at_best: AtBest) {
+        if let Some((_, facts)) = self.served.get_mut(name).and_then(|nodes| nodes.get_mut(&key)) {
+            facts.at_best = at_best;
         }
     }
 
@@ -221,6 +228,11 @@ impl Registry {
 
     pub fn node(&self, key: Key) -> &Node {
         self.nodes[key.0].as_ref().expect("a key in use")
+    }
+
+    /// The node, if there is still one under this key.
+    pub fn get(&self, key: Key) -> Option<&Node> {
+        self.nodes.get(key.0)?.as_ref()
     }
 
     pub fn node_mut(&mut self, key: Key) -> &mut Node {

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use echo_broker::Bus;
 use echo_broker::bus::{Link, Received, SubscribeError, Subscription};
-use echo_broker::message::{Cancel, Disconnect, Empty, Heartbeat, Task, unix_millis};
+use echo_broker::message::{CacheDigest, Cancel, Disconnect, Empty, Heartbeat, Task, unix_millis};
 use echo_broker::subject::{self, ORCHESTRATORS};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Interval, MissedTickBehavior, interval};
@@ -34,6 +34,7 @@ pub enum Error {
 /// Everything that is waited for.
 struct Inbox {
     beats: Subscription<Heartbeat>,
+    caches: Subscription<CacheDigest>,
     cancels: Subscription<Cancel>,
     gone: Subscription<Disconnect>,
     pings: Subscription<Empty>,
@@ -120,6 +121,7 @@ impl Inbox {
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Ok(Self {
             beats: bus.subscribe(&subject::heartbeats()).await?,
+            caches: bus.subscribe(&subject::caches()).await?,
             cancels: bus.subscribe(&subject::cancelled_tasks()).await?,
             gone: bus.subscribe(&subject::gone()).await?,
             pings: bus.subscribe(&subject::pings(bus.me())).await?,
@@ -146,6 +148,7 @@ impl Inbox {
                 }
                 cancel = self.cancels.next_readable() => Some(Event::Cancelled(cancel?)),
                 beat = self.beats.next_readable() => Some(Event::Beat(Box::new(beat?))),
+                digest = self.caches.next_readable() => Some(Event::Caches(Box::new(digest?))),
                 outcome = self.outcomes.recv() => Some(outcome?),
                 gone = self.gone.next_readable() => {
                     gone?.peer().map(|(peer, boot)| Event::Gone { peer, boot })

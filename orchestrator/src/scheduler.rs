@@ -2,6 +2,7 @@
 
 use echo_broker::message::{Code, Excluded, Failure, NodeStatus};
 
+use crate::expected::Candidate;
 use crate::facts::{Abilities, Facts};
 use crate::model_name::ModelName;
 use crate::need::{Line, Need};
@@ -83,38 +84,49 @@ pub fn choose(registry: &Registry, need: &Need, bars: &Bars<'_>) -> Option<Choic
         }
     }
     let best = best?;
-    let what = model_words(best.seen, need);
-    let words = match &second {
+    let fit = Fit::of(best.seen.map(|seen| seen.facts), need);
+    let (key, counted) = (best.key, Counted { having, free });
+    Some(Choice { key, words: words(&best, second.as_ref(), counted, need), fit })
+}
+
+/// What speaks for a free node that was chosen by what is expected of it, where nothing of that was measured.
+pub fn unmeasured(registry: &Registry, need: &Need, bars: &Bars<'_>, key: Key) -> String {
+    let bars = bars.in_force(registry, need);
+    let mut counted = Counted::default();
+    let (mut chosen, mut second): (Option<Offer<'_>>, Option<Offer<'_>>) = (None, None);
+    for (at, node, seen) in candidates(registry, need) {
+        counted.having += 1;
+        if !is_ready(node, seen, need) || bars.bar(node) || !suits(node, seen, need) {
+            continue;
+        }
+        counted.free += 1;
+        let offer = Offer { key: at, node, seen, rank: rank(node, seen, need) };
+        if at == key {
+            chosen = Some(offer);
+        } else if second.as_ref().is_none_or(|second| offer.rank > second.rank) {
+            second = Some(offer);
+        }
+    }
+    chosen.map_or_else(String::new, |chosen| words(&chosen, second.as_ref(), counted, need))
+}
+
+/// Nodes with the model, and those of them that could take the task now.
+#[derive(Debug, Clone, Copy, Default)]
+struct Counted {
+    having: usize,
+    free: usize,
+}
+
+fn words(chosen: &Offer<'_>, second: Option<&Offer<'_>>, counted: Counted, need: &Need) -> String {
+    let (what, Counted { having, free }) = (model_words(chosen.seen, need), counted);
+    match second {
         None if having == 1 => format!("the only node {what}"),
         None => format!("the only free one of {having} nodes {what}"),
         Some(second) => {
-            let why = deciding(&best.rank, &second.rank).words(&best, need);
+            let why = deciding(&chosen.rank, &second.rank).words(chosen, need);
             format!("{why}, among {free} free of {having} nodes {what}")
         }
-    };
-    let fit = Fit::of(best.seen.map(|seen| seen.facts), need);
-    Some(Choice { key: best.key, words, fit })
-}
-
-/// What one node has in memory of the model that the task needs.
-pub fn fit_at(registry: &Registry, need: &Need, key: Key) -> Fit {
-    let seen = need.model().and_then(|name| registry.model_at(key, name));
-    Fit::of(seen.map(|seen| seen.facts), need)
-}
-
-/// The nodes that have the model in memory as the task needs it and will take it, now or later.
-pub fn homes<'a>(
-    registry: &'a Registry,
-    need: &'a Need,
-    bars: &'a Bars<'_>,
-) -> impl Iterator<Item = &'a Node> {
-    let home = |node: &Node, seen: Option<Seen<'_>>| {
-        Fit::of(seen.map(|seen| seen.facts), need) == Fit::AsNeeded
-            && node.is_fit()
-            && !bars.bar(node)
-            && suits(node, seen, need)
-    };
-    candidates(registry, need).filter(move |(_, node, seen)| home(node, *seen)).map(|(_, node, _)| node)
+    }
 }
 
 /// The nodes that can take the task, be it once they have a free slot.
@@ -122,13 +134,30 @@ pub fn takers<'a>(
     registry: &'a Registry,
     need: &'a Need,
     bars: &Bars<'a>,
-) -> impl Iterator<Item = (Key, Fit, bool)> + 'a {
+) -> impl Iterator<Item = Candidate> + 'a {
     let bars = bars.in_force(registry, need);
-    candidates(registry, need).filter_map(move |(key, node, seen)| {
-        let takes = works(node, seen, need) && !bars.bar(node) && suits(node, seen, need);
-        let facts = seen.map(|seen| seen.facts);
-        let says = facts.is_none_or(|facts| facts.says.include(need.abilities));
-        takes.then(|| (key, Fit::of(facts, need), says))
+    candidates(registry, need).filter_map(move |(key, node, seen)| taker(key, node, seen, need, &bars))
+}
+
+/// This node, if it can take the task, be it once it has a free slot.
+pub fn taker_at(registry: &Registry, need: &Need, bars: &Bars<'_>, key: Key) -> Option<Candidate> {
+    let seen = registry.model_at(key, need.model()?)?;
+    taker(key, registry.node(key), Some(seen), need, &bars.in_force(registry, need))
+}
+
+fn taker(key: Key, node: &Node, seen: Option<Seen<'_>>, need: &Need, bars: &Bars<'_>) -> Option<Candidate> {
+    if !works(node, seen, need) || bars.bar(node) || !suits(node, seen, need) {
+        return None;
+    }
+    let facts = seen.map(|seen| seen.facts);
+    Some(Candidate {
+        key,
+        fit: Fit::of(facts, need),
+        says: facts.is_none_or(|facts| facts.says.include(need.abilities)),
+        at_best: facts.map(|facts| facts.at_best).unwrap_or_default(),
+        used: node.used(),
+        slots: node.slots(),
+        last_used: node.last_used(),
     })
 }
 
@@ -393,9 +422,9 @@ fn is_at_ease(node: &Node) -> bool {
     node.used() <= node.slots() / 2
 }
 
-/// The first criterion in which they differ.
+/// The first criterion in which it is better.
 fn deciding(best: &Rank, second: &Rank) -> Criterion {
-    let differs = best.iter().zip(second).position(|(a, b)| a != b);
+    let differs = best.iter().zip(second).position(|(a, b)| a > b);
     differs.map_or(Criterion::LastUsed, |index| CRITERIA[index])
 }
 

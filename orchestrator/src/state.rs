@@ -3,7 +3,6 @@
 
 mod cancel;
 mod hear;
-mod next;
 mod outlook;
 mod place;
 mod plan;
@@ -67,8 +66,6 @@ pub struct State {
     last_tick: Instant,
     next_pulse: Instant,
     draining: bool,
-    /// Somebody waits although a slot is free: time alone may change that.
-    held_back: bool,
     /// Counts the placements.
     placed: u64,
     now: Now,
@@ -108,7 +105,6 @@ impl State {
             last_tick: now.at,
             next_pulse: now.at,
             draining: false,
-            held_back: false,
             placed: 0,
             now,
             out: Vec::new(),

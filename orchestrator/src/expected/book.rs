@@ -6,6 +6,7 @@ use super::cache::Prompt;
 use super::facts::{Facts, UNKNOWN_LOAD};
 use super::models::{Id, Models};
 use super::node::{Attempt, Own, Running, Site};
+use crate::facts::AtBest;
 use crate::model_name::ModelName;
 use crate::node::Node;
 
@@ -23,6 +24,12 @@ pub struct Book {
 impl Book {
     pub fn site(&self, index: usize) -> Option<&Site> {
         self.sites.get(index).and_then(Option::as_ref)
+    }
+
+    /// What a task of a model takes on a node at best.
+    pub fn at_best(&self, index: usize, model: &ModelName) -> AtBest {
+        let known = self.site(index).zip(self.models.id(model));
+        known.map(|(site, id)| site.at_best(&self.models, id, self.per_byte)).unwrap_or_default()
     }
 
     fn site_mut(&mut self, index: usize) -> &mut Site {

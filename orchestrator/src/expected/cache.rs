@@ -108,6 +108,16 @@ impl Mirror {
         }
     }
 
+    /// The most that a slot has in common with the prompt, in tokens.
+    pub fn most_common(&self, prompt: &Prompt) -> f64 {
+        self.slots.iter().map(|slot| slot.common(prompt)).fold(0.0, f64::max)
+    }
+
+    /// The most tokens in a slot.
+    pub fn most(&self) -> f64 {
+        self.slots.iter().map(|slot| slot.tokens).fold(0.0, f64::max)
+    }
+
     /// The slot that the engine gives to a prompt: the longest common beginning, else the least recently used.
     pub fn pick(&self, prompt: &Prompt, taken: &[usize]) -> Option<usize> {
         let (mut best, mut oldest): (Option<(f64, usize)>, Option<usize>) = (None, None);

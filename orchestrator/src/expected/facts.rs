@@ -1,5 +1,7 @@
 //! What a node has measured of a model, and what is taken for granted until it has.
 
+use std::sync::LazyLock;
+
 use echo_broker::message::Model;
 
 use super::models::Id;
@@ -100,14 +102,19 @@ impl Facts {
         });
     }
 
+    /// The fastest that is known or to be expected of one answer.
+    pub fn fastest(&self) -> Option<f64> {
+        let alone = |(k, speed, _): &(u32, f64, f64)| speed * f64::from(*k).powf(-SHARED);
+        self.speeds.iter().map(alone).chain(self.alone).reduce(f64::max)
+    }
+
     /// Tokens a second of one answer while so many are given at once; `None` if it was never measured.
     pub fn speed(&self, at_once: usize, now: f64) -> Option<f64> {
-        let at_once = at_once.max(1) as f64;
-        let gap = |k: u32| (f64::from(k) - at_once).abs();
-        let near = self.speeds.iter().min_by(|a, b| gap(a.0).total_cmp(&gap(b.0)))?;
+        let at_once = at_once.max(1);
+        let near = self.speeds.iter().min_by_key(|(k, ..)| (*k as usize).abs_diff(at_once))?;
         let &(k, speed, at) = near;
-        let speed = if gap(k) < 0.5 { speed } else { speed * (at_once / f64::from(k)).powf(SHARED) };
-        let slow = self.alone.unwrap_or(speed) * at_once.powf(SHARED);
+        let speed = speed * share(at_once) / share(k as usize);
+        let slow = self.alone.unwrap_or(speed) * share(at_once);
         if slow <= speed {
             return Some(speed);
         }
@@ -116,9 +123,16 @@ impl Facts {
     }
 }
 
-/// What shares an engine with so many.
+/// The speed of one answer of so many at once.
 pub fn shared(alone: f64, at_once: usize) -> f64 {
-    alone * (at_once.max(1) as f64).powf(SHARED)
+    alone * share(at_once)
+}
+
+/// What is left of the speed of one answer when so many run. Asked for often, so most are worked out once.
+fn share(at_once: usize) -> f64 {
+    static SHARES: LazyLock<[f64; 65]> =
+        LazyLock::new(|| std::array::from_fn(|at_once| (at_once.max(1) as f64).powf(SHARED)));
+    SHARES.get(at_once).copied().unwrap_or_else(|| (at_once as f64).powf(SHARED))
 }
 
 fn measured(value: f64, least: f64, most: f64) -> Option<f64> {

@@ -6,6 +6,7 @@ use super::cache::odds;
 use super::facts::OVERHEAD;
 use super::models::Id;
 use super::node::{Doing, Rest, Site};
+use super::within;
 use crate::scheduler::Fit;
 
 /// A second of waiting for a slot counts this much more, since it is uncertain.
@@ -15,9 +16,11 @@ const HORIZON: f64 = 60.0;
 /// So many tokens of a cached prompt are not worth keeping.
 const SHORT: f64 = 512.0;
 /// A task that has waited for so many seconds is not kept off a slot by the worth of others' prompts.
-pub const PATIENCE: f64 = 30.0;
+const PATIENCE: f64 = 30.0;
+/// So many loads long others may be taken before a task because the model is as they need it.
+const OVERTAKEN: f64 = 3.0;
 /// A node that does not say whether it can do this may turn out not to: the price of a trial, in seconds.
-const TRIAL: f64 = 5.0;
+pub const TRIAL: f64 = 5.0;
 
 /// A task on a node.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -30,8 +33,10 @@ pub struct Verdict {
     pub begun: f64,
     /// Seconds until its model is there.
     pub ready: f64,
-    /// It has to wait for a slot.
-    pub full: bool,
+    /// It cannot begin there now: all slots are taken, or others need the model as it is.
+    pub held: bool,
+    /// The model would be loaded anew for it, and it has not waited for long enough to do that to others.
+    pub yields: bool,
     /// The slot of the engine's cache that it would get.
     pub slot: Option<usize>,
     pub parts: Parts,
@@ -57,6 +62,17 @@ pub struct Parts {
     pub cached: f64,
     pub tokens: f64,
     pub at_once: usize,
+    /// The speed was measured there; else it is taken for granted.
+    pub measured: bool,
+}
+
+/// What others do to a task that would have the model loaded anew.
+#[derive(Debug, Clone, Copy)]
+pub struct Others<F> {
+    /// Whether a session's next prompt waits in the queue.
+    pub waits: F,
+    /// Somebody waits for whom the model is right as it is there.
+    pub want_it_so: bool,
 }
 
 /// When a model is there.
@@ -77,12 +93,18 @@ pub struct Bench<'a> {
 }
 
 impl Bench<'_> {
-    /// Judges a task here. `waits` tells whether a session's next prompt waits in the queue.
-    pub fn judge(&self, task: &Waiting, candidate: &Candidate, waits: impl Fn(u64) -> bool) -> Verdict {
+    /// Judges a task here.
+    pub fn judge<F: Fn(u64) -> bool>(&self, task: &Waiting, at: &Candidate, others_do: Others<F>) -> Verdict {
         let (book, site, doing) = (self.book, self.site, self.doing);
         let full = doing.rest.len() >= site.slots;
         let wait = if full { until_a_slot(&doing.rest, site.slots) } else { 0.0 };
-        let ready = self.ready(task.model, candidate.fit, wait);
+        // Somebody before it has the model loaded anew, be it as this one needs it or not.
+        let reloads = doing.reloads.contains(&task.model);
+        let anew = at.fit == Fit::Otherwise || reloads;
+        let yields = at.fit == Fit::Otherwise && !reloads && !self.is_overdue(task);
+        let in_use = doing.rest.iter().any(|it| it.model == Some(task.model));
+        let held = full || (anew && in_use) || (yields && others_do.want_it_so);
+        let ready = self.ready(task.model, anew, wait);
         let slot = ready.loaded.then(|| self.slot(task)).flatten();
         let cached = slot.map_or(0.0, |slot| self.common(task, slot));
         let prompt =
@@ -101,17 +123,27 @@ impl Bench<'_> {
             others: self.lost_by_others(task.model, &ready, prompt, begun, answer, others),
             evicted: self.evicted(&ready.victims),
             lost: match slot {
-                Some(slot) if !full && task.waited <= PATIENCE => self.lost_prompt(task, slot, waits),
+                Some(slot) if !held && task.waited <= PATIENCE => {
+                    self.lost_prompt(task, slot, others_do.waits)
+                }
                 _ => 0.0,
             },
-            trial: if candidate.says { 0.0 } else { TRIAL },
+            trial: if at.says { 0.0 } else { TRIAL },
             cached,
             tokens,
             at_once: others + 1,
+            measured: site.facts(task.model).is_some_and(|facts| facts.alone.is_some()),
         };
         let expected = begun + answer;
         let cost = expected + parts.others + parts.evicted + parts.lost + parts.trial + UNCERTAIN * wait;
-        Verdict { cost, expected, begun, ready: ready.at, full, slot: slot.filter(|_| !full), parts }
+        let slot = slot.filter(|_| !held);
+        Verdict { cost, expected, begun, ready: ready.at, held, yields, slot, parts }
+    }
+
+    /// With fewer, an engine that two kinds of tasks want would do little but load; with more, one kind would wait for
+    /// the other's pleasure. Nobody waits for others until its own time in the queue is over.
+    fn is_overdue(&self, task: &Waiting) -> bool {
+        task.waited >= (OVERTAKEN * within(self.load(task.model), 0.1, 60.0)).min(task.patience / 2.0)
     }
 
     fn speed(&self, id: Id, at_once: usize) -> f64 {
@@ -127,11 +159,11 @@ impl Bench<'_> {
     }
 
     /// When the model is there for a task that has a slot after `wait`.
-    fn ready(&self, id: Id, fit: Fit, wait: f64) -> Ready {
+    fn ready(&self, id: Id, anew: bool, wait: f64) -> Ready {
         let doing = self.doing;
         let load = self.load(id);
         let mut free = self.site.memory - doing.there.iter().map(|&it| self.size(it)).sum::<f64>();
-        if fit == Fit::Otherwise {
+        if anew {
             // Whoever uses it as it is ends first, and who needs it so later loads it again.
             return Ready { at: wait.max(self.last_end(Some(id))) + load, victims: vec![id], loaded: false };
         }

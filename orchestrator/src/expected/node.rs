@@ -8,6 +8,7 @@ use super::cache::{Mirror, Prompt};
 use super::facts::{Facts, OVERHEAD, UNKNOWN_SPEED, shared};
 use super::models::{Id, Models};
 use super::within;
+use crate::facts::AtBest;
 
 /// An attempt at a task.
 pub type Attempt = (TaskId, u32);
@@ -59,6 +60,8 @@ pub struct Doing {
     /// In memory, or on its way there.
     pub there: Vec<Id>,
     pub coming: Vec<(Id, Option<f64>)>,
+    /// Models that are to be loaded anew, as soon as those who use them have ended.
+    pub reloads: Vec<Id>,
     /// Slots of a model that were given away in this round.
     pub taken: Vec<(Id, usize)>,
 }
@@ -120,6 +123,17 @@ impl Site {
         within(facts.load.or_else(other).unwrap_or(facts.size * per_byte), 0.0, 600.0)
     }
 
+    /// What a task of the model takes here at best.
+    pub fn at_best(&self, models: &Models, id: Id, per_byte: f64) -> AtBest {
+        let fastest = self.facts(id).and_then(Facts::fastest).unwrap_or_else(|| self.prior(models, id));
+        AtBest {
+            per_token: 1.0 / within(fastest, 0.01, 1e5),
+            per_prompt_token: 1.0 / self.prompt_speed(models, id),
+            load: self.load(id, per_byte),
+            kept: self.mirror(id).map_or(0.0, Mirror::most),
+        }
+    }
+
     /// What it is doing now.
     pub fn doing(&self, models: &Models, per_byte: f64, now: f64) -> Doing {
         let answering = self.running.iter().filter(|it| !it.prompt).count().max(1);
@@ -170,7 +184,8 @@ impl Site {
             return Rest { left: answer, model: it.model, answer };
         }
         let waits = match &it.own {
-            Some(own) => (own.first - now).max(0.1),
+            // What is late already takes half as long again: nobody is waited for without end.
+            Some(own) => (own.first - now).max((now - own.first) * 0.5).max(0.1),
             None => OVERHEAD + it.model.map_or(1.0, |id| UNTOLD_PROMPT / self.prompt_speed(models, id)),
         };
         let answers = it.own.as_ref().is_none_or(|own| own.answers);

@@ -101,6 +101,7 @@ struct Mesh {
     book: Book,
     numbers: u64,
     waiting: Vec<Waiting>,
+    names: Vec<ModelName>,
 }
 
 impl Mesh {
@@ -114,6 +115,7 @@ impl Mesh {
             book: Book::default(),
             numbers: 0,
             waiting: Vec::new(),
+            names: Vec::new(),
         }
     }
 
@@ -134,7 +136,16 @@ impl Mesh {
 
     fn candidates(&self, name: &ModelName) -> Vec<Candidate> {
         let all = self.registry.serving(name);
-        all.map(|(key, _, _)| Candidate { key, fit: Fit::AsNeeded, says: true }).collect()
+        let candidate = |(key, node, _): (Key, &crate::node::Node, _)| Candidate {
+            key,
+            fit: Fit::AsNeeded,
+            says: true,
+            at_best: self.book.at_best(key.index(), name),
+            used: node.used(),
+            slots: node.slots(),
+            last_used: node.last_used(),
+        };
+        all.map(candidate).collect()
     }
 
     fn task(&mut self, name: &str, bytes: usize, most: Option<u32>) {
@@ -149,7 +160,15 @@ impl Mesh {
         self.book.arrived(&name, self.now());
         let prompt = Arc::new(self.book.prompt(&name, &request));
         let tokens = self.book.models.lengths(model).left(0.0).min(most.map_or(f64::INFINITY, f64::from));
-        self.waiting.push(Waiting { model, prompt, tokens, waited: 0.0, candidates: self.candidates(&name) });
+        self.waiting.push(Waiting {
+            model,
+            prompt,
+            tokens,
+            waited: 0.0,
+            patience: 60.0,
+            candidates: Vec::new(),
+        });
+        self.names.push(name);
     }
 
     fn take(&mut self, happens: Happens) {
@@ -183,12 +202,16 @@ impl Mesh {
     /// Decides, and places what has a slot.
     fn plan(&mut self) -> Vec<Step> {
         self.book.refresh();
-        // Models may have changed since the tasks came.
-        self.waiting.retain(|it| {
-            it.candidates
-                .iter()
-                .all(|at| self.book.site(at.key.index()).is_some_and(|site| site.facts(it.model).is_some()))
-        });
+        for index in 0..self.waiting.len() {
+            let model = self.waiting[index].model;
+            let mut candidates = self.candidates(&self.names[index]);
+            candidates
+                .retain(|at| self.book.site(at.key.index()).is_some_and(|it| it.facts(model).is_some()));
+            // A model that nobody had meanwhile is another one.
+            let id = self.book.models.id(&self.names[index]);
+            let same = id == Some(model);
+            self.waiting[index].candidates = if same { candidates } else { Vec::new() };
+        }
         let steps = assign(&self.book, &self.waiting, self.now()).steps;
         assert_eq!(steps, assign(&self.book, &self.waiting, self.now()).steps, "the same from the same");
         steps
@@ -234,7 +257,7 @@ proptest! {
                 prop_assert!(step.instead_of.iter().all(|(_, it)| it.cost >= step.verdict.cost - 1e-6));
                 let words = step.words(&mesh.waiting[step.task], |_| "n");
                 prop_assert!(words.contains("expected") && words.len() < 300, "{}", words);
-                *given.entry(step.key).or_default() += usize::from(!step.verdict.full);
+                *given.entry(step.key).or_default() += usize::from(!step.verdict.held);
             }
             for (key, given) in given {
                 let node = mesh.registry.node(key);
@@ -260,7 +283,7 @@ fn chosen(mesh: &mut Mesh) -> (String, bool, String) {
     let steps = mesh.plan();
     let step = &steps[0];
     let name = |key| mesh.registry.node(key).id().as_str();
-    (name(step.key).to_owned(), step.verdict.full, step.words(&mesh.waiting[0], name))
+    (name(step.key).to_owned(), step.verdict.held, step.words(&mesh.waiting[0], name))
 }
 
 #[test]
@@ -286,9 +309,9 @@ fn a_task_is_held_for_a_fast_node_that_is_full_and_takes_its_place_there() {
     }
     let steps = two.plan();
     let at = |step: &Step| two.registry.node(step.key).id().as_str() == "b";
-    assert!(at(&steps[0]) && steps[0].verdict.full, "{steps:?}");
+    assert!(at(&steps[0]) && steps[0].verdict.held, "{steps:?}");
     let elsewhere = steps.iter().position(|step| !at(step)).unwrap();
-    assert!(elsewhere > 1 && !steps[elsewhere].verdict.full, "those behind find the line too long");
+    assert!(elsewhere > 1 && !steps[elsewhere].verdict.held, "those behind find the line too long");
 }
 
 #[test]
@@ -319,6 +342,7 @@ fn a_conversation_goes_back_to_its_prompt_and_others_leave_that_alone() {
     assert_eq!(node, "a", "{words}");
     assert!(words.contains("b 14.6 s (0 of 10000 prompt tokens cached)"), "{words}");
     two.waiting.clear();
+    two.names.clear();
     two.say("x", "q", 3_000, None);
     assert_eq!(chosen(&mut two).0, "b");
     two.hear("b", beat("b", 2).active([held(9, 1)]).build());

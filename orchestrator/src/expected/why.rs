@@ -4,17 +4,21 @@ use super::assign::{Step, Waiting};
 use super::judge::Parts;
 use crate::registry::Key;
 
+/// Other nodes that are named.
+const NAMED: usize = 2;
+
 impl Step {
     /// The words, with the names of nodes.
     pub fn words<'a>(&self, task: &Waiting, name: impl Fn(Key) -> &'a str) -> String {
         let mut words = format!("{} expected", seconds(self.verdict.expected));
-        for (number, (key, verdict)) in self.instead_of.iter().enumerate() {
+        for (number, (key, verdict)) in self.instead_of.iter().take(NAMED).enumerate() {
             words += if number == 0 { "; " } else { ", " };
             let because = because(&verdict.parts, &self.verdict.parts, task);
             words += &format!("{} {} ({because})", name(*key), seconds(verdict.expected));
         }
-        if self.more > 0 {
-            words += &format!(", {} more", self.more);
+        let more = self.more + self.instead_of.len().saturating_sub(NAMED);
+        if more > 0 {
+            words += &format!(", {more} more");
         }
         words
     }

@@ -12,7 +12,7 @@ use super::beat::task_id;
 use super::digest::Text;
 use super::text::{self, Texts};
 use super::world::{Mesh, Policy};
-use crate::config::{Limits, Policy as Choice};
+use crate::config::Limits;
 use crate::event::{Action, Answer, Asked, Event, Now};
 use crate::state::State;
 
@@ -25,8 +25,6 @@ pub struct Product {
     state: State,
     start: Instant,
     texts: Texts,
-    /// It looks at engines' caches.
-    looks: bool,
     /// Tasks that are held, by their id and by where their frames go.
     tasks: HashMap<TaskId, usize>,
     inboxes: HashMap<Inbox, usize>,
@@ -34,20 +32,15 @@ pub struct Product {
 
 impl Product {
     /// The orchestrator of this number. Nothing that waits is given up: what a deadline would hide is to be seen.
-    pub fn new(number: usize, texts: Texts, policy: Choice) -> Self {
-        let limits = Limits {
-            queue_limit: 1_000_000,
-            queue_wait: Duration::from_secs(86_400),
-            policy,
-            ..Limits::default()
-        };
+    pub fn new(number: usize, texts: Texts) -> Self {
+        let limits =
+            Limits { queue_limit: 1_000_000, queue_wait: Duration::from_secs(86_400), ..Limits::default() };
         let start = Instant::now();
         let now = Now { at: start, unix_ms: 0 };
         let me = format!("o{number}").parse().expect("a letter and a number are an id");
         let boot = format!("o{number}-1").parse().expect("so is this");
         let state = State::new(me, boot, limits, now);
-        let looks = policy == Choice::Expected;
-        Self { state, start, texts, looks, tasks: HashMap::new(), inboxes: HashMap::new() }
+        Self { state, start, texts, tasks: HashMap::new(), inboxes: HashMap::new() }
     }
 
     fn apply(&mut self, event: Event, mesh: &mut Mesh) {
@@ -96,7 +89,7 @@ impl Product {
         let mut made: Task = serde_json::from_value(bare).ok()?;
         let model = &mesh.trace().models[mesh.ticket(task).ask.model];
         made.request = text::request(self.texts, model, mesh.turns(task));
-        if self.looks {
+        if self.texts == Texts::Whole {
             let answer = text::answer(self.texts, mesh.turns(task));
             let prompt = Rc::new(Prefix::of(&made.request));
             mesh.write(task, Text { prompt, whole: Rc::new(Prefix::with_answer(&made.request, &answer)) });

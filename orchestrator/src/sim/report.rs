@@ -13,7 +13,6 @@ use super::product::Product;
 use super::text::Texts;
 use super::trace::{Trace, Weight};
 use super::world::{Mesh, Policy, Run, Setup, World};
-use crate::config::Policy as Choice;
 
 pub use figures::Figures;
 pub use table::{Question, Row, Sheet};
@@ -26,13 +25,11 @@ pub enum Who {
     LeastConnections,
     /// The orchestrator of the product, as it is in this crate.
     Echo(Texts),
-    /// The same, by expected completion.
-    Expected,
     Oracle(Oracle),
 }
 
 /// The policies by name, without the oracles.
-pub const POLICIES: [&str; 4] = ["rr", "lc", "echo", "expected"];
+pub const POLICIES: [&str; 3] = ["rr", "lc", "echo"];
 
 impl Who {
     /// A policy by its name; `None` if there is none of that name.
@@ -41,7 +38,6 @@ impl Who {
             "rr" => Self::RoundRobin,
             "lc" => Self::LeastConnections,
             "echo" => Self::Echo(texts),
-            "expected" => Self::Expected,
             _ => return oracles().into_iter().find(|(known, _)| *known == name).map(|(_, who)| who),
         })
     }
@@ -50,8 +46,7 @@ impl Who {
         match self {
             Self::RoundRobin => Box::new(RoundRobin::default()),
             Self::LeastConnections => Box::new(LeastConnections::new(mesh.nodes())),
-            Self::Echo(texts) => Box::new(Product::new(number, texts, Choice::Criteria)),
-            Self::Expected => Box::new(Product::new(number, Texts::Whole, Choice::Expected)),
+            Self::Echo(texts) => Box::new(Product::new(number, texts)),
             Self::Oracle(how) => Box::new(Clairvoyant::from(how)),
         }
     }

@@ -18,9 +18,9 @@ const SPREAD: f64 = 0.12;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Texts {
     /// As long as the prompts are: for a policy that looks at them.
+    #[default]
     Whole,
     /// A word each: much faster, and enough for a policy that does not.
-    #[default]
     Short,
 }
 

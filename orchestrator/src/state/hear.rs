@@ -6,7 +6,8 @@ use echo_broker::id::{BootId, NodeId, Peer, Role};
 use echo_broker::message::{CacheDigest, Heartbeat, What};
 
 use super::State;
-use crate::config::Policy;
+use super::plan::Focus;
+use crate::model_name::ModelName;
 use crate::need::Line;
 use crate::node::{Completion, Hold};
 use crate::registry::{Heard, Key, News};
@@ -26,26 +27,29 @@ impl State {
             self.note_beat(&heard, tells_models);
             self.note_completions(heard.completed);
             self.fill(heard.key);
-            self.replan();
+            self.plan(Focus::Node(heard.key));
         }
     }
 
     fn note_beat(&mut self, heard: &Heard, tells_models: bool) {
-        if self.limits.policy != Policy::Expected {
-            return;
-        }
         let (index, node, now) = (heard.key.index(), self.registry.node(heard.key), self.seconds());
         if matches!(heard.news, News::Joined | News::Restarted) {
             self.book.forget(index);
         }
         self.book.hear(index, node, tells_models.then(|| node.models()), now);
+        if let Some(models) = node.shared_models().filter(|_| tells_models) {
+            models.iter().for_each(|model| self.note_at_best(heard.key, &ModelName::of(&model.name)));
+        }
     }
 
     /// What a node's engine has in its caches.
     pub(super) fn hear_caches(&mut self, digest: &CacheDigest) {
         if let Some(key) = self.registry.find(&digest.node, &digest.boot) {
             self.book.hear_caches(key.index(), digest, self.seconds());
-            self.replan();
+            for told in &digest.models {
+                self.note_at_best(key, &ModelName::of(&told.model));
+            }
+            self.plan(Focus::Node(key));
         }
     }
 
@@ -97,6 +101,7 @@ impl State {
         }
         if let Ok(node) = peer.id.as_str().parse::<NodeId>() {
             self.suspect(&node, boot, "its connection to the broker ended");
+            self.replan();
         }
     }
 

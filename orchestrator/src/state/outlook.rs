@@ -16,15 +16,6 @@ impl State {
     pub(super) fn outlook(&self, line: &Line) -> Option<Outlook> {
         let Line::Model(name) = line else { return None };
         let nodes = self.registry.serving(name).map(|(_, node, _)| node).filter(|node| node.is_fit());
-        self.outlook_at(name, nodes)
-    }
-
-    /// When slots of these nodes become free for the model.
-    pub(super) fn outlook_at<'a>(
-        &self,
-        name: &ModelName,
-        nodes: impl Iterator<Item = &'a Node>,
-    ) -> Option<Outlook> {
         let each = self.pace.of(name, self.now.at)?;
         let mut free_in = Vec::new();
         nodes.for_each(|node| self.slots_of(node, name, each, &mut free_in));

@@ -1,43 +1,51 @@
 //! Attempts find their nodes, or wait for them.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use echo_broker::id::TaskId;
 use echo_broker::message::{Code, Excluded, Failure, Frame, Verdict, What};
 
+use super::plan::{Focus, is_planned};
 use super::{State, draining, millis};
 use crate::event::{Action, Answer, Asked};
 use crate::holding::{Holding, Phase};
 use crate::need::name_model;
 use crate::node::Hold;
 use crate::pace::Outlook;
+use crate::queue::Place;
 use crate::registry::Key;
 use crate::scheduler::{self, Choice, Fit};
 
 impl State {
-    /// Gives an attempt to the best free node; if there is none, it waits.
+    /// Finds a node for an attempt; if there is none now, or a better one is worth waiting for, it waits.
     pub(super) fn place_or_wait(&mut self, holding: Holding) {
-        if self.is_planned(&holding) {
+        if self.draining {
+            return self.fail(holding, draining());
+        }
+        if scheduler::all_skipped(&self.registry, &holding.need, &holding.bars()) {
+            return self.refuse_everywhere(holding);
+        }
+        if self.is_without_another(&holding) {
+            return self.fail(holding, without_another());
+        }
+        let has_room = self.queue.has_room(holding.bytes);
+        if is_planned(&holding.need) && has_room {
             return self.plan_or_wait(holding);
         }
         match self.choice_for(&holding) {
-            Some(choice) => {
-                let key = choice.key;
-                self.ask(holding, choice);
-                // The model may be right there now for others who waited for that.
-                if self.held_back {
-                    self.fill(key);
-                }
-            }
-            None if self.draining => self.fail(holding, draining()),
-            None if scheduler::all_skipped(&self.registry, &holding.need, &holding.bars()) => {
-                self.refuse_everywhere(holding);
-            }
-            None if self.is_without_another(&holding) => self.fail(holding, without_another()),
-            None if self.queue.has_room(holding.bytes) => self.wait(holding),
+            Some(choice) => self.ask(holding, choice),
+            None if has_room => self.wait(holding),
             None => {
                 self.fail(holding, Failure::wait(Code::QueueFull, "the queue is full; submit the task again"))
             }
         }
+    }
+
+    /// The best free node now, by what is known without a look at what it does.
+    pub(super) fn choice_for(&self, holding: &Holding) -> Option<Choice> {
+        let choose = || scheduler::choose(&self.registry, &holding.need, &holding.bars());
+        self.connected.then(choose).flatten()
     }
 
     /// A second opinion is wanted, and there is nobody else to give one.
@@ -49,7 +57,7 @@ impl State {
     }
 
     /// Every node that could take it has refused it for good.
-    pub(super) fn refuse_everywhere(&mut self, holding: Holding) {
+    fn refuse_everywhere(&mut self, holding: Holding) {
         let failure = match &holding.refusal {
             Some(refusal) if !matches!(refusal.code, Code::ModelMissing | Code::ModelNotServed) => {
                 Failure { verdict: Verdict::GiveUp, ..refusal.clone() }
@@ -124,22 +132,31 @@ impl State {
             .map(str::to_owned)
     }
 
-    /// Gives waiting attempts to this node while it can take one: who waited longest first, over all lines.
+    /// What takes no slot waits for a node that works, and gets the first one.
     pub(super) fn fill(&mut self, key: Key) {
-        while self.connected && !self.queue.is_empty() && self.registry.node(key).is_fit() {
-            let next = self.next_at(key);
-            self.held_back |= next.held_back;
-            let Some(holding) = next.task.and_then(|task| self.release(task)) else { return };
+        while let Some(task) = self.next_aside(key) {
+            let Some(holding) = self.release(task) else { return };
             let waited = millis(holding.waited(self.now.at));
-            let words = match next.overtakes {
-                true => format!(
-                    "{}, after {waited} ms in the queue",
-                    scheduler::loaded_words(&holding.need, true)
-                ),
-                false => format!("the first with a free slot, after {waited} ms in the queue"),
-            };
-            self.ask(holding, Choice { key, words, fit: next.fit });
+            let words = format!("the first that works, after {waited} ms in the queue");
+            self.ask(holding, Choice { key, words, fit: Fit::AsNeeded });
         }
+    }
+
+    /// Who waited longest of those that no plan is made for, over all lines.
+    fn next_aside(&self, key: Key) -> Option<TaskId> {
+        if !self.connected || self.queue.is_empty() {
+            return None;
+        }
+        let can_take = |task: &TaskId| {
+            let holding = self.held.get(task)?;
+            let takes = !is_planned(&holding.need)
+                && scheduler::can_take(&self.registry, &holding.need, &holding.bars(), key);
+            takes.then_some(())
+        };
+        let first = |line: &BTreeMap<Place, TaskId>| {
+            line.iter().find(|(_, task)| can_take(task).is_some()).map(|(place, task)| (*place, *task))
+        };
+        self.queue.lines().filter_map(|(_, line)| first(line)).min().map(|(_, task)| task)
     }
 
     /// What became of a dispatch. The attempt may have been cancelled meanwhile; the node's count is settled all the same.
@@ -175,7 +192,7 @@ impl State {
         if let Some(key) = self.registry.find(&asked.node, &asked.boot) {
             self.note_count(key);
             self.fill(key);
-            self.replan();
+            self.plan(Focus::Node(key));
         }
     }
 

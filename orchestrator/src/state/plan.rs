@@ -3,89 +3,114 @@
 use std::sync::Arc;
 
 use echo_broker::id::TaskId;
-use echo_broker::message::{Code, Failure, Request};
+use echo_broker::message::Request;
 
-use super::{State, draining};
-use crate::config::Policy;
+use super::State;
 use crate::expected::{self, Candidate, Own, Step, Waiting};
 use crate::holding::{Holding, Phase};
-use crate::need::Line;
+use crate::model_name::ModelName;
+use crate::need::{Line, Need};
 use crate::registry::Key;
 use crate::scheduler::{self, Choice};
 
 /// So many of each line are looked at.
 const LOOKED_AT: usize = 8;
 
-impl State {
-    /// It goes where it is expected to be done first.
-    pub(super) fn is_planned(&self, holding: &Holding) -> bool {
-        self.limits.policy == Policy::Expected
-            && !holding.need.aside
-            && matches!(holding.need.line, Line::Model(_))
-    }
+/// What has changed since the last plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Focus {
+    All,
+    /// This node.
+    Node(Key),
+    /// Nothing but that somebody waits who is held for no node yet.
+    Newcomer,
+}
 
-    /// Finds a node for an attempt that has just come, or lets it wait.
+impl State {
+    /// Finds a node for an attempt that has just come, or lets it wait in the queue, which has room.
     pub(super) fn plan_or_wait(&mut self, mut holding: Holding) {
         let Line::Model(name) = &holding.need.line else { return };
-        if self.draining {
-            return self.fail(holding, draining());
-        }
-        if scheduler::all_skipped(&self.registry, &holding.need, &holding.bars()) {
-            return self.refuse_everywhere(holding);
-        }
-        if self.is_without_another(&holding) {
-            return self.fail(holding, super::place::without_another());
-        }
         if holding.prompt.is_none() {
             holding.prompt = Some(Arc::new(self.book.prompt(name, &holding.task.request)));
             self.book.arrived(name, self.seconds());
         }
         let (task, line) = (holding.task.task, holding.need.line.clone());
-        let has_room = self.queue.has_room(holding.bytes);
         let place = self.queue.join(&line, holding.since(self.started), task, holding.bytes);
         holding.phase = Phase::Waiting { place, told: (0, self.now.at) };
         self.keep(holding);
-        self.replan();
+        if self.queue.position(&line, place) as usize <= LOOKED_AT {
+            self.plan(Focus::Newcomer);
+        }
         let waits = self.held.get(&task).is_some_and(|it| matches!(it.phase, Phase::Waiting { .. }));
-        let Some(holding) = waits.then(|| self.release(task)).flatten() else { return };
-        match has_room {
-            true => self.wait(holding),
-            false => {
-                self.fail(holding, Failure::wait(Code::QueueFull, "the queue is full; submit the task again"))
+        if let Some(holding) = waits.then(|| self.release(task)).flatten() {
+            self.wait(holding);
+        }
+    }
+
+    /// Decides about those who wait: all nodes for the first of each line, which is done now and then.
+    pub(super) fn replan(&mut self) {
+        self.planned = self.now.at;
+        self.book.refresh();
+        self.plan(Focus::All);
+    }
+
+    /// Decides about those who wait after something has changed, and about nothing that has not.
+    pub(super) fn plan(&mut self, focus: Focus) {
+        if !self.connected || self.queue.is_empty() {
+            return;
+        }
+        let (tasks, waiting): (Vec<_>, Vec<_>) = self.looked_at(focus).into_iter().unzip();
+        let plan = expected::assign(&self.book, &waiting, self.seconds());
+        for step in &plan.steps {
+            let task = tasks[step.task];
+            if step.verdict.held {
+                let nodes = std::iter::once(step.key).chain(step.instead_of.iter().map(|(key, _)| *key));
+                if let Some(holding) = self.held.get_mut(&task) {
+                    holding.waits_for.clear();
+                    holding.waits_for.extend(nodes);
+                }
+            } else {
+                self.follow(task, &waiting[step.task], step);
             }
         }
     }
 
-    /// Decides about the first of each line anew.
-    pub(super) fn replan(&mut self) {
-        self.planned = self.now.at;
-        if self.limits.policy != Policy::Expected || !self.connected || self.queue.is_empty() {
-            return;
-        }
-        self.book.refresh();
-        let (tasks, waiting): (Vec<_>, Vec<_>) = self.looked_at().into_iter().unzip();
-        let plan = expected::assign(&self.book, &waiting, self.seconds());
-        for step in plan.steps.iter().filter(|step| !step.verdict.full) {
-            self.follow(tasks[step.task], &waiting[step.task], step);
-        }
-    }
-
-    fn looked_at(&self) -> Vec<(TaskId, Waiting)> {
+    fn looked_at(&self, focus: Focus) -> Vec<(TaskId, Waiting)> {
         let mut first = Vec::new();
         for (line, waiting) in self.queue.lines() {
             let Line::Model(name) = line else { continue };
             let Some(model) = self.book.models.id(name) else { continue };
+            if matches!(focus, Focus::Node(key) if self.registry.model_at(key, name).is_none()) {
+                continue;
+            }
             let held = waiting.iter().filter_map(|(place, task)| Some((*place, *task, self.held.get(task)?)));
-            let held = held.filter(|(_, _, holding)| self.is_planned(holding)).take(LOOKED_AT);
-            first.extend(held.map(|(place, task, holding)| (place, task, self.waiting(holding, model))));
+            let held = held.filter(|(_, _, holding)| is_planned(&holding.need)).take(LOOKED_AT);
+            for (place, task, holding) in held {
+                let candidates = self.candidates(holding, focus);
+                first.push((place, task, self.waiting(holding, model, candidates)));
+            }
         }
         first.sort_by_key(|(place, _, _)| *place);
         first.into_iter().map(|(_, task, waiting)| (task, waiting)).collect()
     }
 
-    fn waiting(&self, holding: &Holding, model: expected::Id) -> Waiting {
-        let takers = scheduler::takers(&self.registry, &holding.need, &holding.bars());
-        let candidates = takers.map(|(key, fit, says)| Candidate { key, fit, says }).collect();
+    /// The nodes that a task may go to: of those that have not changed, only the best of the last plan.
+    fn candidates(&self, holding: &Holding, focus: Focus) -> Vec<Candidate> {
+        let (need, bars) = (&holding.need, holding.bars());
+        if focus == Focus::All || holding.waits_for.is_empty() {
+            return scheduler::takers(&self.registry, need, &bars).collect();
+        }
+        let changed = match focus {
+            Focus::Node(key) if !holding.waits_for.contains(&key) => Some(key),
+            _ => None,
+        };
+        let at = |key: Key| {
+            self.registry.get(key).and_then(|_| scheduler::taker_at(&self.registry, need, &bars, key))
+        };
+        holding.waits_for.iter().copied().chain(changed).filter_map(at).collect()
+    }
+
+    fn waiting(&self, holding: &Holding, model: expected::Id, candidates: Vec<Candidate>) -> Waiting {
         let most = match &holding.task.request {
             Request::Generate(it) => it.settings.max_tokens,
             Request::Chat(it) => it.settings.max_tokens,
@@ -97,6 +122,7 @@ impl State {
             prompt: holding.prompt.clone().unwrap_or_default(),
             tokens: self.book.models.lengths(model).left(0.0).min(most),
             waited: self.now.at.saturating_duration_since(holding.arrived).as_secs_f64(),
+            patience: self.limits.queue_wait.as_secs_f64(),
             candidates,
         }
     }
@@ -109,7 +135,10 @@ impl State {
         let Some(holding) = self.release(task) else { return };
         let (attempt, now) = ((task, holding.attempt()), self.seconds());
         let name = holding.need.model().cloned();
-        let words = step.words(waiting, |key| self.registry.node(key).id().as_str());
+        let words = match step.verdict.parts.measured {
+            true => step.words(waiting, |key| self.registry.node(key).id().as_str()),
+            false => scheduler::unmeasured(&self.registry, &holding.need, &holding.bars(), key),
+        };
         self.ask(holding, Choice { key, words, fit: step.fit });
         self.note_count(key);
         let own = Own {
@@ -121,14 +150,23 @@ impl State {
         };
         if let Some(name) = name {
             self.book.placed(key.index(), attempt, &name, own);
+            self.note_at_best(key, &name);
         }
+    }
+
+    /// What a task of this model takes there at best.
+    pub(super) fn note_at_best(&mut self, key: Key, name: &ModelName) {
+        let at_best = self.book.at_best(key.index(), name);
+        self.registry.note_at_best(key, name, at_best);
     }
 
     /// The slots that are counted as used have changed.
     pub(super) fn note_count(&mut self, key: Key) {
-        if self.limits.policy != Policy::Expected {
-            return;
-        }
         self.book.sync(key.index(), self.registry.node(key), self.seconds());
     }
+}
+
+/// It takes a slot, and goes where it is expected to be done first.
+pub(super) fn is_planned(need: &Need) -> bool {
+    !need.aside && matches!(need.line, Line::Model(_))
 }

@@ -6,6 +6,7 @@ use echo_broker::id::{Peer, ProcessId, Role, TaskId};
 use echo_broker::message::{Code, Failure, Pulse, What};
 
 use super::place::without_another;
+use super::plan::is_planned;
 use super::{State, held, millis};
 use crate::event::Action;
 use crate::holding::Phase;
@@ -51,7 +52,6 @@ impl State {
         }
         self.note_outages();
         self.review();
-        self.look_at_held_back();
         if now.saturating_duration_since(self.planned) >= PLAN {
             self.replan();
         }
@@ -199,24 +199,16 @@ impl State {
 
     /// The nodes that lost this task are allowed again, if nobody else is left.
     fn relieve(&mut self, task: TaskId) {
-        let Some(mut holding) = self.held.remove(&task) else { return };
+        let Some(holding) = self.held.get_mut(&task) else { return };
         holding.relief = None;
-        let choice = self.choice_for(&holding);
-        self.held.insert(task, holding);
+        if is_planned(&holding.need) {
+            return self.replan();
+        }
+        let choice = self.held.get(&task).and_then(|holding| self.choice_for(holding));
         if let Some(choice) = choice
             && let Some(holding) = self.release(task)
         {
             self.ask(holding, choice);
-        }
-    }
-
-    /// Nobody is kept off a free slot for longer than that is worth.
-    fn look_at_held_back(&mut self) {
-        if std::mem::take(&mut self.held_back) {
-            let free = self.registry.iter().filter(|(_, node)| node.is_free()).map(|(key, _)| key);
-            for key in free.collect::<Vec<_>>() {
-                self.fill(key);
-            }
         }
     }
 

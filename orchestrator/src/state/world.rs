@@ -8,10 +8,9 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
-use crate::config::Policy;
 use crate::event::{Answer, Asked};
 use crate::holding::Phase;
-use crate::scheduler::{self, Fit};
+use crate::scheduler;
 use crate::testkit::{Clock, inbox, reply, task};
 use agent::{Agent, Outcome};
 use echo_broker::message::{Cancel, PulseAnswer, Request, Task};
@@ -108,8 +107,8 @@ struct World {
 }
 
 impl World {
-    fn new(clock: Clock, policy: Policy) -> Self {
-        let limits = Limits { queue_limit: QUEUE, policy, ..Limits::default() };
+    fn new(clock: Clock) -> Self {
+        let limits = Limits { queue_limit: QUEUE, ..Limits::default() };
         let state = State::new("o".parse().unwrap(), "o-1".parse().unwrap(), limits, clock.now());
         let agents = NODES.iter().zip(1..).map(|(node, slots)| Agent::new(node, slots)).collect();
         let (flights, pulses) = (Vec::new(), Vec::new());
@@ -294,12 +293,10 @@ impl World {
             assert!(holdings.is_sorted_by_key(|holding| holding.since(state.started)), "not by time waited");
             waiting += holdings.len();
             for holding in holdings {
-                let could = scheduler::choose(&state.registry, &holding.need, &holding.bars());
-                // Who would have to load a model anew may wait for a better node.
-                let could = could.filter(|choice| choice.fit != Fit::Otherwise);
                 // A slot may be left free for a task that is expected to be done sooner elsewhere.
+                let could = scheduler::choose(&state.registry, &holding.need, &holding.bars());
                 let idle = could.is_some()
-                    && !state.is_planned(holding)
+                    && holding.need.aside
                     && state.connected
                     && holding.task.excluded.is_empty();
                 assert!(!idle, "{} waits although a slot is free", holding.task.task);
@@ -351,16 +348,12 @@ impl World {
     }
 }
 
-fn policy(expected: bool) -> Policy {
-    if expected { Policy::Expected } else { Policy::Criteria }
-}
-
 proptest! {
     #![proptest_config(ProptestConfig { cases: 1_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn whatever_happens_counts_are_exact_and_no_task_is_lost_or_doubled(steps in vec(step(), 1..120), expected: bool) {
-        let mut world = World::new(Clock::new(), policy(expected));
+    fn whatever_happens_counts_are_exact_and_no_task_is_lost_or_doubled(steps in vec(step(), 1..120)) {
+        let mut world = World::new(Clock::new());
         for step in &steps {
             world.take(step);
         }
@@ -368,10 +361,10 @@ proptest! {
     }
 
     #[test]
-    fn the_same_events_make_the_same_actions(steps in vec(step(), 1..80), expected: bool) {
+    fn the_same_events_make_the_same_actions(steps in vec(step(), 1..80)) {
         let now = Clock::new().now();
         let logs = [0, 1].map(|_| {
-            let mut world = World::new(Clock::at(now), policy(expected));
+            let mut world = World::new(Clock::at(now));
             steps.iter().for_each(|step| world.take(step));
             world.log
         });

@@ -130,14 +130,6 @@ fn a_node_that_becomes_slow_gets_less_and_then_its_share_again() {
 }
 
 #[test]
-fn long_texts_change_nothing_for_who_does_not_look_at_them() {
-    let setup = Setup::new(3);
-    let [short, long] =
-        [Texts::Short, Texts::Whole].map(|texts| words(&play("code", Who::Echo(texts), setup)));
-    assert_eq!(short, long);
-}
-
-#[test]
 fn who_knows_everything_is_best() {
     for trace in ["two", "five", "burst"] {
         let mean = |who| Figures::of(&play(trace, who, Setup::new(4))).mean;

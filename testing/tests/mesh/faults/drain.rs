@@ -5,7 +5,7 @@ use echo_testing::{
     mesh::{Mesh, Node, holds},
 };
 
-async fn order(node: &Node, what: &str) -> u16 {
+pub async fn order(node: &Node, what: &str) -> u16 {
     let call =
         Client::new(node.address()).call("POST", what).header("content-type", "application/json").body("{}");
     call.send().await.expect("a reply").status()
