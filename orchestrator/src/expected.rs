@@ -11,15 +11,17 @@ mod facts;
 mod judge;
 mod lengths;
 mod models;
+mod nearest;
 mod node;
 #[cfg(test)]
 mod tests;
 mod why;
 
-pub use assign::{Candidate, Step, Waiting, assign};
+pub use assign::{Ask, Look, Stand, Step, Waiting, assign};
 pub use book::Book;
 pub use cache::Prompt;
 pub use models::Id;
+pub use nearest::{Candidate, NEAREST, nearest};
 pub use node::Own;
 
 /// A number that may be reckoned with: what is none, or beyond these bounds, is the nearest of them.

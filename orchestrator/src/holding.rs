@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use echo_broker::id::{Inbox, NodeId};
 use echo_broker::message::{Excluded, Failure, Task};
 
-use crate::expected::Prompt;
+use crate::expected::{Prompt, Stand, Step};
 use crate::need::Need;
 use crate::queue::Place;
 use crate::registry::Key;
@@ -42,9 +42,33 @@ pub struct Holding {
     pub bytes: usize,
     /// As far as engines' caches are concerned, once it was looked at.
     pub prompt: Option<Arc<Prompt>>,
-    /// The node that it is held for, and the next best ones.
-    pub waits_for: Vec<Key>,
+    /// What was decided about it last.
+    pub plan: Option<Plan>,
     pub phase: Phase,
+}
+
+/// The node that it is held for, and the next best ones.
+#[derive(Debug)]
+pub struct Plan {
+    pub stand: Stand,
+    /// What it costs on others, with the time of the plan on top, so that it compares with later ones.
+    others: Vec<(Key, f64)>,
+    /// Others that are worse.
+    pub more: usize,
+}
+
+impl Plan {
+    pub fn of(step: &Step, now: f64) -> Self {
+        let others = step.instead_of.iter().map(|(key, verdict)| (*key, verdict.cost + now)).collect();
+        let stand = Stand { key: step.key, fit: step.fit, verdict: step.verdict, at: now };
+        Self { stand, others, more: step.more }
+    }
+
+    /// Each node that was looked at, and what it costs there with the time of the plan on top.
+    pub fn costs(&self) -> impl Iterator<Item = (Key, f64)> {
+        std::iter::once((self.stand.key, self.stand.verdict.cost + self.stand.at))
+            .chain(self.others.iter().copied())
+    }
 }
 
 /// Where an attempt is.
@@ -79,7 +103,7 @@ impl Holding {
             bytes: size(&task),
             task: Arc::new(task),
             prompt: None,
-            waits_for: Vec::new(),
+            plan: None,
             phase: Phase::Adrift,
         }
     }

@@ -47,6 +47,8 @@ struct Load {
     memory: i32,
     /// Grows with each placement of the mesh; the lowest was used least recently.
     last_used: u64,
+    /// When a slot is expected to become free, in seconds of the orchestrator's clock; 0 if one is.
+    free_at: f64,
 }
 
 /// Why nothing is placed on a node before its next heartbeat.
@@ -206,6 +208,15 @@ impl Node {
     /// A placement of the mesh went here.
     pub fn note_use(&mut self, count: u64) {
         self.load.last_used = count;
+    }
+
+    /// When a slot is expected to become free, in seconds of the orchestrator's clock; 0 if one is.
+    pub fn free_at(&self) -> f64 {
+        self.load.free_at
+    }
+
+    pub fn note_free_at(&mut self, at: f64) {
+        self.load.free_at = at;
     }
 
     pub fn slots(&self) -> u32 {

@@ -275,6 +275,11 @@ impl Registry {
         })
     }
 
+    /// How many nodes have a model.
+    pub fn count_serving(&self, name: &ModelName) -> usize {
+        self.served.get(name).map_or(0, BTreeMap::len)
+    }
+
     /// What one node says of a model.
     pub fn model_at(&self, key: Key, name: &ModelName) -> Option<Seen<'_>> {
         let seen = *self.served.get(name)?.get(&key)?;

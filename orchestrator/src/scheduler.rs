@@ -158,6 +158,8 @@ fn taker(key: Key, node: &Node, seen: Option<Seen<'_>>, need: &Need, bars: &Bars
         used: node.used(),
         slots: node.slots(),
         last_used: node.last_used(),
+        free_at: node.free_at(),
+        estimate: 0.0,
     })
 }
 

@@ -4,6 +4,7 @@ use echo_broker::message::{CacheDigest, Model, Prefix, Progress, Request};
 
 use super::cache::Prompt;
 use super::facts::{Facts, UNKNOWN_LOAD};
+use super::judge::until_a_slot;
 use super::models::{Id, Models};
 use super::node::{Attempt, Own, Running, Site};
 use crate::facts::AtBest;
@@ -30,6 +31,15 @@ impl Book {
     pub fn at_best(&self, index: usize, model: &ModelName) -> AtBest {
         let known = self.site(index).zip(self.models.id(model));
         known.map(|(site, id)| site.at_best(&self.models, id, self.per_byte)).unwrap_or_default()
+    }
+
+    /// When a slot of a node is expected to become free; 0 if one is.
+    pub fn free_at(&self, index: usize, now: f64) -> f64 {
+        let full = self.site(index).filter(|site| site.running.len() >= site.slots);
+        full.map_or(0.0, |site| {
+            let doing = site.doing(&self.models, self.per_byte, now);
+            now + until_a_slot(&doing.rest, site.slots)
+        })
     }
 
     fn site_mut(&mut self, index: usize) -> &mut Site {

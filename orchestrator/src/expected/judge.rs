@@ -1,16 +1,17 @@
 //! What a task costs on one node, in seconds, and when it is expected to be done there.
 
-use super::assign::{Candidate, Waiting};
+use super::assign::Ask;
 use super::book::Book;
 use super::cache::odds;
 use super::facts::OVERHEAD;
 use super::models::Id;
+use super::nearest::Candidate;
 use super::node::{Doing, Rest, Site};
 use super::within;
 use crate::scheduler::Fit;
 
 /// A second of waiting for a slot counts this much more, since it is uncertain.
-const UNCERTAIN: f64 = 0.5;
+pub const UNCERTAIN: f64 = 0.5;
 /// What is thrown out costs its load if it is wanted within so many seconds.
 const HORIZON: f64 = 60.0;
 /// So many tokens of a cached prompt are not worth keeping.
@@ -40,6 +41,16 @@ pub struct Verdict {
     /// The slot of the engine's cache that it would get.
     pub slot: Option<usize>,
     pub parts: Parts,
+}
+
+impl Verdict {
+    /// The same so many seconds later, if all has gone as expected.
+    pub fn after(self, seconds: f64) -> Self {
+        let left = |time: f64| (time - seconds).max(0.0);
+        let (ready, begun) = (left(self.ready), left(self.begun));
+        let expected = begun + (self.expected - self.begun);
+        Self { cost: self.cost - seconds, expected, begun, ready, ..self }
+    }
 }
 
 /// Of what the cost is made, in seconds, and what it was reckoned from.
@@ -94,7 +105,7 @@ pub struct Bench<'a> {
 
 impl Bench<'_> {
     /// Judges a task here.
-    pub fn judge<F: Fn(u64) -> bool>(&self, task: &Waiting, at: &Candidate, others_do: Others<F>) -> Verdict {
+    pub fn judge<F: Fn(u64) -> bool>(&self, task: &Ask, at: &Candidate, others_do: Others<F>) -> Verdict {
         let (book, site, doing) = (self.book, self.site, self.doing);
         let full = doing.rest.len() >= site.slots;
         let wait = if full { until_a_slot(&doing.rest, site.slots) } else { 0.0 };
@@ -142,7 +153,7 @@ impl Bench<'_> {
 
     /// With fewer, an engine that two kinds of tasks want would do little but load; with more, one kind would wait for
     /// the other's pleasure. Nobody waits for others until its own time in the queue is over.
-    fn is_overdue(&self, task: &Waiting) -> bool {
+    fn is_overdue(&self, task: &Ask) -> bool {
         task.waited >= (OVERTAKEN * within(self.load(task.model), 0.1, 60.0)).min(task.patience / 2.0)
     }
 
@@ -224,18 +235,18 @@ impl Bench<'_> {
         victims.iter().map(cost).sum()
     }
 
-    fn slot(&self, task: &Waiting) -> Option<usize> {
+    fn slot(&self, task: &Ask) -> Option<usize> {
         let taken: Vec<_> =
             self.doing.taken.iter().filter(|(id, _)| *id == task.model).map(|(_, slot)| *slot).collect();
         self.site.mirror(task.model)?.pick(&task.prompt, &taken)
     }
 
-    fn common(&self, task: &Waiting, slot: usize) -> f64 {
+    fn common(&self, task: &Ask, slot: usize) -> f64 {
         self.site.mirror(task.model).map_or(0.0, |mirror| mirror.slots[slot].common(&task.prompt))
     }
 
     /// What it takes to work off again the prompt that loses its slot, as often as it is still to come.
-    fn lost_prompt(&self, task: &Waiting, slot: usize, waits: impl Fn(u64) -> bool) -> f64 {
+    fn lost_prompt(&self, task: &Ask, slot: usize, waits: impl Fn(u64) -> bool) -> f64 {
         let Some(slot) = self.site.mirror(task.model).map(|mirror| &mirror.slots[slot]) else { return 0.0 };
         if slot.is_empty() || (slot.session != 0 && slot.session == task.prompt.session) {
             return 0.0;

@@ -8,10 +8,18 @@ const UNKNOWN: f64 = 200.0;
 const ENOUGH: f64 = 4.0;
 
 /// Answers by class of length. Empty classes at the end are left out.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Lengths {
     counts: [u32; CLASSES],
     total: u32,
+    /// From each class on: how many, and the sum of their lengths.
+    from: [(f64, f64); CLASSES + 1],
+}
+
+impl Default for Lengths {
+    fn default() -> Self {
+        Self { counts: [0; CLASSES], total: 0, from: [(0.0, 0.0); CLASSES + 1] }
+    }
 }
 
 impl Lengths {
@@ -21,12 +29,21 @@ impl Lengths {
 
     /// Puts what a node says in the place of what it said before.
     pub fn replace(&mut self, before: &[u16], now: &[u16]) {
+        if before == now {
+            return;
+        }
         for (counts, sign) in [(before, -1_i64), (now, 1)] {
             for (kept, count) in self.counts.iter_mut().zip(counts) {
                 *kept = u32::try_from(i64::from(*kept) + sign * i64::from(*count)).unwrap_or_default();
             }
         }
         self.total = self.counts.iter().fold(0, |sum, count| sum.saturating_add(*count));
+        for (index, &count) in self.counts.iter().enumerate().rev() {
+            let ((longer, sum), (from, to)) = (self.from[index + 1], bounds(index));
+            // Of an empty class nothing is added, however far it reaches.
+            let tokens = if count == 0 { 0.0 } else { f64::from(count) * from.midpoint(to) };
+            self.from[index] = (longer + f64::from(count), sum + tokens);
+        }
     }
 
     /// How many tokens are to come on average after these; beyond all that was seen, half as many again.
@@ -34,18 +51,15 @@ impl Lengths {
         if self.total == 0 {
             return (UNKNOWN - made).max(50.0);
         }
-        let (mut longer, mut sum) = (0.0, 0.0);
-        for (index, &count) in self.counts.iter().enumerate().skip(class(made as u64)) {
-            let (from, to) = bounds(index);
-            if count == 0 || made >= to {
-                continue;
-            }
+        let class = class(made as u64);
+        let (mut longer, mut sum) = self.from[class + 1];
+        let (count, (least, most)) = (self.counts[class], bounds(class));
+        if count > 0 && made < most {
             // Within a class, all lengths are as likely.
-            let from = from.max(made);
-            let (least, most) = bounds(index);
-            let share = f64::from(count) * (to - from) / (most - least);
+            let from = least.max(made);
+            let share = f64::from(count) * (most - from) / (most - least);
             longer += share;
-            sum += share * from.midpoint(to);
+            sum += share * from.midpoint(most);
         }
         let tail = (made * 0.5).max(20.0);
         if longer >= ENOUGH {

@@ -144,6 +144,8 @@ impl Mesh {
             used: node.used(),
             slots: node.slots(),
             last_used: node.last_used(),
+            free_at: node.free_at(),
+            estimate: f64::NEG_INFINITY,
         };
         all.map(candidate).collect()
     }
@@ -160,14 +162,8 @@ impl Mesh {
         self.book.arrived(&name, self.now());
         let prompt = Arc::new(self.book.prompt(&name, &request));
         let tokens = self.book.models.lengths(model).left(0.0).min(most.map_or(f64::INFINITY, f64::from));
-        self.waiting.push(Waiting {
-            model,
-            prompt,
-            tokens,
-            waited: 0.0,
-            patience: 60.0,
-            candidates: Vec::new(),
-        });
+        let ask = Ask { model, prompt, tokens, waited: 0.0, patience: 60.0 };
+        self.waiting.push(Waiting { ask, look: Look::Nearest(Vec::new(), 0) });
         self.names.push(name);
     }
 
@@ -203,14 +199,17 @@ impl Mesh {
     fn plan(&mut self) -> Vec<Step> {
         self.book.refresh();
         for index in 0..self.waiting.len() {
-            let model = self.waiting[index].model;
+            let model = self.waiting[index].ask.model;
             let mut candidates = self.candidates(&self.names[index]);
             candidates
                 .retain(|at| self.book.site(at.key.index()).is_some_and(|it| it.facts(model).is_some()));
             // A model that nobody had meanwhile is another one.
             let id = self.book.models.id(&self.names[index]);
             let same = id == Some(model);
-            self.waiting[index].candidates = if same { candidates } else { Vec::new() };
+            let candidates = if same { candidates } else { Vec::new() };
+            let ask = &self.waiting[index].ask;
+            let (nodes, more) = nearest(&self.book, ask, candidates.into_iter(), false, self.now());
+            self.waiting[index].look = Look::Nearest(nodes, more);
         }
         let steps = assign(&self.book, &self.waiting, self.now()).steps;
         assert_eq!(steps, assign(&self.book, &self.waiting, self.now()).steps, "the same from the same");
@@ -248,14 +247,15 @@ proptest! {
         for it in all {
             mesh.take(it);
             let steps = mesh.plan();
-            let with_a_node = mesh.waiting.iter().filter(|it| !it.candidates.is_empty()).count();
+            let is_somewhere = |it: &&Waiting| matches!(&it.look, Look::Nearest(nodes, _) if !nodes.is_empty());
+            let with_a_node = mesh.waiting.iter().filter(is_somewhere).count();
             prop_assert_eq!(steps.len(), with_a_node);
             let mut given: BTreeMap<Key, usize> = BTreeMap::new();
             for step in &steps {
                 is_sound(&step.verdict);
                 step.instead_of.iter().for_each(|(_, verdict)| is_sound(verdict));
                 prop_assert!(step.instead_of.iter().all(|(_, it)| it.cost >= step.verdict.cost - 1e-6));
-                let words = step.words(&mesh.waiting[step.task], |_| "n");
+                let words = step.words(&mesh.waiting[step.task].ask, |_| "n");
                 prop_assert!(words.contains("expected") && words.len() < 300, "{}", words);
                 *given.entry(step.key).or_default() += usize::from(!step.verdict.held);
             }
@@ -263,6 +263,57 @@ proptest! {
                 let node = mesh.registry.node(key);
                 prop_assert!(given <= (node.slots() as usize).saturating_sub(node.used() as usize), "too many");
             }
+        }
+    }
+}
+
+prop_compose! {
+    fn some_node()(
+        slots in 1..4_u32, speed in 1.0..80.0_f64, prompt in 50.0..3_000.0_f64, load_ms in 200..20_000_u64, loaded: bool,
+        running in 0..4_usize, made in 0..500_u64,
+    ) -> Heartbeat {
+        let told = Model {
+            loaded, memory: 4 << 30, prompt_tokens_per_second: Some(prompt),
+            speeds: vec![Speed { at_once: 1, tokens_per_second: speed, age_s: 0 }], ..model("x")
+        };
+        let active = (0..running.min(slots as usize)).map(|n| held(n as u128, 1));
+        let mut made_beat = beat("n", 1).slots(slots).models([told.load_ms(load_ms)]).active(active).build();
+        let progress = Progress { model: "x".to_owned(), tokens: made, prompt: made == 0 };
+        made_beat.progress = vec![progress; running.min(slots as usize)];
+        made_beat
+    }
+}
+
+const MANY: [&str; 10] = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"];
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_node_is_better_than_the_chosen_one_because_it_was_not_judged(
+        nodes in vec(some_node(), 5..10), sizes in vec(100..8_000_usize, 1..5),
+    ) {
+        let mut mesh = Mesh::new();
+        for (name, beat) in MANY.iter().zip(nodes) {
+            mesh.hear(name, beat);
+        }
+        sizes.into_iter().for_each(|bytes| mesh.task("x", bytes, None));
+        let steps = mesh.plan();
+        for waiting in &mut mesh.waiting {
+            if let Look::Nearest(nodes, _) = &mut waiting.look {
+                nodes.iter_mut().for_each(|node| node.estimate = f64::NEG_INFINITY);
+            }
+        }
+        let all = assign(&mesh.book, &mesh.waiting, mesh.now()).steps;
+        let chosen = |steps: &[Step]| steps.iter().map(|it| (it.key, it.verdict.held)).collect::<Vec<_>>();
+        prop_assert_eq!(chosen(&steps), chosen(&all));
+        // The first one stands, and those behind it find the mesh as before.
+        let first = &all[0];
+        if first.verdict.held {
+            let stand = Stand { key: first.key, fit: first.fit, verdict: first.verdict, at: mesh.now() };
+            mesh.waiting[0].look = Look::Stands(stand);
+            let behind = assign(&mesh.book, &mesh.waiting, mesh.now()).steps;
+            prop_assert_eq!(chosen(&behind), chosen(&all[1..]));
         }
     }
 }
@@ -283,7 +334,7 @@ fn chosen(mesh: &mut Mesh) -> (String, bool, String) {
     let steps = mesh.plan();
     let step = &steps[0];
     let name = |key| mesh.registry.node(key).id().as_str();
-    (name(step.key).to_owned(), step.verdict.held, step.words(&mesh.waiting[0], name))
+    (name(step.key).to_owned(), step.verdict.held, step.words(&mesh.waiting[0].ask, name))
 }
 
 #[test]
@@ -318,7 +369,7 @@ fn a_task_is_held_for_a_fast_node_that_is_full_and_takes_its_place_there() {
 fn a_conversation_goes_back_to_its_prompt_and_others_leave_that_alone() {
     let mut two = mesh(&[("a", 1, 40.0, true), ("b", 1, 44.0, true)]);
     two.task("x", 40_000, None);
-    let prompt = two.waiting[0].prompt.clone();
+    let prompt = two.waiting[0].ask.prompt.clone();
     let slot = SlotCache {
         blocks: prompt.blocks.clone(),
         tokens: 9_000,
@@ -351,7 +402,7 @@ fn a_conversation_goes_back_to_its_prompt_and_others_leave_that_alone() {
     let other = at("b", &SlotCache { session: 7, ..slot });
     let key = two.registry.find(&other.node, &other.boot).unwrap();
     two.book.hear_caches(key.index(), &other, 0.0);
-    two.waiting[0].waited = 31.0;
+    two.waiting[0].ask.waited = 31.0;
     assert_eq!(chosen(&mut two).0, "b", "it has waited for long enough");
 }
 
@@ -373,7 +424,7 @@ fn our_own_placement_counts_at_once() {
     let need =
         crate::need::Need::of(&serde_json::from_value(json!({"kind": "generate", "model": "x"})).unwrap())
             .unwrap();
-    let (task, prompt) = (TaskId::from_u128(1), two.waiting[0].prompt.clone());
+    let (task, prompt) = (TaskId::from_u128(1), two.waiting[0].ask.prompt.clone());
     two.registry.node_mut(step.key).place(task, 1, &need, two.clock.now().at);
     two.book.sync(step.key.index(), two.registry.node(step.key), 0.0);
     let own = Own { placed: 0.0, ready: 0.0, first: step.verdict.begun, prompt, answers: true };

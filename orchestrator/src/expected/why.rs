@@ -1,6 +1,6 @@
 //! Why this node, in few words: what is expected of it, and what speaks against the next best ones.
 
-use super::assign::{Step, Waiting};
+use super::assign::{Ask, Step};
 use super::judge::Parts;
 use crate::registry::Key;
 
@@ -9,7 +9,7 @@ const NAMED: usize = 2;
 
 impl Step {
     /// The words, with the names of nodes.
-    pub fn words<'a>(&self, task: &Waiting, name: impl Fn(Key) -> &'a str) -> String {
+    pub fn words<'a>(&self, task: &Ask, name: impl Fn(Key) -> &'a str) -> String {
         let mut words = format!("{} expected", seconds(self.verdict.expected));
         for (number, (key, verdict)) in self.instead_of.iter().take(NAMED).enumerate() {
             words += if number == 0 { "; " } else { ", " };
@@ -25,7 +25,7 @@ impl Step {
 }
 
 /// The part in which a node is worst compared with the chosen one.
-fn because(its: &Parts, best: &Parts, task: &Waiting) -> String {
+fn because(its: &Parts, best: &Parts, task: &Ask) -> String {
     let worse = [
         (its.wait - best.wait, format!("full: {} to a free slot", seconds(its.wait))),
         (its.load - best.load, format!("{} to load", seconds(its.load))),

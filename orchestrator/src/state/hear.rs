@@ -37,7 +37,9 @@ impl State {
             self.book.forget(index);
         }
         self.book.hear(index, node, tells_models.then(|| node.models()), now);
-        if let Some(models) = node.shared_models().filter(|_| tells_models) {
+        let models = node.shared_models();
+        self.note_free(heard.key);
+        if let Some(models) = models.filter(|_| tells_models) {
             models.iter().for_each(|model| self.note_at_best(heard.key, &ModelName::of(&model.name)));
         }
     }

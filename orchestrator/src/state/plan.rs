@@ -6,8 +6,8 @@ use echo_broker::id::TaskId;
 use echo_broker::message::Request;
 
 use super::State;
-use crate::expected::{self, Candidate, Own, Step, Waiting};
-use crate::holding::{Holding, Phase};
+use crate::expected::{self, Ask, Candidate, Look, Own, Step, Waiting};
+use crate::holding::{Holding, Phase, Plan};
 use crate::model_name::ModelName;
 use crate::need::{Line, Need};
 use crate::registry::Key;
@@ -15,6 +15,8 @@ use crate::scheduler::{self, Choice};
 
 /// So many of each line are looked at.
 const LOOKED_AT: usize = 8;
+/// As long as there are no more pairs of a task that is looked at and a node, all are judged at each event.
+const PAIRS: usize = 128;
 
 /// What has changed since the last plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +36,13 @@ impl State {
             holding.prompt = Some(Arc::new(self.book.prompt(name, &holding.task.request)));
             self.book.arrived(name, self.seconds());
         }
+        if self.connected && self.queue.is_empty() {
+            let placed = self.step_alone(&mut holding);
+            return match placed {
+                Some((ask, step)) => self.go(holding, &ask, &step),
+                None => self.wait(holding),
+            };
+        }
         let (task, line) = (holding.task.task, holding.need.line.clone());
         let place = self.queue.join(&line, holding.since(self.started), task, holding.bytes);
         holding.phase = Phase::Waiting { place, told: (0, self.now.at) };
@@ -45,6 +54,19 @@ impl State {
         if let Some(holding) = waits.then(|| self.release(task)).flatten() {
             self.wait(holding);
         }
+    }
+
+    /// Nobody else waits: the node that it goes to now, if it does.
+    fn step_alone(&self, holding: &mut Holding) -> Option<(Ask, Step)> {
+        let model = self.book.models.id(holding.need.model()?)?;
+        let waiting = self.waiting(holding, model, Focus::All);
+        let plan = expected::assign(&self.book, std::slice::from_ref(&waiting), self.seconds());
+        let step = plan.steps.into_iter().next()?;
+        if step.verdict.held {
+            holding.plan = Some(Plan::of(&step, self.seconds()));
+            return None;
+        }
+        self.registry.node(step.key).is_free().then_some((waiting.ask, step))
     }
 
     /// Decides about those who wait: all nodes for the first of each line, which is done now and then.
@@ -59,20 +81,27 @@ impl State {
         if !self.connected || self.queue.is_empty() {
             return;
         }
+        let focus = if self.are_few() { Focus::All } else { focus };
         let (tasks, waiting): (Vec<_>, Vec<_>) = self.looked_at(focus).into_iter().unzip();
-        let plan = expected::assign(&self.book, &waiting, self.seconds());
+        let now = self.seconds();
+        let plan = expected::assign(&self.book, &waiting, now);
         for step in &plan.steps {
             let task = tasks[step.task];
-            if step.verdict.held {
-                let nodes = std::iter::once(step.key).chain(step.instead_of.iter().map(|(key, _)| *key));
-                if let Some(holding) = self.held.get_mut(&task) {
-                    holding.waits_for.clear();
-                    holding.waits_for.extend(nodes);
-                }
-            } else {
-                self.follow(task, &waiting[step.task], step);
+            if !step.verdict.held {
+                self.follow(task, &waiting[step.task].ask, step);
+            } else if let Some(holding) = self.held.get_mut(&task) {
+                holding.plan = Some(Plan::of(step, now));
             }
         }
+    }
+
+    /// There is so little to look at that nobody has to think about what has changed.
+    fn are_few(&self) -> bool {
+        let of = |line: &Line, waiting: usize| match line {
+            Line::Model(name) => waiting.min(LOOKED_AT) * self.registry.count_serving(name),
+            _ => 0,
+        };
+        self.queue.lines().map(|(line, waiting)| of(line, waiting.len())).sum::<usize>() <= PAIRS
     }
 
     fn looked_at(&self, focus: Focus) -> Vec<(TaskId, Waiting)> {
@@ -85,73 +114,92 @@ impl State {
             }
             let held = waiting.iter().filter_map(|(place, task)| Some((*place, *task, self.held.get(task)?)));
             let held = held.filter(|(_, _, holding)| is_planned(&holding.need)).take(LOOKED_AT);
-            for (place, task, holding) in held {
-                let candidates = self.candidates(holding, focus);
-                first.push((place, task, self.waiting(holding, model, candidates)));
-            }
+            first.extend(
+                held.map(|(place, task, holding)| (place, task, self.waiting(holding, model, focus))),
+            );
         }
         first.sort_by_key(|(place, _, _)| *place);
         first.into_iter().map(|(_, task, waiting)| (task, waiting)).collect()
     }
 
-    /// The nodes that a task may go to: of those that have not changed, only the best of the last plan.
-    fn candidates(&self, holding: &Holding, focus: Focus) -> Vec<Candidate> {
-        let (need, bars) = (&holding.need, holding.bars());
-        if focus == Focus::All || holding.waits_for.is_empty() {
-            return scheduler::takers(&self.registry, need, &bars).collect();
-        }
-        let changed = match focus {
-            Focus::Node(key) if !holding.waits_for.contains(&key) => Some(key),
-            _ => None,
+    fn waiting(&self, holding: &Holding, model: expected::Id, focus: Focus) -> Waiting {
+        let ask = self.asked(holding, model);
+        let look = match (&holding.plan, focus) {
+            (Some(plan), Focus::Newcomer) => Look::Stands(plan.stand),
+            (Some(plan), Focus::Node(key)) => self.near(holding, &ask, plan, key),
+            _ => self.nearest(holding, &ask),
         };
-        let at = |key: Key| {
-            self.registry.get(key).and_then(|_| scheduler::taker_at(&self.registry, need, &bars, key))
-        };
-        holding.waits_for.iter().copied().chain(changed).filter_map(at).collect()
+        Waiting { ask, look }
     }
 
-    fn waiting(&self, holding: &Holding, model: expected::Id, candidates: Vec<Candidate>) -> Waiting {
+    fn asked(&self, holding: &Holding, model: expected::Id) -> Ask {
         let most = match &holding.task.request {
             Request::Generate(it) => it.settings.max_tokens,
             Request::Chat(it) => it.settings.max_tokens,
             _ => Some(0),
         };
         let most = most.and_then(|most| u32::try_from(most).ok()).map_or(f64::INFINITY, f64::from);
-        Waiting {
+        Ask {
             model,
             prompt: holding.prompt.clone().unwrap_or_default(),
             tokens: self.book.models.lengths(model).left(0.0).min(most),
             waited: self.now.at.saturating_duration_since(holding.arrived).as_secs_f64(),
             patience: self.limits.queue_wait.as_secs_f64(),
-            candidates,
         }
     }
 
-    fn follow(&mut self, task: TaskId, waiting: &Waiting, step: &Step) {
-        let key = step.key;
-        if !self.registry.node(key).is_free() {
-            return;
+    fn nearest(&self, holding: &Holding, ask: &Ask) -> Look {
+        let (need, bars) = (&holding.need, holding.bars());
+        let many = need.model().is_some_and(|name| self.registry.count_serving(name) > expected::NEAREST);
+        let takers = scheduler::takers(&self.registry, need, &bars);
+        let (nodes, more) = expected::nearest(&self.book, ask, takers, many, self.seconds());
+        Look::Nearest(nodes, more)
+    }
+
+    /// The node that has changed, and the best of the last plan, which are judged again only if they may be better.
+    fn near(&self, holding: &Holding, ask: &Ask, plan: &Plan, changed: Key) -> Look {
+        let (need, bars, now) = (&holding.need, holding.bars(), self.seconds());
+        let at = |key: Key| {
+            self.registry.get(key).and_then(|_| scheduler::taker_at(&self.registry, need, &bars, key))
+        };
+        let known = plan.costs().filter(|(key, _)| *key != changed);
+        let known = known.filter_map(|(key, cost)| Some(Candidate { estimate: cost - now, ..at(key)? }));
+        let (nodes, more) =
+            expected::nearest(&self.book, ask, at(changed).into_iter().chain(known), true, now);
+        Look::Nearest(nodes, more + plan.more)
+    }
+
+    fn follow(&mut self, task: TaskId, ask: &Ask, step: &Step) {
+        if self.registry.node(step.key).is_free()
+            && let Some(holding) = self.release(task)
+        {
+            self.go(holding, ask, step);
         }
-        let Some(holding) = self.release(task) else { return };
-        let (attempt, now) = ((task, holding.attempt()), self.seconds());
+    }
+
+    /// To the node of this step, which is free.
+    fn go(&mut self, holding: Holding, ask: &Ask, step: &Step) {
+        let (key, now) = (step.key, self.seconds());
+        let attempt = (holding.task.task, holding.attempt());
         let name = holding.need.model().cloned();
         let words = match step.verdict.parts.measured {
-            true => step.words(waiting, |key| self.registry.node(key).id().as_str()),
+            true => step.words(ask, |key| self.registry.node(key).id().as_str()),
             false => scheduler::unmeasured(&self.registry, &holding.need, &holding.bars(), key),
         };
         self.ask(holding, Choice { key, words, fit: step.fit });
-        self.note_count(key);
+        self.book.sync(key.index(), self.registry.node(key), now);
         let own = Own {
             placed: now,
             ready: now + step.verdict.ready,
             first: now + step.verdict.begun,
-            prompt: waiting.prompt.clone(),
-            answers: waiting.tokens > 0.0,
+            prompt: ask.prompt.clone(),
+            answers: ask.tokens > 0.0,
         };
         if let Some(name) = name {
             self.book.placed(key.index(), attempt, &name, own);
             self.note_at_best(key, &name);
         }
+        self.note_free(key);
     }
 
     /// What a task of this model takes there at best.
@@ -163,6 +211,13 @@ impl State {
     /// The slots that are counted as used have changed.
     pub(super) fn note_count(&mut self, key: Key) {
         self.book.sync(key.index(), self.registry.node(key), self.seconds());
+        self.note_free(key);
+    }
+
+    /// What runs there has changed, or what is known of it.
+    pub(super) fn note_free(&mut self, key: Key) {
+        let free_at = self.book.free_at(key.index(), self.seconds());
+        self.registry.node_mut(key).note_free_at(free_at);
     }
 }
 

@@ -1,0 +1,94 @@
+//! The nodes that are worth a look: of many, the few that are best at first sight.
+
+use super::assign::Ask;
+use super::book::Book;
+use super::facts::{OVERHEAD, shared};
+use super::judge::{TRIAL, UNCERTAIN};
+use crate::facts::AtBest;
+use crate::registry::Key;
+use crate::scheduler::Fit;
+
+/// So many nodes are judged for a task at most.
+pub const NEAREST: usize = 16;
+/// So few tokens in a cache make no difference.
+const LITTLE: f64 = 64.0;
+/// Costs that differ by less are the same, in seconds.
+const SAME: f64 = 1e-6;
+
+/// A node that a task may go to.
+#[derive(Debug, Clone, Copy)]
+pub struct Candidate {
+    pub key: Key,
+    pub fit: Fit,
+    /// It is known to do what the task needs.
+    pub says: bool,
+    pub at_best: AtBest,
+    /// Slots in use, and when it was used last: between equal nodes the least decides.
+    pub used: u32,
+    pub slots: u32,
+    pub last_used: u64,
+    /// When a slot becomes free, as far as was known when that changed last; 0 if one is.
+    pub free_at: f64,
+    /// What the task costs there at first sight. Nodes that are worse by this than another one's true cost are not judged.
+    pub estimate: f64,
+}
+
+impl Candidate {
+    /// The better one by what a task costs there, then by how busy it is, then by when it was used last.
+    pub fn is_before(&self, cost: f64, other: &Self, its_cost: f64) -> bool {
+        let gap = cost - its_cost;
+        gap < -SAME || (gap <= SAME && (self.used, self.last_used) < (other.used, other.last_used))
+    }
+}
+
+/// The nearest of these nodes, best first, and how many others there are. Of `many`, a busy one counts with the company
+/// that it has now, though that may leave; of few, with what is possible at best, so that none is missed.
+pub fn nearest(
+    book: &Book,
+    ask: &Ask,
+    nodes: impl Iterator<Item = Candidate>,
+    many: bool,
+    now: f64,
+) -> (Vec<Candidate>, usize) {
+    let mut kept: Vec<Candidate> = Vec::with_capacity(NEAREST + 1);
+    let mut more = 0;
+    for mut it in nodes {
+        it.estimate = it.estimate.max(estimate(book, ask, &it, many, now));
+        let full = kept.len() == NEAREST;
+        let before = |other: &Candidate| it.is_before(it.estimate, other, other.estimate);
+        if full {
+            more += 1;
+            if !kept.last().is_some_and(before) {
+                continue;
+            }
+            kept.pop();
+        }
+        let place = kept.iter().position(before).unwrap_or(kept.len());
+        kept.insert(place, it);
+    }
+    (kept, more)
+}
+
+fn estimate(book: &Book, ask: &Ask, at: &Candidate, many: bool, now: f64) -> f64 {
+    let AtBest { per_token, per_prompt_token, load, kept } = at.at_best;
+    let kept = if kept >= LITTLE { common(book, ask, at.key) } else { 0.0 };
+    let prompt = (ask.prompt.tokens - kept).max(1.0) * per_prompt_token;
+    let load = if at.fit == Fit::AsNeeded { 0.0 } else { load };
+    let trial = if at.says { 0.0 } else { TRIAL };
+    let answer = ask.tokens * per_token;
+    let company = if many { company(at, prompt, answer, now) } else { 0.0 };
+    load + OVERHEAD + prompt + answer + company + trial
+}
+
+/// What those who run there cost the task, and the task them.
+fn company(at: &Candidate, prompt: f64, answer: f64, now: f64) -> f64 {
+    let others = at.used.min(at.slots.saturating_sub(1));
+    let wait = (at.free_at - now).max(0.0) * (1.0 + UNCERTAIN);
+    wait + answer / shared(1.0, others as usize + 1) - answer + prompt * f64::from(others)
+}
+
+/// The most that one of its slots has in common with the prompt.
+fn common(book: &Book, ask: &Ask, key: Key) -> f64 {
+    let mirror = book.site(key.index()).and_then(|site| site.mirror(ask.model));
+    mirror.map_or(0.0, |mirror| mirror.most_common(&ask.prompt))
+}
