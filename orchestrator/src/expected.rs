@@ -21,7 +21,7 @@ pub use assign::{Ask, Look, Stand, Step, Waiting, assign};
 pub use book::Book;
 pub use cache::Prompt;
 pub use models::Id;
-pub use nearest::{Candidate, NEAREST, nearest};
+pub use nearest::{Candidate, nearest};
 pub use node::Own;
 
 /// A number that may be reckoned with: what is none, or beyond these bounds, is the nearest of them.

@@ -24,14 +24,15 @@ impl Abilities {
     }
 }
 
-/// At best, in seconds: what a task takes there that finds the node idle.
+/// At best, in seconds: what a task takes there that finds the node idle. In few bytes, since a look at many nodes reads them
+/// all.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct AtBest {
-    pub per_token: f64,
-    pub per_prompt_token: f64,
-    pub load: f64,
+    pub per_token: f32,
+    pub per_prompt_token: f32,
+    pub load: f32,
     /// The most tokens that a slot of its cache holds.
-    pub kept: f64,
+    pub kept: f32,
 }
 
 /// One model of one node.

@@ -70,8 +70,8 @@ pub fn common(one: &[u64], other: &[u64]) -> usize {
 struct Text {
     size: usize,
     most: usize,
-    block: [u8; BLOCK],
-    filled: usize,
+    /// The beginning of the next block.
+    block: Vec<u8>,
     chain: u64,
     prefix: Prefix,
 }
@@ -79,7 +79,7 @@ struct Text {
 impl Default for Text {
     fn default() -> Self {
         let prefix = Prefix::default();
-        Self { size: BLOCK, most: BLOCKS, block: [0; BLOCK], filled: 0, chain: 0, prefix }
+        Self { size: BLOCK, most: BLOCKS, block: Vec::new(), chain: 0, prefix }
     }
 }
 
@@ -160,24 +160,31 @@ impl Text {
 
     /// A hash of the text up to here.
     fn so_far(&self) -> u64 {
-        let mut block = [0; BLOCK];
-        block[..self.filled].copy_from_slice(&self.block[..self.filled]);
-        chained(self.chain ^ self.prefix.bytes, &block[..self.size])
+        let mut block = self.block.clone();
+        block.resize(self.size, 0);
+        chained(self.chain ^ self.prefix.bytes, &block)
     }
 
     fn push(&mut self, mut bytes: &[u8]) {
         self.prefix.bytes += bytes.len() as u64;
         while !bytes.is_empty() && self.prefix.blocks.len() < self.most {
-            let (now, later) = bytes.split_at(bytes.len().min(self.size - self.filled));
-            self.block[self.filled..self.filled + now.len()].copy_from_slice(now);
-            self.filled += now.len();
+            let (now, later) = bytes.split_at(bytes.len().min(self.size - self.block.len()));
             bytes = later;
-            if self.filled == self.size {
-                self.chain = chained(self.chain, &self.block[..self.size]);
-                self.prefix.blocks.push(self.chain);
-                self.filled = 0;
+            if now.len() == self.size {
+                self.end_block(now);
+                continue;
+            }
+            self.block.extend_from_slice(now);
+            if self.block.len() == self.size {
+                let block = std::mem::take(&mut self.block);
+                self.end_block(&block);
             }
         }
+    }
+
+    fn end_block(&mut self, block: &[u8]) {
+        self.chain = chained(self.chain, block);
+        self.prefix.blocks.push(self.chain);
     }
 }
 

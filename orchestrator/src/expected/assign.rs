@@ -1,6 +1,5 @@
 //! The plan: who goes where now, and who waits for which node.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::book::Book;
@@ -81,7 +80,7 @@ pub struct Step {
 
 /// Decides about tasks in their order. A task without a candidate is in no step, and neither is one that stands.
 pub fn assign(book: &Book, waiting: &[Waiting], now: f64) -> Plan {
-    let mut round = Round { book, now, doing: BTreeMap::new(), waiting };
+    let mut round = Round { book, now, doing: Vec::new(), waiting };
     let mut plan = Plan::default();
     for (index, task) in waiting.iter().enumerate() {
         match &task.look {
@@ -100,7 +99,8 @@ pub fn assign(book: &Book, waiting: &[Waiting], now: f64) -> Plan {
 struct Round<'a> {
     book: &'a Book,
     now: f64,
-    doing: BTreeMap<Key, Doing>,
+    /// By node; few are looked at in one round.
+    doing: Vec<(Key, Doing)>,
     waiting: &'a [Waiting],
 }
 
@@ -116,7 +116,7 @@ impl<'a> Round<'a> {
             want_it_so: at.fit == Fit::Otherwise && wants_it_so(at.key),
         };
         let mut best: Option<(usize, Verdict)> = None;
-        let mut instead_of = Vec::with_capacity(KEPT + 1);
+        let mut instead_of = Vec::new();
         for (index, at) in nodes.iter().enumerate() {
             let is_worse = |(best, verdict): &(usize, Verdict)| {
                 !nodes[index].is_before(nodes[index].estimate, &nodes[*best], verdict.cost)
@@ -147,8 +147,11 @@ impl<'a> Round<'a> {
     fn doing_at(&mut self, key: Key) -> Option<(&'a Site, &mut Doing)> {
         let (book, now) = (self.book, self.now);
         let site = book.site(key.index())?;
-        let doing = self.doing.entry(key).or_insert_with(|| site.doing(&book.models, book.per_byte, now));
-        Some((site, doing))
+        let index = self.doing.iter().position(|(of, _)| *of == key).unwrap_or_else(|| {
+            self.doing.push((key, site.doing(&book.models, book.per_byte, now)));
+            self.doing.len() - 1
+        });
+        Some((site, &mut self.doing[index].1))
     }
 
     fn judge<F: Fn(u64) -> bool>(&mut self, ask: &Ask, at: &Candidate, others: Others<F>) -> Option<Verdict> {
@@ -164,7 +167,7 @@ impl<'a> Round<'a> {
         if verdict.held && verdict.yields {
             return;
         }
-        let Some(doing) = self.doing.get_mut(&key) else { return };
+        let Some((_, doing)) = self.doing.iter_mut().find(|(of, _)| *of == key) else { return };
         if fit == Fit::Otherwise {
             doing.reloads.push(ask.model);
         }

@@ -11,7 +11,7 @@ use crate::scheduler::Fit;
 /// So many nodes are judged for a task at most.
 pub const NEAREST: usize = 16;
 /// So few tokens in a cache make no difference.
-const LITTLE: f64 = 64.0;
+const LITTLE: f32 = 64.0;
 /// Costs that differ by less are the same, in seconds.
 const SAME: f64 = 1e-6;
 
@@ -41,24 +41,25 @@ impl Candidate {
     }
 }
 
-/// The nearest of these nodes, best first, and how many others there are. Of `many`, a busy one counts with the company
-/// that it has now, though that may leave; of few, with what is possible at best, so that none is missed.
+/// The nearest of these nodes, best first, and how many others there are; `of` is how many have the model. Of many, a busy
+/// one counts with the company that it has now, though that may leave; of few, with what is possible at best, so that none
+/// is missed.
 pub fn nearest(
     book: &Book,
     ask: &Ask,
     nodes: impl Iterator<Item = Candidate>,
-    many: bool,
+    of: usize,
     now: f64,
 ) -> (Vec<Candidate>, usize) {
-    let mut kept: Vec<Candidate> = Vec::with_capacity(NEAREST + 1);
-    let mut more = 0;
+    let mut kept: Vec<Candidate> = Vec::with_capacity(of.min(NEAREST));
+    let (many, mut more) = (of > NEAREST, 0);
     for mut it in nodes {
         it.estimate = it.estimate.max(estimate(book, ask, &it, many, now));
         let full = kept.len() == NEAREST;
         let before = |other: &Candidate| it.is_before(it.estimate, other, other.estimate);
         if full {
             more += 1;
-            if !kept.last().is_some_and(before) {
+            if !kept.last().is_some_and(|last| it.estimate <= last.estimate + SAME && before(last)) {
                 continue;
             }
             kept.pop();
@@ -72,16 +73,19 @@ pub fn nearest(
 fn estimate(book: &Book, ask: &Ask, at: &Candidate, many: bool, now: f64) -> f64 {
     let AtBest { per_token, per_prompt_token, load, kept } = at.at_best;
     let kept = if kept >= LITTLE { common(book, ask, at.key) } else { 0.0 };
-    let prompt = (ask.prompt.tokens - kept).max(1.0) * per_prompt_token;
-    let load = if at.fit == Fit::AsNeeded { 0.0 } else { load };
+    let prompt = (ask.prompt.tokens - kept).max(1.0) * f64::from(per_prompt_token);
+    let load = if at.fit == Fit::AsNeeded { 0.0 } else { f64::from(load) };
     let trial = if at.says { 0.0 } else { TRIAL };
-    let answer = ask.tokens * per_token;
+    let answer = ask.tokens * f64::from(per_token);
     let company = if many { company(at, prompt, answer, now) } else { 0.0 };
     load + OVERHEAD + prompt + answer + company + trial
 }
 
 /// What those who run there cost the task, and the task them.
 fn company(at: &Candidate, prompt: f64, answer: f64, now: f64) -> f64 {
+    if at.used == 0 {
+        return 0.0;
+    }
     let others = at.used.min(at.slots.saturating_sub(1));
     let wait = (at.free_at - now).max(0.0) * (1.0 + UNCERTAIN);
     wait + answer / shared(1.0, others as usize + 1) - answer + prompt * f64::from(others)

@@ -127,10 +127,10 @@ impl Site {
     pub fn at_best(&self, models: &Models, id: Id, per_byte: f64) -> AtBest {
         let fastest = self.facts(id).and_then(Facts::fastest).unwrap_or_else(|| self.prior(models, id));
         AtBest {
-            per_token: 1.0 / within(fastest, 0.01, 1e5),
-            per_prompt_token: 1.0 / self.prompt_speed(models, id),
-            load: self.load(id, per_byte),
-            kept: self.mirror(id).map_or(0.0, Mirror::most),
+            per_token: 1.0 / within(fastest, 0.01, 1e5) as f32,
+            per_prompt_token: 1.0 / self.prompt_speed(models, id) as f32,
+            load: self.load(id, per_byte) as f32,
+            kept: self.mirror(id).map_or(0.0, Mirror::most) as f32,
         }
     }
 

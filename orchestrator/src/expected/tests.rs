@@ -208,7 +208,7 @@ impl Mesh {
             let same = id == Some(model);
             let candidates = if same { candidates } else { Vec::new() };
             let ask = &self.waiting[index].ask;
-            let (nodes, more) = nearest(&self.book, ask, candidates.into_iter(), false, self.now());
+            let (nodes, more) = nearest(&self.book, ask, candidates.into_iter(), 0, self.now());
             self.waiting[index].look = Look::Nearest(nodes, more);
         }
         let steps = assign(&self.book, &self.waiting, self.now()).steps;

@@ -27,22 +27,51 @@ impl Step {
 /// The part in which a node is worst compared with the chosen one.
 fn because(its: &Parts, best: &Parts, task: &Ask) -> String {
     let worse = [
-        (its.wait - best.wait, format!("full: {} to a free slot", seconds(its.wait))),
-        (its.load - best.load, format!("{} to load", seconds(its.load))),
-        (its.queue - best.queue, format!("another prompt first: {}", seconds(its.queue))),
-        (
-            its.prompt - best.prompt,
-            format!("{:.0} of {:.0} prompt tokens cached", its.cached, task.prompt.tokens),
-        ),
-        (its.answer - best.answer, speed(its)),
-        (its.others - best.others, format!("slows others by {}", seconds(its.others))),
-        (its.evicted - best.evicted, format!("throws out a model that is wanted: {}", seconds(its.evicted))),
-        (its.lost - best.lost, format!("loses a cached prompt: {}", seconds(its.lost))),
-        (its.trial - best.trial, "does not say that it can do this".to_owned()),
+        (its.wait - best.wait, Reason::Wait),
+        (its.load - best.load, Reason::Load),
+        (its.queue - best.queue, Reason::Queue),
+        (its.prompt - best.prompt, Reason::Prompt),
+        (its.answer - best.answer, Reason::Answer),
+        (its.others - best.others, Reason::Others),
+        (its.evicted - best.evicted, Reason::Evicted),
+        (its.lost - best.lost, Reason::Lost),
+        (its.trial - best.trial, Reason::Trial),
     ];
-    let [first, rest @ ..] = worse;
-    let worst = rest.into_iter().fold(first, |worst, it| if it.0 > worst.0 { it } else { worst });
-    if worst.0 < 0.05 { "as good".to_owned() } else { worst.1 }
+    let worst = worse.into_iter().max_by(|a, b| a.0.total_cmp(&b.0));
+    match worst.filter(|(by, _)| *by >= 0.05) {
+        None => "as good".to_owned(),
+        Some((_, reason)) => reason.words(its, task),
+    }
+}
+
+/// What speaks against a node.
+#[derive(Debug, Clone, Copy)]
+enum Reason {
+    Wait,
+    Load,
+    Queue,
+    Prompt,
+    Answer,
+    Others,
+    Evicted,
+    Lost,
+    Trial,
+}
+
+impl Reason {
+    fn words(self, its: &Parts, task: &Ask) -> String {
+        match self {
+            Self::Wait => format!("full: {} to a free slot", seconds(its.wait)),
+            Self::Load => format!("{} to load", seconds(its.load)),
+            Self::Queue => format!("another prompt first: {}", seconds(its.queue)),
+            Self::Prompt => format!("{:.0} of {:.0} prompt tokens cached", its.cached, task.prompt.tokens),
+            Self::Answer => speed(its),
+            Self::Others => format!("slows others by {}", seconds(its.others)),
+            Self::Evicted => format!("throws out a model that is wanted: {}", seconds(its.evicted)),
+            Self::Lost => format!("loses a cached prompt: {}", seconds(its.lost)),
+            Self::Trial => "does not say that it can do this".to_owned(),
+        }
+    }
 }
 
 fn speed(parts: &Parts) -> String {

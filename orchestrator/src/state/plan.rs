@@ -150,10 +150,7 @@ impl State {
 
     fn nearest(&self, holding: &Holding, ask: &Ask) -> Look {
         let (need, bars) = (&holding.need, holding.bars());
-        let many = need.model().is_some_and(|name| self.registry.count_serving(name) > expected::NEAREST);
-        let takers = scheduler::takers(&self.registry, need, &bars);
-        let (nodes, more) = expected::nearest(&self.book, ask, takers, many, self.seconds());
-        Look::Nearest(nodes, more)
+        self.nearest_of(need, ask, scheduler::takers(&self.registry, need, &bars), 0)
     }
 
     /// The node that has changed, and the best of the last plan, which are judged again only if they may be better.
@@ -164,9 +161,19 @@ impl State {
         };
         let known = plan.costs().filter(|(key, _)| *key != changed);
         let known = known.filter_map(|(key, cost)| Some(Candidate { estimate: cost - now, ..at(key)? }));
-        let (nodes, more) =
-            expected::nearest(&self.book, ask, at(changed).into_iter().chain(known), true, now);
-        Look::Nearest(nodes, more + plan.more)
+        self.nearest_of(need, ask, at(changed).into_iter().chain(known), plan.more)
+    }
+
+    fn nearest_of(
+        &self,
+        need: &Need,
+        ask: &Ask,
+        nodes: impl Iterator<Item = Candidate>,
+        beside: usize,
+    ) -> Look {
+        let of = need.model().map_or(0, |name| self.registry.count_serving(name));
+        let (nodes, more) = expected::nearest(&self.book, ask, nodes, of, self.seconds());
+        Look::Nearest(nodes, more + beside)
     }
 
     fn follow(&mut self, task: TaskId, ask: &Ask, step: &Step) {
