@@ -163,6 +163,6 @@ pub fn odds(slot: &Slot, waits: bool, now: f64) -> f64 {
     match (waits, slot.tool || (slot.untold && idle < UNTOLD)) {
         (true, _) => 16.0,
         (_, true) => 16.0 * (-(idle - 15.0).max(0.0) / 15.0).exp(),
-        (_, false) => 2.0 * (-idle / 30.0).exp(),
+        (_, false) => (-idle / 30.0).exp(),
     }
 }

@@ -16,8 +16,10 @@ pub const UNCERTAIN: f64 = 0.5;
 const HORIZON: f64 = 60.0;
 /// So many tokens of a cached prompt are not worth keeping.
 const SHORT: f64 = 512.0;
-/// A task that has waited for so many seconds is not kept off a slot by the worth of others' prompts.
-const PATIENCE: f64 = 30.0;
+/// A task that has waited for so many seconds, or for so much of its time, is not kept off a slot by the worth of others'
+/// prompts.
+const PATIENCE: f64 = 45.0;
+const MOST_OF_ITS_TIME: f64 = 0.75;
 /// So many loads long others may be taken before a task because the model is as they need it.
 const OVERTAKEN: f64 = 3.0;
 /// A node that does not say whether it can do this may turn out not to: the price of a trial, in seconds.
@@ -134,7 +136,7 @@ impl Bench<'_> {
             others: self.lost_by_others(task.model, &ready, prompt, begun, answer, others),
             evicted: self.evicted(&ready.victims),
             lost: match slot {
-                Some(slot) if !held && task.waited <= PATIENCE => {
+                Some(slot) if !held && task.waited <= PATIENCE.min(task.patience * MOST_OF_ITS_TIME) => {
                     self.lost_prompt(task, slot, others_do.waits)
                 }
                 _ => 0.0,

@@ -51,6 +51,15 @@ pub struct Own {
     pub answers: bool,
 }
 
+impl Own {
+    /// Seconds until its answer begins. What takes more than twice as long as expected takes half as long again: nobody
+    /// is waited for without end.
+    fn until_first(&self, now: f64) -> f64 {
+        let beyond = (now - self.first) - (self.first - self.placed);
+        (self.first - now).max(beyond * 0.5).max(0.1)
+    }
+}
+
 /// What a node is doing, as far as a newcomer is concerned. Seconds from now.
 #[derive(Debug, Clone, Default)]
 pub struct Doing {
@@ -184,8 +193,7 @@ impl Site {
             return Rest { left: answer, model: it.model, answer };
         }
         let waits = match &it.own {
-            // What is late already takes half as long again: nobody is waited for without end.
-            Some(own) => (own.first - now).max((now - own.first) * 0.5).max(0.1),
+            Some(own) => own.until_first(now),
             None => OVERHEAD + it.model.map_or(1.0, |id| UNTOLD_PROMPT / self.prompt_speed(models, id)),
         };
         let answers = it.own.as_ref().is_none_or(|own| own.answers);

@@ -402,7 +402,7 @@ fn a_conversation_goes_back_to_its_prompt_and_others_leave_that_alone() {
     let other = at("b", &SlotCache { session: 7, ..slot });
     let key = two.registry.find(&other.node, &other.boot).unwrap();
     two.book.hear_caches(key.index(), &other, 0.0);
-    two.waiting[0].ask.waited = 31.0;
+    two.waiting[0].ask.waited = 46.0;
     assert_eq!(chosen(&mut two).0, "b", "it has waited for long enough");
 }
 

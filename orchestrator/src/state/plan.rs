@@ -14,9 +14,9 @@ use crate::registry::Key;
 use crate::scheduler::{self, Choice};
 
 /// So many of each line are looked at.
-const LOOKED_AT: usize = 8;
+const LOOKED_AT: usize = 16;
 /// As long as there are no more pairs of a task that is looked at and a node, all are judged at each event.
-const PAIRS: usize = 128;
+const PAIRS: usize = 256;
 
 /// What has changed since the last plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
