@@ -130,6 +130,7 @@ fn whole_task() {
         second_opinion: true,
         joins_end: true,
         chosen: "least busy".into(),
+        why: None,
         request: Request::Generate(Generate { prompt: "hi".into(), ..Generate::default() }),
         traceparent: None,
     };
@@ -137,6 +138,54 @@ fn whole_task() {
         r#"{{"task":"{TASK}","attempt":2,"boot":"b1","inbox":"_INBOX.edge.e1.k","edge":"e1","remaining_ms":1000,"first_token_ms":20,"token_ms":10,"waited_ms":5,"excluded":[{{"node":"node-a","boot":"b1"}}],"so_far":{{"content":"One","tokens":1,"exact":true}},"second_opinion":true,"joins_end":true,"chosen":"least busy","request":{{"kind":"generate","prompt":"hi"}}}}"#
     );
     golden(&whole, &text);
+    let more = Task { why: Some(Box::new(Why::at(node()))), ..whole };
+    golden(&more, &text.replace(r#""request""#, r#""why":{"node":"node-a"},"request""#));
+}
+
+#[test]
+fn why() {
+    golden(&Why::at(node()), r#"{"node":"node-a"}"#);
+    let times = |wait| Times { wait, load: Some(0), prompt: Some(310), answer: Some(3900), whole: None };
+    let other = |expected_ms, because: &str| Other { node: node(), expected_ms, because: because.into() };
+    let why = Why {
+        expected_ms: times(None),
+        measured_ms: Times { whole: Some(4_300), ..times(Some(90)) },
+        instead_of: vec![other(Some(9100), "cold: 7.0 s to load"), other(None, "full")],
+        ..Why::at(node())
+    };
+    let text = r#"{"node":"node-a","expected_ms":{"load":0,"prompt":310,"answer":3900},"measured_ms":{"wait":90,"load":0,"prompt":310,"answer":3900,"whole":4300},"instead_of":[{"node":"node-a","expected_ms":9100,"because":"cold: 7.0 s to load"},{"node":"node-a","because":"full"}]}"#;
+    golden(&why, text);
+    let why = Some(Box::new(why));
+    let (detail, attempt) = (String::new(), None);
+    golden(
+        &Event { what: What::Done, at: 1, node: None, task: None, attempt, detail, why: why.clone() },
+        &format!(r#"{{"what":"done","at":1,"why":{text}}}"#),
+    );
+    let accepted = Accepted {
+        seq: 0,
+        node: node(),
+        boot: boot(),
+        model: "m".into(),
+        waited_ms: 0,
+        chosen: String::new(),
+        why,
+    };
+    let text =
+        format!(r#"{{"frame":"accepted","seq":0,"node":"node-a","boot":"b1","model":"m","why":{text}}}"#);
+    golden(&Frame::Accepted(Box::new(accepted.clone())), &text);
+    assert_eq!(Frame::read(text.as_bytes()).unwrap(), Frame::Accepted(Box::new(accepted)));
+}
+
+#[test]
+fn a_hostile_reason_is_cut_short() {
+    let other = json!({"node": "a", "because": "ä".repeat(100_000), "newer": {}});
+    let why = json!({"node": "b", "instead_of": vec![other; 10_000], "newer": [1]});
+    let why: Why = serde_json::from_value(why).unwrap();
+    assert_eq!((why.instead_of.len(), why.instead_of[0].because.len()), (3, 160));
+    assert!(serde_json::to_string(&why).unwrap().len() < 1_000);
+    for bad in [r#"{"node":"*"}"#, r#"{"node":"a","instead_of":[{"node":"a.b"}]}"#] {
+        assert!(serde_json::from_str::<Why>(bad).is_err(), "{bad}");
+    }
 }
 
 #[test]
@@ -236,6 +285,7 @@ fn frames() {
             model: "m".into(),
             waited_ms: 0,
             chosen: "least busy".into(),
+            why: None,
         })),
         r#"{"frame":"accepted","seq":0,"node":"node-a","boot":"b1","model":"m","chosen":"least busy"}"#,
     );
@@ -434,6 +484,7 @@ fn status_and_events() {
             task: None,
             attempt: Some(1),
             detail: "gone".into(),
+            why: None,
         },
         r#"{"what":"lost","at":1,"node":"node-a","attempt":1,"detail":"gone"}"#,
     );
