@@ -12,6 +12,7 @@ mod judge;
 mod lengths;
 mod models;
 mod node;
+mod rate;
 #[cfg(test)]
 mod tests;
 mod why;
@@ -21,6 +22,7 @@ pub use book::Book;
 pub use cache::Prompt;
 pub use models::Id;
 pub use node::Own;
+pub use why::millis;
 
 /// A number that may be reckoned with: what is none, or beyond these bounds, is the nearest of them.
 fn within(value: f64, least: f64, most: f64) -> f64 {

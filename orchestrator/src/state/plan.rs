@@ -14,7 +14,7 @@ use crate::registry::Key;
 use crate::scheduler::{self, Choice};
 
 /// So many of each line are looked at.
-const LOOKED_AT: usize = 8;
+pub(super) const LOOKED_AT: u32 = 8;
 
 /// What has changed since the last plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,7 +38,7 @@ impl State {
         let place = self.queue.join(&line, holding.since(self.started), task, holding.bytes);
         holding.phase = Phase::Waiting { place, told: (0, self.now.at) };
         self.keep(holding);
-        if self.queue.position(&line, place) as usize <= LOOKED_AT {
+        if self.queue.position(&line, place) <= LOOKED_AT {
             self.plan(Focus::Newcomer);
         }
         let waits = self.held.get(&task).is_some_and(|it| matches!(it.phase, Phase::Waiting { .. }));
@@ -64,10 +64,12 @@ impl State {
         for step in &plan.steps {
             let task = tasks[step.task];
             if step.verdict.held {
+                let wait = self.wait_of(&waiting[step.task], step);
                 let nodes = std::iter::once(step.key).chain(step.instead_of.iter().map(|(key, _)| *key));
                 if let Some(holding) = self.held.get_mut(&task) {
                     holding.waits_for.clear();
                     holding.waits_for.extend(nodes);
+                    holding.outlook = wait;
                 }
             } else {
                 self.follow(task, &waiting[step.task], step);
@@ -84,7 +86,7 @@ impl State {
                 continue;
             }
             let held = waiting.iter().filter_map(|(place, task)| Some((*place, *task, self.held.get(task)?)));
-            let held = held.filter(|(_, _, holding)| is_planned(&holding.need)).take(LOOKED_AT);
+            let held = held.filter(|(_, _, holding)| is_planned(&holding.need)).take(LOOKED_AT as usize);
             for (place, task, holding) in held {
                 let candidates = self.candidates(holding, focus);
                 first.push((place, task, self.waiting(holding, model, candidates)));
@@ -135,11 +137,12 @@ impl State {
         let Some(holding) = self.release(task) else { return };
         let (attempt, now) = ((task, holding.attempt()), self.seconds());
         let name = holding.need.model().cloned();
+        let why = step.why(waiting, |key| self.registry.node(key).id(), holding.first_wait);
         let words = match step.verdict.parts.measured {
-            true => step.words(waiting, |key| self.registry.node(key).id().as_str()),
+            true => step.words(&why),
             false => scheduler::unmeasured(&self.registry, &holding.need, &holding.bars(), key),
         };
-        self.ask(holding, Choice { key, words, fit: step.fit });
+        self.ask(holding, Choice { key, words, why: Some(Box::new(why)), fit: step.fit });
         self.note_count(key);
         let own = Own {
             placed: now,
