@@ -17,7 +17,7 @@ pub enum Frame {
         orchestrator: ProcessId,
         /// 1 is next.
         position: u32,
-        /// Measured from recent completions; absent when unknown.
+        /// Until it is placed, as the scheduler expects it; absent where nothing was measured.
         #[serde(default, skip_serializing_if = "is_default")]
         expected_wait_ms: Option<u64>,
     },

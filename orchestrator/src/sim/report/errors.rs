@@ -81,3 +81,26 @@ impl fmt::Display for Errors {
         )
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sim::report::{Case, Who};
+    use crate::sim::text::Texts;
+    use crate::sim::trace::Weight;
+    use crate::sim::world::Setup;
+
+    fn errors(who: Who) -> Errors {
+        let (weight, setup) =
+            (Weight { load: None, count: None }, Setup { seed: 1, orchestrators: 1, beat: 1.0 });
+        Errors::of(&Case { trace: "burst", weight, setup, who }.play().unwrap())
+    }
+
+    #[test]
+    fn what_is_told_is_near_what_comes() {
+        let told = errors(Who::Echo(Texts::Short));
+        assert!(told.waits > 100.0 && told.wholes > 400.0, "{told}");
+        assert!(told.wait_p50 < 0.5 && told.whole_p50 < 0.5, "{told}");
+        assert_eq!(errors(Who::LeastConnections), Errors::default(), "it tells nothing");
+    }
+}
