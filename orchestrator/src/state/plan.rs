@@ -61,6 +61,10 @@ impl State {
         }
         let (tasks, waiting): (Vec<_>, Vec<_>) = self.looked_at(focus).into_iter().unzip();
         let plan = expected::assign(&self.book, &waiting, self.seconds());
+        if focus == Focus::All {
+            // Who finds no node any more is not told what was expected before.
+            self.forget_outlooks(&tasks);
+        }
         for step in &plan.steps {
             let task = tasks[step.task];
             if step.verdict.held {
@@ -73,6 +77,14 @@ impl State {
                 }
             } else {
                 self.follow(task, &waiting[step.task], step);
+            }
+        }
+    }
+
+    fn forget_outlooks(&mut self, tasks: &[TaskId]) {
+        for task in tasks {
+            if let Some(holding) = self.held.get_mut(task) {
+                holding.outlook = None;
             }
         }
     }

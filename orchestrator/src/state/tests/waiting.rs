@@ -112,6 +112,18 @@ fn who_stands_far_behind_is_told_a_wait_too() {
 }
 
 #[test]
+fn who_finds_no_node_any_more_is_told_no_wait() {
+    let mut rig = Rig::with([measured("a", 1, 1)]);
+    fill(&mut rig, [1]);
+    rig.submit(2, json!({}));
+    assert!(told(&rig.submit(3, json!({}))).is_some());
+    rig.beat(beat("a", 2).status(NodeStatus::Draining).active([held(1, 1)]).build());
+    rig.wait(300);
+    rig.cancel(2, 1);
+    assert_eq!(positions(&rig.wait(2_000)), [(inbox(3, 1), 1, None)]);
+}
+
+#[test]
 fn what_was_expected_of_a_wait_goes_with_the_task() {
     let mut rig = Rig::with([measured("a", 1, 1)]);
     let first = asked(&rig.submit(1, json!({}))).remove(0);
