@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use echo_broker::Bus;
 use echo_broker::bus::PublishError;
 use echo_broker::id::{Inbox, NodeId};
-use echo_broker::message::{Accepted, Code, Dispatch, Done, Failure, Frame, Piece, Timings, Verdict};
+use echo_broker::message::{Accepted, Code, Dispatch, Done, Failure, Frame, Piece, Timings, Verdict, Why};
 use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt};
 use tokio::sync::oneshot;
@@ -76,6 +76,7 @@ pub struct Attempt {
     pub remaining: Duration,
     pub waited_ms: u64,
     pub chosen: String,
+    pub why: Option<Box<Why>>,
     /// Whoever reads the inbox takes pieces together with the end.
     pub joins_end: bool,
     pub inbox: Inbox,
@@ -223,6 +224,7 @@ impl Attempt {
                 model: self.model.clone(),
                 waited_ms: self.waited_ms,
                 chosen: self.chosen.clone(),
+                why: self.why.clone(),
             }))
         });
         self.send(context, accepted).await?;

@@ -13,6 +13,7 @@ mod status;
 mod task;
 #[cfg(test)]
 mod tests;
+mod why;
 
 pub use cache::{CacheDigest, ModelCache, SlotCache};
 pub use failure::{Code, Failure, Fault, Said, Verdict};
@@ -24,6 +25,7 @@ pub use pulse::{Cancel, Disconnect, Held, Missing, Pong, Pulse, PulseAnswer};
 pub use request::{Chat, Embed, Generate, Message, Named, Request, Settings};
 pub use status::{Event, MeshStatus, NodeState, What};
 pub use task::{Dispatch, Excluded, SoFar, Submission, Task};
+pub use why::{Other, Times, Why};
 
 use async_nats::HeaderMap;
 use serde::de::DeserializeOwned;

@@ -272,7 +272,8 @@ impl Driver {
                 let node = self.life.nodes.last().cloned().expect("accepted by a node");
                 let model = self.life.model.clone();
                 let (attempts, waited) = (self.life.attempts_made(), self.life.waited());
-                let holder = Box::new(Holder { node, model, attempts, waited });
+                let chosen = self.life.chosen.clone();
+                let holder = Box::new(Holder { node, model, attempts, waited, chosen });
                 let _ = self.out.try_send(News::Accepted(holder));
             }
             Step::Pieces(pieces) => self.take(pieces),
@@ -326,6 +327,7 @@ impl Driver {
             nodes: life.nodes.clone(),
             model: life.model.clone(),
             chosen: life.chosen.clone(),
+            why: life.why().cloned(),
             attempts: life.attempts_made(),
             latency: self.began.elapsed(),
             waited: life.waited(),

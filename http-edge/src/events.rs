@@ -23,7 +23,8 @@ pub fn ended(owner: &Arc<Owner>, task: TaskId, report: &Report) {
         Err(failure) => (What::Failed, failure.for_log()),
     };
     let node = report.nodes.last().cloned();
-    say(owner, task, Event { node, attempt: Some(report.attempts), detail, ..event(what, task) });
+    let why = report.why.clone().map(Box::new);
+    say(owner, task, Event { node, attempt: Some(report.attempts), detail, why, ..event(what, task) });
 }
 
 /// One line for each task: at `info` if it did not go smoothly.
@@ -39,7 +40,10 @@ pub fn log(task: TaskId, report: &Report) {
         Ok(_) if attempts > 1 => {
             info!(%task, model, attempts, nodes = nodes(), latency_ms, "task went on elsewhere")
         }
-        Ok(_) => debug!(%task, model, nodes = nodes(), latency_ms, "task ended"),
+        Ok(_) => {
+            let expected_ms = report.why.as_ref().and_then(|why| why.expected_ms.whole);
+            debug!(%task, model, nodes = nodes(), latency_ms, expected_ms, "task ended");
+        }
     }
 }
 
@@ -53,7 +57,15 @@ pub fn lost(owner: &Arc<Owner>, lost: &Lost) {
 }
 
 fn event(what: What, task: TaskId) -> Event {
-    Event { what, at: unix_millis(), node: None, task: Some(task), attempt: None, detail: String::new() }
+    Event {
+        what,
+        at: unix_millis(),
+        node: None,
+        task: Some(task),
+        attempt: None,
+        detail: String::new(),
+        why: None,
+    }
 }
 
 fn say(owner: &Arc<Owner>, task: TaskId, event: Event) {

@@ -2,6 +2,7 @@
 //! Plain data; the clock is passed in, and what to do is handed back.
 
 pub mod charge;
+mod course;
 mod honesty;
 mod tally;
 
@@ -10,10 +11,11 @@ use std::time::{Duration, Instant};
 
 use echo_broker::id::{BootId, Inbox, NodeId, ProcessId, Role, TaskId};
 use echo_broker::message::{
-    Code, Done, Excluded, Failure, Frame, Piece, Request, SoFar, Submission, Task, Verdict,
+    Code, Done, Excluded, Failure, Frame, Piece, Request, SoFar, Submission, Task, Verdict, Why,
 };
 
 use self::charge::Charges;
+use self::course::Course;
 use self::tally::Tally;
 use crate::desk::{Holder, Lost};
 
@@ -108,6 +110,7 @@ pub struct Life {
     pub nodes: Vec<NodeId>,
     pub model: String,
     pub chosen: String,
+    course: Course,
     pub first_token_at: Option<Instant>,
     ended: bool,
 }
@@ -147,6 +150,7 @@ impl Life {
             nodes: Vec::new(),
             model: String::new(),
             chosen: String::new(),
+            course: Course::default(),
             first_token_at: None,
             ended: false,
         }
@@ -192,6 +196,11 @@ impl Life {
         self.waited
     }
 
+    /// Why the attempt that was accepted last is where it is, and what came of that so far.
+    pub fn why(&self) -> Option<&Why> {
+        self.course.why()
+    }
+
     /// When something must happen at the latest.
     pub fn deadline(&self) -> Instant {
         let whole = self.began + self.limits.total;
@@ -225,6 +234,7 @@ impl Life {
             second_opinion: self.charges.refusal.is_some(),
             joins_end: true,
             chosen: String::new(),
+            why: None,
             request: self.request.clone(),
             traceparent: self.traceparent.clone(),
         }
@@ -279,6 +289,8 @@ impl Life {
                 Step::Queued { position, expected_wait_ms }
             }
             Frame::Accepted(accepted) => {
+                let waited = self.queued_since.map_or(Duration::ZERO, |since| now.duration_since(since));
+                self.course.accepted(&accepted.node, accepted.why, waited, now);
                 self.accept(accepted.node, accepted.boot, now);
                 (self.model, self.chosen) = (accepted.model, accepted.chosen);
                 Step::Accepted
@@ -286,6 +298,7 @@ impl Life {
             Frame::Token { pieces, .. } => self.take(pieces, now),
             Frame::Done { done, .. } => {
                 self.ended = true;
+                self.course.ended(&done.timings, now);
                 Step::End(Box::new(Ending::Answered(self.tally.whole(*done))))
             }
             // An orchestrator has no say any more: it did not hear the node's answer, and we did.
@@ -309,6 +322,7 @@ impl Life {
 
     fn take(&mut self, mut pieces: Vec<Piece>, now: Instant) -> Step {
         self.first_token_at.get_or_insert(now);
+        self.course.gave(now);
         self.gives = true;
         // It works on this node, whatever another has said.
         self.charges.refusal = None;

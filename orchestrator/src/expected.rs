@@ -13,6 +13,7 @@ mod lengths;
 mod models;
 mod nearest;
 mod node;
+mod rate;
 #[cfg(test)]
 mod tests;
 mod why;
@@ -23,6 +24,7 @@ pub use cache::Prompt;
 pub use models::Id;
 pub use nearest::{Candidate, nearest};
 pub use node::Own;
+pub use why::millis;
 
 /// A number that may be reckoned with: what is none, or beyond these bounds, is the nearest of them.
 fn within(value: f64, least: f64, most: f64) -> f64 {

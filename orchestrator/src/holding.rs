@@ -44,6 +44,10 @@ pub struct Holding {
     pub prompt: Option<Arc<Prompt>>,
     /// What was decided about it last.
     pub plan: Option<Plan>,
+    /// For how many seconds it is held, by the newest plan that has held it; absent where nothing was measured.
+    pub outlook: Option<f64>,
+    /// What was expected of its wait when it came into the queue, in milliseconds: 0 until it does.
+    pub first_wait: Option<u64>,
     pub phase: Phase,
 }
 
@@ -104,6 +108,8 @@ impl Holding {
             task: Arc::new(task),
             prompt: None,
             plan: None,
+            outlook: None,
+            first_wait: Some(0),
             phase: Phase::Adrift,
         }
     }

@@ -16,7 +16,6 @@ mod holding;
 mod model_name;
 mod need;
 mod node;
-mod pace;
 mod perform;
 mod queue;
 mod recent;

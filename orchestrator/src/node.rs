@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use echo_broker::id::{BootId, NodeId, TaskId};
 use echo_broker::message::{Heartbeat, Held, LoadKey, Model, NodeStatus};
@@ -69,7 +69,6 @@ struct Placement {
     attempt: u32,
     model: Option<ModelName>,
     load: Option<LoadKey>,
-    at: Instant,
     stage: Stage,
     /// The last heartbeat lists it, so it is counted there.
     listed: bool,
@@ -84,13 +83,6 @@ enum Stage {
     Known,
     /// No answer came: counts until the next heartbeat.
     Unclear,
-}
-
-/// A task has left its slot.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Completion {
-    pub model: Option<ModelName>,
-    pub took: Duration,
 }
 
 impl Node {
@@ -122,29 +114,24 @@ impl Node {
         self.recount();
     }
 
-    /// Takes a heartbeat of the same boot, except for its models; `None` if it is older than what is known.
-    pub fn hear(&mut self, mut beat: Heartbeat, now: Now) -> Option<Vec<Completion>> {
+    /// Takes a heartbeat of the same boot, except for its models; false if it is older than what is known.
+    pub fn hear(&mut self, mut beat: Heartbeat, now: Now) -> bool {
         debug_assert_eq!(self.beat.boot, beat.boot);
         if beat.number <= self.beat.number {
-            return None;
+            return false;
         }
         (self.heard, self.last_heartbeat, self.load.hold) = (now.at, now.unix_ms, None);
         beat.models = None;
         self.beat = Arc::new(beat);
         let number = self.beat.number;
         let active: HashSet<_> = self.beat.active.iter().map(|held| (held.task, held.attempt)).collect();
-        let mut completed = Vec::new();
         self.placements.retain_mut(|placed| {
             placed.listed = active.contains(&(placed.task, placed.attempt));
             placed.settle(number);
-            let stays = placed.listed || !matches!(placed.stage, Stage::Known | Stage::Unclear);
-            if !stays && placed.stage == Stage::Known {
-                completed.push(placed.completion(now.at));
-            }
-            stays
+            placed.listed || !matches!(placed.stage, Stage::Known | Stage::Unclear)
         });
         self.note();
-        Some(completed)
+        true
     }
 
     pub fn set_models(&mut self, models: Vec<Model>) {
@@ -223,11 +210,6 @@ impl Node {
         self.load.slots
     }
 
-    /// What runs here by this orchestrator's hand, and since when.
-    pub fn running(&self) -> impl Iterator<Item = (Option<&ModelName>, Instant)> {
-        self.placements.iter().map(|placed| (placed.model.as_ref(), placed.at))
-    }
-
     /// Whether a task of this model runs here by this orchestrator's hand.
     pub fn runs(&self, model: &ModelName) -> bool {
         self.placements.iter().any(|placed| placed.model.as_ref() == Some(model))
@@ -262,30 +244,25 @@ impl Node {
     }
 
     /// Counts a task that is about to be given to this node.
-    pub fn place(&mut self, task: TaskId, attempt: u32, need: &Need, now: Instant) {
+    pub fn place(&mut self, task: TaskId, attempt: u32, need: &Need) {
         let listed = lists(&self.beat.active, task, attempt);
         let (model, load) = (need.model().cloned(), need.load);
-        self.placements.push(Placement { task, attempt, model, load, at: now, stage: Stage::Asked, listed });
+        self.placements.push(Placement { task, attempt, model, load, stage: Stage::Asked, listed });
         self.recount();
     }
 
     /// The agent holds it, and heartbeats after `heartbeat` say so. One that came already may say that it has ended.
-    pub fn accepted(
-        &mut self,
-        task: TaskId,
-        attempt: u32,
-        heartbeat: u64,
-        now: Instant,
-    ) -> Option<Completion> {
+    pub fn accepted(&mut self, task: TaskId, attempt: u32, heartbeat: u64) {
         let number = self.beat.number;
-        let index = self.placements.iter().position(|it| it.is(task, attempt))?;
-        let placed = &mut self.placements[index];
-        placed.stage = Stage::Accepted(heartbeat);
-        placed.settle(number);
-        let ended = placed.stage == Stage::Known && !placed.listed;
-        let completion = ended.then(|| self.placements.swap_remove(index).completion(now));
+        self.placements.retain_mut(|placed| {
+            if !placed.is(task, attempt) {
+                return true;
+            }
+            placed.stage = Stage::Accepted(heartbeat);
+            placed.settle(number);
+            placed.stage != Stage::Known || placed.listed
+        });
         self.recount();
-        completion
     }
 
     /// The agent does not hold it.
@@ -320,10 +297,6 @@ impl Placement {
             self.stage = Stage::Known;
         }
     }
-
-    fn completion(&self, now: Instant) -> Completion {
-        Completion { model: self.model.clone(), took: now.saturating_duration_since(self.at) }
-    }
 }
 
 fn count(active: &[Held]) -> u32 {
@@ -352,23 +325,23 @@ mod tests {
     fn a_placement_counts_until_a_heartbeat_after_its_acceptance() {
         let clock = Clock::new();
         let mut node = Node::new(beat("a", 1).slots(2).build(), clock.now());
-        node.place(task(), 1, &need(), clock.now().at);
+        node.place(task(), 1, &need());
         assert_eq!(node.used(), 1);
-        assert_eq!(node.accepted(task(), 1, 2, clock.now().at), None);
-        node.hear(beat("a", 2).slots(2).build(), clock.now()).unwrap();
+        node.accepted(task(), 1, 2);
+        node.hear(beat("a", 2).slots(2).build(), clock.now());
         assert_eq!(node.used(), 1, "heartbeat 2 was made before the acceptance");
-        let ended = node.hear(beat("a", 3).slots(2).build(), clock.now()).unwrap();
-        assert_eq!((node.used(), ended.len()), (0, 1));
+        node.hear(beat("a", 3).slots(2).build(), clock.now());
+        assert_eq!(node.used(), 0);
     }
 
     #[test]
     fn a_listed_placement_counts_once() {
         let clock = Clock::new();
         let mut node = Node::new(beat("a", 1).build(), clock.now());
-        node.place(task(), 1, &need(), clock.now().at);
-        node.hear(beat("a", 2).active([held(1, 1)]).build(), clock.now()).unwrap();
+        node.place(task(), 1, &need());
+        node.hear(beat("a", 2).active([held(1, 1)]).build(), clock.now());
         assert_eq!(node.used(), 1);
-        assert_eq!(node.accepted(task(), 1, 1, clock.now().at), None);
+        node.accepted(task(), 1, 1);
         assert_eq!(node.used(), 1);
     }
 
@@ -376,10 +349,11 @@ mod tests {
     fn a_heartbeat_that_overtook_the_acceptance_may_say_that_it_has_ended() {
         let clock = Clock::new();
         let mut node = Node::new(beat("a", 1).build(), clock.now());
-        node.place(task(), 1, &need(), clock.now().at);
-        node.hear(beat("a", 5).build(), clock.now()).unwrap();
+        node.place(task(), 1, &need());
+        node.hear(beat("a", 5).build(), clock.now());
         assert_eq!(node.used(), 1);
-        assert!(node.accepted(task(), 1, 3, clock.now().at).is_some());
+        node.accepted(task(), 1, 3);
+        assert_eq!(node.used(), 0);
         assert_eq!(node.used(), 0);
     }
 
@@ -388,9 +362,9 @@ mod tests {
         let clock = Clock::new();
         let mut node = Node::new(beat("a", 5).build(), clock.now());
         node.hold_back(Hold::Suspect);
-        assert!(node.hear(beat("a", 5).build(), clock.now()).is_none());
+        assert!(!node.hear(beat("a", 5).build(), clock.now()));
         assert!(!node.is_free());
-        assert!(node.hear(beat("a", 6).build(), clock.now()).is_some());
+        assert!(node.hear(beat("a", 6).build(), clock.now()));
         assert!(node.is_free());
     }
 }

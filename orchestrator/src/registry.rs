@@ -10,7 +10,7 @@ use echo_broker::message::{Heartbeat, LoadKey, Model, NodeStatus};
 use crate::event::Now;
 use crate::facts::{Abilities, AtBest, Facts};
 use crate::model_name::ModelName;
-use crate::node::{Completion, Hold, Node};
+use crate::node::{Hold, Node};
 
 /// Names of models that a refusal lists at most.
 const NAMED_MODELS: usize = 100;
@@ -62,7 +62,6 @@ pub struct Registry {
 pub struct Heard {
     pub key: Key,
     pub news: News,
-    pub completed: Vec<Completion>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,20 +82,20 @@ impl Registry {
     /// Takes a heartbeat.
     pub fn hear(&mut self, mut beat: Heartbeat, now: Now) -> Heard {
         let Some(&key) = self.by_id.get(&beat.node) else {
-            return Heard { key: self.join(beat, now), news: News::Joined, completed: Vec::new() };
+            return Heard { key: self.join(beat, now), news: News::Joined };
         };
         let node = self.nodes[key.0].as_mut().expect("a known id has a node");
         if *node.boot() != beat.boot {
             self.forget_models(key);
             self.nodes[key.0] = Some(Node::new(beat, now));
             self.index_models(key);
-            return Heard { key, news: News::Restarted, completed: Vec::new() };
+            return Heard { key, news: News::Restarted };
         }
         let (was, was_suspect) = (standing(node), node.hold() == Some(Hold::Suspect));
         let models = beat.models.take();
-        let Some(completed) = node.hear(beat, now) else {
-            return Heard { key, news: News::Old, completed: Vec::new() };
-        };
+        if !node.hear(beat, now) {
+            return Heard { key, news: News::Old };
+        }
         let mut news = if was_suspect || standing(node) != was { News::Changed } else { News::Same };
         if let Some(models) = models {
             if self.update_models(key, models) {
@@ -104,7 +103,7 @@ impl Registry {
             }
             self.presume_again(key);
         }
-        Heard { key, news, completed }
+        Heard { key, news }
     }
 
     fn join(&mut self, beat: Heartbeat, now: Now) -> Key {

@@ -1,6 +1,6 @@
 //! The choice among nodes, and the words for it.
 
-use echo_broker::message::{Code, Excluded, Failure, NodeStatus};
+use echo_broker::message::{Code, Excluded, Failure, NodeStatus, Why};
 
 use crate::expected::Candidate;
 use crate::facts::{Abilities, Facts};
@@ -28,6 +28,8 @@ pub struct Bars<'a> {
 pub struct Choice {
     pub key: Key,
     pub words: String,
+    /// The same in figures, if it was chosen by what is expected of it.
+    pub why: Option<Box<Why>>,
     pub fit: Fit,
 }
 
@@ -86,7 +88,7 @@ pub fn choose(registry: &Registry, need: &Need, bars: &Bars<'_>) -> Option<Choic
     let best = best?;
     let fit = Fit::of(best.seen.map(|seen| seen.facts), need);
     let (key, counted) = (best.key, Counted { having, free });
-    Some(Choice { key, words: words(&best, second.as_ref(), counted, need), fit })
+    Some(Choice { key, words: words(&best, second.as_ref(), counted, need), why: None, fit })
 }
 
 /// What speaks for a free node that was chosen by what is expected of it, where nothing of that was measured.

@@ -24,7 +24,6 @@ use crate::event::{Action, Event, Now};
 use crate::expected::Book;
 use crate::holding::{Holding, Phase};
 use crate::model_name::ModelName;
-use crate::pace::Pace;
 use crate::queue::Queue;
 use crate::recent::Recent;
 use crate::registry::Registry;
@@ -47,7 +46,6 @@ pub struct State {
     limits: Limits,
     registry: Registry,
     queue: Queue,
-    pace: Pace,
     book: Book,
     /// When it was last decided where those who wait go.
     planned: Instant,
@@ -91,7 +89,6 @@ impl State {
             queue: Queue::new(limits.queue_limit),
             limits,
             registry: Registry::default(),
-            pace: Pace::default(),
             book: Book::default(),
             planned: now.at,
             held: BTreeMap::new(),
@@ -223,6 +220,7 @@ impl State {
             task: None,
             attempt: None,
             detail,
+            why: None,
         }));
     }
 
@@ -233,9 +231,20 @@ impl State {
         node: Option<NodeId>,
         detail: impl Into<String>,
     ) {
+        let news = self.news_of_task(what, holding, node, detail);
+        self.out.push(Action::Announce(news));
+    }
+
+    fn news_of_task(
+        &self,
+        what: What,
+        holding: &Holding,
+        node: Option<NodeId>,
+        detail: impl Into<String>,
+    ) -> News {
         let (task, attempt) = (Some(holding.task.task), Some(holding.attempt()));
         let detail = detail.into();
-        self.out.push(Action::Announce(News { what, at: self.now.unix_ms, node, task, attempt, detail }));
+        News { what, at: self.now.unix_ms, node, task, attempt, detail, why: None }
     }
 }
 

@@ -217,6 +217,7 @@ impl Node {
             remaining: Duration::from_millis(task.remaining_ms),
             waited_ms: task.waited_ms,
             chosen: task.chosen,
+            why: task.why,
             joins_end: task.joins_end,
             inbox,
             reply,

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{Failure, Payload, is_default};
+use super::{Failure, Payload, Why, is_default};
 use crate::id::{BootId, NodeId, ProcessId};
 
 /// One message of an attempt's stream. The agent numbers its frames from 0 (`accepted`) without a gap up to and
@@ -17,7 +17,7 @@ pub enum Frame {
         orchestrator: ProcessId,
         /// 1 is next.
         position: u32,
-        /// Measured from recent completions; absent when unknown.
+        /// Until it is placed, as the scheduler expects it; absent where nothing was measured.
         #[serde(default, skip_serializing_if = "is_default")]
         expected_wait_ms: Option<u64>,
     },
@@ -130,6 +130,9 @@ pub struct Accepted {
     /// Why this node: the words of the scheduler.
     #[serde(default, skip_serializing_if = "is_default")]
     pub chosen: String,
+    /// The same in figures, as it came with the task.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub why: Option<Box<Why>>,
 }
 
 /// One chunk of the engine. A chunk is not a token: it may hold several, or none. What is rare has a box, since every

@@ -1,5 +1,7 @@
 //! Golden JSON: the shapes on the wire, to the letter. A change here is a change of the contract.
 
+mod why;
+
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
@@ -130,6 +132,7 @@ fn whole_task() {
         second_opinion: true,
         joins_end: true,
         chosen: "least busy".into(),
+        why: None,
         request: Request::Generate(Generate { prompt: "hi".into(), ..Generate::default() }),
         traceparent: None,
     };
@@ -137,6 +140,8 @@ fn whole_task() {
         r#"{{"task":"{TASK}","attempt":2,"boot":"b1","inbox":"_INBOX.edge.e1.k","edge":"e1","remaining_ms":1000,"first_token_ms":20,"token_ms":10,"waited_ms":5,"excluded":[{{"node":"node-a","boot":"b1"}}],"so_far":{{"content":"One","tokens":1,"exact":true}},"second_opinion":true,"joins_end":true,"chosen":"least busy","request":{{"kind":"generate","prompt":"hi"}}}}"#
     );
     golden(&whole, &text);
+    let more = Task { why: Some(Box::new(Why::at(node()))), ..whole };
+    golden(&more, &text.replace(r#""request""#, r#""why":{"node":"node-a"},"request""#));
 }
 
 #[test]
@@ -236,6 +241,7 @@ fn frames() {
             model: "m".into(),
             waited_ms: 0,
             chosen: "least busy".into(),
+            why: None,
         })),
         r#"{"frame":"accepted","seq":0,"node":"node-a","boot":"b1","model":"m","chosen":"least busy"}"#,
     );
@@ -434,6 +440,7 @@ fn status_and_events() {
             task: None,
             attempt: Some(1),
             detail: "gone".into(),
+            why: None,
         },
         r#"{"what":"lost","at":1,"node":"node-a","attempt":1,"detail":"gone"}"#,
     );

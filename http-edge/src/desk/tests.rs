@@ -25,6 +25,7 @@ fn accepted(boot: &str) -> Frame {
         model: "m".into(),
         waited_ms: 0,
         chosen: String::new(),
+        why: None,
     }))
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use echo_broker::id::NodeId;
-use echo_broker::message::{Done, Failure, Piece, ToolCall};
+use echo_broker::message::{Done, Failure, Piece, ToolCall, Why};
 use serde_json::{Map, Value};
 
 /// What the client's side is told.
@@ -22,6 +22,8 @@ pub struct Holder {
     pub model: String,
     pub attempts: u32,
     pub waited: Duration,
+    /// Why it is there, in words.
+    pub chosen: String,
 }
 
 /// How a task went.
@@ -37,6 +39,8 @@ pub struct Report {
     pub nodes: Vec<NodeId>,
     pub model: String,
     pub chosen: String,
+    /// Of the attempt that was accepted last.
+    pub why: Option<Why>,
     pub attempts: u32,
     pub latency: Duration,
     pub waited: Duration,

@@ -148,7 +148,7 @@ impl<V: Voice> Flow<V> {
                     false
                 }
                 News::Accepted(holder) => {
-                    trail.accepted(&holder.node, &holder.model, holder.attempts, holder.waited);
+                    trail.accepted(holder);
                     false
                 }
                 News::Pieces(_) => true,

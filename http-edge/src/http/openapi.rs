@@ -43,7 +43,7 @@ pub fn document() -> Value {
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
             "description": "One HTTP API for a mesh of language models: its own routes, Ollama's API and OpenAI's. \
                 Every answer of a task says where it was made, in the headers x-echo-task-id, x-echo-node, \
-                x-echo-model, x-echo-attempts and x-echo-queue-ms. A header x-request-id is given back.",
+                x-echo-model, x-echo-attempts and x-echo-queue-ms, and in x-echo-why why it was made there. A header x-request-id is given back.",
         },
         "tags": [
             {"name": "Echo", "description": "The mesh's own routes"},

@@ -5,7 +5,7 @@ use axum::extract::{Request, State};
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use echo_broker::id::NodeId;
-use echo_broker::message::{Done, Generate, Request as Ask, ToolCall};
+use echo_broker::message::{Done, Generate, Request as Ask, ToolCall, Why};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -64,6 +64,9 @@ pub struct Summary<'a> {
     prompt_tokens: Option<u64>,
     #[serde(skip_serializing_if = "str::is_empty")]
     chosen: &'a str,
+    /// Of the attempt that gave the last part of the answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    why: Option<&'a Why>,
 }
 
 impl<'a> Summary<'a> {
@@ -81,6 +84,7 @@ impl<'a> Summary<'a> {
             tokens: done.tokens,
             prompt_tokens: done.prompt_tokens,
             chosen: &report.chosen,
+            why: report.why.as_ref(),
         }
     }
 }

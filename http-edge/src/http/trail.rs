@@ -6,15 +6,17 @@ use axum::http::header::{HeaderMap, HeaderName, HeaderValue};
 use axum::response::Response;
 use echo_broker::id::NodeId;
 
-use crate::driver::Report;
+use crate::driver::{Holder, Report};
 
 /// The headers that tell where an answer was made.
-pub const NAMES: &str =
-    "x-echo-task-id, x-echo-node, x-echo-model, x-echo-attempts, x-echo-queue-ms, x-request-id";
+pub const NAMES: &str = "x-echo-task-id, x-echo-node, x-echo-model, x-echo-attempts, x-echo-queue-ms, x-echo-why, \
+                         x-request-id";
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The longest id of a client that is echoed.
 const LONGEST_ID: usize = 128;
+/// The longest reason that is told, in bytes.
+const LONGEST_WHY: usize = 512;
 
 /// What is known of a task's way when the head of its answer is written.
 #[derive(Debug, Clone, Default)]
@@ -24,6 +26,8 @@ pub struct Trail {
     model: String,
     attempts: u32,
     waited: Duration,
+    /// In the words of the orchestrator, by way of a node.
+    chosen: String,
 }
 
 impl Trail {
@@ -40,14 +44,16 @@ impl Trail {
             model: report.model.clone(),
             attempts: report.attempts,
             waited: report.waited,
+            chosen: report.chosen.clone(),
         }
     }
 
     /// A node has the task now.
-    pub fn accepted(&mut self, node: &NodeId, model: &str, attempts: u32, waited: Duration) {
-        self.node = Some(node.clone());
-        model.clone_into(&mut self.model);
-        (self.attempts, self.waited) = (attempts, waited);
+    pub fn accepted(&mut self, holder: &Holder) {
+        self.node = Some(holder.node.clone());
+        holder.model.clone_into(&mut self.model);
+        holder.chosen.clone_into(&mut self.chosen);
+        (self.attempts, self.waited) = (holder.attempts, holder.waited);
     }
 
     /// Writes it into the head of an answer; what is not known is left out.
@@ -63,6 +69,9 @@ impl Trail {
             put("x-echo-model", &self.model);
             put("x-echo-attempts", &self.attempts.to_string());
             put("x-echo-queue-ms", &self.waited.as_millis().to_string());
+            if !self.chosen.is_empty() {
+                put("x-echo-why", &plain(&format!("{node}: {}", self.chosen), LONGEST_WHY));
+            }
         }
     }
 }
@@ -75,6 +84,12 @@ pub fn own_id(headers: &HeaderMap) -> Option<HeaderValue> {
 /// Gives the client its id back.
 pub fn give_back(id: Option<HeaderValue>, response: &mut Response) {
     response.headers_mut().extend(id.map(|id| (REQUEST_ID, id)));
+}
+
+/// The beginning of a text in what may stand in a header.
+fn plain(text: &str, longest: usize) -> String {
+    let plain = |c: char| if c == ' ' || c.is_ascii_graphic() { c } else { '?' };
+    text.chars().take(longest).map(plain).collect()
 }
 
 fn is_plain(id: &HeaderValue) -> bool {
@@ -96,14 +111,32 @@ mod tests {
         }
     }
 
+    fn headers(model: &str, chosen: &str) -> HeaderMap {
+        let (mut headers, mut trail) = (HeaderMap::new(), Trail::new("t"));
+        trail.accepted(&Holder {
+            node: "node-a".parse().unwrap(),
+            model: model.to_owned(),
+            attempts: 2,
+            waited: Duration::from_millis(7),
+            chosen: chosen.to_owned(),
+        });
+        trail.put(&mut headers);
+        headers
+    }
+
     #[test]
     fn a_model_that_is_no_header_is_left_out() {
-        let mut headers = HeaderMap::new();
-        let mut trail = Trail::new("t");
-        trail.accepted(&"node-a".parse().unwrap(), "a\nb", 2, Duration::from_millis(7));
-        trail.put(&mut headers);
+        let headers = headers("a\nb", "");
         assert!(headers.get("x-echo-model").is_none());
         assert_eq!(headers["x-echo-attempts"], "2");
         assert_eq!(headers["x-echo-queue-ms"], "7");
+        assert!(headers.get("x-echo-why").is_none(), "nobody has said why");
+    }
+
+    #[test]
+    fn a_reason_is_a_header_whatever_a_node_says() {
+        assert_eq!(headers("m", "4.2 s expected; b 9.1 s")["x-echo-why"], "node-a: 4.2 s expected; b 9.1 s");
+        assert_eq!(headers("m", "é\r\nx: y\u{7f}")["x-echo-why"], "node-a: ???x: y?");
+        assert_eq!(headers("m", &"ä".repeat(1_000_000))["x-echo-why"].len(), LONGEST_WHY);
     }
 }

@@ -3,7 +3,7 @@
 use super::*;
 use crate::desk::Loss;
 use echo_broker::id::Peer;
-use echo_broker::message::{Accepted, Chat, Generate, Reason, Settings, ToolCall};
+use echo_broker::message::{Accepted, Chat, Generate, Reason, Settings, Times, Timings, ToolCall};
 use proptest::prelude::*;
 
 fn limits() -> Limits {
@@ -49,6 +49,10 @@ impl World {
     }
 
     fn accepted(&mut self, n: usize) -> Step {
+        self.take(n, None)
+    }
+
+    fn take(&mut self, n: usize, why: Option<Why>) -> Step {
         let frame = Frame::Accepted(Box::new(Accepted {
             seq: 0,
             node: node(n),
@@ -56,6 +60,7 @@ impl World {
             model: "m".into(),
             waited_ms: 0,
             chosen: String::new(),
+            why: why.map(Box::new),
         }));
         self.life.frame(frame, self.now)
     }
@@ -398,4 +403,44 @@ proptest! {
         prop_assert_eq!(ends == 1, world.life.has_ended());
         prop_assert_eq!(world.life.content(), given.as_str());
     }
+}
+
+#[test]
+fn what_came_is_told_beside_what_was_expected_and_is_that_of_the_last_attempt() {
+    let mut world = World::new(prompt(), true);
+    let pass = |world: &mut World, ms| world.now += Duration::from_millis(ms);
+    world.submit();
+    pass(&mut world, 5_000);
+    world.accept(1);
+    world.token("One ");
+    assert_eq!(world.life.why().unwrap().measured_ms.wait, Some(5_000));
+    world.lose(1);
+    world.submit();
+    pass(&mut world, 100);
+    let mut why = Why::at(node(7));
+    why.expected_ms.answer = Some(300);
+    why.measured_ms.answer = Some(1);
+    world.take(2, Some(why));
+    pass(&mut world, 250);
+    world.token("two ");
+    pass(&mut world, 400);
+    let timings = Timings { load_ns: 200_000_000, ..Timings::default() };
+    world.done(Done { timings, ..Done::default() });
+    let why = world.life.why().unwrap();
+    assert_eq!((&why.node, why.expected_ms.answer), (&node(2), Some(300)), "it is node 2 that says so");
+    let [wait, load, prompt, answer, whole] = [100, 200, 50, 400, 750].map(Some);
+    assert_eq!(why.measured_ms, Times { wait, load, prompt, answer, whole });
+}
+
+#[test]
+fn the_engine_knows_when_an_answer_began_that_came_at_once() {
+    let mut world = World::new(prompt(), true);
+    world.submit();
+    world.accept(1);
+    world.now += Duration::from_millis(900);
+    world.token("One");
+    let timings = Timings { load_ns: u64::MAX, eval_ns: 600_000_000, ..Timings::default() };
+    world.done(Done { timings, ..Done::default() });
+    let [wait, load, prompt, answer, whole] = [0, 300, 0, 600, 900].map(Some);
+    assert_eq!(world.life.why().unwrap().measured_ms, Times { wait, load, prompt, answer, whole });
 }

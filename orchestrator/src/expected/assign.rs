@@ -50,6 +50,14 @@ pub struct Stand {
 }
 
 impl Waiting {
+    /// The nodes that are looked at.
+    pub fn nodes(&self) -> &[Candidate] {
+        match &self.look {
+            Look::Nearest(nodes, _) => nodes,
+            Look::Stands(_) => &[],
+        }
+    }
+
     fn needs_it_as_it_is(&self, key: Key) -> bool {
         match &self.look {
             Look::Nearest(nodes, _) => nodes.iter().any(|it| it.key == key && it.fit == Fit::AsNeeded),

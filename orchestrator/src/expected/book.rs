@@ -38,7 +38,7 @@ impl Book {
         let full = self.site(index).filter(|site| site.running.len() >= site.slots);
         full.map_or(0.0, |site| {
             let doing = site.doing(&self.models, self.per_byte, now);
-            now + until_a_slot(&doing.rest, site.slots)
+            now + until_a_slot(&doing.rest, site.slots, self.models.any.spread())
         })
     }
 

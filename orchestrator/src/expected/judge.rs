@@ -91,6 +91,8 @@ pub struct Others<F> {
 /// When a model is there.
 struct Ready {
     at: f64,
+    /// When the load begins.
+    from: f64,
     /// The models that go for it.
     victims: Vec<Id>,
     /// It is there now, as the task needs it, and stays.
@@ -110,7 +112,11 @@ impl Bench<'_> {
     pub fn judge<F: Fn(u64) -> bool>(&self, task: &Ask, at: &Candidate, others_do: Others<F>) -> Verdict {
         let (book, site, doing) = (self.book, self.site, self.doing);
         let full = doing.rest.len() >= site.slots;
-        let wait = if full { until_a_slot(&doing.rest, site.slots) } else { 0.0 };
+        let wait = if full {
+            until_a_slot(&doing.rest, site.slots, book.models.lengths(task.model).spread())
+        } else {
+            0.0
+        };
         // Somebody before it has the model loaded anew, be it as this one needs it or not.
         let reloads = doing.reloads.contains(&task.model);
         let anew = at.fit == Fit::Otherwise || reloads;
@@ -127,9 +133,11 @@ impl Bench<'_> {
         let speed = self.speed(task.model, others + 1);
         let tokens = task.tokens;
         let answer = tokens / speed;
+        // What is sent to a node waits there for what it throws out, as a part of its load.
+        let until = if anew && in_use { ready.from } else { wait };
         let parts = Parts {
-            wait,
-            load: ready.at - wait,
+            wait: until,
+            load: ready.at - until,
             queue: (doing.prompts - ready.at).max(0.0),
             prompt,
             answer,
@@ -178,23 +186,23 @@ impl Bench<'_> {
         let mut free = self.site.memory - doing.there.iter().map(|&it| self.size(it)).sum::<f64>();
         if anew {
             // Whoever uses it as it is ends first, and who needs it so later loads it again.
-            return Ready { at: wait.max(self.last_end(Some(id))) + load, victims: vec![id], loaded: false };
+            let from = wait.max(self.last_end(Some(id)));
+            return Ready { at: from + load, from, victims: vec![id], loaded: false };
         }
         if doing.there.contains(&id) {
             let goes = doing.coming.iter().any(|(it, _)| *it != id && free < self.size(*it));
-            return match goes {
-                false => Ready { at: wait, victims: Vec::new(), loaded: true },
-                true => {
-                    Ready { at: wait.max(self.last_end(None)) + load, victims: Vec::new(), loaded: false }
-                }
-            };
+            let from = if goes { wait.max(self.last_end(None)) } else { wait };
+            let at = if goes { from + load } else { wait };
+            return Ready { at, from, victims: Vec::new(), loaded: !goes };
         }
         if let Some((_, ready)) = doing.coming.iter().find(|(it, _)| *it == id) {
-            return Ready { at: wait.max(ready.unwrap_or(load)), victims: Vec::new(), loaded: false };
+            let at = wait.max(ready.unwrap_or(load));
+            return Ready { at, from: wait, victims: Vec::new(), loaded: false };
         }
         free -= doing.coming.iter().map(|(it, _)| self.size(*it)).sum::<f64>();
         let (victims, until) = self.victims(self.size(id), free);
-        Ready { at: wait.max(until) + load, victims, loaded: false }
+        let from = wait.max(until);
+        Ready { at: from + load, from, victims, loaded: false }
     }
 
     fn last_end(&self, of: Option<Id>) -> f64 {
@@ -283,13 +291,23 @@ impl Bench<'_> {
     }
 }
 
-/// Until a slot is free. The first of many unknown ends comes well before its mean: what loads or is in its prompt at
-/// best is over first, then answers end at their rates.
-pub fn until_a_slot(rest: &[Rest], slots: usize) -> f64 {
+/// Until a slot is free. If nobody knows when answers end, the first of many ends well before its mean: what loads or is
+/// in its prompt at best is over first, then answers end at their rates. If all answers are alike, one after the other
+/// ends when it is expected to.
+pub fn until_a_slot(rest: &[Rest], slots: usize, spread: f64) -> f64 {
     let line = rest.len().saturating_sub(slots);
     let least = rest.iter().map(|it| it.left - it.answer).fold(f64::INFINITY, f64::min);
     let rate: f64 = rest.iter().take(slots).map(|it| 1.0 / (it.left - least).max(0.05)).sum();
-    if least.is_finite() && rate > 0.0 { least + (line + 1) as f64 / rate } else { UNKNOWN_WAIT }
+    if !least.is_finite() || rate <= 0.0 {
+        return UNKNOWN_WAIT;
+    }
+    let by_chance = least + (line + 1) as f64 / rate;
+    if spread >= 1.0 {
+        return by_chance;
+    }
+    let mut ends: Vec<f64> = rest.iter().map(|it| it.left).collect();
+    let in_order = *ends.select_nth_unstable_by(line, f64::total_cmp).1;
+    in_order + spread * (by_chance - in_order)
 }
 
 /// A node without slots.

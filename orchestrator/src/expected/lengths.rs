@@ -12,19 +12,30 @@ const ENOUGH: f64 = 4.0;
 pub struct Lengths {
     counts: [u32; CLASSES],
     total: u32,
+    /// Their standard deviation by their mean.
+    spread: f64,
     /// From each class on: how many, and the sum of their lengths.
     from: [(f64, f64); CLASSES + 1],
 }
 
 impl Default for Lengths {
     fn default() -> Self {
-        Self { counts: [0; CLASSES], total: 0, from: [(0.0, 0.0); CLASSES + 1] }
+        Self { counts: [0; CLASSES], total: 0, spread: 0.0, from: [(0.0, 0.0); CLASSES + 1] }
     }
 }
 
 impl Lengths {
     pub fn is_known(&self) -> bool {
         f64::from(self.total) >= ENOUGH
+    }
+
+    pub fn has_any(&self) -> bool {
+        self.total > 0
+    }
+
+    /// How uncertain a length is: 0 if all are alike, 1 if it is anybody's guess when an answer ends.
+    pub fn spread(&self) -> f64 {
+        if self.has_any() { self.spread.min(1.0) } else { 1.0 }
     }
 
     /// Puts what a node says in the place of what it said before.
@@ -44,6 +55,16 @@ impl Lengths {
             let tokens = if count == 0 { 0.0 } else { f64::from(count) * from.midpoint(to) };
             self.from[index] = (longer + f64::from(count), sum + tokens);
         }
+        self.spread = self.deviation();
+    }
+
+    fn deviation(&self) -> f64 {
+        let classes = || self.counts.iter().enumerate().filter(|(_, count)| **count > 0);
+        let total = f64::from(self.total.max(1));
+        let middle = |class: usize| bounds(class).0.midpoint(bounds(class).1);
+        let mean = classes().map(|(class, &count)| middle(class) * f64::from(count)).sum::<f64>() / total;
+        let square = |(class, &count): (usize, &u32)| (middle(class) - mean).powi(2) * f64::from(count);
+        (classes().map(square).sum::<f64>() / total).sqrt() / mean.max(1.0)
     }
 
     /// How many tokens are to come on average after these; beyond all that was seen, half as many again.

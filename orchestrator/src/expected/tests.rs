@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use echo_broker::id::TaskId;
-use echo_broker::message::{CacheDigest, Heartbeat, Model, ModelCache, Progress, Request, SlotCache, Speed};
+use echo_broker::message::{
+    CacheDigest, Heartbeat, Model, ModelCache, Progress, Request, SlotCache, Speed, Why,
+};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use serde_json::json;
@@ -255,8 +257,13 @@ proptest! {
                 is_sound(&step.verdict);
                 step.instead_of.iter().for_each(|(_, verdict)| is_sound(verdict));
                 prop_assert!(step.instead_of.iter().all(|(_, it)| it.cost >= step.verdict.cost - 1e-6));
-                let words = step.words(&mesh.waiting[step.task].ask, |_| "n");
+                let name = |key| mesh.registry.node(key).id();
+                let why = step.why(&mesh.waiting[step.task], name, Some(1));
+                let words = step.words(&why);
                 prop_assert!(words.contains("expected") && words.len() < 300, "{}", words);
+                let as_json = serde_json::to_string(&why).unwrap();
+                prop_assert_eq!(&serde_json::from_str::<Why>(&as_json).unwrap(), &why);
+                prop_assert!(why.instead_of.iter().all(|it| it.because.len() <= 80), "{}", as_json);
                 *given.entry(step.key).or_default() += usize::from(!step.verdict.held);
             }
             for (key, given) in given {
@@ -333,8 +340,8 @@ fn mesh(nodes: &[(&str, u32, f64, bool)]) -> Mesh {
 fn chosen(mesh: &mut Mesh) -> (String, bool, String) {
     let steps = mesh.plan();
     let step = &steps[0];
-    let name = |key| mesh.registry.node(key).id().as_str();
-    (name(step.key).to_owned(), step.verdict.held, step.words(&mesh.waiting[0].ask, name))
+    let why = step.why(&mesh.waiting[0], |key| mesh.registry.node(key).id(), Some(0));
+    (why.node.to_string(), step.verdict.held, step.words(&why))
 }
 
 #[test]
@@ -346,7 +353,7 @@ fn the_faster_node_takes_it_and_a_loaded_one_is_faster_than_a_load() {
     let mut cold = mesh(&[("a", 1, 40.0, true), ("b", 1, 50.0, false)]);
     cold.task("x", 400, None);
     let (node, _, words) = chosen(&mut cold);
-    assert_eq!((node.as_str(), words.as_str()), ("a", "5.2 s expected; b 11.2 s (7.0 s to load)"));
+    assert_eq!((node.as_str(), words.as_str()), ("a", "5.2 s expected; b 11.2 s (not loaded yet: 7.0 s)"));
 }
 
 #[test]
@@ -391,7 +398,7 @@ fn a_conversation_goes_back_to_its_prompt_and_others_leave_that_alone() {
     two.book.hear_caches(key.index(), &digest, 0.0);
     let (node, _, words) = chosen(&mut two);
     assert_eq!(node, "a", "{words}");
-    assert!(words.contains("b 14.6 s (0 of 10000 prompt tokens cached)"), "{words}");
+    assert!(words.contains("b 14.6 s (0 of 10,000 prompt tokens cached, a has 9,000)"), "{words}");
     two.waiting.clear();
     two.names.clear();
     two.say("x", "q", 3_000, None);
@@ -425,7 +432,7 @@ fn our_own_placement_counts_at_once() {
         crate::need::Need::of(&serde_json::from_value(json!({"kind": "generate", "model": "x"})).unwrap())
             .unwrap();
     let (task, prompt) = (TaskId::from_u128(1), two.waiting[0].ask.prompt.clone());
-    two.registry.node_mut(step.key).place(task, 1, &need, two.clock.now().at);
+    two.registry.node_mut(step.key).place(task, 1, &need);
     two.book.sync(step.key.index(), two.registry.node(step.key), 0.0);
     let own = Own { placed: 0.0, ready: 0.0, first: step.verdict.begun, prompt, answers: true };
     two.book.placed(step.key.index(), (task, 1), &ModelName::of("x"), own);

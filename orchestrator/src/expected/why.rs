@@ -1,22 +1,73 @@
-//! Why this node, in few words: what is expected of it, and what speaks against the next best ones.
+//! Why this node: what is expected of it, and what speaks against the next best ones.
 
-use super::assign::{Ask, Step};
+use echo_broker::id::NodeId;
+use echo_broker::message::{Other, Times, Why};
+
+use super::assign::{Ask, Step, Waiting};
+use super::facts::OVERHEAD;
 use super::judge::Parts;
+use super::nearest::Candidate;
+use super::within;
 use crate::registry::Key;
+use crate::scheduler::Fit;
 
-/// Other nodes that are named.
+/// Other nodes that the short form names.
 const NAMED: usize = 2;
+/// So few seconds, or tokens of a prompt, make no difference.
+const SAME: f64 = 0.05;
+const FEW: f64 = 64.0;
 
 impl Step {
-    /// The words, with the names of nodes.
-    pub fn words<'a>(&self, task: &Ask, name: impl Fn(Key) -> &'a str) -> String {
-        let mut words = format!("{} expected", seconds(self.verdict.expected));
-        for (number, (key, verdict)) in self.instead_of.iter().take(NAMED).enumerate() {
-            words += if number == 0 { "; " } else { ", " };
-            let because = because(&verdict.parts, &self.verdict.parts, task);
-            words += &format!("{} {} ({because})", name(*key), seconds(verdict.expected));
+    /// What is told with the task. `wait` is what was expected of its time in the queue, in milliseconds.
+    pub fn why<'a>(&self, task: &Waiting, name: impl Fn(Key) -> &'a NodeId, wait: Option<u64>) -> Why {
+        let best = &self.verdict.parts;
+        let here = task.nodes().iter().find(|at| at.key == self.key);
+        let other = |(key, verdict): &(Key, super::judge::Verdict)| {
+            let told = best.measured || verdict.parts.measured;
+            let there = task.nodes().iter().find(|at| at.key == *key);
+            let against = Against {
+                task: &task.ask,
+                its: &verdict.parts,
+                best,
+                told,
+                there,
+                here,
+                name: name(self.key),
+            };
+            Other {
+                node: name(*key).clone(),
+                expected_ms: told.then(|| millis(verdict.expected)),
+                because: against.words(),
+            }
+        };
+        Why {
+            expected_ms: if best.measured { self.times(wait) } else { Times::default() },
+            instead_of: self.instead_of.iter().map(other).collect(),
+            ..Why::at(name(self.key).clone())
         }
-        let more = self.more + self.instead_of.len().saturating_sub(NAMED);
+    }
+
+    fn times(&self, wait: Option<u64>) -> Times {
+        let parts = &self.verdict.parts;
+        Times {
+            wait,
+            load: Some(millis(parts.load)),
+            prompt: Some(millis(parts.queue + parts.prompt)),
+            answer: Some(millis(parts.answer)),
+            whole: wait.map(|wait| wait.saturating_add(millis(self.verdict.expected))),
+        }
+    }
+
+    /// The short form of that.
+    pub fn words(&self, why: &Why) -> String {
+        let mut words = format!("{} expected", seconds(self.verdict.expected));
+        for (number, other) in why.instead_of.iter().take(NAMED).enumerate() {
+            let expected = other.expected_ms.map(|ms| format!(" {}", seconds(ms as f64 / 1e3)));
+            let separator = if number == 0 { "; " } else { ", " };
+            words +=
+                &format!("{separator}{}{} ({})", other.node, expected.unwrap_or_default(), other.because);
+        }
+        let more = self.more + why.instead_of.len().saturating_sub(NAMED);
         if more > 0 {
             words += &format!(", {more} more");
         }
@@ -24,64 +75,127 @@ impl Step {
     }
 }
 
-/// The part in which a node is worst compared with the chosen one.
-fn because(its: &Parts, best: &Parts, task: &Ask) -> String {
-    let worse = [
-        (its.wait - best.wait, Reason::Wait),
-        (its.load - best.load, Reason::Load),
-        (its.queue - best.queue, Reason::Queue),
-        (its.prompt - best.prompt, Reason::Prompt),
-        (its.answer - best.answer, Reason::Answer),
-        (its.others - best.others, Reason::Others),
-        (its.evicted - best.evicted, Reason::Evicted),
-        (its.lost - best.lost, Reason::Lost),
-        (its.trial - best.trial, Reason::Trial),
-    ];
-    let worst = worse.into_iter().max_by(|a, b| a.0.total_cmp(&b.0));
-    match worst.filter(|(by, _)| *by >= 0.05) {
-        None => "as good".to_owned(),
-        Some((_, reason)) => reason.words(its, task),
+/// Another node compared with the chosen one.
+struct Against<'a> {
+    task: &'a Ask,
+    its: &'a Parts,
+    best: &'a Parts,
+    /// Something of this was measured: else no figure is told.
+    told: bool,
+    there: Option<&'a Candidate>,
+    here: Option<&'a Candidate>,
+    /// Of the chosen node.
+    name: &'a NodeId,
+}
+
+type Words<'a> = fn(&Against<'a>) -> String;
+
+impl<'a> Against<'a> {
+    /// The part in which it is worst.
+    fn words(&self) -> String {
+        let (its, best) = (self.its, self.best);
+        let [first, rest @ ..]: [(f64, Words<'a>); 9] = [
+            (its.wait - best.wait, Self::wait),
+            (its.load - best.load, Self::load),
+            (its.queue - best.queue, |it| it.figure("another prompt first", ": ", it.its.queue)),
+            (its.prompt - best.prompt, Self::prompt),
+            (its.answer - best.answer, Self::answer),
+            (its.others - best.others, |it| it.figure("makes others slower", ": ", it.its.others)),
+            (its.evicted - best.evicted, |it| it.figure("throws out a model in use", ": ", it.its.evicted)),
+            (its.lost - best.lost, |it| it.figure("loses somebody's cached prompt", ": ", it.its.lost)),
+            (its.trial - best.trial, |_| "not known to do what the task needs".to_owned()),
+        ];
+        let worst = rest.into_iter().fold(first, |worst, it| if it.0 > worst.0 { it } else { worst });
+        if worst.0 < SAME { self.as_good() } else { worst.1(self) }
     }
-}
 
-/// What speaks against a node.
-#[derive(Debug, Clone, Copy)]
-enum Reason {
-    Wait,
-    Load,
-    Queue,
-    Prompt,
-    Answer,
-    Others,
-    Evicted,
-    Lost,
-    Trial,
-}
+    fn figure(&self, words: &str, between: &str, figure: f64) -> String {
+        if self.told { format!("{words}{between}{}", seconds(figure)) } else { words.to_owned() }
+    }
 
-impl Reason {
-    fn words(self, its: &Parts, task: &Ask) -> String {
-        match self {
-            Self::Wait => format!("full: {} to a free slot", seconds(its.wait)),
-            Self::Load => format!("{} to load", seconds(its.load)),
-            Self::Queue => format!("another prompt first: {}", seconds(its.queue)),
-            Self::Prompt => format!("{:.0} of {:.0} prompt tokens cached", its.cached, task.prompt.tokens),
-            Self::Answer => speed(its),
-            Self::Others => format!("slows others by {}", seconds(its.others)),
-            Self::Evicted => format!("throws out a model that is wanted: {}", seconds(its.evicted)),
-            Self::Lost => format!("loses a cached prompt: {}", seconds(its.lost)),
-            Self::Trial => "does not say that it can do this".to_owned(),
+    fn wait(&self) -> String {
+        if self.told { format!("waits {} for a slot", seconds(self.its.wait)) } else { "full".to_owned() }
+    }
+
+    fn load(&self) -> String {
+        match self.there.map(|at| at.fit) {
+            Some(Fit::Cold) => {
+                if self.told {
+                    format!("cold: {} to load", seconds(self.its.load))
+                } else {
+                    "cold".to_owned()
+                }
+            }
+            Some(Fit::Otherwise) => self.figure("loaded with other options, anew in", " ", self.its.load),
+            Some(Fit::AsNeeded) | None => self.figure("not loaded yet", ": ", self.its.load),
+        }
+    }
+
+    fn prompt(&self) -> String {
+        let (its, best) = (self.its, self.best);
+        if its.cached + FEW < best.cached {
+            let [cached, all, here] = [its.cached, self.task.prompt.tokens, best.cached].map(thousands);
+            return format!("{cached} of {all} prompt tokens cached, {} has {here}", self.name);
+        }
+        let speed = (self.task.prompt.tokens - its.cached).max(1.0) / (its.prompt - OVERHEAD).max(1e-9);
+        match self.told {
+            true => format!("{} for the prompt, at {speed:.0} tokens/s", seconds(its.prompt)),
+            false => "slower with prompts".to_owned(),
+        }
+    }
+
+    fn answer(&self) -> String {
+        let speed = self.its.tokens / self.its.answer.max(1e-9);
+        match (self.its.measured, self.its.at_once) {
+            (false, _) => "not measured yet".to_owned(),
+            (true, 0 | 1) => format!("{speed:.0} tokens/s"),
+            (true, more) => format!("{speed:.0} tokens/s with {more} at once"),
+        }
+    }
+
+    /// What decided between equals.
+    fn as_good(&self) -> String {
+        match self.there.zip(self.here) {
+            Some((there, here)) if there.used > here.used => {
+                format!("as good, busier ({} of {} slots)", there.used, there.slots)
+            }
+            Some((there, here)) if there.last_used > here.last_used => "as good, used later".to_owned(),
+            _ => "as good".to_owned(),
         }
     }
 }
 
-fn speed(parts: &Parts) -> String {
-    let speed = parts.tokens / parts.answer.max(1e-9);
-    match parts.at_once {
-        0 | 1 => format!("{speed:.0} tokens/s"),
-        more => format!("{speed:.0} tokens/s with {more} at once"),
-    }
+/// Milliseconds of any number of seconds.
+pub fn millis(seconds: f64) -> u64 {
+    (within(seconds, 0.0, 1e9) * 1e3).round() as u64
 }
 
 fn seconds(seconds: f64) -> String {
     if seconds < 100.0 { format!("{seconds:.1} s") } else { format!("{seconds:.0} s") }
+}
+
+/// A number as people write it.
+fn thousands(number: f64) -> String {
+    let digits = format!("{number:.0}");
+    let mut words = String::with_capacity(digits.len() + digits.len() / 3);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index) % 3 == 0 {
+            words.push(',');
+        }
+        words.push(digit);
+    }
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_written_as_people_do() {
+        let written = [0.4, 58.0, 999.6, 6_400.0, 1_234_567.0].map(thousands);
+        assert_eq!(written, ["0", "58", "1,000", "6,400", "1,234,567"]);
+        assert_eq!([4.24, 120.4].map(seconds), ["4.2 s", "120 s"]);
+        assert_eq!([-1.0, f64::NAN, f64::INFINITY, 0.31].map(millis), [0, 0, 1_000_000_000_000, 310]);
+    }
 }

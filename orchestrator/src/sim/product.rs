@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use echo_broker::id::{Inbox, TaskId};
-use echo_broker::message::{CacheDigest, Code, Failure, Frame, Heartbeat, Prefix, Submission, Task};
+use echo_broker::message::{CacheDigest, Code, Failure, Frame, Heartbeat, Prefix, Submission, Task, Times};
 use serde_json::json;
 
 use super::beat::task_id;
@@ -50,8 +50,9 @@ impl Product {
         while let Some(event) = events.pop_front() {
             for action in self.state.apply(event, now) {
                 match action {
-                    Action::Dispatch { asked, .. } => {
-                        let answer = self.dispatch(&asked, mesh);
+                    Action::Dispatch { asked, task } => {
+                        let told = task.why.as_ref().map(|why| why.expected_ms).unwrap_or_default();
+                        let answer = self.dispatch(&asked, told, mesh);
                         events.push_back(Event::Answered { asked, answer });
                     }
                     Action::Answer { to, answer: Submission::Refused(_) }
@@ -64,13 +65,14 @@ impl Product {
     }
 
     /// What the agent says to a task.
-    fn dispatch(&mut self, asked: &Asked, mesh: &mut Mesh) -> Answer {
+    fn dispatch(&mut self, asked: &Asked, told: Times, mesh: &mut Mesh) -> Answer {
         let (task, node) = (self.tasks.get(&asked.task), mesh.find(&asked.node));
         let (Some(&task), Some(node)) = (task, node) else { return Answer::NoResponders };
         if !mesh.offer(task, node) {
             return Answer::Refused(Failure::elsewhere(Code::Full, "all slots are taken"));
         }
         self.tasks.remove(&asked.task);
+        mesh.tell(task, told);
         Answer::Accepted { heartbeat: mesh.agent(node).number }
     }
 

@@ -1,5 +1,6 @@
 //! Traces under policies, side by side: means over seeds, as multiples of the best schedule that knows everything.
 
+mod errors;
 mod figures;
 mod table;
 mod trouble;
@@ -14,6 +15,7 @@ use super::text::Texts;
 use super::trace::{Trace, Weight};
 use super::world::{Mesh, Policy, Run, Setup, World};
 
+pub use errors::Errors;
 pub use figures::Figures;
 pub use table::{Question, Row, Sheet};
 pub use trouble::{Thirds, trouble};

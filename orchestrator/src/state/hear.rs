@@ -9,7 +9,7 @@ use super::State;
 use super::plan::Focus;
 use crate::model_name::ModelName;
 use crate::need::Line;
-use crate::node::{Completion, Hold};
+use crate::node::Hold;
 use crate::registry::{Heard, Key, News};
 
 /// Everybody else needs a moment too to come back to a broker that was away.
@@ -25,7 +25,6 @@ impl State {
         }
         if heard.news != News::Old {
             self.note_beat(&heard, tells_models);
-            self.note_completions(heard.completed);
             self.fill(heard.key);
             self.plan(Focus::Node(heard.key));
         }
@@ -52,14 +51,6 @@ impl State {
                 self.note_at_best(key, &ModelName::of(&told.model));
             }
             self.plan(Focus::Node(key));
-        }
-    }
-
-    pub(super) fn note_completions(&mut self, completed: impl IntoIterator<Item = Completion>) {
-        for Completion { model, took } in completed {
-            if let Some(model) = model {
-                self.pace.note(model, took, self.now.at);
-            }
         }
     }
 

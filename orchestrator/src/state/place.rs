@@ -4,15 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use echo_broker::id::TaskId;
-use echo_broker::message::{Code, Excluded, Failure, Frame, Verdict, What};
+use echo_broker::message::{Code, Event as News, Excluded, Failure, Frame, Task, Verdict, What};
 
-use super::plan::{Focus, is_planned};
+use super::plan::{Focus, LOOKED_AT, is_planned};
 use super::{State, draining, millis};
 use crate::event::{Action, Answer, Asked};
 use crate::holding::{Holding, Phase};
 use crate::need::name_model;
 use crate::node::Hold;
-use crate::pace::Outlook;
 use crate::queue::Place;
 use crate::registry::Key;
 use crate::scheduler::{self, Choice, Fit};
@@ -75,14 +74,17 @@ impl State {
         let place = self.queue.join(&line, holding.since(self.started), task, holding.bytes);
         let position = self.queue.position(&line, place);
         holding.phase = Phase::Waiting { place, told: (position, self.now.at) };
-        let outlook = self.outlook(&line);
-        self.tell_position(&holding, position, outlook.as_ref());
+        let behind = if position > LOOKED_AT { self.behind(&line) } else { None };
+        let expected = self.expected_wait(&holding, position, behind);
+        if holding.first_wait == Some(0) {
+            holding.first_wait = expected;
+        }
+        self.tell_position(&holding, position, expected);
         self.announce_task(What::Queued, &holding, None, format!("waits at position {position}"));
         self.keep(holding);
     }
 
-    pub(super) fn tell_position(&mut self, holding: &Holding, position: u32, outlook: Option<&Outlook>) {
-        let expected_wait_ms = outlook.map(|outlook| millis(outlook.wait(position)));
+    pub(super) fn tell_position(&mut self, holding: &Holding, position: u32, expected_wait_ms: Option<u64>) {
         let frame = Frame::Queued { orchestrator: self.me.clone(), position, expected_wait_ms };
         self.out.push(Action::Frame { to: holding.inbox.clone(), frame });
     }
@@ -101,7 +103,7 @@ impl State {
         let node = self.registry.node_mut(key);
         node.note_use(self.placed);
         if !holding.need.aside {
-            node.place(holding.task.task, holding.attempt(), &holding.need, self.now.at);
+            node.place(holding.task.task, holding.attempt(), &holding.need);
         }
         let asked = Asked {
             task: holding.task.task,
@@ -114,7 +116,7 @@ impl State {
         task.boot = Some(asked.boot.clone());
         task.remaining_ms = millis(holding.ends.saturating_duration_since(self.now.at)).max(1);
         task.waited_ms = millis(waited);
-        task.chosen = choice.words;
+        (task.chosen, task.why) = (choice.words, choice.why);
         if let Some(name) = spelled {
             name_model(&mut task.request, &name);
         }
@@ -138,7 +140,7 @@ impl State {
             let Some(holding) = self.release(task) else { return };
             let waited = millis(holding.waited(self.now.at));
             let words = format!("the first that works, after {waited} ms in the queue");
-            self.ask(holding, Choice { key, words, fit: Fit::AsNeeded });
+            self.ask(holding, Choice { key, words, why: None, fit: Fit::AsNeeded });
         }
     }
 
@@ -211,11 +213,10 @@ impl State {
     /// Settles the node's count, and what we think of the node.
     fn settle(&mut self, asked: &Asked, answer: &Answer) {
         let Some(key) = self.registry.find(&asked.node, &asked.boot) else { return };
-        let (now, node) = (self.now.at, self.registry.node_mut(key));
+        let node = self.registry.node_mut(key);
         match answer {
             Answer::Accepted { heartbeat } => {
-                let completed = node.accepted(asked.task, asked.attempt, *heartbeat, now);
-                self.note_completions(completed);
+                node.accepted(asked.task, asked.attempt, *heartbeat);
             }
             Answer::Unclear => {
                 node.unclear(asked.task, asked.attempt);
@@ -238,8 +239,10 @@ impl State {
 
     fn hand_over(&mut self, holding: &Holding, asked: &Asked) {
         self.note_handed(asked);
-        let words = holding.task.chosen.clone();
-        self.announce_task(What::Placed, holding, Some(asked.node.clone()), words);
+        let Task { chosen, why, .. } = &*holding.task;
+        let (node, words, why) = (Some(asked.node.clone()), chosen.clone(), why.clone());
+        let placed = self.news_of_task(What::Placed, holding, node, words);
+        self.out.push(Action::Announce(News { why, ..placed }));
     }
 
     /// A refusal sends the attempt to the next node.

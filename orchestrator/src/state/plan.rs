@@ -14,7 +14,7 @@ use crate::registry::Key;
 use crate::scheduler::{self, Choice};
 
 /// So many of each line are looked at.
-const LOOKED_AT: usize = 16;
+pub(super) const LOOKED_AT: u32 = 16;
 /// As long as there are no more pairs of a task that is looked at and a node, all are judged at each event.
 const PAIRS: usize = 256;
 
@@ -39,7 +39,7 @@ impl State {
         if self.connected && self.queue.is_empty() {
             let placed = self.step_alone(&mut holding);
             return match placed {
-                Some((ask, step)) => self.go(holding, &ask, &step),
+                Some((waiting, step)) => self.go(holding, &waiting, &step),
                 None => self.wait(holding),
             };
         }
@@ -47,7 +47,7 @@ impl State {
         let place = self.queue.join(&line, holding.since(self.started), task, holding.bytes);
         holding.phase = Phase::Waiting { place, told: (0, self.now.at) };
         self.keep(holding);
-        if self.queue.position(&line, place) as usize <= LOOKED_AT {
+        if self.queue.position(&line, place) <= LOOKED_AT {
             self.plan(Focus::Newcomer);
         }
         let waits = self.held.get(&task).is_some_and(|it| matches!(it.phase, Phase::Waiting { .. }));
@@ -57,16 +57,17 @@ impl State {
     }
 
     /// Nobody else waits: the node that it goes to now, if it does.
-    fn step_alone(&self, holding: &mut Holding) -> Option<(Ask, Step)> {
+    fn step_alone(&self, holding: &mut Holding) -> Option<(Waiting, Step)> {
         let model = self.book.models.id(holding.need.model()?)?;
         let waiting = self.waiting(holding, model, Focus::All);
         let plan = expected::assign(&self.book, std::slice::from_ref(&waiting), self.seconds());
         let step = plan.steps.into_iter().next()?;
         if step.verdict.held {
             holding.plan = Some(Plan::of(&step, self.seconds()));
+            holding.outlook = self.wait_of(&waiting, &step);
             return None;
         }
-        self.registry.node(step.key).is_free().then_some((waiting.ask, step))
+        self.registry.node(step.key).is_free().then_some((waiting, step))
     }
 
     /// Decides about those who wait: all nodes for the first of each line, which is done now and then.
@@ -85,12 +86,19 @@ impl State {
         let (tasks, waiting): (Vec<_>, Vec<_>) = self.looked_at(focus).into_iter().unzip();
         let now = self.seconds();
         let plan = expected::assign(&self.book, &waiting, now);
+        if focus == Focus::All {
+            // Who finds no node any more is not told what was expected before.
+            self.forget_plans(&tasks);
+        }
         for step in &plan.steps {
-            let task = tasks[step.task];
+            let (task, waiting) = (tasks[step.task], &waiting[step.task]);
             if !step.verdict.held {
-                self.follow(task, &waiting[step.task].ask, step);
-            } else if let Some(holding) = self.held.get_mut(&task) {
-                holding.plan = Some(Plan::of(step, now));
+                self.follow(task, waiting, step);
+                continue;
+            }
+            let outlook = self.wait_of(waiting, step);
+            if let Some(holding) = self.held.get_mut(&task) {
+                (holding.plan, holding.outlook) = (Some(Plan::of(step, now)), outlook);
             }
         }
     }
@@ -98,10 +106,18 @@ impl State {
     /// There is so little to look at that nobody has to think about what has changed.
     fn are_few(&self) -> bool {
         let of = |line: &Line, waiting: usize| match line {
-            Line::Model(name) => waiting.min(LOOKED_AT) * self.registry.count_serving(name),
+            Line::Model(name) => waiting.min(LOOKED_AT as usize) * self.registry.count_serving(name),
             _ => 0,
         };
         self.queue.lines().map(|(line, waiting)| of(line, waiting.len())).sum::<usize>() <= PAIRS
+    }
+
+    fn forget_plans(&mut self, tasks: &[TaskId]) {
+        for task in tasks {
+            if let Some(holding) = self.held.get_mut(task) {
+                (holding.plan, holding.outlook) = (None, None);
+            }
+        }
     }
 
     fn looked_at(&self, focus: Focus) -> Vec<(TaskId, Waiting)> {
@@ -113,7 +129,7 @@ impl State {
                 continue;
             }
             let held = waiting.iter().filter_map(|(place, task)| Some((*place, *task, self.held.get(task)?)));
-            let held = held.filter(|(_, _, holding)| is_planned(&holding.need)).take(LOOKED_AT);
+            let held = held.filter(|(_, _, holding)| is_planned(&holding.need)).take(LOOKED_AT as usize);
             first.extend(
                 held.map(|(place, task, holding)| (place, task, self.waiting(holding, model, focus))),
             );
@@ -176,31 +192,32 @@ impl State {
         Look::Nearest(nodes, more + beside)
     }
 
-    fn follow(&mut self, task: TaskId, ask: &Ask, step: &Step) {
+    fn follow(&mut self, task: TaskId, waiting: &Waiting, step: &Step) {
         if self.registry.node(step.key).is_free()
             && let Some(holding) = self.release(task)
         {
-            self.go(holding, ask, step);
+            self.go(holding, waiting, step);
         }
     }
 
     /// To the node of this step, which is free.
-    fn go(&mut self, holding: Holding, ask: &Ask, step: &Step) {
+    fn go(&mut self, holding: Holding, waiting: &Waiting, step: &Step) {
         let (key, now) = (step.key, self.seconds());
         let attempt = (holding.task.task, holding.attempt());
         let name = holding.need.model().cloned();
+        let why = step.why(waiting, |key| self.registry.node(key).id(), holding.first_wait);
         let words = match step.verdict.parts.measured {
-            true => step.words(ask, |key| self.registry.node(key).id().as_str()),
+            true => step.words(&why),
             false => scheduler::unmeasured(&self.registry, &holding.need, &holding.bars(), key),
         };
-        self.ask(holding, Choice { key, words, fit: step.fit });
+        self.ask(holding, Choice { key, words, why: Some(Box::new(why)), fit: step.fit });
         self.book.sync(key.index(), self.registry.node(key), now);
         let own = Own {
             placed: now,
             ready: now + step.verdict.ready,
             first: now + step.verdict.begun,
-            prompt: ask.prompt.clone(),
-            answers: ask.tokens > 0.0,
+            prompt: waiting.ask.prompt.clone(),
+            answers: waiting.ask.tokens > 0.0,
         };
         if let Some(name) = name {
             self.book.placed(key.index(), attempt, &name, own);

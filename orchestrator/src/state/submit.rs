@@ -1,12 +1,11 @@
 //! A submission is answered at once: taken, or refused with what to do instead.
 
-use std::time::Duration;
-
 use echo_broker::id::{Inbox, TaskId};
 use echo_broker::message::{Code, Failure, Submission, Task};
 
-use super::{LEARNING, State, draining, millis};
+use super::{LEARNING, State, draining};
 use crate::event::Action;
+use crate::expected;
 use crate::holding::Holding;
 use crate::need::{Line, Need};
 use crate::scheduler;
@@ -100,13 +99,9 @@ impl State {
     }
 
     fn queue_full(&self) -> Failure {
-        let outlooks = self.queue.lines().filter_map(|(line, _)| self.outlook(line));
-        let per_second: f64 = outlooks.map(|it| 1.0 / it.between().as_secs_f64().max(0.001)).sum();
-        let retry = (per_second > 0.0).then(|| Duration::from_secs_f64(1.0 / per_second));
+        let per_second: f64 = self.queue.lines().filter_map(|(line, _)| self.per_second(line)).sum();
+        let retry = (per_second > 0.0).then(|| expected::millis(1.0 / per_second));
         let message = format!("the queue is full ({} waiting); try again later", self.queue.len());
-        Failure {
-            retry_after_ms: retry.map(|time| millis(time).max(1)),
-            ..Failure::give_up(Code::QueueFull, message)
-        }
+        Failure { retry_after_ms: retry.map(|ms| ms.max(1)), ..Failure::give_up(Code::QueueFull, message) }
     }
 }

@@ -8,7 +8,7 @@ mod waiting;
 
 use echo_broker::id::{BootId, Inbox};
 use echo_broker::message::{
-    Cancel, Failure, Frame, Heartbeat, Model, NodeStatus, PulseAnswer, Submission, Task, Verdict,
+    Cancel, Failure, Frame, Heartbeat, Model, NodeStatus, PulseAnswer, Speed, Submission, Task, Verdict,
 };
 use serde_json::{Value, json};
 
@@ -82,6 +82,15 @@ impl Rig {
 
 fn one(node: &str) -> Heartbeat {
     beat(node, 1).models([model("m")]).build()
+}
+
+/// A node whose answers have 200 tokens, 100 of them in a second, however many it gives at once.
+fn measured(id: &str, number: u64, slots: u32) -> Heartbeat {
+    let mut lengths = vec![0; 17];
+    lengths[15] = 5;
+    let speeds = [1, 2, 4].map(|at_once| Speed { at_once, tokens_per_second: 100.0, age_s: 0 }).to_vec();
+    let told = Model { speeds, lengths, prompt_tokens_per_second: Some(10_000.0), ..model("m").loaded() };
+    beat(id, number).slots(slots).models([told]).build()
 }
 
 fn asked(actions: &[Action]) -> Vec<(Asked, Task)> {

@@ -5,13 +5,13 @@ use std::time::Duration;
 use echo_broker::id::{Peer, ProcessId, Role, TaskId};
 use echo_broker::message::{Code, Failure, Pulse, What};
 
+use super::outlook::Behind;
 use super::place::without_another;
 use super::plan::is_planned;
 use super::{State, held, millis};
 use crate::event::Action;
 use crate::holding::Phase;
 use crate::need::Line;
-use crate::pace::Outlook;
 use crate::scheduler;
 
 /// A tick that comes later than this means that we were asleep.
@@ -131,15 +131,15 @@ impl State {
         for task in review.relieved {
             self.relieve(task);
         }
-        // Of one line are many, and to look at all slots is not for each.
-        let mut known: Option<(Line, Option<Outlook>)> = None;
+        // Of one line are many, and to look at all of its nodes is not for each.
+        let mut known: Option<(Line, Option<Behind>)> = None;
         for (task, position) in review.told {
             let Some(line) = self.held.get(&task).map(|holding| &holding.need.line) else { continue };
             if known.as_ref().is_none_or(|(of, _)| of != line) {
-                known = Some((line.clone(), self.outlook(line)));
+                known = Some((line.clone(), self.behind(line)));
             }
-            let outlook = known.as_ref().and_then(|(_, outlook)| outlook.as_ref());
-            self.tell_again(task, position, outlook);
+            let behind = known.as_ref().and_then(|(_, behind)| *behind);
+            self.tell_again(task, position, behind);
         }
     }
 
@@ -212,12 +212,13 @@ impl State {
         }
     }
 
-    fn tell_again(&mut self, task: TaskId, position: u32, outlook: Option<&Outlook>) {
+    fn tell_again(&mut self, task: TaskId, position: u32, behind: Option<Behind>) {
         // Others may have left during this tick; the next one tells.
         let Some(mut holding) = self.held.remove(&task) else { return };
         if let Phase::Waiting { told, .. } = &mut holding.phase {
             *told = (position, self.now.at);
-            self.tell_position(&holding, position, outlook);
+            let expected = self.expected_wait(&holding, position, behind);
+            self.tell_position(&holding, position, expected);
         }
         self.held.insert(task, holding);
     }

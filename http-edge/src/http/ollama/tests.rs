@@ -29,6 +29,7 @@ pub fn report(content: &str) -> Report {
         nodes: Vec::new(),
         model: "m:latest".into(),
         chosen: String::new(),
+        why: None,
         attempts: 1,
         latency: std::time::Duration::ZERO,
         waited: std::time::Duration::ZERO,

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::Errors;
 use crate::sim::world::{Outcome, Run};
 
 /// Figures of one play, or means of several. Times are seconds since a task came.
@@ -22,6 +23,7 @@ pub struct Figures {
     /// Tasks that the mesh gave up; they count with the time until then.
     pub failed: f64,
     pub tasks: f64,
+    pub errors: Errors,
 }
 
 impl Figures {
@@ -56,6 +58,7 @@ impl Figures {
             refused: run.refusals as f64 / tasks.max(1.0),
             failed: failed as f64,
             tasks,
+            errors: Errors::of(run),
         }
     }
 
@@ -75,12 +78,13 @@ impl Figures {
             refused: of(|it| it.refused),
             failed: of(|it| it.failed),
             tasks: of(|it| it.tasks),
+            errors: Errors::mean_of(&all.iter().map(|it| it.errors).collect::<Vec<_>>()),
         }
     }
 }
 
 /// Of sorted values.
-fn quantile(values: &[f64], share: f64) -> f64 {
+pub(super) fn quantile(values: &[f64], share: f64) -> f64 {
     let index = (share * values.len() as f64) as usize;
     values.get(index.min(values.len().saturating_sub(1))).copied().unwrap_or_default()
 }

@@ -118,7 +118,11 @@ impl fmt::Display for Sheet {
             write!(f, "{name:>9}")?;
         }
         writeln!(f, "   of best")?;
-        self.rows.iter().try_for_each(|row| writeln!(f, "{row}"))
+        self.rows.iter().try_for_each(|row| writeln!(f, "{row}"))?;
+        let mut telling = self.rows.iter().filter(|row| row.figures.errors.wholes > 0.0);
+        telling.try_for_each(|row| {
+            writeln!(f, "{:10}what was told is off by: {}", row.policy, row.figures.errors)
+        })
     }
 }
 

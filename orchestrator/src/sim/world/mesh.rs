@@ -4,7 +4,7 @@ use std::cmp::{Ordering, Reverse};
 use std::collections::{BinaryHeap, HashMap};
 
 use echo_broker::id::NodeId;
-use echo_broker::message::{CacheDigest, Heartbeat};
+use echo_broker::message::{CacheDigest, Heartbeat, Times};
 
 use super::{Run, TICK};
 use crate::sim::beat::Agent;
@@ -67,6 +67,8 @@ pub struct Ticket {
     pub arrived: f64,
     /// Its orchestrator.
     pub owner: usize,
+    /// What was expected of it, if anybody said so.
+    pub told: Times,
     pub outcome: Outcome,
 }
 
@@ -204,6 +206,11 @@ impl Mesh {
         true
     }
 
+    /// What a task is told when it is placed.
+    pub fn tell(&mut self, task: usize, told: Times) {
+        self.tickets[task].told = told;
+    }
+
     /// The mesh gives a task up; its client goes on with its script all the same.
     pub fn fail(&mut self, task: usize) {
         self.close(task, Outcome::Failed { at: self.now });
@@ -286,7 +293,8 @@ impl Mesh {
             calls_tool: asked.calls_tool,
         };
         let outcome = Outcome::Waiting;
-        self.tickets.push(Ticket { ask, script, turn, arrived: self.now, owner, outcome });
+        let (arrived, told) = (self.now, Times::default());
+        self.tickets.push(Ticket { ask, script, turn, arrived, owner, told, outcome });
         id
     }
 

@@ -1,6 +1,9 @@
 //! Who waits, where, for how long, and who is next.
 
+use echo_broker::message::Progress;
+
 use super::*;
+use crate::testkit::held;
 
 #[test]
 fn beyond_the_slots_tasks_wait_and_hear_where() {
@@ -40,43 +43,144 @@ fn a_waiting_task_hears_its_new_position_at_most_once_a_second() {
     rig.answer(&first, ACCEPTED);
 }
 
+/// A heartbeat of node a in which each of these has made so many tokens.
+fn made(number: u64, slots: u32, tasks: impl IntoIterator<Item = u128>, tokens: u64) -> Heartbeat {
+    let active: Vec<_> = tasks.into_iter().map(|id| held(id, 1)).collect();
+    let progress = active.iter().map(|_| Progress { model: "m".into(), tokens, prompt: false }).collect();
+    Heartbeat { progress, ..beat("a", number).slots(slots).active(active).build() }
+}
+
+fn fill(rig: &mut Rig, tasks: impl IntoIterator<Item = u128>) {
+    for id in tasks {
+        let first = only_asked(&rig.submit(id, json!({})));
+        rig.answer(&first, ACCEPTED);
+    }
+}
+
+fn told(done: &[Action]) -> Option<u64> {
+    positions(done)[0].2
+}
+
+#[track_caller]
+fn assert_near(told: Option<u64>, wanted: u64) {
+    assert!(told.is_some_and(|told| told.abs_diff(wanted) <= wanted / 5), "told {told:?}, wanted {wanted}");
+}
+
 #[test]
 fn an_expected_wait_is_measured() {
-    let mut rig = Rig::with([beat("a", 1).slots(2).models([model("m")]).build()]);
-    let first = only_asked(&rig.submit(1, json!({})));
-    rig.submit(2, json!({}));
-    assert_eq!(positions(&rig.submit(3, json!({})))[0].2, None, "nothing has ended yet");
-    rig.answer(&first, ACCEPTED);
-    rig.wait(2_000);
-    rig.beat(beat("a", 2).slots(2).build());
-    let waiting = positions(&rig.submit(4, json!({})));
-    assert_eq!((waiting[0].1, waiting[0].2), (1, Some(1_000)), "two seconds a task, two slots");
+    let mut rig = Rig::with([one("a")]);
+    fill(&mut rig, [1]);
+    assert_eq!(told(&rig.submit(2, json!({}))), None, "nothing was measured");
+    let mut speed_only = measured("a", 1, 1);
+    speed_only.models.as_mut().unwrap()[0].lengths.clear();
+    let mut rig = Rig::with([speed_only]);
+    fill(&mut rig, [1]);
+    assert_eq!(told(&rig.submit(2, json!({}))), None, "nobody knows how long answers become");
+    let mut rig = Rig::with([measured("a", 1, 1)]);
+    fill(&mut rig, [1]);
+    assert_near(told(&rig.submit(2, json!({}))), 2_200);
 }
 
 #[test]
 fn what_began_together_ends_together_and_who_waits_for_it_is_told_so() {
-    let mut rig = Rig::with([beat("a", 1).slots(4).models([model("m")]).build()]);
-    let first = only_asked(&rig.submit(1, json!({})));
-    rig.answer(&first, ACCEPTED);
-    rig.wait(2_000);
-    rig.beat(beat("a", 2).slots(4).build());
-    for id in 2..=5 {
-        rig.submit(id, json!({}));
-    }
-    let wait = |rig: &mut Rig, id| positions(&rig.submit(id, json!({})))[0].2.unwrap();
-    assert_eq!(wait(&mut rig, 6), 2_000, "four that have just begun, and not a quarter of one");
+    let mut rig = Rig::with([measured("a", 1, 4)]);
+    fill(&mut rig, 2..=5);
+    assert_near(told(&rig.submit(6, json!({}))), 2_200);
     rig.wait(500);
-    assert_eq!(wait(&mut rig, 7), 1_500, "the second slot is free when the first one is");
+    rig.beat(made(2, 4, 2..=5, 50));
+    assert_near(told(&rig.submit(7, json!({}))), 1_700);
     for id in 8..=9 {
         rig.submit(id, json!({}));
     }
-    assert_eq!(wait(&mut rig, 10), 3_500, "behind a whole round");
+    assert_near(told(&rig.submit(10, json!({}))), 1_700 + 2_200);
     rig.wait(2_500);
+    rig.beat(made(3, 4, 2..=5, 400));
+    assert_near(told(&rig.submit(11, json!({}))), 2_000 + 2_200);
+}
+
+#[test]
+fn who_stands_far_behind_is_told_a_wait_too() {
+    let mut rig = Rig::with([measured("a", 1, 2)]);
+    fill(&mut rig, 1..=2);
+    let waits: Vec<_> = (3..=42).map(|id| told(&rig.submit(id, json!({})))).collect();
+    for (before, wait) in waits.iter().enumerate() {
+        let wanted = (before as u64 / 2 + 1) * 2_200;
+        let told = wait.expect("a wait");
+        assert!(told < wanted * 2 && wanted < told * 2, "{before} before it: told {told}, wanted {wanted}");
+    }
+    assert!(waits.is_sorted(), "{waits:?}");
+}
+
+#[test]
+fn who_finds_no_node_any_more_is_told_no_wait() {
+    let mut rig = Rig::with([measured("a", 1, 1)]);
+    fill(&mut rig, [1]);
+    rig.submit(2, json!({}));
+    assert!(told(&rig.submit(3, json!({}))).is_some());
+    rig.beat(beat("a", 2).status(NodeStatus::Draining).active([held(1, 1)]).build());
+    rig.wait(300);
+    rig.cancel(2, 1);
+    assert_eq!(positions(&rig.wait(2_000)), [(inbox(3, 1), 1, None)]);
+}
+
+#[test]
+fn what_was_expected_of_a_wait_goes_with_the_task() {
+    let mut rig = Rig::with([measured("a", 1, 1)]);
+    let first = asked(&rig.submit(1, json!({}))).remove(0);
+    rig.answer(&first.0, ACCEPTED);
+    let why = first.1.why.expect("a reason");
+    assert_eq!((why.node.as_str(), why.expected_ms.wait, why.expected_ms.load), ("a", Some(0), Some(0)));
+    assert_near(why.expected_ms.answer, 2_200);
+    assert_eq!(why.expected_ms.whole, Some(50 + why.expected_ms.answer.unwrap()));
+    let wait = told(&rig.submit(2, json!({})));
+    rig.wait(2_500);
+    let (next, task) = asked(&rig.beat(beat("a", 2).build())).remove(0);
+    let why = task.why.expect("a reason");
+    assert_eq!(why.expected_ms.wait, wait, "not what a later look has said");
+    let placed = rig.answer(&next, ACCEPTED);
+    let told = placed.iter().find_map(|action| match action {
+        Action::Announce(news) if news.what == What::Placed => news.why.clone(),
+        _ => None,
+    });
+    assert_eq!(told, Some(why), "and watchers hear it");
+}
+
+#[test]
+fn the_next_best_nodes_are_named_with_what_speaks_against_them() {
+    let cold = |id| {
+        let told = measured(id, 1, 1).models.unwrap().remove(0);
+        beat(id, 1).models([Model { loaded: false, load_ms: Some(7_000), ..told }]).build()
+    };
+    let mut rig = Rig::with([measured("a", 1, 1), measured("b", 1, 1), cold("c")]);
+    let (first, task) = asked(&rig.submit(1, json!({}))).remove(0);
+    rig.answer(&first, ACCEPTED);
+    let reasons = |task: &Task| {
+        let others = &task.why.as_ref().expect("a reason").instead_of;
+        others.iter().map(|it| format!("{} {}", it.node, it.because)).collect::<Vec<_>>()
+    };
     assert_eq!(
-        wait(&mut rig, 11),
-        1_500 + 2_000,
-        "who takes longer than all before takes half as long again"
+        (first.node.as_str(), &reasons(&task)[..]),
+        ("a", &["b as good", "c cold: 7.0 s to load"].map(String::from)[..])
     );
+    assert!(task.chosen.contains("; b 2.") && task.chosen.contains(", c 9."), "{}", task.chosen);
+    let (_, task) = asked(&rig.submit(2, json!({}))).remove(0);
+    let [full, cold] = &reasons(&task)[..] else { panic!("{task:?}") };
+    assert!(full.starts_with("a waits 2.") && full.ends_with(" s for a slot"), "{full}");
+    assert_eq!(cold, "c cold: 7.0 s to load");
+}
+
+#[test]
+fn where_nothing_was_measured_there_are_words_and_no_figures() {
+    let mut rig = Rig::with([one("a"), one("b")]);
+    let (first, task) = asked(&rig.submit(1, json!({}))).remove(0);
+    rig.answer(&first, ACCEPTED);
+    let why = serde_json::to_value(task.why).unwrap();
+    assert_eq!(why, json!({"node": "a", "instead_of": [{"node": "b", "because": "as good"}]}));
+    let (second, task) = asked(&rig.submit(2, json!({}))).remove(0);
+    let why = serde_json::to_value(task.why).unwrap();
+    assert_eq!(why, json!({"node": "b", "instead_of": [{"node": "a", "because": "full"}]}));
+    assert_eq!(task.chosen, "the only free one of 2 nodes with m");
+    assert_eq!(second.node.as_str(), "b");
 }
 
 #[test]
