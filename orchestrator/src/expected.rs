@@ -14,6 +14,7 @@ mod models;
 mod node;
 #[cfg(test)]
 mod tests;
+mod weights;
 mod why;
 
 pub use assign::{Candidate, Step, Waiting, assign};
@@ -21,6 +22,7 @@ pub use book::Book;
 pub use cache::Prompt;
 pub use models::Id;
 pub use node::Own;
+pub use weights::Weights;
 
 /// A number that may be reckoned with: what is none, or beyond these bounds, is the nearest of them.
 fn within(value: f64, least: f64, most: f64) -> f64 {

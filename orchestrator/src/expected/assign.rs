@@ -110,6 +110,9 @@ impl Round<'_> {
                 continue;
             }
             let Some(verdict) = self.judge(task, at, others_do(at)) else { continue };
+            if verdict.held && !self.book.weights.holds {
+                continue;
+            }
             let ranked = Ranked::new(verdict.cost, at, index);
             let loser = match &best {
                 Some((known, _)) if !ranked.is_before(known) => Some((at.key, verdict)),

@@ -13,9 +13,6 @@ use crate::need::{Line, Need};
 use crate::registry::Key;
 use crate::scheduler::{self, Choice};
 
-/// So many of each line are looked at.
-const LOOKED_AT: usize = 8;
-
 /// What has changed since the last plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Focus {
@@ -38,7 +35,7 @@ impl State {
         let place = self.queue.join(&line, holding.since(self.started), task, holding.bytes);
         holding.phase = Phase::Waiting { place, told: (0, self.now.at) };
         self.keep(holding);
-        if self.queue.position(&line, place) as usize <= LOOKED_AT {
+        if self.queue.position(&line, place) as usize <= self.book.weights.looked_at {
             self.plan(Focus::Newcomer);
         }
         let waits = self.held.get(&task).is_some_and(|it| matches!(it.phase, Phase::Waiting { .. }));
@@ -84,7 +81,8 @@ impl State {
                 continue;
             }
             let held = waiting.iter().filter_map(|(place, task)| Some((*place, *task, self.held.get(task)?)));
-            let held = held.filter(|(_, _, holding)| is_planned(&holding.need)).take(LOOKED_AT);
+            let held =
+                held.filter(|(_, _, holding)| is_planned(&holding.need)).take(self.book.weights.looked_at);
             for (place, task, holding) in held {
                 let candidates = self.candidates(holding, focus);
                 first.push((place, task, self.waiting(holding, model, candidates)));
