@@ -182,12 +182,12 @@ fn by_counts_a_loaded_model_is_thrown_out_for_a_free_slot_and_by_expectation_les
 
 #[test]
 fn without_any_part_some_tasks_go_elsewhere_and_the_same_ones_each_time() {
-    let came = |trace, proposal| {
-        let weight = Weight { load: None, count: Some(if trace == "owner" { 60 } else { 25 }) };
+    let came = |(trace, count): (&str, usize), proposal| {
+        let weight = Weight { load: None, count: Some(count) };
         let run = Case { trace, weight, setup: Setup::new(1), who: Who::Echo(proposal) }.play().unwrap();
         run.tickets.iter().map(|it| format!("{:?}", it.outcome)).collect::<Vec<_>>()
     };
-    let traces = ["two", "five", "owner", "mixed"];
+    let traces = [("five", 40), ("burst", 2), ("owner", 200), ("code", 10)];
     let whole = traces.map(|trace| came(trace, Proposal::default()));
     for (name, proposal) in without() {
         let Some(at) = (0..traces.len()).find(|&at| came(traces[at], proposal) != whole[at]) else {
