@@ -226,6 +226,6 @@ fn the_best_in_order_is_no_better_than_the_best_of_all() {
     assert!(best.figures.mean <= in_order.figures.mean && in_order.figures.mean < lc.figures.mean);
     assert_eq!((best.of_best.mean, in_order.of_in_order.mean), (1.0, 1.0));
     assert!(lc.of_in_order.mean <= lc.of_best.mean);
-    let table = markdown(&[sheet.clone()]);
+    let table = markdown(std::slice::from_ref(&sheet));
     assert_eq!(table.matches("| `two` |").count(), sheet.rows.len(), "{table}");
 }
