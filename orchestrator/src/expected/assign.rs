@@ -150,7 +150,7 @@ impl Round<'_> {
     /// What the task costs at least on a node, whatever that does.
     fn bound(&self, task: &Waiting, at: &Candidate) -> f64 {
         let AtBest { per_token, per_prompt_token, load, kept } = at.at_best;
-        let kept = if kept >= LITTLE { self.common(task, at.key) } else { 0.0 };
+        let kept = if kept >= LITTLE { self.common(task, at.key) } else { kept };
         let prompt = (task.prompt.tokens - kept).max(1.0) * per_prompt_token;
         let load = if at.fit == Fit::AsNeeded { 0.0 } else { load };
         let trial = if at.says { 0.0 } else { TRIAL };
@@ -250,7 +250,7 @@ fn company(at: &Candidate, answer: f64) -> f64 {
     slower - answer + wait
 }
 
-/// So few tokens in a cache make no difference.
+/// So few tokens in a cache are taken for common ones without a look.
 const LITTLE: f64 = 64.0;
 
 /// Keeps the best of those that were not chosen.
