@@ -44,7 +44,7 @@ struct Common {
     /// Names of traces, or `all`
     #[arg(long, default_value = "all", value_delimiter = ',', value_name = "NAMES")]
     traces: Vec<String>,
-    /// Names of policies: rr, lc, counts, echo, and those of the oracles
+    /// Names of policies: rr, lc, counts, echo, those of the oracles, and `no …` with the name of a part
     #[arg(long, value_delimiter = ',', default_values_t = POLICIES.map(str::to_owned), value_name = "NAMES")]
     policies: Vec<String>,
     #[arg(long, default_value_t = 3)]

@@ -30,20 +30,20 @@ pub fn without() -> Vec<(&'static str, Proposal)> {
     };
     let strange = Proposal { texts: Texts::Strange, ..counts(|it| it.lost = 0.0) };
     vec![
-        ("waiting for a full node", counts(|it| it.holds = false)),
-        ("waiting counts half as much again", counts(|it| it.uncertain = 0.0)),
-        ("looking at several that wait", counts(|it| it.looked_at = 1)),
+        ("hold", counts(|it| it.holds = false)),
+        ("price of an uncertain wait", counts(|it| it.uncertain = 0.0)),
+        ("several waiting tasks", counts(|it| it.looked_at = 1)),
         ("load times", lacks(Lack::Loads)),
-        ("the price of a model thrown out", counts(|it| it.evicted = 0.0)),
-        ("cached prompts, in all", strange),
-        ("the worth of a cached prompt that loses its slot", counts(|it| it.lost = 0.0)),
-        ("tool calls come back", lacks(Lack::Tools)),
-        ("prompt speed of uncached tokens only", lacks(Lack::Uncached)),
-        ("what others lose", counts(|it| it.others = 0.0)),
-        ("answers slow each other down", counts(|it| it.company = false)),
+        ("eviction cost", counts(|it| it.evicted = 0.0)),
+        ("prefix affinity", strange),
+        ("worth of cached prompts", counts(|it| it.lost = 0.0)),
+        ("finish reason", lacks(Lack::Tools)),
+        ("prompt speed from uncached tokens", lacks(Lack::Uncached)),
+        ("cost to others", counts(|it| it.others = 0.0)),
+        ("slower with more at once", counts(|it| it.company = false)),
         ("lengths of answers", lacks(Lack::Lengths)),
-        ("calibration at the start", lacks(Lack::Calibration)),
-        ("speeds of running answers", lacks(Lack::Running)),
-        ("old slow speeds recover", lacks(Lack::Ages)),
+        ("calibration at start", lacks(Lack::Calibration)),
+        ("live speeds", lacks(Lack::Running)),
+        ("recovery of slow speeds", lacks(Lack::Ages)),
     ]
 }

@@ -14,7 +14,7 @@ use super::beat::Lack;
 use super::counts::Counts;
 use super::front::{LeastConnections, RoundRobin};
 use super::oracle::{Clairvoyant, Oracle};
-use super::parts::Proposal;
+use super::parts::{Proposal, without};
 use super::product::Product;
 use super::text::Texts;
 use super::trace::{Trace, Weight};
@@ -45,12 +45,22 @@ pub const POLICIES: [&str; 4] = ["rr", "lc", "counts", "echo"];
 impl Who {
     /// A policy by its name; `None` if there is none of that name.
     pub fn of(name: &str, texts: Texts) -> Option<Self> {
+        let part = || {
+            let part = name.strip_prefix("no ")?;
+            without().into_iter().find(|(known, _)| *known == part).map(|(_, it)| Self::Echo(it))
+        };
         Some(match name {
             "rr" => Self::RoundRobin,
             "lc" => Self::LeastConnections,
             "counts" => Self::Counts,
             "echo" => Self::Echo(texts.into()),
-            _ => return oracles().into_iter().find(|(known, _)| *known == name).map(|(_, who)| who),
+            _ => {
+                return oracles()
+                    .into_iter()
+                    .find(|(known, _)| *known == name)
+                    .map(|(_, who)| who)
+                    .or_else(part);
+            }
         })
     }
 
