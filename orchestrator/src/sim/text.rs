@@ -159,6 +159,17 @@ mod tests {
     }
 
     #[test]
+    fn strange_texts_are_as_long_and_begin_like_no_other() {
+        let trace = Trace::of("code", 1, Weight::default()).unwrap();
+        let turns = &trace.scripts[0].turns;
+        let text = |texts, end: usize| all(&request(texts, "m", &turns[..end]));
+        let [first, second] = [1, 2].map(|end| text(Texts::Strange, end));
+        assert!(first.bytes().zip(second.bytes()).take_while(|(a, b)| a == b).count() < 8);
+        let ratio = first.len() as f64 / text(Texts::Whole, 1).len() as f64;
+        assert!((0.6..1.6).contains(&ratio), "{ratio}");
+    }
+
+    #[test]
     fn a_token_is_about_four_bytes_and_short_texts_are_short() {
         let trace = Trace::of("two", 1, Weight::default()).unwrap();
         let sizes = trace.scripts.iter().map(|it| {

@@ -9,14 +9,14 @@ pub fn markdown(sheets: &[Sheet]) -> String {
             .to_owned();
     text += "|---|---|---|---|---|---|---|---|---|\n";
     for sheet in sheets {
-        sheet.rows.iter().for_each(|row| text += &figures(&sheet.trace, row));
+        sheet.rows.iter().for_each(|row| text += &figures(&sheet.title, row));
     }
     text += "\n| trace | told | tasks | off by, median | p90 | of what came, median | p90 |\n";
     text += "|---|---|---|---|---|---|---|\n";
     for sheet in sheets {
         for row in &sheet.rows {
-            text += &errors(&sheet.trace, "wait", &row.figures.waits);
-            text += &errors(&sheet.trace, "completion", &row.figures.ends);
+            text += &errors(&sheet.title, "wait", &row.figures.waits);
+            text += &errors(&sheet.title, "completion", &row.figures.ends);
         }
     }
     text
@@ -26,7 +26,7 @@ fn figures(trace: &str, row: &Row) -> String {
     let it = &row.figures;
     let [mean, p95, p99, first] = [it.mean, it.p95, it.p99, it.first_mean].map(seconds);
     format!(
-        "| `{trace}` | {} | {mean} | {p95} | {p99} | {first} | {:.0} | {} | {} |\n",
+        "| {trace} | {} | {mean} | {p95} | {p99} | {first} | {:.0} | {} | {} |\n",
         row.policy, it.loads, row.of_in_order, row.of_best
     )
 }
@@ -37,7 +37,7 @@ fn errors(trace: &str, what: &str, it: &Errors) -> String {
     }
     let [p50, p90] = [it.p50, it.p90].map(seconds);
     let [half, most] = [it.of_it_p50, it.of_it_p90].map(|share| share * 100.0);
-    format!("| `{trace}` | {what} | {:.0} | {p50} | {p90} | {half:.0}% | {most:.0}% |\n", it.told)
+    format!("| {trace} | {what} | {:.0} | {p50} | {p90} | {half:.0}% | {most:.0}% |\n", it.told)
 }
 
 /// As exact as anybody reads it.

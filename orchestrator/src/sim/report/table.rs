@@ -34,8 +34,9 @@ pub struct Reference {
 /// The answer.
 #[derive(Debug, Clone, Serialize)]
 pub struct Sheet {
-    pub trace: String,
+    /// The trace, and how it was played if not as usual.
     pub title: String,
+    pub seeds: usize,
     /// The mean of the best oracle, seed by seed.
     pub best: f64,
     /// The mean of each oracle.
@@ -105,8 +106,8 @@ impl Question {
         let asked = asked.zip(figures.chunks(self.seeds.len().max(1)));
         let knew = [("in order", &*reference.in_order), ("oracle", &*reference.best)];
         Ok(Sheet {
-            trace: self.trace.clone(),
             title: self.title(),
+            seeds: self.seeds.len(),
             best: Figures::mean_of(&reference.best).mean,
             oracles: reference.oracles.clone(),
             rows: asked.chain(knew).map(|(name, all)| Row::of(name, all, reference)).collect(),
@@ -114,7 +115,7 @@ impl Question {
     }
 
     fn title(&self) -> String {
-        let mut title = format!("{}, {} seeds", self.trace, self.seeds.len());
+        let mut title = format!("`{}`", self.trace);
         if let Some(load) = self.weight.load {
             title += &format!(", load {load}");
         }
@@ -158,7 +159,7 @@ impl fmt::Display for Multiple {
 impl fmt::Display for Sheet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let each: Vec<_> = self.oracles.iter().map(|(name, mean)| format!("{name} {mean:.2}")).collect();
-        writeln!(f, "== {}; best {:.2} ({})", self.title, self.best, each.join(", "))?;
+        writeln!(f, "== {}, {} seeds; best {:.2} ({})", self.title, self.seeds, self.best, each.join(", "))?;
         let names = ["mean", "±", "p50", "p95", "p99", "first", "p50", "p95", "p99", "loads", "refused"];
         write!(f, "{:10}", "")?;
         for name in names {
