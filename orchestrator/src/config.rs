@@ -5,6 +5,8 @@ use std::time::Duration;
 use clap::Parser;
 use echo_broker::process::{BusArgs, LogArgs};
 
+use crate::expected::Weights;
+
 /// Places tasks on the nodes of the mesh, and holds those that must wait.
 ///
 /// Needs nothing but the broker: it learns the mesh from the nodes' heartbeats. Several may run at once.
@@ -37,6 +39,9 @@ pub struct Limits {
     /// The model of tasks that name none; without this the generating model that most nodes have
     #[arg(long, env = "ECHO_DEFAULT_MODEL", value_parser = model, value_name = "MODEL")]
     pub default_model: Option<String>,
+    /// For the simulator; nobody else changes them.
+    #[arg(skip)]
+    pub weights: Weights,
 }
 
 impl Default for Limits {
@@ -47,6 +52,7 @@ impl Default for Limits {
             outage_wait: Duration::from_secs(5),
             evict_after: Duration::from_secs(3),
             default_model: None,
+            weights: Weights::default(),
         }
     }
 }

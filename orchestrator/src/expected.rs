@@ -16,6 +16,7 @@ mod node;
 mod rate;
 #[cfg(test)]
 mod tests;
+mod weights;
 mod why;
 
 pub use assign::{Ask, Look, Stand, Step, Waiting, assign};
@@ -24,6 +25,7 @@ pub use cache::Prompt;
 pub use models::Id;
 pub use nearest::{Candidate, nearest};
 pub use node::Own;
+pub use weights::Weights;
 pub use why::millis;
 
 /// A number that may be reckoned with: what is none, or beyond these bounds, is the nearest of them.

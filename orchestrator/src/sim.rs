@@ -7,11 +7,13 @@
 //! knew how long each answer becomes (`oracle`). Speeds, lengths and arrivals are made up within what people report.
 
 pub mod beat;
+pub mod counts;
 pub mod digest;
 pub mod engine;
 pub mod front;
 pub mod measure;
 pub mod oracle;
+pub mod parts;
 pub mod product;
 pub mod report;
 pub mod rng;

@@ -134,6 +134,9 @@ impl<'a> Round<'a> {
                 break;
             }
             let Some(verdict) = self.judge(ask, at, others_do(at)) else { continue };
+            if verdict.held && !self.book.weights.holds {
+                continue;
+            }
             let loser = match &best {
                 Some((known, its)) if !at.is_before(verdict.cost, &nodes[*known], its.cost) => {
                     (index, verdict)

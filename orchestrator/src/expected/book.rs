@@ -7,6 +7,7 @@ use super::facts::{Facts, UNKNOWN_LOAD};
 use super::judge::until_a_slot;
 use super::models::{Id, Models};
 use super::node::{Attempt, Own, Running, Site};
+use super::weights::Weights;
 use crate::facts::AtBest;
 use crate::model_name::ModelName;
 use crate::node::Node;
@@ -14,6 +15,7 @@ use crate::node::Node;
 /// All that is known.
 #[derive(Debug, Default)]
 pub struct Book {
+    pub weights: Weights,
     sites: Vec<Option<Site>>,
     pub models: Models,
     /// Seconds to load a byte, as the median of the nodes has it.
@@ -23,6 +25,10 @@ pub struct Book {
 }
 
 impl Book {
+    pub fn new(weights: Weights) -> Self {
+        Self { weights, ..Self::default() }
+    }
+
     pub fn site(&self, index: usize) -> Option<&Site> {
         self.sites.get(index).and_then(Option::as_ref)
     }

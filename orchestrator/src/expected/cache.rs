@@ -146,9 +146,12 @@ impl Mirror {
         }
     }
 
-    /// It has ended. What it answered the agent tells.
+    /// It has ended. What it answered the agent tells. Of an attempt that another orchestrator placed it is not known
+    /// which slot it had: one that was busy by somebody else's hand, or else a stranger would get it for nothing.
     pub fn end(&mut self, attempt: Attempt, now: f64) {
-        if let Some(slot) = self.slots.iter_mut().find(|slot| slot.by == Some(attempt)) {
+        let ours = self.slots.iter().position(|slot| slot.by == Some(attempt));
+        let theirs = || self.slots.iter().position(|slot| slot.busy && slot.by.is_none());
+        if let Some(slot) = ours.or_else(theirs).map(|index| &mut self.slots[index]) {
             (slot.busy, slot.by, slot.untold, slot.used) = (false, None, true, now);
         }
     }
@@ -164,5 +167,29 @@ pub fn odds(slot: &Slot, waits: bool, now: f64) -> f64 {
         (true, _) => 16.0,
         (_, true) => 16.0 * (-(idle - 15.0).max(0.0) / 15.0).exp(),
         (_, false) => (-idle / 30.0).exp(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use echo_broker::id::TaskId;
+
+    fn prompt(session: u64) -> Prompt {
+        Prompt { blocks: vec![session; 8], session, tokens: 8_000.0, block: 1_000.0 }
+    }
+
+    #[test]
+    fn what_another_orchestrator_placed_leaves_its_slot_as_soon_as_it_has_ended() {
+        let busy =
+            SlotCache { blocks: vec![7; 8], tokens: 8_000, busy: true, session: 7, ..SlotCache::default() };
+        let told = ModelCache { model: "m".to_owned(), slots: vec![busy], aside: Vec::new() };
+        let mut mirror = Mirror::default();
+        mirror.hear(&told, 1, &[], 100.0);
+        assert_eq!(mirror.pick(&prompt(9), &[]), None);
+        mirror.end((TaskId::from_u128(1), 1), 101.0);
+        let slot = mirror.pick(&prompt(9), &[]).unwrap();
+        let odds = odds(&mirror.slots[slot], false, 101.1);
+        assert!(odds > 10.0, "it may have been a tool call, so the prompt is kept for now: {odds}");
     }
 }

@@ -7,11 +7,10 @@ use super::facts::OVERHEAD;
 use super::models::Id;
 use super::nearest::Candidate;
 use super::node::{Doing, Rest, Site};
+use super::weights::Weights;
 use super::within;
 use crate::scheduler::Fit;
 
-/// A second of waiting for a slot counts this much more, since it is uncertain.
-pub const UNCERTAIN: f64 = 0.5;
 /// What is thrown out costs its load if it is wanted within so many seconds.
 const HORIZON: f64 = 60.0;
 /// So many tokens of a cached prompt are not worth keeping.
@@ -77,6 +76,17 @@ pub struct Parts {
     pub at_once: usize,
     /// The speed was measured there; else it is taken for granted.
     pub measured: bool,
+}
+
+impl Parts {
+    /// What it costs beside the time until it is done, if it waits for so long for a slot.
+    fn cost(&self, weights: &Weights, wait: f64) -> f64 {
+        weights.uncertain * wait
+            + weights.others * self.others
+            + weights.evicted * self.evicted
+            + weights.lost * self.lost
+            + self.trial
+    }
 }
 
 /// What others do to a task that would have the model loaded anew.
@@ -156,7 +166,7 @@ impl Bench<'_> {
             measured: site.facts(task.model).is_some_and(|facts| facts.alone.is_some()),
         };
         let expected = begun + answer;
-        let cost = expected + parts.others + parts.evicted + parts.lost + parts.trial + UNCERTAIN * wait;
+        let cost = expected + parts.cost(&book.weights, wait);
         let slot = slot.filter(|_| !held);
         Verdict { cost, expected, begun, ready: ready.at, held, yields, slot, parts }
     }
@@ -168,6 +178,7 @@ impl Bench<'_> {
     }
 
     fn speed(&self, id: Id, at_once: usize) -> f64 {
+        let at_once = if self.book.weights.company { at_once } else { 1 };
         self.site.speed(&self.book.models, Some(id), at_once, self.now)
     }
 

@@ -3,14 +3,14 @@
 use super::assign::Ask;
 use super::book::Book;
 use super::facts::{OVERHEAD, shared};
-use super::judge::{TRIAL, UNCERTAIN};
+use super::judge::TRIAL;
 use crate::facts::AtBest;
 use crate::registry::Key;
 use crate::scheduler::Fit;
 
 /// So many nodes are judged for a task at most.
 pub const NEAREST: usize = 16;
-/// So few tokens in a cache make no difference.
+/// So few tokens in a cache are taken for common ones without a look.
 const LITTLE: f32 = 64.0;
 /// Costs that differ by less are the same, in seconds.
 const SAME: f64 = 1e-6;
@@ -72,22 +72,22 @@ pub fn nearest(
 
 fn estimate(book: &Book, ask: &Ask, at: &Candidate, many: bool, now: f64) -> f64 {
     let AtBest { per_token, per_prompt_token, load, kept } = at.at_best;
-    let kept = if kept >= LITTLE { common(book, ask, at.key) } else { 0.0 };
+    let kept = if kept >= LITTLE { common(book, ask, at.key) } else { f64::from(kept) };
     let prompt = (ask.prompt.tokens - kept).max(1.0) * f64::from(per_prompt_token);
     let load = if at.fit == Fit::AsNeeded { 0.0 } else { f64::from(load) };
     let trial = if at.says { 0.0 } else { TRIAL };
     let answer = ask.tokens * f64::from(per_token);
-    let company = if many { company(at, prompt, answer, now) } else { 0.0 };
+    let company = if many { company(book, at, prompt, answer, now) } else { 0.0 };
     load + OVERHEAD + prompt + answer + company + trial
 }
 
 /// What those who run there cost the task, and the task them.
-fn company(at: &Candidate, prompt: f64, answer: f64, now: f64) -> f64 {
+fn company(book: &Book, at: &Candidate, prompt: f64, answer: f64, now: f64) -> f64 {
     if at.used == 0 {
         return 0.0;
     }
     let others = at.used.min(at.slots.saturating_sub(1));
-    let wait = (at.free_at - now).max(0.0) * (1.0 + UNCERTAIN);
+    let wait = (at.free_at - now).max(0.0) * (1.0 + book.weights.uncertain);
     wait + answer / shared(1.0, others as usize + 1) - answer + prompt * f64::from(others)
 }
 

@@ -27,6 +27,26 @@ const DIGEST_PAUSE: f64 = 0.25;
 const NEWEST: f64 = 0.3;
 const GIB: f64 = (1_u64 << 30) as f64;
 
+/// What an agent does not measure or tell: for finding out what that is worth.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Lack {
+    #[default]
+    Nothing,
+    /// It says that a load takes no time.
+    Loads,
+    /// It does not say that an answer ended with a tool call.
+    Tools,
+    /// It takes cached prompt tokens for tokens that were worked off.
+    Uncached,
+    Lengths,
+    /// It tries nothing when it starts.
+    Calibration,
+    /// It looks at no running answers.
+    Running,
+    /// It says of each speed that it was measured just now.
+    Ages,
+}
+
 /// An agent beside an engine.
 #[derive(Debug)]
 pub struct Agent {
@@ -36,6 +56,7 @@ pub struct Agent {
     pub number: u64,
     /// Seconds between heartbeats when nothing changes.
     every: f64,
+    lack: Lack,
     last: f64,
     due: f64,
     probe_due: f64,
@@ -64,7 +85,7 @@ struct Known {
 
 impl Agent {
     /// The agent of this engine. It beats at once, and then at times of its own.
-    pub fn new(engine: &Engine, models: &[String], every: f64, rng: &mut Rng) -> Self {
+    pub fn new(engine: &Engine, models: &[String], every: f64, lack: Lack, rng: &mut Rng) -> Self {
         let machine = engine.machine();
         // It tries one model when it starts.
         let tried = (0..models.len()).find(|&model| engine.last_used(model).is_some());
@@ -77,8 +98,10 @@ impl Agent {
                     loaded: engine.last_used(model).is_some(),
                     tokens_per_second: None,
                     measured: match tried {
-                        Some(tried) if tried == model => Measured::calibrated(pace.decode, pace.prompt, rng),
-                        _ => Measured::default(),
+                        Some(tried) if tried == model => {
+                            Measured::calibrated(lack, pace.decode, pace.prompt, rng)
+                        }
+                        _ => Measured::new(lack),
                     },
                 }
             })
@@ -89,13 +112,14 @@ impl Agent {
             boot: format!("{}-1", machine.name).parse().expect("so have their boots"),
             number: 0,
             every,
+            lack,
             last: every * (rng.unit() - 1.0),
             due: 0.0,
             probe_due: PROBE * rng.unit(),
             models: known,
             models_changed: true,
             models_told: false,
-            look_due: LOOK,
+            look_due: if lack == Lack::Running { f64::INFINITY } else { LOOK },
             digests: Digests::default(),
             digested: 0.0,
             digest_due: f64::INFINITY,
@@ -152,7 +176,12 @@ impl Agent {
         (self.digested, self.digest_due) = (now, now + DIGEST);
         let names: Vec<_> =
             self.models.iter().map(|known| known.as_ref().map(|it| it.name.clone())).collect();
-        Some(self.digests.digest(engine, &names, &self.node, &self.boot))
+        let mut digest = self.digests.digest(engine, &names, &self.node, &self.boot);
+        if self.lack == Lack::Tools {
+            let slots = digest.models.iter_mut().flat_map(|told| &mut told.slots);
+            slots.for_each(|slot| slot.tool = false);
+        }
+        Some(digest)
     }
 
     /// Looks at how fast answers run, where that can be seen.
@@ -198,7 +227,7 @@ impl Agent {
         }
         self.number += 1;
         self.due = self.last + self.every;
-        let tells = self.models_changed || !self.models_told;
+        let tells = self.models_changed || !self.models_told || self.lack == Lack::Ages;
         (self.models_changed, self.models_told) = (false, tells);
         let machine = engine.machine();
         Heartbeat {
@@ -274,7 +303,7 @@ mod tests {
     fn one() -> (Engine, Agent) {
         let trace = Trace::of("five", 1, Weight::default()).unwrap();
         let engine = trace.engines().swap_remove(0);
-        let agent = Agent::new(&engine, &trace.models, 1.0, &mut Rng::new(1));
+        let agent = Agent::new(&engine, &trace.models, 1.0, Lack::Nothing, &mut Rng::new(1));
         (engine, agent)
     }
 

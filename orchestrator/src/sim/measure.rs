@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use echo_broker::message::lengths::{CLASSES, class};
 use echo_broker::message::{Model, Speed};
 
+use super::beat::Lack;
 use super::engine::{Job, OVERHEAD};
 use super::rng::Rng;
 
@@ -21,6 +22,7 @@ const LEAST_PROMPT: f64 = 64.0;
 /// What is measured of one model.
 #[derive(Debug, Clone, Default)]
 pub struct Measured {
+    lack: Lack,
     /// Of one answer by how many run, and when.
     speeds: BTreeMap<u32, (f64, f64)>,
     prompts: VecDeque<f64>,
@@ -30,11 +32,18 @@ pub struct Measured {
 }
 
 impl Measured {
+    pub fn new(lack: Lack) -> Self {
+        Self { lack, ..Self::default() }
+    }
+
     /// After a small prompt at the agent's start.
-    pub fn calibrated(decode: f64, prompt: f64, rng: &mut Rng) -> Self {
+    pub fn calibrated(lack: Lack, decode: f64, prompt: f64, rng: &mut Rng) -> Self {
         let about = 1.0 + 0.05 * (2.0 * rng.unit() - 1.0);
+        if lack == Lack::Calibration {
+            return Self::new(lack);
+        }
         let speeds = BTreeMap::from([(1, (decode * about, 0.0))]);
-        Self { speeds, prompts: VecDeque::from([prompt]), ..Self::default() }
+        Self { speeds, prompts: VecDeque::from([prompt]), ..Self::new(lack) }
     }
 
     /// An answer runs at this speed beside so many others.
@@ -49,7 +58,8 @@ impl Measured {
         if clear.tokens >= LEAST_ANSWER {
             self.speed((clear.answers / clear.seconds).round() as u32, clear.tokens / clear.seconds, now);
         }
-        let fresh = job.ask.prompt - job.cached;
+        let cached = if self.lack == Lack::Uncached { 0.0 } else { job.cached };
+        let fresh = job.ask.prompt - cached;
         if fresh >= LEAST_PROMPT {
             push(&mut self.prompts, PROMPTS, fresh / (job.prompt_seconds - OVERHEAD).max(1e-3));
         }
@@ -68,16 +78,21 @@ impl Measured {
         let speed = |(&at_once, &(tokens_per_second, at)): (&u32, &(f64, f64))| Speed {
             at_once,
             tokens_per_second,
-            age_s: (now - at) as u64,
+            age_s: if self.lack == Lack::Ages { 0 } else { (now - at) as u64 },
         };
         model.speeds = self.speeds.iter().map(speed).collect();
         let mut prompts: Vec<_> = self.prompts.iter().copied().collect();
         prompts.sort_by(f64::total_cmp);
         model.prompt_tokens_per_second = prompts.get(prompts.len() / 2).copied();
-        model.load_ms = self.loads.iter().copied().reduce(f64::min).map(|least| (least * 1e3) as u64);
+        model.load_ms = match self.lack {
+            Lack::Loads => Some(0),
+            _ => self.loads.iter().copied().reduce(f64::min).map(|least| (least * 1e3) as u64),
+        };
         model.tokens_per_kb = self.per_kb;
         let mut lengths = [0_u16; CLASSES];
-        self.lengths.iter().for_each(|&tokens| lengths[class(tokens)] += 1);
+        if self.lack != Lack::Lengths {
+            self.lengths.iter().for_each(|&tokens| lengths[class(tokens)] += 1);
+        }
         let end = lengths.iter().rposition(|&count| count > 0).map_or(0, |last| last + 1);
         model.lengths = lengths[..end].to_vec();
     }

@@ -5,11 +5,12 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use echo_broker::id::{Inbox, TaskId};
-use echo_broker::message::{CacheDigest, Code, Failure, Frame, Heartbeat, Prefix, Submission, Task, Times};
+use echo_broker::message::{CacheDigest, Code, Failure, Frame, Heartbeat, Prefix, Submission, Task};
 use serde_json::json;
 
 use super::beat::task_id;
 use super::digest::Text;
+use super::parts::Proposal;
 use super::text::{self, Texts};
 use super::world::{Mesh, Policy};
 use crate::config::Limits;
@@ -32,9 +33,15 @@ pub struct Product {
 
 impl Product {
     /// The orchestrator of this number. Nothing that waits is given up: what a deadline would hide is to be seen.
-    pub fn new(number: usize, texts: Texts) -> Self {
-        let limits =
-            Limits { queue_limit: 1_000_000, queue_wait: Duration::from_secs(86_400), ..Limits::default() };
+    pub fn new(number: usize, proposal: Proposal, mesh: &Mesh) -> Self {
+        let Proposal { texts, weights, .. } = proposal;
+        let limits = Limits {
+            queue_limit: 1_000_000,
+            queue_wait: Duration::from_secs(86_400),
+            evict_after: Limits::default().evict_after.mul_f64(mesh.beat()),
+            weights,
+            ..Limits::default()
+        };
         let start = Instant::now();
         let now = Now { at: start, unix_ms: 0 };
         let me = format!("o{number}").parse().expect("a letter and a number are an id");
@@ -51,12 +58,15 @@ impl Product {
             for action in self.state.apply(event, now) {
                 match action {
                     Action::Dispatch { asked, task } => {
-                        let told = task.why.as_ref().map(|why| why.expected_ms).unwrap_or_default();
-                        let answer = self.dispatch(&asked, told, mesh);
+                        let answer = self.dispatch(&asked, expected(&task), mesh);
                         events.push_back(Event::Answered { asked, answer });
                     }
                     Action::Answer { to, answer: Submission::Refused(_) }
                     | Action::Frame { to, frame: Frame::Failed { .. } } => self.fail(&to, mesh),
+                    Action::Frame { to, frame: Frame::Queued { expected_wait_ms, .. } } => {
+                        let wait = expected_wait_ms.zip(self.inboxes.get(&to));
+                        wait.into_iter().for_each(|(ms, &task)| mesh.tell_wait(task, ms as f64 / 1e3));
+                    }
                     // The rest is talk with edges and watchers.
                     _ => {}
                 }
@@ -65,14 +75,16 @@ impl Product {
     }
 
     /// What the agent says to a task.
-    fn dispatch(&mut self, asked: &Asked, told: Times, mesh: &mut Mesh) -> Answer {
+    fn dispatch(&mut self, asked: &Asked, expected: Option<f64>, mesh: &mut Mesh) -> Answer {
         let (task, node) = (self.tasks.get(&asked.task), mesh.find(&asked.node));
         let (Some(&task), Some(node)) = (task, node) else { return Answer::NoResponders };
         if !mesh.offer(task, node) {
             return Answer::Refused(Failure::elsewhere(Code::Full, "all slots are taken"));
         }
+        if let Some(seconds) = expected {
+            mesh.tell_end(task, seconds);
+        }
         self.tasks.remove(&asked.task);
-        mesh.tell(task, told);
         Answer::Accepted { heartbeat: mesh.agent(node).number }
     }
 
@@ -91,7 +103,7 @@ impl Product {
         let mut made: Task = serde_json::from_value(bare).ok()?;
         let model = &mesh.trace().models[mesh.ticket(task).ask.model];
         made.request = text::request(self.texts, model, mesh.turns(task));
-        if self.texts == Texts::Whole {
+        if self.texts != Texts::Short {
             let answer = text::answer(self.texts, mesh.turns(task));
             let prompt = Rc::new(Prefix::of(&made.request));
             mesh.write(task, Text { prompt, whole: Rc::new(Prefix::with_answer(&made.request, &answer)) });
@@ -100,6 +112,12 @@ impl Product {
         self.inboxes.insert(inbox.clone(), task);
         Some(Event::Submitted { task: Ok(Box::new(made)), reply: Some(inbox) })
     }
+}
+
+/// Seconds until a task is done, by which its node was chosen.
+fn expected(task: &Task) -> Option<f64> {
+    let told = task.why.as_ref()?.expected_ms;
+    Some((told.whole? - told.wait?) as f64 / 1e3)
 }
 
 impl Policy for Product {

@@ -2,14 +2,19 @@
 
 mod errors;
 mod figures;
+mod markdown;
+mod parts;
 mod table;
 mod trouble;
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use super::beat::Lack;
+use super::counts::Counts;
 use super::front::{LeastConnections, RoundRobin};
 use super::oracle::{Clairvoyant, Oracle};
+use super::parts::{Proposal, without};
 use super::product::Product;
 use super::text::Texts;
 use super::trace::{Trace, Weight};
@@ -17,7 +22,9 @@ use super::world::{Mesh, Policy, Run, Setup, World};
 
 pub use errors::Errors;
 pub use figures::Figures;
-pub use table::{Question, Row, Sheet};
+pub use markdown::markdown;
+pub use parts::{Parts, parts};
+pub use table::{Question, Reference, Row, Sheet};
 pub use trouble::{Thirds, trouble};
 
 /// Who gives tasks to nodes.
@@ -25,30 +32,57 @@ pub use trouble::{Thirds, trouble};
 pub enum Who {
     RoundRobin,
     LeastConnections,
-    /// The orchestrator of the product, as it is in this crate.
-    Echo(Texts),
+    /// The rule that the product had before.
+    Counts,
+    /// The orchestrator of the product, as it is in this crate, or without a part.
+    Echo(Proposal),
     Oracle(Oracle),
 }
 
 /// The policies by name, without the oracles.
-pub const POLICIES: [&str; 3] = ["rr", "lc", "echo"];
+pub const POLICIES: [&str; 4] = ["rr", "lc", "counts", "echo"];
 
 impl Who {
     /// A policy by its name; `None` if there is none of that name.
     pub fn of(name: &str, texts: Texts) -> Option<Self> {
+        let part = || {
+            let part = name.strip_prefix("no ")?;
+            without().into_iter().find(|(known, _)| *known == part).map(|(_, it)| Self::Echo(it))
+        };
         Some(match name {
             "rr" => Self::RoundRobin,
             "lc" => Self::LeastConnections,
-            "echo" => Self::Echo(texts),
-            _ => return oracles().into_iter().find(|(known, _)| *known == name).map(|(_, who)| who),
+            "counts" => Self::Counts,
+            "echo" => Self::Echo(texts.into()),
+            _ => {
+                return oracles()
+                    .into_iter()
+                    .find(|(known, _)| *known == name)
+                    .map(|(_, who)| who)
+                    .or_else(part);
+            }
         })
+    }
+
+    /// It keeps the order of arrival, and knows everything.
+    pub fn knows_in_order(self) -> bool {
+        matches!(self, Self::Oracle(it) if !it.shortest_first)
+    }
+
+    /// What the agents do not tell.
+    fn lack(self) -> Lack {
+        match self {
+            Self::Echo(proposal) => proposal.lack,
+            _ => Lack::Nothing,
+        }
     }
 
     fn policy(self, number: usize, mesh: &Mesh) -> Box<dyn Policy> {
         match self {
             Self::RoundRobin => Box::new(RoundRobin::default()),
             Self::LeastConnections => Box::new(LeastConnections::new(mesh.nodes())),
-            Self::Echo(texts) => Box::new(Product::new(number, texts)),
+            Self::Counts => Box::<Counts>::default(),
+            Self::Echo(proposal) => Box::new(Product::new(number, proposal, mesh)),
             Self::Oracle(how) => Box::new(Clairvoyant::from(how)),
         }
     }
@@ -95,7 +129,8 @@ impl Case<'_> {
     /// When there is no such trace, or when it comes to a standstill.
     pub fn play(&self) -> Result<Run, String> {
         let trace = known(self.trace, self.setup.seed, self.weight)?;
-        World::new(trace, self.setup, |number, mesh| self.who.policy(number, mesh)).run()
+        let policy = |number, mesh: &Mesh| self.who.policy(number, mesh);
+        World::new(trace, self.setup, self.who.lack(), policy).run()
     }
 }
 

@@ -20,6 +20,8 @@ pub enum Texts {
     /// As long as the prompts are: for a policy that looks at them.
     #[default]
     Whole,
+    /// As long, but no two prompts have anything in common.
+    Strange,
     /// A word each: much faster, and enough for a policy that does not.
     Short,
 }
@@ -30,13 +32,14 @@ pub fn request(texts: Texts, model: &str, turns: &[Turn]) -> Request {
     let Some(last) = turns.last() else { return Request::Unknown };
     if last.system_tokens == 0 {
         let prompt = match texts {
-            Texts::Whole => Voice::of_session(last.session).say(0, last.prompt),
             Texts::Short => "hi".to_owned(),
+            Texts::Whole | Texts::Strange => Voice::of_session(last.session).say(0, last.prompt),
         };
         return Request::Generate(Generate { model, prompt, ..Generate::default() });
     }
     let messages = match texts {
         Texts::Whole => messages(last, turns),
+        Texts::Strange => strange(last, turns.len()),
         Texts::Short => vec![message("user", "hi".to_owned())],
     };
     Request::Chat(Chat { model, messages, ..Chat::default() })
@@ -45,7 +48,7 @@ pub fn request(texts: Texts, model: &str, turns: &[Turn]) -> Request {
 /// The answer to the last of these turns.
 pub fn answer(texts: Texts, turns: &[Turn]) -> Message {
     let content = match (texts, turns.last()) {
-        (Texts::Whole, Some(last)) => {
+        (Texts::Whole | Texts::Strange, Some(last)) => {
             Voice::of_session(last.session).say(last.prompt, last.prompt + last.answer)
         }
         _ => "yes".to_owned(),
@@ -68,6 +71,12 @@ fn messages(last: &Turn, turns: &[Turn]) -> Vec<Message> {
         }
     }
     messages
+}
+
+/// A prompt of this length that begins like no other.
+fn strange(last: &Turn, turn: usize) -> Vec<Message> {
+    let voice = Voice::new(mix(last.session) ^ turn as u64);
+    vec![message("system", voice.say(0, last.prompt))]
 }
 
 fn message(role: &str, content: String) -> Message {
@@ -147,6 +156,17 @@ mod tests {
         let system = f64::from(first(0).system_tokens);
         assert!((common as f64 - BYTES * system).abs() < 0.4 * BYTES * system, "{common} of {system} tokens");
         assert!(common < texts[0].len() && common < texts[1].len());
+    }
+
+    #[test]
+    fn strange_texts_are_as_long_and_begin_like_no_other() {
+        let trace = Trace::of("code", 1, Weight::default()).unwrap();
+        let turns = &trace.scripts[0].turns;
+        let text = |texts, end: usize| all(&request(texts, "m", &turns[..end]));
+        let [first, second] = [1, 2].map(|end| text(Texts::Strange, end));
+        assert!(first.bytes().zip(second.bytes()).take_while(|(a, b)| a == b).count() < 8);
+        let ratio = first.len() as f64 / text(Texts::Whole, 1).len() as f64;
+        assert!((0.6..1.6).contains(&ratio), "{ratio}");
     }
 
     #[test]

@@ -6,11 +6,12 @@ mod tests;
 
 use echo_broker::message::{CacheDigest, Heartbeat};
 
+use super::beat::Lack;
 use super::engine::Job;
 use super::rng::Rng;
 use super::trace::{Change, Trace};
 use mesh::What;
-pub use mesh::{Mesh, Outcome, Ticket};
+pub use mesh::{Guess, Mesh, Outcome, Ticket};
 
 /// How often an orchestrator looks at its clock, in seconds.
 const TICK: f64 = 0.05;
@@ -71,9 +72,14 @@ pub struct World {
 
 impl World {
     /// A trace that has not begun, and for each orchestrator the policy that this number gets.
-    pub fn new(trace: Trace, setup: Setup, policy: impl Fn(usize, &Mesh) -> Box<dyn Policy>) -> Self {
+    pub fn new(
+        trace: Trace,
+        setup: Setup,
+        lack: Lack,
+        policy: impl Fn(usize, &Mesh) -> Box<dyn Policy>,
+    ) -> Self {
         let mut rng = Rng::new(setup.seed.wrapping_mul(7_919).wrapping_add(13));
-        let mesh = Mesh::new(trace, setup.beat, &mut rng);
+        let mesh = Mesh::new(trace, setup.beat, lack, &mut rng);
         let policies: Vec<_> = (0..setup.orchestrators).map(|number| policy(number, &mesh)).collect();
         let listens = policies.iter().any(|policy| policy.listens());
         Self { mesh, policies, listens, rng }

@@ -2,7 +2,6 @@
 //! nodes get done.
 
 use super::State;
-use super::plan::LOOKED_AT;
 use crate::expected::{self, Step, Waiting};
 use crate::holding::Holding;
 use crate::need::Line;
@@ -17,6 +16,11 @@ pub(super) struct Behind {
 }
 
 impl State {
+    /// How many of a line the plan looks at.
+    pub(super) fn looks_at(&self) -> u32 {
+        u32::try_from(self.book.weights.looked_at).unwrap_or(u32::MAX)
+    }
+
     /// How long a task has to wait that the plan holds; `None` where nothing of that was ever measured, and where it
     /// makes way for those who need the model as it is: nobody knows for how many.
     pub(super) fn wait_of(&self, waiting: &Waiting, step: &Step) -> Option<f64> {
@@ -33,8 +37,8 @@ impl State {
         behind: Option<Behind>,
     ) -> Option<u64> {
         let wait = match behind {
-            Some(behind) if position > LOOKED_AT => behind.wait(position),
-            None if position > LOOKED_AT => return None,
+            Some(behind) if position > self.looks_at() => behind.wait(position),
+            None if position > self.looks_at() => return None,
             _ => holding.outlook?,
         };
         Some(expected::millis(wait))
@@ -42,7 +46,7 @@ impl State {
 
     /// What those can expect whom the plan does not look at.
     pub(super) fn behind(&self, line: &Line) -> Option<Behind> {
-        let looked_at = (1..=LOOKED_AT).zip(self.queue.line(line));
+        let looked_at = (1..=self.looks_at()).zip(self.queue.line(line));
         let told = looked_at.filter_map(|(at, task)| Some((at, self.held.get(&task)?.outlook?)));
         let (position, wait) = told.last()?;
         Some(Behind { position, wait, per_second: self.per_second(line)? })

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use echo_broker::id::TaskId;
 use echo_broker::message::{Code, Event as News, Excluded, Failure, Frame, Task, Verdict, What};
 
-use super::plan::{Focus, LOOKED_AT, is_planned};
+use super::plan::{Focus, is_planned};
 use super::{State, draining, millis};
 use crate::event::{Action, Answer, Asked};
 use crate::holding::{Holding, Phase};
@@ -74,7 +74,7 @@ impl State {
         let place = self.queue.join(&line, holding.since(self.started), task, holding.bytes);
         let position = self.queue.position(&line, place);
         holding.phase = Phase::Waiting { place, told: (position, self.now.at) };
-        let behind = if position > LOOKED_AT { self.behind(&line) } else { None };
+        let behind = if position > self.looks_at() { self.behind(&line) } else { None };
         let expected = self.expected_wait(&holding, position, behind);
         if holding.first_wait == Some(0) {
             holding.first_wait = expected;

@@ -13,8 +13,6 @@ use crate::need::{Line, Need};
 use crate::registry::Key;
 use crate::scheduler::{self, Choice};
 
-/// So many of each line are looked at.
-pub(super) const LOOKED_AT: u32 = 16;
 /// As long as there are no more pairs of a task that is looked at and a node, all are judged at each event.
 const PAIRS: usize = 256;
 
@@ -47,7 +45,7 @@ impl State {
         let place = self.queue.join(&line, holding.since(self.started), task, holding.bytes);
         holding.phase = Phase::Waiting { place, told: (0, self.now.at) };
         self.keep(holding);
-        if self.queue.position(&line, place) <= LOOKED_AT {
+        if self.queue.position(&line, place) as usize <= self.book.weights.looked_at {
             self.plan(Focus::Newcomer);
         }
         let waits = self.held.get(&task).is_some_and(|it| matches!(it.phase, Phase::Waiting { .. }));
@@ -106,7 +104,7 @@ impl State {
     /// There is so little to look at that nobody has to think about what has changed.
     fn are_few(&self) -> bool {
         let of = |line: &Line, waiting: usize| match line {
-            Line::Model(name) => waiting.min(LOOKED_AT as usize) * self.registry.count_serving(name),
+            Line::Model(name) => waiting.min(self.book.weights.looked_at) * self.registry.count_serving(name),
             _ => 0,
         };
         self.queue.lines().map(|(line, waiting)| of(line, waiting.len())).sum::<usize>() <= PAIRS
@@ -129,7 +127,8 @@ impl State {
                 continue;
             }
             let held = waiting.iter().filter_map(|(place, task)| Some((*place, *task, self.held.get(task)?)));
-            let held = held.filter(|(_, _, holding)| is_planned(&holding.need)).take(LOOKED_AT as usize);
+            let most = self.book.weights.looked_at;
+            let held = held.filter(|(_, _, holding)| is_planned(&holding.need)).take(most);
             first.extend(
                 held.map(|(place, task, holding)| (place, task, self.waiting(holding, model, focus))),
             );

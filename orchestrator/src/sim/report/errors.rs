@@ -1,83 +1,72 @@
-//! How far what was told was from what came.
-
-use std::fmt;
+//! How wrong it was what tasks were told.
 
 use serde::Serialize;
 
 use super::figures::{mean, quantile};
-use crate::sim::world::{Outcome, Run};
+use crate::sim::world::Guess;
 
-/// What takes less than this counts as so long, in seconds: the error of a moment is a moment too.
-const LEAST: f64 = 1.0;
+/// A shorter time counts as this long where an error is measured by what came, in seconds.
+const SHORTEST: f64 = 1.0;
 
-/// Errors as shares of what came. A task that was told nothing is in none of them.
+/// How far what was told was from what came.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub struct Errors {
-    /// Of the wait that was told when a task came into the queue.
-    pub wait_p50: f64,
-    pub wait_p90: f64,
-    /// Tasks that were told a wait.
-    pub waits: f64,
-    /// Of the time from arrival to end, as expected when the task was placed.
-    pub whole_p50: f64,
-    pub whole_p90: f64,
-    /// Tasks of which a whole was told.
-    pub wholes: f64,
+    /// Tasks that were told.
+    pub told: f64,
+    /// In seconds.
+    pub p50: f64,
+    pub p90: f64,
+    /// As a share of what came.
+    pub of_it_p50: f64,
+    pub of_it_p90: f64,
+    /// Seconds that too much was told, on average; less than nothing is too little.
+    pub bias: f64,
 }
 
 impl Errors {
-    pub fn of(run: &Run) -> Self {
-        let (mut waits, mut wholes) = (Vec::new(), Vec::new());
-        for ticket in &run.tickets {
-            let Outcome::Done { job, .. } = ticket.outcome else { continue };
-            let error = |told: u64, came: f64| (told as f64 / 1e3 - came).abs() / came.max(LEAST);
-            waits.extend(
-                ticket
-                    .told
-                    .wait
-                    .filter(|told| *told > 0)
-                    .map(|told| error(told, job.entered - ticket.arrived)),
-            );
-            wholes.extend(ticket.told.whole.map(|told| error(told, job.ended - ticket.arrived)));
+    /// Of guesses, and the moments when it came.
+    pub(super) fn of(guesses: &[(Guess, f64)]) -> Self {
+        let (mut missed, mut shares, mut too_much) = (Vec::new(), Vec::new(), Vec::new());
+        for (guess, moment) in guesses {
+            let came = moment - guess.at;
+            too_much.push(guess.seconds - came);
+            missed.push((guess.seconds - came).abs());
+            shares.push((guess.seconds - came).abs() / came.max(SHORTEST));
         }
-        waits.sort_by(f64::total_cmp);
-        wholes.sort_by(f64::total_cmp);
+        missed.sort_by(f64::total_cmp);
+        shares.sort_by(f64::total_cmp);
         Self {
-            wait_p50: quantile(&waits, 0.5),
-            wait_p90: quantile(&waits, 0.9),
-            waits: waits.len() as f64,
-            whole_p50: quantile(&wholes, 0.5),
-            whole_p90: quantile(&wholes, 0.9),
-            wholes: wholes.len() as f64,
+            told: guesses.len() as f64,
+            p50: quantile(&missed, 0.5),
+            p90: quantile(&missed, 0.9),
+            of_it_p50: quantile(&shares, 0.5),
+            of_it_p90: quantile(&shares, 0.9),
+            bias: mean(&too_much),
         }
     }
 
-    /// The mean of each.
-    pub fn mean_of(all: &[Self]) -> Self {
-        let of = |error: fn(&Self) -> f64| mean(&all.iter().map(error).collect::<Vec<_>>());
+    pub(super) fn mean_of(all: &[Self]) -> Self {
+        // Where nobody was told anything, nothing was wrong.
+        let spoke = || all.iter().filter(|it| it.told > 0.0);
+        let of = |figure: fn(&Self) -> f64| mean(&spoke().map(figure).collect::<Vec<_>>());
         Self {
-            wait_p50: of(|it| it.wait_p50),
-            wait_p90: of(|it| it.wait_p90),
-            waits: of(|it| it.waits),
-            whole_p50: of(|it| it.whole_p50),
-            whole_p90: of(|it| it.whole_p90),
-            wholes: of(|it| it.wholes),
+            told: mean(&all.iter().map(|it| it.told).collect::<Vec<_>>()),
+            p50: of(|it| it.p50),
+            p90: of(|it| it.p90),
+            of_it_p50: of(|it| it.of_it_p50),
+            of_it_p90: of(|it| it.of_it_p90),
+            bias: of(|it| it.bias),
         }
     }
 }
 
-impl fmt::Display for Errors {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let percent = |share: f64| share * 100.0;
+impl std::fmt::Display for Errors {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let [half, most] = [self.of_it_p50, self.of_it_p90].map(|share| share * 100.0);
+        let Self { told, p50, p90, bias, .. } = self;
         write!(
             f,
-            "wait {:.0}% (p90 {:.0}%) of {:.0}, whole {:.0}% (p90 {:.0}%) of {:.0}",
-            percent(self.wait_p50),
-            percent(self.wait_p90),
-            self.waits,
-            percent(self.whole_p50),
-            percent(self.whole_p90),
-            self.wholes
+            "{told:.0} told, off by {p50:.1} s ({half:.0}%), p90 {p90:.1} s ({most:.0}%), mean {bias:+.1} s"
         )
     }
 }
@@ -85,22 +74,16 @@ impl fmt::Display for Errors {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sim::report::{Case, Who};
-    use crate::sim::text::Texts;
-    use crate::sim::trace::Weight;
-    use crate::sim::world::Setup;
-
-    fn errors(who: Who) -> Errors {
-        let (weight, setup) =
-            (Weight { load: None, count: None }, Setup { seed: 1, orchestrators: 1, beat: 1.0 });
-        Errors::of(&Case { trace: "burst", weight, setup, who }.play().unwrap())
-    }
 
     #[test]
-    fn what_is_told_is_near_what_comes() {
-        let told = errors(Who::Echo(Texts::Short));
-        assert!(told.waits > 100.0 && told.wholes > 400.0, "{told}");
-        assert!(told.wait_p50 < 0.5 && told.whole_p50 < 0.5, "{told}");
-        assert_eq!(errors(Who::LeastConnections), Errors::default(), "it tells nothing");
+    fn an_error_is_what_was_told_against_what_came() {
+        let guesses: Vec<_> =
+            (1..=10).map(|more| (Guess { at: 5.0, seconds: 4.0 + f64::from(more) }, 9.0)).collect();
+        let errors = Errors::of(&guesses);
+        assert_eq!((errors.told, errors.p50, errors.p90), (10.0, 6.0, 10.0));
+        assert_eq!((errors.of_it_p50, errors.bias), (1.5, 5.5));
+        let at_once = Errors::of(&[(Guess { at: 5.0, seconds: 0.5 }, 5.0)]);
+        assert_eq!(at_once.of_it_p50, 0.5, "what came at once is no reason for an endless share");
+        assert_eq!(Errors::of(&[]), Errors::default());
     }
 }

@@ -23,17 +23,22 @@ pub struct Figures {
     /// Tasks that the mesh gave up; they count with the time until then.
     pub failed: f64,
     pub tasks: f64,
-    pub errors: Errors,
+    /// Of the waits that were told, and of the completions.
+    pub waits: Errors,
+    pub ends: Errors,
 }
 
 impl Figures {
     pub fn of(run: &Run) -> Self {
         let (mut took, mut first, mut failed) = (Vec::new(), Vec::new(), 0_usize);
+        let (mut waits, mut ends) = (Vec::new(), Vec::new());
         for ticket in &run.tickets {
             match ticket.outcome {
                 Outcome::Done { job, .. } => {
                     took.push(job.ended - ticket.arrived);
                     first.push(job.first - ticket.arrived);
+                    waits.extend(ticket.told.wait.map(|guess| (guess, job.entered)));
+                    ends.extend(ticket.told.end.map(|guess| (guess, job.ended)));
                 }
                 Outcome::Failed { at } => {
                     took.push(at - ticket.arrived);
@@ -58,7 +63,8 @@ impl Figures {
             refused: run.refusals as f64 / tasks.max(1.0),
             failed: failed as f64,
             tasks,
-            errors: Errors::of(run),
+            waits: Errors::of(&waits),
+            ends: Errors::of(&ends),
         }
     }
 
@@ -78,7 +84,8 @@ impl Figures {
             refused: of(|it| it.refused),
             failed: of(|it| it.failed),
             tasks: of(|it| it.tasks),
-            errors: Errors::mean_of(&all.iter().map(|it| it.errors).collect::<Vec<_>>()),
+            waits: Errors::mean_of(&all.iter().map(|it| it.waits).collect::<Vec<_>>()),
+            ends: Errors::mean_of(&all.iter().map(|it| it.ends).collect::<Vec<_>>()),
         }
     }
 }

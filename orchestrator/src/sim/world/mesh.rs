@@ -4,10 +4,10 @@ use std::cmp::{Ordering, Reverse};
 use std::collections::{BinaryHeap, HashMap};
 
 use echo_broker::id::NodeId;
-use echo_broker::message::{CacheDigest, Heartbeat, Times};
+use echo_broker::message::{CacheDigest, Heartbeat};
 
 use super::{Run, TICK};
-use crate::sim::beat::Agent;
+use crate::sim::beat::{Agent, Lack};
 use crate::sim::digest::Text;
 use crate::sim::engine::{Ask, Engine, Job};
 use crate::sim::rng::Rng;
@@ -67,9 +67,24 @@ pub struct Ticket {
     pub arrived: f64,
     /// Its orchestrator.
     pub owner: usize,
-    /// What was expected of it, if anybody said so.
-    pub told: Times,
+    pub told: Told,
     pub outcome: Outcome,
+}
+
+/// What was told of a task before it was known.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Told {
+    /// Until it gets a slot, when it was queued.
+    pub wait: Option<Guess>,
+    /// Until it is done, when it was placed.
+    pub end: Option<Guess>,
+}
+
+/// So many seconds from that moment on.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Guess {
+    pub at: f64,
+    pub seconds: f64,
 }
 
 /// Where a task is, or what became of it.
@@ -93,6 +108,7 @@ pub enum Outcome {
 #[derive(Debug)]
 pub struct Mesh {
     pub now: f64,
+    beat: f64,
     trace: Trace,
     engines: Vec<Engine>,
     agents: Vec<Agent>,
@@ -114,12 +130,14 @@ pub struct Mesh {
 }
 
 impl Mesh {
-    pub(super) fn new(trace: Trace, beat: f64, rng: &mut Rng) -> Self {
+    pub(super) fn new(trace: Trace, beat: f64, lack: Lack, rng: &mut Rng) -> Self {
         let engines = trace.engines();
-        let agents = engines.iter().map(|engine| Agent::new(engine, &trace.models, beat, rng)).collect();
+        let agents =
+            engines.iter().map(|engine| Agent::new(engine, &trace.models, beat, lack, rng)).collect();
         let having = |model| (0..engines.len()).filter(|&node| engines[node].machine().has(model)).collect();
         Self {
             now: 0.0,
+            beat,
             serving: (0..trace.models.len()).map(having).collect(),
             agents,
             tickets: Vec::with_capacity(trace.total()),
@@ -139,6 +157,11 @@ impl Mesh {
 
     pub fn trace(&self) -> &Trace {
         &self.trace
+    }
+
+    /// Seconds between heartbeats.
+    pub fn beat(&self) -> f64 {
+        self.beat
     }
 
     pub fn engine(&self, node: usize) -> &Engine {
@@ -206,14 +229,19 @@ impl Mesh {
         true
     }
 
-    /// What a task is told when it is placed.
-    pub fn tell(&mut self, task: usize, told: Times) {
-        self.tickets[task].told = told;
-    }
-
     /// The mesh gives a task up; its client goes on with its script all the same.
     pub fn fail(&mut self, task: usize) {
         self.close(task, Outcome::Failed { at: self.now });
+    }
+
+    /// A task that waits was told how long it will; the first word counts.
+    pub fn tell_wait(&mut self, task: usize, seconds: f64) {
+        self.tickets[task].told.wait.get_or_insert(Guess { at: self.now, seconds });
+    }
+
+    /// A task that is placed was told when it will be done.
+    pub fn tell_end(&mut self, task: usize, seconds: f64) {
+        self.tickets[task].told.end = Some(Guess { at: self.now, seconds });
     }
 
     pub(super) fn plan(&mut self, at: f64, what: What) -> u64 {
@@ -293,8 +321,8 @@ impl Mesh {
             calls_tool: asked.calls_tool,
         };
         let outcome = Outcome::Waiting;
-        let (arrived, told) = (self.now, Times::default());
-        self.tickets.push(Ticket { ask, script, turn, arrived, owner, told, outcome });
+        let told = Told::default();
+        self.tickets.push(Ticket { ask, script, turn, arrived: self.now, owner, told, outcome });
         id
     }
 

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::sim::engine::OVERHEAD;
-use crate::sim::report::{Case, Figures, Who, oracles, trouble};
+use crate::sim::parts::{Proposal, without};
+use crate::sim::report::{Case, Figures, POLICIES, Question, Who, markdown, oracles, trouble};
 use crate::sim::text::Texts;
 use crate::sim::trace::{NAMES, Weight};
 
 fn all_policies() -> Vec<Who> {
-    let named = ["rr", "lc", "echo"].map(|name| Who::of(name, Texts::Short).unwrap());
+    let named = POLICIES.map(|name| Who::of(name, Texts::Short).unwrap());
     named.into_iter().chain(oracles().into_iter().take(2).map(|(_, who)| who)).collect()
 }
 
@@ -67,7 +68,7 @@ fn the_turns_of_a_script_come_one_after_the_other() {
 
 #[test]
 fn an_orchestrator_never_fills_a_node_beyond_its_slots_and_several_are_refused() {
-    let echo = Who::Echo(Texts::Short);
+    let echo = Who::Echo(Texts::Short.into());
     for orchestrators in [1, 5] {
         let setup = Setup { orchestrators, ..Setup::new(2) };
         let run = play("burst", echo, setup);
@@ -101,7 +102,8 @@ impl Policy for Careless {
 fn what_a_mesh_gives_up_is_counted_and_its_client_goes_on() {
     let trace = Trace::of("chat", 1, Weight { load: None, count: Some(5) }).unwrap();
     let total = trace.total();
-    let run = World::new(trace, Setup::new(1), |_, _| Box::<Careless>::default()).run().unwrap();
+    let run =
+        World::new(trace, Setup::new(1), Lack::Nothing, |_, _| Box::<Careless>::default()).run().unwrap();
     let figures = Figures::of(&run);
     assert_eq!((figures.tasks, figures.failed), (total as f64, (total / 2) as f64));
 }
@@ -116,7 +118,7 @@ impl Policy for Idle {
 #[test]
 fn a_standstill_is_an_error_and_no_endless_loop() {
     let trace = Trace::of("two", 1, Weight { load: None, count: Some(3) }).unwrap();
-    let error = World::new(trace, Setup::new(1), |_, _| Box::new(Idle)).run().unwrap_err();
+    let error = World::new(trace, Setup::new(1), Lack::Nothing, |_, _| Box::new(Idle)).run().unwrap_err();
     assert!(error.contains("nothing happens"), "{error}");
 }
 
@@ -134,8 +136,99 @@ fn who_knows_everything_is_best() {
     for trace in ["two", "five", "burst"] {
         let mean = |who| Figures::of(&play(trace, who, Setup::new(4))).mean;
         let best = oracles().into_iter().map(|(_, who)| mean(who)).fold(f64::INFINITY, f64::min);
-        for name in ["rr", "lc", "echo"] {
+        for name in POLICIES {
             assert!(mean(Who::of(name, Texts::Short).unwrap()) >= best, "{name} on {trace}");
         }
     }
+}
+
+#[test]
+fn by_counts_a_task_goes_at_once_to_a_free_node_or_waits_for_the_first_slot_in_order() {
+    for orchestrators in [1, 3] {
+        let setup = Setup { orchestrators, ..Setup::new(3) };
+        let run = play("burst", Who::Counts, setup);
+        let mut by_entry: Vec<_> = run.tickets.iter().collect();
+        let Some(entered) = run.tickets.iter().map(entered).collect::<Option<Vec<_>>>() else {
+            panic!("a task has not ended")
+        };
+        by_entry
+            .sort_by(|a, b| entered[a.ask.id].total_cmp(&entered[b.ask.id]).then(a.ask.id.cmp(&b.ask.id)));
+        let waited = run.tickets.iter().filter(|it| entered[it.ask.id] > it.arrived).count();
+        assert!(waited > 0 && waited < run.tickets.len(), "{waited}");
+        // One model, so one line for each orchestrator.
+        for owner in 0..orchestrators {
+            let order = by_entry.iter().filter(|it| it.owner == owner).map(|it| it.ask.id);
+            assert!(order.is_sorted(), "{orchestrators} orchestrators");
+        }
+    }
+}
+
+fn entered(ticket: &Ticket) -> Option<f64> {
+    match ticket.outcome {
+        Outcome::Done { job, .. } => Some(job.entered),
+        _ => None,
+    }
+}
+
+#[test]
+fn by_counts_a_loaded_model_is_thrown_out_for_a_free_slot_and_by_expectation_less_often() {
+    let [counts, echo] = ["counts", "echo"].map(|name| {
+        let who = Who::of(name, Texts::Whole).unwrap();
+        let weight = Weight { load: None, count: Some(100) };
+        Case { trace: "five", weight, setup: Setup::new(1), who }.play().unwrap()
+    });
+    assert!(counts.loads > 2 * echo.loads, "{} and {}", counts.loads, echo.loads);
+}
+
+#[test]
+fn without_any_part_some_tasks_go_elsewhere_and_the_same_ones_each_time() {
+    let came = |(trace, count): (&str, usize), proposal| {
+        let weight = Weight { load: None, count: Some(count) };
+        let run = Case { trace, weight, setup: Setup::new(1), who: Who::Echo(proposal) }.play().unwrap();
+        run.tickets.iter().map(|it| format!("{:?}", it.outcome)).collect::<Vec<_>>()
+    };
+    let traces = [("five", 40), ("burst", 2), ("owner", 200), ("code", 10)];
+    let whole = traces.map(|trace| came(trace, Proposal::default()));
+    for (name, proposal) in without() {
+        let Some(at) = (0..traces.len()).find(|&at| came(traces[at], proposal) != whole[at]) else {
+            panic!("{name} makes no difference")
+        };
+        assert_eq!(came(traces[at], proposal), came(traces[at], proposal), "{name}");
+    }
+}
+
+#[test]
+fn what_tasks_are_told_is_kept_with_what_came() {
+    let run = play("burst", Who::Echo(Texts::Whole.into()), Setup::new(1));
+    let told = |of: fn(&Ticket) -> Option<Guess>| run.tickets.iter().filter_map(of).collect::<Vec<_>>();
+    let (waits, ends) = (told(|it| it.told.wait), told(|it| it.told.end));
+    assert!(!waits.is_empty() && ends.len() > run.tickets.len() / 2, "{} {}", waits.len(), ends.len());
+    for guess in waits.iter().chain(&ends) {
+        assert!(guess.seconds >= 0.0 && guess.seconds < 600.0, "{guess:?}");
+    }
+    let figures = Figures::of(&run);
+    assert!(figures.ends.p50 > 0.0 && figures.ends.of_it_p50 < 1.0, "{:?}", figures.ends);
+}
+
+#[test]
+fn the_best_in_order_is_no_better_than_the_best_of_all() {
+    let question = Question {
+        trace: "two".to_owned(),
+        weight: small("two"),
+        seeds: vec![1, 2],
+        orchestrators: 1,
+        beat: 1.0,
+        policies: vec![("lc".to_owned(), Who::LeastConnections)],
+    };
+    let sheet = question.answer(&question.reference(2).unwrap(), 2).unwrap();
+    let row = |name: &str| sheet.rows.iter().find(|row| row.policy == name).unwrap();
+    let [lc, in_order, best] = ["lc", "in order", "oracle"].map(row);
+    assert!(best.figures.mean <= in_order.figures.mean && in_order.figures.mean < lc.figures.mean);
+    assert_eq!((best.of_best.mean, in_order.of_in_order.mean), (1.0, 1.0));
+    // With one model and single questions there is one way to keep the order.
+    let fifo = sheet.oracles.iter().find(|(name, _)| name == "fifo").unwrap().1;
+    assert_eq!(fifo, in_order.figures.mean);
+    assert!(lc.of_in_order.mean <= lc.of_best.mean);
+    let table = markdown(std::slice::from_ref(&sheet));
+    assert_eq!(table.matches("| `two` |").count(), sheet.rows.len(), "{table}");
 }
