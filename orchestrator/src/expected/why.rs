@@ -1,5 +1,7 @@
 //! Why this node: what is expected of it, and what speaks against the next best ones.
 
+use std::fmt::{self, Write as _};
+
 use echo_broker::id::NodeId;
 use echo_broker::message::{Other, Times, Why};
 
@@ -13,6 +15,8 @@ use crate::scheduler::Fit;
 
 /// Other nodes that the short form names.
 const NAMED: usize = 2;
+/// The short form is seldom longer, in bytes.
+const LONG: usize = 128;
 /// So few seconds, or tokens of a prompt, make no difference.
 const SAME: f64 = 0.05;
 const FEW: f64 = 64.0;
@@ -60,16 +64,20 @@ impl Step {
 
     /// The short form of that.
     pub fn words(&self, why: &Why) -> String {
-        let mut words = format!("{} expected", seconds(self.verdict.expected));
+        let mut words = String::with_capacity(LONG);
+        // What is written to a string is always taken.
+        let _ = write!(words, "{} expected", seconds(self.verdict.expected));
         for (number, other) in why.instead_of.iter().take(NAMED).enumerate() {
-            let expected = other.expected_ms.map(|ms| format!(" {}", seconds(ms as f64 / 1e3)));
-            let separator = if number == 0 { "; " } else { ", " };
-            words +=
-                &format!("{separator}{}{} ({})", other.node, expected.unwrap_or_default(), other.because);
+            words += if number == 0 { "; " } else { ", " };
+            words += other.node.as_str();
+            if let Some(ms) = other.expected_ms {
+                let _ = write!(words, " {}", seconds(ms as f64 / 1e3));
+            }
+            let _ = write!(words, " ({})", other.because);
         }
         let more = self.more + why.instead_of.len().saturating_sub(NAMED);
         if more > 0 {
-            words += &format!(", {more} more");
+            let _ = write!(words, ", {more} more");
         }
         words
     }
@@ -139,17 +147,17 @@ impl<'a> Against<'a> {
         }
         let speed = (self.task.prompt.tokens - its.cached).max(1.0) / (its.prompt - OVERHEAD).max(1e-9);
         match self.told {
-            true => format!("{} for the prompt, at {speed:.0} tokens/s", seconds(its.prompt)),
+            true => format!("{} for the prompt, at {} tokens/s", seconds(its.prompt), whole(speed)),
             false => "slower with prompts".to_owned(),
         }
     }
 
     fn answer(&self) -> String {
-        let speed = self.its.tokens / self.its.answer.max(1e-9);
+        let speed = whole(self.its.tokens / self.its.answer.max(1e-9));
         match (self.its.measured, self.its.at_once) {
             (false, _) => "not measured yet".to_owned(),
-            (true, 0 | 1) => format!("{speed:.0} tokens/s"),
-            (true, more) => format!("{speed:.0} tokens/s with {more} at once"),
+            (true, 0 | 1) => format!("{speed} tokens/s"),
+            (true, more) => format!("{speed} tokens/s with {more} at once"),
         }
     }
 
@@ -170,13 +178,30 @@ pub fn millis(seconds: f64) -> u64 {
     (within(seconds, 0.0, 1e9) * 1e3).round() as u64
 }
 
-fn seconds(seconds: f64) -> String {
-    if seconds < 100.0 { format!("{seconds:.1} s") } else { format!("{seconds:.0} s") }
+/// Seconds with their tenths, if there are few.
+struct Seconds(u64);
+
+fn seconds(seconds: f64) -> Seconds {
+    Seconds((within(seconds, 0.0, 1e9) * 10.0).round() as u64)
+}
+
+impl fmt::Display for Seconds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // A placement writes some of these, and whole numbers are written several times as fast as others.
+        match self.0 {
+            tenths @ 0..1_000 => write!(f, "{}.{} s", tenths / 10, tenths % 10),
+            tenths => write!(f, "{} s", (tenths + 5) / 10),
+        }
+    }
+}
+
+fn whole(number: f64) -> u64 {
+    within(number, 0.0, 1e18).round() as u64
 }
 
 /// A number as people write it.
 fn thousands(number: f64) -> String {
-    let digits = format!("{number:.0}");
+    let digits = whole(number).to_string();
     let mut words = String::with_capacity(digits.len() + digits.len() / 3);
     for (index, digit) in digits.chars().enumerate() {
         if index > 0 && (digits.len() - index) % 3 == 0 {
@@ -195,7 +220,7 @@ mod tests {
     fn numbers_are_written_as_people_do() {
         let written = [0.4, 58.0, 999.6, 6_400.0, 1_234_567.0].map(thousands);
         assert_eq!(written, ["0", "58", "1,000", "6,400", "1,234,567"]);
-        assert_eq!([4.24, 120.4].map(seconds), ["4.2 s", "120 s"]);
+        assert_eq!([4.24, 120.4, f64::NAN].map(|it| seconds(it).to_string()), ["4.2 s", "120 s", "0.0 s"]);
         assert_eq!([-1.0, f64::NAN, f64::INFINITY, 0.31].map(millis), [0, 0, 1_000_000_000_000, 310]);
     }
 }

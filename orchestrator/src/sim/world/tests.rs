@@ -177,7 +177,7 @@ fn by_counts_a_loaded_model_is_thrown_out_for_a_free_slot_and_by_expectation_les
         let weight = Weight { load: None, count: Some(100) };
         Case { trace: "five", weight, setup: Setup::new(1), who }.play().unwrap()
     });
-    assert!(counts.loads > 2 * echo.loads, "{} and {}", counts.loads, echo.loads);
+    assert!(2 * counts.loads > 3 * echo.loads, "{} and {}", counts.loads, echo.loads);
 }
 
 #[test]
