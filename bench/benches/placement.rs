@@ -1,7 +1,7 @@
 //! What one placement costs, by criterion: `cargo bench -p echo-bench --features criterion --bench placement`
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
-use echo_bench::growth::Placer;
+use echo_bench::placement::Placer;
 
 fn placement(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("placement");

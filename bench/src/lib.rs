@@ -7,6 +7,7 @@ pub mod figure;
 pub mod fleet;
 pub mod form;
 pub mod growth;
+pub mod placement;
 pub mod hold;
 pub mod load;
 pub mod machine;

@@ -1,6 +1,6 @@
 //! What was measured, for machines and for people.
 
-mod growth;
+pub mod growth;
 mod plot;
 pub mod table;
 

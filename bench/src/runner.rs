@@ -150,7 +150,7 @@ impl Runner {
             self.engines.free(SETTLE).await?;
         }
         drop(mesh);
-        self.results.growth.placement = growth::placements(&form)?;
+        self.results.growth.placement = crate::placement::placements(&form)?;
         for row in &self.results.growth.placement {
             self.say(&format!("g {row:?}"));
         }

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::number;
-use crate::{growth::Growth, workload::Workload};
+use crate::{growth::Growth, placement::Placement, workload::Workload};
 
 /// Three tables; none where nothing was measured. Writing to a string never fails.
 pub fn tables(growth: &Growth, out: &mut String) {
@@ -30,9 +30,18 @@ pub fn tables(growth: &Growth, out: &mut String) {
         let cells = [row.edge_cpu, row.all_cpu, row.edge_resident_mib].map(number);
         let _ = writeln!(out, "| {} | {} | {} | {} |", row.asked, row.held, row.faults, cells.join(" | "));
     }
-    let _ =
-        writeln!(out, "\nOne placement, the decision alone:\n\n| nodes | p50, µs | p99, µs |\n|---|---|---|");
-    for row in &growth.placement {
-        let _ = writeln!(out, "| {} | {} | {} |", row.nodes, number(row.p50_us), number(row.p99_us));
+    placements(&growth.placement, out);
+}
+
+/// What one decision takes.
+pub fn placements(rows: &[Placement], out: &mut String) {
+    let _ = writeln!(
+        out,
+        "\nOne placement, the decision alone: of a task that comes to idle nodes, or of a slot that becomes free among full \
+         ones.\n\n| nodes | waiting | p50, µs | p99, µs |\n|---|---|---|---|"
+    );
+    for row in rows {
+        let times = [row.p50_us, row.p99_us].map(number).join(" | ");
+        let _ = writeln!(out, "| {} | {} | {times} |", row.nodes, row.waiting);
     }
 }
