@@ -414,8 +414,9 @@ impl Node {
             self.out.push(Action::RoundTrip(gap));
         }
         self.pulse_if_due(now);
-        self.beat_if_due(now);
+        // In this order: whoever hears that a slot is free knows what its cache holds.
         self.tell_caches_if_due(now);
+        self.beat_if_due(now);
     }
 }
 

@@ -69,7 +69,7 @@ impl Facts {
         }
         let slots = state.slots;
         let cached = (generates && prompt.bytes() > 0)
-            .then(|| state.mirror.begin(about.model, slots, id, &prompt, now))
+            .then(|| state.mirror.begin(about.model, slots, (id, about.key), &prompt, now))
             .flatten();
         Run {
             facts: self.clone(),
@@ -141,6 +141,7 @@ impl Run {
             return;
         }
         let prompts = &mut state.of(&self.model).prompts;
+        let was_unknown = prompts.speed().is_none();
         if self.so_far.is_none() {
             prompts.had(tokens, bytes);
         }
@@ -149,6 +150,8 @@ impl Run {
         let Some(cached) = done.cached_tokens.or_else(by_mirror) else { return };
         if done.timings.prompt_ns > 0 {
             prompts.took(tokens.saturating_sub(cached), Duration::from_nanos(done.timings.prompt_ns));
+            let is_first = was_unknown && prompts.speed().is_some();
+            state.firsts += u64::from(is_first);
         }
     }
 
