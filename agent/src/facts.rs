@@ -11,7 +11,7 @@ mod speeds;
 mod text;
 mod timeline;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -44,6 +44,8 @@ struct State {
     /// The attempts at the engine that the mesh knows of.
     attempts: BTreeMap<Key, Attempt>,
     runs: u64,
+    /// The models that have answered since the node last asked.
+    answered: BTreeSet<String>,
     /// Counts what was measured of a model for the first time.
     firsts: u64,
     /// Of each model in memory.
@@ -78,6 +80,7 @@ impl Facts {
             mirror: Mirror::default(),
             attempts: BTreeMap::new(),
             runs: 0,
+            answered: BTreeSet::new(),
             firsts: 0,
             slots,
             measured: now,
@@ -138,6 +141,11 @@ impl Facts {
         let attempt = state.attempts.get(&key)?;
         let (tokens, prompt) = state.timeline.progress(attempt.run)?;
         Some(Progress { model: attempt.model.clone(), tokens: attempt.so_far + tokens, prompt })
+    }
+
+    /// The models that have answered since this was asked last: they are in memory.
+    pub fn take_answered(&self) -> BTreeSet<String> {
+        std::mem::take(&mut self.state().answered)
     }
 
     /// Counts what was measured of a model for the first time: news that are not to wait.

@@ -67,6 +67,7 @@ struct Placement {
     attempt: u32,
     model: Option<ModelName>,
     load: Option<LoadKey>,
+    is_load: bool,
     at: Instant,
     stage: Stage,
     /// The last heartbeat lists it, so it is counted there.
@@ -84,7 +85,7 @@ enum Stage {
     Unclear,
 }
 
-/// A task has left its slot.
+/// A task has left its slot; the model of one that had an answer.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Completion {
     pub model: Option<ModelName>,
@@ -253,8 +254,9 @@ impl Node {
     /// Counts a task that is about to be given to this node.
     pub fn place(&mut self, task: TaskId, attempt: u32, need: &Need, now: Instant) {
         let listed = lists(&self.beat.active, task, attempt);
-        let (model, load) = (need.model().cloned(), need.load);
-        self.placements.push(Placement { task, attempt, model, load, at: now, stage: Stage::Asked, listed });
+        let (model, load, is_load) = (need.model().cloned(), need.load, need.is_load);
+        let stage = Stage::Asked;
+        self.placements.push(Placement { task, attempt, model, load, is_load, at: now, stage, listed });
         self.recount();
     }
 
@@ -311,7 +313,8 @@ impl Placement {
     }
 
     fn completion(&self, now: Instant) -> Completion {
-        Completion { model: self.model.clone(), took: now.saturating_duration_since(self.at) }
+        let model = self.model.clone().filter(|_| !self.is_load);
+        Completion { model, took: now.saturating_duration_since(self.at) }
     }
 }
 

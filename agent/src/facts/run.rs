@@ -121,6 +121,9 @@ impl Run {
         let samples = state.timeline.end(self.id, counted, now);
         state.add(samples, now);
         self.leave(state);
+        if self.key.is_some() {
+            state.answered.insert(self.model.clone());
+        }
         let tokens = done.tokens.unwrap_or(heard);
         let is_answer = matches!(done.reason, Reason::Stop | Reason::Length | Reason::ToolCalls);
         if !(is_answer && self.generates) {

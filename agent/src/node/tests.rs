@@ -148,6 +148,7 @@ impl Bench {
             tokens: 1,
             tokens_per_second: None,
             load: None,
+            moves: false,
             first_piece: None,
         };
         self.apply(Event::Ended(Box::new(report)));

@@ -14,3 +14,4 @@ mod refusals;
 mod skip;
 mod slow;
 mod start;
+mod warm;
