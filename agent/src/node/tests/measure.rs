@@ -136,7 +136,7 @@ fn a_busy_node_tells_its_models_no_more_often_than_a_quiet_one() {
 #[test]
 fn what_is_measured_for_the_first_time_does_not_wait() {
     let mut bench = Bench::new(1);
-    bench.pass(ms(1200));
+    bench.pass(ms(500));
     bench.beats();
     let mut run = bench.prompt(None);
     run.heard(&[Piece::text("a")], bench.now.mono);
@@ -284,4 +284,29 @@ fn a_heartbeat_of_fifty_models_and_sixteen_slots_stays_small() {
         "bytes: models {empty} before, {models} measured, {quiet} unused, heartbeat {beat}, digest {digest}"
     );
     assert!(beat < 40_000 && quiet < 15_000 && digest < 80_000);
+}
+
+/// An engine that says it will unload a model may still have it when it is asked at once.
+#[test]
+fn after_an_unload_the_engine_is_asked_at_once_and_again() {
+    let mut bench = Bench::new(1);
+    bench.pass(ms(100));
+    bench.probed(&["m"], true);
+    let named = Named { model: "m".into(), ..Named::default() };
+    assert_eq!(bench.code(Task { request: Request::Unload(named), ..bench.task(1, 1) }), None);
+    let it = bench.running.remove(0);
+    let report = Report { moves: true, generates: false, ..Report::of(&it) };
+    bench.apply(Event::Ended(Box::new(report)));
+    let probes = |bench: &mut Bench, time: Duration| {
+        bench.out.clear();
+        bench.pass(time);
+        bench.out.iter().filter(|action| matches!(action, Action::Probe)).count()
+    };
+    assert_eq!(probes(&mut bench, ms(50)), 1);
+    bench.probed(&["m"], true);
+    assert_eq!(probes(&mut bench, ms(900)), 0);
+    assert_eq!(probes(&mut bench, ms(100)), 1);
+    bench.probed(&["m"], false);
+    assert!(bench.beats().pop().is_none_or(|beat| beat.models.is_none_or(|models| !models[0].loaded)));
+    assert_eq!(probes(&mut bench, ms(3_000)), 0);
 }
