@@ -33,7 +33,7 @@ pub struct Chats {
     /// Tokens of all prompts, and those that the engines worked off.
     prompt: u64,
     worked_off: u64,
-    /// Answers of each engine.
+    /// Answers of each engine; not of those whose head had to go out before it was known which.
     shares: Vec<u64>,
     failed: u64,
 }
@@ -151,8 +151,11 @@ async fn ask(client: Client, messages: &[Value]) -> Option<Turn> {
     let node = reply.header("x-echo-node").to_owned();
     let (mut text, mut first) = (Vec::new(), None);
     while let Ok(Some(bytes)) = reply.chunk().await {
-        first.get_or_insert_with(|| asked.elapsed().as_secs_f64());
         text.extend_from_slice(&bytes);
+        // A stream that has to wait says lines without text.
+        if first.is_none() && says_something(&text) {
+            first = Some(asked.elapsed().as_secs_f64());
+        }
     }
     let lines =
         String::from_utf8_lossy(&text).lines().map(serde_json::from_str).collect::<Result<Vec<Value>, _>>();
@@ -166,6 +169,13 @@ async fn ask(client: Client, messages: &[Value]) -> Option<Turn> {
         whole: asked.elapsed().as_secs_f64(),
         prompt: end["prompt_eval_count"].as_u64()?,
     })
+}
+
+fn says_something(lines: &[u8]) -> bool {
+    let lines =
+        lines.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice::<Value>(line).ok());
+    let mut said = lines.filter_map(|line| line["message"]["content"].as_str().map(str::is_empty));
+    said.any(|is_empty| !is_empty)
 }
 
 fn at(times: &[f64], share: f64) -> f64 {
