@@ -26,6 +26,8 @@ def main():
         leave_with(parent)
     if sys.version_info < OLDEST:
         fail("needs Python %d.%d or newer, this one is %s" % (OLDEST + (sys.version.split()[0],)))
+    if args.nice:
+        os.nice(args.nice)
     model = find_wheels(args)
     server = start(args, model)
     print("ready " + server.listening_address, flush=True)
@@ -43,6 +45,8 @@ def arguments():
     parser.add_argument("--alias", default="smollm2", help="the model's name in the API")
     parser.add_argument("--model", help="a GGUF file (default: the one of the wheel)")
     parser.add_argument("--embeddings", action="store_true", help="serve /v1/embeddings too")
+    parser.add_argument("--metrics", action="store_true", help="serve /metrics too")
+    parser.add_argument("--nice", type=int, default=0, help="make way for other programs, up to 19 (default 0)")
     parser.add_argument("--detached", action="store_true", help="outlive the process that started this one")
     parser.add_argument("--cache", default=default_cache(), help="where wheels are unpacked (ECHO_CACHE_DIR)")
     return parser.parse_args()
@@ -113,6 +117,7 @@ def start(args, model):
     params.sampling.temp = 0.2
     params.sampling.top_p = 0.9
     params.n_predict = 512
+    params.endpoint_metrics = args.metrics
     params.ui = False
     params.cors_origins = "localhost"
     if args.embeddings:

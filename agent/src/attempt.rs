@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 use echo_broker::Bus;
 use echo_broker::bus::PublishError;
 use echo_broker::id::{Inbox, NodeId};
-use echo_broker::message::{Accepted, Code, Dispatch, Done, Failure, Frame, Piece, Timings, Verdict, Why};
+use echo_broker::message::{
+    Accepted, Code, Dispatch, Done, Failure, Frame, Piece, Reason, Request, Timings, Verdict, Why,
+};
 use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt};
 use tokio::sync::oneshot;
@@ -103,6 +105,8 @@ pub struct Report {
     pub tokens: u64,
     pub tokens_per_second: Option<f64>,
     pub load: Option<Duration>,
+    /// It was about which models are there, or in memory.
+    pub moves: bool,
     pub first_piece: Option<Duration>,
 }
 
@@ -117,6 +121,8 @@ pub enum End {
 /// What was measured on the way.
 #[derive(Debug, Default)]
 struct Progress {
+    /// When the engine was asked.
+    asked: Option<Instant>,
     first: Option<Instant>,
     last: Option<Instant>,
     pieces: u64,
@@ -160,6 +166,7 @@ impl Attempt {
         let end = match self.start().await {
             true => {
                 let seat = context.company.join(request, Instant::now());
+                progress.asked = Some(Instant::now());
                 progress.run = self.slot.is_some().then(|| context.facts.begin(self.about(), Instant::now()));
                 let end = self.stream(&context, &seat, &mut progress).await;
                 end.map_err(|failure| seat.judge(failure, Instant::now()))
@@ -321,7 +328,7 @@ impl Attempt {
             }
         }
         let Some(done) = end.transpose()? else { return Ok(None) };
-        progress.done = Some(Counts::of(&done));
+        progress.done = Some(progress.counts(&done));
         Ok(Some(Last { pieces, done }))
     }
 
@@ -370,12 +377,12 @@ impl Attempt {
     }
 
     fn report(self, end: End, request: u64, progress: &Progress, started: Instant) -> Report {
-        use echo_broker::message::Request;
         let done = progress.done.as_ref();
         let tokens = done.and_then(|done| done.tokens).unwrap_or(progress.pieces);
         let by_engine = done.filter(|done| done.timings.eval_ns > 0 && done.tokens.is_some());
         let generates =
             matches!(self.order.request, Request::Generate(_) | Request::Chat(_) | Request::Embed(_));
+        let moves = matches!(self.order.request, Request::Pull(_) | Request::Delete(_) | Request::Unload(_));
         let load = done.map_or(0, |done| done.timings.load_ns);
         Report {
             key: self.key,
@@ -388,19 +395,23 @@ impl Attempt {
                 Some(done) => Some(tokens as f64 / (done.timings.eval_ns as f64 / 1e9)),
                 None => progress.speed(),
             },
+            moves,
             load: (self.loads && load > 0).then(|| Duration::from_nanos(load)),
             first_piece: progress.first.map(|first| first.saturating_duration_since(started)),
         }
     }
 }
 
-impl Counts {
-    fn of(done: &Done) -> Self {
-        Self { tokens: done.tokens, timings: done.timings }
-    }
-}
-
 impl Progress {
+    fn counts(&self, done: &Done) -> Counts {
+        let mut timings = done.timings;
+        // Ollama does not say how long a load took for which it was asked alone.
+        if let Some(asked) = self.asked.filter(|_| done.reason == Reason::Load && timings.load_ns == 0) {
+            timings.load_ns = u64::try_from(asked.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        }
+        Counts { tokens: done.tokens, timings }
+    }
+
     fn note(&mut self, pieces: &[Piece]) {
         let now = Instant::now();
         if let Some(run) = &mut self.run {

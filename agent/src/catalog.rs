@@ -128,17 +128,19 @@ impl Catalog {
         self.found.values().map(described).collect()
     }
 
-    /// Takes a measurement of a task that has ended.
-    pub fn measure(&mut self, model: &str, tokens_per_second: Option<f64>, load: Option<Duration>) {
+    /// Takes a measurement of a task that has ended; whether it was the first load.
+    pub fn measure(&mut self, model: &str, tokens_per_second: Option<f64>, load: Option<Duration>) -> bool {
         if !self.found.contains_key(model) {
-            return;
+            return false;
         }
         let measured = self.measured.entry(model.to_owned()).or_default();
         average(&mut measured.tokens_per_second, tokens_per_second);
         if let Some(load) = load.filter(|load| loads::plausible(*load)) {
             measured.loads.push_back(load);
             measured.loads.drain(..measured.loads.len().saturating_sub(LOADS));
+            return measured.loads.len() == 1;
         }
+        false
     }
 }
 

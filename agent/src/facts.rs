@@ -11,7 +11,7 @@ mod speeds;
 mod text;
 mod timeline;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -29,6 +29,9 @@ use timeline::{Sample, Timeline};
 /// How often answers that run are measured.
 const LIVE: Duration = Duration::from_secs(2);
 
+/// Of a model that is not in memory and was not used for so long little is told.
+const QUIET: Duration = Duration::from_secs(600);
+
 /// All of it; shared by the attempts and the node.
 #[derive(Debug)]
 pub struct Facts(Mutex<State>);
@@ -41,6 +44,10 @@ struct State {
     /// The attempts at the engine that the mesh knows of.
     attempts: BTreeMap<Key, Attempt>,
     runs: u64,
+    /// The models that have answered since the node last asked.
+    answered: BTreeSet<String>,
+    /// Counts what was measured of a model for the first time.
+    firsts: u64,
     /// Of each model in memory.
     slots: u32,
     measured: Instant,
@@ -52,6 +59,8 @@ struct Measured {
     speeds: Speeds,
     prompts: Prompts,
     lengths: Lengths,
+    /// When an answer was measured last.
+    used: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -71,6 +80,8 @@ impl Facts {
             mirror: Mirror::default(),
             attempts: BTreeMap::new(),
             runs: 0,
+            answered: BTreeSet::new(),
+            firsts: 0,
             slots,
             measured: now,
         }))
@@ -114,6 +125,11 @@ impl Facts {
         let state = self.state();
         let Some(measured) = state.models.get(&model.name) else { return };
         model.speeds = measured.speeds.told(now);
+        let is_recent = |at: Instant| now.saturating_duration_since(at) < QUIET;
+        if !model.loaded && !measured.used.is_some_and(is_recent) {
+            model.speeds.truncate(1);
+        }
+        model.long_run = measured.speeds.long_run();
         model.prompt_tokens_per_second = measured.prompts.speed();
         model.tokens_per_kb = measured.prompts.tokens_per_kb();
         model.lengths = measured.lengths.told();
@@ -127,9 +143,20 @@ impl Facts {
         Some(Progress { model: attempt.model.clone(), tokens: attempt.so_far + tokens, prompt })
     }
 
-    /// Counts the changes of what the caches hold.
-    pub fn cache_changes(&self) -> u64 {
-        self.state().mirror.changes
+    /// The models that have answered since this was asked last: they are in memory.
+    pub fn take_answered(&self) -> BTreeSet<String> {
+        std::mem::take(&mut self.state().answered)
+    }
+
+    /// Counts what was measured of a model for the first time: news that are not to wait.
+    pub fn firsts(&self) -> u64 {
+        self.state().firsts
+    }
+
+    /// Counts the changes of what the caches hold, and of these the ends of attempts.
+    pub fn cache_changes(&self) -> (u64, u64) {
+        let state = self.state();
+        (state.mirror.changes, state.mirror.ends)
     }
 
     /// What the caches hold.
@@ -145,7 +172,10 @@ impl Facts {
 impl State {
     fn add(&mut self, samples: Vec<Sample>, now: Instant) {
         for Sample { model, at_once, tokens, seconds } in samples {
-            self.of(&model).speeds.add(at_once, tokens, seconds, now);
+            let measured = self.of(&model);
+            measured.used = Some(now);
+            let is_first = measured.speeds.add(at_once, tokens, seconds, now);
+            self.firsts += u64::from(is_first);
         }
     }
 
@@ -155,6 +185,14 @@ impl State {
         }
         self.models.get_mut(model).expect("just inserted")
     }
+}
+
+/// To three digits: a heartbeat is no place for more.
+fn rounded(number: f64) -> f64 {
+    let digits = 2 - number.abs().log10().floor().clamp(-9.0, 9.0) as i32;
+    let (factor, inverse) = (10_f64.powi(digits), 10_f64.powi(-digits));
+    // Multiplied by a whole number, it stays one: no tail of nines.
+    if digits > 0 { (number * factor).round() / factor } else { (number * factor).round() * inverse.round() }
 }
 
 #[cfg(test)]

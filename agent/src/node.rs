@@ -152,6 +152,8 @@ pub struct Node {
     /// When the engine was asked last.
     probe_asked: Instant,
     probe_due: Instant,
+    /// What is asked before then may be answered too early.
+    probe_again: Option<Instant>,
     /// When the engine last gave something.
     active: Option<Instant>,
     out: Vec<Action>,
@@ -192,6 +194,7 @@ impl Node {
             probing: false,
             probe_asked: now.mono,
             probe_due: now.mono,
+            probe_again: None,
             active: None,
             out: Vec::new(),
             traits,
@@ -248,6 +251,11 @@ impl Node {
     }
 
     fn freed(&mut self, now: Instant) {
+        // The heartbeat that frees a slot says as well what has come into memory.
+        for model in self.facts.take_answered() {
+            let others = self.slots.active().iter().any(|key| self.holdings.model_of(*key) == Some(&model));
+            self.told.models_changed |= self.catalog.ended(&model, true, others, now);
+        }
         let was_full = self.told.full || self.slots.taken() + 1 >= self.slots.limit() as usize;
         self.pacer.changed(was_full, now);
     }
@@ -293,7 +301,8 @@ impl Node {
         if self.health.learns(&report.model, sign) {
             self.judge_health(now, |health| health.ended(&report.model, sign, &why, now));
         }
-        self.catalog.measure(&report.model, report.tokens_per_second, report.load);
+        self.told.models_changed |=
+            self.catalog.measure(&report.model, report.tokens_per_second, report.load);
         let others = self.holdings.use_model(&report.model);
         let well = matches!(report.end, End::Done);
         let arrived = report.generates && self.catalog.ended(&report.model, well, others, now);
@@ -309,7 +318,9 @@ impl Node {
         let missing = matches!(&report.end, End::Failed(failure) if failure.code == Code::ModelMissing);
         let failed = matches!(&report.end, End::Failed(failure) if failure.code == Code::EngineUnreachable);
         // Of a model that has just been loaded the engine has more to say.
-        let at_once = sign == Sign::Broken || failed || missing || arrived;
+        let at_once = sign == Sign::Broken || failed || missing || arrived || report.moves;
+        // An engine that says it will unload a model takes its time.
+        self.probe_again = report.moves.then_some(now + PROBE_SOON).or(self.probe_again);
         let soon = if at_once { now } else { now + PROBE_SOON };
         self.probe_due = self.probe_due.min(soon);
     }
@@ -339,6 +350,8 @@ impl Node {
             self.engine_is_down(now);
         }
         self.probe_due = now + if self.health.is_up() { PROBE_UP } else { PROBE_DOWN };
+        self.probe_again = self.probe_again.filter(|again| *again > self.probe_asked);
+        self.probe_due = self.probe_again.map_or(self.probe_due, |again| again.min(self.probe_due));
     }
 
     fn linked(&mut self, link: Link, now: Instant) {
@@ -414,8 +427,9 @@ impl Node {
             self.out.push(Action::RoundTrip(gap));
         }
         self.pulse_if_due(now);
-        self.beat_if_due(now);
+        // In this order: whoever hears that a slot is free knows what its cache holds.
         self.tell_caches_if_due(now);
+        self.beat_if_due(now);
     }
 }
 

@@ -6,8 +6,7 @@ use serde::Serialize;
 
 use crate::{
     client::request::Ask,
-    fleet::{self, Fleet},
-    form::Form,
+    fleet::Fleet,
     hold::Held,
     placement::Placement,
     process::{spent, usage},

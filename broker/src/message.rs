@@ -1,6 +1,6 @@
 //! What travels on the bus. Payloads are JSON objects; changes are additive, and unknown fields are ignored.
 
-mod cache;
+pub mod cache;
 mod failure;
 mod frame;
 mod heartbeat;

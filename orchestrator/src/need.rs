@@ -20,6 +20,8 @@ pub struct Need {
     /// How the model is to be loaded, in words and for comparing; `None` if this loads nothing.
     pub load_options: LoadOptions,
     pub load: Option<LoadKey>,
+    /// It loads its model and asks nothing: there is no answer to wait for.
+    pub is_load: bool,
     /// It takes no slot: it is about a model and generates nothing.
     pub aside: bool,
     /// The node's operator must allow pulls and deletes.
@@ -71,6 +73,7 @@ impl Need {
             abilities: Abilities::of(request.needs()),
             load: load_options.as_ref().map(LoadOptions::key),
             load_options: load_options.unwrap_or_default(),
+            is_load: request.is_load(),
             aside: named.is_some(),
             managed,
             nodes: named.map(wanted_nodes).transpose()?.unwrap_or_default(),

@@ -34,6 +34,7 @@ pub enum Error {
 /// Everything that is waited for.
 struct Inbox {
     beats: Subscription<Heartbeat>,
+    /// An agent tells what an ended attempt has left in its slot before the heartbeat that frees the slot.
     caches: Subscription<CacheDigest>,
     cancels: Subscription<Cancel>,
     gone: Subscription<Disconnect>,
@@ -147,8 +148,8 @@ impl Inbox {
                     return (!link.closed).then_some(Event::Link { up: link.up });
                 }
                 cancel = self.cancels.next_readable() => Some(Event::Cancelled(cancel?)),
-                beat = self.beats.next_readable() => Some(Event::Beat(Box::new(beat?))),
                 digest = self.caches.next_readable() => Some(Event::Caches(Box::new(digest?))),
+                beat = self.beats.next_readable() => Some(Event::Beat(Box::new(beat?))),
                 outcome = self.outcomes.recv() => Some(outcome?),
                 gone = self.gone.next_readable() => {
                     gone?.peer().map(|(peer, boot)| Event::Gone { peer, boot })

@@ -203,6 +203,7 @@ fn crashed(key: Key) -> Report {
         tokens: 0,
         tokens_per_second: None,
         load: None,
+        moves: false,
         first_piece: None,
     }
 }

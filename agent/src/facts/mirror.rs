@@ -8,9 +8,11 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use echo_broker::id::{BootId, NodeId};
-use echo_broker::message::{CacheDigest, ModelCache, SlotCache};
+use echo_broker::message::cache::{ASIDE as TOLD, SLOTS};
+use echo_broker::message::{CacheDigest, Held, ModelCache, SlotCache};
 
 use super::text::Text;
+use crate::slots::Key;
 
 /// The part of a prompt that has to be in a slot for that slot to be chosen.
 const SIMILAR: f64 = 0.1;
@@ -24,8 +26,8 @@ const WORTH: f64 = 0.25;
 /// Texts aside that are remembered. How many the engine keeps depends on their size, which it alone knows.
 const ASIDE: usize = 32;
 
-/// Slots that are mirrored; a model with more has none.
-const SLOTS: u32 = 64;
+/// For so long an ended attempt is named: whoever has placed it may not know of its end yet.
+const NAMED: Duration = Duration::from_secs(2);
 
 /// The difference to the engine's own count that is none: what a template adds, and the block that is not whole.
 const SLACK: u64 = 400;
@@ -34,8 +36,9 @@ const SLACK: u64 = 400;
 #[derive(Debug, Default)]
 pub struct Mirror {
     models: HashMap<String, Model>,
-    /// Counts the changes.
+    /// Counts the changes, and of these the ends of attempts.
     pub changes: u64,
+    pub ends: u64,
 }
 
 #[derive(Debug, Default)]
@@ -52,7 +55,9 @@ struct Slot {
     text: Text,
     tokens: u64,
     tool: bool,
-    /// The attempt that runs in it, and what was there before.
+    /// The mesh's attempt that runs in it, or was the last.
+    attempt: Option<Key>,
+    /// What runs in it, and what was there before.
     run: Option<Run>,
     /// When its last attempt began or ended.
     used: Option<Instant>,
@@ -81,9 +86,16 @@ pub struct Left {
 }
 
 impl Mirror {
-    /// An attempt begins at the engine. How many bytes of its prompt are in its slot, as far as is known.
-    pub fn begin(&mut self, model: &str, slots: u32, run: u64, text: &Text, now: Instant) -> Option<u64> {
-        if slots > SLOTS {
+    /// An attempt begins at the engine, one of the mesh's if it has a key. How many bytes of its prompt are in its slot, as far as is known.
+    pub fn begin(
+        &mut self,
+        model: &str,
+        slots: u32,
+        (run, attempt): (u64, Option<Key>),
+        text: &Text,
+        now: Instant,
+    ) -> Option<u64> {
+        if slots as usize > SLOTS {
             self.forget(model);
             return None;
         }
@@ -93,30 +105,34 @@ impl Mirror {
         }
         let place = model.choose(text)?;
         self.changes += 1;
-        Some(model.take(place, run, text, now))
+        let common = model.take(place, run, text, now);
+        model.slots[place].attempt = attempt;
+        Some(common)
     }
 
     /// An attempt is over.
     pub fn end(&mut self, name: &str, run: u64, left: Left, now: Instant) {
         let Some(model) = self.models.get_mut(name) else { return };
         let Some(place) = model.slots.iter().position(|slot| slot.runs(run)) else { return };
-        self.changes += 1;
+        (self.changes, self.ends) = (self.changes + 1, self.ends + 1);
         let ended = model.slots[place].run.take();
         if let (Some(run), Some(cached)) = (ended, left.cached) {
             model.learn(&run, cached, left.prompt);
         }
-        model.slots[place] =
-            Slot { text: left.text, tokens: left.tokens, tool: left.tool, run: None, used: Some(now) };
+        let attempt = model.slots[place].attempt;
+        let Left { text, tokens, tool, .. } = left;
+        model.slots[place] = Slot { text, tokens, tool, attempt, run: None, used: Some(now) };
     }
 
     /// An attempt was given up while its prompt was worked off: nobody knows how far that came.
     pub fn give_up(&mut self, name: &str, run: u64, now: Instant) {
         let Some(model) = self.models.get_mut(name) else { return };
         let Some(slot) = model.slots.iter_mut().find(|slot| slot.runs(run)) else { return };
-        self.changes += 1;
+        (self.changes, self.ends) = (self.changes + 1, self.ends + 1);
         let Some(run) = slot.run.take() else { return };
         let tokens = run.before.tokens.saturating_mul(run.common) / run.before.text.bytes().max(1);
-        *slot = Slot { text: slot.text.first(run.common), tokens, used: Some(now), ..Slot::default() };
+        let (text, attempt) = (slot.text.first(run.common), slot.attempt);
+        *slot = Slot { text, tokens, attempt, used: Some(now), ..Slot::default() };
     }
 
     /// An attempt does not find the model in memory. Where others are in its slots it comes for them already.
@@ -174,8 +190,7 @@ impl Model {
             }
         }
         let run = Run { id: run, before: Box::new(before), common, aside };
-        let tokens = 0;
-        self.slots[place] = Slot { text: text.clone(), tokens, tool: false, run: Some(run), used: Some(now) };
+        self.slots[place] = Slot { text: text.clone(), run: Some(run), used: Some(now), ..Slot::default() };
         common
     }
 
@@ -187,7 +202,7 @@ impl Model {
         if self.aside.len() == ASIDE {
             self.aside.remove(0);
         }
-        self.aside.push(Slot { run: None, ..slot });
+        self.aside.push(Slot { run: None, attempt: None, ..slot });
     }
 
     fn worth_fetching(&self, text: &Text, mut kept: f64, mut common: u64) -> Option<usize> {
@@ -227,7 +242,7 @@ impl Model {
         ModelCache {
             model: name.to_owned(),
             slots: self.slots.iter().map(|slot| slot.told(now)).collect(),
-            aside: aside.rev().take(ASIDE / 2).map(|slot| slot.told(now)).collect(),
+            aside: aside.rev().take(TOLD).map(|slot| slot.told(now)).collect(),
         }
     }
 }
@@ -243,6 +258,12 @@ impl Slot {
         SlotCache {
             blocks: self.text.blocks().to_vec(),
             tokens: self.tokens,
+            attempt: self.attempt.filter(|_| idle < NAMED).map(|Key { task, attempt }| Held {
+                task,
+                attempt,
+                seq: None,
+                ended: false,
+            }),
             busy,
             idle_ms: u64::try_from(idle.as_millis()).unwrap_or(u64::MAX),
             session: self.text.session(),

@@ -47,12 +47,12 @@ impl Prompts {
         let mut sorted: Vec<f64> = self.speeds.iter().copied().collect();
         sorted.sort_by(f64::total_cmp);
         let median = sorted.get(sorted.len() / 2)?;
-        Some((median * 10.0).round() / 10.0)
+        Some(super::rounded(*median))
     }
 
     /// Tokens for 1,000 bytes of text.
     pub fn tokens_per_kb(&self) -> Option<f64> {
-        (self.bytes > 0.0).then(|| (self.tokens / self.bytes * 10_000.0).round() / 10.0)
+        (self.bytes > 0.0).then(|| super::rounded(self.tokens / self.bytes * 1_000.0))
     }
 }
 

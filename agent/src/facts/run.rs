@@ -69,7 +69,7 @@ impl Facts {
         }
         let slots = state.slots;
         let cached = (generates && prompt.bytes() > 0)
-            .then(|| state.mirror.begin(about.model, slots, id, &prompt, now))
+            .then(|| state.mirror.begin(about.model, slots, (id, about.key), &prompt, now))
             .flatten();
         Run {
             facts: self.clone(),
@@ -121,6 +121,9 @@ impl Run {
         let samples = state.timeline.end(self.id, counted, now);
         state.add(samples, now);
         self.leave(state);
+        if self.key.is_some() {
+            state.answered.insert(self.model.clone());
+        }
         let tokens = done.tokens.unwrap_or(heard);
         let is_answer = matches!(done.reason, Reason::Stop | Reason::Length | Reason::ToolCalls);
         if !(is_answer && self.generates) {
@@ -141,6 +144,7 @@ impl Run {
             return;
         }
         let prompts = &mut state.of(&self.model).prompts;
+        let was_unknown = prompts.speed().is_none();
         if self.so_far.is_none() {
             prompts.had(tokens, bytes);
         }
@@ -149,6 +153,8 @@ impl Run {
         let Some(cached) = done.cached_tokens.or_else(by_mirror) else { return };
         if done.timings.prompt_ns > 0 {
             prompts.took(tokens.saturating_sub(cached), Duration::from_nanos(done.timings.prompt_ns));
+            let is_first = was_unknown && prompts.speed().is_some();
+            state.firsts += u64::from(is_first);
         }
     }
 

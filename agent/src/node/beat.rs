@@ -9,8 +9,10 @@ use super::{Action, Node, millis};
 /// What the last heartbeat said.
 #[derive(Debug, Default)]
 pub struct Told {
-    /// It had the models.
-    models: bool,
+    /// When one had the models last.
+    models: Option<Instant>,
+    /// What was measured for the first time until then.
+    firsts: u64,
     /// The models are others since.
     pub models_changed: bool,
     /// No slot was free.
@@ -27,14 +29,16 @@ impl Node {
         self.number += 1;
         let beat = self.beat(now);
         self.told.full = beat.status == NodeStatus::Busy;
-        self.told.models = beat.models.is_some();
+        if beat.models.is_some() {
+            (self.told.models, self.told.firsts) = (Some(now), self.facts.firsts());
+        }
         self.told.models_changed = false;
         self.out.push(Action::Beat(Box::new(beat)));
     }
 
     fn beat(&self, now: Instant) -> Heartbeat {
         let (status, reason) = self.status();
-        let models = (self.told.models_changed || !self.told.models).then(|| self.models(now));
+        let models = self.tells_models(now).then(|| self.models(now));
         let active = self.slots.active();
         Heartbeat {
             node: self.traits.node.clone(),
@@ -59,6 +63,14 @@ impl Node {
             uptime_ms: millis(now.duration_since(self.started)),
             model_management: self.traits.model_management,
         }
+    }
+
+    /// All of them in each beat of a busy node would be megabytes a second: it beats at each end of a task.
+    fn tells_models(&self, now: Instant) -> bool {
+        let is_due = |last: Instant| now.saturating_duration_since(last) >= self.traits.heartbeat * 5 / 4;
+        self.told.models_changed
+            || self.told.models.is_none_or(is_due)
+            || self.told.firsts != self.facts.firsts()
     }
 
     pub(super) fn models(&self, now: Instant) -> Vec<Model> {

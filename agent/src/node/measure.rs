@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use echo_broker::message::{Model, Progress};
+use echo_broker::message::{CacheDigest, Model, Progress};
 
 use super::{Action, Node};
 use crate::calibrate::Calibrate;
@@ -13,11 +13,40 @@ use crate::slots::Key;
 const SOONEST: Duration = Duration::from_millis(250);
 const LATEST: Duration = Duration::from_secs(5);
 
+/// The same when attempts have ended: who places the next one has to know which slots are worth to be kept.
+const ENDED: Duration = Duration::from_millis(20);
+
+/// A long digest is told less often, so that ends in a row make 250 kB a second at most: its hashes, and as many as the
+/// rest of a slot is long.
+const HASH: Duration = Duration::from_micros(80);
+const SLOT: usize = 9;
+
 /// What the mesh was told of the caches.
 #[derive(Debug, Default)]
 pub struct Digests {
     changes: u64,
+    ends: u64,
     last: Option<Instant>,
+    /// How long the next ones have to wait for the size of the last.
+    pause: Duration,
+}
+
+impl Digests {
+    fn is_due(&self, (changes, ends): (u64, u64), now: Instant) -> bool {
+        let pause = match () {
+            () if ends != self.ends => self.pause,
+            () if changes != self.changes => SOONEST,
+            () => LATEST,
+        };
+        self.last.is_none_or(|last| now.saturating_duration_since(last) >= pause)
+    }
+
+    fn told(&mut self, digest: &CacheDigest, (changes, ends): (u64, u64), now: Instant) {
+        let slots = digest.models.iter().flat_map(|model| model.slots.iter().chain(&model.aside));
+        let hashes: usize = slots.map(|slot| SLOT + slot.blocks.len()).sum();
+        let pause = HASH.saturating_mul(u32::try_from(hashes).unwrap_or(u32::MAX)).clamp(ENDED, SOONEST);
+        *self = Self { changes, ends, last: Some(now), pause };
+    }
 }
 
 impl Node {
@@ -54,12 +83,11 @@ impl Node {
             return;
         }
         let changes = self.facts.cache_changes();
-        let pause = if changes == self.digests.changes { LATEST } else { SOONEST };
-        if self.digests.last.is_some_and(|last| now.saturating_duration_since(last) < pause) {
+        if !self.digests.is_due(changes, now) {
             return;
         }
-        self.digests = Digests { changes, last: Some(now) };
         let digest = self.facts.caches(&self.traits.node, &self.traits.boot, now);
+        self.digests.told(&digest, changes, now);
         self.out.push(Action::Caches(Box::new(digest)));
     }
 

@@ -139,17 +139,7 @@ impl Bench {
     }
 
     fn report(&mut self, it: Attempt, end: End) {
-        let report = Report {
-            key: it.key,
-            model: it.model.clone(),
-            request: it.order.request.fingerprint(),
-            end,
-            generates: true,
-            tokens: 1,
-            tokens_per_second: None,
-            load: None,
-            first_piece: None,
-        };
+        let report = Report { end, ..Report::of(&it) };
         self.apply(Event::Ended(Box::new(report)));
     }
 
@@ -183,6 +173,24 @@ impl Bench {
     fn is_stopped(&self, task: u128, attempt: u32) -> bool {
         let it = self.running.iter().find(|it| it.key == key(task, attempt)).expect("it is held");
         it.halt.is_stopped()
+    }
+}
+
+impl Report {
+    /// Of an attempt that has ended well.
+    fn of(it: &Attempt) -> Self {
+        Self {
+            key: it.key,
+            model: it.model.clone(),
+            request: it.order.request.fingerprint(),
+            end: End::Done,
+            generates: true,
+            tokens: 1,
+            tokens_per_second: None,
+            load: None,
+            moves: false,
+            first_piece: None,
+        }
     }
 }
 

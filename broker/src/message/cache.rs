@@ -3,11 +3,17 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::is_default;
+use super::{Held, is_default};
 use crate::id::{BootId, NodeId};
 
-/// Agent → orchestrators, when it changes (four times a second at most) and every five seconds: the agent's mirror of
-/// its engine's prompt caches.
+/// Slots of a model that are mirrored; one with more has no mirror.
+pub const SLOTS: usize = 64;
+/// Texts aside that are told.
+pub const ASIDE: usize = 16;
+
+/// Agent → orchestrators: the agent's mirror of its engine's prompt caches. Told every five seconds, when it changes
+/// (four times a second at most), and at once when an attempt has ended, before the heartbeat that tells of its slot.
+/// Ends in a row are told fifty times a second at most, and less often the larger it is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CacheDigest {
     pub node: NodeId,
@@ -39,6 +45,9 @@ pub struct SlotCache {
     /// Tokens in the slot, of the prompt and the answer; 0 while an attempt runs in it.
     #[serde(default, skip_serializing_if = "is_default")]
     pub tokens: u64,
+    /// The mesh's attempt that runs in it, or has ended there within the last two seconds.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub attempt: Option<Held>,
     /// An attempt runs in it.
     #[serde(default, skip_serializing_if = "is_default")]
     pub busy: bool,

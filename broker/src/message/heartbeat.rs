@@ -23,8 +23,8 @@ pub struct Heartbeat {
     #[serde(default, skip_serializing_if = "is_default")]
     pub progress: Vec<Progress>,
     pub slots: u32,
-    /// All models of the engine; left out of beats in which they have not changed, but never twice in a row, so
-    /// that a restarted orchestrator knows the mesh within two beats.
+    /// All models of the engine; left out while they have not changed, but not of two regular beats in a row, so that
+    /// a restarted orchestrator knows the mesh within the time of two, or two and a quarter on a busy node.
     #[serde(default, skip_serializing_if = "is_default")]
     pub models: Option<Vec<Model>>,
     pub engine: Engine,
@@ -76,9 +76,14 @@ pub struct Model {
     /// Measured on this node; absent until measured.
     #[serde(default, skip_serializing_if = "is_default")]
     pub tokens_per_second: Option<f64>,
-    /// Decode speed of one answer by how many answer at once, ascending, 16 at most: as it holds now.
+    /// Decode speed of one answer by how many answer at once, ascending, 16 at most: as it was measured. Of a model that
+    /// is not in memory and was not used for ten minutes only the first.
     #[serde(default, skip_serializing_if = "is_default")]
     pub speeds: Vec<Speed>,
+    /// Tokens a second that one answer alone gets in the long run, which a slow hour hardly changes: what an old slow
+    /// measurement goes back to.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub long_run: Option<f64>,
     /// Tokens of a prompt that are worked off in a second, those in the engine's cache not counted; absent until
     /// measured.
     #[serde(default, skip_serializing_if = "is_default")]

@@ -37,6 +37,15 @@ impl Request {
         }
     }
 
+    /// Its model is to be loaded, and nothing is asked of it.
+    pub fn is_load(&self) -> bool {
+        match self {
+            Self::Generate(it) => it.prompt.is_empty() && it.images.is_empty(),
+            Self::Chat(it) => it.messages.is_empty(),
+            _ => false,
+        }
+    }
+
     /// The same for requests that ask the same, within one process and nowhere else.
     pub fn fingerprint(&self) -> u64 {
         struct Hashed(DefaultHasher);

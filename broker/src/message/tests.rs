@@ -93,6 +93,7 @@ fn model() {
         Speed { at_once: 1, tokens_per_second: 30.5, age_s: 0 },
         Speed { at_once: 4, tokens_per_second: 12.0, age_s: 9 },
     ];
+    model.long_run = Some(28.5);
     model.prompt_tokens_per_second = Some(400.5);
     model.tokens_per_kb = Some(250.5);
     model.lengths = vec![0, 0, 3];
@@ -103,7 +104,7 @@ fn model() {
     model.extra = json!({"digest": "d"}).as_object().cloned().unwrap();
     golden(
         &model,
-        r#"{"name":"mistral:latest","size":4,"loaded":true,"capabilities":["tools"],"tokens_per_second":12.5,"speeds":[{"at_once":1,"tokens_per_second":30.5},{"at_once":4,"tokens_per_second":12.0,"age_s":9}],"prompt_tokens_per_second":400.5,"tokens_per_kb":250.5,"lengths":[0,0,3],"memory":5,"load_ms":7,"context_length":4096,"loaded_with":{},"extra":{"digest":"d"}}"#,
+        r#"{"name":"mistral:latest","size":4,"loaded":true,"capabilities":["tools"],"tokens_per_second":12.5,"speeds":[{"at_once":1,"tokens_per_second":30.5},{"at_once":4,"tokens_per_second":12.0,"age_s":9}],"long_run":28.5,"prompt_tokens_per_second":400.5,"tokens_per_kb":250.5,"lengths":[0,0,3],"memory":5,"load_ms":7,"context_length":4096,"loaded_with":{},"extra":{"digest":"d"}}"#,
     );
     let with = r#"{"num_ctx":8192,"use_mmap":false}"#;
     golden(&serde_json::from_str::<LoadOptions>(with).unwrap(), with);
@@ -365,16 +366,23 @@ fn pulse_and_ping() {
 
 #[test]
 fn cache() {
-    let slot =
-        SlotCache { blocks: vec![u64::MAX, 7], tokens: 300, idle_ms: 5, session: 9, tool: true, busy: false };
-    let busy = SlotCache { busy: true, ..SlotCache::default() };
+    let slot = SlotCache {
+        blocks: vec![u64::MAX, 7],
+        tokens: 300,
+        idle_ms: 5,
+        session: 9,
+        tool: true,
+        busy: false,
+        attempt: None,
+    };
+    let busy = SlotCache { busy: true, attempt: Some(held(None)), ..SlotCache::default() };
     golden(
         &CacheDigest {
             node: node(),
             boot: boot(),
             models: vec![ModelCache { model: "m".into(), slots: vec![slot, busy], aside: vec![] }],
         },
-        r#"{"node":"node-a","boot":"b1","models":[{"model":"m","slots":[{"blocks":[18446744073709551615,7],"tokens":300,"idle_ms":5,"session":9,"tool":true},{"busy":true}]}]}"#,
+        &r#"{"node":"node-a","boot":"b1","models":[{"model":"m","slots":[{"blocks":[18446744073709551615,7],"tokens":300,"idle_ms":5,"session":9,"tool":true},{"attempt":{"task":"TASK","attempt":2},"busy":true}]}]}"#.replace("TASK", TASK),
     );
 }
 

@@ -118,7 +118,7 @@ impl Book {
     }
 
     fn hear_models(&mut self, index: usize, told: &[Model], now: f64) {
-        let mut before = std::mem::take(&mut self.site_mut(index).models);
+        let mut gone = std::mem::take(&mut self.site_mut(index).models);
         let mut models: Vec<Facts> = Vec::with_capacity(told.len());
         for told in told {
             let name = ModelName::of(&told.name);
@@ -127,19 +127,19 @@ impl Book {
             if known.is_some_and(|id| models.iter().any(|facts| facts.id == id)) {
                 continue;
             }
-            let place = before.iter().position(|facts| Some(facts.id) == known);
-            let facts = place.map(|place| before.swap_remove(place));
+            let place = gone.iter().position(|facts| Some(facts.id) == known);
+            let facts = place.map(|place| gone.swap_remove(place));
             let mut facts = facts.unwrap_or_else(|| Facts::new(self.models.join(name)));
             let lengths = std::mem::take(&mut facts.lengths);
-            let (per_kb, alone, load) = (facts.per_kb, facts.alone, facts.load);
+            let (per_kb, before) = (facts.per_kb, (facts.alone, facts.prompt, facts.load));
             facts.hear(told, now);
             self.models.replace_lengths(facts.id, &lengths, &facts.lengths);
             let mesh = self.models.get_mut(facts.id);
             mesh.replace_per_kb(per_kb, facts.per_kb);
-            self.stale |= alone != facts.alone || load != facts.load;
+            self.stale |= before != (facts.alone, facts.prompt, facts.load);
             models.push(facts);
         }
-        before.iter().for_each(|facts| self.leave(facts));
+        gone.iter().for_each(|facts| self.leave(facts));
         let site = self.site_mut(index);
         site.caches.retain(|(id, _)| models.iter().any(|facts| facts.id == *id));
         site.models = models;
@@ -211,11 +211,14 @@ impl Book {
         if !std::mem::take(&mut self.stale) && self.per_byte > 0.0 {
             return;
         }
-        self.models.iter_mut().for_each(|mesh| mesh.fastest = None);
+        self.models.iter_mut().for_each(|mesh| (mesh.fastest, mesh.prompt) = (None, None));
         let mut loads = Vec::new();
         for facts in self.sites.iter().flatten().flat_map(|site| &site.models) {
             if let Some(alone) = facts.alone {
                 self.models.note_fastest(facts.id, alone);
+            }
+            if let Some(prompt) = facts.prompt {
+                self.models.note_prompt(facts.id, prompt);
             }
             loads.extend(facts.load.map(|load| load / facts.size));
         }

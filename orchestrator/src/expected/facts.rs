@@ -75,40 +75,31 @@ impl Facts {
     }
 
     fn hear_speeds(&mut self, told: &Model, now: f64) {
-        let before = std::mem::take(&mut self.speeds);
+        self.speeds.clear();
         for told in told.speeds.iter().take(AT_ONCE) {
             let Some(speed) = measured(told.tokens_per_second, 0.01, 1e5) else { continue };
             let at_once = told.at_once.clamp(1, 1_024);
             let at = now - within(told.age_s as f64, 0.0, 1e6);
-            let known = before.iter().any(|(k, was, _)| *k == at_once && (*was - speed).abs() < 1e-9);
-            if !known {
-                self.note_alone(speed * f64::from(at_once).powf(-SHARED));
-            }
             self.speeds.push((at_once, speed, at));
         }
         // An agent that is too old to tell speeds by company.
         if self.speeds.is_empty()
             && let Some(speed) = told.tokens_per_second.and_then(|it| measured(it, 0.01, 1e5))
         {
-            self.note_alone(speed);
             self.speeds.push((1, speed, now));
         }
-    }
-
-    fn note_alone(&mut self, speed: f64) {
-        self.alone = Some(match self.alone {
-            None => speed,
-            Some(was) => was + if speed > was { 0.3 } else { 0.02 } * (speed - was),
-        });
+        let long_run = told.long_run.and_then(|it| measured(it, 0.01, 1e5));
+        self.alone = long_run.or_else(|| self.speeds.iter().map(alone).reduce(f64::max));
     }
 
     /// The fastest that is known or to be expected of one answer.
     pub fn fastest(&self) -> Option<f64> {
-        let alone = |(k, speed, _): &(u32, f64, f64)| speed * f64::from(*k).powf(-SHARED);
         self.speeds.iter().map(alone).chain(self.alone).reduce(f64::max)
     }
 
-    /// Tokens a second of one answer while so many are given at once; `None` if it was never measured.
+    /// Tokens a second of one answer while so many are given at once; `None` if it was never measured. Whoever made an
+    /// old measurement slow may be gone, and a node that gets no task measures nothing. That is decided here, by who asks
+    /// at some moment, and not by the agent, which would have to tell new numbers for as long as time passes.
     pub fn speed(&self, at_once: usize, now: f64) -> Option<f64> {
         let at_once = at_once.max(1);
         let near = self.speeds.iter().min_by_key(|(k, ..)| (*k as usize).abs_diff(at_once))?;
@@ -121,6 +112,11 @@ impl Facts {
         let age = (now - at - FRESH).max(0.0);
         Some(slow + (speed - slow) * (-age / RECOVERY).exp())
     }
+}
+
+/// What one answer alone would get, by what was measured of several.
+fn alone((k, speed, _): &(u32, f64, f64)) -> f64 {
+    speed / share(*k as usize)
 }
 
 /// The speed of one answer of so many at once.
@@ -167,11 +163,21 @@ mod tests {
 
     #[test]
     fn an_old_slow_hour_is_forgotten() {
-        let mut facts = told(&[(1, 40.0, 0)]);
-        let slow = vec![Speed { at_once: 1, tokens_per_second: 8.0, age_s: 0 }];
-        facts.hear(&Model { speeds: slow, ..Model::default() }, 1_010.0);
-        assert!(facts.speed(1, 1_011.0).unwrap() < 9.0);
-        assert!(facts.speed(1, 1_500.0).unwrap() > 35.0);
+        let mut facts = told(&[]);
+        let slow = |age_s| vec![Speed { at_once: 1, tokens_per_second: 8.0, age_s }];
+        let mut model = Model { speeds: slow(0), long_run: Some(40.0), ..Model::default() };
+        facts.hear(&model, 1_000.0);
+        assert_eq!(facts.speed(1, 1_000.0 + FRESH), Some(8.0));
+        assert!(facts.speed(1, 1_011.0).unwrap() < 10.0);
+        assert!((27.0..40.0).contains(&facts.speed(1, 1_000.0 + FRESH + RECOVERY).unwrap()));
+        assert!(facts.speed(1, 1_500.0).unwrap() > 39.0);
+        let unheard = facts.speed(1, 1_060.0);
+        model.speeds = slow(60);
+        facts.hear(&model, 1_060.0);
+        assert_eq!(facts.speed(1, 1_060.0), unheard, "to be told again changes nothing");
+        model.speeds[0].tokens_per_second = 90.0;
+        facts.hear(&model, 1_060.0);
+        assert_eq!(facts.speed(1, 9_000.0), Some(90.0), "a fast one stays");
     }
 
     #[test]

@@ -263,16 +263,17 @@ impl Bench<'_> {
     }
 
     fn common(&self, task: &Ask, slot: usize) -> f64 {
-        self.site.mirror(task.model).map_or(0.0, |mirror| mirror.slots[slot].common(&task.prompt))
+        self.site.mirror(task.model).map_or(0.0, |mirror| mirror.common(slot, &task.prompt))
     }
 
     /// What it takes to work off again the prompt that loses its slot, as often as it is still to come.
     fn lost_prompt(&self, task: &Ask, slot: usize, waits: impl Fn(u64) -> bool) -> f64 {
-        let Some(slot) = self.site.mirror(task.model).map(|mirror| &mirror.slots[slot]) else { return 0.0 };
+        let Some(mirror) = self.site.mirror(task.model) else { return 0.0 };
+        let (lost, slot) = (mirror.lost(slot, &task.prompt), &mirror.slots[slot]);
         if slot.is_empty() || (slot.session != 0 && slot.session == task.prompt.session) {
             return 0.0;
         }
-        let lost = (slot.tokens - slot.common(&task.prompt) - SHORT).max(0.0);
+        let lost = (lost - SHORT).max(0.0);
         let waits = slot.session != 0 && waits(slot.session);
         odds(slot, waits, self.now) * lost / self.site.prompt_speed(&self.book.models, task.model)
     }

@@ -32,6 +32,8 @@ pub struct Mesh {
     per_kb: (f64, u32),
     /// The fastest that is known of any node, alone; found again when speeds change.
     pub fastest: Option<f64>,
+    /// The same of prompts.
+    pub prompt: Option<f64>,
     /// Arrivals a second, and when that was counted.
     rate: (f64, f64),
 }
@@ -56,6 +58,11 @@ impl Models {
     pub fn note_fastest(&mut self, id: Id, speed: f64) {
         let fastest = &mut self.kept[id.0 as usize].fastest;
         *fastest = Some(fastest.map_or(speed, |before| before.max(speed)));
+    }
+
+    pub fn note_prompt(&mut self, id: Id, speed: f64) {
+        let prompt = &mut self.kept[id.0 as usize].prompt;
+        *prompt = Some(prompt.map_or(speed, |before| before.max(speed)));
     }
 
     /// A node serves this model from now on.

@@ -121,8 +121,10 @@ impl Site {
     pub fn prompt_speed(&self, models: &Models, id: Id) -> f64 {
         let Some(facts) = self.facts(id) else { return 10.0 * UNKNOWN_SPEED };
         let other = || self.models.iter().find_map(|it| it.prompt.map(|speed| speed * it.size / facts.size));
+        // As on the node that is fastest at it, so that one that was never measured is tried.
+        let best = || models.get(id).prompt;
         let guess = || (10.0 * facts.alone.unwrap_or_else(|| self.prior(models, id))).max(20.0);
-        within(facts.prompt.or_else(other).unwrap_or_else(guess), 0.1, 1e6)
+        within(facts.prompt.or_else(other).or_else(best).unwrap_or_else(guess), 0.1, 1e6)
     }
 
     /// Seconds to load a model.

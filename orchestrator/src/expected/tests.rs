@@ -72,7 +72,7 @@ prop_compose! {
     fn any_slot()(
         blocks in vec(0..3_u64, 0..200), tokens in count(), busy: bool, idle_ms in count(), session in 0..3_u64, tool: bool,
     ) -> SlotCache {
-        SlotCache { blocks, tokens, busy, idle_ms, session, tool }
+        SlotCache { blocks, tokens, busy, idle_ms, session, tool, attempt: None }
     }
 }
 
@@ -179,7 +179,11 @@ impl Mesh {
                 let digest = CacheDigest {
                     node: node.parse().unwrap(),
                     boot: format!("{node}-1").parse().unwrap(),
-                    models: vec![ModelCache { model, slots, aside: Vec::new() }],
+                    models: vec![ModelCache {
+                        model,
+                        aside: slots.iter().rev().take(9).cloned().collect(),
+                        slots,
+                    }],
                 };
                 if let Some(key) = self.registry.find(&digest.node, &digest.boot) {
                     self.book.hear_caches(key.index(), &digest, self.now());

@@ -279,7 +279,8 @@ fn space(total: f64, free: f64) -> Space {
     Space { total: (total * GIB) as u64, free: (free.max(0.0) * GIB) as u64 }
 }
 
-fn held(task: usize) -> Held {
+/// The attempt at a simulated task.
+pub fn held(task: usize) -> Held {
     Held { task: task_id(task), attempt: 1, seq: None, ended: false }
 }
 

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use echo_broker::id::{BootId, NodeId};
 use echo_broker::message::{CacheDigest, ModelCache, Prefix, SlotCache};
 
+use super::beat::held;
 use super::engine::{Engine, Job, Kept};
 
 /// A text with and without the answer to come.
@@ -61,7 +62,8 @@ impl Digests {
             let text = self.running.get(&job.ask.id);
             let blocks = text.map(|text| text.prompt.blocks.clone()).unwrap_or_default();
             let session = text.map_or(0, |text| text.prompt.session);
-            SlotCache { blocks, tokens: job.ask.prompt as u64, busy: true, session, ..SlotCache::default() }
+            let (tokens, attempt) = (job.ask.prompt as u64, Some(held(job.ask.id)));
+            SlotCache { blocks, tokens, attempt, busy: true, session, ..SlotCache::default() }
         });
         let free = engine.slots(model).iter().filter(|slot| !slot.busy);
         let free = free.map(|slot| {
@@ -80,6 +82,7 @@ impl Digests {
             idle_ms: (idle * 1e3) as u64,
             session: text.map_or(0, |text| text.session),
             tool: kept.called_tool,
+            attempt: None,
         }
     }
 }

@@ -11,6 +11,10 @@ use super::rng::Rng;
 
 /// The weight of the newest measurement.
 const NEWEST: f64 = 0.3;
+/// The long run follows better measurements at once and worse ones only if they stay.
+const BETTER: f64 = 0.3;
+const WORSE: f64 = 0.02;
+const SHARED: f64 = 0.6;
 /// What is kept of each kind.
 const PROMPTS: usize = 15;
 const LOADS: usize = 8;
@@ -25,6 +29,7 @@ pub struct Measured {
     lack: Lack,
     /// Of one answer by how many run, and when.
     speeds: BTreeMap<u32, (f64, f64)>,
+    long_run: Option<f64>,
     prompts: VecDeque<f64>,
     loads: VecDeque<f64>,
     lengths: VecDeque<u64>,
@@ -42,14 +47,18 @@ impl Measured {
         if lack == Lack::Calibration {
             return Self::new(lack);
         }
-        let speeds = BTreeMap::from([(1, (decode * about, 0.0))]);
-        Self { speeds, prompts: VecDeque::from([prompt]), ..Self::new(lack) }
+        let alone = decode * about;
+        let (speeds, long_run) = (BTreeMap::from([(1, (alone, 0.0))]), Some(alone));
+        Self { speeds, long_run, prompts: VecDeque::from([prompt]), ..Self::new(lack) }
     }
 
     /// An answer runs at this speed beside so many others.
     pub fn speed(&mut self, at_once: u32, speed: f64, now: f64) {
         let known = self.speeds.entry(at_once.clamp(1, 16)).or_insert((speed, now));
         *known = (known.0 + NEWEST * (speed - known.0), now);
+        let alone = speed * f64::from(at_once.clamp(1, 16)).powf(SHARED);
+        let share = |known: f64| if alone > known { BETTER } else { WORSE };
+        self.long_run = Some(self.long_run.map_or(alone, |known| known + share(known) * (alone - known)));
     }
 
     /// A task has ended; the bytes of its prompt, if the agent has read it.
@@ -81,6 +90,7 @@ impl Measured {
             age_s: if self.lack == Lack::Ages { 0 } else { (now - at) as u64 },
         };
         model.speeds = self.speeds.iter().map(speed).collect();
+        model.long_run = self.long_run;
         let mut prompts: Vec<_> = self.prompts.iter().copied().collect();
         prompts.sort_by(f64::total_cmp);
         model.prompt_tokens_per_second = prompts.get(prompts.len() / 2).copied();

@@ -149,6 +149,7 @@ impl State {
 
     fn asked(&self, holding: &Holding, model: expected::Id) -> Ask {
         let most = match &holding.task.request {
+            _ if holding.need.is_load => Some(0),
             Request::Generate(it) => it.settings.max_tokens,
             Request::Chat(it) => it.settings.max_tokens,
             _ => Some(0),

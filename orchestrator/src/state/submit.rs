@@ -53,6 +53,9 @@ impl State {
         let mut holding = Holding::new(task, need, inbox, self.now.at, self.limits.queue_wait);
         if let Err(failure) = scheduler::judge(&self.registry, &holding.need) {
             self.may_wait_unjudged(&mut holding, failure)?;
+        } else if holding.has_history() {
+            // The model may be gone, and the node that has said so to the edge not have said it here yet.
+            holding.judged_at = Some(self.now.at + LEARNING);
         }
         let placeable = || scheduler::choose(&self.registry, &holding.need, &holding.bars()).is_some();
         let fits = self.queue.has_room(holding.bytes) || (self.connected && placeable());

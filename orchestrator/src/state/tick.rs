@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use echo_broker::id::{Peer, ProcessId, Role, TaskId};
-use echo_broker::message::{Code, Failure, Pulse, What};
+use echo_broker::message::{Code, Excluded, Failure, Pulse, What};
 
 use super::outlook::Behind;
 use super::place::without_another;
@@ -190,6 +190,12 @@ impl State {
     fn judge_again(&mut self, task: TaskId) {
         let Some(holding) = self.held.get_mut(&task) else { return };
         holding.judged_at = None;
+        let tried = &holding.task.excluded;
+        let is_there = |it: &Excluded| self.registry.find(&it.node, &it.boot).is_some();
+        // A node that was lost may come back with its models.
+        if holding.has_history() && (tried.is_empty() || !tried.iter().all(is_there)) {
+            return;
+        }
         if let Err(failure) = scheduler::judge(&self.registry, &holding.need)
             && let Some(holding) = self.release(task)
         {

@@ -5,6 +5,7 @@ use std::{path::PathBuf, process::ExitCode, time::Duration};
 use anyhow::Context;
 use clap::Parser;
 use echo_testing::{
+    chats::{self, Chats},
     engine::Api,
     faults::{self, Outcome, Plan},
     mistakes,
@@ -46,6 +47,12 @@ struct Flags {
     /// In place of the rows: each mistake of a client, repeated by ten for so many seconds beside good tasks
     #[arg(long, value_name = "SECONDS")]
     mistakes: Option<u64>,
+    /// In place of the rows: chats of six people on two real llama.cpp engines, so many times
+    #[arg(long, value_name = "RUNS")]
+    chats: Option<u64>,
+    /// Questions of each of the six
+    #[arg(long, value_name = "COUNT", default_value_t = 10, requires = "chats")]
+    turns: usize,
     /// Names the rows and what they check, and plays none
     #[arg(long)]
     list: bool,
@@ -97,10 +104,24 @@ fn mistakes(time: Duration) -> anyhow::Result<bool> {
     Ok(broken.is_empty())
 }
 
+/// Plays the chats, with another seed each time, and prints what came of them.
+fn chats(runs: u64, turns: usize, seed: u64) -> anyhow::Result<bool> {
+    let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
+    println!("{}", Chats::HEAD);
+    for run in 0..runs {
+        let chats = runtime.block_on(chats::play(seed + run, turns)).map_err(anyhow::Error::msg)?;
+        println!("{}", chats.row());
+    }
+    Ok(true)
+}
+
 /// Whether every promise held.
 fn run(flags: &Flags) -> anyhow::Result<bool> {
     if let Some(seconds) = flags.mistakes {
         return mistakes(Duration::from_secs(seconds));
+    }
+    if let Some(runs) = flags.chats {
+        return chats(runs, flags.turns, flags.seed.unwrap_or(1));
     }
     let plan = flags.plan();
     anyhow::ensure!(!plan.chosen().is_empty(), "no row has such a name: --list names them");

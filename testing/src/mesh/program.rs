@@ -33,6 +33,8 @@ struct State {
     /// Variables beside those of the test.
     env: Vec<(String, String)>,
     running: Option<Running>,
+    /// Where a broker keeps its server's ports file. It is killed in the end, and cannot clean up then.
+    folder: Option<tempfile::TempDir>,
     /// The number of the first log line of this start.
     since: u64,
     address: Option<SocketAddr>,
@@ -41,7 +43,9 @@ struct State {
 impl Program {
     /// Not started yet. `name` is for people who read the logs of a failed test.
     pub fn new(name: impl Into<String>, binary: &'static str, args: Vec<String>) -> Self {
-        let state = State { args, host: None, env: Vec::new(), running: None, since: 0, address: None };
+        let folder = (binary == "echo-broker").then(|| tempfile::tempdir().expect("a folder"));
+        let (env, running, since) = (Vec::new(), None, 0);
+        let state = State { args, host: None, env, running, folder, since, address: None };
         let (logging, state) = (Some("info,echo=debug"), Mutex::new(state));
         Self { name: name.into(), binary, logging, state, logs: Logs::default() }
     }
@@ -103,6 +107,7 @@ impl Program {
             }
         }
         command.envs(self.state().env.iter().cloned());
+        command.envs(self.state().folder.iter().map(|folder| ("TMPDIR", folder.path().to_owned())));
         let since = self.logs.end();
         self.logs.push(format!("--- {} {}", self.binary, self.args().join(" ")));
         let running = match spawn(command, self.logs.clone()).await {

@@ -14,4 +14,5 @@ mod refusals;
 mod skip;
 mod slow;
 mod start;
+mod warm;
 mod why;

@@ -27,7 +27,7 @@ impl Bench {
     fn begin(&mut self, prompt: &str) -> (u64, u64) {
         self.now += Duration::from_secs(1);
         self.runs += 1;
-        let cached = self.mirror.begin("m", self.slots, self.runs, &text(prompt), self.now);
+        let cached = self.mirror.begin("m", self.slots, (self.runs, None), &text(prompt), self.now);
         (self.runs, cached.unwrap())
     }
 
@@ -110,7 +110,7 @@ fn a_busy_slot_is_nobody_elses() {
     let mut bench = Bench::new(2);
     let (run, _) = bench.begin(&long('a'));
     assert_eq!(bench.begin(&long('a')).1, 0);
-    assert!(bench.mirror.begin("m", 2, 99, &text(&long('a')), bench.now).is_none(), "none is free");
+    assert!(bench.mirror.begin("m", 2, (99, None), &text(&long('a')), bench.now).is_none(), "none is free");
     assert!(bench.digest().slots.iter().all(|slot| slot.busy));
     bench.end(run, &long('a'), "", None);
     assert_eq!(bench.begin(&long('a')).1, 2048);

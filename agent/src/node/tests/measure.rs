@@ -1,6 +1,6 @@
 //! What a node tells for the scheduler.
 
-use echo_broker::message::{CacheDigest, Done, Timings};
+use echo_broker::message::{CacheDigest, Done, Reason, Timings};
 
 use super::*;
 use crate::facts::About;
@@ -54,11 +54,100 @@ fn caches_are_told_when_they_change_and_now_and_then_and_not_in_a_flood() {
         drop(bench.prompt(None));
         bench.pass(ms(50));
     }
-    assert_eq!(bench.digests().len(), 4);
-    let _run = bench.prompt(None);
-    bench.pass(ms(300));
+    assert_eq!(bench.digests().len(), 20, "each end at once");
+    let _runs = [bench.prompt(None), bench.prompt(None)];
+    bench.pass(ms(150));
+    assert_eq!(bench.digests().len(), 0);
+    bench.pass(ms(150));
     let told = bench.digests().pop().unwrap();
     assert!(told.models[0].slots.iter().any(|slot| slot.busy && slot.blocks.len() == 4));
+}
+
+/// Whoever hears that a slot is free has to know whether its prompt comes back.
+#[test]
+fn what_an_ended_attempt_has_left_is_told_before_its_slot_is_free() {
+    let mut bench = Bench::new(1);
+    assert_eq!(bench.dispatch(bench.task(1, 1)), None);
+    let run = bench.prompt(Some(key(1, 1)));
+    bench.pass(ms(300));
+    bench.jump(ms(30));
+    bench.out.clear();
+    let request = Request::Generate(Generate { prompt: "x".repeat(5000), ..Generate::default() });
+    let done = Done { reason: Reason::ToolCalls, ..Done::default() };
+    run.done(&request, &done, bench.now.mono);
+    bench.end(1, 1, End::Done);
+    let order = bench.out.iter().filter_map(|action| match action {
+        Action::Caches(digest) => Some((digest.models[0].slots[0].tool, digest.models[0].slots[0].attempt)),
+        Action::Beat(beat) => Some((beat.status == NodeStatus::Busy, None)),
+        _ => None,
+    });
+    assert_eq!(order.collect::<Vec<_>>(), [(true, Some(held(1, 1))), (false, None)]);
+}
+
+#[test]
+fn a_hundred_short_answers_a_second_do_not_make_a_hundred_digests_and_long_ones_fewer() {
+    let count = |bytes: usize| {
+        let mut bench = Bench::new(4);
+        bench.digests();
+        let mut told = Vec::new();
+        for number in 0..100 {
+            let prompt = format!("{number:06}{}", "x".repeat(bytes));
+            let request = Request::Generate(Generate { prompt, ..Generate::default() });
+            let about = About { key: None, model: "m:latest", request: &request, so_far: None, loaded: true };
+            let run = bench.node.facts.begin(about, bench.now.mono);
+            bench.jump(ms(10));
+            run.done(&request, &Done::default(), bench.now.mono);
+            bench.apply(Event::Freed);
+            told.extend(bench.digests());
+        }
+        let bytes: usize = told.iter().map(|digest| serde_json::to_vec(digest).unwrap().len()).sum();
+        println!("a hundred ends in a second: {} digests of {bytes} bytes together", told.len());
+        (told.len(), bytes)
+    };
+    let (short, long, longest) = (count(500), count(20_000), count(200_000));
+    assert!((45..=51).contains(&short.0) && short.1 < 40_000, "{short:?}");
+    assert!(long.0 < 51 && long.1 < 300_000, "{long:?}");
+    assert!(longest.0 < long.0 && longest.1 < 300_000, "{longest:?}");
+}
+
+#[test]
+fn a_busy_node_tells_its_models_no_more_often_than_a_quiet_one() {
+    let mut bench = Bench::new(1);
+    bench.pass(ms(2500));
+    bench.beats();
+    for task in 1..=100 {
+        assert_eq!(bench.code(bench.task(task, 1)), None);
+        bench.jump(ms(10));
+        bench.end(task, 1, End::Done);
+        bench.jump(ms(10));
+    }
+    let mut beats = Vec::new();
+    for task in 101..=300 {
+        bench.apply(Event::Task { message: Ok(Box::new(bench.task(task, 1))), reply: None });
+        bench.jump(ms(10));
+        bench.end(task, 1, End::Done);
+        bench.jump(ms(10));
+        beats.extend(bench.beats());
+    }
+    let told = beats.iter().filter(|beat| beat.models.is_some()).count();
+    assert!(beats.len() > 100 && (2..=4).contains(&told), "{told} of {}", beats.len());
+}
+
+#[test]
+fn what_is_measured_for_the_first_time_does_not_wait() {
+    let mut bench = Bench::new(1);
+    bench.pass(ms(500));
+    bench.beats();
+    let mut run = bench.prompt(None);
+    run.heard(&[Piece::text("a")], bench.now.mono);
+    bench.jump(ms(100));
+    run.heard(&vec![Piece::text("a"); 20], bench.now.mono);
+    let request = Request::Generate(Generate::default());
+    run.done(&request, &Done { reason: Reason::Stop, ..Done::default() }, bench.now.mono);
+    bench.node.pacer.changed(false, bench.now.mono);
+    bench.apply(Event::Tick);
+    let beat = bench.beats().pop().unwrap();
+    assert!(beat.models.is_some_and(|models| models[0].speeds.len() == 1));
 }
 
 #[test]
@@ -188,6 +277,36 @@ fn a_heartbeat_of_fifty_models_and_sixteen_slots_stays_small() {
     let beat = serde_json::to_vec(&bench.beats().pop().unwrap()).unwrap().len();
     let digest = bench.node.facts.caches(&"n".parse().unwrap(), &"b".parse().unwrap(), bench.now.mono);
     let digest = serde_json::to_vec(&digest).unwrap().len();
-    println!("bytes: models {empty} before, {models} measured, heartbeat {beat}, digest {digest}");
-    assert!(beat < 80_000 && digest < 400_000);
+    bench.probed(&names.iter().map(String::as_str).collect::<Vec<_>>(), false);
+    bench.jump(Duration::from_secs(700));
+    let quiet = serde_json::to_vec(&bench.node.models(bench.now.mono)).unwrap().len();
+    println!(
+        "bytes: models {empty} before, {models} measured, {quiet} unused, heartbeat {beat}, digest {digest}"
+    );
+    assert!(beat < 40_000 && quiet < 15_000 && digest < 80_000);
+}
+
+/// An engine that says it will unload a model may still have it when it is asked at once.
+#[test]
+fn after_an_unload_the_engine_is_asked_at_once_and_again() {
+    let mut bench = Bench::new(1);
+    bench.pass(ms(100));
+    bench.probed(&["m"], true);
+    let named = Named { model: "m".into(), ..Named::default() };
+    assert_eq!(bench.code(Task { request: Request::Unload(named), ..bench.task(1, 1) }), None);
+    let it = bench.running.remove(0);
+    let report = Report { moves: true, generates: false, ..Report::of(&it) };
+    bench.apply(Event::Ended(Box::new(report)));
+    let probes = |bench: &mut Bench, time: Duration| {
+        bench.out.clear();
+        bench.pass(time);
+        bench.out.iter().filter(|action| matches!(action, Action::Probe)).count()
+    };
+    assert_eq!(probes(&mut bench, ms(50)), 1);
+    bench.probed(&["m"], true);
+    assert_eq!(probes(&mut bench, ms(900)), 0);
+    assert_eq!(probes(&mut bench, ms(100)), 1);
+    bench.probed(&["m"], false);
+    assert!(bench.beats().pop().is_none_or(|beat| beat.models.is_none_or(|models| !models[0].loaded)));
+    assert_eq!(probes(&mut bench, ms(3_000)), 0);
 }

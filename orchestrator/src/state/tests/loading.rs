@@ -19,7 +19,7 @@ fn node(id: &str, number: u64, length: u64) -> Heartbeat {
 
 /// A task's need for a context of this length.
 fn context(length: u64) -> Value {
-    json!({"request": {"kind": "generate", "model": "m", "settings": {"extra": {"options": {"num_ctx": length}}}}})
+    json!({"request": {"kind": "generate", "model": "m", "prompt": "hi", "settings": {"extra": {"options": {"num_ctx": length}}}}})
 }
 
 fn nodes(actions: &[Action]) -> Vec<(TaskId, String)> {
@@ -138,4 +138,36 @@ fn what_goes_to_a_node_is_known_before_the_node_says_it() {
     rig.beat(cold(first.node.as_str(), 4));
     let known = rig.state.registry.model_at(facts, &ModelName::of("m")).unwrap().facts.loading;
     assert!(known.is_cold(), "the node's own word, after that");
+}
+
+#[test]
+fn a_load_alone_is_no_answer_that_anybody_waits_for() {
+    let mut load = context(4_096);
+    load["request"]["prompt"] = json!("");
+    let chosen = |rig: &mut Rig, task| asked(&rig.submit(task, load.clone()))[0].1.chosen.clone();
+    let cold = Model { loaded: false, loaded_with: None, ..with(4_096) };
+    let mut rig = Rig::with([beat("a", 1).models([cold]).build()]);
+    assert_eq!(chosen(&mut rig, 1), "2.1 s expected", "its load and no answer");
+    let mut rig = Rig::with([node("a", 1, 4_096)]);
+    assert_eq!(chosen(&mut rig, 1), "0.1 s expected");
+    let mut answers = Rig::with([node("a", 1, 4_096)]);
+    let done = answers.submit(1, context(4_096));
+    assert_ne!(asked(&done)[0].1.chosen, "0.1 s expected");
+}
+
+/// Its node is there and says that it has the model no more: nothing comes of waiting.
+#[test]
+fn a_task_for_a_model_that_was_deleted_meanwhile_does_not_wait_for_it() {
+    let again = json!({"request": {"kind": "generate", "model": "m", "prompt": "hi"}, "attempt": 2,
+        "excluded": [{"node": "a", "boot": "a-1"}]});
+    let mut rig = Rig::with([node("a", 1, 4_096), beat("b", 1).models([model("n")]).build()]);
+    assert!(refusals(&rig.submit(1, again.clone())).is_empty(), "nothing is known of it yet");
+    rig.beat(beat("a", 2).models([]).build());
+    rig.beat(beat("b", 2).build());
+    let mut refused = Vec::new();
+    for number in 3..9 {
+        rig.beat(beat("a", number).build());
+        refused.extend(failures(&rig.wait(500)).into_iter().map(|(_, failure)| failure.code));
+    }
+    assert_eq!(refused, [Code::ModelNotServed]);
 }
