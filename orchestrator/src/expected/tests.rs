@@ -353,7 +353,7 @@ fn the_faster_node_takes_it_and_a_loaded_one_is_faster_than_a_load() {
     let mut two = mesh(&[("a", 1, 10.0, true), ("b", 1, 50.0, true)]);
     two.task("x", 400, None);
     let (node, _, words) = chosen(&mut two);
-    assert_eq!((node.as_str(), words.as_str()), ("b", "4.2 s expected; a 20.1 s (10 tokens/s)"));
+    assert_eq!((node.as_str(), words.as_str()), ("b", "4.2 s expected; a 20.2 s (10 tokens/s)"));
     let mut cold = mesh(&[("a", 1, 40.0, true), ("b", 1, 50.0, false)]);
     cold.task("x", 400, None);
     let (node, _, words) = chosen(&mut cold);
