@@ -42,7 +42,8 @@ impl Who {
         })
     }
 
-    fn policy(self, number: usize, mesh: &Mesh) -> Box<dyn Policy> {
+    /// As one orchestrator has it, the one of this number.
+    pub fn policy(self, number: usize, mesh: &Mesh) -> Box<dyn Policy> {
         match self {
             Self::RoundRobin => Box::new(RoundRobin::default()),
             Self::LeastConnections => Box::new(LeastConnections::new(mesh.nodes())),
