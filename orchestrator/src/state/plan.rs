@@ -13,8 +13,11 @@ use crate::need::{Line, Need};
 use crate::registry::Key;
 use crate::scheduler::{self, Choice};
 
-/// So many of each line are looked at.
+/// So many of each line are looked at when something has changed.
 const LOOKED_AT: usize = 8;
+/// And so many now and then. Those at the front of a long line are right to wait for the next slot however long the line
+/// is; only who stands far behind finds that to load the model elsewhere is sooner.
+const LOOKED_FAR: usize = 64;
 
 /// What has changed since the last plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,6 +80,7 @@ impl State {
 
     fn looked_at(&self, focus: Focus) -> Vec<(TaskId, Waiting)> {
         let mut first = Vec::new();
+        let most = if focus == Focus::All { LOOKED_FAR } else { LOOKED_AT };
         for (line, waiting) in self.queue.lines() {
             let Line::Model(name) = line else { continue };
             let Some(model) = self.book.models.id(name) else { continue };
@@ -84,7 +88,7 @@ impl State {
                 continue;
             }
             let held = waiting.iter().filter_map(|(place, task)| Some((*place, *task, self.held.get(task)?)));
-            let held = held.filter(|(_, _, holding)| is_planned(&holding.need)).take(LOOKED_AT);
+            let held = held.filter(|(_, _, holding)| is_planned(&holding.need)).take(most);
             for (place, task, holding) in held {
                 let candidates = self.candidates(holding, focus);
                 first.push((place, task, self.waiting(holding, model, candidates)));
