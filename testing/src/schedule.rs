@@ -21,6 +21,10 @@ use echo_orchestrator::sim::{
     world::{Outcome, Run, Setup, World},
 };
 
+/// The simulator plays a trace so many times, with agents that begin at other moments: a heartbeat that comes a little later
+/// decides where a model is loaded, and with that all that follows.
+const PHASES: u64 = 10;
+
 /// What is to be played.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -55,13 +59,18 @@ impl Plan {
         let who = who.ok_or_else(|| format!("there is no policy {:?}", self.policy))?;
         let trace = self.trace()?;
         let nodes = trace.machines.len();
-        let policy = |number, mesh: &_| who.policy(number, mesh);
-        Ok(simulated(&World::new(trace, Setup::new(self.seed), policy).run()?, nodes))
+        let mut all = Side { shares: vec![0; nodes], ..Side::default() };
+        for phase in 0..PHASES {
+            let setup = Setup::new(self.seed + 1_000 * phase);
+            let run = World::new(trace.clone(), setup, |number, mesh| who.policy(number, mesh)).run()?;
+            all.add(&simulated(&run, nodes));
+        }
+        Ok(all)
     }
 }
 
 fn simulated(run: &Run, nodes: usize) -> Side {
-    let mut side = Side { loads: run.loads as u64, shares: vec![0; nodes], ..Side::default() };
+    let mut side = Side { plays: 1, loads: run.loads as u64, shares: vec![0; nodes], ..Side::default() };
     for ticket in &run.tickets {
         match ticket.outcome {
             Outcome::Done { node, job } => {

@@ -54,7 +54,7 @@ fn main() -> anyhow::Result<ExitCode> {
         if flags.simulate {
             let side = plan.simulate().map_err(|error| anyhow!(error))?;
             println!(
-                "{trace}, {}: {} tasks, mean {:.3} s, p95 {:.3}, p99 {:.3}, first {:.3}, {} loads, by node {:?}",
+                "{trace}, {}: {} tasks of all plays, mean {:.3} s, p95 {:.3}, p99 {:.3}, first {:.3}, {} loads, by node {:?}",
                 flags.seed,
                 side.tasks(),
                 side.mean(),
