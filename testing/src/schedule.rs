@@ -47,7 +47,10 @@ impl Plan {
         if !trace.changes.is_empty() {
             return Err(format!("{} changes its engines, which scripted ones do not", self.trace));
         }
-        Ok(trace.until(self.minutes * 60.0).compressed(self.compress))
+        let mut trace = trace.until(self.minutes * 60.0).compressed(self.compress);
+        // Scripted answers end plainly, and so they do for the simulator: what is told of tool calls is not played.
+        trace.scripts.iter_mut().flat_map(|it| &mut it.turns).for_each(|turn| turn.calls_tool = false);
+        Ok(trace)
     }
 
     /// What the simulator makes of it.

@@ -19,7 +19,7 @@ use super::{
 };
 
 /// Tokens that are made within so long travel in one write.
-const GRAIN: Duration = Duration::from_millis(10);
+const GRAIN: Duration = Duration::from_millis(2);
 /// Nothing is due for now.
 const LONG: Duration = Duration::from_secs(3600);
 
