@@ -8,3 +8,5 @@ pub mod faults;
 pub mod mesh;
 pub mod mistakes;
 pub mod proxy;
+#[cfg(feature = "sim")]
+pub mod schedule;

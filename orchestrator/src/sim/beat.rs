@@ -2,6 +2,8 @@
 //!
 //! Whatever agents learn to measure and to say belongs here and nowhere else in the simulator.
 
+mod room;
+
 use echo_broker::id::{BootId, NodeId, TaskId};
 use echo_broker::message::{
     CacheDigest, Engine as EngineKind, Heartbeat, Held, Model, NodeStatus, Progress, Space,
@@ -11,6 +13,7 @@ use super::digest::{Digests, Text};
 use super::engine::{EPS, Engine, Job};
 use super::measure::Measured;
 use super::rng::Rng;
+use room::Room;
 
 /// The shortest times between beats about a change and about a slot that is free again, as the agent's pacer has them.
 const CHANGED: f64 = 0.05;
@@ -62,6 +65,7 @@ pub struct Agent {
     probe_due: f64,
     /// What it knows of each model that its engine has.
     models: Vec<Option<Known>>,
+    room: Room,
     models_changed: bool,
     models_told: bool,
     /// When running answers are looked at next.
@@ -79,6 +83,8 @@ struct Known {
     size: f64,
     /// As it was when the engine was asked last.
     loaded: bool,
+    /// It was in memory once, so that it is known what it takes there.
+    seen: bool,
     tokens_per_second: Option<f64>,
     measured: Measured,
 }
@@ -96,6 +102,7 @@ impl Agent {
                     name: name.clone(),
                     size: pace.size,
                     loaded: engine.last_used(model).is_some(),
+                    seen: engine.last_used(model).is_some(),
                     tokens_per_second: None,
                     measured: match tried {
                         Some(tried) if tried == model => {
@@ -107,7 +114,7 @@ impl Agent {
             })
         };
         let known = models.iter().enumerate().map(known).collect();
-        Self {
+        let mut agent = Self {
             node: machine.name.parse().expect("machines have names that can be ids"),
             boot: format!("{}-1", machine.name).parse().expect("so have their boots"),
             number: 0,
@@ -117,13 +124,16 @@ impl Agent {
             due: 0.0,
             probe_due: PROBE * rng.unit(),
             models: known,
+            room: Room::default(),
             models_changed: true,
             models_told: false,
             look_due: if lack == Lack::Running { f64::INFINITY } else { LOOK },
             digests: Digests::default(),
             digested: 0.0,
             digest_due: f64::INFINITY,
-        }
+        };
+        agent.look_at_memory();
+        agent
     }
 
     /// When it wants to be woken.
@@ -213,11 +223,19 @@ impl Agent {
             let loaded = on_its_way || engine.last_used(model).is_some();
             changed |= loaded != known.loaded;
             known.loaded = loaded;
+            known.seen |= loaded;
         }
+        self.look_at_memory();
         if changed {
             self.models_changed = true;
             self.changed(false, now);
         }
+    }
+
+    fn look_at_memory(&mut self) {
+        let (loaded, sizes): (Vec<_>, Vec<_>) =
+            self.models.iter().map(|it| it.as_ref().map_or((false, 0.0), |it| (it.loaded, it.size))).unzip();
+        self.room.seen(loaded, &sizes);
     }
 
     fn beat(&mut self, engine: &Engine, now: f64) -> Heartbeat {
@@ -242,7 +260,7 @@ impl Agent {
             models: tells.then(|| self.models.iter().flatten().map(|known| known.told(now)).collect()),
             engine: EngineKind { kind: "ollama".to_owned(), version: String::new() },
             memory: space(machine.memory, engine.free()),
-            model_memory: (machine.memory * GIB) as u64,
+            model_memory: (self.room.told() * GIB) as u64,
             disk: space(1_000.0, 500.0),
             agent_host: "127.0.0.1".to_owned(),
             agent_port: 1,
@@ -261,7 +279,7 @@ impl Known {
             loaded: self.loaded,
             capabilities: vec!["completion".to_owned(), "tools".to_owned()],
             tokens_per_second: self.tokens_per_second.map(|speed| (speed * 10.0).round() / 10.0),
-            memory: (self.size * GIB) as u64,
+            memory: if self.seen { (self.size * GIB) as u64 } else { 0 },
             ..Model::default()
         };
         self.measured.tell(&mut model, now);

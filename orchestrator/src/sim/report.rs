@@ -70,14 +70,15 @@ impl Who {
     }
 
     /// What the agents do not tell.
-    fn lack(self) -> Lack {
+    pub fn lack(self) -> Lack {
         match self {
             Self::Echo(proposal) => proposal.lack,
             _ => Lack::Nothing,
         }
     }
 
-    fn policy(self, number: usize, mesh: &Mesh) -> Box<dyn Policy> {
+    /// As one orchestrator has it, the one of this number.
+    pub fn policy(self, number: usize, mesh: &Mesh) -> Box<dyn Policy> {
         match self {
             Self::RoundRobin => Box::new(RoundRobin::default()),
             Self::LeastConnections => Box::new(LeastConnections::new(mesh.nodes())),

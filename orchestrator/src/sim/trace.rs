@@ -7,7 +7,7 @@ mod scripts;
 
 use std::sync::Arc;
 
-use super::engine::{Engine, Machine};
+use super::engine::{Engine, Machine, Pace};
 use fleet::{Fleet, KINDS, Kind};
 use scripts::Scripts;
 
@@ -88,6 +88,35 @@ impl Trace {
     /// The engines as they are at first.
     pub fn engines(&self) -> Vec<Engine> {
         self.machines.iter().map(|(machine, loaded)| Engine::new(machine.clone(), loaded)).collect()
+    }
+
+    /// The same in a world that is so many times faster: engines, loads, arrivals and pauses. What the orchestrator and
+    /// the agents wait for keeps its length, and so does what each request costs beside its prompt.
+    #[must_use]
+    pub fn compressed(mut self, factor: f64) -> Self {
+        for (machine, _) in &mut self.machines {
+            for pace in Arc::make_mut(machine).models.iter_mut().flatten() {
+                *pace = Pace {
+                    decode: pace.decode * factor,
+                    prompt: pace.prompt * factor,
+                    load: pace.load / factor,
+                    ..*pace
+                };
+            }
+        }
+        for script in &mut self.scripts {
+            script.at /= factor;
+            script.turns.iter_mut().for_each(|turn| turn.think /= factor);
+        }
+        self.changes.iter_mut().for_each(|change| change.at /= factor);
+        self
+    }
+
+    /// Without the scripts that begin later.
+    #[must_use]
+    pub fn until(mut self, seconds: f64) -> Self {
+        self.scripts.retain(|script| script.at < seconds);
+        self
     }
 
     /// All requests.
@@ -247,6 +276,19 @@ mod tests {
             assert_ne!(trace(1).scripts, trace(2).scripts, "{name}");
         }
         assert!(Trace::of("three", 1, Weight::default()).is_none());
+    }
+
+    #[test]
+    fn a_compressed_trace_is_the_same_in_less_time() {
+        let trace = Trace::of("mixed", 1, Weight::default()).unwrap();
+        let fast = trace.clone().compressed(10.0);
+        let (before, after) = (&trace.scripts[9], &fast.scripts[9]);
+        assert!((before.at - 10.0 * after.at).abs() < 1e-9 && before.turns.len() == after.turns.len());
+        let pace = |trace: &Trace| trace.machines[3].0.pace(1);
+        assert!((pace(&fast).decode - 10.0 * pace(&trace).decode).abs() < 1e-9);
+        assert!((pace(&fast).load - pace(&trace).load / 10.0).abs() < 1e-9);
+        let end = after.at;
+        assert!(fast.until(end).scripts.len() == 9);
     }
 
     #[test]

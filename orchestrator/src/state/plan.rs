@@ -15,11 +15,18 @@ use crate::scheduler::{self, Choice};
 
 /// As long as there are no more pairs of a task that is looked at and a node, all are judged at each event.
 const PAIRS: usize = 256;
+/// Now and then so many times as many of each line are looked at, as long as there are no more pairs of a task and a node.
+/// Those at the front of a long line are right to wait for the next slot however long the line is; only who stands far
+/// behind finds that to load the model elsewhere is sooner.
+const FAR: usize = 4;
+const FAR_PAIRS: usize = 16_384;
 
 /// What has changed since the last plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Focus {
     All,
+    /// All, and more of each line than usual.
+    Far,
     /// This node.
     Node(Key),
     /// Nothing but that somebody waits who is held for no node yet.
@@ -72,7 +79,7 @@ impl State {
     pub(super) fn replan(&mut self) {
         self.planned = self.now.at;
         self.book.refresh();
-        self.plan(Focus::All);
+        self.plan(Focus::Far);
     }
 
     /// Decides about those who wait after something has changed, and about nothing that has not.
@@ -80,11 +87,11 @@ impl State {
         if !self.connected || self.queue.is_empty() {
             return;
         }
-        let focus = if self.are_few() { Focus::All } else { focus };
+        let focus = if focus != Focus::Far && self.are_few() { Focus::All } else { focus };
         let (tasks, waiting): (Vec<_>, Vec<_>) = self.looked_at(focus).into_iter().unzip();
         let now = self.seconds();
         let plan = expected::assign(&self.book, &waiting, now);
-        if focus == Focus::All {
+        if focus == Focus::Far {
             // Who finds no node any more is not told what was expected before.
             self.forget_plans(&tasks);
         }
@@ -127,7 +134,7 @@ impl State {
                 continue;
             }
             let held = waiting.iter().filter_map(|(place, task)| Some((*place, *task, self.held.get(task)?)));
-            let most = self.book.weights.looked_at;
+            let most = self.looked_at_in(name, focus);
             let held = held.filter(|(_, _, holding)| is_planned(&holding.need)).take(most);
             first.extend(
                 held.map(|(place, task, holding)| (place, task, self.waiting(holding, model, focus))),
@@ -135,6 +142,13 @@ impl State {
         }
         first.sort_by_key(|(place, _, _)| *place);
         first.into_iter().map(|(_, task, waiting)| (task, waiting)).collect()
+    }
+
+    /// How many of a line are looked at.
+    fn looked_at_in(&self, name: &ModelName, focus: Focus) -> usize {
+        let usual = self.book.weights.looked_at;
+        let far = FAR_PAIRS / self.registry.count_serving(name).max(1);
+        if focus == Focus::Far { far.clamp(usual, usual * FAR) } else { usual }
     }
 
     fn waiting(&self, holding: &Holding, model: expected::Id, focus: Focus) -> Waiting {

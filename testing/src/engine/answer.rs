@@ -16,6 +16,7 @@ use super::{
     mold::{Mold, escaped, numbered},
     plan::{Piece, Plan},
     script::FaultKind,
+    seat::Seat,
     template::{WIDE, token},
     wire::Link,
 };
@@ -32,6 +33,10 @@ pub struct Answer {
     plan: Plan,
     totals: Totals,
     so_far: String,
+    /// Its place in the engine's machine, if there is one, which decides what is made when.
+    seat: Option<Seat>,
+    /// Tokens that the machine has made, and whether it has made all.
+    ready: (u64, bool),
     began: Instant,
     batch: u64,
     sent: u64,
@@ -62,6 +67,8 @@ impl Answer {
             plan,
             totals,
             so_far,
+            seat: None,
+            ready: (0, false),
             began,
             batch,
             sent: 0,
@@ -69,6 +76,12 @@ impl Answer {
             over: false,
             doomed: false,
         }
+    }
+
+    /// With its place in the engine's machine, if that has one.
+    pub fn seated(mut self, seat: Option<Seat>) -> Self {
+        self.seat = seat;
+        self
     }
 
     /// The reply as it is made, a line for each chunk.
@@ -106,6 +119,12 @@ impl Answer {
                 }
                 return self.fail(kind, text, thought).await;
             }
+            if !self.is_ready(tokens) {
+                if self.sent > first {
+                    break;
+                }
+                self.more(tokens).await;
+            }
             let Some(piece) = self.plan.next() else {
                 self.made(tokens);
                 self.end(&mut out);
@@ -137,6 +156,9 @@ impl Answer {
             if let Some(kind) = self.fault_now() {
                 return self.fail_whole(kind).await;
             }
+            if !self.is_ready(0) {
+                self.more(0).await;
+            }
             let Some(piece) = self.plan.next() else { break };
             self.wait().await;
             self.made(self.plan.tokens(&piece));
@@ -154,6 +176,21 @@ impl Answer {
         self.close_totals();
         whole.text.push_str(&last);
         json(StatusCode::OK, &self.voice.whole(&self.totals, &whole))
+    }
+
+    /// Whether the machine has made what comes next, beside so many tokens that were just taken.
+    fn is_ready(&self, taken: u64) -> bool {
+        let (made, over) = self.ready;
+        let has_next = !self.plan.is_over() && made > self.totals.tokens + taken;
+        self.seat.is_none() || over || has_next
+    }
+
+    /// Until it has: the end comes with the last token.
+    async fn more(&mut self, taken: u64) {
+        let than = if self.plan.is_over() { u64::MAX } else { self.totals.tokens + taken };
+        if let Some(seat) = &mut self.seat {
+            self.ready = seat.more(than).await;
+        }
     }
 
     /// Until the next chunk's own moment, so that lateness does not add up.
@@ -212,7 +249,7 @@ impl Answer {
 
     fn close_totals(&mut self) {
         self.totals.reason = self.plan.reason;
-        self.totals.eval = self.began.elapsed();
+        self.totals.eval = self.seat.as_ref().map_or_else(|| self.began.elapsed(), |seat| seat.took().answer);
         if let Some(run) = self.run.take() {
             run.finish();
         }

@@ -36,6 +36,8 @@ pub struct Ask {
 pub struct Totals {
     pub reason: &'static str,
     pub prompt_tokens: u64,
+    /// Of these, what was in a slot already.
+    pub cached: u64,
     pub tokens: u64,
     /// A tool call was part of it.
     pub called: bool,

@@ -6,10 +6,11 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    counters::Tally,
-    script::{Fault, Script},
+    counters::{Counters, Tally},
+    script::{Fault, Script, tagged},
+    seat::Rig,
     server::OnDeath,
-    shelf::Shelf,
+    shelf::{Loaded, Shelf},
 };
 
 pub struct Core {
@@ -19,11 +20,14 @@ pub struct Core {
     pub shelf: Arc<Shelf>,
     pub slots: Arc<Semaphore>,
     pub tally: Arc<Tally>,
+    /// The machine, if the script gives it one.
+    pub rig: Option<Arc<Rig>>,
 }
 
 impl Core {
     pub fn new(script: Script, on_death: OnDeath) -> Self {
         let tally = Arc::new(Tally::default());
+        let rig = script.hardware.as_ref().map(|it| Arc::new(Rig::new(it, script.slots, &script.models)));
         Self {
             shelf: Arc::new(Shelf::new(&script.models, tally.clone())),
             slots: Arc::new(Semaphore::new(script.slots)),
@@ -31,6 +35,7 @@ impl Core {
             life: Mutex::default(),
             on_death,
             tally,
+            rig,
         }
     }
 
@@ -89,6 +94,31 @@ impl Core {
         self.tally.dead.store(true, SeqCst);
         held(&self.life).cancel();
         self.shelf.cool();
+        self.rig.iter().for_each(|rig| rig.cool());
+    }
+
+    /// The models in memory or on their way there.
+    pub fn loaded(&self) -> Vec<Loaded> {
+        let Some(rig) = &self.rig else { return self.shelf.loaded() };
+        let there = rig.in_memory();
+        let models = self.shelf.models().into_iter().filter(|model| there.contains(&tagged(&model.name)));
+        models.map(Loaded::for_good).collect()
+    }
+
+    /// Unloads a model now or, where it is in use, after its last use.
+    pub fn unload(&self, model: &str) {
+        match &self.rig {
+            Some(rig) => rig.unload(model),
+            None => self.shelf.unload(model),
+        }
+    }
+
+    pub fn counters(&self) -> Counters {
+        let counters = self.tally.counters();
+        match &self.rig {
+            Some(rig) => Counters { loads: rig.loads(), ..counters },
+            None => counters,
+        }
     }
 
     /// Takes slots away as they become free.

@@ -188,6 +188,11 @@ impl Run {
     /// From waiting to running, once.
     pub fn runs(&mut self, slot: OwnedSemaphorePermit, loan: Option<Loan>) {
         self.hold = Some((slot, loan));
+        self.works();
+    }
+
+    /// The same where a machine keeps the slots.
+    pub fn works(&mut self) {
         self.running = true;
         self.tally.waiting.fetch_sub(1, SeqCst);
         let now = self.tally.running.fetch_add(1, SeqCst) + 1;

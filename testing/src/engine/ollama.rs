@@ -254,7 +254,10 @@ async fn load(core: &Arc<Core>, ask: Ask) -> Result<Response, Refusal> {
     let model = core.shelf.find(&ask.model).ok_or_else(|| Refusal::missing(&ask.model))?;
     let unload = ask.keep == Some(Keep::For(std::time::Duration::ZERO));
     if unload {
-        core.shelf.unload(&model.name);
+        core.unload(&model.name);
+    } else if let Some(rig) = &core.rig {
+        let seat = rig.enter(&model.name, Vec::new(), Vec::new());
+        seat.ok_or_else(|| Refusal::missing(&model.name))?.slotted().await;
     } else {
         let script = core.script();
         let want = Load {

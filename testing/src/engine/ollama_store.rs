@@ -24,9 +24,6 @@ use super::{
     template,
 };
 
-/// What a loaded model takes beside its weights, none of it on the graphics card.
-const AROUND: u64 = 64 << 20;
-
 const VERSION: &str = "0.33.0";
 
 #[derive(Default, Deserialize)]
@@ -58,10 +55,10 @@ pub async fn tags(core: State<Arc<Core>>) -> Json<Value> {
 }
 
 pub async fn ps(core: State<Arc<Core>>) -> Json<Value> {
-    let loaded = core.shelf.loaded();
+    let loaded = core.loaded();
     let models = loaded.iter().map(|loaded| {
         let model = &loaded.model;
-        json!({"name": tagged(&model.name), "model": tagged(&model.name), "size": model.size + AROUND,
+        json!({"name": tagged(&model.name), "model": tagged(&model.name), "size": model.in_memory(),
             "digest": digest(&model.name), "details": details(model), "expires_at": rfc3339(loaded.expires),
             "size_vram": model.size, "context_length": loaded.context})
     });

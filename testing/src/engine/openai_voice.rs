@@ -56,8 +56,9 @@ impl OpenaiVoice {
     fn timings(totals: &Totals) -> Value {
         let (prompt, eval) = (totals.prompt.as_secs_f64(), totals.eval.as_secs_f64());
         let speed = |tokens: u64, seconds: f64| if seconds > 0.0 { tokens as f64 / seconds } else { 0.0 };
-        json!({"cache_n": 0, "prompt_n": totals.prompt_tokens, "prompt_ms": prompt * 1e3,
-            "prompt_per_second": speed(totals.prompt_tokens, prompt), "predicted_n": totals.tokens,
+        let fresh = totals.prompt_tokens.saturating_sub(totals.cached);
+        json!({"cache_n": totals.cached, "prompt_n": fresh, "prompt_ms": prompt * 1e3,
+            "prompt_per_second": speed(fresh, prompt), "predicted_n": totals.tokens,
             "predicted_ms": eval * 1e3, "predicted_per_second": speed(totals.tokens, eval)})
     }
 

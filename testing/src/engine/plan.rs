@@ -8,6 +8,7 @@ use super::{
     ask::Ask,
     directive::Directives,
     script::{Fault, FaultKind, Script, ToolCall},
+    seat::words,
     template::{WIDTH, token},
 };
 
@@ -134,6 +135,19 @@ impl Plan {
             self.last = Some(from..self.range.end);
             self.range.end = from;
         }
+    }
+
+    /// What it says, as far as it is known word by word: the answer's length in tokens.
+    pub fn words(&self) -> Vec<u64> {
+        let aside = self.before.len() + self.after.len();
+        let range = self.range.start..self.last.as_ref().map_or(self.range.end, |last| last.end);
+        let said: String = range.map(|index| token(index).repeat(self.width as usize)).collect();
+        words(&said).into_iter().chain(std::iter::repeat_n(0, aside)).collect()
+    }
+
+    /// Nothing is left to say but what travels with the end.
+    pub fn is_over(&self) -> bool {
+        self.before.is_empty() && self.range.is_empty() && self.after.is_empty()
     }
 
     /// The tokens of a piece.

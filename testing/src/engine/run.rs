@@ -12,6 +12,7 @@ use super::{
     counters::Run,
     plan::Plan,
     script::{Fault, FaultKind, Model, Script},
+    seat::{Rig, Seat, Took, words},
     shelf::{Load, Loan},
     wire::Link,
 };
@@ -37,30 +38,58 @@ async fn go(core: Arc<Core>, link: Link, ask: Ask) -> Response {
     if !ask.prompt.so_far.is_empty() {
         core.tally.resumed(ask.prompt.fits(ask.prompt.next_token()));
     }
-    let began = Instant::now();
-    let ready = prepare(&core, &script, &ask, &plan, run).await;
-    let run = match ready {
-        Ok(run) => run,
+    let ready = match core.rig.clone() {
+        Some(rig) => seated(&core, &rig, &ask, &plan, run).await,
+        None => delayed(&core, &script, &ask, &plan, run).await,
+    };
+    let (run, totals, seat) = match ready {
+        Ok(ready) => ready,
         Err(refusal) => return ask.voice.refuse(&refusal),
     };
+    let stream = ask.stream;
+    let answer = Answer::new(core, link, run, ask.voice, plan, totals, ask.prompt.so_far);
+    match answer.seated(seat).fail_first().await {
+        Ok(answer) if stream => answer.stream(),
+        Ok(answer) => answer.whole().await,
+        Err(response) => response,
+    }
+}
+
+type Ready = Result<(Run, Totals, Option<Seat>), Refusal>;
+
+/// Until the first token, by the script's delays.
+async fn delayed(core: &Core, script: &Script, ask: &Ask, plan: &Plan, run: Run) -> Ready {
+    let began = Instant::now();
+    let run = prepare(core, script, ask, plan, run).await?;
     let load = began.elapsed();
     // Even the shortest sleep takes a millisecond.
     if !plan.first.is_zero() {
         sleep(plan.first).await;
     }
-    let totals = Totals {
-        prompt_tokens: ask.prompt.tokens(),
-        load,
-        prompt: began.elapsed() - load,
-        ..Totals::default()
+    let prompt = began.elapsed() - load;
+    Ok((run, Totals { prompt_tokens: ask.prompt.tokens(), load, prompt, ..Totals::default() }, None))
+}
+
+/// Until the first token, on a machine.
+async fn seated(core: &Core, rig: &Arc<Rig>, ask: &Ask, plan: &Plan, mut run: Run) -> Ready {
+    let fault = plan.fault.map(|(kind, _)| kind);
+    let prompt = words(&ask.prompt.rendered);
+    let prompt_tokens = prompt.len() as u64;
+    let model = early(fault, &ask.model, plan.words.as_deref()).and_then(|()| able(core, ask));
+    let seat = model.and_then(|model| {
+        rig.enter(&model.name, prompt, plan.words()).ok_or_else(|| Refusal::missing(&model.name))
+    });
+    let seat = match seat {
+        Ok(seat) => seat,
+        Err(refusal) => {
+            run.refuse();
+            return Err(refusal);
+        }
     };
-    let stream = ask.stream;
-    let answer = Answer::new(core, link, run, ask.voice, plan, totals, ask.prompt.so_far);
-    match answer.fail_first().await {
-        Ok(answer) if stream => answer.stream(),
-        Ok(answer) => answer.whole().await,
-        Err(response) => response,
-    }
+    seat.slotted().await;
+    run.works();
+    let Took { load, prompt, cached, .. } = seat.first().await;
+    Ok((run, Totals { prompt_tokens, cached, load, prompt, ..Totals::default() }, Some(seat)))
 }
 
 /// A running run, or the reason why not.

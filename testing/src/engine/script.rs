@@ -4,6 +4,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::hardware::Hardware;
+
+/// What a loaded model takes beside its weights, none of it on the graphics card.
+const AROUND: u64 = 64 << 20;
+
 /// Which of the two APIs the engine answers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -73,6 +78,16 @@ impl Model {
     /// A model that is on the disk and cannot be loaded.
     pub fn unloadable(name: impl Into<String>) -> Self {
         Self { broken: true, ..Self::named(name) }
+    }
+
+    /// Bytes that it takes in memory.
+    pub fn in_memory(&self) -> u64 {
+        self.size.saturating_add(AROUND)
+    }
+
+    /// The size of one that takes so many bytes in memory.
+    pub fn of_memory(bytes: u64) -> u64 {
+        bytes.saturating_sub(AROUND)
     }
 
     #[must_use]
@@ -152,7 +167,7 @@ pub struct ToolCall {
     pub arguments: serde_json::Map<String, serde_json::Value>,
 }
 
-/// The whole script. Every field but `api` may be changed while the engine runs.
+/// The whole script. Every field but `api` and `hardware` may be changed while the engine runs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Script {
@@ -198,6 +213,9 @@ pub struct Script {
     pub openai_runs_on: bool,
     /// The first that has requests left hits.
     pub faults: Vec<Fault>,
+    /// The machine that it runs on; absent: one that takes no time but the delays.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hardware: Option<Hardware>,
 }
 
 impl Default for Script {
@@ -226,6 +244,7 @@ impl Default for Script {
             pull_error: None,
             openai_runs_on: true,
             faults: Vec::new(),
+            hardware: None,
         }
     }
 }
@@ -242,12 +261,15 @@ impl Script {
         if script.api != self.api {
             return Err("the API is chosen at the start and cannot change".to_owned());
         }
+        if script.hardware != self.hardware {
+            return Err("the machine is chosen at the start and cannot change".to_owned());
+        }
         Ok(script)
     }
 }
 
 /// A duration as a whole number of milliseconds.
-mod millis {
+pub mod millis {
     use std::time::Duration;
 
     use serde::{Deserialize, Deserializer, Serializer};

@@ -93,7 +93,7 @@ impl Engine {
     }
 
     pub fn counters(&self) -> Counters {
-        self.core.tally.counters()
+        self.core.counters()
     }
 
     /// The latest requests, oldest first.
@@ -123,7 +123,7 @@ impl Engine {
 
     /// Unloads a model now, or after its last use.
     pub fn unload(&self, model: &str) {
-        self.core.shelf.unload(model);
+        self.core.unload(model);
     }
 
     /// Closes the listener and every connection, as a killed process would.
@@ -228,7 +228,7 @@ async fn not_found() -> (StatusCode, &'static str) {
 }
 
 async fn counters(core: State<Arc<Core>>) -> Response {
-    ask::json(StatusCode::OK, &json!(core.tally.counters()))
+    ask::json(StatusCode::OK, &json!(core.counters()))
 }
 
 async fn requests(core: State<Arc<Core>>) -> Response {

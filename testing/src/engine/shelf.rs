@@ -92,6 +92,13 @@ pub struct Loaded {
     pub context: u64,
 }
 
+impl Loaded {
+    /// It stays until it is thrown out.
+    pub fn for_good(model: Model) -> Self {
+        Self { expires: SystemTime::now() + CENTURY, context: model.context, model }
+    }
+}
+
 pub struct Shelf {
     entries: Mutex<BTreeMap<String, Entry>>,
     pending: AtomicUsize,

@@ -1,12 +1,24 @@
 //! Where the programs under test are: beside the test or program that runs.
 
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
-/// A program of the workspace, out of the same target folder and profile as this one.
+/// Where programs are taken from, if not from beside this one.
+static ELSEWHERE: Mutex<Option<PathBuf>> = Mutex::new(None);
+
+/// From now on programs are those of this folder, such as an older state's; `None`: those beside this one.
+pub fn take_from(folder: Option<PathBuf>) {
+    *ELSEWHERE.lock().unwrap_or_else(PoisonError::into_inner) = folder;
+}
+
+/// A program of the workspace, out of the same target folder and profile as this one, or from where [`take_from`] says.
 ///
 /// # Panics
 /// When it has not been built.
 pub fn program(name: &str) -> PathBuf {
+    if let Some(folder) = ELSEWHERE.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
+        return folder.join(name);
+    }
     let own = std::env::current_exe().expect("a process knows its program");
     let beside = own.parent().expect("a program lies in a folder");
     // A test is target/release/deps/mesh-… or target/release/examples/…, a program target/release/echo-….

@@ -26,9 +26,12 @@ pub struct Builder {
     orchestrators: usize,
     edges: usize,
     script: Script,
+    /// One for each node, where they differ.
+    each: Vec<Script>,
     proxies: bool,
     engine_programs: bool,
     calibration: bool,
+    quiet: bool,
     agent_args: Vec<String>,
     orchestrator_args: Vec<String>,
     edge_args: Vec<String>,
@@ -37,16 +40,18 @@ pub struct Builder {
 impl Default for Builder {
     fn default() -> Self {
         let script = Script { api: Api::Ollama, ..Script::default() };
-        let (proxies, engine_programs, calibration) = Default::default();
+        let (proxies, engine_programs, calibration, quiet) = Default::default();
         let (agent_args, orchestrator_args, edge_args) = Default::default();
         Self {
             nodes: 2,
             orchestrators: 1,
             edges: 1,
             script,
+            each: Vec::new(),
             proxies,
             engine_programs,
             calibration,
+            quiet,
             agent_args,
             orchestrator_args,
             edge_args,
@@ -93,6 +98,13 @@ impl Builder {
         self
     }
 
+    /// A node for each of these engines.
+    #[must_use]
+    pub fn uneven(mut self, scripts: Vec<Script>) -> Self {
+        (self.nodes, self.each) = (scripts.len(), scripts);
+        self
+    }
+
     /// A proxy between each agent and the broker, and one between each agent and its engine.
     #[must_use]
     pub fn proxies(mut self) -> Self {
@@ -111,6 +123,13 @@ impl Builder {
     #[must_use]
     pub fn calibration(mut self) -> Self {
         self.calibration = true;
+        self
+    }
+
+    /// The programs log what they log for their users, so that a measurement is of what they run.
+    #[must_use]
+    pub fn as_users_run_it(mut self) -> Self {
+        self.quiet = true;
         self
     }
 
@@ -139,11 +158,11 @@ impl Builder {
         let url = broker.url();
         let orchestrators = join_all((0..self.orchestrators).map(|number| {
             let args = arguments(&["--nats", &url], &self.orchestrator_args);
-            started(Program::new(format!("orchestrator {number}"), "echo-orchestrator", args))
+            self.started(Program::new(format!("orchestrator {number}"), "echo-orchestrator", args))
         }));
         let edges = join_all((0..self.edges).map(|number| {
             let args = arguments(&["--nats", &url, "--listen", "127.0.0.1:0"], &self.edge_args);
-            started(Program::new(format!("edge {number}"), "echo-edge", args))
+            self.started(Program::new(format!("edge {number}"), "echo-edge", args))
         }));
         let nodes = join_all((0..self.nodes).map(|number| self.node(number, &url)));
         let (orchestrators, edges, nodes) = tokio::join!(orchestrators, edges, nodes);
@@ -152,11 +171,18 @@ impl Builder {
         mesh
     }
 
+    async fn started(&self, program: Program) -> Program {
+        let program = if self.quiet { program.as_users_run_it() } else { program };
+        program.start().await;
+        program
+    }
+
     async fn node(&self, number: usize, url: &str) -> Node {
+        let script = self.each.get(number).unwrap_or(&self.script);
         let engine = if self.engine_programs {
-            Behind::Program(EngineProgram::start(&self.script).await)
+            Behind::Program(EngineProgram::start(script).await)
         } else {
-            Behind::Own(Engine::start(self.script.clone()).await)
+            Behind::Own(Engine::start(script.clone()).await)
         };
         let id = format!("node-{}", char::from(b'a' + u8::try_from(number).expect("few nodes")));
         let (mut bus, mut wire) = (None, None);
@@ -168,8 +194,7 @@ impl Builder {
         let engine_url = wire.as_ref().map_or(engine.url(), Proxy::url);
         let mut args = self.agent_args.clone();
         args.extend((!self.calibration).then(|| NO_CALIBRATION.to_owned()));
-        let agent = agent(&id, &engine_url, &nats, &self.script, &args);
-        agent.start().await;
+        let agent = self.started(agent(&id, &engine_url, &nats, script, &args)).await;
         Node::new(id, agent, engine, bus, wire)
     }
 }
@@ -225,11 +250,6 @@ fn agent(id: &str, engine_url: &str, nats: &str, script: &Script, more: &[String
     let mut args = vec!["--nats", nats, "--node", id, "--engine", engine, "--engine-url", engine_url];
     args.extend(["--slots", &slots, "--listen", "127.0.0.1:0"]);
     Program::new(format!("agent {id}"), "echo-agent", arguments(&args, more))
-}
-
-async fn started(program: Program) -> Program {
-    program.start().await;
-    program
 }
 
 fn arguments(first: &[&str], more: &[String]) -> Vec<String> {

@@ -11,6 +11,7 @@ mod load;
 mod memory;
 mod real;
 mod refusals;
+mod schedule;
 mod skip;
 mod slow;
 mod start;

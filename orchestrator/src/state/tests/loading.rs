@@ -55,6 +55,21 @@ fn a_line_that_is_longer_than_a_load_is_not_waited_for() {
 }
 
 #[test]
+fn a_long_line_has_its_model_loaded_elsewhere_though_its_front_is_served_soon() {
+    let cold = Model { loaded: false, loaded_with: None, ..with(4_096) }.load_ms(25_000);
+    let mut rig = Rig::with([node("a", 1, 4_096), beat("b", 1).models([cold]).build()]);
+    let first = only_asked(&rig.submit(1, json!({})));
+    assert_eq!(first.node.as_str(), "a");
+    rig.answer(&first, ACCEPTED);
+    let mut done: Vec<_> = (2..=30).flat_map(|id| rig.submit(id, json!({}))).collect();
+    assert!(nodes(&done).is_empty(), "the first ones wait for a second each");
+    done.extend(rig.wait(500));
+    let went = nodes(&done);
+    assert_eq!(went.len(), 1, "{went:?}");
+    assert_eq!(went[0].1, "b", "the last would wait for half a minute");
+}
+
+#[test]
 fn nobody_waits_for_long_for_a_node_that_says_nothing() {
     let mut rig = Rig::with([node("a", 1, 4_096), node("b", 1, 8_192)]);
     rig.submit(1, context(4_096));

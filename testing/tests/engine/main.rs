@@ -1,5 +1,7 @@
 //! The scripted engine and the proxy: the shapes of both APIs, the faults, and what the counters see.
 
+mod hardware;
+
 use std::{
     process::Stdio,
     time::{Duration, Instant},
