@@ -65,7 +65,8 @@ impl Plan {
         let mut all = Side { shares: vec![0; nodes], ..Side::default() };
         for phase in 0..PHASES {
             let setup = Setup::new(self.seed + 1_000 * phase);
-            let run = World::new(trace.clone(), setup, who.lack(), |number, mesh| who.policy(number, mesh)).run()?;
+            let run = World::new(trace.clone(), setup, who.lack(), |number, mesh| who.policy(number, mesh))
+                .run()?;
             all.add(&simulated(&run, nodes));
         }
         Ok(all)

@@ -8,6 +8,9 @@ use std::time::Instant;
 
 /// The share of the newest answer in what is known of a model's tokens per piece.
 const NEWEST: f64 = 0.3;
+/// Shorter stretches, in seconds, count only where there is no longer one: what arrives together just behind a cut was made
+/// before it.
+const SHORTEST: f64 = 0.05;
 
 /// The attempts at one engine.
 #[derive(Debug)]
@@ -34,6 +37,8 @@ struct Line {
     fresh: u64,
     /// Tokens and seconds by how many answered.
     stretches: BTreeMap<u32, (f64, f64)>,
+    /// The same of short ones, until there is a long one.
+    short: Option<BTreeMap<u32, (f64, f64)>>,
     /// It was the same company all the time, without a prompt beside it, and nothing of it was taken yet.
     whole: bool,
 }
@@ -65,7 +70,10 @@ impl Timeline {
         self.cut(now);
         // A prompt beside them: what the others have is no longer of one kind.
         self.lines.values_mut().for_each(|line| line.whole &= !line.answers);
-        self.lines.insert(id, Line { model: model.to_owned(), whole: true, ..Line::default() });
+        self.lines.insert(
+            id,
+            Line { model: model.to_owned(), whole: true, short: Some(BTreeMap::new()), ..Line::default() },
+        );
     }
 
     /// Pieces came, with so many tokens by the engine's count, or so many pieces.
@@ -141,6 +149,7 @@ impl Timeline {
         for line in self.lines.values_mut() {
             (line.fresh, line.whole) = (0, false);
             line.stretches.clear();
+            line.short = None;
         }
         self.since = now;
     }
@@ -165,8 +174,15 @@ impl Timeline {
         for line in self.lines.values_mut().filter(|line| line.answers) {
             let tokens = std::mem::take(&mut line.fresh) as f64;
             if counts && seconds > 0.0 {
-                let sum = line.stretches.entry(at_once).or_default();
-                *sum = (sum.0 + tokens, sum.1 + seconds);
+                let is_short = seconds < SHORTEST;
+                let kept = if is_short { line.short.as_mut() } else { Some(&mut line.stretches) };
+                if let Some(kept) = kept {
+                    let sum = kept.entry(at_once).or_default();
+                    *sum = (sum.0 + tokens, sum.1 + seconds);
+                }
+                if !is_short {
+                    line.short = None;
+                }
             }
             line.whole &= counts;
         }
@@ -181,12 +197,12 @@ impl Line {
             tokens: tokens * scale,
             seconds,
         };
-        self.stretches.into_iter().map(sample).collect()
+        self.short.unwrap_or(self.stretches).into_iter().map(sample).collect()
     }
 
     /// By the engine's own clock, if all of its time was of one kind.
     fn by_engine(&self, it: Counted) -> Option<Sample> {
-        let mut companies = self.stretches.keys();
+        let mut companies = self.short.as_ref().unwrap_or(&self.stretches).keys();
         let at_once = companies.next().copied().unwrap_or(1);
         let one = self.whole && companies.next().is_none() && it.seconds > 0.0;
         let (model, tokens) = (self.model.clone(), it.tokens as f64);

@@ -60,6 +60,31 @@ fn an_answer_alone_is_measured_from_its_first_piece_on() {
 }
 
 #[test]
+fn what_arrives_together_behind_a_cut_says_nothing_of_the_moment_after_it() {
+    let mut bench = Bench::new();
+    bench.begin(1);
+    bench.heard(1, 1);
+    bench.answers(&[1], 20, 1000);
+    bench.begin(2);
+    bench.heard(2, 1);
+    // Two of the first one's tokens were on their way when the second one began to answer.
+    bench.now += Duration::from_millis(2);
+    bench.heard(1, 2);
+    bench.end(2, Some(1));
+    bench.answers(&[1], 20, 1000);
+    assert_eq!(bench.end(1, Some(43)), [(1, 20)]);
+}
+
+#[test]
+fn an_engine_that_is_done_within_a_moment_has_a_speed_too() {
+    let mut bench = Bench::new();
+    bench.begin(1);
+    bench.heard(1, 1);
+    bench.answers(&[1], 32, 32);
+    assert_eq!(bench.end(1, Some(33)), [(1, 1_000)]);
+}
+
+#[test]
 fn the_speed_of_each_number_of_answers_is_told_apart() {
     let mut bench = Bench::new();
     (1..=2).for_each(|id| bench.begin(id));
