@@ -148,7 +148,8 @@ pub fn taker_at(registry: &Registry, need: &Need, bars: &Bars<'_>, key: Key) -> 
 }
 
 fn taker(key: Key, node: &Node, seen: Option<Seen<'_>>, need: &Need, bars: &Bars<'_>) -> Option<Candidate> {
-    if !works(node, seen, need) || bars.bar(node) || !suits(node, seen, need) {
+    let works = node.is_willing() && is_open(seen);
+    if !works || bars.bar(node) || !suits(node, seen, need) {
         return None;
     }
     let facts = seen.map(|seen| seen.facts);
@@ -156,6 +157,7 @@ fn taker(key: Key, node: &Node, seen: Option<Seen<'_>>, need: &Need, bars: &Bars
         key,
         fit: Fit::of(facts, need),
         says: facts.is_none_or(|facts| facts.says.include(need.abilities)),
+        is_heard: node.is_fit(),
         at_best: facts.map(|facts| facts.at_best).unwrap_or_default(),
         used: node.used(),
         slots: node.slots(),

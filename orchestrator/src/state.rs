@@ -46,6 +46,8 @@ pub struct State {
     limits: Limits,
     registry: Registry,
     queue: Queue,
+    /// Of those in the queue, the ones that no plan is made for.
+    unplanned: usize,
     book: Book,
     /// When it was last decided where those who wait go.
     planned: Instant,
@@ -87,6 +89,7 @@ impl State {
             me,
             boot,
             queue: Queue::new(limits.queue_limit),
+            unplanned: 0,
             book: Book::new(limits.weights),
             limits,
             registry: Registry::default(),
@@ -175,6 +178,7 @@ impl State {
         let holding = self.held.remove(&task)?;
         if let Phase::Waiting { place, .. } = &holding.phase {
             self.queue.leave(&holding.need.line, *place, holding.bytes);
+            self.unplanned -= usize::from(!plan::is_planned(&holding.need));
         }
         if let Some(edge) = holding.task.edge.as_ref().and_then(|edge| self.edges.get_mut(edge)) {
             edge.held.remove(&task);

@@ -25,10 +25,10 @@ pub struct Ask {
     pub prompt: Arc<Prompt>,
     /// Tokens that its answer is expected to have.
     pub tokens: f64,
-    /// Seconds it has waited here.
+    /// Seconds it has waited, here and before.
     pub waited: f64,
-    /// Seconds it may wait at all.
-    pub patience: f64,
+    /// Seconds it may still wait.
+    pub left: f64,
 }
 
 /// Where it may go.

@@ -26,7 +26,7 @@ pub struct Book {
 
 impl Book {
     pub fn new(weights: Weights) -> Self {
-        Self { weights, ..Self::default() }
+        Self { weights, per_byte: UNKNOWN_LOAD, ..Self::default() }
     }
 
     pub fn site(&self, index: usize) -> Option<&Site> {
@@ -95,10 +95,24 @@ impl Book {
             self.hear_models(index, models, now);
         }
         self.sync(index, node, now);
+        if node.beat().progress.is_empty() {
+            self.presume_progress(index, now);
+        }
         let progress = node.beat().active.iter().zip(&node.beat().progress);
         for (held, progress) in progress {
             let model = self.models.id(&ModelName::of(&progress.model));
             self.hear_progress(index, (held.task, held.attempt), model, progress, now);
+        }
+    }
+
+    /// An agent that is too old to tell how far its attempts are: what should answer by now is taken to.
+    fn presume_progress(&mut self, index: usize, now: f64) {
+        for it in &mut self.site_mut(index).running {
+            if let Some(first) =
+                it.own.as_ref().map(|own| own.first).filter(|first| it.prompt && now > *first)
+            {
+                (it.prompt, it.made, it.told) = (false, 0.0, first);
+            }
         }
     }
 

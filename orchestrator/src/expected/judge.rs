@@ -11,6 +11,10 @@ use super::weights::Weights;
 use super::within;
 use crate::scheduler::Fit;
 
+/// Until a node is heard of again that has just refused a task, in seconds.
+const UNTIL_HEARD: f64 = 0.5;
+/// The price of a wait that is longer than the task may wait, in seconds.
+const HOPELESS: f64 = 1e6;
 /// What is thrown out costs its load if it is wanted within so many seconds.
 const HORIZON: f64 = 60.0;
 /// So many tokens of a cached prompt are not worth keeping.
@@ -124,15 +128,19 @@ impl Bench<'_> {
         let full = doing.rest.len() >= site.slots;
         let wait = if full {
             until_a_slot(&doing.rest, site.slots, book.models.lengths(task.model).spread())
-        } else {
+        } else if at.is_heard {
             0.0
+        } else {
+            UNTIL_HEARD
         };
         // Somebody before it has the model loaded anew, be it as this one needs it or not.
         let reloads = doing.reloads.contains(&task.model);
         let anew = at.fit == Fit::Otherwise || reloads;
-        let yields = at.fit == Fit::Otherwise && !reloads && !self.is_overdue(task);
+        let overdue = self.is_overdue(task);
+        let yields = at.fit == Fit::Otherwise && !reloads && !overdue;
         let in_use = doing.rest.iter().any(|it| it.model == Some(task.model));
-        let held = full || (anew && in_use) || (yields && others_do.want_it_so);
+        let waits_for_users = anew && in_use && !overdue;
+        let held = full || !at.is_heard || waits_for_users || (yields && others_do.want_it_so);
         let ready = self.ready(task.model, anew, wait);
         let slot = ready.loaded.then(|| self.slot(task)).flatten();
         let cached = slot.map_or(0.0, |slot| self.common(task, slot));
@@ -144,7 +152,7 @@ impl Bench<'_> {
         let tokens = task.tokens;
         let answer = tokens / speed;
         // What is sent to a node waits there for what it throws out, as a part of its load.
-        let until = if anew && in_use { ready.from } else { wait };
+        let until = if waits_for_users { ready.from } else { wait };
         let parts = Parts {
             wait: until,
             load: ready.at - until,
@@ -154,7 +162,7 @@ impl Bench<'_> {
             others: self.lost_by_others(task.model, &ready, prompt, begun, answer, others),
             evicted: self.evicted(&ready.victims),
             lost: match slot {
-                Some(slot) if !held && task.waited <= PATIENCE.min(task.patience * MOST_OF_ITS_TIME) => {
+                Some(slot) if !held && !self.is_impatient(task) => {
                     self.lost_prompt(task, slot, others_do.waits)
                 }
                 _ => 0.0,
@@ -166,7 +174,9 @@ impl Bench<'_> {
             measured: site.facts(task.model).is_some_and(|facts| facts.alone.is_some()),
         };
         let expected = begun + answer;
-        let cost = expected + parts.cost(&book.weights, wait);
+        // To be held beyond its time is worse than any node that it can go to now.
+        let hopeless = held && wait * (1.0 + book.weights.uncertain) >= task.left;
+        let cost = expected + parts.cost(&book.weights, wait) + if hopeless { HOPELESS } else { 0.0 };
         let slot = slot.filter(|_| !held);
         Verdict { cost, expected, begun, ready: ready.at, held, yields, slot, parts }
     }
@@ -174,7 +184,12 @@ impl Bench<'_> {
     /// With fewer, an engine that two kinds of tasks want would do little but load; with more, one kind would wait for
     /// the other's pleasure. Nobody waits for others until its own time in the queue is over.
     fn is_overdue(&self, task: &Ask) -> bool {
-        task.waited >= (OVERTAKEN * within(self.load(task.model), 0.1, 60.0)).min(task.patience / 2.0)
+        let time = task.waited + task.left;
+        task.waited >= (OVERTAKEN * within(self.load(task.model), 0.1, 60.0)).min(time / 2.0)
+    }
+
+    fn is_impatient(&self, task: &Ask) -> bool {
+        task.waited > PATIENCE.min((task.waited + task.left) * MOST_OF_ITS_TIME)
     }
 
     fn speed(&self, id: Id, at_once: usize) -> f64 {

@@ -22,6 +22,8 @@ pub struct Candidate {
     pub fit: Fit,
     /// It is known to do what the task needs.
     pub says: bool,
+    /// Nothing is to be heard of it before a task can go there.
+    pub is_heard: bool,
     pub at_best: AtBest,
     /// Slots in use, and when it was used last: between equal nodes the least decides.
     pub used: u32,

@@ -142,6 +142,7 @@ impl Mesh {
             key,
             fit: Fit::AsNeeded,
             says: true,
+            is_heard: true,
             at_best: self.book.at_best(key.index(), name),
             used: node.used(),
             slots: node.slots(),
@@ -164,7 +165,7 @@ impl Mesh {
         self.book.arrived(&name, self.now());
         let prompt = Arc::new(self.book.prompt(&name, &request));
         let tokens = self.book.models.lengths(model).left(0.0).min(most.map_or(f64::INFINITY, f64::from));
-        let ask = Ask { model, prompt, tokens, waited: 0.0, patience: 60.0 };
+        let ask = Ask { model, prompt, tokens, waited: 0.0, left: 60.0 };
         self.waiting.push(Waiting { ask, look: Look::Nearest(Vec::new(), 0) });
         self.names.push(name);
     }

@@ -94,7 +94,9 @@ impl State {
         }
         if let Ok(node) = peer.id.as_str().parse::<NodeId>() {
             self.suspect(&node, boot, "its connection to the broker ended");
-            self.replan();
+            if let Some(key) = self.registry.find(&node, boot) {
+                self.plan(Focus::Node(key));
+            }
         }
     }
 

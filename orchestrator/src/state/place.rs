@@ -33,7 +33,11 @@ impl State {
             return self.plan_or_wait(holding);
         }
         match self.choice_for(&holding) {
-            Some(choice) => self.ask(holding, choice),
+            Some(choice) => {
+                let key = choice.key;
+                self.ask(holding, choice);
+                self.note_count(key);
+            }
             None if has_room => self.wait(holding),
             None => {
                 self.fail(holding, Failure::wait(Code::QueueFull, "the queue is full; submit the task again"))
@@ -74,6 +78,7 @@ impl State {
         let place = self.queue.join(&line, holding.since(self.started), task, holding.bytes);
         let position = self.queue.position(&line, place);
         holding.phase = Phase::Waiting { place, told: (position, self.now.at) };
+        self.unplanned += usize::from(!is_planned(&holding.need));
         let behind = if position > self.looks_at() { self.behind(&line) } else { None };
         let expected = self.expected_wait(&holding, position, behind);
         if holding.first_wait == Some(0) {
@@ -146,7 +151,7 @@ impl State {
 
     /// Who waited longest of those that no plan is made for, over all lines.
     fn next_aside(&self, key: Key) -> Option<TaskId> {
-        if !self.connected || self.queue.is_empty() {
+        if !self.connected || self.unplanned == 0 {
             return None;
         }
         let can_take = |task: &TaskId| {

@@ -19,6 +19,8 @@ const PAIRS: usize = 256;
 /// Those at the front of a long line are right to wait for the next slot however long the line is; only who stands far
 /// behind finds that to load the model elsewhere is sooner.
 const FAR: usize = 4;
+/// So many times as many are looked through for some that find a node.
+const SCANNED: usize = 4;
 const FAR_PAIRS: usize = 16_384;
 
 /// What has changed since the last plan.
@@ -134,11 +136,18 @@ impl State {
                 continue;
             }
             let held = waiting.iter().filter_map(|(place, task)| Some((*place, *task, self.held.get(task)?)));
-            let most = self.looked_at_in(name, focus);
-            let held = held.filter(|(_, _, holding)| is_planned(&holding.need)).take(most);
-            first.extend(
-                held.map(|(place, task, holding)| (place, task, self.waiting(holding, model, focus))),
-            );
+            let held = held.filter(|(_, _, holding)| is_planned(&holding.need));
+            let (most, mut looked_at) = (self.looked_at_in(name, focus), 0);
+            for (place, task, holding) in held.take(most * SCANNED) {
+                let waiting = self.waiting(holding, model, focus);
+                // Who finds no node keeps nobody from one.
+                looked_at +=
+                    usize::from(!matches!(&waiting.look, Look::Nearest(nodes, _) if nodes.is_empty()));
+                first.push((place, task, waiting));
+                if looked_at == most {
+                    break;
+                }
+            }
         }
         first.sort_by_key(|(place, _, _)| *place);
         first.into_iter().map(|(_, task, waiting)| (task, waiting)).collect()
@@ -173,8 +182,8 @@ impl State {
             model,
             prompt: holding.prompt.clone().unwrap_or_default(),
             tokens: self.book.models.lengths(model).left(0.0).min(most),
-            waited: self.now.at.saturating_duration_since(holding.arrived).as_secs_f64(),
-            patience: self.limits.queue_wait.as_secs_f64(),
+            waited: holding.waited(self.now.at).as_secs_f64(),
+            left: holding.deadline().saturating_duration_since(self.now.at).as_secs_f64(),
         }
     }
 
@@ -189,9 +198,11 @@ impl State {
         let at = |key: Key| {
             self.registry.get(key).and_then(|_| scheduler::taker_at(&self.registry, need, &bars, key))
         };
+        let counted = plan.costs().any(|(key, _)| key == changed);
+        let more = if counted { plan.more } else { plan.more.saturating_sub(1) };
         let known = plan.costs().filter(|(key, _)| *key != changed);
         let known = known.filter_map(|(key, cost)| Some(Candidate { estimate: cost - now, ..at(key)? }));
-        self.nearest_of(need, ask, at(changed).into_iter().chain(known), plan.more)
+        self.nearest_of(need, ask, at(changed).into_iter().chain(known), more)
     }
 
     fn nearest_of(
@@ -215,7 +226,8 @@ impl State {
     }
 
     /// To the node of this step, which is free.
-    fn go(&mut self, holding: Holding, waiting: &Waiting, step: &Step) {
+    fn go(&mut self, mut holding: Holding, waiting: &Waiting, step: &Step) {
+        (holding.plan, holding.outlook) = (None, None);
         let (key, now) = (step.key, self.seconds());
         let attempt = (holding.task.task, holding.attempt());
         let name = holding.need.model().cloned();

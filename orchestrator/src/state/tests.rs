@@ -3,6 +3,7 @@
 mod asking;
 mod leaving;
 mod loading;
+mod planning;
 mod submitting;
 mod waiting;
 

@@ -56,7 +56,7 @@ fn a_line_that_is_longer_than_a_load_is_not_waited_for() {
 
 #[test]
 fn a_long_line_has_its_model_loaded_elsewhere_though_its_front_is_served_soon() {
-    let cold = Model { loaded: false, loaded_with: None, ..with(4_096) }.load_ms(25_000);
+    let cold = Model { loaded: false, loaded_with: None, ..with(4_096) }.load_ms(35_000);
     let mut rig = Rig::with([node("a", 1, 4_096), beat("b", 1).models([cold]).build()]);
     let first = only_asked(&rig.submit(1, json!({})));
     assert_eq!(first.node.as_str(), "a");
