@@ -204,7 +204,7 @@ fn thousands(number: f64) -> String {
     let digits = whole(number).to_string();
     let mut words = String::with_capacity(digits.len() + digits.len() / 3);
     for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index) % 3 == 0 {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
             words.push(',');
         }
         words.push(digit);
