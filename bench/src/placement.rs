@@ -20,6 +20,8 @@ const DECISIONS: u64 = 5_000;
 const WARM_UP: u64 = 500;
 /// Tasks that wait where all nodes are full.
 pub const WAITING: usize = 100;
+/// Slots of each node of the fleet, at least.
+const SLOTS: usize = 4;
 
 /// One decision of the orchestrator.
 #[derive(Debug, Clone, Serialize)]
@@ -178,7 +180,9 @@ impl Crowd {
 
     /// Tasks come until so many wait.
     fn fill(&mut self) -> anyhow::Result<()> {
+        let enough = self.tasks + self.nodes * SLOTS + WAITING;
         while self.state.held() < WAITING {
+            anyhow::ensure!(self.tasks <= enough, "nodes take more tasks than they have slots");
             self.tasks += 1;
             let task = task(self.tasks, &"x".repeat(2_000 + self.tasks % 500))?;
             let actions = self.state.apply(task, self.now);
@@ -191,15 +195,20 @@ impl Crowd {
         for asked in asked(actions) {
             let node = asked.node.as_str().trim_start_matches("node-").parse()?;
             self.running.entry(node).or_default().push(asked.task);
-            let answer = Answer::Accepted { heartbeat: self.beats };
+            let answer = Answer::Accepted { heartbeat: self.number() };
             let actions = self.state.apply(Event::Answered { asked, answer }, self.now);
             self.accept(actions)?;
         }
         Ok(())
     }
 
+    /// Of the newest heartbeat; odd ones of the fleet list the models.
+    fn number(&self) -> u64 {
+        2 * self.beats - 1
+    }
+
     fn beat(&self, node: usize) -> anyhow::Result<Heartbeat> {
-        let mut beat = fleet::heartbeat(node, 2 * self.beats - 1)?;
+        let mut beat = fleet::heartbeat(node, self.number())?;
         if self.beats > 1 {
             beat.models = None;
         }

@@ -128,12 +128,8 @@ impl State {
                 self.fail(holding, without_another());
             }
         }
-        let relieved = !review.relieved.is_empty();
         for task in review.relieved {
             self.relieve(task);
-        }
-        if relieved {
-            self.replan();
         }
         // Of one line are many, and to look at all of its nodes is not for each.
         let mut known: Option<(Line, Option<Behind>)> = None;
@@ -212,6 +208,7 @@ impl State {
         let Some(holding) = self.held.get_mut(&task) else { return };
         holding.relief = None;
         if is_planned(&holding.need) {
+            // The next whole plan finds it, and all that are relieved with it.
             return;
         }
         let choice = self.held.get(&task).and_then(|holding| self.choice_for(holding));

@@ -71,13 +71,3 @@ fn one_refusal_does_not_send_a_whole_line_to_a_slow_node() {
     assert!(nodes(&rig.answer(&second, refused)).is_empty());
     assert_eq!(nodes(&rig.beat(node("f", 3, 1, 400.0))), ["f"]);
 }
-
-#[test]
-fn what_is_relieved_together_is_planned_once() {
-    let lost = json!({"attempt": 2, "excluded": [{"node": "a", "boot": "a-1"}]});
-    let mut rig = Rig::with([node("a", 1, 2, 50.0)]);
-    for id in 1..=2 {
-        assert!(nodes(&rig.submit(id, lost.clone())).is_empty());
-    }
-    assert_eq!(nodes(&rig.wait(2_100)), ["a", "a"], "nobody else is left");
-}
