@@ -41,6 +41,12 @@ async fn a_warmed_node_gets_the_next_task_and_an_unload_makes_it_cold_again() {
     let mesh = Mesh::start().nodes(2).script(|script| script.load_delay = LOAD).await;
     let warm = warm_up(&mesh, json!(-1)).await;
     for _ in 0..4 {
+        // An end is told to the client first. Until the orchestrator knows of it too, the node counts as busy.
+        until("the node to be idle", || async {
+            let seen = mesh.seen(&warm).await;
+            holds(seen["active_tasks"] == 0, seen)
+        })
+        .await;
         assert_eq!(answer(&mesh, "scripted").await, warm, "the other one is idle too, and was used less");
     }
     assert_eq!(loads(&mesh), 1);
