@@ -210,11 +210,6 @@ impl Node {
         self.load.slots
     }
 
-    /// Whether a task of this model runs here by this orchestrator's hand.
-    pub fn runs(&self, model: &ModelName) -> bool {
-        self.placements.iter().any(|placed| placed.model.as_ref() == Some(model))
-    }
-
     /// The attempts that are counted as using a slot, and whether the last heartbeat lists them.
     pub fn occupants(&self) -> impl Iterator<Item = ((TaskId, u32), bool)> {
         let listed = self.beat.active.iter().map(|held| ((held.task, held.attempt), true));

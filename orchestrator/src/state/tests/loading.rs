@@ -1,6 +1,6 @@
 //! Tasks that need a model loaded in different ways.
 
-use echo_broker::message::Speed;
+use echo_broker::message::{Progress, Speed};
 
 use super::*;
 
@@ -115,6 +115,26 @@ fn whoever_has_waited_for_three_loads_goes_first() {
         running = only_asked(&rig.beat(node("a", second + 1, 4_096)));
     }
     assert_eq!(running.task, TaskId::from_u128(2));
+}
+
+#[test]
+fn whoever_has_waited_for_three_loads_goes_though_others_use_the_model_all_the_time() {
+    let with_another_ones = |number: u64| {
+        let beat = beat("a", number).slots(2).models([with(4_096)]);
+        let mut made = beat.active([testkit::held(100 + u128::from(number), 1)]).build();
+        made.progress = vec![Progress { model: "m".to_owned(), tokens: 10, prompt: false }];
+        made
+    };
+    let mut rig = Rig::with([with_another_ones(1)]);
+    assert!(nodes(&rig.submit(1, context(8_192))).is_empty());
+    let mut seconds = 0;
+    let mut went_to = Vec::new();
+    while went_to.is_empty() && seconds < 50 {
+        seconds += 1;
+        went_to.extend(nodes(&rig.wait(1_000)));
+        went_to.extend(nodes(&rig.beat(with_another_ones(seconds + 1))));
+    }
+    assert_eq!((went_to, seconds), (went(1, "a"), 6));
 }
 
 #[test]
