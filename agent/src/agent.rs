@@ -6,8 +6,8 @@ mod perform;
 use std::sync::Arc;
 use std::time::Duration;
 
-use echo_broker::Bus;
-use echo_broker::bus::SubscribeError;
+use echo_bus::Bus;
+use echo_bus::client::SubscribeError;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -203,7 +203,7 @@ struct Sources {
     slots: Slots,
     shutdown: CancellationToken,
     stopping: bool,
-    link: tokio::sync::watch::Receiver<echo_broker::bus::Link>,
+    link: tokio::sync::watch::Receiver<echo_bus::client::Link>,
 }
 
 impl Sources {

@@ -4,10 +4,10 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use echo_broker::Bus;
-use echo_broker::bus::PublishError;
-use echo_broker::id::{Inbox, NodeId};
-use echo_broker::message::{
+use echo_bus::Bus;
+use echo_bus::client::PublishError;
+use echo_bus::id::{Inbox, NodeId};
+use echo_bus::message::{
     Accepted, Code, Dispatch, Done, Failure, Frame, Piece, Reason, Request, Timings, Verdict, Why,
 };
 use futures::stream::BoxStream;

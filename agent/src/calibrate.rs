@@ -6,8 +6,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use echo_broker::id::BootId;
-use echo_broker::message::{Failure, Generate, LoadOptions, Model, Request, Settings};
+use echo_bus::id::BootId;
+use echo_bus::message::{Failure, Generate, LoadOptions, Model, Request, Settings};
 use futures::StreamExt;
 use tokio_util::sync::CancellationToken;
 

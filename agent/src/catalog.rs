@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use echo_broker::message::{LoadOptions, Model};
+use echo_bus::message::{LoadOptions, Model};
 
 use crate::engine::name::tagged;
 use crate::engine::{Found, Probe, RUNNING};

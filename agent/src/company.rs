@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use echo_broker::message::{Code, Failure, Fault};
+use echo_bus::message::{Code, Failure, Fault};
 
 /// Attempts that one death ends are told of it one after the other, within this time.
 const TOGETHER: Duration = Duration::from_secs(1);
@@ -26,7 +26,7 @@ struct State {
 #[derive(Debug)]
 struct Member {
     begun: Instant,
-    /// The [fingerprint](echo_broker::message::Request::fingerprint) of its request: ten who ask the same are one
+    /// The [fingerprint](echo_bus::message::Request::fingerprint) of its request: ten who ask the same are one
     /// suspect.
     request: u64,
     /// When it last gave something.

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Parser;
-use echo_broker::id::NodeId;
-use echo_broker::process::{BadConfig, BusArgs, LogArgs};
+use echo_bus::id::NodeId;
+use echo_bus::process::{BadConfig, BusArgs, LogArgs};
 use reqwest::Url;
 
 use crate::engine::{Address, Kind};

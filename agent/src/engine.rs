@@ -20,7 +20,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use echo_broker::message::{Done, Failure, Model, Piece, Request, SoFar};
+use echo_bus::message::{Done, Failure, Model, Piece, Request, SoFar};
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use reqwest::Url;

@@ -15,8 +15,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use echo_broker::id::{BootId, NodeId};
-use echo_broker::message::{CacheDigest, Model, Progress};
+use echo_bus::id::{BootId, NodeId};
+use echo_bus::message::{CacheDigest, Model, Progress};
 
 use crate::slots::Key;
 use lengths::Lengths;

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use echo_broker::id::TaskId;
+use echo_bus::id::TaskId;
 
 /// No task is on its way for longer than this.
 const REMEMBERED: Duration = Duration::from_secs(60);

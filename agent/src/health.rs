@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use echo_broker::message::{Code, Failure, Fault, Verdict};
+use echo_bus::message::{Code, Failure, Fault, Verdict};
 
 use crate::engine::verdict;
 

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use echo_broker::message::{LoadOptions, Loading, Model};
+use echo_bus::message::{LoadOptions, Loading, Model};
 
 /// Ollama gives each answer a load time, also where nothing was loaded. A shorter one is none: it was there already.
 const SHORTEST: Duration = Duration::from_millis(150);

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use echo_broker::message::Space;
+use echo_bus::message::Space;
 use sysinfo::{Disks, MemoryRefreshKind, RefreshKind, System};
 
 /// Memory, and the disk that holds the home folder, where engines keep their models.

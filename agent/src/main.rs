@@ -4,10 +4,10 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use echo_agent::{Args, Config, Error};
-use echo_broker::Bus;
-use echo_broker::bus::Options;
-use echo_broker::id::Role;
-use echo_broker::process::{self, BadConfig};
+use echo_bus::Bus;
+use echo_bus::client::Options;
+use echo_bus::id::Role;
+use echo_bus::process::{self, BadConfig};
 use tokio::net::TcpListener;
 use tracing::info;
 

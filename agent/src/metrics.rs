@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use echo_broker::message::{Failure, Heartbeat, NodeStatus};
+use echo_bus::message::{Failure, Heartbeat, NodeStatus};
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tracing::warn;

@@ -12,9 +12,9 @@ mod tests;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use echo_broker::bus::Link;
-use echo_broker::id::{BootId, Inbox, NodeId, ProcessId};
-use echo_broker::message::{
+use echo_bus::client::Link;
+use echo_bus::id::{BootId, Inbox, NodeId, ProcessId};
+use echo_bus::message::{
     CacheDigest, Cancel, Code, Dispatch, Failure, Frame, Heartbeat, Pong, Pulse, PulseAnswer, Space, Task,
 };
 use tracing::{debug, info, warn};

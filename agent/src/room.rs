@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use echo_broker::message::Model;
+use echo_bus::message::Model;
 
 /// What was seen so far.
 #[derive(Debug, Default)]

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use echo_broker::id::TaskId;
+use echo_bus::id::TaskId;
 use tokio::sync::Notify;
 
 /// One attempt at one task.

@@ -1,6 +1,6 @@
 //! The frames of one attempt as they were sent, so that what the edge misses can be sent again.
 
-use echo_broker::message::{Done, Failure, Frame, Piece};
+use echo_bus::message::{Done, Failure, Frame, Piece};
 
 /// The longest answer, in bytes of text and bookkeeping.
 const LONGEST: usize = 16 << 20;
@@ -187,7 +187,7 @@ pub fn json(value: &serde_json::Value) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use echo_broker::message::Code;
+    use echo_bus::message::Code;
     use proptest::prelude::*;
 
     fn numbers(frames: &[Frame]) -> Vec<u64> {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use echo_broker::message::{Code, Embed, Failure, Generate, LoadOptions, Request, Settings};
+use echo_bus::message::{Code, Embed, Failure, Generate, LoadOptions, Request, Settings};
 use futures::StreamExt;
 
 use crate::engine::{Engine, Found, Order, Step, unfinished};

@@ -4,8 +4,8 @@
 
 use std::time::{Duration, Instant};
 
-use echo_broker::id::BootId;
-use echo_broker::message::Heartbeat;
+use echo_bus::id::BootId;
+use echo_bus::message::Heartbeat;
 
 /// Starts closer together than this are the same age; then the smaller boot id stays.
 const SAME_AGE: Duration = Duration::from_millis(100);

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use echo_broker::message::{Code, Failure, Fault};
+use echo_bus::message::{Code, Failure, Fault};
 
 use crate::engine::Sign;
 

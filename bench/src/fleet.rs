@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use anyhow::Context;
-use echo_broker::{
+use echo_bus::{
     Bus,
-    bus::Options,
+    client::Options,
     id::Role,
     message::{Heartbeat, MeshStatus},
     subject,
@@ -79,7 +79,7 @@ impl Fleet {
         if self.beating.is_finished() {
             anyhow::bail!("the fleet has fallen silent");
         }
-        let empty = echo_broker::message::Empty {};
+        let empty = echo_bus::message::Empty {};
         let status: MeshStatus = self.bus.call(&subject::status(), &empty, Duration::from_secs(5)).await?;
         Ok(status.node_count)
     }

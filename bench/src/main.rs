@@ -16,7 +16,7 @@ use echo_bench::{
     system::{Kind, foreign},
     workload::Workload,
 };
-use echo_broker::process;
+use echo_bus::process;
 
 /// Measures what the mesh costs, side by side with other systems over the same engines.
 #[derive(Debug, Parser)]

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use echo_broker::id::TaskId;
-use echo_broker::message::{Heartbeat, Held, Task};
+use echo_bus::id::TaskId;
+use echo_bus::message::{Heartbeat, Held, Task};
 use echo_orchestrator::{
     Limits, State,
     event::{Action, Answer, Asked, Event, Now},

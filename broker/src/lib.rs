@@ -1,13 +1,3 @@
-//! The bus of the mesh: what can be said (ids, subjects, messages), the typed client that says it,
-//! and the nats-server underneath, found or fetched and supervised.
+//! The nats-server underneath the mesh: found or fetched, checked, supervised and announced.
 
-pub mod bus;
-pub mod discover;
-pub mod id;
-pub mod message;
-pub mod process;
-pub mod secret;
 pub mod server;
-pub mod subject;
-
-pub use bus::Bus;

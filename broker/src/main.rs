@@ -5,10 +5,10 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
-use echo_broker::discover::Announcement;
-use echo_broker::process::{self, BadConfig, LogArgs};
-use echo_broker::secret::Secret;
 use echo_broker::server::{self, Listen, Monitor, Options, Server};
+use echo_bus::discover::Announcement;
+use echo_bus::process::{self, BadConfig, LogArgs};
+use echo_bus::secret::Secret;
 use serde::Serialize;
 use tokio::sync::watch;
 use tracing::{error, info, warn};

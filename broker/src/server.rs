@@ -7,6 +7,7 @@ mod exec;
 pub mod find;
 mod login;
 mod occupant;
+mod os;
 mod ports;
 mod release;
 mod supervise;
@@ -23,7 +24,7 @@ pub use error::Error;
 pub use find::{Search, default_cache, find};
 pub use occupant::Occupant;
 
-use crate::secret::Secret;
+use echo_bus::secret::Secret;
 
 /// What to start, and how.
 #[derive(Debug, Clone)]

@@ -7,8 +7,8 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use async_nats::{Client, ConnectOptions, Event, HeaderMap, RequestErrorKind};
-use echo_broker::secret::Secret;
 use echo_broker::server::{self, Error, Monitor, Occupant, Options, Search, Server};
+use echo_bus::secret::Secret;
 use futures::StreamExt as _;
 use tempfile::TempDir;
 use tokio::net::{TcpListener, TcpStream};

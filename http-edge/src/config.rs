@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
-use echo_broker::process::{BusArgs, LogArgs};
+use echo_bus::process::{BusArgs, LogArgs};
 
 use crate::life::Limits;
 use crate::serve::{Patience, REFUSED_AT_ONCE};

@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
-use echo_broker::id::{BootId, NodeId, Peer, TaskId};
-use echo_broker::message::{Cancel, Frame, Held, Missing, Pong, Pulse, PulseAnswer};
+use echo_bus::id::{BootId, NodeId, Peer, TaskId};
+use echo_bus::message::{Cancel, Frame, Held, Missing, Pong, Pulse, PulseAnswer};
 
 /// A holder is asked when it has said nothing for this long: two pulses.
 const SILENCE: Duration = Duration::from_millis(500);

@@ -8,10 +8,10 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use echo_broker::bus::{CallError, PublishError};
-use echo_broker::id::{NodeId, Role, TaskId};
-use echo_broker::message::{Cancel, Code, Failure, Piece, Request, Submission, What};
-use echo_broker::subject;
+use echo_bus::client::{CallError, PublishError};
+use echo_bus::id::{NodeId, Role, TaskId};
+use echo_bus::message::{Cancel, Code, Failure, Piece, Request, Submission, What};
+use echo_bus::subject;
 use futures::future::BoxFuture;
 use serde_json::{Map, Value};
 use tokio::sync::mpsc;
@@ -88,7 +88,7 @@ struct Driver {
     /// Pieces that the client has had no room for.
     held_back: Vec<Piece>,
     ended: Option<Box<Report>>,
-    tool_calls: Vec<echo_broker::message::ToolCall>,
+    tool_calls: Vec<echo_bus::message::ToolCall>,
     logprobs: Vec<Value>,
     extra: Map<String, Value>,
     submission: Option<BoxFuture<'static, Result<Submission, CallError>>>,

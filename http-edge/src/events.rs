@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use echo_broker::id::{NodeId, Role, TaskId};
-use echo_broker::message::{Event, What, unix_millis};
-use echo_broker::subject;
+use echo_bus::id::{NodeId, Role, TaskId};
+use echo_bus::message::{Event, What, unix_millis};
+use echo_bus::subject;
 use tracing::{debug, info};
 
 use crate::desk::Lost;

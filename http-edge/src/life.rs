@@ -9,8 +9,8 @@ mod tally;
 use std::cell::OnceCell;
 use std::time::{Duration, Instant};
 
-use echo_broker::id::{BootId, Inbox, NodeId, ProcessId, Role, TaskId};
-use echo_broker::message::{
+use echo_bus::id::{BootId, Inbox, NodeId, ProcessId, Role, TaskId};
+use echo_bus::message::{
     Code, Done, Excluded, Failure, Frame, Piece, Request, SoFar, Submission, Task, Verdict, Why,
 };
 
@@ -448,7 +448,7 @@ impl Life {
 /// The orchestrator that a submission's answer names.
 pub fn orchestrator(submission: &Submission) -> Option<Holder> {
     let Submission::Taken { orchestrator, boot } = submission else { return None };
-    let peer = echo_broker::id::Peer { role: Role::Orchestrator, id: orchestrator.clone() };
+    let peer = echo_bus::id::Peer { role: Role::Orchestrator, id: orchestrator.clone() };
     Some(Holder { peer, boot: boot.clone() })
 }
 

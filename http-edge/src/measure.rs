@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use echo_broker::message::Why;
+use echo_bus::message::Why;
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 

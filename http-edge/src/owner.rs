@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use echo_broker::Bus;
-use echo_broker::id::{NodeId, TaskId};
-use echo_broker::message::{Cancel, Frame};
-use echo_broker::subject;
+use echo_bus::Bus;
+use echo_bus::id::{NodeId, TaskId};
+use echo_bus::message::{Cancel, Frame};
+use echo_bus::subject;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;

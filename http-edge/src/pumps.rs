@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use echo_broker::bus::{CallError, SubscribeError, Subscription};
-use echo_broker::message::{Disconnect, Empty, Frame, Pong, Pulse, PulseAnswer};
-use echo_broker::subject;
+use echo_bus::client::{CallError, SubscribeError, Subscription};
+use echo_bus::message::{Disconnect, Empty, Frame, Pong, Pulse, PulseAnswer};
+use echo_bus::subject;
 use tracing::{debug, info, warn};
 
 use crate::desk::{Ask, Heard};

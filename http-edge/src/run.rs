@@ -5,9 +5,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use echo_broker::Bus;
-use echo_broker::bus::{CallError, SubscribeError};
-use echo_broker::process;
+use echo_bus::Bus;
+use echo_bus::client::{CallError, SubscribeError};
+use echo_bus::process;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;

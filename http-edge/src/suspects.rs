@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use echo_broker::id::NodeId;
+use echo_bus::id::NodeId;
 
 use crate::life::charge::HARMFUL;
 

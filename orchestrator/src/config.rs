@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::Parser;
-use echo_broker::process::{BusArgs, LogArgs};
+use echo_bus::process::{BusArgs, LogArgs};
 
 use crate::expected::Weights;
 

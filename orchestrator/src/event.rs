@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use echo_broker::id::{BootId, Inbox, NodeId, Peer, ProcessId, TaskId};
-use echo_broker::message::{
+use echo_bus::id::{BootId, Inbox, NodeId, Peer, ProcessId, TaskId};
+use echo_bus::message::{
     CacheDigest, Cancel, Event as News, Failure, Frame, Heartbeat, Pong, Pulse, PulseAnswer, Submission, Task,
 };
 

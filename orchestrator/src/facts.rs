@@ -1,6 +1,6 @@
 //! What the choice among nodes needs of a model, worked out once when a node says it and not for each task.
 
-use echo_broker::message::{Loading, Model};
+use echo_bus::message::{Loading, Model};
 
 /// The capabilities that a task may need, in the words of the bus.
 const KNOWN: [&str; 6] = ["completion", "embedding", "vision", "tools", "thinking", "insert"];

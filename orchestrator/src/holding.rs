@@ -4,8 +4,8 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use echo_broker::id::{Inbox, NodeId};
-use echo_broker::message::{Excluded, Failure, Task};
+use echo_bus::id::{Inbox, NodeId};
+use echo_bus::message::{Excluded, Failure, Task};
 
 use crate::expected::{Prompt, Stand, Step};
 use crate::need::Need;

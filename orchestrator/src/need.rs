@@ -1,7 +1,7 @@
 //! What a task asks of a node, read once when it comes in.
 
-use echo_broker::id::NodeId;
-use echo_broker::message::{Code, Failure, LoadKey, LoadOptions, Named, Request};
+use echo_bus::id::NodeId;
+use echo_bus::message::{Code, Failure, LoadKey, LoadOptions, Named, Request};
 
 use crate::facts::Abilities;
 use crate::model_name::ModelName;

@@ -4,8 +4,8 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Instant;
 
-use echo_broker::id::{BootId, NodeId, TaskId};
-use echo_broker::message::{Heartbeat, Held, LoadKey, Model, NodeStatus};
+use echo_bus::id::{BootId, NodeId, TaskId};
+use echo_bus::message::{Heartbeat, Held, LoadKey, Model, NodeStatus};
 
 use crate::event::Now;
 use crate::facts::step;

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use echo_broker::Bus;
-use echo_broker::bus::{CallError, PublishError};
-use echo_broker::id::ProcessId;
-use echo_broker::message::{Dispatch, Event as News, Pulse, Task};
-use echo_broker::subject;
+use echo_bus::Bus;
+use echo_bus::client::{CallError, PublishError};
+use echo_bus::id::ProcessId;
+use echo_bus::message::{Dispatch, Event as News, Pulse, Task};
+use echo_bus::subject;
 use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info};

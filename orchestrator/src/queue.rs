@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use echo_broker::id::TaskId;
+use echo_bus::id::TaskId;
 
 use crate::need::Line;
 

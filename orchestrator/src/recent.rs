@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use echo_broker::id::TaskId;
+use echo_bus::id::TaskId;
 
 /// Something about recent tasks.
 #[derive(Debug)]

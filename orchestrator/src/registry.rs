@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use echo_broker::id::{BootId, NodeId};
-use echo_broker::message::{Heartbeat, LoadKey, Model, NodeStatus};
+use echo_bus::id::{BootId, NodeId};
+use echo_bus::message::{Heartbeat, LoadKey, Model, NodeStatus};
 
 use crate::event::Now;
 use crate::facts::{Abilities, AtBest, Facts};

@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use echo_broker::Bus;
-use echo_broker::bus::{Link, Received, SubscribeError, Subscription};
-use echo_broker::message::{CacheDigest, Cancel, Disconnect, Empty, Heartbeat, Task, unix_millis};
-use echo_broker::subject::{self, ORCHESTRATORS};
+use echo_bus::Bus;
+use echo_bus::client::{Link, Received, SubscribeError, Subscription};
+use echo_bus::message::{CacheDigest, Cancel, Disconnect, Empty, Heartbeat, Task, unix_millis};
+use echo_bus::subject::{self, ORCHESTRATORS};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;

@@ -1,6 +1,6 @@
 //! The choice among nodes, and the words for it.
 
-use echo_broker::message::{Code, Excluded, Failure, NodeStatus, Why};
+use echo_bus::message::{Code, Excluded, Failure, NodeStatus, Why};
 
 use crate::expected::Candidate;
 use crate::facts::{Abilities, Facts};

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use echo_broker::id::ProcessId;
-use echo_broker::message::{Heartbeat, MeshStatus, Model, NodeState, NodeStatus};
+use echo_bus::id::ProcessId;
+use echo_bus::message::{Heartbeat, MeshStatus, Model, NodeState, NodeStatus};
 
 use crate::node::{Hold, Node};
 

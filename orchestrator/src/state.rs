@@ -16,8 +16,8 @@ mod world;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use echo_broker::id::{BootId, Inbox, NodeId, ProcessId, TaskId};
-use echo_broker::message::{Code, Event as News, Failure, Frame, Held, Pong, What};
+use echo_bus::id::{BootId, Inbox, NodeId, ProcessId, TaskId};
+use echo_bus::message::{Code, Event as News, Failure, Frame, Held, Pong, What};
 
 use crate::config::Limits;
 use crate::event::{Action, Event, Now};

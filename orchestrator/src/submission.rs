@@ -1,7 +1,7 @@
 //! What a submission must look like before anybody thinks about nodes.
 
-use echo_broker::id::Inbox;
-use echo_broker::message::{Code, Failure, Task};
+use echo_bus::id::Inbox;
+use echo_bus::message::{Code, Failure, Task};
 
 /// The longest life of a task, in milliseconds: what claims more is cut, so that nothing is held forever.
 const LONGEST_MS: u64 = 3_600_000;
@@ -47,7 +47,7 @@ fn bad(message: impl Into<String>) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use echo_broker::message::Excluded;
+    use echo_bus::message::Excluded;
     use serde_json::{Value, json};
 
     fn checked(extra: Value) -> Result<Submitted, Failure> {

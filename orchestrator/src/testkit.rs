@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use echo_broker::id::{Inbox, TaskId};
-use echo_broker::message::{Engine, Heartbeat, Held, Model, NodeStatus, Space, Task};
+use echo_bus::id::{Inbox, TaskId};
+use echo_bus::message::{Engine, Heartbeat, Held, Model, NodeStatus, Space, Task};
 use serde_json::{Value, json};
 
 use crate::event::Now;

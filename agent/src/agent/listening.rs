@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use echo_broker::Bus;
-use echo_broker::bus::{CallError, Received, Subscription};
-use echo_broker::id::{NodeId, Peer};
-use echo_broker::message::{Cancel, Empty, Heartbeat, Task};
-use echo_broker::subject;
+use echo_bus::Bus;
+use echo_bus::client::{CallError, Received, Subscription};
+use echo_bus::id::{NodeId, Peer};
+use echo_bus::message::{Cancel, Empty, Heartbeat, Task};
+use echo_bus::subject;
 use tracing::{debug, warn};
 
 use super::Error;

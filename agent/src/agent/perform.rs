@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use echo_broker::id::{Inbox, ProcessId};
-use echo_broker::message::{CacheDigest, Code, Dispatch, Failure, Frame, Heartbeat, Pulse};
-use echo_broker::subject;
+use echo_bus::id::{Inbox, ProcessId};
+use echo_bus::message::{CacheDigest, Code, Dispatch, Failure, Frame, Heartbeat, Pulse};
+use echo_bus::subject;
 use tokio::sync::mpsc;
 use tokio::task::{Id, JoinSet};
 use tokio_util::task::TaskTracker;
@@ -219,7 +219,7 @@ async fn send_news(context: Arc<Context>, mut waiting: mpsc::Receiver<News>) {
     }
 }
 
-fn said(result: Result<(), echo_broker::bus::PublishError>) {
+fn said(result: Result<(), echo_bus::client::PublishError>) {
     if let Err(error) = result {
         debug!(%error, "not said");
     }

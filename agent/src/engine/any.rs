@@ -1,6 +1,6 @@
 //! Any JSON at all, with the words of both dialects among its names: for the tests of the translations.
 
-use echo_broker::message::{Chat, Message, Settings, ToolCall};
+use echo_bus::message::{Chat, Message, Settings, ToolCall};
 use proptest::prelude::*;
 use serde_json::{Map, Value};
 

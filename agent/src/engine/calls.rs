@@ -1,6 +1,6 @@
 //! Tool calls as engines write them, however loosely: which pieces belong to which call, and what its arguments are.
 
-use echo_broker::message::{Failure, ToolCall};
+use echo_bus::message::{Failure, ToolCall};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::{Value, json};

@@ -11,7 +11,7 @@ mod tests;
 
 use std::sync::Arc;
 
-use echo_broker::message::{Code, Done, Failure, Request};
+use echo_bus::message::{Code, Done, Failure, Request};
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt, TryFutureExt, TryStreamExt};

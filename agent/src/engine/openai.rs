@@ -13,7 +13,7 @@ mod tests;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use echo_broker::message::{Code, Done, Failure, Reason, Request};
+use echo_bus::message::{Code, Done, Failure, Reason, Request};
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt, TryFutureExt, TryStreamExt};

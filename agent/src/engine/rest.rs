@@ -1,6 +1,6 @@
 //! What is left of an answer that is continued: how many tokens may still be made, and what its end has to say.
 
-use echo_broker::message::{Done, Failure, Reason, Request, SoFar};
+use echo_bus::message::{Done, Failure, Reason, Request, SoFar};
 use futures::StreamExt;
 use futures::stream::BoxStream;
 
@@ -76,7 +76,7 @@ fn limit(request: &Request) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use echo_broker::message::{Chat, Settings};
+    use echo_bus::message::{Chat, Settings};
 
     #[test]
     fn what_counts_against_a_limit_was_made_or_counted_or_is_the_most_that_can_be() {

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-use echo_broker::message::{Chat, Code, Failure, Generate, Message, Settings, SoFar};
+use echo_bus::message::{Chat, Code, Failure, Generate, Message, Settings, SoFar};
 use serde_json::Value;
 
 /// Stands before the text in a trial rendering, so that a template that merely ends alike is not taken for one that

@@ -47,7 +47,7 @@ impl Asked {
 mod tests {
     use super::*;
     use crate::engine::{Down, Order, Probe, Step};
-    use echo_broker::message::Failure;
+    use echo_bus::message::Failure;
     use futures::stream::BoxStream;
     use std::sync::atomic::{AtomicU32, Ordering};
     use std::time::Duration;

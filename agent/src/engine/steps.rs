@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::Bytes;
-use echo_broker::message::{Code, Failure};
+use echo_bus::message::{Code, Failure};
 use futures::stream::BoxStream;
 use futures::{Stream, StreamExt};
 use reqwest::Response;

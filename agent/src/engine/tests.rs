@@ -8,7 +8,7 @@ use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
-use echo_broker::message::{Chat, Code, Done, Message, Reason, Request, SoFar, Verdict};
+use echo_bus::message::{Chat, Code, Done, Message, Reason, Request, SoFar, Verdict};
 use futures::StreamExt;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;

@@ -5,7 +5,7 @@
 //! its template refuses; both answer 500 to troubles of their own too. Words that are known settle it here. All others
 //! make a [refusal](Failure::is_refusal): the edge asks one other node, and what that says is the evidence.
 
-use echo_broker::message::{Code, Failure};
+use echo_bus::message::{Code, Failure};
 
 /// Said about a request that cannot work on any node.
 const CLIENTS: [&str; 16] = [
@@ -104,7 +104,7 @@ fn own(words: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use echo_broker::message::Verdict;
+    use echo_bus::message::Verdict;
 
     #[test]
     fn a_status_decides_who_tries_next() {

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use echo_broker::message::lengths::{CLASSES, class};
+use echo_bus::message::lengths::{CLASSES, class};
 
 /// Answers that count.
 const NEWEST: usize = 200;

@@ -7,9 +7,9 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use echo_broker::id::{BootId, NodeId};
-use echo_broker::message::cache::{ASIDE as TOLD, SLOTS};
-use echo_broker::message::{CacheDigest, Held, ModelCache, SlotCache};
+use echo_bus::id::{BootId, NodeId};
+use echo_bus::message::cache::{ASIDE as TOLD, SLOTS};
+use echo_bus::message::{CacheDigest, Held, ModelCache, SlotCache};
 
 use super::text::Text;
 use crate::slots::Key;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use echo_broker::message::{Done, Message, Piece, Reason, Request, SoFar, ToolCall};
+use echo_bus::message::{Done, Message, Piece, Reason, Request, SoFar, ToolCall};
 use tracing::debug;
 
 use super::mirror::Left;

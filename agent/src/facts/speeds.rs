@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use echo_broker::message::Speed;
+use echo_bus::message::Speed;
 
 /// The share of the newest measurement in the running average.
 const NEWEST: f64 = 0.3;

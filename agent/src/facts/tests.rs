@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
-use echo_broker::id::TaskId;
-use echo_broker::message::{Chat, Done, Message, Piece, Reason, Request, Timings};
+use echo_bus::id::TaskId;
+use echo_bus::message::{Chat, Done, Message, Piece, Reason, Request, Timings};
 
 use super::*;
 
@@ -62,7 +62,7 @@ impl Bench {
         model
     }
 
-    fn slots(&self) -> Vec<echo_broker::message::SlotCache> {
+    fn slots(&self) -> Vec<echo_bus::message::SlotCache> {
         let digest = self.facts.caches(&"n".parse().unwrap(), &"b".parse().unwrap(), self.now);
         digest.models.into_iter().next().map(|model| model.slots).unwrap_or_default()
     }
@@ -146,7 +146,7 @@ fn only_whole_answers_have_a_length_and_vectors_have_none() {
     let (_, mut run) = bench.begin(&chat(&["hi"]), true);
     run.heard(&[Piece::text("a")], bench.now);
     drop(run);
-    let embed = Request::Embed(echo_broker::message::Embed::default());
+    let embed = Request::Embed(echo_bus::message::Embed::default());
     let (_, run) = bench.begin(&embed, true);
     run.done(&embed, &Done::default(), bench.now);
     let about = About { key: None, model: "m", request: &chat(&["hi"]), so_far: None, loaded: true };

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use echo_broker::message::{Message, Prefix, Request, common};
+use echo_bus::message::{Message, Prefix, Request, common};
 
 /// Fine enough that what a turn adds is seen: an engine that does not say what it had cached is measured by this.
 const FINE: usize = 64;
@@ -55,7 +55,7 @@ impl Text {
             blocks[..count].to_vec()
         };
         let told = &self.0.told;
-        let size = echo_broker::message::BLOCK as u64;
+        let size = echo_bus::message::BLOCK as u64;
         let blocks = up_to(&told.blocks, size);
         let session = if bytes > 0 { told.session } else { 0 };
         let told = Prefix { blocks, bytes: bytes.min(told.bytes), session };

@@ -3,8 +3,8 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use echo_broker::id::Inbox;
-use echo_broker::message::{Code, Dispatch, Failure, Request, Task};
+use echo_bus::id::Inbox;
+use echo_bus::message::{Code, Dispatch, Failure, Request, Task};
 use tokio::sync::oneshot;
 use tracing::debug;
 

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use echo_broker::message::{Engine, Heartbeat, Model, NodeStatus};
+use echo_bus::message::{Engine, Heartbeat, Model, NodeStatus};
 
 use super::{Action, Node, millis};
 

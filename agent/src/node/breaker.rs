@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use echo_broker::message::{Code, Failure};
+use echo_bus::message::{Code, Failure};
 use tracing::{info, warn};
 
 use super::{Action, Node};

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use echo_broker::id::{Peer, ProcessId};
-use echo_broker::message::{Missing, Pulse, PulseAnswer};
+use echo_bus::id::{Peer, ProcessId};
+use echo_bus::message::{Missing, Pulse, PulseAnswer};
 use tracing::warn;
 
 use super::{Action, Node};

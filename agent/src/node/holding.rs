@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use echo_broker::id::{Inbox, ProcessId, TaskId};
-use echo_broker::message::{Code, Failure, Frame, Held};
+use echo_bus::id::{Inbox, ProcessId, TaskId};
+use echo_bus::message::{Code, Failure, Frame, Held};
 use tokio::sync::oneshot;
 
 use crate::attempt::Halt;
@@ -215,7 +215,7 @@ impl Holding {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use echo_broker::message::Piece;
+    use echo_bus::message::Piece;
 
     fn ended(holdings: &mut Holdings, task: u128, bytes: usize, now: Instant) -> Key {
         let key = Key { task: TaskId::from_u128(task), attempt: 1 };

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use echo_broker::message::{CacheDigest, Model, Progress};
+use echo_bus::message::{CacheDigest, Model, Progress};
 
 use super::{Action, Node};
 use crate::calibrate::Calibrate;

@@ -2,8 +2,8 @@ mod measure;
 
 use std::collections::BTreeSet;
 
-use echo_broker::id::TaskId;
-use echo_broker::message::{Generate, Held, Missing, Named, NodeStatus, Piece, Request};
+use echo_bus::id::TaskId;
+use echo_bus::message::{Generate, Held, Missing, Named, NodeStatus, Piece, Request};
 use proptest::prelude::*;
 
 use super::*;
@@ -453,7 +453,7 @@ fn a_trial_asks_for_the_model_as_it_is_and_not_as_a_failed_task_wanted_it() {
     let mut bench = Bench::new(2);
     let mut task = bench.task(1, 1);
     let options = serde_json::json!({"num_ctx": 10_000_000});
-    let mut settings = echo_broker::message::Settings::default();
+    let mut settings = echo_bus::message::Settings::default();
     settings.extra.insert("options".into(), options);
     task.request = Request::Generate(Generate { model: Some("m".into()), settings, ..Generate::default() });
     assert_eq!(bench.code(task), None);

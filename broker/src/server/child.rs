@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use tracing::{debug, error, info, warn};
 
 use super::exec;
-use crate::process::{die_with_parent, terminate};
+use super::os::{die_with_parent, terminate};
 
 /// A server ends within milliseconds of SIGTERM.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);

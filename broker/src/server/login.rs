@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_nats::{ConnectErrorKind, ConnectOptions};
 use futures::StreamExt as _;
 
-use crate::secret::Secret;
+use echo_bus::secret::Secret;
 
 /// On this machine an answer takes a millisecond; more than this is none.
 const PATIENCE: Duration = Duration::from_secs(5);

@@ -18,7 +18,7 @@ use tracing::{error, info, warn};
 use super::child::Running;
 use super::ports::{Ports, exposed, nearest, port_of, ports_of};
 use super::{Error, Options, exec, login, occupant};
-use crate::secret::Secret;
+use echo_bus::secret::Secret;
 
 /// A server is ready in 30 ms; on a machine that is busy beyond measure it takes a while.
 const READY_PATIENCE: Duration = Duration::from_secs(20);

@@ -1,8 +1,8 @@
 //! What the desk promises, with explicit time.
 
 use super::*;
-use echo_broker::id::{NodeId, ProcessId, Role};
-use echo_broker::message::{Accepted, Piece};
+use echo_bus::id::{NodeId, ProcessId, Role};
+use echo_bus::message::{Accepted, Piece};
 
 const TASK: TaskId = TaskId::from_u128(1);
 const NONE: [u64; 0] = [];

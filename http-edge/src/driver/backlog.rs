@@ -1,6 +1,6 @@
 //! What is kept of an answer until its client has it, and what several chunks come to together.
 
-use echo_broker::message::Piece;
+use echo_bus::message::Piece;
 use serde_json::{Map, Value};
 
 /// Pieces that wait for a client before texts are joined.

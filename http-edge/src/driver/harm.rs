@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use echo_broker::message::{Code, Failure, Frame};
+use echo_bus::message::{Code, Failure, Frame};
 
 use super::Driver;
 use crate::life::{Ending, charge};

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use echo_broker::id::NodeId;
-use echo_broker::message::{Done, Failure, Piece, ToolCall, Why};
+use echo_bus::id::NodeId;
+use echo_bus::message::{Done, Failure, Piece, ToolCall, Why};
 use serde_json::{Map, Value};
 
 /// What the client's side is told.

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use echo_broker::message::{Code, Failure};
+use echo_bus::message::{Code, Failure};
 use serde::Serialize;
 use serde_json::{Value, json};
 

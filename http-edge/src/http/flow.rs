@@ -7,8 +7,8 @@ use std::time::Duration;
 use axum::body::{Body, Bytes};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use echo_broker::id::NodeId;
-use echo_broker::message::{Done, Failure, Piece};
+use echo_bus::id::NodeId;
+use echo_bus::message::{Done, Failure, Piece};
 use tokio::time::Instant;
 
 use super::Name;

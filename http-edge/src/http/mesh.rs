@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use echo_broker::bus::CallError;
-use echo_broker::message::{Empty, MeshStatus, Model, NodeState};
-use echo_broker::subject;
+use echo_bus::client::CallError;
+use echo_bus::message::{Empty, MeshStatus, Model, NodeState};
+use echo_bus::subject;
 
 use super::Api;
 use super::error::ApiError;

@@ -12,7 +12,7 @@ use axum::Router;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, delete, get, post};
-use echo_broker::message::{Code, Failure};
+use echo_bus::message::{Code, Failure};
 use serde_json::Value;
 
 use super::error::ApiError;

@@ -13,7 +13,7 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use echo_broker::message::{Code, Failure};
+use echo_bus::message::{Code, Failure};
 use serde_json::Value;
 
 use super::error::ApiError;

@@ -1,6 +1,6 @@
 //! Options of a request, in Ollama's words, into the mesh's own.
 
-use echo_broker::message::Settings;
+use echo_bus::message::Settings;
 use serde_json::{Map, Value};
 
 /// Takes the options that the mesh knows by name; the others go on in `extra`, for Ollama nodes.

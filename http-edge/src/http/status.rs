@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use echo_broker::message::{MeshStatus, unix_millis};
+use echo_bus::message::{MeshStatus, unix_millis};
 use serde::Serialize;
 
 use super::{Api, mesh};

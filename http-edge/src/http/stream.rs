@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use axum::extract::{Request, State};
 use axum::response::Response;
-use echo_broker::id::NodeId;
-use echo_broker::message::{Done, Failure, Piece};
+use echo_bus::id::NodeId;
+use echo_bus::message::{Done, Failure, Piece};
 use serde::Serialize;
 
 use super::Api;
@@ -25,7 +25,7 @@ struct Token<'a> {
     #[serde(skip_serializing_if = "str::is_empty")]
     thinking: &'a str,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    tool_calls: &'a [echo_broker::message::ToolCall],
+    tool_calls: &'a [echo_bus::message::ToolCall],
     done: bool,
     routed_to: Option<&'a NodeId>,
 }

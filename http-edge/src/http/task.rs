@@ -4,8 +4,8 @@ use axum::Json;
 use axum::extract::{Request, State};
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
-use echo_broker::id::NodeId;
-use echo_broker::message::{Done, Generate, Request as Ask, ToolCall, Why};
+use echo_bus::id::NodeId;
+use echo_bus::message::{Done, Generate, Request as Ask, ToolCall, Why};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -57,7 +57,7 @@ pub struct Summary<'a> {
     /// All nodes that took part, in order.
     nodes: &'a [NodeId],
     queue_ms: u128,
-    done_reason: echo_broker::message::Reason,
+    done_reason: echo_bus::message::Reason,
     #[serde(skip_serializing_if = "Option::is_none")]
     tokens: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::http::header::{HeaderMap, HeaderName, HeaderValue};
 use axum::response::Response;
-use echo_broker::id::NodeId;
+use echo_bus::id::NodeId;
 
 use crate::driver::{Holder, Report};
 

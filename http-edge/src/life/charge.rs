@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use echo_broker::message::{Code, Excluded, Failure, Fault, Request, Verdict};
+use echo_bus::message::{Code, Excluded, Failure, Fault, Request, Verdict};
 
 use super::{Life, Step};
 

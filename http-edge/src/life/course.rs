@@ -3,8 +3,8 @@
 
 use std::time::{Duration, Instant};
 
-use echo_broker::id::NodeId;
-use echo_broker::message::{Times, Timings, Why};
+use echo_bus::id::NodeId;
+use echo_bus::message::{Times, Timings, Why};
 
 use super::millis;
 

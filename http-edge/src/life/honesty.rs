@@ -1,6 +1,6 @@
 //! Whether an answer that has begun can be continued honestly, and why not.
 
-use echo_broker::message::{Request, Settings};
+use echo_bus::message::{Request, Settings};
 
 use super::Life;
 

@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use echo_broker::message::{Done, Piece};
+use echo_bus::message::{Done, Piece};
 
 /// The counts of one answer.
 #[derive(Debug, Default)]

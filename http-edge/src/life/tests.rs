@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::desk::Loss;
-use echo_broker::id::Peer;
-use echo_broker::message::{Accepted, Chat, Generate, Reason, Settings, Times, Timings, ToolCall};
+use echo_bus::id::Peer;
+use echo_bus::message::{Accepted, Chat, Generate, Reason, Settings, Times, Timings, ToolCall};
 use proptest::prelude::*;
 
 fn limits() -> Limits {

@@ -1,6 +1,6 @@
 //! What is known of all nodes: from their heartbeats and cache digests, and of our own placements since.
 
-use echo_broker::message::{CacheDigest, Model, Prefix, Progress, Request};
+use echo_bus::message::{CacheDigest, Model, Prefix, Progress, Request};
 
 use super::cache::Prompt;
 use super::facts::{Facts, UNKNOWN_LOAD};

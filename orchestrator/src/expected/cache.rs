@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use echo_broker::message::cache::{ASIDE, SLOTS};
-use echo_broker::message::{ModelCache, Prefix, SlotCache, prefix};
+use echo_bus::message::cache::{ASIDE, SLOTS};
+use echo_bus::message::{ModelCache, Prefix, SlotCache, prefix};
 
 use super::node::Attempt;
 use super::within;
@@ -205,8 +205,8 @@ pub fn odds(slot: &Slot, waits: bool, now: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use echo_broker::id::TaskId;
-    use echo_broker::message::Held;
+    use echo_bus::id::TaskId;
+    use echo_bus::message::Held;
 
     fn prompt(blocks: std::ops::Range<u64>, tokens: f64, session: u64) -> Arc<Prompt> {
         let blocks: Vec<u64> = blocks.collect();

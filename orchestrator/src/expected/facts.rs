@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use echo_broker::message::Model;
+use echo_bus::message::Model;
 
 use super::models::Id;
 use super::within;
@@ -70,7 +70,7 @@ impl Facts {
         self.load = told.load_ms.map(|ms| within(ms as f64 / 1e3, 0.1, 600.0));
         self.per_kb = told.tokens_per_kb.and_then(|it| measured(it, 1.0, 1_000.0));
         self.lengths.clear();
-        self.lengths.extend(told.lengths.iter().take(echo_broker::message::lengths::CLASSES));
+        self.lengths.extend(told.lengths.iter().take(echo_bus::message::lengths::CLASSES));
         self.hear_speeds(told, now);
     }
 
@@ -138,7 +138,7 @@ fn measured(value: f64, least: f64, most: f64) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use echo_broker::message::Speed;
+    use echo_bus::message::Speed;
 
     fn told(speeds: &[(u32, f64, u64)]) -> Facts {
         let speeds = speeds.iter().map(|&(at_once, tokens_per_second, age_s)| Speed {

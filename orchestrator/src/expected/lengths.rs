@@ -1,6 +1,6 @@
 //! How long answers of a model become, from the lengths of its newest ones on all nodes.
 
-use echo_broker::message::lengths::{CLASSES, bounds, class};
+use echo_bus::message::lengths::{CLASSES, bounds, class};
 
 /// What an answer is taken for while nothing is known, in tokens.
 const UNKNOWN: f64 = 200.0;

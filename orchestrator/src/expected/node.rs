@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use echo_broker::id::TaskId;
+use echo_bus::id::TaskId;
 
 use super::cache::{Mirror, Prompt};
 use super::facts::{Facts, OVERHEAD, UNKNOWN_SPEED, shared};

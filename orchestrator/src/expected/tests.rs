@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use echo_broker::id::TaskId;
-use echo_broker::message::{
+use echo_bus::id::TaskId;
+use echo_bus::message::{
     CacheDigest, Heartbeat, Model, ModelCache, Progress, Request, SlotCache, Speed, Why,
 };
 use proptest::collection::vec;

@@ -2,8 +2,8 @@
 
 use std::fmt::{self, Write as _};
 
-use echo_broker::id::NodeId;
-use echo_broker::message::{Other, Times, Why};
+use echo_bus::id::NodeId;
+use echo_bus::message::{Other, Times, Why};
 
 use super::assign::{Ask, Step, Waiting};
 use super::facts::OVERHEAD;

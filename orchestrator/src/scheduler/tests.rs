@@ -1,6 +1,6 @@
 //! Who gets a task, and what is said about it.
 
-use echo_broker::message::NodeStatus;
+use echo_bus::message::NodeStatus;
 use serde_json::{Value, json};
 
 use super::*;
@@ -64,7 +64,7 @@ fn a_model_that_is_loaded_otherwise_counts_as_not_loaded_and_is_left_as_it_is() 
 
 #[test]
 fn the_fit_of_a_choice_is_told() {
-    let fit = |served: echo_broker::message::Model, need: &Need| {
+    let fit = |served: echo_bus::message::Model, need: &Need| {
         choose(&mesh([beat("a", 1).models([served])]), need, &Bars::default()).unwrap().fit
     };
     let small = || model("m").loaded_with(json!({"num_ctx": 4_096}));

@@ -4,8 +4,8 @@
 
 mod room;
 
-use echo_broker::id::{BootId, NodeId, TaskId};
-use echo_broker::message::{
+use echo_bus::id::{BootId, NodeId, TaskId};
+use echo_bus::message::{
     CacheDigest, Engine as EngineKind, Heartbeat, Held, Model, NodeStatus, Progress, Space,
 };
 

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use echo_broker::message::Heartbeat;
+use echo_bus::message::Heartbeat;
 
 use super::beat::task_id;
 use super::text::{self, Texts};

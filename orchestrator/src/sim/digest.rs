@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use echo_broker::id::{BootId, NodeId};
-use echo_broker::message::{CacheDigest, ModelCache, Prefix, SlotCache};
+use echo_bus::id::{BootId, NodeId};
+use echo_bus::message::{CacheDigest, ModelCache, Prefix, SlotCache};
 
 use super::beat::held;
 use super::engine::{Engine, Job, Kept};

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use echo_broker::message::lengths::{CLASSES, class};
-use echo_broker::message::{Model, Speed};
+use echo_bus::message::lengths::{CLASSES, class};
+use echo_bus::message::{Model, Speed};
 
 use super::beat::Lack;
 use super::engine::{Job, OVERHEAD};

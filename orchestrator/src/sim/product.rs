@@ -4,8 +4,8 @@ use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use echo_broker::id::{Inbox, TaskId};
-use echo_broker::message::{CacheDigest, Code, Failure, Frame, Heartbeat, Prefix, Submission, Task};
+use echo_bus::id::{Inbox, TaskId};
+use echo_bus::message::{CacheDigest, Code, Failure, Frame, Heartbeat, Prefix, Submission, Task};
 use serde_json::json;
 
 use super::beat::task_id;

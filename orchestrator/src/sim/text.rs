@@ -4,7 +4,7 @@
 //! A token is a word of about four bytes. How many exactly differs from session to session, so that whoever counts bytes
 //! is wrong by as much as with real texts.
 
-use echo_broker::message::{Chat, Generate, Message, Request};
+use echo_bus::message::{Chat, Generate, Message, Request};
 
 use super::rng::{Rng, mix};
 use super::trace::Turn;

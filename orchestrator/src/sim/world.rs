@@ -4,7 +4,7 @@ mod mesh;
 #[cfg(test)]
 mod tests;
 
-use echo_broker::message::{CacheDigest, Heartbeat};
+use echo_bus::message::{CacheDigest, Heartbeat};
 
 use super::beat::Lack;
 use super::engine::Job;

@@ -1,7 +1,7 @@
 //! Attempts that nobody wants any more.
 
-use echo_broker::id::{ProcessId, TaskId};
-use echo_broker::message::{Cancel, PulseAnswer, What};
+use echo_bus::id::{ProcessId, TaskId};
+use echo_bus::message::{Cancel, PulseAnswer, What};
 
 use super::State;
 use crate::event::{Action, Asked};

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use echo_broker::id::{BootId, NodeId, Peer, Role};
-use echo_broker::message::{CacheDigest, Heartbeat, What};
+use echo_bus::id::{BootId, NodeId, Peer, Role};
+use echo_bus::message::{CacheDigest, Heartbeat, What};
 
 use super::State;
 use super::plan::Focus;

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use echo_broker::id::TaskId;
-use echo_broker::message::{Code, Event as News, Excluded, Failure, Frame, Task, Verdict, What};
+use echo_bus::id::TaskId;
+use echo_bus::message::{Code, Event as News, Excluded, Failure, Frame, Task, Verdict, What};
 
 use super::plan::{Focus, is_planned};
 use super::{State, draining, millis};

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use echo_broker::id::TaskId;
-use echo_broker::message::Request;
+use echo_bus::id::TaskId;
+use echo_bus::message::Request;
 
 use super::State;
 use crate::expected::{self, Ask, Candidate, Look, Own, Step, Waiting};

@@ -1,7 +1,7 @@
 //! A submission is answered at once: taken, or refused with what to do instead.
 
-use echo_broker::id::{Inbox, TaskId};
-use echo_broker::message::{Code, Failure, Submission, Task};
+use echo_bus::id::{Inbox, TaskId};
+use echo_bus::message::{Code, Failure, Submission, Task};
 
 use super::{LEARNING, State, draining};
 use crate::event::Action;

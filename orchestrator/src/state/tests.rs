@@ -7,8 +7,8 @@ mod planning;
 mod submitting;
 mod waiting;
 
-use echo_broker::id::{BootId, Inbox};
-use echo_broker::message::{
+use echo_bus::id::{BootId, Inbox};
+use echo_bus::message::{
     Cancel, Failure, Frame, Heartbeat, Model, NodeStatus, PulseAnswer, Speed, Submission, Task, Verdict,
 };
 use serde_json::{Value, json};

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use echo_broker::id::{Peer, ProcessId, Role, TaskId};
-use echo_broker::message::{Code, Excluded, Failure, Pulse, What};
+use echo_bus::id::{Peer, ProcessId, Role, TaskId};
+use echo_bus::message::{Code, Excluded, Failure, Pulse, What};
 
 use super::outlook::Behind;
 use super::place::without_another;

@@ -13,7 +13,7 @@ use crate::holding::Phase;
 use crate::scheduler;
 use crate::testkit::{Clock, inbox, reply, task};
 use agent::{Agent, Outcome};
-use echo_broker::message::{Cancel, PulseAnswer, Request, Task};
+use echo_bus::message::{Cancel, PulseAnswer, Request, Task};
 use ledger::Ledger;
 
 const QUEUE: usize = 4;

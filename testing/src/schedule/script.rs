@@ -1,6 +1,6 @@
 //! One client of a trace: asks, waits for the whole answer, thinks, and asks again with all that was said.
 
-use echo_broker::message::Request;
+use echo_bus::message::Request;
 use echo_orchestrator::sim::{
     text::{self, Texts},
     trace::Turn,

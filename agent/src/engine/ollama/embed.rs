@@ -1,6 +1,6 @@
 //! Ollama's two answers with vectors, in one neutral shape.
 
-use echo_broker::message::{Done, Failure, Timings};
+use echo_bus::message::{Done, Failure, Timings};
 use serde_json::{Map, Value, json};
 
 use crate::engine::steps::nonsense;

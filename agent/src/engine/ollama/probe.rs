@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-use echo_broker::message::Model;
+use echo_bus::message::Model;
 use serde_json::{Map, Value, json};
 
 use crate::engine::http::{Http, HttpError};

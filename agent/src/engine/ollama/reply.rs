@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use echo_broker::message::{Code, Done, Failure, Piece, Reason, Timings, ToolCall};
+use echo_bus::message::{Code, Done, Failure, Piece, Reason, Timings, ToolCall};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
@@ -238,7 +238,7 @@ fn not_pulled(why: &str) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use echo_broker::message::Verdict;
+    use echo_bus::message::Verdict;
     use proptest::prelude::*;
     use serde_json::json;
 

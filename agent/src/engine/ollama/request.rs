@@ -1,6 +1,6 @@
 //! Neutral requests in Ollama's words. What the client left out stays out; nothing is invented.
 
-use echo_broker::message::{Chat, Embed, Generate, Message, Named, Request, Settings, ToolCall};
+use echo_bus::message::{Chat, Embed, Generate, Message, Named, Request, Settings, ToolCall};
 use serde_json::{Map, Value, json};
 
 use super::Call;

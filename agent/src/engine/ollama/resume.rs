@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use echo_broker::message::{Chat, Failure, Generate, Request, Settings, SoFar};
+use echo_bus::message::{Chat, Failure, Generate, Request, Settings, SoFar};
 use reqwest::Method;
 use serde_json::{Map, Value, json};
 
@@ -203,7 +203,7 @@ fn calm(settings: &Settings) -> Settings {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use echo_broker::message::Code;
+    use echo_bus::message::Code;
     use proptest::prelude::*;
 
     #[test]

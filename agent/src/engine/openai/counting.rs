@@ -1,6 +1,6 @@
 //! What a server with OpenAI's API counts while it streams, if it does: llama.cpp by its timings, vLLM by its usage.
 
-use echo_broker::message::Piece;
+use echo_bus::message::Piece;
 
 /// The counts that pieces have told so far.
 #[derive(Debug, Default)]

@@ -1,6 +1,6 @@
 //! Vectors from a server with OpenAI's API, and what becomes of a text that is too long for it.
 
-use echo_broker::message::{Code, Done, Embed, Failure};
+use echo_bus::message::{Code, Done, Embed, Failure};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 

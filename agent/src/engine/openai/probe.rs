@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use echo_broker::message::Model;
+use echo_bus::message::Model;
 use reqwest::StatusCode;
 use serde_json::{Map, Value, json};
 

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use echo_broker::message::{Done, Failure, Piece, Reason, Timings};
+use echo_bus::message::{Done, Failure, Piece, Reason, Timings};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -244,7 +244,7 @@ fn extra(data: &[u8]) -> Map<String, Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use echo_broker::message::{Code, Verdict};
+    use echo_bus::message::{Code, Verdict};
     use proptest::prelude::*;
     use serde_json::json;
 

@@ -1,6 +1,6 @@
 //! Neutral requests in OpenAI's words, with llama.cpp's further fields where there are no others.
 
-use echo_broker::message::{Chat, Code, Embed, Failure, Generate, Message, Request, Settings, ToolCall};
+use echo_bus::message::{Chat, Code, Embed, Failure, Generate, Message, Request, Settings, ToolCall};
 use serde_json::{Map, Value, json};
 
 use super::{Call, Dialect};

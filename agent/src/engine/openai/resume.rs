@@ -4,7 +4,7 @@
 //! prompt does not end with the text to the letter, the prompt without the answer goes in raw with the exact text.
 //! vLLM has to be told to continue; other servers are trusted with the trailing message.
 
-use echo_broker::message::{Chat, Failure, Generate, Request, SoFar};
+use echo_bus::message::{Chat, Failure, Generate, Request, SoFar};
 use reqwest::StatusCode;
 use serde_json::json;
 

@@ -1,6 +1,6 @@
 //! What can be said of a model of a server with OpenAI's API, in the shape of Ollama's `/api/show`.
 
-use echo_broker::message::{Code, Failure};
+use echo_bus::message::{Code, Failure};
 use serde_json::{Map, Value, json};
 
 use super::probe::{self, Facts};

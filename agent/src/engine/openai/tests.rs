@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use echo_broker::message::Request;
+use echo_bus::message::Request;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-use echo_broker::message::{Generate, Message, Request};
+use echo_bus::message::{Generate, Message, Request};
 use proptest::prelude::*;
 
 use super::*;

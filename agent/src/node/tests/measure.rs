@@ -1,6 +1,6 @@
 //! What a node tells for the scheduler.
 
-use echo_broker::message::{CacheDigest, Done, Reason, Timings};
+use echo_bus::message::{CacheDigest, Done, Reason, Timings};
 
 use super::*;
 use crate::facts::About;

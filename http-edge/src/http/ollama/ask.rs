@@ -1,6 +1,6 @@
 //! Ollama's requests as tasks of the mesh. What has no place in a task goes on as it is, in `extra`.
 
-use echo_broker::message::{Chat, Embed, Generate, Message, Named, Request, Settings, ToolCall};
+use echo_bus::message::{Chat, Embed, Generate, Message, Named, Request, Settings, ToolCall};
 use serde_json::{Map, Value};
 
 use super::super::task::check_model;

@@ -6,8 +6,8 @@ use std::time::Duration;
 use axum::extract::{Request, State};
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
-use echo_broker::id::NodeId;
-use echo_broker::message::{Done, Failure, Named, Piece, Request as Ask};
+use echo_bus::id::NodeId;
+use echo_bus::message::{Done, Failure, Named, Piece, Request as Ask};
 use futures::StreamExt;
 use futures::stream::{BoxStream, select_all, unfold};
 use serde_json::{Map, Value, json};
@@ -176,7 +176,7 @@ impl Voice for Progress {
 
     fn error(&self, failure: &Failure, _: &Report) -> ApiError {
         match failure.code {
-            echo_broker::message::Code::ModelMissing => ApiError::no_model(failure.message.clone()),
+            echo_bus::message::Code::ModelMissing => ApiError::no_model(failure.message.clone()),
             _ => refusal(failure, &self.model),
         }
     }

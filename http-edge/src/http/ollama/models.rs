@@ -2,8 +2,8 @@
 
 use axum::extract::State;
 use axum::response::Response;
-use echo_broker::id::NodeId;
-use echo_broker::message::{MeshStatus, Model, NodeState};
+use echo_bus::id::NodeId;
+use echo_bus::message::{MeshStatus, Model, NodeState};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 

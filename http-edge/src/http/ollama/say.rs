@@ -1,7 +1,7 @@
 //! The news of a task as Ollama's lines.
 
 use axum::response::Response;
-use echo_broker::message::{Done, Failure, Piece, Reason, ToolCall};
+use echo_bus::message::{Done, Failure, Piece, Reason, ToolCall};
 use serde_json::{Map, Value, json};
 
 use super::ask::Shape;

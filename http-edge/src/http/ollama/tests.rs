@@ -1,6 +1,6 @@
 //! Ollama's words there and back, without a mesh.
 
-use echo_broker::message::{Done, Piece, Reason, Timings, ToolCall};
+use echo_bus::message::{Done, Piece, Reason, Timings, ToolCall};
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
@@ -237,7 +237,7 @@ proptest! {
             "options": {"seed": seed, "temperature": temperature, "stop": stop, "num_ctx": 8}});
         let asked = read(ask::generate, body);
         prop_assert_eq!(asked.streams, stream);
-        let echo_broker::message::Request::Generate(it) = asked.request else { panic!("another request") };
+        let echo_bus::message::Request::Generate(it) = asked.request else { panic!("another request") };
         prop_assert_eq!((it.prompt, it.settings.seed, it.settings.stop), (prompt, Some(seed), stop));
         prop_assert_eq!(it.settings.temperature, Some(temperature));
         prop_assert_eq!(&it.settings.extra["unknown_one"], &unknown);

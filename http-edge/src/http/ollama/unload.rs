@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use axum::response::Response;
-use echo_broker::id::{NodeId, TaskId};
-use echo_broker::message::{Done, Named, NodeState, NodeStatus, Reason, Request as Ask};
+use echo_bus::id::{NodeId, TaskId};
+use echo_bus::message::{Done, Named, NodeState, NodeStatus, Reason, Request as Ask};
 use futures::future::join_all;
 use serde_json::{Value, json};
 
@@ -125,7 +125,7 @@ impl Told {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use echo_broker::message::{Chat, Generate, Settings};
+    use echo_bus::message::{Chat, Generate, Settings};
 
     #[test]
     fn only_a_time_of_no_length_and_nothing_asked_unloads() {

@@ -1,6 +1,6 @@
 //! OpenAI's requests as tasks of the mesh. What has no place in a task goes on, as it is, to nodes with this API.
 
-use echo_broker::message::{Chat, Generate, Request, Settings};
+use echo_bus::message::{Chat, Generate, Request, Settings};
 use serde_json::{Value, json};
 
 use super::super::task::check_model;

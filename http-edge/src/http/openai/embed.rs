@@ -4,7 +4,7 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use echo_broker::message::{Done, Embed, Failure, Piece, Request as Ask, Settings};
+use echo_bus::message::{Done, Embed, Failure, Piece, Request as Ask, Settings};
 use serde_json::{Value, json};
 
 use super::ask::{model, wrong};

@@ -1,6 +1,6 @@
 //! The messages of a conversation, in OpenAI's words.
 
-use echo_broker::message::{Message, ToolCall};
+use echo_bus::message::{Message, ToolCall};
 use serde_json::Value;
 
 use super::{ApiError, Fields};

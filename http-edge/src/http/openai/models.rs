@@ -2,7 +2,7 @@
 
 use axum::extract::{Path, State};
 use axum::response::Response;
-use echo_broker::message::Model;
+use echo_bus::message::Model;
 use serde_json::{Value, json};
 
 use super::{Api, ApiError, json as plain, not_found};

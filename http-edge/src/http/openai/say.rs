@@ -1,8 +1,8 @@
 //! The news of a task as OpenAI's chunks.
 
 use axum::response::Response;
-use echo_broker::id::{NodeId, TaskId};
-use echo_broker::message::{Done, Failure, Piece, Reason, ToolCall};
+use echo_bus::id::{NodeId, TaskId};
+use echo_bus::message::{Done, Failure, Piece, Reason, ToolCall};
 use serde_json::{Map, Value, json};
 
 use super::ask::Shape;

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use echo_broker::id::TaskId;
-use echo_broker::message::{Done, Piece, Reason, ToolCall};
+use echo_bus::id::TaskId;
+use echo_bus::message::{Done, Piece, Reason, ToolCall};
 use futures::StreamExt;
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -299,7 +299,7 @@ proptest! {
         let messages: Vec<Value> = texts.iter().map(|text| json!({"role": "user", "content": text})).collect();
         let Asked { request, .. } =
             ask::chat(fields(json!({"messages": messages, "seed": seed, "unknown_one": unknown}))).unwrap();
-        let echo_broker::message::Request::Chat(chat) = request else { panic!("another request") };
+        let echo_bus::message::Request::Chat(chat) = request else { panic!("another request") };
         let kept: Vec<&str> = chat.messages.iter().map(|message| message.content.as_str()).collect();
         prop_assert_eq!(kept, texts);
         prop_assert_eq!(chat.settings.seed, Some(seed));

@@ -3,7 +3,7 @@
 use super::*;
 use crate::life::tests::{World, failure, node, prompt};
 use crate::life::{Frame, Step};
-use echo_broker::message::{Chat, Code, Request};
+use echo_bus::message::{Chat, Code, Request};
 use serde_json::json;
 
 fn refusal(status: Option<u16>, words: &str) -> Failure {
@@ -127,8 +127,8 @@ fn an_engines_words_go_into_no_sentence_of_ours() {
     world.fail(secret(Fault::Request));
     on(&mut world, 1);
     assert!(!failure(world.fail(secret(Fault::Request))).for_log().contains("SECRET"));
-    let format = echo_broker::message::Settings { format: Some(json!("json")), ..Default::default() };
-    let under_format = echo_broker::message::Generate { settings: format, ..Default::default() };
+    let format = echo_bus::message::Settings { format: Some(json!("json")), ..Default::default() };
+    let under_format = echo_bus::message::Generate { settings: format, ..Default::default() };
     let mut world = World::new(Request::Generate(under_format), true);
     on(&mut world, 0);
     world.token("{");

@@ -1,7 +1,7 @@
 //! However an answer is cut, its counts are those of the whole or absent.
 
 use super::*;
-use echo_broker::message::Timings;
+use echo_bus::message::Timings;
 use proptest::prelude::*;
 
 const PROMPT: u64 = 16;

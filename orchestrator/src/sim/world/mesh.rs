@@ -3,8 +3,8 @@
 use std::cmp::{Ordering, Reverse};
 use std::collections::{BinaryHeap, HashMap};
 
-use echo_broker::id::NodeId;
-use echo_broker::message::{CacheDigest, Heartbeat};
+use echo_bus::id::NodeId;
+use echo_bus::message::{CacheDigest, Heartbeat};
 
 use super::{Run, TICK};
 use crate::sim::beat::{Agent, Lack};

@@ -28,7 +28,7 @@ fn an_edge_decides_itself_about_a_task_that_a_silent_node_may_have_taken() {
 fn an_ended_connection_makes_its_node_suspect_until_it_is_heard() {
     let mut rig = Rig::with([one("a")]);
     let gone = |boot: &str| Event::Gone {
-        peer: echo_broker::id::Peer::agent(&"a".parse().unwrap()),
+        peer: echo_bus::id::Peer::agent(&"a".parse().unwrap()),
         boot: boot.parse().unwrap(),
     };
     rig.apply(gone("a-0"));

@@ -1,6 +1,6 @@
 //! Tasks that need a model loaded in different ways.
 
-use echo_broker::message::{Progress, Speed};
+use echo_bus::message::{Progress, Speed};
 
 use super::*;
 
@@ -84,7 +84,7 @@ fn a_home_that_is_gone_is_not_waited_for() {
     rig.submit(1, context(4_096));
     assert!(nodes(&rig.submit(2, context(4_096))).is_empty());
     let done = rig.apply(Event::Gone {
-        peer: echo_broker::id::Peer::agent(&"a".parse().unwrap()),
+        peer: echo_bus::id::Peer::agent(&"a".parse().unwrap()),
         boot: "a-1".parse().unwrap(),
     });
     assert_eq!(nodes(&done), went(2, "b"));

@@ -1,6 +1,6 @@
 //! Tasks that are held for a node, and for how long at most.
 
-use echo_broker::message::Speed;
+use echo_bus::message::Speed;
 
 use super::*;
 

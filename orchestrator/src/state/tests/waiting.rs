@@ -1,6 +1,6 @@
 //! Who waits, where, for how long, and who is next.
 
-use echo_broker::message::Progress;
+use echo_bus::message::Progress;
 
 use super::*;
 use crate::testkit::held;

@@ -2,8 +2,8 @@
 
 use std::collections::VecDeque;
 
-use echo_broker::id::{BootId, NodeId, Peer, TaskId};
-use echo_broker::message::{Cancel, Code, Failure, Heartbeat, Held};
+use echo_bus::id::{BootId, NodeId, Peer, TaskId};
+use echo_bus::message::{Cancel, Code, Failure, Heartbeat, Held};
 
 use crate::event::{Answer, Asked};
 use crate::testkit::{Words as _, beat, model};

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use echo_broker::id::{BootId, Inbox, NodeId, TaskId};
-use echo_broker::message::{Frame, Heartbeat, Submission};
+use echo_bus::id::{BootId, Inbox, NodeId, TaskId};
+use echo_bus::message::{Frame, Heartbeat, Submission};
 
 use super::State;
 use crate::event::{Answer, Asked};

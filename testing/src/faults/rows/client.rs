@@ -119,7 +119,7 @@ async fn slow(stage: &Stage) {
 }
 
 async fn halves(stage: &Stage) {
-    echo_broker::process::raise_open_files();
+    echo_bus::process::raise_open_files();
     let files = stage.mesh.edge(0).open_files();
     let address = stage.mesh.edge(0).address();
     // The first token comes after all of the limits, and every further one, too.

@@ -11,8 +11,6 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use tracing_subscriber::EnvFilter;
 
-pub(crate) use os::{die_with_parent, terminate};
-
 use crate::secret::{self, Secret};
 
 /// What a line of the log looks like.
