@@ -127,15 +127,35 @@ fn short_random() -> String {
     text
 }
 
-/// A task, made by the edge that owns it.
+/// A task, made by the edge that owns it. Half of the id tells which edge that is, so that every other edge finds it
+/// without asking around; the rest is random, and nobody guesses it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct TaskId(Uuid);
 
 impl TaskId {
-    /// A new random task id.
+    /// A new id for a task of nobody in particular: submitted by hand, without an edge.
     pub fn random() -> Self {
         Self(Uuid::new_v4())
+    }
+
+    /// A new id for a task of this edge.
+    pub fn random_at(edge: &ProcessId) -> Self {
+        let mut bytes = *Uuid::new_v4().as_bytes();
+        bytes[..6].copy_from_slice(&home(edge));
+        // A UUID with a meaning of its own is one of version 8.
+        bytes[6] = bytes[6] & 0x0f | 0x80;
+        Self(Uuid::from_bytes(bytes))
+    }
+
+    /// The token under which the edge that made this id is asked for it.
+    pub fn home(&self) -> String {
+        token(&self.0.as_bytes()[..6])
+    }
+
+    /// The token under which an edge is asked for its tasks.
+    pub fn home_of(edge: &ProcessId) -> String {
+        token(&home(edge))
     }
 
     /// A task id with a chosen value, for tests that must be repeatable.
@@ -147,6 +167,26 @@ impl TaskId {
 impl fmt::Display for TaskId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
+    }
+}
+
+/// Six bytes that stand for a process: FNV-1a, which spreads random ids well enough.
+fn home(process: &ProcessId) -> [u8; 6] {
+    let hash = process.0.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    let [a, b, c, d, e, f, ..] = hash.to_be_bytes();
+    [a, b, c, d, e, f]
+}
+
+fn token(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+impl FromStr for TaskId {
+    type Err = uuid::Error;
+    fn from_str(text: &str) -> Result<Self, uuid::Error> {
+        text.parse().map(Self)
     }
 }
 

@@ -1,5 +1,6 @@
 //! What travels on the bus. Payloads are JSON objects; changes are additive, and unknown fields are ignored.
 
+mod answer;
 pub mod cache;
 mod failure;
 mod frame;
@@ -15,6 +16,7 @@ mod task;
 mod tests;
 mod why;
 
+pub use answer::{AnswerPart, AnswerTurn, End, Part, ReadAnswer};
 pub use cache::{CacheDigest, ModelCache, SlotCache};
 pub use failure::{Code, Failure, Fault, Said, Verdict};
 pub use frame::{Accepted, Done, Frame, Piece, Reason, Timings, ToolCall};

@@ -5,8 +5,8 @@ use std::marker::PhantomData;
 
 use crate::id::{Inbox, NodeId, Peer, ProcessId, Role, TaskId};
 use crate::message::{
-    CacheDigest, Cancel, Disconnect, Dispatch, Empty, Event, Frame, Heartbeat, MeshStatus, Pong, Pulse,
-    PulseAnswer, Submission, Task,
+    AnswerPart, CacheDigest, Cancel, Disconnect, Dispatch, Empty, Event, Frame, Heartbeat, MeshStatus, Pong, Pulse,
+    PulseAnswer, ReadAnswer, Submission, Task,
 };
 
 /// A subject that messages of type `M` may be published to.
@@ -119,6 +119,16 @@ pub fn frames_of(edge: &ProcessId) -> Filter<Frame> {
 /// The subject of an inbox, for frames.
 pub fn frames(inbox: &Inbox) -> Subject<Frame> {
     Subject::new(format_args!("{}", inbox.as_str()))
+}
+
+/// Any edge → the edge that owns a task: its answer, from some piece on.
+pub fn answer_of(task: TaskId) -> Call<ReadAnswer, AnswerPart> {
+    Call::new(format_args!("_echo.answer.{}", task.home()))
+}
+
+/// The questions for the answers of this edge's tasks.
+pub fn answers_of(edge: &ProcessId) -> Filter<ReadAnswer> {
+    Filter::new(format_args!("_echo.answer.{}", TaskId::home_of(edge)))
 }
 
 /// Holder → edge: what is held of that edge's.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{Parser, ValueEnum};
 use echo_bus::process::{BusArgs, LogArgs};
 
-use crate::life::Limits;
+use crate::attempts::Limits;
 use crate::serve::{Patience, REFUSED_AT_ONCE};
 
 /// Open files that are no client's: the bus, the listener, the logs, the system's own.
@@ -67,6 +67,14 @@ pub struct Config {
     /// How often a stream with nothing new says something that its client's idle timer counts
     #[arg(long, env = "ECHO_IDLE_SIGN", default_value = "10s", value_parser = duration, value_name = "TIME")]
     pub idle_sign: Duration,
+
+    /// The longest time that a client may have its task go on, and its answer kept, while it does not listen ("keep")
+    #[arg(long, env = "ECHO_KEEP_LIMIT", default_value = "10m", value_parser = duration, value_name = "TIME")]
+    pub keep_limit: Duration,
+
+    /// Memory for all kept answers together; the oldest that nobody reads make room for others
+    #[arg(long, env = "ECHO_KEEP_MEMORY", default_value = "64MiB", value_parser = size, value_name = "SIZE")]
+    pub keep_memory: usize,
 
     /// Whether an answer whose node has died goes on from another node
     #[arg(long = "continue", env = "ECHO_CONTINUE", default_value = "auto", value_enum, value_name = "WHEN")]
@@ -134,7 +142,7 @@ impl Config {
 pub const ROOM_FOR_CONTINUATION: usize = 1024 * 1024;
 
 /// Reads `500ms`, `30s`, `5m` or `1h`.
-fn duration(text: &str) -> Result<Duration, String> {
+pub fn duration(text: &str) -> Result<Duration, String> {
     let wrong = || format!("{text:?} is no time: write it like 500ms, 30s, 5m or 1h");
     let split = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(wrong)?;
     let (number, unit) = text.split_at(split);
@@ -150,6 +158,21 @@ fn duration(text: &str) -> Result<Duration, String> {
     millis.map(Duration::from_millis).ok_or_else(wrong)
 }
 
+/// Reads `64MiB`, `500KiB`, `1GiB` or a number of bytes.
+fn size(text: &str) -> Result<usize, String> {
+    let wrong = || format!("{text:?} is no size: write it like 64MiB, 500KiB, 1GiB or as bytes");
+    let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let unit = match unit {
+        "" | "B" => 1,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => return Err(wrong()),
+    };
+    number.parse::<usize>().ok().and_then(|number| number.checked_mul(unit)).ok_or_else(wrong)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -160,6 +183,15 @@ mod tests {
         assert!(config.places(1 << 20) >= 10_000, "so many idle connections are promised");
         assert_eq!(config.places(1_024), 1_024 - REFUSED_AT_ONCE - OTHER_FILES);
         assert_eq!(config.places(100), 1, "it serves somebody");
+    }
+
+    #[test]
+    fn sizes_are_read_with_their_unit() {
+        assert_eq!(size("64MiB"), Ok(64 << 20));
+        assert_eq!(size("1000"), Ok(1000));
+        for bad in ["", "MiB", "-1", "1 MiB", "1MB", "99999999999999999999GiB"] {
+            assert!(size(bad).is_err(), "{bad:?} was taken");
+        }
     }
 
     #[test]

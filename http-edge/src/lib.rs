@@ -1,17 +1,21 @@
 //! The HTTP edge: owns every task that a client is waiting for, and speaks HTTP to the clients.
 
+mod answer;
+mod attempts;
 pub mod config;
-pub mod desk;
-pub mod driver;
-mod events;
-pub mod http;
-pub mod life;
+mod edge;
+mod feed;
+mod holders;
+mod http;
+mod inbox;
 pub mod measure;
-pub mod owner;
-mod pumps;
+mod perform;
+mod report;
+mod resequencer;
 pub mod run;
 mod serve;
 mod suspects;
+mod tasks;
 
 pub use config::Config;
 pub use run::run;

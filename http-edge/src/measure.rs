@@ -6,7 +6,7 @@ use echo_bus::message::Why;
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
-use crate::driver::Report;
+use crate::report::Report;
 
 /// What was measured by what was expected.
 const RATIOS: [f64; 10] = [0.1, 0.25, 0.5, 0.67, 0.8, 1.25, 1.5, 2.0, 4.0, 10.0];
@@ -27,8 +27,9 @@ pub fn install() -> PrometheusHandle {
         describe_counter!("echo_tasks_total", "Tasks that ended, by outcome");
         describe_counter!("echo_task_retries_total", "Attempts after the first that a node had accepted");
         describe_counter!("echo_tokens_total", "Tokens of whole answers, by the engines' counts");
+        describe_counter!("echo_messages_dropped_total", "Messages to the bus that found no room in the queue");
         describe_gauge!("echo_connections", "Connections of clients that are open now");
-        describe_gauge!("echo_tasks_running", "Tasks that a client waits for now");
+        describe_gauge!("echo_tasks_running", "Tasks that have not ended");
         describe_histogram!("echo_task_seconds", "From request to end");
         describe_histogram!("echo_first_token_seconds", "From request to the first piece of the answer");
         describe_histogram!("echo_expected_ratio", "Measured by expected time of whole answers, by part");
@@ -71,6 +72,11 @@ fn expected(why: &Why) {
 /// A client has gone before the end.
 pub fn hung_up() {
     counter!("echo_tasks_total", "outcome" => "cancelled").increment(1);
+}
+
+/// A message found no room in the queue to the bus.
+pub fn unsaid() {
+    counter!("echo_messages_dropped_total").increment(1);
 }
 
 /// How many tasks are running now.

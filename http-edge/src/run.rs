@@ -15,9 +15,10 @@ use tracing::{info, warn};
 
 use crate::config::Config;
 use crate::http;
-use crate::owner::Owner;
-use crate::pumps::Pumps;
+use crate::edge::Event;
+use crate::inbox::Inbox;
 use crate::serve::{Doors, serve};
+use crate::tasks::Tasks;
 
 /// Why the edge cannot work.
 #[derive(Debug, thiserror::Error)]
@@ -42,25 +43,24 @@ pub async fn run(
     shutdown: CancellationToken,
 ) -> Result<(), Error> {
     let address = listener.local_addr().map_err(Error::Serve)?;
-    let abort = CancellationToken::new();
-    let owner = Owner::new(bus.clone(), config.limits(bus.max_payload()), abort.clone());
-    let pumps = Pumps::subscribe(&owner).await?;
+    let tasks = Tasks::new(bus.clone(), config.limits(bus.max_payload()), config.keep_memory);
+    let inbox = Inbox::subscribe(&tasks).await?;
     bus.round_trip(Duration::from_secs(5)).await?;
-    let pumping = tokio::spawn(pumps.run(owner.clone()));
+    let listening = tokio::spawn(inbox.run(tasks.clone()));
     let _inspection = bus.inspectable("HTTP API of the mesh").await;
     let connections = config.places(process::open_files());
     info!(%address, connections, "listening");
     info!(edge = %bus.me().id, "ready");
 
-    let routes = http::router(&config, owner.clone(), metrics, address);
+    let routes = http::router(&config, tasks.clone(), metrics, address);
     let doors = Doors { routes, refusal: http::refusal(), connections, patience: config.patience() };
     let served = serve(doors, listener, shutdown.clone());
     let drained = async {
         shutdown.cancelled().await;
-        info!(running = owner.running(), "finishing what runs");
+        info!(running = tasks.running(), "finishing what runs");
         tokio::time::sleep(config.drain_timeout).await;
-        warn!(running = owner.running(), "the time to finish is over");
-        abort.cancel();
+        warn!(running = tasks.running(), "the time to finish is over");
+        tasks.apply(Event::Abort);
         // The aborted tasks' last words still go out.
         tokio::time::sleep(Duration::from_secs(1)).await;
     };
@@ -68,14 +68,15 @@ pub async fn run(
         () = served => {}
         () = drained => {}
     }
-    leave(&owner, &bus, address).await;
-    pumping.abort();
+    leave(&tasks, &bus, address).await;
+    listening.abort();
     Ok(())
 }
 
-async fn leave(owner: &Arc<Owner>, bus: &Bus, address: SocketAddr) {
-    owner.tracker.close();
-    let _ = tokio::time::timeout(Duration::from_secs(2), owner.tracker.wait()).await;
+async fn leave(tasks: &Arc<Tasks>, bus: &Bus, address: SocketAddr) {
+    // Who left its task behind wants no answer of it any more.
+    tasks.apply(Event::Abort);
+    let _ = tokio::time::timeout(Duration::from_secs(2), tasks.finish()).await;
     bus.close().await;
     info!(%address, "stopped");
 }

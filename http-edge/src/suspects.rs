@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use echo_bus::id::NodeId;
 
-use crate::life::charge::HARMFUL;
+use crate::attempts::charge::HARMFUL;
 
 /// How long an engine's death is held against a request.
 const WINDOW: Duration = Duration::from_secs(60);
@@ -70,7 +70,7 @@ impl Suspects {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::life::charge::{OWN, SHARED};
+    use crate::attempts::charge::{OWN, SHARED};
 
     fn node(name: &str) -> NodeId {
         name.parse().unwrap()

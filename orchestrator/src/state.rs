@@ -217,15 +217,7 @@ impl State {
 
     fn announce_node(&mut self, what: What, node: &NodeId, detail: impl Into<String>) {
         let (node, detail) = (Some(node.clone()), detail.into());
-        self.out.push(Action::Announce(News {
-            what,
-            at: self.now.unix_ms,
-            node,
-            task: None,
-            attempt: None,
-            detail,
-            why: None,
-        }));
+        self.out.push(Action::Announce(News { node, detail, ..News::new(what, self.now.unix_ms) }));
     }
 
     fn announce_task(
@@ -248,7 +240,8 @@ impl State {
     ) -> News {
         let (task, attempt) = (Some(holding.task.task), Some(holding.attempt()));
         let detail = detail.into();
-        News { what, at: self.now.unix_ms, node, task, attempt, detail, why: None }
+        let model = holding.task.request.model().unwrap_or_default().to_owned();
+        News { node, task, attempt, model, detail, ..News::new(what, self.now.unix_ms) }
     }
 }
 

@@ -59,12 +59,39 @@ pub struct Event {
     pub task: Option<TaskId>,
     #[serde(default, skip_serializing_if = "is_default")]
     pub attempt: Option<u32>,
+    /// Of a task: the model that answers, or the one that was asked for.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub model: String,
+    /// Of a task's end: tokens of the answer, by the engines' counts.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub tokens: Option<u64>,
+    /// Of a task's end: from the client's request to the end.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub latency_ms: Option<u64>,
     /// A sentence. Never holds a prompt or an answer.
     #[serde(default, skip_serializing_if = "is_default")]
     pub detail: String,
     /// Of a task that was placed, or has ended: why it was there, what was expected and, at its end, what came.
     #[serde(default, skip_serializing_if = "is_default")]
     pub why: Option<Box<Why>>,
+}
+
+impl Event {
+    /// An event of which nothing more is known than what and when.
+    pub fn new(what: What, at: u64) -> Self {
+        Self {
+            what,
+            at,
+            node: None,
+            task: None,
+            attempt: None,
+            model: String::new(),
+            tokens: None,
+            latency_ms: None,
+            detail: String::new(),
+            why: None,
+        }
+    }
 }
 
 /// The last word of an event's subject. `done`, `failed` and `cancelled` are each task's end, said once, by the edge

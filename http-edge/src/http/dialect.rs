@@ -1,42 +1,38 @@
-//! Which dialect a route speaks; its errors have that dialect's shape, wherever they arose.
+//! What makes a dialect: one folder that translates requests and answers, its routes, their description, and the shape
+//! of its errors, wherever they arose. `dialects.rs` has the list.
 
+use axum::Router;
 use axum::body::Body;
 use axum::http::header::{self, HeaderValue};
 use axum::response::Response;
+use serde_json::Value;
 
+use super::api::Api;
 use super::error::ApiError;
+use super::route::Route;
 
-/// Whose API a route belongs to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Dialect {
-    Own,
-    Ollama,
-    OpenAi,
-    /// No route of it is served; its clients are told so in words that they read.
-    Anthropic,
+/// One API that clients speak.
+pub struct Dialect {
+    /// The name under which its routes are documented.
+    pub name: &'static str,
+    /// How a client is pointed at it.
+    pub about: &'static str,
+    /// What to add for a client that asks under a wrong beginning.
+    pub hint: &'static str,
+    /// Whether a path is one of this dialect, served or not, by its first two words.
+    pub owns: fn(&str, &str) -> bool,
+    pub routes: fn() -> Router<Api>,
+    pub documented: fn() -> Vec<Route>,
+    /// An error in the shape that its clients read.
+    pub refusal: fn(&ApiError) -> Value,
 }
 
 impl Dialect {
-    /// The dialect of a route.
-    pub fn of(path: &str) -> Self {
-        let mut words = path.split('/').skip(1);
-        match (words.next(), words.next()) {
-            (Some("api"), _) => Self::Ollama,
-            (Some("v1"), Some("messages")) => Self::Anthropic,
-            (Some("v1"), _) => Self::OpenAi,
-            _ => Self::Own,
-        }
-    }
-
-    /// Says an error in the shape of the dialect, or of the one that its client is known to read.
-    pub fn shape(self, response: &mut Response) {
+    /// Says an error in the shape of this dialect, or of the one that its client is known to read.
+    pub fn shape(&'static self, response: &mut Response) {
         let Some(error) = response.extensions_mut().remove::<ApiError>() else { return };
-        let body = match error.dialect().unwrap_or(self) {
-            Self::Own => return,
-            Self::Ollama => error.ollama(),
-            Self::OpenAi => error.openai(),
-            Self::Anthropic => error.anthropic(),
-        };
+        let dialect = error.dialect().unwrap_or(self);
+        let body = (dialect.refusal)(&error);
         let headers = response.headers_mut();
         headers.remove(header::CONTENT_LENGTH);
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
@@ -44,24 +40,14 @@ impl Dialect {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::Dialect;
+impl PartialEq for Dialect {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
 
-    #[test]
-    fn a_route_is_known_by_its_first_word() {
-        for (path, dialect) in [
-            ("/api/chat", Dialect::Ollama),
-            ("/v1/models/a/b", Dialect::OpenAi),
-            ("/v1", Dialect::OpenAi),
-            ("/v1/messages/count_tokens", Dialect::Anthropic),
-            ("/v1/messagesx", Dialect::OpenAi),
-            ("/task", Dialect::Own),
-            ("/apis", Dialect::Own),
-            ("/", Dialect::Own),
-            ("*", Dialect::Own),
-        ] {
-            assert_eq!(Dialect::of(path), dialect, "{path}");
-        }
+impl std::fmt::Debug for Dialect {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name)
     }
 }

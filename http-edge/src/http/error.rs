@@ -1,4 +1,4 @@
-//! Every status code and error body of the edge: its own, Ollama's, OpenAI's and Anthropic's.
+//! Every status code of the edge, and what an error says. Each dialect says it in a shape of its own.
 
 use std::net::SocketAddr;
 
@@ -7,11 +7,11 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use echo_bus::message::{Code, Failure};
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::coding;
 use super::dialect::Dialect;
-use super::trail::Trail;
+use super::route_headers::RouteHeaders;
 
 const UNSUPPORTED_CODING: &str = "unsupported_encoding";
 
@@ -49,9 +49,9 @@ struct Told {
     param: Option<String>,
     /// In place of the one of the route.
     #[serde(skip)]
-    dialect: Option<Dialect>,
+    dialect: Option<&'static Dialect>,
     #[serde(skip)]
-    trail: Option<Trail>,
+    route: Option<RouteHeaders>,
 }
 
 impl ApiError {
@@ -70,7 +70,7 @@ impl ApiError {
             words: None,
             param: None,
             dialect: None,
-            trail: None,
+            route: None,
         }))
     }
 
@@ -97,6 +97,11 @@ impl ApiError {
 
     pub fn conflict(error: impl Into<String>) -> Self {
         Self::new(StatusCode::CONFLICT, "task_id_in_use", error)
+    }
+
+    /// It was there, and is not any more.
+    pub fn gone(error: impl Into<String>) -> Self {
+        Self::new(StatusCode::GONE, "gone", error)
     }
 
     pub fn too_large(error: impl Into<String>) -> Self {
@@ -171,59 +176,44 @@ impl ApiError {
 
     /// Adds where the task has been.
     #[must_use]
-    pub fn trail(mut self, trail: Trail) -> Self {
-        self.0.trail = Some(trail);
+    pub fn route(mut self, route: RouteHeaders) -> Self {
+        self.0.route = Some(route);
         self
     }
 
     /// For a client of this dialect, whatever the route's is.
     #[must_use]
-    pub fn to(mut self, dialect: Dialect) -> Self {
+    pub fn to(mut self, dialect: &'static Dialect) -> Self {
         self.0.dialect = Some(dialect);
         self
     }
 
-    pub fn dialect(&self) -> Option<Dialect> {
+    pub fn dialect(&self) -> Option<&'static Dialect> {
         self.0.dialect
     }
 
-    /// In Anthropic's shape.
-    pub fn anthropic(&self) -> Value {
-        let kind = match self.0.status.as_u16() {
-            403 => "permission_error",
-            404 => "not_found_error",
-            413 => "request_too_large",
-            429 => "rate_limit_error",
-            400..=499 => "invalid_request_error",
-            503 => "overloaded_error",
-            504 => "timeout_error",
-            _ => "api_error",
-        };
-        json!({"type": "error", "error": {"type": kind, "message": self.0.error}})
+    pub fn status(&self) -> StatusCode {
+        self.0.status
     }
 
-    /// In Ollama's shape.
-    pub fn ollama(&self) -> Value {
-        json!({ "error": self.words() })
+    /// For programs.
+    pub fn code(&self) -> &str {
+        &self.0.code
+    }
+
+    /// What happened and what to do.
+    pub fn message(&self) -> &str {
+        &self.0.error
+    }
+
+    /// The field that is at fault.
+    pub fn field(&self) -> Option<&str> {
+        self.0.param.as_deref()
     }
 
     /// What a client of the engine's own API would have read.
-    fn words(&self) -> &str {
+    pub fn words(&self) -> &str {
         self.0.words.as_deref().unwrap_or(&self.0.error)
-    }
-
-    /// In OpenAI's shape.
-    pub fn openai(&self) -> Value {
-        let (kind, code) = match (self.0.status.as_u16(), self.0.code.as_str()) {
-            (429, _) => ("rate_limit_error", Some("rate_limit_exceeded")),
-            (403, code) => ("permission_error", Some(code)),
-            (400, "bad_request") => ("invalid_request_error", None),
-            (400..=499, code) => ("invalid_request_error", Some(code)),
-            (503, code) => ("service_unavailable_error", Some(code)),
-            (504, code) => ("timeout_error", Some(code)),
-            (_, code) => ("server_error", Some(code)),
-        };
-        json!({"error": {"message": self.words(), "type": kind, "param": self.0.param, "code": code}})
     }
 }
 
@@ -277,34 +267,11 @@ impl IntoResponse for ApiError {
         if self.0.ends_connection {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
-        if let Some(trail) = &self.0.trail {
-            trail.put(headers);
+        if let Some(route) = &self.0.route {
+            route.put(headers);
         }
         // For the layer that says it in the shape of the route's dialect.
         response.extensions_mut().insert(self);
         response
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn each_dialect_has_its_own_shape() {
-        let error = ApiError::no_model("model 'x' not found");
-        assert_eq!(error.ollama(), json!({"error": "model 'x' not found"}));
-        assert_eq!(
-            error.param("model").openai(),
-            json!({"error": {"message": "model 'x' not found", "type": "invalid_request_error",
-                "param": "model", "code": "model_not_found"}})
-        );
-        let full = ApiError::failed(&Failure::wait(Code::QueueFull, "full"));
-        assert_eq!(full.openai()["error"]["type"], "rate_limit_error");
-        assert_eq!(
-            ApiError::not_found("x").anthropic(),
-            json!({"type": "error", "error": {"type": "not_found_error", "message": "x"}})
-        );
-        assert_eq!(ApiError::bad_request("x").openai()["error"]["code"], Value::Null);
     }
 }

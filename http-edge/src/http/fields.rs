@@ -27,7 +27,7 @@ impl Fields {
         let place = place.into();
         match value {
             Value::Object(map) => Ok(Self { map, place: format!("{place}.") }),
-            _ => Err(wrong(&place, "an object")),
+            _ => Err(expected(&place, "an object")),
         }
     }
 
@@ -37,7 +37,7 @@ impl Fields {
     }
 
     pub fn wrong(&self, name: &str, wanted: &str) -> ApiError {
-        wrong(&self.place(name), wanted)
+        expected(&self.place(name), wanted)
     }
 
     pub fn take(&mut self, name: &str) -> Option<Value> {
@@ -153,8 +153,28 @@ impl Fields {
     }
 }
 
-fn wrong(place: &str, wanted: &str) -> ApiError {
+fn expected(place: &str, wanted: &str) -> ApiError {
     ApiError::bad_request(format!("{place}: expected {wanted}")).param(place)
+}
+
+/// 400 that names the field.
+pub fn wrong(field: &str, why: &str) -> ApiError {
+    ApiError::bad_request(format!("{field}: {why}")).param(field)
+}
+
+/// The longest name of a model.
+const LONGEST_MODEL: usize = 256;
+
+/// Refuses what can be no model's name, so that it reaches no other part.
+///
+/// # Errors
+/// 400 that names the field.
+pub fn check_model(field: &str, model: &str) -> Result<(), ApiError> {
+    if model.len() <= LONGEST_MODEL && !model.contains(char::is_control) {
+        return Ok(());
+    }
+    let message = format!("{field}: at most {LONGEST_MODEL} bytes and no control characters");
+    Err(ApiError::bad_request(message).param(field))
 }
 
 #[cfg(test)]

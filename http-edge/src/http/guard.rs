@@ -9,7 +9,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::error::ApiError;
-use super::trail;
+use super::route_headers;
 
 /// Schemes of applications on this machine that are no web pages.
 const APP_SCHEMES: [&str; 6] =
@@ -110,7 +110,7 @@ fn preflight(asked: &HeaderMap) -> Response {
 fn allow(mut response: Response, origin: HeaderValue) -> Response {
     let headers = response.headers_mut();
     headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-    headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(trail::NAMES));
+    headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(route_headers::NAMES));
     headers.insert(header::VARY, HeaderValue::from_static("origin"));
     response
 }

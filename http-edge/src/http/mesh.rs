@@ -6,7 +6,7 @@ use echo_bus::client::CallError;
 use echo_bus::message::{Empty, MeshStatus, Model, NodeState};
 use echo_bus::subject;
 
-use super::Api;
+use super::api::Api;
 use super::error::ApiError;
 
 /// How long an orchestrator may take; it answers from memory.
@@ -17,7 +17,7 @@ const WITHIN: Duration = Duration::from_secs(1);
 /// # Errors
 /// When no orchestrator answers.
 pub async fn status(api: &Api) -> Result<MeshStatus, CallError> {
-    api.owner().bus.call(&subject::status(), &Empty {}, WITHIN).await
+    api.tasks().bus.call(&subject::status(), &Empty {}, WITHIN).await
 }
 
 /// The registry, for a route that is nothing without it.

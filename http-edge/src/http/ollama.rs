@@ -1,8 +1,10 @@
 //! Ollama's API: what its clients say becomes a task of the mesh, and the news of the task become its lines.
 
 mod ask;
+mod docs;
 mod manage;
 mod models;
+mod refusal;
 mod say;
 #[cfg(test)]
 pub mod tests;
@@ -10,21 +12,27 @@ mod unload;
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use axum::routing::{any, delete, get, post};
-use echo_bus::message::{Code, Failure};
-use serde_json::Value;
 
+use super::api::{Api, trace_of};
+use super::dialect::Dialect;
 use super::error::ApiError;
 use super::fields::Fields;
-use super::flow::{self, Started};
-use super::task::trace_of;
-use super::{Api, body};
-use crate::driver;
+use super::reply;
 use ask::Asked;
 
-/// The routes of this dialect.
-pub fn routes() -> Router<Api> {
+pub static DIALECT: Dialect = Dialect {
+    name: "Ollama",
+    about: "Set OLLAMA_HOST to this address",
+    hint: "; the address for Ollama's API has no path",
+    owns: |first, _| first == "api",
+    routes,
+    documented: docs::routes,
+    refusal: refusal::shape,
+};
+
+fn routes() -> Router<Api> {
     Router::new()
         .route("/", get(|| async { "Ollama is running" }))
         .route("/api/generate", post(generate))
@@ -72,32 +80,11 @@ async fn talk(
     translate: fn(Fields) -> Result<Asked, ApiError>,
 ) -> Result<Response, ApiError> {
     let trace = trace_of(request.headers());
-    let asked = translate(fields(&api, request).await?)?;
+    let asked = translate(api.fields(request).await?)?;
     if unload::is_meant(&asked.request) {
         return unload::everywhere(&api, asked, trace).await;
     }
-    let running = driver::start(api.owner(), asked.request, trace, asked.streams);
+    let feed = api.begin(asked.request, trace, asked.streams);
     let voice = say::Lines::new(asked.model, asked.shape);
-    flow::answer(Started::new(running, None, None), voice, asked.streams).await
-}
-
-async fn fields(api: &Api, request: Request) -> Result<Fields, ApiError> {
-    body::fields(request, api.body_limits()).await
-}
-
-/// The words for a failure; `model` as the client wrote it.
-fn refusal(failure: &Failure, model: &str) -> ApiError {
-    match failure.code {
-        Code::ModelNotServed | Code::ModelMissing => not_found(model),
-        _ => ApiError::failed(failure),
-    }
-}
-
-fn not_found(model: &str) -> ApiError {
-    ApiError::no_model(format!("model '{model}' not found"))
-}
-
-/// An answer that is no stream, with Ollama's own content type.
-fn json(value: &Value) -> Response {
-    ([("content-type", "application/json; charset=utf-8")], value.to_string()).into_response()
+    reply::answer(api.started(feed), voice, asked.streams).await
 }

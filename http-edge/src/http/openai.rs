@@ -2,9 +2,11 @@
 
 mod ask;
 mod chunk;
+mod docs;
 mod embed;
 mod message;
 mod models;
+mod refusal;
 mod say;
 #[cfg(test)]
 mod tests;
@@ -12,20 +14,26 @@ mod tests;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use axum::routing::{get, post};
-use axum::{Json, Router};
-use echo_bus::message::{Code, Failure};
-use serde_json::Value;
+use axum::Router;
 
+use super::api::{Api, trace_of};
+use super::dialect::Dialect;
 use super::error::ApiError;
 use super::fields::Fields;
-use super::flow::{self, Started};
-use super::task::trace_of;
-use super::{Api, body};
-use crate::driver;
+use super::reply;
 use ask::Asked;
 
-/// The routes of this dialect.
-pub fn routes() -> Router<Api> {
+pub static DIALECT: Dialect = Dialect {
+    name: "OpenAI",
+    about: "Set the base URL to this address and /v1; any key will do",
+    hint: "; the base URL of OpenAI's API ends in one /v1",
+    owns: |first, _| first == "v1",
+    routes,
+    documented: docs::routes,
+    refusal: refusal::shape,
+};
+
+fn routes() -> Router<Api> {
     Router::new()
         .route("/v1/chat/completions", post(chat))
         .route("/v1/completions", post(text))
@@ -49,33 +57,9 @@ async fn talk(
     translate: fn(Fields) -> Result<Asked, ApiError>,
 ) -> Result<Response, ApiError> {
     let trace = trace_of(request.headers());
-    let asked = translate(fields(&api, request).await?)?;
+    let asked = translate(api.fields(request).await?)?;
     let (shape, streams) = (asked.shape, asked.streams);
-    let running = driver::start(api.owner(), asked.request, trace, streams);
-    let voice = say::Chunks::new(running.task, asked.model, shape, asked.tells_usage);
-    flow::answer(Started::new(running, None, None), voice, streams).await
-}
-
-async fn fields(api: &Api, request: Request) -> Result<Fields, ApiError> {
-    body::fields(request, api.body_limits()).await
-}
-
-/// The words for a failure; `model` as the client wrote it.
-fn refusal(failure: &Failure, model: &str) -> ApiError {
-    match failure.code {
-        Code::ModelNotServed | Code::ModelMissing => not_found(model, &failure.served),
-        _ => ApiError::failed(failure),
-    }
-}
-
-fn not_found(model: &str, served: &[String]) -> ApiError {
-    let mut message = format!("The model `{model}` does not exist");
-    if !served.is_empty() {
-        message += &format!("; served here: {}", served[..served.len().min(10)].join(", "));
-    }
-    ApiError::no_model(message).param("model")
-}
-
-fn json(value: Value) -> Response {
-    axum::response::IntoResponse::into_response(Json(value))
+    let feed = api.begin(asked.request, trace, streams);
+    let voice = say::Chunks::new(feed.task(), asked.model, shape, asked.tells_usage);
+    reply::answer(api.started(feed), voice, streams).await
 }

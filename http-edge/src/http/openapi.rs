@@ -1,40 +1,32 @@
 //! `GET /openapi.json`: every route of the edge, described so that a test can call each as it stands here.
 
-mod table;
-
 use std::sync::OnceLock;
 
-use axum::Router;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
 use serde_json::{Map, Value, json};
 
-use super::{Api, docs};
-use table::Route;
+use super::dialects;
+use super::error::ApiError;
+use super::route::Route;
 
-/// The two routes of the documentation.
-pub fn routes() -> Router<Api> {
-    Router::new().route("/openapi.json", get(openapi)).route("/docs", get(docs::page))
-}
-
-async fn openapi() -> Response {
+/// `GET /openapi.json`.
+pub async fn openapi() -> Response {
     static TEXT: OnceLock<String> = OnceLock::new();
     let text = TEXT.get_or_init(|| document().to_string());
     ([("content-type", "application/json")], text.as_str()).into_response()
 }
 
-/// Every route that is documented, by its method in lower case.
-pub fn routes_by_method() -> impl Iterator<Item = (&'static str, &'static str)> {
-    table::all().into_iter().map(|route| (route.method, route.path))
-}
-
 /// The whole document.
 pub fn document() -> Value {
     let mut paths = Map::new();
-    for route in table::all() {
+    for route in dialects::documented() {
         let (path, method, operation) = route.described();
         paths.entry(path).or_insert_with(|| json!({}))[method] = operation;
     }
+    let tags: Vec<Value> = dialects::all()
+        .filter(|dialect| !dialect.about.is_empty())
+        .map(|dialect| json!({"name": dialect.name, "description": dialect.about}))
+        .collect();
     json!({
         "openapi": "3.1.0",
         "info": {
@@ -45,11 +37,7 @@ pub fn document() -> Value {
                 Every answer of a task says where it was made, in the headers x-echo-task-id, x-echo-node, \
                 x-echo-model, x-echo-attempts and x-echo-queue-ms, and in x-echo-why why it was made there. A header x-request-id is given back.",
         },
-        "tags": [
-            {"name": "Echo", "description": "The mesh's own routes"},
-            {"name": "Ollama", "description": "Set OLLAMA_HOST to this address"},
-            {"name": "OpenAI", "description": "Set the base URL to this address and /v1; any key will do"},
-        ],
+        "tags": tags,
         "paths": paths,
     })
 }
@@ -94,20 +82,21 @@ impl Route {
     }
 
     fn refusal(&self, status: u16) -> Value {
-        let example = match self.tag {
-            "Ollama" => json!({"error": "model 'x' not found"}),
-            "OpenAI" => {
-                json!({"error": {"message": "…", "type": "invalid_request_error", "param": null, "code": null}})
-            }
-            _ => json!({"success": false, "error": "…", "code": "bad_request"}),
-        };
+        let error = ApiError::bad_request("…");
+        let dialect = dialects::all().find(|dialect| dialect.name == self.tag);
+        let example = dialect.map(|dialect| (dialect.refusal)(&error));
         json!({"description": meaning(status), "content": {"application/json": {"example": example}}})
     }
 
     fn parameter(&self) -> Option<(&'static str, &'static str)> {
         let (_, rest) = self.path.split_once('{')?;
         let name = rest.split('}').next()?;
-        Some((name, if name == "id" { "mistral:latest" } else { "sha256:0" }))
+        let example = match name {
+            "id" => "mistral:latest",
+            "task" => "00000000-0000-8000-8000-000000000000",
+            _ => "sha256:0",
+        };
+        Some((name, example))
     }
 }
 
@@ -118,6 +107,7 @@ fn meaning(status: u16) -> &'static str {
         404 => "Not there",
         408 => "The body did not go on",
         409 => "The task_id is in use",
+        410 => "It was kept, and is not any more",
         413 => "The body is too large",
         415 => {
             "The content type cannot be JSON, or the body is encoded as something else than gzip, deflate or zstd"

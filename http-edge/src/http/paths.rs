@@ -7,7 +7,7 @@ use axum::http::Uri;
 use axum::http::uri::PathAndQuery;
 
 use super::dialect::Dialect;
-use super::openapi;
+use super::dialects;
 
 /// Longer paths are no slips.
 const MOST_WORDS: usize = 8;
@@ -56,8 +56,8 @@ impl Known {
 pub fn known(path: &str) -> Option<&'static Known> {
     static ALL: OnceLock<Vec<Known>> = OnceLock::new();
     let all = ALL.get_or_init(|| {
-        let routes = openapi::routes_by_method();
-        routes.map(|(method, path)| Known { method: method.to_uppercase(), path }).collect()
+        let routes = dialects::documented().into_iter();
+        routes.map(|route| Known { method: route.method.to_uppercase(), path: route.path }).collect()
     });
     all.iter().find(|route| route.is(path))
 }
@@ -74,20 +74,15 @@ pub fn meant(path: &str) -> Option<(String, &'static Known)> {
 }
 
 /// What to do about a path that has no route.
-pub fn hint(path: &str) -> (String, Dialect) {
+pub fn hint(path: &str) -> (String, &'static Dialect) {
     let Some((right, route)) = meant(path) else {
         let all = "the routes are POST /task, POST /task/stream, GET /status, GET /health, GET /metrics, Ollama's under \
             /api and OpenAI's under /v1";
-        return (all.to_owned(), Dialect::of(path));
+        return (all.to_owned(), dialects::of(path));
     };
-    let dialect = Dialect::of(&right);
+    let dialect = dialects::of(&right);
     let right: String = right.chars().take(200).collect();
-    let base = match dialect {
-        Dialect::OpenAi => "; the base URL of OpenAI's API ends in one /v1",
-        Dialect::Ollama => "; the address for Ollama's API has no path",
-        _ => "",
-    };
-    (format!("{} {right} is the route{base}", route.method), dialect)
+    (format!("{} {right} is the route{}", route.method, dialect.hint), dialect)
 }
 
 #[cfg(test)]
@@ -132,7 +127,7 @@ mod tests {
         ] {
             let (hint, dialect) = hint(path);
             assert!(hint.starts_with(&format!("{right} is the route")), "{path}: {hint}");
-            assert_eq!(dialect, Dialect::of(right.split(' ').nth(1).unwrap()), "{path}");
+            assert_eq!(dialect, dialects::of(right.split(' ').nth(1).unwrap()), "{path}");
         }
         for path in ["/", "/evil.example/%2e%2e", "/tasks", "/v1", "/api/v1", "/a/b/c/d/e/f/g/h/api/chat"] {
             assert!(meant(path).is_none_or(|(right, _)| right == path), "{path}");

@@ -3,8 +3,9 @@
 use echo_bus::message::{Chat, Embed, Generate, Message, Named, Request, Settings, ToolCall};
 use serde_json::{Map, Value};
 
-use super::super::task::check_model;
-use super::{ApiError, Fields, not_found};
+use super::refusal::not_found;
+use crate::http::error::ApiError;
+use crate::http::fields::{Fields, check_model};
 use crate::http::{image, options};
 
 /// A request that has been understood.

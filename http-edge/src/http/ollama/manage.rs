@@ -14,12 +14,15 @@ use serde_json::{Map, Value, json};
 use tokio::sync::mpsc;
 
 use super::ask::required_model;
-use super::{Api, ApiError, fields, json as plain, not_found, refusal};
-use crate::driver::{self, News, Report, Running};
-use crate::http::flow::{self, Started, Voice};
+use super::refusal::{json as plain, not_found, refusal, shape};
+use crate::attempts::Limits;
+use crate::feed::Feed;
+use crate::http::api::{Api, trace_of};
+use crate::http::error::ApiError;
 use crate::http::mesh;
-use crate::http::task::trace_of;
-use crate::life::Limits;
+use crate::http::reply::{self, Voice};
+use crate::report::{News, Report};
+use crate::tasks::Wishes;
 
 /// A large model over a slow line.
 const LONGEST_PULL: Duration = Duration::from_secs(24 * 3600);
@@ -29,7 +32,7 @@ const MOST_NODES: usize = 256;
 /// `POST /api/pull`: to the nodes that `nodes` names, or to the one with the most room.
 pub async fn pull(State(api): State<Api>, request: Request) -> Result<Response, ApiError> {
     let trace = trace_of(request.headers());
-    let mut fields = fields(&api, request).await?;
+    let mut fields = api.fields(request).await?;
     let model = required_model(&mut fields)?;
     let streams = fields.flag("stream")?.unwrap_or(true);
     let nodes = fields.texts("nodes")?;
@@ -38,17 +41,18 @@ pub async fn pull(State(api): State<Api>, request: Request) -> Result<Response, 
         let mut extra = extra.clone();
         extra.extend(node.map(|node| ("nodes".to_owned(), json!([node]))));
         let request = Ask::Pull(Named { model: model.clone(), extra });
-        let limits = Limits { total: LONGEST_PULL, ..api.owner().limits.clone() };
-        driver::start_within(limits, api.owner(), request, trace.clone(), true)
+        let limits = Limits { total: LONGEST_PULL, ..api.tasks().limits.clone() };
+        let wishes = Wishes { traceparent: trace.clone(), limits: Some(limits), keep: None };
+        api.begin_with(request, wishes, true)
     };
-    let running = match named(&nodes)?.as_slice() {
+    let feed = match named(&nodes)?.as_slice() {
         [] => start(None),
         nodes => {
             let parts: Vec<_> = nodes.iter().map(|node| (node.clone(), start(Some(node)))).collect();
             merged(&api, parts)
         }
     };
-    flow::answer(Started::new(running, None, None), Progress::new(model), streams).await
+    reply::answer(api.started(feed), Progress::new(model), streams).await
 }
 
 fn named(nodes: &[String]) -> Result<Vec<NodeId>, ApiError> {
@@ -67,19 +71,19 @@ fn named(nodes: &[String]) -> Result<Vec<NodeId>, ApiError> {
 }
 
 /// Several pulls as one: their progress mixed, each line with its node, and one end.
-fn merged(api: &Api, parts: Vec<(NodeId, Running)>) -> Running {
+fn merged(api: &Api, parts: Vec<(NodeId, Feed)>) -> Feed {
     let (out, news) = mpsc::channel(16);
-    let task = parts.first().map(|(_, running)| running.task).expect("at least one node is named");
-    api.owner().tracker.spawn(merge(parts, out));
-    Running { task, news, idle_sign: api.owner().limits.idle_sign }
+    let task = parts.first().map(|(_, feed)| feed.task()).expect("at least one node is named");
+    api.tasks().tracker.spawn(merge(parts, out));
+    Feed::Gathered(task, news)
 }
 
-async fn merge(parts: Vec<(NodeId, Running)>, out: mpsc::Sender<News>) {
-    let news = |(node, running): (NodeId, Running)| -> BoxStream<'static, (NodeId, News)> {
-        let next = |(node, mut running): (NodeId, Running)| async move {
-            running.news.recv().await.map(|news| ((node.clone(), news), (node, running)))
+async fn merge(parts: Vec<(NodeId, Feed)>, out: mpsc::Sender<News>) {
+    let news = |(node, feed): (NodeId, Feed)| -> BoxStream<'static, (NodeId, News)> {
+        let next = |(node, mut feed): (NodeId, Feed)| async move {
+            feed.next().await.map(|news| ((node.clone(), news), (node, feed)))
         };
-        unfold((node, running), next).boxed()
+        unfold((node, feed), next).boxed()
     };
     let mut all = select_all(parts.into_iter().map(news));
     let mut end: Option<Box<Report>> = None;
@@ -88,7 +92,7 @@ async fn merge(parts: Vec<(NodeId, Running)>, out: mpsc::Sender<News>) {
         let next = tokio::select! { () = out.closed() => return, next = all.next() => next };
         let said = match next {
             None => break,
-            Some((node, News::Pieces(pieces))) => {
+            Some((node, News::Pieces(_, pieces))) => {
                 pieces.into_iter().filter_map(|piece| on(&node, piece)).collect()
             }
             Some((node, News::End(report))) => {
@@ -100,7 +104,7 @@ async fn merge(parts: Vec<(NodeId, Running)>, out: mpsc::Sender<News>) {
             }
             Some(_) => continue,
         };
-        if out.send(News::Pieces(said)).await.is_err() {
+        if out.send(News::Pieces(0, said)).await.is_err() {
             return;
         }
     }
@@ -108,7 +112,7 @@ async fn merge(parts: Vec<(NodeId, Running)>, out: mpsc::Sender<News>) {
         if end.ending.is_ok() {
             let success =
                 Piece { progress: Some(Box::new(json!({"status": "success"}))), ..Piece::default() };
-            let _ = out.send(News::Pieces(vec![success])).await;
+            let _ = out.send(News::Pieces(0, vec![success])).await;
         }
         // A client that has gone needs no end.
         let _ = out.send(News::End(end)).await;
@@ -170,7 +174,7 @@ impl Voice for Progress {
     fn answered(&mut self, _: &Report, _: &Done, _: &mut Vec<u8>) {}
 
     fn broken(&mut self, error: ApiError, _: Option<&Report>, out: &mut Vec<u8>) {
-        out.extend_from_slice(error.ollama().to_string().as_bytes());
+        out.extend_from_slice(shape(&error).to_string().as_bytes());
         out.push(b'\n');
     }
 
@@ -185,7 +189,7 @@ impl Voice for Progress {
 /// `DELETE /api/delete`: from all nodes that have the model, or from those that `nodes` names.
 pub async fn delete(State(api): State<Api>, request: Request) -> Result<Response, ApiError> {
     let trace = trace_of(request.headers());
-    let mut fields = fields(&api, request).await?;
+    let mut fields = api.fields(request).await?;
     let model = required_model(&mut fields)?;
     let wanted = named(&fields.texts("nodes")?)?;
     let extra = fields.rest();
@@ -220,9 +224,9 @@ async fn delete_from(
 ) -> Result<HeaderMap, ApiError> {
     extra.insert("nodes".to_owned(), json!([node]));
     let request = Ask::Delete(Named { model: model.to_owned(), extra });
-    let running = driver::start(api.owner(), request, trace, false);
+    let feed = api.begin(request, trace, false);
     let voice = Progress::new(model.to_owned());
-    let answer = flow::answer(Started::new(running, None, None), voice, false).await?;
+    let answer = reply::answer(api.started(feed), voice, false).await?;
     let mut headers = answer.headers().clone();
     headers.remove("content-type");
     headers.remove("content-length");

@@ -7,7 +7,9 @@ use echo_bus::message::{MeshStatus, Model, NodeState};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
-use super::{Api, ApiError, json as plain};
+use super::refusal::json as plain;
+use crate::http::api::Api;
+use crate::http::error::ApiError;
 use crate::http::mesh;
 
 /// The version of Ollama whose API is spoken here. Clients compare it with the first version that has what they need

@@ -5,10 +5,10 @@ use echo_bus::message::{Done, Failure, Piece, Reason, ToolCall};
 use serde_json::{Map, Value, json};
 
 use super::ask::Shape;
-use super::{json as plain, refusal};
-use crate::driver::Report;
+use super::refusal::{json as plain, refusal, shape};
+use crate::report::Report;
 use crate::http::error::ApiError;
-use crate::http::flow::Voice;
+use crate::http::reply::Voice;
 use crate::http::{logprobs, time};
 
 /// One answer of Ollama's.
@@ -118,7 +118,7 @@ impl Voice for Lines {
         if let Some(piece) = self.last.take() {
             write(self.line(piece, false), out);
         }
-        out.extend_from_slice(error.ollama().to_string().as_bytes());
+        out.extend_from_slice(shape(&error).to_string().as_bytes());
         out.push(b'\n');
     }
 

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::ask::{self, Asked, Shape};
 use super::{ApiError, Fields, say};
-use crate::driver::Report;
+use crate::report::Report;
 use crate::http::flow::Voice;
 
 fn read(translate: fn(Fields) -> Result<Asked, ApiError>, body: Value) -> Asked {

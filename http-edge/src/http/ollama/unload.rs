@@ -10,12 +10,16 @@ use futures::future::join_all;
 use serde_json::{Value, json};
 
 use super::ask::{Asked, Shape};
-use super::{Api, ApiError, not_found, refusal, say::Lines};
-use crate::driver::{self, News, Report};
-use crate::http::flow::Voice;
+use super::refusal::{not_found, refusal};
+use super::say::Lines;
+use crate::http::api::Api;
+use crate::http::error::ApiError;
+use crate::http::reply::Voice;
 use crate::http::mesh;
-use crate::http::trail::Trail;
-use crate::life::Limits;
+use crate::http::route_headers::RouteHeaders;
+use crate::attempts::Limits;
+use crate::report::{News, Report};
+use crate::tasks::Wishes;
 
 /// An engine says at once that it will unload a model, even if an answer still needs it.
 const LONGEST: Duration = Duration::from_secs(10);
@@ -80,7 +84,7 @@ fn answer(model: &str, shape: Shape, told: &[Told], done: &Done) -> Result<Respo
         return Err(refusal(failure, model));
     }
     let mut response = Lines::new(model.to_owned(), shape).whole(report, done);
-    Trail::of(&task.to_string(), report).put(response.headers_mut());
+    RouteHeaders::of(&task.to_string(), report).put(response.headers_mut());
     Ok(response)
 }
 
@@ -92,11 +96,12 @@ async fn tell(api: &Api, node: &NodeState, model: &str, trace: Option<String>) -
     }
     let extra = [("nodes".to_owned(), json!([id]))].into_iter().collect();
     let request = Ask::Unload(Named { model: model.to_owned(), extra });
-    let limits = Limits { total: LONGEST, ..api.owner().limits.clone() };
-    let mut running = driver::start_within(limits, api.owner(), request, trace, false);
-    while let Some(news) = running.news.recv().await {
+    let limits = Limits { total: LONGEST, ..api.tasks().limits.clone() };
+    let wishes = Wishes { traceparent: trace, limits: Some(limits), keep: None };
+    let mut feed = api.begin_with(request, wishes, false);
+    while let Some(news) = feed.next().await {
         if let News::End(report) = news {
-            return Told { node: id, said: Ok((running.task, report)) };
+            return Told { node: id, said: Ok((feed.task(), report)) };
         }
     }
     Told { node: id, said: Err("the edge is stopping".to_owned()) }

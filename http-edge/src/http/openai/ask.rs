@@ -3,9 +3,9 @@
 use echo_bus::message::{Chat, Generate, Request, Settings};
 use serde_json::{Value, json};
 
-use super::super::task::check_model;
 use super::message::messages;
-use super::{ApiError, Fields};
+use crate::http::error::ApiError;
+use crate::http::fields::{Fields, check_model, wrong};
 
 /// Tokens whose probabilities may be asked for at each place.
 const MOST_LOGPROBS: u32 = 20;
@@ -87,12 +87,6 @@ pub fn text(mut fields: Fields) -> Read<Asked> {
     let request = Generate { model: named(&model), prompt, suffix, raw, settings, ..Generate::default() };
     Ok(Asked { request: Request::Generate(request), model, streams, tells_usage, shape: Shape::Text })
 }
-
-/// 400 that names the field.
-pub fn wrong(field: &str, why: &str) -> ApiError {
-    ApiError::bad_request(format!("{field}: {why}")).param(field)
-}
-
 /// The model as the client wrote it; empty if it named none.
 pub fn model(fields: &mut Fields) -> Read<String> {
     let model = fields.text("model")?.unwrap_or_default();

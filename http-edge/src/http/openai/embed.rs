@@ -7,11 +7,13 @@ use base64::engine::general_purpose::STANDARD;
 use echo_bus::message::{Done, Embed, Failure, Piece, Request as Ask, Settings};
 use serde_json::{Value, json};
 
-use super::ask::{model, wrong};
-use super::{Api, ApiError, Fields, fields, json as plain, refusal};
-use crate::driver::{self, Report};
-use crate::http::flow::{self, Started, Voice};
-use crate::http::task::trace_of;
+use super::ask::model;
+use super::refusal::{json as plain, refusal};
+use crate::http::api::{Api, trace_of};
+use crate::http::error::ApiError;
+use crate::http::fields::{Fields, wrong};
+use crate::report::Report;
+use crate::http::reply::{self, Voice};
 
 /// Texts in one request.
 const MOST_INPUTS: usize = 2048;
@@ -19,9 +21,9 @@ const MOST_INPUTS: usize = 2048;
 /// `POST /v1/embeddings`.
 pub async fn embeddings(State(api): State<Api>, request: Request) -> Result<Response, ApiError> {
     let trace = trace_of(request.headers());
-    let (embed, voice) = read(fields(&api, request).await?)?;
-    let running = driver::start(api.owner(), Ask::Embed(embed), trace, false);
-    flow::answer(Started::new(running, None, None), voice, false).await
+    let (embed, voice) = read(api.fields(request).await?)?;
+    let feed = api.begin(Ask::Embed(embed), trace, false);
+    reply::answer(api.started(feed), voice, false).await
 }
 
 /// Understands a request.

@@ -3,7 +3,8 @@
 use echo_bus::message::{Message, ToolCall};
 use serde_json::Value;
 
-use super::{ApiError, Fields};
+use crate::http::error::ApiError;
+use crate::http::fields::Fields;
 use crate::http::image;
 
 type Read<T> = Result<T, ApiError>;

@@ -5,7 +5,9 @@ use axum::response::Response;
 use echo_bus::message::Model;
 use serde_json::{Value, json};
 
-use super::{Api, ApiError, json as plain, not_found};
+use super::refusal::{json as plain, not_found};
+use crate::http::api::Api;
+use crate::http::error::ApiError;
 use crate::http::{mesh, time};
 
 /// `GET /v1/models`.

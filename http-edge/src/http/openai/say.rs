@@ -7,10 +7,10 @@ use serde_json::{Map, Value, json};
 
 use super::ask::Shape;
 use super::chunk::{self, Choice, Delta, FINGERPRINT, Head};
-use super::{json as plain, refusal};
-use crate::driver::Report;
+use super::refusal::{json as plain, refusal, shape};
+use crate::report::Report;
 use crate::http::error::ApiError;
-use crate::http::flow::{Voice, event};
+use crate::http::reply::{Voice, event};
 use crate::http::{logprobs, time};
 
 /// One answer of OpenAI's.
@@ -175,7 +175,7 @@ impl Voice for Chunks {
 
     /// Nothing follows an error: who waits for the end must not take this for one.
     fn broken(&mut self, error: ApiError, _: Option<&Report>, out: &mut Vec<u8>) {
-        event(&error.openai(), out);
+        event(&shape(&error), out);
     }
 
     fn error(&self, failure: &Failure, _: &Report) -> ApiError {

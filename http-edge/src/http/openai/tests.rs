@@ -221,7 +221,7 @@ async fn news_of_the_line_put_no_sign_of_life_off() {
         }
     };
     let first = async {
-        let started = flow::Started::new(running, None, None);
+        let started = flow::api.started(feed);
         let answer = flow::answer(started, voice(Shape::Chat, false), true).await.expect("a stream");
         answer.into_body().into_data_stream().next().await
     };

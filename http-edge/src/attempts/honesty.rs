@@ -2,17 +2,17 @@
 
 use echo_bus::message::{Request, Settings};
 
-use super::Life;
+use super::Attempts;
 
-impl Life {
+impl Attempts {
     pub(super) fn can_continue(&self) -> bool {
-        self.limits.continues && !self.called_tool && !self.has_format() && self.fits() && self.is_text()
+        self.limits.continues && !self.answer.calls_tools() && !self.has_format() && self.fits() && self.is_text()
     }
 
     pub(super) fn why_not(&self) -> &'static str {
         if !self.limits.continues {
             "answers are not continued elsewhere on this mesh (--continue never)"
-        } else if self.called_tool {
+        } else if self.answer.calls_tools() {
             "an answer that has begun to call tools cannot be continued elsewhere"
         } else if self.has_format() {
             "an answer under a JSON format cannot be continued elsewhere"
@@ -24,7 +24,7 @@ impl Life {
     }
 
     fn fits(&self) -> bool {
-        self.content.len() + self.thinking.len() <= self.limits.longest
+        self.answer.content().len() + self.answer.thinking().len() <= self.limits.longest
     }
 
     fn is_text(&self) -> bool {

@@ -7,7 +7,8 @@ use axum::response::{IntoResponse, Response};
 use echo_bus::message::{MeshStatus, unix_millis};
 use serde::Serialize;
 
-use super::{Api, mesh};
+use crate::http::api::Api;
+use crate::http::mesh;
 
 #[derive(Serialize)]
 struct Status<'a> {
@@ -26,9 +27,9 @@ struct Edge<'a> {
 
 /// `GET /status`.
 pub async fn status(State(api): State<Api>) -> Response {
-    let owner = api.owner();
+    let tasks = api.tasks();
     let edge =
-        Edge { id: owner.bus.me().id.as_str(), version: env!("CARGO_PKG_VERSION"), running: owner.running() };
+        Edge { id: tasks.bus.me().id.as_str(), version: env!("CARGO_PKG_VERSION"), running: tasks.running() };
     match mesh::status(&api).await {
         Ok(mesh) => Json(Status { mesh: &mesh, edge }).into_response(),
         Err(error) => {

@@ -1,4 +1,4 @@
-//! What a task's driver tells the client's side.
+//! What whoever reads an answer is told, beside its pieces.
 
 use std::time::Duration;
 
@@ -6,18 +6,22 @@ use echo_bus::id::NodeId;
 use echo_bus::message::{Done, Failure, Piece, ToolCall, Why};
 use serde_json::{Map, Value};
 
-/// What the client's side is told.
+/// What a reader of an answer gets, one after the other.
 #[derive(Debug)]
 pub enum News {
+    /// The task waits in line.
     Queued { position: u32, expected_wait_ms: Option<u64> },
-    Accepted(Box<Holder>),
-    Pieces(Vec<Piece>),
+    /// A node has the task.
+    Accepted(Box<AnsweredBy>),
+    /// Pieces of the answer; the number of the first, from 1 on.
+    Pieces(u64, Vec<Piece>),
+    /// The end, once.
     End(Box<Report>),
 }
 
-/// Who has the task now.
-#[derive(Debug)]
-pub struct Holder {
+/// Who gives the answer from some piece on.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AnsweredBy {
     pub node: NodeId,
     pub model: String,
     pub attempts: u32,
@@ -27,14 +31,14 @@ pub struct Holder {
 }
 
 /// How a task went.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Report {
     pub ending: Result<Done, Failure>,
     pub content: String,
     pub thinking: String,
     pub tool_calls: Vec<ToolCall>,
     pub logprobs: Vec<Value>,
-    /// What the pieces of a whole answer said beyond that, the newest word of each field.
+    /// What the pieces said beyond that, the newest word of each field.
     pub extra: Map<String, Value>,
     pub nodes: Vec<NodeId>,
     pub model: String,

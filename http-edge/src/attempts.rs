@@ -1,5 +1,10 @@
-//! The life of one task, as its owner sees it: attempts, budget, exclusion, continuation and the one end.
-//! Plain data; the clock is passed in, and what to do is handed back.
+//! The attempts at one task: their budget, the nodes that are excluded, failover to another node by continuation, and the
+//! one end. Plain data; the clock is passed in, and what to do is handed back.
+//!
+//! Only what the current attempt says counts: a number that rises with each attempt is the fencing token, and an attempt
+//! that was given up is not heard. What an attempt gives is appended to the [`Answer`]. After a failure the next attempt
+//! goes on from there, where that is honest ([`honesty`]); it begins anew only while nobody has read, in
+//! [`Attempts::forget_answer`]. `tests.rs` has the promises one by one, `edge/world.rs` all of them together.
 
 pub mod charge;
 mod course;
@@ -17,7 +22,9 @@ use echo_bus::message::{
 use self::charge::Charges;
 use self::course::Course;
 use self::tally::Tally;
-use crate::desk::{Holder, Lost};
+use crate::answer::Answer;
+use crate::holders::{Holder, Lost};
+use crate::report::AnsweredBy;
 
 /// Between two submissions that nobody took.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -46,7 +53,7 @@ pub struct Limits {
     pub longest: usize,
 }
 
-/// What the driver of a task does next.
+/// What the edge does next.
 #[derive(Debug, PartialEq)]
 pub enum Step {
     /// Nothing new.
@@ -57,10 +64,10 @@ pub enum Step {
     TooLate(NodeId),
     /// Tell the client that it waits.
     Queued { position: u32, expected_wait_ms: Option<u64> },
-    /// Tell the client who answers.
+    /// The answer says who gives it from here on.
     Accepted,
-    /// Give the client these.
-    Pieces(Vec<Piece>),
+    /// The answer has grown.
+    Grew,
     /// The end, once.
     End(Box<Ending>),
 }
@@ -74,15 +81,13 @@ pub enum Ending {
     Failed(Failure),
 }
 
-/// One task and all that is known of it.
+/// All attempts at one task.
 #[derive(Debug)]
-pub struct Life {
+pub struct Attempts {
     pub task: TaskId,
     request: Request,
     traceparent: Option<String>,
     limits: Limits,
-    /// The client gets pieces as they come: what it has seen cannot be taken back.
-    streams: bool,
     began: Instant,
     /// Since when nobody has taken the task.
     untaken_since: Option<Instant>,
@@ -97,11 +102,9 @@ pub struct Life {
     fingerprint: OnceCell<u64>,
     pauses: u32,
     excluded: Vec<Excluded>,
-    /// The whole answer so far, over all attempts.
-    content: String,
-    thinking: String,
+    /// The answer so far, over all attempts.
+    pub answer: Answer,
     tally: Tally,
-    called_tool: bool,
     waited: Duration,
     queued_since: Option<Instant>,
     /// The agent that accepted the current attempt.
@@ -115,22 +118,21 @@ pub struct Life {
     ended: bool,
 }
 
-impl Life {
+impl Attempts {
     /// A task that has not been submitted yet.
     pub fn new(
+        task: TaskId,
         request: Request,
         traceparent: Option<String>,
         limits: Limits,
-        streams: bool,
         now: Instant,
     ) -> Self {
         Self {
-            task: TaskId::random(),
+            task,
             tally: Tally::new(honesty::holds_back(&request)),
             request,
             traceparent,
             limits,
-            streams,
             began: now,
             untaken_since: Some(now),
             attempt: 0,
@@ -141,9 +143,7 @@ impl Life {
             fingerprint: OnceCell::new(),
             pauses: 0,
             excluded: Vec::new(),
-            content: String::new(),
-            thinking: String::new(),
-            called_tool: false,
+            answer: Answer::default(),
             waited: Duration::ZERO,
             queued_since: None,
             accepted: None,
@@ -181,14 +181,18 @@ impl Life {
         self.gives
     }
 
-    /// The text of the answer so far.
-    pub fn content(&self) -> &str {
-        &self.content
+    /// Which request it is, and within which limits.
+    pub fn request(&self) -> &Request {
+        &self.request
     }
 
-    /// The reasoning of the answer so far.
-    pub fn thinking(&self) -> &str {
-        &self.thinking
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// When the client asked.
+    pub fn began(&self) -> Instant {
+        self.began
     }
 
     /// Time spent waiting in queues.
@@ -247,8 +251,8 @@ impl Life {
     fn so_far(&self) -> Option<SoFar> {
         let (tokens, exact) = self.tally.so_far();
         self.has_begun().then(|| SoFar {
-            content: self.content.clone(),
-            thinking: self.thinking.clone(),
+            content: self.answer.content().to_owned(),
+            thinking: self.answer.thinking().to_owned(),
             tokens,
             exact,
         })
@@ -293,6 +297,7 @@ impl Life {
                 self.course.accepted(&accepted.node, accepted.why, waited, now);
                 self.accept(accepted.node, accepted.boot, now);
                 (self.model, self.chosen) = (accepted.model, accepted.chosen);
+                self.answer.turn(Box::new(self.now_at()));
                 Step::Accepted
             }
             Frame::Token { pieces, .. } => self.take(pieces, now),
@@ -320,19 +325,27 @@ impl Life {
         self.accepts += 1;
     }
 
-    fn take(&mut self, mut pieces: Vec<Piece>, now: Instant) -> Step {
+    fn now_at(&self) -> AnsweredBy {
+        AnsweredBy {
+            node: self.nodes.last().cloned().expect("accepted by a node"),
+            model: self.model.clone(),
+            attempts: self.accepts,
+            waited: self.waited,
+            chosen: self.chosen.clone(),
+        }
+    }
+
+    fn take(&mut self, pieces: Vec<Piece>, now: Instant) -> Step {
         self.first_token_at.get_or_insert(now);
         self.course.gave(now);
         self.gives = true;
         // It works on this node, whatever another has said.
         self.charges.refusal = None;
-        for piece in &mut pieces {
-            self.tally.take(piece, now);
-            self.content.push_str(&piece.content);
-            self.thinking.push_str(&piece.thinking);
-            self.called_tool |= !piece.tool_calls.is_empty();
+        for mut piece in pieces {
+            self.tally.take(&mut piece, now);
+            self.answer.push(piece);
         }
-        Step::Pieces(pieces)
+        Step::Grew
     }
 
     fn failed(&mut self, failure: Failure, now: Instant) -> Step {
@@ -388,7 +401,7 @@ impl Life {
     /// Goes on elsewhere where that is honest.
     fn resume(&mut self, failure: Failure, now: Instant) -> Step {
         if self.has_begun() && !self.can_continue() {
-            if self.streams {
+            if self.answer.is_read() {
                 let message = format!("{}; {}", failure.for_log(), self.why_not());
                 return self.fail(Failure::give_up(Code::CannotContinue, message));
             }
@@ -399,10 +412,8 @@ impl Life {
 
     /// Nobody has seen the partial answer: begin anew.
     fn forget_answer(&mut self) {
-        self.content.clear();
-        self.thinking.clear();
+        self.answer.forget();
         self.tally.forget();
-        self.called_tool = false;
     }
 
     /// The deadline has passed.

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use echo_bus::message::{Code, Excluded, Failure, Fault, Request, Verdict};
 
-use super::{Life, Step};
+use super::{Attempts, Step};
 
 /// What an engine's death or stall weighs, where only this request can have caused it, and where another may have.
 pub const OWN: u32 = 2;
@@ -48,7 +48,7 @@ pub fn harmful(last: &str) -> Failure {
     Failure::give_up(Code::Harmful, message)
 }
 
-impl Life {
+impl Attempts {
     /// A node that had accepted the task could not do it.
     pub(super) fn charge(&mut self, node: Excluded, failure: Failure, now: Instant) -> Step {
         self.exclude(node);
@@ -84,7 +84,7 @@ impl Life {
         let final_word = Failure { verdict: Verdict::GiveUp, ..failure.clone() };
         // A model's broken tool call breaks off each time, after the same text: what was read cannot be taken back.
         let settled = self.has_begun() && (self.has_tools() || !self.can_continue());
-        if self.charges.refusals >= REFUSALS || self.is_spent() || (settled && self.streams) {
+        if self.charges.refusals >= REFUSALS || self.is_spent() || (settled && self.answer.is_read()) {
             return self.fail(final_word);
         }
         if settled {

@@ -5,16 +5,17 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
-use axum::http::header;
+use axum::http::header::{self, HeaderValue};
 use axum::response::{IntoResponse, Response};
-use echo_bus::id::NodeId;
+use echo_bus::id::{NodeId, TaskId};
 use echo_bus::message::{Done, Failure, Piece};
 use tokio::time::Instant;
 
-use super::Name;
+use super::api::Name;
 use super::error::ApiError;
-use super::trail::Trail;
-use crate::driver::{News, Report, Running};
+use super::route_headers::RouteHeaders;
+use crate::feed::Feed;
+use crate::report::{News, Report};
 
 /// Who waits no longer than this in line is told at once where the answer is made.
 const MOVING_LINE: Duration = Duration::from_millis(100);
@@ -23,15 +24,21 @@ const MOVING_LINE: Duration = Duration::from_millis(100);
 pub struct Started {
     /// What the client calls it.
     pub name: String,
-    pub running: Running,
+    /// The id that the edge made, by which the answer can be joined.
+    pub task: TaskId,
+    feed: Feed,
+    /// The longest time in which a stream says nothing.
+    idle_sign: Duration,
     /// Keeps the name in use.
     _reserved: Option<Name>,
 }
 
 impl Started {
     /// A task under the client's own name for it, if it has one.
-    pub fn new(running: Running, name: Option<String>, reserved: Option<Name>) -> Self {
-        Self { name: name.unwrap_or_else(|| running.task.to_string()), running, _reserved: reserved }
+    pub fn new(feed: Feed, idle_sign: Duration, name: Option<String>, reserved: Option<Name>) -> Self {
+        let task = feed.task();
+        let name = name.unwrap_or_else(|| task.to_string());
+        Self { name, task, feed, idle_sign, _reserved: reserved }
     }
 }
 
@@ -42,6 +49,14 @@ pub trait Voice: Send + 'static {
 
     /// The answer in one piece.
     fn whole(&self, report: &Report, done: &Done) -> Response;
+
+    /// Where the answer can be joined, for dialects whose answers can be.
+    fn location(&self, _task: TaskId) -> Option<String> {
+        None
+    }
+
+    /// The number of the next piece; for dialects whose streams can be joined.
+    fn next_is(&mut self, _number: u64) {}
 
     /// Pieces that arrived together.
     fn pieces(&mut self, pieces: Vec<Piece>, out: &mut Vec<u8>);
@@ -86,19 +101,21 @@ pub async fn answer(started: Started, voice: impl Voice, streams: bool) -> Resul
 }
 
 async fn whole(mut started: Started, voice: impl Voice) -> Result<Response, ApiError> {
-    while let Some(news) = started.running.news.recv().await {
+    while let Some(news) = started.feed.next().await {
         let News::End(report) = news else { continue };
-        let trail = Trail::of(&started.name, &report);
+        let route = RouteHeaders::of(&started.name, &report);
         return match &report.ending {
-            Ok(done) => Ok(headed(voice.whole(&report, done), &trail)),
-            Err(failure) => Err(voice.error(failure, &report).trail(trail)),
+            Ok(done) => Ok(headed(voice.whole(&report, done), &route, voice.location(started.task))),
+            Err(failure) => Err(voice.error(failure, &report).route(route)),
         };
     }
     Err(stopping())
 }
 
-fn headed(mut response: Response, trail: &Trail) -> Response {
-    trail.put(response.headers_mut());
+fn headed(mut response: Response, route: &RouteHeaders, location: Option<String>) -> Response {
+    route.put(response.headers_mut());
+    let location = location.and_then(|location| HeaderValue::try_from(location).ok());
+    response.headers_mut().extend(location.map(|location| (header::CONTENT_LOCATION, location)));
     response
 }
 
@@ -108,7 +125,8 @@ fn stopping() -> ApiError {
 
 async fn stream(started: Started, voice: impl Voice) -> Result<Response, ApiError> {
     let mut flow = Flow { spoke: Instant::now(), started, voice, early: VecDeque::new() };
-    let trail = flow.begin().await?;
+    let route = flow.begin().await?;
+    let location = flow.voice.location(flow.started.task);
     let headers = [
         (header::CONTENT_TYPE, flow.voice.media()),
         (header::CACHE_CONTROL, "no-cache"),
@@ -120,7 +138,7 @@ async fn stream(started: Started, voice: impl Voice) -> Result<Response, ApiErro
         let (bytes, last) = flow.next().await;
         Some((Ok::<_, std::convert::Infallible>(bytes), (!last).then_some(flow)))
     });
-    Ok(headed((headers, Body::from_stream(body)).into_response(), &trail))
+    Ok(headed((headers, Body::from_stream(body)).into_response(), &route, location))
 }
 
 /// A stream to one client.
@@ -135,10 +153,10 @@ struct Flow<V> {
 
 impl<V: Voice> Flow<V> {
     /// Waits until the head can be written.
-    async fn begin(&mut self) -> Result<Trail, ApiError> {
-        let mut trail = Trail::new(&self.started.name);
-        let mut until = self.spoke + self.voice.patience().min(self.started.running.idle_sign);
-        while let Ok(news) = tokio::time::timeout_at(until, self.started.running.news.recv()).await {
+    async fn begin(&mut self) -> Result<RouteHeaders, ApiError> {
+        let mut route = RouteHeaders::new(&self.started.name);
+        let mut until = self.spoke + self.voice.patience().min(self.started.idle_sign);
+        while let Ok(news) = tokio::time::timeout_at(until, self.started.feed.next()).await {
             let news = news.ok_or_else(stopping)?;
             let decided = match &news {
                 News::Queued { .. } => {
@@ -148,14 +166,14 @@ impl<V: Voice> Flow<V> {
                     false
                 }
                 News::Accepted(holder) => {
-                    trail.accepted(holder);
+                    route.accepted(holder);
                     false
                 }
-                News::Pieces(_) => true,
+                News::Pieces(..) => true,
                 News::End(report) => {
-                    trail = Trail::of(&self.started.name, report);
+                    route = RouteHeaders::of(&self.started.name, report);
                     if let Err(failure) = &report.ending {
-                        return Err(self.voice.error(failure, report).trail(trail));
+                        return Err(self.voice.error(failure, report).route(route));
                     }
                     true
                 }
@@ -165,7 +183,7 @@ impl<V: Voice> Flow<V> {
                 break;
             }
         }
-        Ok(trail)
+        Ok(route)
     }
 
     /// The next bytes, and whether they are the last.
@@ -191,8 +209,8 @@ impl<V: Voice> Flow<V> {
         if let Some(early) = self.early.pop_front() {
             return Some(Some(early));
         }
-        let due = self.spoke + self.started.running.idle_sign;
-        tokio::time::timeout_at(due, self.started.running.news.recv()).await.ok()
+        let due = self.spoke + self.started.idle_sign;
+        tokio::time::timeout_at(due, self.started.feed.next()).await.ok()
     }
 
     fn say(&mut self, news: Option<News>, out: &mut Vec<u8>) -> bool {
@@ -207,7 +225,8 @@ impl<V: Voice> Flow<V> {
                 voice.accepted(&holder.node, &holder.model, out);
                 return false;
             }
-            Some(News::Pieces(pieces)) => {
+            Some(News::Pieces(first, pieces)) => {
+                voice.next_is(first);
                 voice.pieces(pieces, out);
                 if !out.is_empty() {
                     self.spoke = Instant::now();

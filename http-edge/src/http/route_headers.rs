@@ -6,7 +6,7 @@ use axum::http::header::{HeaderMap, HeaderName, HeaderValue};
 use axum::response::Response;
 use echo_bus::id::NodeId;
 
-use crate::driver::{Holder, Report};
+use crate::report::{AnsweredBy, Report};
 
 /// The headers that tell where an answer was made.
 pub const NAMES: &str = "x-echo-task-id, x-echo-node, x-echo-model, x-echo-attempts, x-echo-queue-ms, x-echo-why, \
@@ -20,7 +20,7 @@ const LONGEST_WHY: usize = 512;
 
 /// What is known of a task's way when the head of its answer is written.
 #[derive(Debug, Clone, Default)]
-pub struct Trail {
+pub struct RouteHeaders {
     task: String,
     node: Option<NodeId>,
     model: String,
@@ -30,7 +30,7 @@ pub struct Trail {
     chosen: String,
 }
 
-impl Trail {
+impl RouteHeaders {
     /// A task that nobody has accepted yet.
     pub fn new(task: &str) -> Self {
         Self { task: task.to_owned(), ..Self::default() }
@@ -49,7 +49,7 @@ impl Trail {
     }
 
     /// A node has the task now.
-    pub fn accepted(&mut self, holder: &Holder) {
+    pub fn accepted(&mut self, holder: &AnsweredBy) {
         self.node = Some(holder.node.clone());
         holder.model.clone_into(&mut self.model);
         holder.chosen.clone_into(&mut self.chosen);
@@ -112,15 +112,15 @@ mod tests {
     }
 
     fn headers(model: &str, chosen: &str) -> HeaderMap {
-        let (mut headers, mut trail) = (HeaderMap::new(), Trail::new("t"));
-        trail.accepted(&Holder {
+        let (mut headers, mut headers_of_route) = (HeaderMap::new(), RouteHeaders::new("t"));
+        headers_of_route.accepted(&AnsweredBy {
             node: "node-a".parse().unwrap(),
             model: model.to_owned(),
             attempts: 2,
             waited: Duration::from_millis(7),
             chosen: chosen.to_owned(),
         });
-        trail.put(&mut headers);
+        headers_of_route.put(&mut headers);
         headers
     }
 

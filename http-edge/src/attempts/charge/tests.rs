@@ -1,8 +1,8 @@
 //! What is charged to whom, one claim a test.
 
 use super::*;
-use crate::life::tests::{World, failure, node, prompt};
-use crate::life::{Frame, Step};
+use crate::attempts::tests::{World, failure, node, prompt};
+use crate::attempts::{Frame, Step};
 use echo_bus::message::{Chat, Code, Request};
 use serde_json::json;
 

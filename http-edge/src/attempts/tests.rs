@@ -1,7 +1,8 @@
 //! What a task's life promises, with explicit time.
 
 use super::*;
-use crate::desk::Loss;
+use crate::answer::{Cursor, Next};
+use crate::holders::Loss;
 use echo_bus::id::Peer;
 use echo_bus::message::{Accepted, Chat, Generate, Reason, Settings, Times, Timings, ToolCall};
 use proptest::prelude::*;
@@ -25,7 +26,9 @@ pub fn prompt() -> Request {
 }
 
 pub struct World {
-    pub life: Life,
+    pub life: Attempts,
+    streams: bool,
+    cursor: Cursor,
     pub now: Instant,
 }
 
@@ -36,7 +39,8 @@ pub fn node(n: usize) -> NodeId {
 impl World {
     pub fn new(request: Request, streams: bool) -> Self {
         let now = Instant::now();
-        Self { life: Life::new(request, None, limits(), streams, now), now }
+        let life = Attempts::new(TaskId::from_u128(1), request, None, limits(), now);
+        Self { life, streams, cursor: Cursor::default(), now }
     }
 
     pub fn submit(&mut self) -> Task {
@@ -66,7 +70,14 @@ impl World {
     }
 
     pub fn token(&mut self, text: &str) -> Step {
-        self.life.frame(Frame::Token { seq: 1, pieces: vec![Piece::text(text)] }, self.now)
+        let step = self.life.frame(Frame::Token { seq: 1, pieces: vec![Piece::text(text)] }, self.now);
+        self.read();
+        step
+    }
+
+    /// A client that streams takes what there is at once.
+    pub fn read(&mut self) {
+        while self.streams && !matches!(self.life.answer.read(&mut self.cursor, 1 << 20), Next::Nothing) {}
     }
 
     fn done(&mut self, done: Done) -> Done {
@@ -123,7 +134,7 @@ fn counts_of_a_continued_answer_are_of_the_whole() {
     world.token("two");
     let done = Done { reason: Reason::Stop, tokens: Some(1), ..Done::default() };
     assert_eq!(world.done(done), Done { tokens: Some(2), ..Done::default() });
-    assert_eq!(world.life.content(), "One two");
+    assert_eq!(world.life.answer.content(), "One two");
     assert_eq!((world.life.attempts_made(), world.life.nodes.len()), (2, 2));
 }
 
@@ -401,7 +412,7 @@ proptest! {
             prop_assert!(world.life.charges.budget <= limits().attempts);
         }
         prop_assert_eq!(ends == 1, world.life.has_ended());
-        prop_assert_eq!(world.life.content(), given.as_str());
+        prop_assert_eq!(world.life.answer.content(), given.as_str());
     }
 }
 

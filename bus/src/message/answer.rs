@@ -1,0 +1,95 @@
+//! Reading an answer at another edge than the one that owns its task.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Done, Failure, Payload, Piece, Why, is_default};
+use crate::id::{NodeId, TaskId};
+
+/// Any edge → the edge that owns the task: what comes after the pieces that I have? Or, with `stops`: end it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReadAnswer {
+    pub task: TaskId,
+    /// Pieces that the reader has: the number of the last one.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub after: u64,
+    /// Attempts that the reader was told of.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub attempts: u32,
+    /// How long the answer may wait for something to tell.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub wait_ms: u64,
+    /// Ends the task, or forgets its answer.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub stops: bool,
+}
+
+/// What the owner says.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "answer", rename_all = "snake_case")]
+pub enum AnswerPart {
+    /// What comes next; nothing, if nothing came while the question waited.
+    Part(Box<Part>),
+    /// The reader has all, the end too.
+    AtEnd,
+    /// There are only so many pieces.
+    Ahead { pieces: u64 },
+    /// The task was ended, if it ran, and its answer is kept no longer.
+    Stopped { ran: bool },
+    /// The answer is kept no longer: its time is over, or it made room for others.
+    Gone { evicted: bool },
+    /// There is no such task. Also a word of a newer version.
+    #[serde(other)]
+    Unknown,
+}
+
+/// Pieces, who gave them, and the end if it follows.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Part {
+    /// The number of the first piece.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub first: u64,
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub pieces: Vec<Piece>,
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub turns: Vec<AnswerTurn>,
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub end: Option<Box<End>>,
+}
+
+impl Part {
+    /// Whether it tells nothing.
+    pub fn is_nothing(&self) -> bool {
+        self.pieces.is_empty() && self.turns.is_empty() && self.end.is_none()
+    }
+}
+
+/// A node that gives the answer after some piece.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AnswerTurn {
+    /// The number of the piece before it.
+    pub after: u64,
+    pub node: NodeId,
+    pub model: String,
+    pub attempts: u32,
+    pub waited_ms: u64,
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub chosen: String,
+}
+
+/// How a task ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct End {
+    pub ending: Result<Done, Failure>,
+    pub nodes: Vec<NodeId>,
+    pub model: String,
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub chosen: String,
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub why: Option<Why>,
+    pub attempts: u32,
+    pub latency_ms: u64,
+    pub waited_ms: u64,
+}
+
+impl Payload for ReadAnswer {}
+impl Payload for AnswerPart {}

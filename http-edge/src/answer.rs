@@ -1,0 +1,291 @@
+//! An answer as an append-only log: numbered pieces, then exactly one end.
+//!
+//! Everybody who gets the answer is a reader with a [`Cursor`]: the client's stream, a client that re-joins, another
+//! edge. Nothing that was read is ever changed, so all of them see the same pieces under the same numbers. An attempt
+//! that takes over after a failure appends; the log begins anew only in [`Answer::forget`], while nobody has read.
+//!
+//! Most pieces are plain text of one token. They are kept as lengths into one text, which is also what another node is
+//! given to go on from, so a piece costs its bytes and sixteen more.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use echo_bus::message::Piece;
+use serde_json::{Map, Value};
+
+use crate::report::{AnsweredBy, Report};
+
+/// The longest answer, in bytes of all that is kept of it. An engine that never ends would fill the memory.
+pub const LARGEST: usize = 64 * 1024 * 1024;
+/// What a task costs beside its pieces, about.
+const BASE: usize = 2048;
+
+/// One piece of the log.
+#[derive(Debug)]
+enum Entry {
+    /// So many bytes of the content, and nothing else.
+    Text(u32),
+    /// So many bytes of the thinking, and nothing else.
+    Thought(u32),
+    Rich(Box<Piece>),
+}
+
+/// How far somebody has read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Cursor {
+    /// Pieces that were read: the number of the last one.
+    pub number: u64,
+    content: usize,
+    thinking: usize,
+    /// Changes of the node that were told.
+    turn: usize,
+}
+
+/// What comes next in a log.
+#[derive(Debug)]
+pub enum Next {
+    /// From here on another node gives the answer.
+    Turn(Box<AnsweredBy>),
+    /// Pieces, the first with this number.
+    Pieces(u64, Vec<Piece>),
+    /// Nothing yet; or nothing more, after the end.
+    Nothing,
+}
+
+/// The log of one answer.
+#[derive(Debug, Default)]
+pub struct Answer {
+    content: String,
+    thinking: String,
+    entries: VecDeque<Entry>,
+    /// Pieces that are no longer kept: the number of the last one.
+    dropped: u64,
+    rich: usize,
+    /// Who gave what: each node that accepted, and how many pieces there were by then.
+    turns: Vec<(u64, Box<AnsweredBy>)>,
+    is_read: bool,
+    end: Option<Arc<Report>>,
+}
+
+impl Answer {
+    /// Appends a piece.
+    pub fn push(&mut self, piece: Piece) {
+        let length = |text: &str| u32::try_from(text.len()).ok();
+        self.content.push_str(&piece.content);
+        self.thinking.push_str(&piece.thinking);
+        let plain = match (length(&piece.content), length(&piece.thinking)) {
+            (Some(bytes), Some(0)) if is_text(&piece) => Some(Entry::Text(bytes)),
+            (Some(0), Some(bytes)) if is_thought(&piece) => Some(Entry::Thought(bytes)),
+            _ => None,
+        };
+        let entry = plain.unwrap_or_else(|| {
+            self.rich += weight(&piece);
+            Entry::Rich(Box::new(piece))
+        });
+        self.entries.push_back(entry);
+    }
+
+    /// A node gives the answer from here on.
+    pub fn turn(&mut self, holder: Box<AnsweredBy>) {
+        self.turns.push((self.len(), holder));
+    }
+
+    /// How many pieces there are: the number of the last one.
+    pub fn len(&self) -> u64 {
+        self.dropped + self.entries.len() as u64
+    }
+
+    /// Bytes that are kept, about.
+    pub fn bytes(&self) -> usize {
+        let texts = self.content.len() + self.thinking.len();
+        BASE + texts + self.rich + self.entries.len() * size_of::<Entry>()
+    }
+
+    pub fn content(&self) -> &str {
+        &self.content
+    }
+
+    pub fn thinking(&self) -> &str {
+        &self.thinking
+    }
+
+    /// Whether anybody has been given a piece, which cannot be taken back.
+    pub fn is_read(&self) -> bool {
+        self.is_read
+    }
+
+    /// Whether a piece is of a tool that is called.
+    pub fn calls_tools(&self) -> bool {
+        self.rich().any(|piece| !piece.tool_calls.is_empty())
+    }
+
+    /// Begins anew. Only while nobody has read: the numbers would mean other pieces.
+    pub fn forget(&mut self) {
+        debug_assert!(!self.is_read, "an answer that was read begins anew");
+        self.content.clear();
+        self.thinking.clear();
+        self.entries.clear();
+        self.rich = 0;
+        self.turns.iter_mut().for_each(|(number, _)| *number = 0);
+    }
+
+    /// Where somebody begins who has this many pieces; `None` if there are fewer, or if the log was trimmed.
+    pub fn cursor(&self, after: u64) -> Option<Cursor> {
+        let skipped = usize::try_from(after).ok()?;
+        if self.dropped > 0 || after > self.len() {
+            return None;
+        }
+        let mut cursor = Cursor { number: after, ..Cursor::default() };
+        for entry in self.entries.iter().take(skipped) {
+            cursor.pass(entry);
+        }
+        // Whoever comes later is told the last change before this place, and not those before it.
+        let before = self.turns.partition_point(|(number, _)| *number <= after);
+        cursor.turn = before.saturating_sub(1);
+        Some(cursor)
+    }
+
+    /// What comes next, at most about so many bytes of it.
+    pub fn read(&mut self, cursor: &mut Cursor, most: usize) -> Next {
+        let turn = self.turns.get(cursor.turn);
+        if let Some((_, holder)) = turn.filter(|(number, _)| *number <= cursor.number) {
+            cursor.turn += 1;
+            return Next::Turn(holder.clone());
+        }
+        let until = turn.map_or(self.len(), |(number, _)| *number);
+        let (first, mut pieces, mut bytes) = (cursor.number + 1, Vec::new(), 0);
+        let from = usize::try_from(cursor.number.saturating_sub(self.dropped)).unwrap_or(usize::MAX);
+        for entry in self.entries.iter().skip(from) {
+            if cursor.number >= until || bytes >= most {
+                break;
+            }
+            let piece = match entry {
+                Entry::Text(length) => Piece::text(&self.content[cursor.content..][..*length as usize]),
+                Entry::Thought(length) => {
+                    let thinking = self.thinking[cursor.thinking..][..*length as usize].to_owned();
+                    Piece { thinking, ..Piece::default() }
+                }
+                Entry::Rich(piece) => Piece::clone(piece),
+            };
+            cursor.pass(entry);
+            cursor.number += 1;
+            bytes += weight(&piece);
+            pieces.push(piece);
+        }
+        if pieces.is_empty() {
+            return Next::Nothing;
+        }
+        self.is_read = true;
+        Next::Pieces(first, pieces)
+    }
+
+    /// Whether this reader has something to read, the end aside.
+    pub fn has_more(&self, cursor: &Cursor) -> bool {
+        cursor.number < self.len() || cursor.turn < self.turns.len()
+    }
+
+    /// Drops the pieces up to this number, for answers that nobody can join later.
+    pub fn trim(&mut self, to: u64) {
+        while self.dropped < to
+            && let Some(entry) = self.entries.pop_front()
+        {
+            self.dropped += 1;
+            if let Entry::Rich(piece) = entry {
+                self.rich -= weight(&piece);
+            }
+        }
+    }
+
+    /// The end. There is one: what follows it is nobody's.
+    pub fn end(&mut self, report: Arc<Report>) {
+        self.end.get_or_insert(report);
+    }
+
+    /// How it ended, without the answer itself.
+    pub fn ended(&self) -> Option<&Report> {
+        self.end.as_deref()
+    }
+
+    /// How it ended, with the whole answer.
+    pub fn report(&self) -> Option<Box<Report>> {
+        let mut report = Box::new(Report::clone(self.end.as_deref()?));
+        (report.content, report.thinking) = (self.content.clone(), self.thinking.clone());
+        for piece in self.rich() {
+            report.tool_calls.extend(piece.tool_calls.iter().cloned());
+            report.logprobs.extend(piece.logprobs.as_deref().cloned());
+            piece.extra.as_deref().into_iter().for_each(|more| gather(&mut report.extra, more));
+        }
+        Some(report)
+    }
+
+    fn rich(&self) -> impl Iterator<Item = &Piece> {
+        self.entries.iter().filter_map(|entry| match entry {
+            Entry::Rich(piece) => Some(&**piece),
+            _ => None,
+        })
+    }
+}
+
+impl Cursor {
+    fn pass(&mut self, entry: &Entry) {
+        match entry {
+            Entry::Text(length) => self.content += *length as usize,
+            Entry::Thought(length) => self.thinking += *length as usize,
+            Entry::Rich(piece) => {
+                self.content += piece.content.len();
+                self.thinking += piece.thinking.len();
+            }
+        }
+    }
+}
+
+fn is_text(piece: &Piece) -> bool {
+    piece.thinking.is_empty() && has_no_more(piece)
+}
+
+fn is_thought(piece: &Piece) -> bool {
+    piece.content.is_empty() && !piece.thinking.is_empty() && has_no_more(piece)
+}
+
+fn has_no_more(piece: &Piece) -> bool {
+    let Piece { content: _, thinking: _, tool_calls, logprobs, progress, last, extra, tokens, prompt_tokens } =
+        piece;
+    let nothing = logprobs.is_none() && progress.is_none() && extra.is_none();
+    tool_calls.is_empty() && nothing && !last && tokens.is_none() && prompt_tokens.is_none()
+}
+
+/// Bytes of a piece, about; the size of a JSON value is not looked for.
+fn weight(piece: &Piece) -> usize {
+    let calls: usize = piece.tool_calls.iter().map(|call| 128 + call.name.len() + size(&call.arguments)).sum();
+    let values = [&piece.logprobs, &piece.progress].into_iter().flatten().map(|value| size(value));
+    let extra = piece.extra.iter().flat_map(|extra| extra.values()).map(size);
+    size_of::<Piece>() + piece.content.len() + piece.thinking.len() + calls + values.chain(extra).sum::<usize>()
+}
+
+fn size(value: &Value) -> usize {
+    let of_parts = match value {
+        Value::String(text) => text.len(),
+        Value::Array(values) => values.iter().map(size).sum(),
+        Value::Object(fields) => fields.iter().map(|(name, value)| name.len() + 48 + size(value)).sum(),
+        _ => 0,
+    };
+    size_of::<Value>() + of_parts
+}
+
+/// Fields of several chunks as one chunk says them: a later word replaces an earlier one, as in Ollama's own answers
+/// in one piece. Those of the message are a level of their own.
+fn gather(extra: &mut Map<String, Value>, more: &Map<String, Value>) {
+    for (name, value) in more {
+        match (extra.get_mut(name), value) {
+            (Some(Value::Object(known)), Value::Object(value)) if name == "message" => {
+                known.extend(value.iter().map(|(name, value)| (name.clone(), value.clone())));
+            }
+            _ => {
+                extra.insert(name.clone(), value.clone());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

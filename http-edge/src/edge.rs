@@ -1,0 +1,440 @@
+//! All tasks of an edge: plain data, and one function that decides. [`Edge::apply`] takes an event and the time, and
+//! hands back what is to be done; nothing here waits, sends or looks at a clock.
+//!
+//! A task is its attempts, its answer and its readers. Frames come through the resequencer, losses from the holders; what
+//! they mean is decided in `attempts`. Readers fetch by themselves ([`Edge::read`]), so a slow one costs nobody else.
+//! A task that nobody reads is cancelled, at once or after its `keep`.
+//!
+//! What may never happen: a reader sees a piece twice, out of order or not at all; a task has two ends or none; something
+//! of a task that is gone is still held. `world.rs` tries it with every fault of the bus, the nodes and the clients.
+
+mod event;
+mod harm;
+mod kept;
+mod readers;
+mod remote;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use echo_bus::id::{NodeId, ProcessId, Role, TaskId};
+use echo_bus::message::{
+    Cancel, Code, Event as Announcement, Failure, Frame, Pulse, PulseAnswer, Submission, What,
+};
+use echo_bus::subject;
+
+pub use self::event::{Action, Event, New, Reads, Unsubmitted};
+use self::kept::Kept;
+pub use self::kept::{Absent, Gone};
+use self::readers::Reader;
+pub use self::readers::{ReaderId, Unjoined};
+use self::remote::Parked;
+use crate::answer::LARGEST;
+use crate::attempts::{Attempts, Ending, Step, orchestrator};
+use crate::holders::{Holder, Holders, Lost};
+use crate::report::Report;
+use crate::resequencer::Resequencer;
+use crate::suspects::Suspects;
+
+/// What happened to a `DELETE`d task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stopped {
+    /// It ran, and has ended now.
+    Cancelled,
+    /// It had ended, and its answer is kept no longer.
+    Forgotten,
+}
+
+/// All that an edge decides with.
+pub struct Edge {
+    me: ProcessId,
+    tasks: HashMap<TaskId, Task>,
+    resequencer: Resequencer,
+    holders: Holders,
+    suspects: Suspects,
+    kept: Kept,
+}
+
+/// One task, from the client's request until nobody wants its answer any more.
+struct Task {
+    attempts: Attempts,
+    /// Part of the inboxes' names.
+    secret: u128,
+    resubmit_at: Option<Instant>,
+    /// The place in line that was told last, and how often one was told.
+    line: Option<(u32, Option<u64>)>,
+    lines: u32,
+    readers: Vec<Reader>,
+    next_reader: u32,
+    parked: Vec<Parked>,
+    /// Another edge has read for a client not long ago: until then somebody counts as reading.
+    read_elsewhere: Option<Instant>,
+    keep: Option<Duration>,
+    /// Since when nobody reads.
+    alone_since: Option<Instant>,
+}
+
+impl Edge {
+    /// An edge without tasks, which keeps so many bytes of answers that nobody reads.
+    pub fn new(me: ProcessId, keep_memory: usize, now: Instant) -> Self {
+        Self {
+            me,
+            tasks: HashMap::new(),
+            resequencer: Resequencer::default(),
+            holders: Holders::new(now),
+            suspects: Suspects::default(),
+            kept: Kept::new(keep_memory),
+        }
+    }
+
+    /// How many tasks have not ended.
+    pub fn running(&self) -> usize {
+        self.tasks.values().filter(|task| !task.attempts.has_ended()).count()
+    }
+
+    /// Begins a task, with its first reader.
+    pub fn begin(&mut self, new: New, now: Instant, out: &mut Vec<Action>) -> ReaderId {
+        let id = new.task;
+        let attempts = Attempts::new(id, new.request, new.traceparent, new.limits, now);
+        let mut task = Task {
+            attempts,
+            secret: new.secret,
+            resubmit_at: None,
+            line: None,
+            lines: 0,
+            readers: Vec::with_capacity(1),
+            next_reader: 0,
+            parked: Vec::new(),
+            read_elsewhere: None,
+            keep: new.keep,
+            alone_since: None,
+        };
+        let reader = task.reader(id, new.reads, Default::default());
+        self.tasks.insert(id, task);
+        self.submit(id, now, out);
+        reader
+    }
+
+    /// The one function that decides.
+    pub fn apply(&mut self, event: Event, now: Instant, out: &mut Vec<Action>) {
+        match event {
+            Event::Frame { inbox, frame } => self.frame(&inbox, frame, now, out),
+            Event::Submitted { task, attempt, result } => self.submitted(task, attempt, result, now, out),
+            Event::Pulse { pulse, reply } => {
+                let answer = self.pulse(&pulse, now, out);
+                out.extend(reply.map(|to| Action::AnswerPulse { to, answer }));
+            }
+            Event::Gone { peer, boot } => out.extend(self.holders.gone(peer, boot, now).map(Action::Ping)),
+            Event::Pinged { holder, heard } => {
+                let lost = self.holders.heard(&holder, heard, now);
+                self.lost(lost, now, out);
+            }
+            Event::Disconnected => self.holders.disconnected(),
+            Event::Reconnected => self.holders.reconnected(now),
+            Event::Slept => self.holders.slept(now),
+            Event::Tick => self.tick(now, out),
+            Event::Left(reader) => self.left(reader, "the client is gone", now, out),
+            Event::Asked { question, reply } => self.asked(&question, reply, now, out),
+            Event::Abort => self.abort(now, out),
+        }
+    }
+
+    /// Submits the next attempt. An answer that has begun is judged by what happens to it, and not by its request.
+    fn submit(&mut self, id: TaskId, now: Instant, out: &mut Vec<Action>) {
+        if let Some(failure) = self.barred(id, now) {
+            return self.fail(id, failure, now, out);
+        }
+        let Some(task) = self.tasks.get_mut(&id) else { return };
+        task.resubmit_at = None;
+        let attempt = task.attempts.attempt() + 1;
+        let inbox = subject::frames_inbox(&self.me, &format!("{:032x}-{attempt}", task.secret));
+        let submission = task.attempts.submit(&self.me, inbox.clone(), now);
+        self.resequencer.begin(id, attempt, inbox.into());
+        self.holders.begin(id, attempt, now);
+        out.push(Action::Submit(Box::new(submission)));
+    }
+
+    fn submitted(
+        &mut self,
+        id: TaskId,
+        attempt: u32,
+        result: Result<Submission, Unsubmitted>,
+        now: Instant,
+        out: &mut Vec<Action>,
+    ) {
+        let Some(task) = self.tasks.get_mut(&id).filter(|task| task.listens_to(attempt)) else { return };
+        let step = match result {
+            Ok(submission) => {
+                if let Some(holder) = orchestrator(&submission) {
+                    self.holders.taken(id, attempt, holder, now);
+                }
+                task.attempts.submitted(submission, now)
+            }
+            Err(Unsubmitted::TooLarge { size, limit }) => {
+                let message = format!("the request has {size} bytes on the bus, which takes {limit}");
+                let failure = Failure::give_up(Code::BadRequest, message);
+                task.attempts.submitted(Submission::Refused(failure), now)
+            }
+            // An agent was quicker than the answer, which was lost on its way.
+            Err(Unsubmitted::Unanswered) if task.attempts.holder().is_some() => Step::Wait,
+            Err(_) => task.attempts.untaken(now),
+        };
+        self.step(id, step, None, now, out);
+    }
+
+    fn frame(&mut self, inbox: &str, frame: Frame, now: Instant, out: &mut Vec<Action>) {
+        let Some((id, attempt)) = self.resequencer.owner(inbox) else {
+            let late = self.resequencer.late(inbox, &frame);
+            out.extend(late.map(|(node, cancel)| Action::Cancel { node: Some(node), cancel }));
+            return;
+        };
+        if let Frame::Accepted(accepted) = &frame {
+            // Also one that is out of order: whoever says so holds the attempt.
+            let peer = echo_bus::id::Peer::agent(&accepted.node);
+            self.holders.hold(id, Holder { peer, boot: accepted.boot.clone() }, now);
+        }
+        for frame in self.resequencer.frame(id, frame) {
+            // A frame may end the attempt; what came behind it belongs to no other.
+            if !self.tasks.get(&id).is_some_and(|task| task.listens_to(attempt)) {
+                return;
+            }
+            self.note_harm(id, &frame, now, out);
+            let Some(task) = self.tasks.get_mut(&id) else { return };
+            let step = task.attempts.frame(frame, now);
+            self.step(id, step, None, now, out);
+        }
+    }
+
+    fn pulse(&mut self, pulse: &Pulse, now: Instant, out: &mut Vec<Action>) -> PulseAnswer {
+        let mut answer = PulseAnswer::default();
+        for held in &pulse.held {
+            if self.resequencer.wants(held) {
+                answer.missing.extend(self.resequencer.missing(held));
+            } else {
+                answer.unwanted.push(echo_bus::message::Held { seq: None, ended: false, ..*held });
+            }
+        }
+        let lost = self.holders.pulse(pulse, now);
+        self.lost(lost, now, out);
+        answer
+    }
+
+    fn lost(&mut self, lost: Vec<Lost>, now: Instant, out: &mut Vec<Action>) {
+        for lost in lost {
+            let Some(task) = self.tasks.get_mut(&lost.task).filter(|task| task.listens_to(lost.attempt)) else {
+                continue;
+            };
+            let step = task.attempts.lost(&lost, now);
+            self.step(lost.task, step, Some(&lost), now, out);
+        }
+    }
+
+    fn step(&mut self, id: TaskId, step: Step, lost: Option<&Lost>, now: Instant, out: &mut Vec<Action>) {
+        match step {
+            Step::Wait => {}
+            Step::Again(pause) => {
+                self.withdraw(id, lost, out);
+                self.retried(id, out);
+                if pause.is_zero() {
+                    self.submit(id, now, out);
+                } else if let Some(task) = self.tasks.get_mut(&id) {
+                    task.resubmit_at = Some(now + pause);
+                }
+            }
+            Step::TooLate(node) => {
+                let cancel = self.tasks.get(&id).map(|task| task.cancel());
+                out.extend(cancel.map(|cancel| Action::Cancel { node: Some(node), cancel }));
+            }
+            Step::Queued { position, expected_wait_ms } => {
+                if let Some(task) = self.tasks.get_mut(&id) {
+                    (task.line, task.lines) = (Some((position, expected_wait_ms)), task.lines + 1);
+                    task.wake_readers(now, out);
+                }
+            }
+            Step::Accepted => self.grew(id, now, out),
+            Step::Grew => {
+                self.grew(id, now, out);
+                self.end_if_too_large(id, now, out);
+            }
+            Step::End(ending) => self.end(id, *ending, now, out),
+        }
+    }
+
+    fn end_if_too_large(&mut self, id: TaskId, now: Instant, out: &mut Vec<Action>) {
+        if self.tasks.get(&id).is_some_and(|task| task.attempts.answer.bytes() > LARGEST) {
+            let message = format!("the answer is longer than {} MiB, which no answer may be", LARGEST >> 20);
+            self.withdraw(id, None, out);
+            self.fail(id, Failure::give_up(Code::EngineError, message), now, out);
+        }
+    }
+
+    /// Ends a task whose attempt has been withdrawn, or has not begun.
+    fn fail(&mut self, id: TaskId, failure: Failure, now: Instant, out: &mut Vec<Action>) {
+        if let Some(task) = self.tasks.get_mut(&id) {
+            task.attempts.stop();
+            self.end(id, Ending::Failed(failure), now, out);
+        }
+    }
+
+    /// The one end of a task. Its answer stays for those who have not read it yet.
+    fn end(&mut self, id: TaskId, ending: Ending, now: Instant, out: &mut Vec<Action>) {
+        let Some(task) = self.tasks.get_mut(&id) else { return };
+        task.resubmit_at = None;
+        let attempts = &mut task.attempts;
+        let report = Arc::new(report(attempts, ending, now));
+        let first_token = attempts.first_token_at.map(|at| at.duration_since(attempts.began()));
+        attempts.answer.end(report.clone());
+        out.push(Action::Announce(Box::new(ended(id, &report))));
+        out.push(Action::Ended { task: id, report, first_token });
+        self.resequencer.end(id);
+        self.holders.end(id);
+        self.grew(id, now, out);
+        self.keep_or_drop(id, now, out);
+    }
+
+    /// Ends the current attempt wherever it is.
+    fn withdraw(&mut self, id: TaskId, lost: Option<&Lost>, out: &mut Vec<Action>) {
+        let Some(task) = self.tasks.get(&id) else { return };
+        let lost_node = lost.and_then(node_of);
+        let node = lost_node.clone().or_else(|| task.attempts.holder().cloned());
+        out.push(Action::Cancel { node, cancel: task.cancel() });
+        if let Some(lost) = lost {
+            let detail = lost.loss.as_str().to_owned();
+            let news = task.news(What::Lost);
+            let news = Announcement { node: lost_node, attempt: Some(lost.attempt), detail, ..news };
+            out.push(Action::Announce(Box::new(news)));
+        }
+    }
+
+    /// An attempt that a node had accepted is followed by another.
+    fn retried(&self, id: TaskId, out: &mut Vec<Action>) {
+        let task = self.tasks.get(&id).filter(|task| task.attempts.attempts_made() > 0);
+        out.extend(task.map(|task| Action::Announce(Box::new(task.news(What::Retried)))));
+    }
+
+    fn tick(&mut self, now: Instant, out: &mut Vec<Action>) {
+        out.extend(self.holders.tick(now).into_iter().map(Action::Ping));
+        let due: Vec<TaskId> =
+            self.tasks.iter().filter(|(_, task)| task.is_due(now)).map(|(id, _)| *id).collect();
+        for id in due {
+            self.due(id, now, out);
+        }
+        self.bound_memory(now, out);
+    }
+
+    fn due(&mut self, id: TaskId, now: Instant, out: &mut Vec<Action>) {
+        self.drop_slow(id, now, out);
+        self.answer_parked(id, now, out);
+        self.keep_or_drop(id, now, out);
+        let Some(task) = self.tasks.get_mut(&id).filter(|task| !task.attempts.has_ended()) else { return };
+        if now >= task.attempts.deadline() {
+            self.withdraw(id, None, out);
+            let Some(task) = self.tasks.get_mut(&id) else { return };
+            let step = task.attempts.expired(now);
+            self.step(id, step, None, now, out);
+        } else if task.resubmit_at.is_some_and(|at| now >= at) {
+            self.submit(id, now, out);
+        }
+    }
+
+    /// Ends a task for whoever has its id.
+    pub fn stop(&mut self, id: TaskId, now: Instant, out: &mut Vec<Action>) -> Result<Stopped, Absent> {
+        let Some(task) = self.tasks.get_mut(&id) else { return Err(self.kept.absent(id)) };
+        task.keep = None;
+        if task.attempts.has_ended() {
+            self.keep_or_drop(id, now, out);
+            return Ok(Stopped::Forgotten);
+        }
+        self.withdraw(id, None, out);
+        self.fail(id, Failure::give_up(Code::Cancelled, "the task was cancelled by DELETE"), now, out);
+        Ok(Stopped::Cancelled)
+    }
+
+    fn abort(&mut self, now: Instant, out: &mut Vec<Action>) {
+        let running = self.tasks.iter().filter(|(_, task)| !task.attempts.has_ended());
+        let running: Vec<TaskId> = running.map(|(id, _)| *id).collect();
+        for id in running {
+            self.withdraw(id, None, out);
+            self.fail(id, Failure::give_up(Code::Draining, "the edge is stopping; ask again"), now, out);
+        }
+    }
+}
+
+impl Task {
+    /// Whether what this attempt says still counts.
+    fn listens_to(&self, attempt: u32) -> bool {
+        !self.attempts.has_ended() && self.attempts.attempt() == attempt
+    }
+
+    /// What ends the current attempt and all before it.
+    fn cancel(&self) -> Cancel {
+        Cancel { task: self.attempts.task, attempt: self.attempts.attempt() }
+    }
+
+    fn news(&self, what: What) -> Announcement {
+        let (attempt, model) = (Some(self.attempts.attempt()), self.attempts.model.clone());
+        Announcement { attempt, model, ..announcement(self.attempts.task, what) }
+    }
+
+    fn is_due(&self, now: Instant) -> bool {
+        let runs = !self.attempts.has_ended();
+        (runs && (now >= self.attempts.deadline() || self.resubmit_at.is_some_and(|at| now >= at)))
+            || self.has_slow(now)
+            || self.parked.iter().any(|parked| now >= parked.until)
+            || self.is_forsaken(now)
+    }
+}
+
+fn announcement(task: TaskId, what: What) -> Announcement {
+    // Whoever says it has a clock.
+    Announcement { task: Some(task), ..Announcement::new(what, 0) }
+}
+
+fn ended(task: TaskId, report: &Report) -> Announcement {
+    let (what, detail) = match &report.ending {
+        Ok(_) => (What::Done, String::new()),
+        Err(failure) => (What::Failed, failure.for_log()),
+    };
+    Announcement {
+        node: report.nodes.last().cloned(),
+        attempt: Some(report.attempts),
+        model: report.model.clone(),
+        tokens: report.ending.as_ref().ok().and_then(|done| done.tokens),
+        latency_ms: u64::try_from(report.latency.as_millis()).ok(),
+        detail,
+        why: report.why.clone().map(Box::new),
+        ..announcement(task, what)
+    }
+}
+
+fn node_of(lost: &Lost) -> Option<NodeId> {
+    let agent = lost.holder.peer.role == Role::Agent;
+    agent.then(|| lost.holder.peer.id.as_str().parse().ok()).flatten()
+}
+
+/// How a task went; the answer itself is in its log.
+fn report(attempts: &Attempts, ending: Ending, now: Instant) -> Report {
+    let ending = match ending {
+        Ending::Answered(done) => Ok(done),
+        Ending::Failed(failure) => Err(failure),
+    };
+    Report {
+        ending,
+        content: String::new(),
+        thinking: String::new(),
+        tool_calls: Vec::new(),
+        logprobs: Vec::new(),
+        extra: serde_json::Map::new(),
+        nodes: attempts.nodes.clone(),
+        model: attempts.model.clone(),
+        chosen: attempts.chosen.clone(),
+        why: attempts.why().cloned(),
+        attempts: attempts.attempts_made(),
+        latency: now.duration_since(attempts.began()),
+        waited: attempts.waited(),
+    }
+}
+
+#[cfg(test)]
+mod world;

@@ -1,0 +1,92 @@
+//! What the edge hears, and what it wants done about it.
+
+use std::sync::Arc;
+use std::task::Waker;
+use std::time::Duration;
+
+use echo_bus::id::{BootId, Inbox, NodeId, Peer, TaskId};
+use echo_bus::message::{
+    AnswerPart, Cancel, Event as Announcement, Frame, Pulse, PulseAnswer, ReadAnswer, Request, Submission, Task,
+};
+
+use super::ReaderId;
+use crate::attempts::Limits;
+use crate::holders::{Ask, Heard, Holder};
+use crate::report::Report;
+
+/// A task that a client wants done.
+pub struct New {
+    pub task: TaskId,
+    /// Part of the inboxes' names: only whoever was given one can send to it.
+    pub secret: u128,
+    pub request: Request,
+    pub traceparent: Option<String>,
+    pub limits: Limits,
+    /// How long the task goes on without a reader, and its answer is kept; at once it is cancelled without this.
+    pub keep: Option<Duration>,
+    pub reads: Reads,
+}
+
+/// What somebody wants to read of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reads {
+    /// All news as they come.
+    Pieces,
+    /// The end with the whole answer, and nothing before it.
+    End,
+}
+
+/// Something has happened.
+#[derive(Debug)]
+pub enum Event {
+    /// What became of a submission.
+    Submitted { task: TaskId, attempt: u32, result: Result<Submission, Unsubmitted> },
+    Frame { inbox: String, frame: Frame },
+    Pulse { pulse: Pulse, reply: Option<Inbox> },
+    /// The server says that a connection has ended.
+    Gone { peer: Peer, boot: BootId },
+    /// What became of a ping.
+    Pinged { holder: Holder, heard: Heard },
+    /// Our own connection to the broker has ended.
+    Disconnected,
+    /// It is back, and all subscriptions are in force.
+    Reconnected,
+    /// This process has slept.
+    Slept,
+    /// Several times a second.
+    Tick,
+    /// A reader will read no more.
+    Left(ReaderId),
+    /// Another edge reads an answer, or stops its task, for a client of its own.
+    Asked { question: ReadAnswer, reply: Option<Inbox> },
+    /// The edge stops: all tasks end.
+    Abort,
+}
+
+/// Why no orchestrator has answered a submission.
+#[derive(Debug)]
+pub enum Unsubmitted {
+    TooLarge { size: usize, limit: usize },
+    /// It may have arrived.
+    Unanswered,
+    /// It has not.
+    Unsent,
+}
+
+/// What is to be done.
+#[derive(Debug)]
+pub enum Action {
+    Submit(Box<Task>),
+    /// Ends an attempt, at the node that holds it if one is known.
+    Cancel { node: Option<NodeId>, cancel: Cancel },
+    AnswerPulse { to: Inbox, answer: PulseAnswer },
+    Ping(Ask),
+    /// A reader has something to read.
+    Wake(Waker),
+    Tell { to: Inbox, part: Box<AnswerPart> },
+    Announce(Box<Announcement>),
+    /// A task has ended, for log and metrics.
+    Ended { task: TaskId, report: Arc<Report>, first_token: Option<Duration> },
+    /// The last reader has gone before the end.
+    HungUp { task: TaskId, why: &'static str },
+}

@@ -1,0 +1,123 @@
+//! What nobody reads: when its task is cancelled, and when its answer is dropped.
+//!
+//! Without `keep` a task ends with its last reader, and its answer with the last one who has read its end. With it, both
+//! go on for that long after the last reader has left. All kept answers together have a limit in memory: the oldest that
+//! nobody reads go first. Ids of what was dropped are remembered for a while, so that whoever asks hears why.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use echo_bus::id::TaskId;
+
+use super::event::Action;
+use super::{Edge, Task};
+
+/// Ids of dropped answers that are remembered.
+const REMEMBERED: usize = 4096;
+
+/// Why an answer is kept no longer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Gone {
+    /// Its time is over.
+    Expired,
+    /// It had to make room.
+    Evicted,
+}
+
+/// Why there is no task of an id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Absent {
+    Unknown,
+    Gone(Gone),
+}
+
+/// The bounds of what is kept, and what they have cost.
+#[derive(Debug)]
+pub(super) struct Kept {
+    most: usize,
+    gone: VecDeque<(TaskId, Gone)>,
+}
+
+impl Kept {
+    pub fn new(most: usize) -> Self {
+        Self { most, gone: VecDeque::new() }
+    }
+
+    fn note(&mut self, task: TaskId, why: Gone) {
+        if self.gone.len() == REMEMBERED {
+            self.gone.pop_front();
+        }
+        self.gone.push_back((task, why));
+    }
+
+    pub fn absent(&self, task: TaskId) -> Absent {
+        let gone = self.gone.iter().rfind(|(gone, _)| *gone == task);
+        gone.map_or(Absent::Unknown, |(_, why)| Absent::Gone(*why))
+    }
+}
+
+impl Edge {
+    /// Lets go of a task that nobody reads, when its time without a reader is over.
+    pub(super) fn keep_or_drop(&mut self, id: TaskId, now: Instant, out: &mut Vec<Action>) {
+        self.keep_or_drop_because(id, "nobody reads the answer", now, out);
+    }
+
+    /// The same; `why` is for the log, if the task is cancelled.
+    pub(super) fn keep_or_drop_because(
+        &mut self,
+        id: TaskId,
+        why: &'static str,
+        now: Instant,
+        out: &mut Vec<Action>,
+    ) {
+        let Some(task) = self.tasks.get_mut(&id) else { return };
+        if !task.is_read(now) {
+            task.alone_since.get_or_insert(now);
+        }
+        if !task.is_forsaken(now) {
+            return;
+        }
+        if !task.attempts.has_ended() {
+            self.hang_up(id, why, out);
+        }
+        self.drop_task(id, Gone::Expired);
+    }
+
+    /// Drops the oldest answers that nobody reads, until those that are left have room.
+    pub(super) fn bound_memory(&mut self, now: Instant, out: &mut Vec<Action>) {
+        let kept = self.tasks.iter().filter(|(_, task)| task.keep.is_some());
+        let mut bytes: usize = kept.map(|(_, task)| task.attempts.answer.bytes()).sum();
+        while bytes > self.kept.most {
+            let unread = self.tasks.iter().filter(|(_, task)| task.keep.is_some() && !task.is_read(now));
+            let Some((id, task)) = unread.min_by_key(|(id, task)| (task.attempts.began(), **id)) else { return };
+            let (id, runs) = (*id, !task.attempts.has_ended());
+            bytes -= task.attempts.answer.bytes();
+            if runs {
+                self.hang_up(id, "the memory for kept answers is full", out);
+            }
+            self.drop_task(id, Gone::Evicted);
+        }
+    }
+
+    fn drop_task(&mut self, id: TaskId, why: Gone) {
+        let Some(task) = self.tasks.remove(&id) else { return };
+        if task.keep.is_some() {
+            self.kept.note(id, why);
+        }
+        self.resequencer.end(id);
+        self.holders.end(id);
+    }
+}
+
+impl Task {
+    /// Whether somebody reads, here or by way of another edge.
+    pub(super) fn is_read(&self, now: Instant) -> bool {
+        let elsewhere = self.read_elsewhere.is_some_and(|until| now < until);
+        !self.readers.is_empty() || !self.parked.is_empty() || elsewhere
+    }
+
+    /// Whether nobody has read for as long as the task goes on without a reader.
+    pub(super) fn is_forsaken(&self, now: Instant) -> bool {
+        !self.is_read(now) && self.alone_since.is_none_or(|since| now >= since + self.keep.unwrap_or_default())
+    }
+}

@@ -1,0 +1,177 @@
+//! Where the news of an answer come from: a task of this edge, one of another edge, or several tasks as one.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use echo_bus::client::CallError;
+use echo_bus::id::TaskId;
+use echo_bus::message::{AnswerPart, Code, End, Failure, Part, ReadAnswer};
+use echo_bus::subject;
+use tokio::sync::mpsc;
+
+use crate::report::{AnsweredBy, News, Report};
+use crate::tasks::{Reader, Tasks};
+
+/// How long the owner of a task may wait for something to tell.
+const WAIT: Duration = Duration::from_secs(5);
+/// How long its word may take beyond that.
+const WORD: Duration = Duration::from_secs(2);
+/// An owner that is not there for so long does not come back: it or its broker would have by then.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Between two questions to an owner that is not there.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// News of one answer.
+pub enum Feed {
+    Here(Reader),
+    Elsewhere(Box<Elsewhere>),
+    /// Gathered from several tasks; the first of them gives it its id.
+    Gathered(TaskId, mpsc::Receiver<News>),
+}
+
+impl Feed {
+    pub fn task(&self) -> TaskId {
+        match self {
+            Self::Here(reader) => reader.task(),
+            Self::Elsewhere(elsewhere) => elsewhere.question.task,
+            Self::Gathered(task, _) => *task,
+        }
+    }
+
+    /// The next news; `None` after the end. Cancel-safe.
+    pub async fn next(&mut self) -> Option<News> {
+        match self {
+            Self::Here(reader) => reader.next().await,
+            Self::Elsewhere(elsewhere) => elsewhere.next().await,
+            Self::Gathered(_, news) => news.recv().await,
+        }
+    }
+}
+
+/// The answer of another edge's task.
+pub struct Elsewhere {
+    tasks: Arc<Tasks>,
+    question: ReadAnswer,
+    news: VecDeque<News>,
+    ended: bool,
+    /// Since when the owner has not answered.
+    silent_since: Option<Instant>,
+}
+
+impl Elsewhere {
+    /// Goes on from what the owner has said first.
+    pub fn new(tasks: Arc<Tasks>, task: TaskId, after: u64, first: Part) -> Self {
+        let wait_ms = u64::try_from(WAIT.as_millis()).unwrap_or(u64::MAX);
+        let question = ReadAnswer { task, after, attempts: 0, wait_ms, stops: false };
+        let mut elsewhere = Self { tasks, question, news: VecDeque::new(), ended: false, silent_since: None };
+        elsewhere.take(first);
+        elsewhere
+    }
+
+    /// A question that is dropped before its answer came is asked again: nothing was taken yet.
+    async fn next(&mut self) -> Option<News> {
+        loop {
+            if let Some(news) = self.news.pop_front() {
+                return Some(news);
+            }
+            if self.ended {
+                return None;
+            }
+            let answer = ask(&self.tasks, &self.question, WAIT + WORD).await;
+            self.hear(answer).await;
+        }
+    }
+
+    async fn hear(&mut self, answer: Result<AnswerPart, CallError>) {
+        match answer {
+            Ok(AnswerPart::Part(part)) => {
+                self.silent_since = None;
+                self.take(*part);
+            }
+            Ok(AnswerPart::AtEnd) => self.ended = true,
+            Ok(_) => self.broken("the task was ended, and its answer is kept no longer"),
+            Err(_) => {
+                let since = *self.silent_since.get_or_insert_with(Instant::now);
+                if since.elapsed() >= PATIENCE {
+                    return self.broken("the edge that made the answer is gone, and the answer with it");
+                }
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+
+    fn take(&mut self, part: Part) {
+        let mut number = self.question.after;
+        let mut turns = part.turns.into_iter().peekable();
+        let mut pieces = part.pieces.into_iter().peekable();
+        while turns.peek().is_some() || pieces.peek().is_some() {
+            while let Some(turn) = turns.next_if(|turn| turn.after <= number || pieces.peek().is_none()) {
+                self.question.attempts = self.question.attempts.max(turn.attempts);
+                let waited = Duration::from_millis(turn.waited_ms);
+                let (node, model, attempts, chosen) = (turn.node, turn.model, turn.attempts, turn.chosen);
+                let by = AnsweredBy { node, model, attempts, waited, chosen };
+                self.news.push_back(News::Accepted(Box::new(by)));
+            }
+            let until = turns.peek().map_or(u64::MAX, |turn| turn.after);
+            let first = number + 1;
+            let mut together = Vec::new();
+            while number < until
+                && let Some(piece) = pieces.next()
+            {
+                together.push(piece);
+                number += 1;
+            }
+            if !together.is_empty() {
+                self.news.push_back(News::Pieces(first, together));
+            }
+        }
+        self.question.after = number;
+        if let Some(end) = part.end {
+            self.ended = true;
+            self.news.push_back(News::End(Box::new(report(*end))));
+        }
+    }
+
+    fn broken(&mut self, why: &str) {
+        self.ended = true;
+        let ending = Err(Failure::give_up(Code::Unavailable, why));
+        let (nodes, model, chosen) = Default::default();
+        let end = End { ending, nodes, model, chosen, why: None, attempts: 0, latency_ms: 0, waited_ms: 0 };
+        self.news.push_back(News::End(Box::new(report(end))));
+    }
+}
+
+/// Asks the owner of a task, be it this edge or another.
+///
+/// # Errors
+/// When the owner is not there, or does not answer.
+pub async fn ask(
+    tasks: &Arc<Tasks>,
+    question: &ReadAnswer,
+    within: Duration,
+) -> Result<AnswerPart, CallError> {
+    if tasks.owns(question.task) {
+        return Ok(tasks.answer(question));
+    }
+    tasks.bus.call(&subject::answer_of(question.task), question, within).await
+}
+
+/// How another edge's task ended; its pieces have come before.
+fn report(end: End) -> Report {
+    Report {
+        ending: end.ending,
+        content: String::new(),
+        thinking: String::new(),
+        tool_calls: Vec::new(),
+        logprobs: Vec::new(),
+        extra: serde_json::Map::new(),
+        nodes: end.nodes,
+        model: end.model,
+        chosen: end.chosen,
+        why: end.why,
+        attempts: end.attempts,
+        latency: Duration::from_millis(end.latency_ms),
+        waited: Duration::from_millis(end.waited_ms),
+    }
+}

@@ -1,0 +1,138 @@
+//! What all handlers share.
+
+use std::collections::HashSet;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use axum::extract::Request as HttpRequest;
+use axum::http::HeaderMap;
+use echo_bus::message::Request;
+use metrics_exporter_prometheus::PrometheusHandle;
+
+use super::body;
+use super::error::ApiError;
+use super::fields::Fields;
+use super::guard::Guard;
+use super::reply::Started;
+use crate::config::{Config, ROOM_FOR_CONTINUATION};
+use crate::edge::Reads;
+use crate::feed::Feed;
+use crate::tasks::{Tasks, Wishes};
+
+/// The edge, as a handler sees it; cheap to clone.
+#[derive(Clone)]
+pub struct Api(Arc<Shared>);
+
+struct Shared {
+    tasks: Arc<Tasks>,
+    metrics: PrometheusHandle,
+    guard: Guard,
+    address: SocketAddr,
+    /// How long the body of a request may stand still.
+    body_pause: Duration,
+    keep_limit: Duration,
+    /// The clients' own task ids in use.
+    names: Mutex<HashSet<String>>,
+}
+
+impl Api {
+    pub fn new(config: &Config, tasks: Arc<Tasks>, metrics: PrometheusHandle, address: SocketAddr) -> Self {
+        let guard = Guard::new(address, &config.allow_host, &config.allow_origin);
+        let (body_pause, keep_limit, names) = (config.body_timeout, config.keep_limit, Mutex::default());
+        Self(Arc::new(Shared { tasks, metrics, guard, address, body_pause, keep_limit, names }))
+    }
+
+    pub fn tasks(&self) -> &Arc<Tasks> {
+        &self.0.tasks
+    }
+
+    pub fn guard(&self) -> &Guard {
+        &self.0.guard
+    }
+
+    /// Where this edge listens.
+    pub fn address(&self) -> SocketAddr {
+        self.0.address
+    }
+
+    /// The longest time that a task may be kept.
+    pub fn keep_limit(&self) -> Duration {
+        self.0.keep_limit
+    }
+
+    /// All measurements, for Prometheus.
+    pub fn metrics(&self) -> String {
+        crate::measure::running(self.tasks().running());
+        self.0.metrics.render()
+    }
+
+    /// How large the body of a request may be, and how long it may stand still.
+    pub fn body_limits(&self) -> body::Limits {
+        let largest = self.tasks().bus.max_payload();
+        let bytes = largest.saturating_sub(ROOM_FOR_CONTINUATION).max(largest / 2);
+        body::Limits { bytes, pause: self.0.body_pause }
+    }
+
+    /// The fields of a request.
+    ///
+    /// # Errors
+    /// 400, 408, 413 or 415, with what is wrong.
+    pub async fn fields(&self, request: HttpRequest) -> Result<Fields, ApiError> {
+        body::fields(request, self.body_limits()).await
+    }
+
+    /// Begins a task that ends with its client; with `streams`, pieces are among the news.
+    pub fn begin(&self, request: Request, traceparent: Option<String>, streams: bool) -> Feed {
+        self.begin_with(request, Wishes { traceparent, ..Wishes::default() }, streams)
+    }
+
+    /// The same with wishes.
+    pub fn begin_with(&self, request: Request, wishes: Wishes, streams: bool) -> Feed {
+        let reads = if streams { Reads::Pieces } else { Reads::End };
+        Feed::Here(self.tasks().begin(request, wishes, reads))
+    }
+
+    /// A task under the edge's own id.
+    pub fn started(&self, feed: Feed) -> Started {
+        self.started_as(feed, None, None)
+    }
+
+    /// A task under the client's own name for it, if it has one.
+    pub fn started_as(&self, feed: Feed, name: Option<String>, reserved: Option<Name>) -> Started {
+        Started::new(feed, self.tasks().limits.idle_sign, name, reserved)
+    }
+
+    /// Reserves a client's own task id for as long as the answer lives.
+    ///
+    /// # Errors
+    /// 409 while another task has it.
+    pub fn reserve(&self, name: &str) -> Result<Name, ApiError> {
+        let mut names = self.0.names.lock().unwrap_or_else(PoisonError::into_inner);
+        if !names.insert(name.to_owned()) {
+            return Err(ApiError::conflict(format!(
+                "task_id {name:?} is in use; wait for its end or choose another"
+            )));
+        }
+        Ok(Name { shared: self.0.clone(), name: name.to_owned() })
+    }
+}
+
+/// A client's own task id, in use.
+pub struct Name {
+    shared: Arc<Shared>,
+    name: String,
+}
+
+impl Drop for Name {
+    fn drop(&mut self) {
+        self.shared.names.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.name);
+    }
+}
+
+/// The client's W3C trace context, if it has the form of one.
+pub fn trace_of(headers: &HeaderMap) -> Option<String> {
+    let value = headers.get("traceparent")?.to_str().ok()?;
+    let plain = value.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-');
+    (plain && (50..=128).contains(&value.len())).then(|| value.to_owned())
+}

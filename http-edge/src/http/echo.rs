@@ -1,0 +1,63 @@
+//! The mesh's own dialect: `/task`, `/task/stream`, answers that are joined again, and what is known of the mesh.
+
+mod ask;
+mod docs;
+mod kept;
+mod say;
+mod status;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use serde_json::{Value, json};
+
+use super::api::Api;
+use super::dialect::Dialect;
+use super::error::ApiError;
+use super::reply;
+use say::TaskVoice;
+
+pub static DIALECT: Dialect = Dialect {
+    name: "Echo",
+    about: "The mesh's own routes",
+    hint: "",
+    owns: |_, _| true,
+    routes,
+    documented: docs::routes,
+    refusal,
+};
+
+fn routes() -> Router<Api> {
+    Router::new()
+        .route("/task", post(whole))
+        .route("/task/stream", post(streamed))
+        .route("/task/{task}", get(kept::state).delete(kept::stop))
+        .route("/task/{task}/stream", get(kept::stream))
+        .route("/status", get(status::status))
+        .route("/health", get(|| async { "ok" }))
+        .route("/metrics", get(metrics))
+}
+
+/// `POST /task`: one prompt, one whole answer.
+async fn whole(State(api): State<Api>, request: Request) -> Result<Response, ApiError> {
+    let started = ask::start(&api, request, false).await?;
+    let voice = TaskVoice::new(&started, api.address(), 0);
+    reply::answer(started, voice, false).await
+}
+
+/// `POST /task/stream`: one prompt, its answer as server-sent events while it is made.
+async fn streamed(State(api): State<Api>, request: Request) -> Result<Response, ApiError> {
+    let started = ask::start(&api, request, true).await?;
+    let voice = TaskVoice::new(&started, api.address(), 0);
+    reply::answer(started, voice, true).await
+}
+
+async fn metrics(State(api): State<Api>) -> impl IntoResponse {
+    ([("content-type", "text/plain; version=0.0.4")], api.metrics())
+}
+
+/// An error is its own shape.
+fn refusal(error: &ApiError) -> Value {
+    serde_json::to_value(error).unwrap_or_else(|_| json!({"success": false, "error": error.message()}))
+}

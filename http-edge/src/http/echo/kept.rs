@@ -1,0 +1,206 @@
+//! Answers that are joined again: `GET` and `DELETE /task/{task}`, `GET /task/{task}/stream`. Any edge serves them; one
+//! that does not own the task asks the owner over the bus.
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use echo_bus::client::CallError;
+use echo_bus::id::{NodeId, TaskId};
+use echo_bus::message::{AnswerPart, AnswerTurn, End, Part, Piece, ReadAnswer, ToolCall};
+use serde::Serialize;
+use serde_json::json;
+
+use super::say::TaskVoice;
+use crate::edge::{Absent, Gone, Unjoined};
+use crate::feed::{Elsewhere, Feed, ask};
+use crate::http::api::Api;
+use crate::http::error::ApiError;
+use crate::http::fields::wrong;
+use crate::http::reply;
+
+/// How long the owner of a task may take; it answers from memory.
+const WITHIN: Duration = Duration::from_secs(2);
+
+/// The answer of `GET /task/{task}`.
+#[derive(Serialize)]
+struct State_<'a> {
+    task_id: TaskId,
+    /// `waiting`, `running`, `done` or `failed`.
+    state: &'static str,
+    /// How many pieces the answer has: where a stream goes on after this.
+    pieces: u64,
+    content: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    thinking: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tool_calls: Vec<ToolCall>,
+    routed_to: Option<&'a NodeId>,
+    model_used: &'a str,
+    attempts: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tokens: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    latency_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'a str>,
+}
+
+/// `GET /task/{task}`.
+pub async fn state(State(api): State<Api>, Path(task): Path<String>) -> Result<Response, ApiError> {
+    let task = id(&task)?;
+    let (mut pieces, mut turns): (Vec<Piece>, Vec<AnswerTurn>) = (Vec::new(), Vec::new());
+    // One message holds a portion of a long answer; what is made meanwhile is not waited for.
+    let end = loop {
+        let after = pieces.len() as u64;
+        let attempts = turns.last().map_or(0, |turn| turn.attempts);
+        let part = part(&api, ReadAnswer { task, after, attempts, wait_ms: 0, stops: false }).await?;
+        let Part { pieces: more, turns: later, end, .. } = part;
+        let is_all = more.is_empty();
+        pieces.extend(more);
+        turns.extend(later);
+        if is_all || end.is_some() {
+            break end;
+        }
+    };
+    Ok(Json(said(task, &pieces, turns.last(), end.as_deref())).into_response())
+}
+
+fn said<'a>(
+    task_id: TaskId,
+    pieces: &[Piece],
+    turn: Option<&'a AnswerTurn>,
+    end: Option<&'a End>,
+) -> State_<'a> {
+    let ending = end.map(|end| &end.ending);
+    let done = ending.and_then(|ending| ending.as_ref().ok());
+    let failure = ending.and_then(|ending| ending.as_ref().err());
+    State_ {
+        task_id,
+        state: match ending {
+            Some(Ok(_)) => "done",
+            Some(Err(_)) => "failed",
+            None if turn.is_some() => "running",
+            None => "waiting",
+        },
+        pieces: pieces.len() as u64,
+        content: pieces.iter().map(|piece| piece.content.as_str()).collect(),
+        thinking: pieces.iter().map(|piece| piece.thinking.as_str()).collect(),
+        tool_calls: pieces.iter().flat_map(|piece| piece.tool_calls.iter().cloned()).collect(),
+        routed_to: turn.map(|turn| &turn.node),
+        model_used: turn.map_or("", |turn| &turn.model),
+        attempts: turn.map_or(0, |turn| turn.attempts),
+        tokens: done.and_then(|done| done.tokens),
+        latency_ms: end.map(|end| end.latency_ms),
+        error: failure.map(|failure| failure.message.as_str()),
+    }
+}
+
+/// `GET /task/{task}/stream`: goes on after `Last-Event-ID`, or after `?after=N`.
+pub async fn stream(
+    State(api): State<Api>,
+    Path(task): Path<String>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let task = id(&task)?;
+    let after = place(&uri, &headers)?;
+    let joined = if api.tasks().owns(task) {
+        api.tasks().join(task, after).map(Feed::Here)
+    } else {
+        let question = ReadAnswer { task, after, attempts: 0, wait_ms: 0, stops: false };
+        match ask(api.tasks(), &question, WITHIN).await.map_err(|error| silent(&error))? {
+            AnswerPart::Part(first) => {
+                let elsewhere = Elsewhere::new(api.tasks().clone(), task, after, *first);
+                Ok(Feed::Elsewhere(Box::new(elsewhere)))
+            }
+            other => Err(unjoined(&other)),
+        }
+    };
+    match joined {
+        Ok(feed) => {
+            let started = api.started(feed);
+            let voice = TaskVoice::new(&started, api.address(), after);
+            reply::answer(started, voice, true).await
+        }
+        // A browser's EventSource comes again after each end, until it hears this.
+        Err(Unjoined::AtEnd) => Ok(StatusCode::NO_CONTENT.into_response()),
+        Err(unjoined) => Err(refused(unjoined)),
+    }
+}
+
+/// `DELETE /task/{task}`.
+pub async fn stop(State(api): State<Api>, Path(task): Path<String>) -> Result<Response, ApiError> {
+    let task = id(&task)?;
+    let question = ReadAnswer { task, after: 0, attempts: 0, wait_ms: 0, stops: true };
+    match ask(api.tasks(), &question, WITHIN).await.map_err(|error| silent(&error))? {
+        AnswerPart::Stopped { ran } => {
+            let state = if ran { "cancelled" } else { "forgotten" };
+            Ok(Json(json!({"task_id": task, "success": true, "state": state})).into_response())
+        }
+        other => Err(refused(unjoined(&other))),
+    }
+}
+
+/// The pieces that a client has: the number of the last one.
+fn place(uri: &Uri, headers: &HeaderMap) -> Result<u64, ApiError> {
+    let fields = uri.query().into_iter().flat_map(|query| query.split('&'));
+    let asked = fields.filter_map(|field| field.strip_prefix("after=")).next();
+    let last = headers.get("last-event-id").and_then(|id| id.to_str().ok());
+    let number = asked.or(last).unwrap_or("0").trim().parse();
+    number.map_err(|_| wrong("after", "the id of the last event that was read, a number from 0 on"))
+}
+
+async fn part(api: &Api, question: ReadAnswer) -> Result<Part, ApiError> {
+    match ask(api.tasks(), &question, WITHIN).await.map_err(|error| silent(&error))? {
+        AnswerPart::Part(part) => Ok(*part),
+        // All was read with the part before.
+        AnswerPart::AtEnd => Ok(Part::default()),
+        other => Err(refused(unjoined(&other))),
+    }
+}
+
+fn id(text: &str) -> Result<TaskId, ApiError> {
+    text.parse().map_err(|_| refused(Unjoined::Absent(Absent::Unknown)))
+}
+
+fn unjoined(part: &AnswerPart) -> Unjoined {
+    match part {
+        AnswerPart::AtEnd => Unjoined::AtEnd,
+        AnswerPart::Ahead { pieces } => Unjoined::Ahead(*pieces),
+        AnswerPart::Gone { evicted: true } => Unjoined::Absent(Absent::Gone(Gone::Evicted)),
+        AnswerPart::Gone { evicted: false } => Unjoined::Absent(Absent::Gone(Gone::Expired)),
+        AnswerPart::Part(_) | AnswerPart::Stopped { .. } | AnswerPart::Unknown => Unjoined::Absent(Absent::Unknown),
+    }
+}
+
+fn refused(unjoined: Unjoined) -> ApiError {
+    match unjoined {
+        Unjoined::Absent(Absent::Gone(Gone::Expired)) => {
+            ApiError::gone("the answer is kept no longer: its time (\"keep\") was over; ask again")
+        }
+        Unjoined::Absent(Absent::Gone(Gone::Evicted)) => {
+            ApiError::gone("the answer is kept no longer: it made room for newer ones (--keep-memory); ask again")
+        }
+        Unjoined::Ahead(pieces) => {
+            wrong("after", &format!("the answer has {pieces} pieces so far"))
+        }
+        Unjoined::Never => ApiError::bad_request("the progress of a pull cannot be joined"),
+        Unjoined::AtEnd | Unjoined::Absent(Absent::Unknown) => ApiError::not_found(
+            "there is no such task: it ended with its client, or its id is wrong. With \"keep\": \"60s\" a task goes on \
+             and its answer stays",
+        ),
+    }
+}
+
+/// The owner of the task says nothing.
+fn silent(error: &CallError) -> ApiError {
+    match error {
+        CallError::NoResponders(_) => ApiError::not_found(
+            "there is no such task: the edge that made its id is not in the mesh, and its answers ended with it",
+        ),
+        _ => ApiError::unavailable(format!("the edge that owns the task does not answer ({error}); ask again")),
+    }
+}

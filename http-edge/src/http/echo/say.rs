@@ -1,0 +1,219 @@
+//! The news of a task in the mesh's own words: server-sent events, or one object.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use axum::Json;
+use axum::response::{IntoResponse, Response};
+use echo_bus::id::{NodeId, TaskId};
+use echo_bus::message::{Done, Failure, Piece, Reason, ToolCall, Why};
+use serde::Serialize;
+
+use crate::http::error::ApiError;
+use crate::http::reply::{Started, Voice, event};
+use crate::report::Report;
+
+/// Who is told which node has the task waits no longer for it.
+const FIRST_PIECE: Duration = Duration::from_secs(2);
+
+#[derive(Serialize)]
+struct Token<'a> {
+    task_id: &'a str,
+    token: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    thinking: &'a str,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    tool_calls: &'a [ToolCall],
+    done: bool,
+    routed_to: Option<&'a NodeId>,
+}
+
+#[derive(Serialize)]
+struct Last<'a> {
+    task_id: &'a str,
+    token: &'a str,
+    done: bool,
+    #[serde(flatten)]
+    summary: Summary<'a>,
+}
+
+#[derive(Serialize)]
+struct Broken<'a> {
+    token: &'a str,
+    done: bool,
+    latency_ms: u128,
+    nodes: &'a [NodeId],
+    #[serde(flatten)]
+    error: ApiError,
+}
+
+/// The edge's own dialect.
+pub struct TaskVoice {
+    /// What the client calls the task.
+    name: String,
+    /// Where this edge listens.
+    address: SocketAddr,
+    node: Option<NodeId>,
+    /// The number of the next piece, or of the end: the `id` of its event, by which a client goes on later.
+    next: u64,
+}
+
+impl TaskVoice {
+    /// For a client that has the pieces up to `after`.
+    pub fn new(started: &Started, address: SocketAddr, after: u64) -> Self {
+        Self { name: started.name.clone(), address, node: None, next: after + 1 }
+    }
+
+    fn number(&mut self, out: &mut Vec<u8>) {
+        out.extend_from_slice(format!("id: {}\n", self.next).as_bytes());
+        self.next += 1;
+    }
+
+    fn token(&self, piece: &Piece, out: &mut Vec<u8>) {
+        let token = Token {
+            task_id: &self.name,
+            token: &piece.content,
+            thinking: &piece.thinking,
+            tool_calls: &piece.tool_calls,
+            done: false,
+            routed_to: self.node.as_ref(),
+        };
+        event(&token, out);
+    }
+}
+
+impl Voice for TaskVoice {
+    fn media(&self) -> &'static str {
+        "text/event-stream"
+    }
+
+    fn whole(&self, report: &Report, done: &Done) -> Response {
+        whole_answer(&self.name, report, done)
+    }
+
+    fn location(&self, task: TaskId) -> Option<String> {
+        Some(format!("/task/{task}"))
+    }
+
+    fn next_is(&mut self, number: u64) {
+        self.next = number;
+    }
+
+    fn pieces(&mut self, pieces: Vec<Piece>, out: &mut Vec<u8>) {
+        out.reserve(pieces.len() * 140);
+        for piece in &pieces {
+            self.number(out);
+            self.token(piece, out);
+        }
+    }
+
+    fn answered(&mut self, report: &Report, done: &Done, out: &mut Vec<u8>) {
+        let summary = Summary::new(report, done);
+        self.number(out);
+        event(&Last { task_id: &self.name, token: "", done: true, summary }, out);
+    }
+
+    fn broken(&mut self, error: ApiError, report: Option<&Report>, out: &mut Vec<u8>) {
+        let latency_ms = report.map_or(0, |report| report.latency.as_millis());
+        let nodes = report.map_or(&[][..], |report| &report.nodes);
+        let error = if report.is_some() { error } else { error.of(&self.name, "", 1) };
+        self.number(out);
+        event(&Broken { token: "", done: true, latency_ms, nodes, error }, out);
+    }
+
+    fn error(&self, failure: &Failure, report: &Report) -> ApiError {
+        let error = ApiError::failed(failure).with_line(failure, self.address);
+        error.of(&self.name, &report.content, report.attempts)
+    }
+
+    fn patience(&self) -> Duration {
+        FIRST_PIECE
+    }
+
+    fn tells_of_the_line(&self) -> bool {
+        true
+    }
+
+    fn queued(&mut self, position: u32, expected_wait_ms: Option<u64>, out: &mut Vec<u8>) {
+        let wait = expected_wait_ms.map(|wait| format!(", expected wait {wait} ms")).unwrap_or_default();
+        out.extend_from_slice(format!(": queued, position {position}{wait}\n\n").as_bytes());
+    }
+
+    fn accepted(&mut self, node: &NodeId, model: &str, out: &mut Vec<u8>) {
+        let model = model.replace(['\r', '\n'], " ");
+        out.extend_from_slice(format!(": on {node} with {model}\n\n").as_bytes());
+        self.node = Some(node.clone());
+    }
+
+    fn idle(&mut self, out: &mut Vec<u8>) {
+        self.token(&Piece::default(), out);
+    }
+}
+
+/// The answer of `/task`.
+#[derive(Debug, Serialize)]
+struct Answer<'a> {
+    task_id: &'a str,
+    content: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    thinking: &'a str,
+    #[serde(skip_serializing_if = "<[ToolCall]>::is_empty")]
+    tool_calls: &'a [ToolCall],
+    #[serde(flatten)]
+    summary: Summary<'a>,
+}
+
+/// How the task went, at the end of both routes.
+#[derive(Debug, Serialize)]
+pub struct Summary<'a> {
+    routed_to: Option<&'a NodeId>,
+    latency_ms: u128,
+    success: bool,
+    model_used: &'a str,
+    attempts: u32,
+    /// All nodes that took part, in order.
+    nodes: &'a [NodeId],
+    queue_ms: u128,
+    done_reason: Reason,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tokens: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prompt_tokens: Option<u64>,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    chosen: &'a str,
+    /// Of the attempt that gave the last part of the answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    why: Option<&'a Why>,
+}
+
+impl<'a> Summary<'a> {
+    /// The summary of a task that was answered.
+    pub fn new(report: &'a Report, done: &Done) -> Self {
+        Self {
+            routed_to: report.nodes.last(),
+            latency_ms: report.latency.as_millis(),
+            success: true,
+            model_used: &report.model,
+            attempts: report.attempts,
+            nodes: &report.nodes,
+            queue_ms: report.waited.as_millis(),
+            done_reason: done.reason,
+            tokens: done.tokens,
+            prompt_tokens: done.prompt_tokens,
+            chosen: &report.chosen,
+            why: report.why.as_ref(),
+        }
+    }
+}
+
+/// The body of `POST /task`.
+pub fn whole_answer(name: &str, report: &Report, done: &Done) -> Response {
+    let answer = Answer {
+        task_id: name,
+        content: &report.content,
+        thinking: &report.thinking,
+        tool_calls: &report.tool_calls,
+        summary: Summary::new(report, done),
+    };
+    Json(answer).into_response()
+}

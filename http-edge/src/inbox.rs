@@ -1,0 +1,174 @@
+//! The one place of the edge that waits for the bus: frames, pulses, pings, ended connections, other edges' questions,
+//! the link, and time.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use echo_bus::client::{Link, SubscribeError, Subscription};
+use echo_bus::id::Inbox as Reply;
+use echo_bus::message::{
+    AnswerPart, Disconnect, Empty, Frame, Payload, Pong, Pulse, PulseAnswer, ReadAnswer,
+};
+use echo_bus::subject;
+use tokio::sync::watch;
+use tokio::time::{Interval, MissedTickBehavior, interval};
+use tracing::{debug, info, warn};
+
+use crate::edge::Event;
+use crate::tasks::Tasks;
+
+/// How often silence is looked for.
+const TICK: Duration = Duration::from_millis(50);
+/// A tick this late means that the machine or this process slept.
+const LATE: Duration = Duration::from_secs(1);
+/// How long our subscriptions may take to be in force again after a reconnect.
+const AGAIN: Duration = Duration::from_secs(5);
+
+/// All subscriptions of an edge, in force once a round trip has come back.
+pub struct Inbox {
+    frames: Subscription<Frame>,
+    pulses: Subscription<Pulse>,
+    gone: Subscription<Disconnect>,
+    pings: Subscription<Empty>,
+    questions: Subscription<ReadAnswer>,
+    link: watch::Receiver<Link>,
+    ticker: Interval,
+    /// The last tick.
+    last: Instant,
+    /// The connection that was heard of last.
+    epoch: u64,
+    began: Instant,
+}
+
+impl Inbox {
+    /// Subscribes.
+    ///
+    /// # Errors
+    /// When the bus is closed for good.
+    pub async fn subscribe(tasks: &Tasks) -> Result<Self, SubscribeError> {
+        let (bus, me) = (&tasks.bus, &tasks.bus.me().id);
+        let mut ticker = interval(TICK);
+        ticker.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut link = bus.link();
+        let epoch = link.borrow_and_update().epoch;
+        Ok(Self {
+            frames: bus.subscribe(&subject::frames_of(me)).await?,
+            pulses: bus.subscribe(&subject::pulses(me)).await?,
+            gone: bus.subscribe(&subject::gone()).await?,
+            pings: bus.subscribe(&subject::pings(bus.me())).await?,
+            questions: bus.subscribe(&subject::answers_of(me)).await?,
+            link,
+            ticker,
+            last: Instant::now(),
+            epoch,
+            began: Instant::now(),
+        })
+    }
+
+    /// Runs until the bus is closed. Each subscription ends with it, so the first that ends is the end.
+    pub async fn run(mut self, tasks: Arc<Tasks>) {
+        loop {
+            // Not biased: a flood of frames must not keep the pulses from being answered.
+            let event = tokio::select! {
+                frame = self.frames.next() => match frame {
+                    None => return,
+                    Some(received) => match received.message {
+                        Ok(frame) => Some(Event::Frame { inbox: received.subject.to_string(), frame }),
+                        Err(error) => passed_over("frame", &error),
+                    },
+                },
+                pulse = self.pulses.next() => match pulse {
+                    None => return,
+                    Some(received) => match received.message {
+                        Ok(pulse) => Some(Event::Pulse { pulse, reply: received.reply }),
+                        Err(error) => {
+                            answer(&tasks, received.reply, PulseAnswer::default());
+                            passed_over("pulse", &error)
+                        }
+                    },
+                },
+                gone = self.gone.next_readable() => match gone {
+                    None => return,
+                    Some(gone) => gone.peer().map(|(peer, boot)| Event::Gone { peer, boot }),
+                },
+                question = self.questions.next() => match question {
+                    None => return,
+                    Some(received) => match received.message {
+                        Ok(question) => Some(Event::Asked { question, reply: received.reply }),
+                        Err(error) => {
+                            answer(&tasks, received.reply, AnswerPart::Unknown);
+                            passed_over("question", &error)
+                        }
+                    },
+                },
+                ping = self.pings.next() => match ping {
+                    None => return,
+                    Some(received) => { self.pong(&tasks, received.reply); None }
+                },
+                changed = self.link.changed() => {
+                    if changed.is_err() || self.link.borrow().closed {
+                        return;
+                    }
+                    self.link_changed(&tasks)
+                }
+                _ = self.ticker.tick() => { self.tick(&tasks); None }
+            };
+            if let Some(event) = event {
+                tasks.apply(event);
+            }
+        }
+    }
+
+    /// Says that this process lives. It holds no attempt itself.
+    fn pong(&self, tasks: &Arc<Tasks>, reply: Option<Reply>) {
+        let uptime_ms = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let pong = Pong { boot: tasks.bus.boot().clone(), uptime_ms, held: Vec::new() };
+        answer(tasks, reply, pong);
+    }
+
+    /// Silence is nobody's fault while we are cut off ourselves.
+    fn link_changed(&mut self, tasks: &Arc<Tasks>) -> Option<Event> {
+        let link = *self.link.borrow_and_update();
+        if !link.up {
+            return Some(Event::Disconnected);
+        }
+        if std::mem::replace(&mut self.epoch, link.epoch) == link.epoch {
+            return None;
+        }
+        let tasks = tasks.clone();
+        tokio::spawn(async move {
+            // Our subscriptions are in force again once this is back; if it fails, the link changes again.
+            if tasks.bus.round_trip(AGAIN).await.is_ok() {
+                info!("listening again");
+            }
+            tasks.apply(Event::Reconnected);
+        });
+        None
+    }
+
+    fn tick(&mut self, tasks: &Arc<Tasks>) {
+        let now = Instant::now();
+        let late = now.duration_since(self.last);
+        self.last = now;
+        if late > LATE {
+            warn!(late_ms = late.as_millis(), "this process slept");
+            tasks.apply(Event::Slept);
+        }
+        tasks.apply(Event::Tick);
+    }
+}
+
+/// Answers what needs no decision.
+fn answer(tasks: &Tasks, reply: Option<Reply>, answer: impl Payload + Send + Sync + 'static) {
+    let bus = tasks.bus.clone();
+    tasks.tracker.spawn(async move {
+        if let Err(error) = bus.answer(reply.as_ref(), &answer).await {
+            debug!(%error, "could not answer");
+        }
+    });
+}
+
+fn passed_over(what: &str, error: &serde_json::Error) -> Option<Event> {
+    warn!(%error, "passed over an unreadable {what}");
+    None
+}

@@ -1,0 +1,130 @@
+//! Puts the frames of each attempt in order: every frame once, by its sequence number, whatever the bus loses, doubles
+//! or reorders.
+//!
+//! Each attempt has an inbox of its own, so a frame of an earlier attempt misses. A gap is not waited for by a timer: the
+//! holder's pulse names the last number it has sent, and what an earlier pulse claimed and is still missing is asked for
+//! again (replay, from the agent's buffer). Whose inbox is closed while nobody had accepted the attempt is remembered:
+//! an agent that accepts it late has to be told to stop.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+
+use echo_bus::id::{NodeId, TaskId};
+use echo_bus::message::{Cancel, Frame, Held, Missing};
+
+/// Frames kept of one attempt while an earlier one is missing; more are asked for again.
+const AHEAD: usize = 1024;
+/// Attempts given up before anybody had accepted them that are remembered.
+const GIVEN_UP: usize = 1024;
+
+#[derive(Debug)]
+struct Stream {
+    attempt: u32,
+    inbox: String,
+    /// The number of the next frame in order.
+    next: u64,
+    ahead: BTreeMap<u64, Frame>,
+    /// The last number that the holder's previous pulse named.
+    claimed: Option<u64>,
+}
+
+/// The streams of all attempts in flight, one for each task.
+#[derive(Debug, Default)]
+pub struct Resequencer {
+    streams: HashMap<TaskId, Stream>,
+    inboxes: HashMap<String, TaskId>,
+    /// The inboxes of attempts that nobody had accepted when they were given up, the newest last.
+    given_up: VecDeque<(String, Cancel)>,
+}
+
+impl Resequencer {
+    /// How many streams are open.
+    pub fn len(&self) -> usize {
+        self.streams.len()
+    }
+
+    /// Opens the stream of an attempt; what a lower one of the task still sends goes nowhere from here on.
+    pub fn begin(&mut self, task: TaskId, attempt: u32, inbox: String) {
+        self.end(task);
+        self.inboxes.insert(inbox.clone(), task);
+        let stream = Stream { attempt, inbox, next: 0, ahead: BTreeMap::new(), claimed: None };
+        self.streams.insert(task, stream);
+    }
+
+    /// Closes the stream of a task.
+    pub fn end(&mut self, task: TaskId) {
+        let Some(stream) = self.streams.remove(&task) else { return };
+        self.inboxes.remove(&stream.inbox);
+        if stream.next == 0 {
+            if self.given_up.len() == GIVEN_UP {
+                self.given_up.pop_front();
+            }
+            self.given_up.push_back((stream.inbox, Cancel { task, attempt: stream.attempt }));
+        }
+    }
+
+    /// Whose inbox it is.
+    pub fn owner(&self, inbox: &str) -> Option<(TaskId, u32)> {
+        let task = *self.inboxes.get(inbox)?;
+        Some((task, self.streams.get(&task)?.attempt))
+    }
+
+    /// Somebody accepts an attempt that was given up before: the orchestrator that knew whom it had asked is gone, so
+    /// only this word tells who has to be told to stop.
+    pub fn late(&mut self, inbox: &str, frame: &Frame) -> Option<(NodeId, Cancel)> {
+        let Frame::Accepted(accepted) = frame else { return None };
+        let at = self.given_up.iter().rposition(|(given_up, _)| given_up == inbox)?;
+        let (_, cancel) = self.given_up.remove(at)?;
+        Some((accepted.node.clone(), cancel))
+    }
+
+    /// A frame of this task's attempt has come in: hands back those that are in order now.
+    pub fn frame(&mut self, task: TaskId, frame: Frame) -> Vec<Frame> {
+        let Some(stream) = self.streams.get_mut(&task) else { return Vec::new() };
+        let Some(seq) = frame.seq() else { return vec![frame] };
+        if seq > stream.next && stream.ahead.len() < AHEAD {
+            stream.ahead.insert(seq, frame);
+            return Vec::new();
+        }
+        if seq != stream.next {
+            return Vec::new();
+        }
+        stream.next += 1;
+        let mut frames = Vec::with_capacity(2);
+        part(frame, &mut frames);
+        while let Some(frame) = stream.ahead.remove(&stream.next) {
+            stream.next += 1;
+            part(frame, &mut frames);
+        }
+        frames
+    }
+
+    /// What of an attempt has to be sent again, by what its holder's pulse says; `None` also for an attempt that nobody
+    /// wants.
+    pub fn missing(&mut self, held: &Held) -> Option<Missing> {
+        let stream = self.streams.get_mut(&held.task).filter(|it| it.attempt == held.attempt)?;
+        // What the previous pulse claimed to have sent and is still not here.
+        let claimed = std::mem::replace(&mut stream.claimed, held.seq)?;
+        let to = match stream.ahead.keys().next() {
+            Some(first) => (first - 1).min(claimed),
+            None => claimed,
+        };
+        let missing = Missing { task: held.task, attempt: held.attempt, from: stream.next, to };
+        (stream.next <= to).then_some(missing)
+    }
+
+    /// Whether an attempt is the one whose frames are waited for.
+    pub fn wants(&self, held: &Held) -> bool {
+        self.streams.get(&held.task).is_some_and(|stream| stream.attempt == held.attempt)
+    }
+}
+
+/// Pieces that came together with the end come before it.
+fn part(frame: Frame, frames: &mut Vec<Frame>) {
+    match frame {
+        Frame::Done { seq, pieces, done } if !pieces.is_empty() => {
+            frames.push(Frame::Token { seq, pieces });
+            frames.push(Frame::Done { seq, pieces: Vec::new(), done });
+        }
+        other => frames.push(other),
+    }
+}

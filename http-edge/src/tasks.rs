@@ -1,0 +1,139 @@
+//! The tasks of this edge as the HTTP side uses them: begin one, read its answer, join another one's, stop it.
+//!
+//! The [`Edge`] is behind one lock that is held for microseconds and never while anything is waited for. Whoever has an
+//! event applies it and has the actions performed; the bus's events come by way of `inbox.rs`.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Poll, Waker};
+use std::time::{Duration, Instant};
+
+use echo_bus::Bus;
+use echo_bus::id::TaskId;
+use echo_bus::message::{AnswerPart, ReadAnswer, Request};
+use tokio_util::task::TaskTracker;
+
+use crate::attempts::Limits;
+use crate::edge::{Action, Edge, Event, New, ReaderId, Reads, Unjoined};
+use crate::perform::Performer;
+use crate::report::News;
+
+/// Owns every task that a client is waiting for.
+pub struct Tasks {
+    pub bus: Bus,
+    pub limits: Limits,
+    /// What the edge has set going and not finished.
+    pub tracker: TaskTracker,
+    edge: Mutex<Edge>,
+    performer: Performer,
+}
+
+/// What a client wants to be done, beside its request.
+#[derive(Debug, Clone, Default)]
+pub struct Wishes {
+    pub traceparent: Option<String>,
+    /// Other limits than the edge's own.
+    pub limits: Option<Limits>,
+    /// How long the task goes on without a reader, and its answer is kept.
+    pub keep: Option<Duration>,
+}
+
+impl Tasks {
+    /// Without tasks. `keep_memory` bounds the answers that are kept for nobody in particular, in bytes.
+    pub fn new(bus: Bus, limits: Limits, keep_memory: usize) -> Arc<Self> {
+        let edge = Mutex::new(Edge::new(bus.me().id.clone(), keep_memory, Instant::now()));
+        let tracker = TaskTracker::new();
+        let performer = Performer::start(bus.clone(), &tracker);
+        Arc::new(Self { bus, limits, tracker, edge, performer })
+    }
+
+    fn edge(&self) -> MutexGuard<'_, Edge> {
+        self.edge.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Decides, then acts.
+    fn decide<T>(self: &Arc<Self>, decide: impl FnOnce(&mut Edge, Instant, &mut Vec<Action>) -> T) -> T {
+        let mut actions = Vec::new();
+        let decided = decide(&mut self.edge(), Instant::now(), &mut actions);
+        actions.into_iter().for_each(|action| self.performer.perform(self, action));
+        decided
+    }
+
+    /// Something has happened.
+    pub fn apply(self: &Arc<Self>, event: Event) {
+        self.decide(|edge, now, out| edge.apply(event, now, out));
+    }
+
+    /// Begins a task and reads its answer.
+    pub fn begin(self: &Arc<Self>, request: Request, wishes: Wishes, reads: Reads) -> Reader {
+        let limits = wishes.limits.unwrap_or_else(|| self.limits.clone());
+        let new = New {
+            task: TaskId::random_at(&self.bus.me().id),
+            secret: uuid::Uuid::new_v4().as_u128(),
+            request,
+            traceparent: wishes.traceparent,
+            limits,
+            keep: wishes.keep,
+            reads,
+        };
+        let id = self.decide(|edge, now, out| edge.begin(new, now, out));
+        Reader { tasks: self.clone(), id }
+    }
+
+    /// Reads the answer of a task of this edge: its pieces after the first so many.
+    ///
+    /// # Errors
+    /// When there is no such task here, or no such place in its answer.
+    pub fn join(self: &Arc<Self>, task: TaskId, after: u64) -> Result<Reader, Unjoined> {
+        let id = self.edge().join(task, Some(after))?;
+        Ok(Reader { tasks: self.clone(), id })
+    }
+
+    /// Whether a task is this edge's own, or was.
+    pub fn owns(&self, task: TaskId) -> bool {
+        task.home() == TaskId::home_of(&self.bus.me().id)
+    }
+
+    /// What this edge can say of a task of its own now.
+    pub fn answer(self: &Arc<Self>, question: &ReadAnswer) -> AnswerPart {
+        self.decide(|edge, now, out| edge.answer(question, now, out))
+    }
+
+    /// How many tasks have not ended.
+    pub fn running(&self) -> usize {
+        self.edge().running()
+    }
+
+    /// Waits until all that was decided is done; not for tasks.
+    pub async fn finish(&self) {
+        self.performer.close();
+        self.tracker.close();
+        self.tracker.wait().await;
+    }
+}
+
+/// Reads one answer. Dropping it is the client's going: the last one's ends a task that is not kept.
+pub struct Reader {
+    tasks: Arc<Tasks>,
+    id: ReaderId,
+}
+
+impl Reader {
+    pub fn task(&self) -> TaskId {
+        self.id.task
+    }
+
+    /// The next news; `None` after the end.
+    pub async fn next(&mut self) -> Option<News> {
+        std::future::poll_fn(|context| self.poll(context.waker())).await
+    }
+
+    fn poll(&self, waker: &Waker) -> Poll<Option<News>> {
+        self.tasks.decide(|edge, now, out| edge.read(self.id, waker, now, out))
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.tasks.apply(Event::Left(self.id));
+    }
+}
