@@ -109,9 +109,10 @@ impl Holders {
         Self { leases: HashMap::new(), watched: HashMap::new(), counts_from: now, connected: true }
     }
 
-    /// How many attempts are watched.
-    pub fn len(&self) -> usize {
-        self.leases.len()
+    /// Whether no attempt is watched.
+    #[cfg(test)]
+    pub fn is_empty(&self) -> bool {
+        self.leases.is_empty()
     }
 
     /// Begins an attempt, which nobody holds yet.
@@ -289,3 +290,6 @@ impl Lease {
         Lost { task, attempt: self.attempt, holder: holder.clone(), loss }
     }
 }
+
+#[cfg(test)]
+mod tests;

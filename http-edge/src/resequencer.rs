@@ -37,9 +37,10 @@ pub struct Resequencer {
 }
 
 impl Resequencer {
-    /// How many streams are open.
-    pub fn len(&self) -> usize {
-        self.streams.len()
+    /// Whether no stream is open.
+    #[cfg(test)]
+    pub fn is_empty(&self) -> bool {
+        self.streams.is_empty() && self.inboxes.is_empty()
     }
 
     /// Opens the stream of an attempt; what a lower one of the task still sends goes nowhere from here on.
@@ -128,3 +129,6 @@ fn part(frame: Frame, frames: &mut Vec<Frame>) {
         other => frames.push(other),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -26,7 +26,7 @@ pub fn prompt() -> Request {
 }
 
 pub struct World {
-    pub life: Attempts,
+    pub attempts: Attempts,
     streams: bool,
     cursor: Cursor,
     pub now: Instant,
@@ -39,13 +39,13 @@ pub fn node(n: usize) -> NodeId {
 impl World {
     pub fn new(request: Request, streams: bool) -> Self {
         let now = Instant::now();
-        let life = Attempts::new(TaskId::from_u128(1), request, None, limits(), now);
-        Self { life, streams, cursor: Cursor::default(), now }
+        let attempts = Attempts::new(TaskId::from_u128(1), request, None, limits(), now);
+        Self { attempts, streams, cursor: Cursor::default(), now }
     }
 
     pub fn submit(&mut self) -> Task {
         let inbox = Inbox::try_from("_INBOX.edge.e.k".to_owned()).unwrap();
-        self.life.submit(&"e".parse().unwrap(), inbox, self.now)
+        self.attempts.submit(&"e".parse().unwrap(), inbox, self.now)
     }
 
     pub fn accept(&mut self, n: usize) {
@@ -66,35 +66,35 @@ impl World {
             chosen: String::new(),
             why: why.map(Box::new),
         }));
-        self.life.frame(frame, self.now)
+        self.attempts.frame(frame, self.now)
     }
 
     pub fn token(&mut self, text: &str) -> Step {
-        let step = self.life.frame(Frame::Token { seq: 1, pieces: vec![Piece::text(text)] }, self.now);
+        let step = self.attempts.frame(Frame::Token { seq: 1, pieces: vec![Piece::text(text)] }, self.now);
         self.read();
         step
     }
 
     /// A client that streams takes what there is at once.
     pub fn read(&mut self) {
-        while self.streams && !matches!(self.life.answer.read(&mut self.cursor, 1 << 20), Next::Nothing) {}
+        while self.streams && !matches!(self.attempts.answer.read(&mut self.cursor, 1 << 20), Next::Nothing) {}
     }
 
     fn done(&mut self, done: Done) -> Done {
         let frame = Frame::Done { seq: 2, pieces: Vec::new(), done: Box::new(done) };
-        let Step::End(ending) = self.life.frame(frame, self.now) else { panic!("no end") };
+        let Step::End(ending) = self.attempts.frame(frame, self.now) else { panic!("no end") };
         let Ending::Answered(done) = *ending else { panic!("no answer") };
         done
     }
 
     fn lose(&mut self, n: usize) -> Step {
         let holder = Holder { peer: Peer::agent(&node(n)), boot: "b".parse().unwrap() };
-        let lost = Lost { task: self.life.task, attempt: self.life.attempt(), holder, loss: Loss::Died };
-        self.life.lost(&lost, self.now)
+        let lost = Lost { task: self.attempts.task, attempt: self.attempts.attempt(), holder, loss: Loss::Died };
+        self.attempts.lost(&lost, self.now)
     }
 
     pub fn fail(&mut self, failure: Failure) -> Step {
-        self.life.frame(Frame::Failed { seq: Some(1), failure: Box::new(failure) }, self.now)
+        self.attempts.frame(Frame::Failed { seq: Some(1), failure: Box::new(failure) }, self.now)
     }
 }
 
@@ -134,8 +134,8 @@ fn counts_of_a_continued_answer_are_of_the_whole() {
     world.token("two");
     let done = Done { reason: Reason::Stop, tokens: Some(1), ..Done::default() };
     assert_eq!(world.done(done), Done { tokens: Some(2), ..Done::default() });
-    assert_eq!(world.life.answer.content(), "One two");
-    assert_eq!((world.life.attempts_made(), world.life.nodes.len()), (2, 2));
+    assert_eq!(world.attempts.answer.content(), "One two");
+    assert_eq!((world.attempts.attempts_made(), world.attempts.nodes.len()), (2, 2));
 }
 
 /// One answer, cut at any place or not at all, with or without engines that count while they stream.
@@ -157,7 +157,7 @@ fn counted(cut: Option<usize>, counts: bool, texts: &[&str]) -> Done {
             prompt_tokens: first.filter(|_| counts),
             ..Piece::text(*text)
         };
-        world.life.frame(Frame::Token { seq: 1, pieces: vec![piece] }, world.now);
+        world.attempts.frame(Frame::Token { seq: 1, pieces: vec![piece] }, world.now);
     }
     let tokens = Some(texts.len() as u64 - so_far);
     let done = Done { prompt_tokens: Some(16 + so_far), tokens, ..Done::default() };
@@ -169,7 +169,7 @@ fn the_budget_counts_only_nodes_that_had_accepted() {
     let mut world = World::new(prompt(), true);
     for _ in 0..50 {
         world.submit();
-        assert!(matches!(world.life.untaken(world.now), Step::Again(_)));
+        assert!(matches!(world.attempts.untaken(world.now), Step::Again(_)));
     }
     for n in 1..=2 {
         world.submit();
@@ -189,7 +189,7 @@ fn a_node_that_drains_costs_no_budget() {
         world.accept(n);
         assert_eq!(world.fail(Failure::elsewhere(Code::Draining, "leaving")), Step::Again(Duration::ZERO));
     }
-    assert_eq!(world.life.charges.budget, 0);
+    assert_eq!(world.attempts.charges.budget, 0);
 }
 
 #[test]
@@ -200,8 +200,8 @@ fn an_orchestrator_that_dies_blames_nobody() {
         peer: Peer { role: Role::Orchestrator, id: "o".parse().unwrap() },
         boot: "b".parse().unwrap(),
     };
-    let lost = Lost { task: world.life.task, attempt: 1, holder, loss: Loss::Died };
-    assert_eq!(world.life.lost(&lost, world.now), Step::Again(Duration::ZERO));
+    let lost = Lost { task: world.attempts.task, attempt: 1, holder, loss: Loss::Died };
+    assert_eq!(world.attempts.lost(&lost, world.now), Step::Again(Duration::ZERO));
     assert_eq!(world.submit().excluded, []);
 }
 
@@ -226,7 +226,8 @@ fn a_schema_or_a_tool_call_is_not_continued_once_seen() {
     calling.submit();
     calling.accept(1);
     let piece = Piece { tool_calls: vec![ToolCall::default()], ..Piece::default() };
-    calling.life.frame(Frame::Token { seq: 1, pieces: vec![piece] }, calling.now);
+    calling.attempts.frame(Frame::Token { seq: 1, pieces: vec![piece] }, calling.now);
+    calling.read();
     assert_eq!(failure(calling.lose(1)).code, Code::CannotContinue);
 }
 
@@ -241,7 +242,7 @@ fn what_a_lost_attempt_still_says_is_not_heard() {
     assert_eq!(world.lose(1), Step::Again(Duration::ZERO));
     assert_eq!(world.token("\"a\": 1}"), Step::Wait);
     assert_eq!(
-        world.life.frame(Frame::Done { seq: 3, pieces: Vec::new(), done: Box::default() }, world.now),
+        world.attempts.frame(Frame::Done { seq: 3, pieces: Vec::new(), done: Box::default() }, world.now),
         Step::Wait
     );
     assert_eq!(world.lose(1), Step::Wait, "it is lost once");
@@ -252,7 +253,7 @@ fn what_a_lost_attempt_still_says_is_not_heard() {
 fn the_cancel_of_an_attempt_does_not_end_its_task() {
     let mut world = World::new(prompt(), true);
     world.submit();
-    assert!(matches!(world.life.untaken(world.now), Step::Again(_)));
+    assert!(matches!(world.attempts.untaken(world.now), Step::Again(_)));
     // It was taken after all; only the answer to the submission was lost.
     assert_eq!(world.accepted(1), Step::TooLate(node(1)));
     assert_eq!(world.token("One "), Step::Wait);
@@ -269,13 +270,14 @@ fn an_orchestrator_that_did_not_hear_the_nodes_answer_ends_nothing() {
     world.accept(1);
     let unclear = Failure::elsewhere(Code::Unclear, "node n1 did not say whether it took the task");
     let frame = Frame::Failed { seq: None, failure: Box::new(unclear.clone()) };
-    assert_eq!(world.life.frame(frame.clone(), world.now), Step::Wait);
-    assert_eq!(world.token("One "), Step::Pieces(vec![Piece::text("One ")]));
+    assert_eq!(world.attempts.frame(frame.clone(), world.now), Step::Wait);
+    assert_eq!(world.token("One "), Step::Grew);
+    assert_eq!(world.attempts.answer.content(), "One ");
 
     let mut unheard = World::new(prompt(), true);
     unheard.submit();
-    assert!(matches!(unheard.life.frame(frame, unheard.now), Step::Again(_)), "nobody has accepted it");
-    assert_eq!(unheard.life.charges.budget, 0);
+    assert!(matches!(unheard.attempts.frame(frame, unheard.now), Step::Again(_)), "nobody has accepted it");
+    assert_eq!(unheard.attempts.charges.budget, 0);
 }
 
 #[test]
@@ -287,13 +289,13 @@ fn a_cancel_by_somebody_else_costs_no_budget() {
         let cancelled = Failure::give_up(Code::Cancelled, "the task was cancelled");
         assert_eq!(world.fail(cancelled), Step::Again(Duration::ZERO));
     }
-    assert_eq!((world.life.charges.budget, world.submit().excluded), (0, Vec::new()));
+    assert_eq!((world.attempts.charges.budget, world.submit().excluded), (0, Vec::new()));
 }
 
 #[test]
 fn without_continuation_the_error_is_explicit() {
     let mut world = World::new(prompt(), true);
-    world.life.limits.continues = false;
+    world.attempts.limits.continues = false;
     world.submit();
     world.accept(1);
     world.token("One");
@@ -315,11 +317,11 @@ fn an_answer_too_long_for_the_bus_ends_with_an_error() {
 fn without_an_orchestrator_a_task_waits_and_then_says_so() {
     let mut world = World::new(prompt(), true);
     world.submit();
-    world.life.untaken(world.now);
+    world.attempts.untaken(world.now);
     let early = world.now + Duration::from_secs(59);
-    assert_eq!(world.life.expired(early), Step::Wait);
+    assert_eq!(world.attempts.expired(early), Step::Wait);
     let late = world.now + Duration::from_secs(60);
-    assert_eq!(failure(world.life.expired(late)).code, Code::Unavailable);
+    assert_eq!(failure(world.attempts.expired(late)).code, Code::Unavailable);
 }
 
 #[test]
@@ -332,7 +334,7 @@ fn time_in_queues_adds_up_over_attempts() {
     world.lose(1);
     assert_eq!(world.submit().waited_ms, 2_000);
     world.now += Duration::from_secs(1);
-    world.life.untaken(world.now);
+    world.attempts.untaken(world.now);
     assert_eq!(world.submit().waited_ms, 3_000);
 }
 
@@ -388,31 +390,31 @@ proptest! {
                 }
                 Happening::Taken => {
                     let (orchestrator, boot) = ("o".parse().unwrap(), "b".parse().unwrap());
-                    world.life.submitted(Submission::Taken { orchestrator, boot }, world.now)
+                    world.attempts.submitted(Submission::Taken { orchestrator, boot }, world.now)
                 }
-                Happening::Untaken => world.life.untaken(world.now),
+                Happening::Untaken => world.attempts.untaken(world.now),
                 Happening::Accept(n) => world.accepted(n),
                 Happening::Token => world.token(&format!("t{n} ")),
                 Happening::Lose(n) => world.lose(n),
                 Happening::Elsewhere => world.fail(Failure::elsewhere(Code::EngineError, "x")),
                 Happening::Wait => world.fail(Failure::wait(Code::Draining, "x")),
                 Happening::Done => {
-                    world.life.frame(Frame::Done { seq: 9, pieces: Vec::new(), done: Box::default() }, world.now)
+                    world.attempts.frame(Frame::Done { seq: 9, pieces: Vec::new(), done: Box::default() }, world.now)
                 }
                 Happening::Later(ms) => {
                     world.now += Duration::from_millis(ms);
-                    world.life.expired(world.now)
+                    world.attempts.expired(world.now)
                 }
             };
             match step {
-                Step::Pieces(pieces) => pieces.iter().for_each(|piece| given.push_str(&piece.content)),
+                Step::Grew => given.push_str(&format!("t{n} ")),
                 Step::End(_) => { ends += 1; break; }
                 _ => {}
             }
-            prop_assert!(world.life.charges.budget <= limits().attempts);
+            prop_assert!(world.attempts.charges.budget <= limits().attempts);
         }
-        prop_assert_eq!(ends == 1, world.life.has_ended());
-        prop_assert_eq!(world.life.answer.content(), given.as_str());
+        prop_assert_eq!(ends == 1, world.attempts.has_ended());
+        prop_assert_eq!(world.attempts.answer.content(), given.as_str());
     }
 }
 
@@ -424,7 +426,7 @@ fn what_came_is_told_beside_what_was_expected_and_is_that_of_the_last_attempt() 
     pass(&mut world, 5_000);
     world.accept(1);
     world.token("One ");
-    assert_eq!(world.life.why().unwrap().measured_ms.wait, Some(5_000));
+    assert_eq!(world.attempts.why().unwrap().measured_ms.wait, Some(5_000));
     world.lose(1);
     world.submit();
     pass(&mut world, 100);
@@ -437,7 +439,7 @@ fn what_came_is_told_beside_what_was_expected_and_is_that_of_the_last_attempt() 
     pass(&mut world, 400);
     let timings = Timings { load_ns: 200_000_000, ..Timings::default() };
     world.done(Done { timings, ..Done::default() });
-    let why = world.life.why().unwrap();
+    let why = world.attempts.why().unwrap();
     assert_eq!((&why.node, why.expected_ms.answer), (&node(2), Some(300)), "it is node 2 that says so");
     let [wait, load, prompt, answer, whole] = [100, 200, 50, 400, 750].map(Some);
     assert_eq!(why.measured_ms, Times { wait, load, prompt, answer, whole });
@@ -453,5 +455,5 @@ fn the_engine_knows_when_an_answer_began_that_came_at_once() {
     let timings = Timings { load_ns: u64::MAX, eval_ns: 600_000_000, ..Timings::default() };
     world.done(Done { timings, ..Done::default() });
     let [wait, load, prompt, answer, whole] = [0, 300, 0, 600, 900].map(Some);
-    assert_eq!(world.life.why().unwrap().measured_ms, Times { wait, load, prompt, answer, whole });
+    assert_eq!(world.attempts.why().unwrap().measured_ms, Times { wait, load, prompt, answer, whole });
 }

@@ -1,0 +1,555 @@
+//! The whole edge against everything that can happen to it: a bus that loses, doubles, delays and swaps frames; nodes that
+//! are killed, restarted and fail; orchestrators that do not answer; an edge that is cut off; clients that leave, come
+//! back and read slowly. For every history: each reader sees every piece once and in order, and one end; the same number
+//! is the same piece for everybody; and nothing is held afterwards.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Poll, Wake, Waker};
+
+use echo_bus::id::{BootId, Inbox, Peer};
+use echo_bus::message::{
+    Accepted, AnswerPart, Done, Generate, Held, Piece, Pong, ReadAnswer, Request, SoFar,
+};
+use proptest::prelude::*;
+
+use super::*;
+use crate::attempts::Limits;
+use crate::holders::Heard;
+use crate::report::News;
+
+const NODES: usize = 3;
+/// Pieces of each whole answer.
+const LENGTH: u64 = 12;
+const KEEP: Duration = Duration::from_secs(20);
+const CLIENT: Duration = Duration::from_secs(60);
+
+#[derive(Debug, Clone)]
+enum Happening {
+    Begin { kept: bool, whole: bool },
+    /// A node makes so many pieces of each of its answers.
+    Make(usize, u8),
+    /// The message at this place in flight arrives, is lost, or arrives and stays.
+    Deliver(usize),
+    Lose(usize),
+    Double(usize),
+    Pulse(usize),
+    Kill(usize),
+    Restart(usize),
+    /// A node gives up its attempts.
+    Fail(usize),
+    Read(usize),
+    Leave(usize),
+    /// A client comes back that has so many pieces.
+    Join(usize, u64),
+    /// Another edge asks.
+    Ask(usize, u64, bool),
+    Stop(usize),
+    Cut,
+    Back,
+    Sleep,
+    Tick(u64),
+    /// Orchestrators answer submissions from here on, or do not.
+    Orchestrators(bool),
+}
+
+fn happening() -> impl Strategy<Value = Happening> {
+    use Happening::*;
+    let node = 0..NODES;
+    prop_oneof![
+        3 => (any::<bool>(), any::<bool>()).prop_map(|(kept, whole)| Begin { kept, whole }),
+        8 => (node.clone(), 1_u8..4).prop_map(|(node, count)| Make(node, count)),
+        12 => (0_usize..4).prop_map(Deliver),
+        2 => (0_usize..4).prop_map(Lose),
+        2 => (0_usize..4).prop_map(Double),
+        4 => node.clone().prop_map(Pulse),
+        1 => node.clone().prop_map(Kill),
+        2 => node.clone().prop_map(Restart),
+        1 => node.prop_map(Fail),
+        6 => (0_usize..8).prop_map(Read),
+        1 => (0_usize..8).prop_map(Leave),
+        2 => (0_usize..4, 0..LENGTH).prop_map(|(task, after)| Join(task, after)),
+        2 => (0_usize..4, 0..LENGTH, any::<bool>()).prop_map(|(task, after, waits)| Ask(task, after, waits)),
+        1 => (0_usize..4).prop_map(Stop),
+        1 => Just(Cut),
+        2 => Just(Back),
+        1 => Just(Sleep),
+        4 => (1_u64..3_000).prop_map(Tick),
+        1 => (25_000_u64..70_000).prop_map(Tick),
+        2 => any::<bool>().prop_map(Orchestrators),
+    ]
+}
+
+/// An attempt at its node.
+struct Attempt {
+    attempt: u32,
+    inbox: Inbox,
+    sent: Vec<Frame>,
+    /// The number of the next piece.
+    next: u64,
+    ended: bool,
+}
+
+struct Node {
+    boot: u32,
+    lives: bool,
+    attempts: BTreeMap<TaskId, Attempt>,
+}
+
+#[derive(Default)]
+struct Woken(AtomicBool);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+struct Client {
+    id: ReaderId,
+    whole: bool,
+    woken: Arc<Woken>,
+    /// It found nothing, so it does not look again before it was woken.
+    waits: bool,
+    last: u64,
+    ended: bool,
+    read_at: Instant,
+}
+
+struct World {
+    edge: Edge,
+    now: Instant,
+    nodes: Vec<Node>,
+    flight: Vec<(String, Frame)>,
+    tasks: Vec<TaskId>,
+    clients: Vec<Client>,
+    /// What each number was for whoever saw it first.
+    seen: HashMap<(TaskId, u64), String>,
+    orchestrators: bool,
+    connected: bool,
+    todo: Vec<Action>,
+    ends: HashMap<TaskId, u32>,
+}
+
+fn name(node: usize) -> NodeId {
+    format!("n{node}").parse().unwrap()
+}
+
+fn piece(number: u64) -> String {
+    format!("p{number} ")
+}
+
+fn made(so_far: Option<&SoFar>) -> u64 {
+    so_far.map_or(0, |so_far| so_far.content.split_whitespace().count() as u64)
+}
+
+fn limits() -> Limits {
+    Limits {
+        attempts: 4,
+        total: Duration::from_secs(300),
+        untaken: Duration::from_secs(60),
+        first_token: Duration::from_secs(60),
+        token: Duration::from_secs(30),
+        client: CLIENT,
+        idle_sign: Duration::from_secs(10),
+        continues: true,
+        longest: 10_000,
+    }
+}
+
+impl World {
+    fn new() -> Self {
+        let now = Instant::now();
+        let node = || Node { boot: 0, lives: true, attempts: BTreeMap::new() };
+        Self {
+            edge: Edge::new("e".parse().unwrap(), 1 << 20, now),
+            now,
+            nodes: (0..NODES).map(|_| node()).collect(),
+            flight: Vec::new(),
+            tasks: Vec::new(),
+            clients: Vec::new(),
+            seen: HashMap::new(),
+            orchestrators: true,
+            connected: true,
+            todo: Vec::new(),
+            ends: HashMap::new(),
+        }
+    }
+
+    fn apply(&mut self, event: Event) {
+        let mut out = Vec::new();
+        self.edge.apply(event, self.now, &mut out);
+        self.todo.extend(out);
+        self.perform();
+    }
+
+    /// Does what the edge wants, as long as it wants something.
+    fn perform(&mut self) {
+        while !self.todo.is_empty() {
+            match self.todo.remove(0) {
+                Action::Submit(task) => self.submit(*task),
+                Action::Cancel { node, cancel } => self.cancel(node, cancel),
+                Action::Ping(ask) => {
+                    let heard = self.pinged(&ask.holder);
+                    self.edge.apply(Event::Pinged { holder: ask.holder, heard }, self.now, &mut self.todo);
+                }
+                Action::Wake(waker) => waker.wake(),
+                Action::Ended { task, .. } => *self.ends.entry(task).or_default() += 1,
+                Action::HungUp { task, .. } => *self.ends.entry(task).or_default() += 1,
+                Action::Tell { part, .. } => self.told(&part),
+                Action::AnswerPulse { .. } | Action::Announce(_) => {}
+            }
+        }
+    }
+
+    fn submit(&mut self, task: echo_bus::message::Task) {
+        let (id, attempt) = (task.task, task.attempt);
+        let fits = |node: &usize| {
+            let excluded = |it: &echo_bus::message::Excluded| it.node == name(*node);
+            self.nodes[*node].lives && !task.excluded.iter().any(excluded)
+        };
+        let node = (0..NODES).find(fits).filter(|_| self.orchestrators && self.connected);
+        let result = match node {
+            None => Err(Unsubmitted::Unanswered),
+            Some(node) => {
+                let boot: BootId = format!("b{}", self.nodes[node].boot).parse().unwrap();
+                let accepted = Frame::Accepted(Box::new(Accepted {
+                    seq: 0,
+                    node: name(node),
+                    boot,
+                    model: "m".into(),
+                    waited_ms: 0,
+                    chosen: String::new(),
+                    why: None,
+                }));
+                let inbox = task.inbox.clone().expect("an edge's task");
+                self.flight.push((inbox.as_str().to_owned(), accepted.clone()));
+                let next = made(task.so_far.as_ref());
+                let held = Attempt { attempt, inbox, sent: vec![accepted], next, ended: false };
+                self.nodes[node].attempts.insert(id, held);
+                let (orchestrator, boot) = ("o".parse().unwrap(), "b".parse().unwrap());
+                Ok(Submission::Taken { orchestrator, boot })
+            }
+        };
+        self.edge.apply(Event::Submitted { task: id, attempt, result }, self.now, &mut self.todo);
+    }
+
+    fn cancel(&mut self, node: Option<NodeId>, cancel: Cancel) {
+        for (at, held) in self.nodes.iter_mut().enumerate() {
+            if self.connected && node.as_ref().is_none_or(|node| *node == name(at)) {
+                let ends = held.attempts.get(&cancel.task).is_some_and(|it| it.attempt <= cancel.attempt);
+                if ends {
+                    held.attempts.remove(&cancel.task);
+                }
+            }
+        }
+    }
+
+    fn pinged(&self, holder: &Holder) -> Heard {
+        let Some(node) = (0..NODES).find(|node| Peer::agent(&name(*node)) == holder.peer) else {
+            return if self.orchestrators { Heard::CutOff } else { Heard::NobodyThere };
+        };
+        if !self.connected {
+            return Heard::CutOff;
+        }
+        if !self.nodes[node].lives {
+            return Heard::NobodyThere;
+        }
+        Heard::Pong(Pong { boot: self.boot(node), uptime_ms: 1, held: self.held(node) })
+    }
+
+    fn boot(&self, node: usize) -> BootId {
+        format!("b{}", self.nodes[node].boot).parse().unwrap()
+    }
+
+    fn held(&self, node: usize) -> Vec<Held> {
+        let held = self.nodes[node].attempts.iter().map(|(task, held)| Held {
+            task: *task,
+            attempt: held.attempt,
+            seq: Some(held.sent.len() as u64 - 1),
+            ended: held.ended,
+        });
+        held.collect()
+    }
+
+    fn pulse(&mut self, node: usize) {
+        if !self.nodes[node].lives || !self.connected {
+            return;
+        }
+        let pulse = Pulse { holder: Peer::agent(&name(node)), boot: self.boot(node), held: self.held(node) };
+        let mut out = Vec::new();
+        let reply = Some(Inbox::try_from("_INBOX.a".to_owned()).unwrap());
+        self.edge.apply(Event::Pulse { pulse, reply }, self.now, &mut out);
+        for action in out {
+            let Action::AnswerPulse { answer, .. } = action else {
+                self.todo.push(action);
+                continue;
+            };
+            for unwanted in answer.unwanted {
+                let held = &mut self.nodes[node].attempts;
+                if held.get(&unwanted.task).is_some_and(|it| it.attempt == unwanted.attempt) {
+                    held.remove(&unwanted.task);
+                }
+            }
+            for missing in answer.missing {
+                let Some(held) = self.nodes[node].attempts.get(&missing.task) else { continue };
+                for frame in &held.sent[missing.from as usize..=missing.to as usize] {
+                    self.flight.push((held.inbox.as_str().to_owned(), frame.clone()));
+                }
+            }
+        }
+        self.perform();
+    }
+
+    fn make(&mut self, node: usize, count: u8) {
+        if !self.nodes[node].lives {
+            return;
+        }
+        for held in self.nodes[node].attempts.values_mut().filter(|held| !held.ended) {
+            for _ in 0..count {
+                let seq = held.sent.len() as u64;
+                let frame = if held.next < LENGTH {
+                    held.next += 1;
+                    Frame::Token { seq, pieces: vec![Piece::text(piece(held.next))] }
+                } else {
+                    held.ended = true;
+                    Frame::Done { seq, pieces: Vec::new(), done: Box::new(Done::default()) }
+                };
+                held.sent.push(frame.clone());
+                self.flight.push((held.inbox.as_str().to_owned(), frame));
+                if held.ended {
+                    break;
+                }
+            }
+        }
+    }
+
+    fn fail(&mut self, node: usize) {
+        let held = self.nodes[node].attempts.values_mut().filter(|held| !held.ended);
+        for held in held {
+            let seq = Some(held.sent.len() as u64);
+            let failure = Box::new(Failure::elsewhere(Code::EngineError, "x"));
+            let frame = Frame::Failed { seq, failure };
+            held.ended = true;
+            held.sent.push(frame.clone());
+            self.flight.push((held.inbox.as_str().to_owned(), frame));
+        }
+    }
+
+    fn deliver(&mut self, at: usize, stays: bool) {
+        if self.flight.is_empty() || !self.connected {
+            return;
+        }
+        let at = at % self.flight.len();
+        let (inbox, frame) = if stays { self.flight[at].clone() } else { self.flight.remove(at) };
+        self.apply(Event::Frame { inbox, frame });
+    }
+
+    fn begin(&mut self, kept: bool, whole: bool) {
+        let task = TaskId::from_u128(self.tasks.len() as u128 + 1);
+        let new = New {
+            task,
+            secret: self.tasks.len() as u128,
+            request: Request::Generate(Generate { prompt: "p".into(), ..Generate::default() }),
+            traceparent: None,
+            limits: limits(),
+            keep: kept.then_some(KEEP),
+            reads: if whole { Reads::End } else { Reads::Pieces },
+        };
+        let mut out = Vec::new();
+        let id = self.edge.begin(new, self.now, &mut out);
+        self.todo.extend(out);
+        self.tasks.push(task);
+        self.comes(id, whole, 0);
+        self.perform();
+    }
+
+    fn comes(&mut self, id: ReaderId, whole: bool, last: u64) {
+        let (woken, read_at) = (Arc::default(), self.now);
+        self.clients.push(Client { id, whole, woken, waits: false, last, ended: false, read_at });
+    }
+
+    fn join(&mut self, task: usize, after: u64) {
+        let Some(task) = self.tasks.get(task).copied() else { return };
+        if let Ok(id) = self.edge.join(task, Some(after)) {
+            self.comes(id, false, after);
+        }
+    }
+
+    fn ask(&mut self, task: usize, after: u64, waits: bool) {
+        let Some(task) = self.tasks.get(task).copied() else { return };
+        let wait_ms = if waits { 5_000 } else { 0 };
+        let question = ReadAnswer { task, after, attempts: 0, wait_ms, stops: false };
+        let reply = Some(Inbox::try_from(format!("_INBOX.{task}")).unwrap());
+        self.apply(Event::Asked { question, reply });
+    }
+
+    /// Another edge sees the same pieces under the same numbers. (It asks for one task only.)
+    fn told(&mut self, part: &AnswerPart) {
+        let AnswerPart::Part(part) = part else { return };
+        let mut texts = part.pieces.iter().map(|piece| piece.content.clone());
+        for (number, text) in (part.first..).zip(&mut texts) {
+            assert_eq!(text, piece(number), "what another edge was told");
+        }
+    }
+
+    /// A client reads until there is nothing more for now.
+    fn read(&mut self, at: usize) {
+        let Some(client) = self.clients.get_mut(at).filter(|client| !client.ended) else { return };
+        if client.waits && !client.woken.0.swap(false, Ordering::SeqCst) {
+            return;
+        }
+        client.waits = false;
+        let waker = Waker::from(client.woken.clone());
+        loop {
+            let read = self.edge.read(client.id, &waker, self.now, &mut self.todo);
+            match read {
+                Poll::Pending => {
+                    client.waits = true;
+                    client.read_at = self.now;
+                    break;
+                }
+                Poll::Ready(None) => {
+                    let slow = self.now.duration_since(client.read_at) >= CLIENT;
+                    assert!(slow, "a reader was sent away in its time");
+                    client.ended = true;
+                    break;
+                }
+                Poll::Ready(Some(News::Pieces(first, pieces))) => {
+                    assert!(!client.whole && first == client.last + 1, "{first} after {}", client.last);
+                    for piece in pieces {
+                        client.last += 1;
+                        let key = (client.id.task, client.last);
+                        let text = self.seen.entry(key).or_insert_with(|| piece.content.clone());
+                        assert_eq!(*text, piece.content, "number {} is another piece now", client.last);
+                        assert_eq!(*text, self::piece(client.last));
+                    }
+                }
+                Poll::Ready(Some(News::End(report))) => {
+                    assert!(!client.ended, "two ends");
+                    client.ended = true;
+                    if report.ending.is_ok() {
+                        let whole: String = (1..=LENGTH).map(piece).collect();
+                        assert_eq!(report.content, whole);
+                        assert!(client.whole || client.last == LENGTH, "an end before the last piece");
+                    }
+                    break;
+                }
+                Poll::Ready(Some(_)) => {}
+            }
+            client.read_at = self.now;
+        }
+        self.perform();
+    }
+
+    fn happens(&mut self, happening: Happening) {
+        match happening {
+            Happening::Begin { kept, whole } => self.begin(kept, whole),
+            Happening::Make(node, count) => self.make(node, count),
+            Happening::Deliver(at) => self.deliver(at, false),
+            Happening::Double(at) => self.deliver(at, true),
+            Happening::Lose(at) => {
+                if !self.flight.is_empty() {
+                    self.flight.remove(at % self.flight.len());
+                }
+            }
+            Happening::Pulse(node) => self.pulse(node),
+            Happening::Kill(node) => {
+                self.nodes[node].lives = false;
+                self.nodes[node].attempts.clear();
+                let (peer, boot) = (Peer::agent(&name(node)), self.boot(node));
+                if self.connected {
+                    self.apply(Event::Gone { peer, boot });
+                }
+            }
+            Happening::Restart(node) if !self.nodes[node].lives => {
+                (self.nodes[node].lives, self.nodes[node].boot) = (true, self.nodes[node].boot + 1);
+            }
+            Happening::Restart(_) => {}
+            Happening::Fail(node) => self.fail(node),
+            Happening::Read(at) => self.read(at),
+            Happening::Leave(at) => {
+                if let Some(client) = self.clients.get_mut(at).filter(|client| !client.ended) {
+                    client.ended = true;
+                    let id = client.id;
+                    self.apply(Event::Left(id));
+                }
+            }
+            Happening::Join(task, after) => self.join(task, after),
+            Happening::Ask(task, after, waits) => self.ask(task, after, waits),
+            Happening::Stop(task) => {
+                if let Some(task) = self.tasks.get(task).copied() {
+                    let mut out = Vec::new();
+                    let _ = self.edge.stop(task, self.now, &mut out);
+                    self.todo.extend(out);
+                    self.perform();
+                }
+            }
+            Happening::Cut if self.connected => {
+                self.connected = false;
+                // What is on its way is lost with the connection.
+                self.flight.clear();
+                self.apply(Event::Disconnected);
+            }
+            Happening::Back if !self.connected => {
+                self.connected = true;
+                self.apply(Event::Reconnected);
+            }
+            Happening::Cut | Happening::Back => {}
+            Happening::Sleep => {
+                self.now += Duration::from_secs(4);
+                self.apply(Event::Slept);
+            }
+            Happening::Tick(ms) => {
+                self.now += Duration::from_millis(ms);
+                self.apply(Event::Tick);
+            }
+            Happening::Orchestrators(answer) => self.orchestrators = answer,
+        }
+    }
+
+    /// From here on nothing goes wrong: all must come to its end.
+    fn settle(&mut self) {
+        self.happens(Happening::Back);
+        self.orchestrators = true;
+        (0..NODES).for_each(|node| self.happens(Happening::Restart(node)));
+        for _ in 0..2_000 {
+            for node in 0..NODES {
+                self.make(node, 1);
+                self.pulse(node);
+            }
+            while !self.flight.is_empty() {
+                self.deliver(0, false);
+            }
+            (0..self.clients.len()).for_each(|at| self.read(at));
+            self.happens(Happening::Tick(250));
+            if self.edge.tasks.is_empty() {
+                break;
+            }
+        }
+        (0..self.clients.len()).for_each(|at| self.read(at));
+    }
+}
+
+/// For a long run, set `PROPTEST_CASES`.
+#[test]
+fn every_reader_sees_every_piece_once_and_one_end_whatever_happens() {
+    let config = ProptestConfig { max_shrink_iters: 20_000, ..ProptestConfig::default() };
+    proptest!(config, |(happenings in proptest::collection::vec(happening(), 0..250))| {
+        let mut world = World::new();
+        world.begin(true, false);
+        for happening in happenings {
+            world.happens(happening);
+        }
+        world.settle();
+        for (at, client) in world.clients.iter().enumerate() {
+            prop_assert!(client.ended, "client {at} still waits, after {} pieces", client.last);
+        }
+        let edge = &world.edge;
+        prop_assert!(edge.tasks.is_empty(), "tasks are held");
+        prop_assert!(edge.resequencer.is_empty() && edge.holders.is_empty(), "attempts are held");
+        for task in &world.tasks {
+            prop_assert_eq!(world.ends.get(task).copied(), Some(1), "ends of {}", task);
+        }
+    });
+}

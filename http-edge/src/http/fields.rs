@@ -186,9 +186,9 @@ mod tests {
     fn a_wrong_type_is_named_with_its_place() {
         let mut fields =
             Fields::within("messages[2]", json!({"content": 5, "n": 2.0, "x": null, "s": "a"})).unwrap();
-        let error = fields.text("content").unwrap_err().openai();
-        assert_eq!(error["error"]["message"], "messages[2].content: expected a text");
-        assert_eq!(error["error"]["param"], "messages[2].content");
+        let error = fields.text("content").unwrap_err();
+        assert_eq!(error.message(), "messages[2].content: expected a text");
+        assert_eq!(error.field(), Some("messages[2].content"));
         assert_eq!(fields.whole("n").unwrap(), Some(2));
         assert_eq!(
             (fields.flag("x").unwrap(), fields.text_or_texts("s").unwrap()),

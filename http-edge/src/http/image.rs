@@ -109,7 +109,7 @@ pub mod tests {
 
     fn refused(said: &str) -> String {
         let error = plain("images[0]", said).unwrap_err();
-        error.ollama()["error"].as_str().unwrap().to_owned()
+        error.message().to_owned()
     }
 
     #[test]

@@ -153,15 +153,17 @@ impl Stream {
         while let Some(at) = self.text.windows(2).position(|two| two == b"\n\n") {
             let frame: Vec<u8> = self.text.drain(..at + 2).collect();
             let frame = String::from_utf8(frame).expect("the stream is UTF-8");
-            let at = Instant::now();
+            let (at, mut id) = (Instant::now(), None);
             for line in frame.lines().filter(|line| !line.is_empty()) {
                 if let Some(comment) = line.strip_prefix(':') {
                     self.seen.comments.push(comment.trim().to_owned());
+                } else if let Some(number) = line.strip_prefix("id: ") {
+                    id = Some(number.parse().unwrap_or_else(|error| panic!("{error} in {line:?}")));
                 } else if let Some(raw) = line.strip_prefix("data: ") {
                     let json = serde_json::from_str(raw).unwrap_or_else(|error| panic!("{error} in {raw:?}"));
-                    self.seen.events.push(Event { raw: raw.to_owned(), json, at });
+                    self.seen.events.push(Event { raw: raw.to_owned(), id: id.take(), json, at });
                 } else {
-                    panic!("neither data nor a comment: {line:?}");
+                    panic!("neither data nor an id nor a comment: {line:?}");
                 }
             }
         }

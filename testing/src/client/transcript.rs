@@ -9,6 +9,8 @@ use serde_json::Value;
 pub struct Event {
     /// As it stood on the wire, after `data: `.
     pub raw: String,
+    /// Its `id:`; signs of life have none.
+    pub id: Option<u64>,
     pub json: Value,
     pub at: Instant,
 }
@@ -96,6 +98,18 @@ impl Transcript {
         assert_eq!(self.ends(), 1, "not exactly one end: {}", self.summary());
         assert_eq!(self.error(), None, "an error: {}", self.summary());
         let _ = self.last();
+        self.assert_numbered();
+    }
+
+    /// Checks that the events' ids rise by one, so that a client can go on from any of them.
+    ///
+    /// # Panics
+    /// When they do not.
+    #[track_caller]
+    fn assert_numbered(&self) {
+        let ids: Vec<u64> = self.events.iter().filter_map(|event| event.id).collect();
+        let rise = ids.windows(2).all(|two| two[1] == two[0] + 1);
+        assert!(rise && self.events.last().is_none_or(|last| last.id.is_some()), "ids {ids:?}");
     }
 
     /// Checks that each of the engine's `count` scripted tokens came once, in order, and nothing else.

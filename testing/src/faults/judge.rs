@@ -140,8 +140,8 @@ mod tests {
 
     use super::*;
 
-    fn event(json: Value) -> Event {
-        Event { raw: json.to_string(), json, at: Instant::now() }
+    fn event((at, json): (usize, Value)) -> Event {
+        Event { raw: json.to_string(), id: Some(at as u64), json, at: Instant::now() }
     }
 
     fn end() -> Value {
@@ -153,7 +153,7 @@ mod tests {
         Transcript {
             status: 200,
             began: Instant::now(),
-            events: tokens.chain(ends).map(event).collect(),
+            events: tokens.chain(ends).enumerate().map(event).collect(),
             comments: Vec::new(),
             refusal: None,
             broken: None,

@@ -53,7 +53,7 @@ pub async fn lines(reply: Reply) -> Vec<Value> {
 /// The events of a stream: JSON, or the text of the last marker.
 pub async fn events(reply: Reply) -> Vec<Value> {
     let text = reply.text().await;
-    let data = text.split("\n\n").filter_map(|event| event.strip_prefix("data: "));
+    let data = text.lines().filter_map(|line| line.strip_prefix("data: "));
     data.map(|data| serde_json::from_str(data).unwrap_or_else(|_| data.into())).collect()
 }
 

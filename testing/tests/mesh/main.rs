@@ -10,6 +10,7 @@ mod life;
 mod load;
 mod memory;
 mod real;
+mod rejoin;
 mod refusals;
 mod schedule;
 mod skip;

@@ -46,7 +46,7 @@ fn without_another_node_the_refusal_is_the_answer() {
     world.submit();
     let nobody = Failure::give_up(Code::Unavailable, "no other node can be asked");
     let frame = Frame::Failed { seq: None, failure: Box::new(nobody) };
-    let failure = failure(world.life.frame(frame, world.now));
+    let failure = failure(world.attempts.frame(frame, world.now));
     assert_eq!(failure.said.unwrap().words, "no");
 }
 

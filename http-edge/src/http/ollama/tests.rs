@@ -5,9 +5,10 @@ use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
 use super::ask::{self, Asked, Shape};
+use super::refusal::shape;
 use super::{ApiError, Fields, say};
 use crate::report::Report;
-use crate::http::flow::Voice;
+use crate::http::reply::Voice;
 
 fn read(translate: fn(Fields) -> Result<Asked, ApiError>, body: Value) -> Asked {
     translate(Fields::new(body.as_object().cloned().unwrap())).unwrap()
@@ -15,7 +16,7 @@ fn read(translate: fn(Fields) -> Result<Asked, ApiError>, body: Value) -> Asked 
 
 fn refused(translate: fn(Fields) -> Result<Asked, ApiError>, body: Value) -> String {
     let error = translate(Fields::new(body.as_object().cloned().unwrap())).unwrap_err();
-    error.ollama()["error"].as_str().unwrap().to_owned()
+    shape(&error)["error"].as_str().unwrap().to_owned()
 }
 
 pub fn report(content: &str) -> Report {

@@ -11,8 +11,10 @@ use tokio::sync::mpsc;
 
 use super::ask::{self, Asked, Shape};
 use super::{ApiError, Fields, embed, say};
-use crate::driver::{News, Report, Running};
-use crate::http::flow::{self, Voice};
+use super::refusal::shape;
+use crate::feed::Feed;
+use crate::http::reply::{self, Started, Voice};
+use crate::report::{News, Report};
 use crate::http::ollama::tests::{any_json, any_piece, report};
 
 fn fields(body: Value) -> Fields {
@@ -24,7 +26,7 @@ fn chat(body: Value) -> Value {
 }
 
 fn refused<T: std::fmt::Debug>(asked: Result<T, ApiError>) -> (String, String) {
-    let error = asked.unwrap_err().openai();
+    let error = shape(&asked.unwrap_err());
     assert_eq!(error["error"]["type"], "invalid_request_error");
     let text = |name: &str| error["error"][name].as_str().unwrap_or_default().to_owned();
     (text("message"), text("param"))
@@ -213,7 +215,7 @@ fn a_sign_of_life_adds_nothing_and_does_not_fix_the_model() {
 #[tokio::test]
 async fn news_of_the_line_put_no_sign_of_life_off() {
     let (out, news) = mpsc::channel(1);
-    let running = Running { task: TaskId::from_u128(7), news, idle_sign: Duration::from_millis(50) };
+    let feed = Feed::Gathered(TaskId::from_u128(7), news);
     let line = async {
         loop {
             let _ = out.send(News::Queued { position: 1, expected_wait_ms: None }).await;
@@ -221,8 +223,8 @@ async fn news_of_the_line_put_no_sign_of_life_off() {
         }
     };
     let first = async {
-        let started = flow::api.started(feed);
-        let answer = flow::answer(started, voice(Shape::Chat, false), true).await.expect("a stream");
+        let started = Started::new(feed, Duration::from_millis(50), None, None);
+        let answer = reply::answer(started, voice(Shape::Chat, false), true).await.expect("a stream");
         answer.into_body().into_data_stream().next().await
     };
     tokio::select! {
