@@ -4,17 +4,10 @@
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
+use echo_bus::holding::{GONE, HANG, RECONNECT_GRACE, SILENCE};
 use echo_bus::id::{BootId, NodeId, Peer, TaskId};
 use echo_bus::message::{Cancel, Frame, Held, Missing, Pong, Pulse, PulseAnswer};
 
-/// A holder is asked when it has said nothing for this long: two pulses.
-const SILENCE: Duration = Duration::from_millis(500);
-/// How long a connected but silent holder has for an answer.
-const HANG: Duration = Duration::from_secs(2);
-/// The same after its connection has ended: it may just have come back.
-const GONE: Duration = Duration::from_millis(250);
-/// After our own reconnect or sleep, so that everyone else can come back too.
-const GRACE: Duration = Duration::from_secs(3);
 /// Frames kept of one attempt while an earlier one is missing; more are asked for again.
 const AHEAD: usize = 1024;
 /// Attempts given up before anybody had accepted them that are remembered.
@@ -360,7 +353,7 @@ impl Desk {
     /// Our own connection is back: silence counts again once the others had time to come back too.
     pub fn reconnected(&mut self, now: Instant) {
         self.connected = true;
-        self.counts_from = now + GRACE;
+        self.counts_from = now + RECONNECT_GRACE;
     }
 
     /// We slept ourselves: silence counts anew.

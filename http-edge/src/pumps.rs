@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use echo_bus::client::{CallError, SubscribeError, Subscription};
+use echo_bus::holding::LATE_TICK;
 use echo_bus::message::{Disconnect, Empty, Frame, Pong, Pulse, PulseAnswer};
 use echo_bus::subject;
 use tracing::{debug, info, warn};
@@ -13,8 +14,6 @@ use crate::owner::Owner;
 
 /// How often silence is looked for.
 const TICK: Duration = Duration::from_millis(50);
-/// A tick this late means that the machine or this process slept.
-const LATE: Duration = Duration::from_secs(1);
 
 /// All subscriptions of an edge, in force once a round trip has come back.
 pub struct Pumps {
@@ -133,7 +132,7 @@ async fn tick(owner: &Arc<Owner>) {
             _ = link.wait_for(|link| link.closed) => return,
         }
         let now = Instant::now();
-        if now.duration_since(last) > LATE {
+        if now.duration_since(last) > LATE_TICK {
             warn!(late_ms = now.duration_since(last).as_millis(), "this process slept");
             owner.desk(|desk| desk.slept(now));
         }

@@ -1,22 +1,14 @@
 //! What can happen to an orchestrator, and what it can do about it: plain data.
 
 use std::sync::Arc;
-use std::time::Instant;
 
+pub use echo_bus::clock::Now;
 use echo_bus::id::{BootId, Inbox, NodeId, Peer, ProcessId, TaskId};
 use echo_bus::message::{
     CacheDigest, Cancel, Event as News, Failure, Frame, Heartbeat, Pong, Pulse, PulseAnswer, Submission, Task,
 };
 
 use crate::snapshot::Snapshot;
-
-/// The time of an event: one clock to decide by, one to show to people.
-#[derive(Debug, Clone, Copy)]
-pub struct Now {
-    pub at: Instant,
-    /// Unix milliseconds; never compared.
-    pub unix_ms: u64,
-}
 
 /// One attempt at a task, given to one start of one node.
 #[derive(Debug, Clone, PartialEq, Eq)]

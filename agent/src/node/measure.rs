@@ -2,12 +2,12 @@
 
 use std::time::{Duration, Instant};
 
+use echo_bus::id::AttemptId;
 use echo_bus::message::{CacheDigest, Model, Progress};
 
 use super::{Action, Node};
 use crate::calibrate::Calibrate;
 use crate::engine::Kind;
-use crate::slots::Key;
 
 /// How often the caches are told at most, and at least.
 const SOONEST: Duration = Duration::from_millis(250);
@@ -51,8 +51,8 @@ impl Digests {
 
 impl Node {
     /// How far these attempts are. One that has not begun has made nothing.
-    pub(super) fn progress(&self, keys: &[Key]) -> Vec<Progress> {
-        let waits = |key: Key| {
+    pub(super) fn progress(&self, keys: &[AttemptId]) -> Vec<Progress> {
+        let waits = |key: AttemptId| {
             let model = self.holdings.model_of(key).unwrap_or_default().to_owned();
             Progress { model, tokens: 0, prompt: true }
         };

@@ -24,8 +24,8 @@ fn id(task: u128) -> TaskId {
     TaskId::from_u128(task)
 }
 
-fn key(task: u128, attempt: u32) -> Key {
-    Key { task: id(task), attempt }
+fn key(task: u128, attempt: u32) -> AttemptId {
+    AttemptId { task: id(task), attempt }
 }
 
 fn ms(ms: u64) -> Duration {
@@ -58,7 +58,7 @@ impl Bench {
         };
         let slots = Slots::new(slots);
         let link = Link { up: true, epoch: 1, closed: false };
-        let facts = Arc::new(Facts::new(slots.limit(), now.mono));
+        let facts = Arc::new(Facts::new(slots.limit(), now.at));
         let node = Node::new(traits, slots.clone(), facts, link, now);
         let mut bench = Self { node, slots, now, running: Vec::new(), out: Vec::new() };
         bench.apply(Event::Probed(Ok(probe(&["m"]))));
@@ -76,8 +76,8 @@ impl Bench {
 
     /// Lets time pass, with ticks.
     fn pass(&mut self, time: Duration) {
-        let end = self.now.mono + time;
-        while self.now.mono < end {
+        let end = self.now.at + time;
+        while self.now.at < end {
             self.jump(ms(50));
             self.apply(Event::Tick);
         }
@@ -85,7 +85,7 @@ impl Bench {
 
     /// Lets time pass without anybody there.
     fn jump(&mut self, time: Duration) {
-        self.now = Now { mono: self.now.mono + time, wall: self.now.wall + time };
+        self.now = Now { at: self.now.at + time, unix_ms: self.now.unix_ms + millis(time) };
     }
 
     fn task(&self, task: u128, attempt: u32) -> Task {
@@ -143,7 +143,7 @@ impl Bench {
         self.apply(Event::Ended(Box::new(report)));
     }
 
-    fn answer_pulse(&mut self, asked: &[Key], unwanted: Vec<Held>, missing: Vec<Missing>) {
+    fn answer_pulse(&mut self, asked: &[AttemptId], unwanted: Vec<Held>, missing: Vec<Missing>) {
         let answer = Some(PulseAnswer { unwanted, missing });
         self.apply(Event::Pulsed { edge: EDGE.parse().unwrap(), asked: asked.to_vec(), answer });
     }

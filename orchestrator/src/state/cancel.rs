@@ -1,6 +1,6 @@
 //! Attempts that nobody wants any more.
 
-use echo_bus::id::{ProcessId, TaskId};
+use echo_bus::id::{AttemptId, ProcessId, TaskId};
 use echo_bus::message::{Cancel, PulseAnswer, What};
 
 use super::State;
@@ -24,8 +24,7 @@ impl State {
 
     /// Nothing up to this attempt is taken from now on.
     pub(super) fn fence(&mut self, task: TaskId, attempt: u32) {
-        let fence = self.fences.get(task).map_or(attempt, |&fence| fence.max(attempt));
-        self.fences.note(task, fence, self.now.at);
+        self.fence.raise(AttemptId { task, attempt }, self.now.at);
     }
 
     /// Lets go of an attempt, and tells the node that may be about to take it.

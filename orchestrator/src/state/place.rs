@@ -48,13 +48,13 @@ impl State {
     /// The best free node now, by what is known without a look at what it does.
     pub(super) fn choice_for(&self, holding: &Holding) -> Option<Choice> {
         let choose = || scheduler::choose(&self.registry, &holding.need, &holding.bars());
-        self.connected.then(choose).flatten()
+        self.health.is_connected().then(choose).flatten()
     }
 
     /// A second opinion is wanted, and there is nobody else to give one.
     pub(super) fn is_without_another(&self, holding: &Holding) -> bool {
         holding.task.second_opinion
-            && self.connected
+            && self.health.is_connected()
             && self.known_by().is_none_or(|known| known <= self.now.at)
             && !scheduler::somebody_works(&self.registry, &holding.need, &holding.bars())
     }
@@ -151,7 +151,7 @@ impl State {
 
     /// Who waited longest of those that no plan is made for, over all lines.
     fn next_aside(&self, key: Key) -> Option<TaskId> {
-        if !self.connected || self.unplanned == 0 {
+        if !self.health.is_connected() || self.unplanned == 0 {
             return None;
         }
         let can_take = |task: &TaskId| {

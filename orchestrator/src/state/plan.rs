@@ -43,7 +43,7 @@ impl State {
             holding.prompt = Some(Arc::new(self.book.prompt(name, &holding.task.request)));
             self.book.arrived(name, self.seconds());
         }
-        if self.connected && self.queue.is_empty() {
+        if self.health.is_connected() && self.queue.is_empty() {
             let placed = self.step_alone(&mut holding);
             return match placed {
                 Some((waiting, step)) => self.go(holding, &waiting, &step),
@@ -86,7 +86,7 @@ impl State {
 
     /// Decides about those who wait after something has changed, and about nothing that has not.
     pub(super) fn plan(&mut self, focus: Focus) {
-        if !self.connected || self.queue.is_empty() {
+        if !self.health.is_connected() || self.queue.is_empty() {
             return;
         }
         let focus = if focus != Focus::Far && self.are_few() { Focus::All } else { focus };

@@ -1,6 +1,6 @@
 //! A submission is answered at once: taken, or refused with what to do instead.
 
-use echo_bus::id::{Inbox, TaskId};
+use echo_bus::id::{AttemptId, Inbox, TaskId};
 use echo_bus::message::{Code, Failure, Submission, Task};
 
 use super::{LEARNING, State, draining};
@@ -58,7 +58,7 @@ impl State {
             holding.judged_at = Some(self.now.at + LEARNING);
         }
         let placeable = || scheduler::choose(&self.registry, &holding.need, &holding.bars()).is_some();
-        let fits = self.queue.has_room(holding.bytes) || (self.connected && placeable());
+        let fits = self.queue.has_room(holding.bytes) || (self.health.is_connected() && placeable());
         if !fits {
             return Err(self.queue_full());
         }
@@ -72,7 +72,7 @@ impl State {
     /// Whether this very attempt is held here, or was handed to a node a moment ago.
     fn is_known(&self, task: TaskId, attempt: u32) -> Result<bool, Failure> {
         let over = || Failure::give_up(Code::Cancelled, "this attempt was cancelled before it came");
-        if self.fences.get(task).is_some_and(|&fence| attempt <= fence) {
+        if self.fence.bars(AttemptId { task, attempt }, self.now.at) {
             return Err(over());
         }
         let held = self.held.get(&task).map(Holding::attempt);

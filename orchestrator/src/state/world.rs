@@ -297,7 +297,7 @@ impl World {
                 let could = scheduler::choose(&state.registry, &holding.need, &holding.bars());
                 let idle = could.is_some()
                     && holding.need.aside
-                    && state.connected
+                    && state.health.is_connected()
                     && holding.task.excluded.is_empty();
                 assert!(!idle, "{} waits although a slot is free", holding.task.task);
             }

@@ -125,7 +125,7 @@ impl Ledger {
         let attempt = (asked.task, asked.attempt);
         assert!(!self.cancelled.contains(&attempt), "a cancelled attempt was placed");
         assert!(self.out.insert(attempt), "an attempt was placed twice");
-        assert!(state.connected, "placed while the broker is away");
+        assert!(state.health.is_connected(), "placed while the broker is away");
         let counts = self.nodes.get_mut(&asked.node).expect("a node that was heard");
         assert_eq!(counts.boot, asked.boot);
         if aside {
