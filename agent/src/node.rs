@@ -237,9 +237,9 @@ impl Node {
         self.link.up.then(|| self.pacer.due())
     }
 
-    fn cancel(&mut self, cancel: Cancel, now: Instant) {
-        self.fence.raise(AttemptId { task: cancel.task, attempt: cancel.attempt }, now);
-        self.holdings.drop_up_to(cancel.task, cancel.attempt);
+    fn cancel(&mut self, Cancel(id): Cancel, now: Instant) {
+        self.fence.raise(id, now);
+        self.holdings.drop_up_to(id);
     }
 
     fn ping(&mut self, to: Option<Inbox>, now: Instant) {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use echo_bus::holding::{GONE, HANG, RECONNECT_GRACE, SILENCE};
-use echo_bus::id::{BootId, NodeId, Peer, TaskId};
+use echo_bus::id::{AttemptId, BootId, NodeId, Peer, TaskId};
 use echo_bus::message::{Cancel, Frame, Held, Missing, Pong, Pulse, PulseAnswer};
 
 /// Frames kept of one attempt while an earlier one is missing; more are asked for again.
@@ -151,7 +151,7 @@ impl Desk {
             if self.given_up.len() == GIVEN_UP {
                 self.given_up.pop_front();
             }
-            self.given_up.push_back((entry.inbox, Cancel { task, attempt: entry.attempt }));
+            self.given_up.push_back((entry.inbox, Cancel(AttemptId { task, attempt: entry.attempt })));
         }
     }
 
@@ -216,7 +216,7 @@ impl Desk {
         let mut answer = PulseAnswer::default();
         let mut lost = self.restarted(&holder);
         for held in &pulse.held {
-            match self.entries.get_mut(&held.task).filter(|entry| entry.attempt == held.attempt) {
+            match self.entries.get_mut(&held.id.task).filter(|entry| entry.attempt == held.id.attempt) {
                 None => answer.unwanted.push(Held { seq: None, ended: false, ..*held }),
                 Some(entry) => {
                     if held.seq.is_some() {
@@ -235,14 +235,17 @@ impl Desk {
 
     /// What this holder no longer lists; twice in a row, since a frame may be under way.
     fn omitted(&mut self, holder: &Holder, pulse: &Pulse, now: Instant) -> Vec<Lost> {
-        let listed: HashSet<_> = pulse.held.iter().map(|held| (held.task, held.attempt)).collect();
+        let listed: HashSet<_> = pulse.held.iter().map(|held| held.id).collect();
         let mut lost = Vec::new();
         for (task, entry) in &mut self.entries {
             if entry.holder.as_ref() != Some(holder) || now.duration_since(entry.since) < SILENCE {
                 continue;
             }
-            entry.omitted =
-                if listed.contains(&(*task, entry.attempt)) { 0 } else { entry.omitted.saturating_add(1) };
+            entry.omitted = if listed.contains(&AttemptId { task: *task, attempt: entry.attempt }) {
+                0
+            } else {
+                entry.omitted.saturating_add(1)
+            };
             if entry.omitted >= 2 {
                 lost.push(entry.lose(*task, holder, Loss::Forgotten));
             }
@@ -333,12 +336,12 @@ impl Desk {
     }
 
     fn not_in(&mut self, holder: &Holder, held: &[Held], now: Instant) -> Vec<Lost> {
-        let known: HashSet<_> = held.iter().map(|held| (held.task, held.attempt)).collect();
+        let known: HashSet<_> = held.iter().map(|held| held.id).collect();
         let mut lost = Vec::new();
         for (task, entry) in &mut self.entries {
             let mine = entry.holder.as_ref() == Some(holder);
             let settled = now.duration_since(entry.since) >= SILENCE;
-            if mine && settled && !known.contains(&(*task, entry.attempt)) {
+            if mine && settled && !known.contains(&AttemptId { task: *task, attempt: entry.attempt }) {
                 lost.push(entry.lose(*task, holder, Loss::Forgotten));
             }
         }
@@ -393,7 +396,7 @@ impl Entry {
             Some(first) => (first - 1).min(claimed),
             None => claimed,
         };
-        (self.next <= to).then_some(Missing { task: held.task, attempt: self.attempt, from: self.next, to })
+        (self.next <= to).then_some(Missing { id: held.id, from: self.next, to })
     }
 }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use echo_bus::client::{CallError, PublishError};
-use echo_bus::id::{NodeId, Role, TaskId};
+use echo_bus::id::{AttemptId, NodeId, Role, TaskId};
 use echo_bus::message::{Cancel, Code, Failure, Piece, Request, Submission, What};
 use echo_bus::subject;
 use futures::future::BoxFuture;
@@ -359,10 +359,10 @@ impl Driver {
         let node = lost_node.or_else(|| self.life.holder().cloned());
         let sent = match &node {
             Some(node) => self.owner.bus.publish(&subject::cancel_at(node), &cancel).await,
-            None => self.owner.bus.publish(&subject::cancel_task(cancel.task), &cancel).await,
+            None => self.owner.bus.publish(&subject::cancel_task(cancel.0.task), &cancel).await,
         };
         if let Err(error) = sent {
-            debug!(task = %cancel.task, %error, "could not cancel; the pulse will");
+            debug!(task = %cancel.0.task, %error, "could not cancel; the pulse will");
         }
         if let Some(lost) = lost {
             crate::events::lost(&self.owner, lost);
@@ -371,7 +371,7 @@ impl Driver {
 
     /// What ends the current attempt and all before it.
     fn current(&self) -> Cancel {
-        Cancel { task: self.life.task, attempt: self.life.attempt() }
+        Cancel(AttemptId { task: self.life.task, attempt: self.life.attempt() })
     }
 
     async fn cancel(&mut self, why: &str) {

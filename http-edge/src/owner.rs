@@ -110,11 +110,11 @@ impl Owner {
 
     /// Tells a node that it has taken an attempt that was given up.
     pub fn cancel_late(&self, node: NodeId, cancel: Cancel) {
-        debug!(task = %cancel.task, attempt = cancel.attempt, %node, "accepted after it was given up");
+        debug!(task = %cancel.0.task, attempt = cancel.0.attempt, %node, "accepted after it was given up");
         let bus = self.bus.clone();
         self.tracker.spawn(async move {
             if let Err(error) = bus.publish(&subject::cancel_at(&node), &cancel).await {
-                debug!(task = %cancel.task, %error, "could not cancel; the pulse will");
+                debug!(task = %cancel.0.task, %error, "could not cancel; the pulse will");
             }
         });
     }

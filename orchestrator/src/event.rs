@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 pub use echo_bus::clock::Now;
-use echo_bus::id::{BootId, Inbox, NodeId, Peer, ProcessId, TaskId};
+use echo_bus::id::{AttemptId, BootId, Inbox, NodeId, Peer, ProcessId};
 use echo_bus::message::{
     CacheDigest, Cancel, Event as News, Failure, Frame, Heartbeat, Pong, Pulse, PulseAnswer, Submission, Task,
 };
@@ -13,8 +13,7 @@ use crate::snapshot::Snapshot;
 /// One attempt at a task, given to one start of one node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Asked {
-    pub task: TaskId,
-    pub attempt: u32,
+    pub id: AttemptId,
     pub node: NodeId,
     pub boot: BootId,
 }

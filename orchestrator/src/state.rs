@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use echo_bus::holding::{Fence, LocalHealth};
 use echo_bus::id::{BootId, Inbox, NodeId, ProcessId, TaskId};
-use echo_bus::message::{Code, Event as News, Failure, Frame, Held, Pong, What};
+use echo_bus::message::{Cancel, Code, Event as News, Failure, Frame, Held, Pong, What};
 
 use crate::config::Limits;
 use crate::event::{Action, Event, Now};
@@ -114,7 +114,7 @@ impl State {
             Event::Caches(digest) => self.hear_caches(&digest),
             Event::Submitted { task, reply } => self.submit(task, reply),
             Event::Answered { asked, answer } => self.answered(&asked, answer),
-            Event::Cancelled(cancel) => self.cancel(cancel.task, cancel.attempt),
+            Event::Cancelled(Cancel(id)) => self.cancel(id),
             Event::Gone { peer, boot } => self.gone(&peer, &boot),
             Event::Pulsed { edge, answer } => self.pulsed(&edge, answer),
             Event::Pinged { reply } => self.pong(reply),
@@ -146,7 +146,7 @@ impl State {
 
     fn pong(&mut self, to: Inbox) {
         let uptime = self.now.at.saturating_duration_since(self.started);
-        let held = self.held.iter().map(|(&task, holding)| held(task, holding.attempt())).collect();
+        let held = self.held.values().map(held).collect();
         self.out.push(Action::Pong {
             to,
             pong: Pong { boot: self.boot.clone(), uptime_ms: millis(uptime), held },
@@ -247,8 +247,8 @@ impl State {
     }
 }
 
-fn held(task: TaskId, attempt: u32) -> Held {
-    Held { task, attempt, seq: None, ended: false }
+fn held(holding: &Holding) -> Held {
+    Held { id: holding.task.id(), seq: None, ended: false }
 }
 
 fn draining() -> Failure {

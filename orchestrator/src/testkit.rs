@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use echo_bus::id::{Inbox, TaskId};
+use echo_bus::id::{AttemptId, Inbox, TaskId};
 use echo_bus::message::{Engine, Heartbeat, Held, Model, NodeStatus, Space, Task};
 use serde_json::{Value, json};
 
@@ -103,7 +103,7 @@ impl Beat {
 }
 
 pub fn held(task: u128, attempt: u32) -> Held {
-    Held { task: TaskId::from_u128(task), attempt, seq: None, ended: false }
+    Held { id: AttemptId { task: TaskId::from_u128(task), attempt }, seq: None, ended: false }
 }
 
 /// A model that generates.

@@ -257,12 +257,7 @@ impl Slot {
         SlotCache {
             blocks: self.text.blocks().to_vec(),
             tokens: self.tokens,
-            attempt: self.attempt.filter(|_| idle < NAMED).map(|AttemptId { task, attempt }| Held {
-                task,
-                attempt,
-                seq: None,
-                ended: false,
-            }),
+            attempt: self.attempt.filter(|_| idle < NAMED).map(|id| Held { id, seq: None, ended: false }),
             busy,
             idle_ms: u64::try_from(idle.as_millis()).unwrap_or(u64::MAX),
             session: self.text.session(),

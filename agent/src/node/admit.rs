@@ -53,7 +53,7 @@ impl Node {
     }
 
     fn judge(&mut self, task: &Task, now: Instant) -> Result<Admitted, Failure> {
-        let key = AttemptId { task: task.task, attempt: task.attempt };
+        let key = task.id();
         self.judge_message(task)?;
         self.judge_attempt(key, now)?;
         if self.draining {
@@ -107,7 +107,7 @@ impl Node {
         if higher || self.fence.bars(key, now) {
             return Err(Failure::give_up(Code::Cancelled, "this attempt was ended before it came"));
         }
-        self.holdings.drop_up_to(key.task, key.attempt);
+        self.holdings.drop_up_to(key);
         Ok(())
     }
 
@@ -174,7 +174,7 @@ impl Node {
     }
 
     fn accept(&mut self, task: Task, admitted: Admitted, inbox: Inbox, reply: Option<Inbox>, now: Instant) {
-        let key = AttemptId { task: task.task, attempt: task.attempt };
+        let key = task.id();
         if admitted.slot.is_some() {
             self.calibration.make_way();
         }

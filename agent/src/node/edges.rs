@@ -62,8 +62,7 @@ impl Node {
             if let Some(edge) = self.edges.0.get_mut(&id) {
                 (edge.asked, edge.next) = (true, now + PULSE);
             }
-            let asked =
-                held.iter().map(|held| AttemptId { task: held.task, attempt: held.attempt }).collect();
+            let asked = held.iter().map(|held| held.id).collect();
             let pulse =
                 Pulse { holder: Peer::agent(&self.traits.node), boot: self.traits.boot.clone(), held };
             self.out.push(Action::Pulse { edge: id, asked, pulse });
@@ -86,15 +85,15 @@ impl Node {
         }
         let Some(PulseAnswer { unwanted, missing }) = answer else { return };
         for held in &unwanted {
-            self.fence.raise(AttemptId { task: held.task, attempt: held.attempt }, now);
-            self.holdings.drop_up_to(held.task, held.attempt);
+            self.fence.raise(held.id, now);
+            self.holdings.drop_up_to(held.id);
         }
         for key in asked {
             // What is named and not unwanted is wanted.
             self.holdings.confirm(*key);
         }
-        for Missing { task, attempt, from, to } in missing {
-            if let Some((to, frames)) = self.holdings.frames(AttemptId { task, attempt }, from, to)
+        for Missing { id, from, to } in missing {
+            if let Some((to, frames)) = self.holdings.frames(id, from, to)
                 && !frames.is_empty()
             {
                 self.out.push(Action::Resend { to, frames });

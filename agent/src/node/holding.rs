@@ -89,8 +89,9 @@ impl Holdings {
     }
 
     /// Stops and forgets an attempt and all lower ones of its task.
-    pub fn drop_up_to(&mut self, task: TaskId, attempt: u32) {
-        let lower: Vec<u32> = self.of(task).filter(|held| *held <= attempt).collect();
+    pub fn drop_up_to(&mut self, id: AttemptId) {
+        let task = id.task;
+        let lower: Vec<u32> = self.of(task).filter(|held| *held <= id.attempt).collect();
         for attempt in lower {
             self.drop_one(AttemptId { task, attempt });
         }
@@ -179,7 +180,7 @@ impl Holdings {
     /// These attempts, for a heartbeat.
     pub fn named(&self, keys: Vec<AttemptId>) -> Vec<Held> {
         let held = |key: AttemptId| {
-            let gone = Held { task: key.task, attempt: key.attempt, seq: None, ended: false };
+            let gone = Held { id: key, seq: None, ended: false };
             self.all.get(&key).map_or(gone, |holding| Held { ended: false, ..holding.held(key) })
         };
         keys.into_iter().map(held).collect()
@@ -196,7 +197,7 @@ impl Holdings {
 impl Holding {
     fn held(&self, key: AttemptId) -> Held {
         let tape = self.tape.lock().unwrap_or_else(PoisonError::into_inner);
-        Held { task: key.task, attempt: key.attempt, seq: tape.last(), ended: tape.ended() }
+        Held { id: key, seq: tape.last(), ended: tape.ended() }
     }
 
     fn end_silently(&self, why: &Failure) -> Option<Frame> {

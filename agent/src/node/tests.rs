@@ -37,7 +37,7 @@ fn inbox(text: &str) -> Inbox {
 }
 
 fn held(task: u128, attempt: u32) -> Held {
-    Held { task: id(task), attempt, seq: None, ended: false }
+    Held { id: key(task, attempt), seq: None, ended: false }
 }
 
 impl Bench {
@@ -211,7 +211,7 @@ fn a_task_is_taken_once_and_a_full_node_says_so() {
 fn a_cancel_ends_lower_attempts_and_those_that_come_after_it() {
     let mut bench = Bench::new(3);
     bench.dispatch(bench.task(1, 1));
-    bench.apply(Event::Cancel(Cancel { task: id(1), attempt: 2 }));
+    bench.apply(Event::Cancel(Cancel(key(1, 2))));
     assert!(bench.is_stopped(1, 1));
     assert_eq!(bench.code(bench.task(1, 2)), Some(Code::Cancelled));
     assert_eq!(bench.code(bench.task(1, 3)), None);
@@ -301,7 +301,7 @@ fn frames_are_kept_until_the_edge_has_them() {
     bench.pass(ms(300));
     let pulses = bench.pulses();
     assert_eq!(pulses[0].held, [Held { seq: Some(1), ended: true, ..held(1, 1) }]);
-    bench.answer_pulse(&[key(1, 1)], vec![], vec![Missing { task: id(1), attempt: 1, from: 0, to: 7 }]);
+    bench.answer_pulse(&[key(1, 1)], vec![], vec![Missing { id: key(1, 1), from: 0, to: 7 }]);
     assert!(bench.out.iter().any(|it| matches!(it, Action::Resend { frames, .. } if frames.len() == 2)));
     bench.answer_pulse(&[key(1, 1)], vec![held(1, 1)], vec![]);
     bench.out.clear();
@@ -597,7 +597,7 @@ proptest! {
                         prop_assert!(started.insert(key(task, attempt)), "started twice");
                     }
                 }
-                4 => bench.apply(Event::Cancel(Cancel { task: id(task), attempt })),
+                4 => bench.apply(Event::Cancel(Cancel(key(task, attempt)))),
                 5 | 6 => {
                     if let Some(it) = bench.running.first() {
                         let (task, attempt) = (it.key.task, it.key.attempt);

@@ -7,12 +7,16 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 
 use super::*;
-use crate::id::{BootId, Inbox, NodeId, Peer, ProcessId, TaskId};
+use crate::id::{AttemptId, BootId, Inbox, NodeId, Peer, ProcessId, TaskId};
 
 const TASK: &str = "00000000-0000-0000-0000-000000000007";
 
 fn task() -> TaskId {
     TaskId::from_u128(7)
+}
+
+fn attempt() -> AttemptId {
+    AttemptId { task: task(), attempt: 2 }
 }
 
 fn node() -> NodeId {
@@ -35,7 +39,7 @@ fn golden<T: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug>(value: 
 }
 
 fn held(seq: Option<u64>) -> Held {
-    Held { task: task(), attempt: 2, seq, ended: false }
+    Held { id: attempt(), seq, ended: false }
 }
 
 #[test]
@@ -352,7 +356,7 @@ fn pulse_and_ping() {
         ),
     );
     golden(&PulseAnswer::default(), "{}");
-    let missing = Missing { task: task(), attempt: 2, from: 1, to: 3 };
+    let missing = Missing { id: attempt(), from: 1, to: 3 };
     golden(
         &PulseAnswer { unwanted: vec![Held { ended: true, ..held(None) }], missing: vec![missing] },
         &format!(
@@ -360,7 +364,7 @@ fn pulse_and_ping() {
         ),
     );
     golden(&Pong { boot: boot(), uptime_ms: 5, held: vec![] }, r#"{"boot":"b1","uptime_ms":5,"held":[]}"#);
-    golden(&Cancel { task: task(), attempt: 2 }, &format!(r#"{{"task":"{TASK}","attempt":2}}"#));
+    golden(&Cancel(attempt()), &format!(r#"{{"task":"{TASK}","attempt":2}}"#));
     golden(&Empty {}, "{}");
 }
 

@@ -5,6 +5,7 @@ use echo_bus::id::{NodeId, ProcessId, Role};
 use echo_bus::message::{Accepted, Piece};
 
 const TASK: TaskId = TaskId::from_u128(1);
+const FIRST: AttemptId = AttemptId { task: TASK, attempt: 1 };
 const NONE: [u64; 0] = [];
 
 fn holder(boot: &str) -> Holder {
@@ -34,7 +35,7 @@ fn token(seq: u64) -> Frame {
 }
 
 fn pulse(boot: &str, seqs: &[Option<u64>]) -> Pulse {
-    let held = seqs.iter().map(|seq| Held { task: TASK, attempt: 1, seq: *seq, ended: false }).collect();
+    let held = seqs.iter().map(|seq| Held { id: FIRST, seq: *seq, ended: false }).collect();
     Pulse { holder: holder(boot).peer, boot: boot.parse().unwrap(), held }
 }
 
@@ -103,7 +104,7 @@ fn what_was_dropped_is_asked_for_at_the_second_pulse() {
     assert!(first.missing.is_empty(), "it may be under way");
     let now = world.after(250);
     let (second, _) = world.desk.pulse(&pulse("b1", &[Some(6)]), now);
-    assert_eq!(second.missing, [Missing { task: TASK, attempt: 1, from: 2, to: 4 }]);
+    assert_eq!(second.missing, [Missing { id: FIRST, from: 2, to: 4 }]);
 }
 
 #[test]
@@ -114,7 +115,7 @@ fn only_the_hole_is_asked_for() {
     world.desk.pulse(&pulse("b1", &[Some(3)]), now);
     let now = world.after(250);
     let (answer, _) = world.desk.pulse(&pulse("b1", &[Some(3)]), now);
-    assert_eq!(answer.missing, [Missing { task: TASK, attempt: 1, from: 1, to: 2 }]);
+    assert_eq!(answer.missing, [Missing { id: FIRST, from: 1, to: 2 }]);
 }
 
 #[test]
@@ -242,7 +243,7 @@ fn an_attempt_that_is_accepted_after_it_was_given_up_is_cancelled_where_it_runs(
     desk.begin(TASK, 2, "in.2".into(), now);
     assert!(desk.late("in.1", &token(1)).is_none());
     let (node, cancel) = desk.late("in.1", &accepted("b1")).unwrap();
-    assert_eq!((node.as_str(), cancel), ("node-a", Cancel { task: TASK, attempt: 1 }));
+    assert_eq!((node.as_str(), cancel), ("node-a", Cancel(FIRST)));
     assert!(desk.frame("in.2", accepted("b1"), now).is_some());
     desk.end(TASK);
     assert!(desk.late("in.2", &accepted("b1")).is_none(), "who had accepted was told by name");

@@ -4,7 +4,7 @@
 
 mod room;
 
-use echo_bus::id::{BootId, NodeId, TaskId};
+use echo_bus::id::{AttemptId, BootId, NodeId, TaskId};
 use echo_bus::message::{
     CacheDigest, Engine as EngineKind, Heartbeat, Held, Model, NodeStatus, Progress, Space,
 };
@@ -299,7 +299,7 @@ fn space(total: f64, free: f64) -> Space {
 
 /// The attempt at a simulated task.
 pub fn held(task: usize) -> Held {
-    Held { task: task_id(task), attempt: 1, seq: None, ended: false }
+    Held { id: AttemptId { task: task_id(task), attempt: 1 }, seq: None, ended: false }
 }
 
 /// The id of a simulated task.

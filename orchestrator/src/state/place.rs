@@ -108,14 +108,9 @@ impl State {
         let node = self.registry.node_mut(key);
         node.note_use(self.placed);
         if !holding.need.aside {
-            node.place(holding.task.task, holding.attempt(), &holding.need);
+            node.place(holding.task.id(), &holding.need);
         }
-        let asked = Asked {
-            task: holding.task.task,
-            attempt: holding.attempt(),
-            node: node.id().clone(),
-            boot: node.boot().clone(),
-        };
+        let asked = Asked { id: holding.task.id(), node: node.id().clone(), boot: node.boot().clone() };
         let waited = holding.waited(self.now.at);
         let task = Arc::make_mut(&mut holding.task);
         task.boot = Some(asked.boot.clone());
@@ -170,11 +165,11 @@ impl State {
     pub(super) fn answered(&mut self, asked: &Asked, answer: Answer) {
         let answer = self.unless_it_is_there(asked, answer);
         self.settle(asked, &answer);
-        let held = self.held.get(&asked.task).is_some_and(|holding| {
-            holding.attempt() == asked.attempt
+        let held = self.held.get(&asked.id.task).is_some_and(|holding| {
+            holding.attempt() == asked.id.attempt
                 && matches!(&holding.phase, Phase::Asked(node) if *node == asked.node)
         });
-        let holding = if held { self.release(asked.task) } else { None };
+        let holding = if held { self.release(asked.id.task) } else { None };
         match (holding, answer) {
             (Some(holding), Answer::Accepted { .. }) => self.hand_over(&holding, asked),
             (None, Answer::Accepted { .. } | Answer::Unclear) => self.cancel_at(asked),
@@ -183,7 +178,7 @@ impl State {
             (Some(holding), Answer::NoResponders | Answer::Disconnected) => self.place_or_wait(holding),
             (Some(holding), Answer::Unclear) => {
                 // Never again under this attempt, whoever asks for it.
-                self.fence(asked.task, asked.attempt);
+                self.fence.raise(asked.id, self.now.at);
                 match &holding.task.edge {
                     // It hears from the node itself whether that has the attempt, and cancels it if need be.
                     Some(_) => self.note_handed(asked),
@@ -221,25 +216,25 @@ impl State {
         let node = self.registry.node_mut(key);
         match answer {
             Answer::Accepted { heartbeat } => {
-                node.accepted(asked.task, asked.attempt, *heartbeat);
+                node.accepted(asked.id, *heartbeat);
             }
             Answer::Unclear => {
-                node.unclear(asked.task, asked.attempt);
+                node.unclear(asked.id);
                 self.suspect(&asked.node, &asked.boot, "it did not answer a task");
             }
             Answer::NoResponders => {
-                node.refused(asked.task, asked.attempt);
+                node.refused(asked.id);
                 self.suspect(&asked.node, &asked.boot, "nobody takes its tasks");
             }
             Answer::Refused(_) | Answer::Disconnected | Answer::Unsendable(_) => {
-                node.refused(asked.task, asked.attempt);
+                node.refused(asked.id);
             }
         }
     }
 
     /// A cancel that comes late finds its way.
     fn note_handed(&mut self, asked: &Asked) {
-        self.handed.note(asked.task, (asked.attempt, asked.node.clone()), self.now.at);
+        self.handed.note(asked.id.task, (asked.id.attempt, asked.node.clone()), self.now.at);
     }
 
     fn hand_over(&mut self, holding: &Holding, asked: &Asked) {

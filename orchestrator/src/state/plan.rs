@@ -229,7 +229,7 @@ impl State {
     fn go(&mut self, mut holding: Holding, waiting: &Waiting, step: &Step) {
         (holding.plan, holding.outlook) = (None, None);
         let (key, now) = (step.key, self.seconds());
-        let attempt = (holding.task.task, holding.attempt());
+        let attempt = holding.task.id();
         let name = holding.need.model().cloned();
         let why = step.why(waiting, |key| self.registry.node(key).id(), holding.first_wait);
         let words = match step.verdict.parts.measured {

@@ -247,7 +247,7 @@ impl State {
     fn ask_edge(&mut self, id: ProcessId) {
         let Some(edge) = self.edges.get_mut(&id) else { return };
         edge.asked = true;
-        let attempt = |task: &TaskId| self.held.get(task).map(|holding| held(*task, holding.attempt()));
+        let attempt = |task: &TaskId| self.held.get(task).map(held);
         let pulse = Pulse {
             holder: Peer { role: Role::Orchestrator, id: self.me.clone() },
             boot: self.boot.clone(),

@@ -231,7 +231,7 @@ impl World {
 
     fn cancel(&mut self, task: usize, attempt: u32) {
         self.ledger.cancelled(task, attempt);
-        self.apply(Event::Cancelled(Cancel { task: TaskId::from_u128(task as u128), attempt }));
+        self.apply(Event::Cancelled(Cancel(crate::testkit::held(task as u128, attempt).id)));
     }
 
     fn pulse(&mut self, answers: bool, unwanted: Option<usize>) {

@@ -189,7 +189,7 @@ fn progress_stands_beside_each_active_attempt() {
     run.heard(&[Piece { tokens: Some(7), ..Piece::text("a") }], bench.now.at);
     bench.pass(ms(100));
     let beat = bench.beats().pop().unwrap();
-    let order: Vec<_> = beat.active.iter().map(|held| held.task).collect();
+    let order: Vec<_> = beat.active.iter().map(|held| held.id.task).collect();
     assert_eq!(order, [id(1), id(2), id(3)]);
     let told: Vec<_> = beat.progress.iter().map(|it| (it.model.as_str(), it.tokens, it.prompt)).collect();
     assert_eq!(told, [("m:latest", 7, false), ("m:latest", 0, true), ("m:latest", 0, true)]);
