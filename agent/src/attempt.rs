@@ -472,7 +472,7 @@ async fn answer(asking: &mut Option<impl Future<Output = Sign> + Unpin>) -> Sign
 fn fit_together(pieces: &[Piece], done: &Done) -> bool {
     const MOST: usize = 256 << 10;
     let extra = || done.extra.values().map(tape::json).sum::<usize>();
-    done.body.is_none() && tape::weight(pieces) + extra() < MOST
+    done.body.is_none() && done.vectors.is_none() && tape::weight(pieces) + extra() < MOST
 }
 
 fn weight(piece: &Piece) -> usize {

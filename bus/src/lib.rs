@@ -7,6 +7,7 @@ pub mod discover;
 pub mod holding;
 pub mod id;
 pub mod message;
+pub mod model_name;
 pub mod process;
 pub mod secret;
 pub mod subject;

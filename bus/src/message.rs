@@ -1,6 +1,7 @@
 //! What travels on the bus. Payloads are JSON objects; changes are additive, and unknown fields are ignored.
 
 pub mod cache;
+mod capability;
 mod failure;
 mod frame;
 mod heartbeat;
@@ -16,8 +17,9 @@ mod tests;
 mod why;
 
 pub use cache::{CacheDigest, ModelCache, SlotCache};
+pub use capability::Capability;
 pub use failure::{Code, Failure, Fault, Said, Verdict};
-pub use frame::{Accepted, Done, Frame, Piece, Reason, Timings, ToolCall};
+pub use frame::{Accepted, Done, Frame, Piece, Reason, Timings, ToolCall, Vector};
 pub use heartbeat::{Engine, Heartbeat, Model, NodeStatus, Progress, Space, Speed};
 pub use load_options::{LoadKey, LoadOptions, Loading};
 pub use prefix::{BLOCK, BLOCKS, Prefix, common};

@@ -6,10 +6,10 @@ use std::time::Instant;
 
 use echo_bus::id::{AttemptId, BootId, NodeId};
 use echo_bus::message::{Heartbeat, Held, LoadKey, Model, NodeStatus};
+use echo_bus::model_name::ModelName;
 
 use crate::event::Now;
 use crate::facts::step;
-use crate::model_name::ModelName;
 use crate::need::Need;
 
 /// A node of the mesh.

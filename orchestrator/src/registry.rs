@@ -5,11 +5,11 @@ use std::sync::OnceLock;
 use std::time::Instant;
 
 use echo_bus::id::{BootId, NodeId};
-use echo_bus::message::{Heartbeat, LoadKey, Model, NodeStatus};
+use echo_bus::message::{Capability, Heartbeat, LoadKey, Model, NodeStatus};
+use echo_bus::model_name::ModelName;
 
 use crate::event::Now;
 use crate::facts::{Abilities, AtBest, Facts};
-use crate::model_name::ModelName;
 use crate::node::{Hold, Node};
 
 /// Names of models that a refusal lists at most.
@@ -287,7 +287,7 @@ impl Registry {
 
     /// The generating model that most nodes have, ties by name.
     pub fn most_common_model(&self) -> Option<&ModelName> {
-        let completion = Abilities::of(["completion"]);
+        let completion = Abilities::of(&[Capability::Completion]);
         let found = || {
             let generating = |name: &ModelName| {
                 self.serving(name).filter(|(_, _, seen)| seen.facts.says.include(completion)).count()

@@ -19,12 +19,12 @@ use std::time::{Duration, Instant};
 use echo_bus::holding::{Fence, LocalHealth};
 use echo_bus::id::{BootId, Inbox, NodeId, ProcessId, TaskId};
 use echo_bus::message::{Cancel, Code, Event as News, Failure, Frame, Held, Pong, What};
+use echo_bus::model_name::ModelName;
 
 use crate::config::Limits;
 use crate::event::{Action, Event, Now};
 use crate::expected::Book;
 use crate::holding::{Holding, Phase};
-use crate::model_name::ModelName;
 use crate::queue::Queue;
 use crate::recent::Recent;
 use crate::registry::Registry;

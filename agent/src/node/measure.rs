@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use echo_bus::id::AttemptId;
-use echo_bus::message::{CacheDigest, Model, Progress};
+use echo_bus::message::{CacheDigest, Capability, Model, Progress};
 
 use super::{Action, Node};
 use crate::calibrate::Calibrate;
@@ -100,8 +100,9 @@ impl Node {
         }
         let models = self.models(now);
         let is_known = |it: &Model| !it.speeds.is_empty() && it.prompt_tokens_per_second.is_some();
-        let fits =
-            |it: &Model| it.loaded && it.can("completion") && it.unavailable.is_empty() && !is_known(it);
+        let fits = |it: &Model| {
+            it.loaded && it.can(&Capability::Completion) && it.unavailable.is_empty() && !is_known(it)
+        };
         let Some(model) = models.iter().filter(|it| fits(it)).min_by_key(|it| it.size) else { return };
         let Some(found) = self.catalog.find(&model.name) else { return };
         let halt = self.calibration.begin();

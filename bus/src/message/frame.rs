@@ -1,7 +1,7 @@
 //! What the holder of an attempt sends to the edge.
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::{Map, Number, Value};
 
 use super::{Failure, Payload, Why, is_default};
 use crate::id::{BootId, NodeId, ProcessId};
@@ -78,6 +78,7 @@ impl Payload for Frame {
                 cached_tokens: it.cached_tokens,
                 tokens: it.tokens,
                 timings: it.timings,
+                vectors: it.vectors,
                 body: it.body,
                 extra: it.extra,
             });
@@ -110,6 +111,8 @@ struct Whole {
     tokens: Option<u64>,
     #[serde(default)]
     timings: Timings,
+    #[serde(default)]
+    vectors: Option<Vec<Vector>>,
     #[serde(default)]
     body: Option<Value>,
     #[serde(default)]
@@ -191,6 +194,9 @@ pub struct ToolCall {
     pub extra: Map<String, Value>,
 }
 
+/// An embedding, each number to the letter as the engine said it.
+pub type Vector = Vec<Number>;
+
 /// How a whole answer ended.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Done {
@@ -209,7 +215,10 @@ pub struct Done {
     pub tokens: Option<u64>,
     #[serde(default, skip_serializing_if = "is_default")]
     pub timings: Timings,
-    /// The answer of requests that have no stream: embeddings, a model's description.
+    /// The answer to [`Request::Embed`](super::Request::Embed): one for each text, in their order.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub vectors: Option<Vec<Vector>>,
+    /// The answer to [`Request::Show`](super::Request::Show): the engine's description of a model.
     #[serde(default, skip_serializing_if = "is_default")]
     pub body: Option<Value>,
     /// Fields of the engine's last chunk that have no place above, as the engine said them.

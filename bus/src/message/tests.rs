@@ -91,7 +91,7 @@ fn model() {
     let mut model = Model { name: "mistral:latest".into(), loaded: true, ..Model::default() };
     golden(&model, r#"{"name":"mistral:latest","loaded":true}"#);
     model.size = 4;
-    model.capabilities = vec!["tools".into()];
+    model.capabilities = vec![Capability::Tools, "newer".into()];
     model.tokens_per_second = Some(12.5);
     model.speeds = vec![
         Speed { at_once: 1, tokens_per_second: 30.5, age_s: 0 },
@@ -108,7 +108,7 @@ fn model() {
     model.extra = json!({"digest": "d"}).as_object().cloned().unwrap();
     golden(
         &model,
-        r#"{"name":"mistral:latest","size":4,"loaded":true,"capabilities":["tools"],"tokens_per_second":12.5,"speeds":[{"at_once":1,"tokens_per_second":30.5},{"at_once":4,"tokens_per_second":12.0,"age_s":9}],"long_run":28.5,"prompt_tokens_per_second":400.5,"tokens_per_kb":250.5,"lengths":[0,0,3],"memory":5,"load_ms":7,"context_length":4096,"loaded_with":{},"extra":{"digest":"d"}}"#,
+        r#"{"name":"mistral:latest","size":4,"loaded":true,"capabilities":["tools","newer"],"tokens_per_second":12.5,"speeds":[{"at_once":1,"tokens_per_second":30.5},{"at_once":4,"tokens_per_second":12.0,"age_s":9}],"long_run":28.5,"prompt_tokens_per_second":400.5,"tokens_per_kb":250.5,"lengths":[0,0,3],"memory":5,"load_ms":7,"context_length":4096,"loaded_with":{},"extra":{"digest":"d"}}"#,
     );
     let with = r#"{"num_ctx":8192,"use_mmap":false}"#;
     golden(&serde_json::from_str::<LoadOptions>(with).unwrap(), with);
@@ -191,9 +191,19 @@ fn requests() {
     );
     let named = Named { model: "m".into(), ..Named::default() };
     golden(&Request::Show(named.clone()), r#"{"kind":"show","model":"m"}"#);
+    let some = Named { nodes: vec![node()], ..named.clone() };
     golden(&Request::Pull(named.clone()), r#"{"kind":"pull","model":"m"}"#);
+    golden(&Request::Pull(some.clone()), r#"{"kind":"pull","model":"m","nodes":["node-a"]}"#);
     golden(&Request::Delete(named.clone()), r#"{"kind":"delete","model":"m"}"#);
     golden(&Request::Unload(named), r#"{"kind":"unload","model":"m"}"#);
+    let old = r#"{"kind":"delete","model":"m","extra":{"nodes":["node-a"]}}"#;
+    assert_eq!(serde_json::from_str::<Request>(old).unwrap(), Request::Delete(some));
+    for bad in
+        [r#""nodes":["*"]"#, r#""nodes":"a""#, r#""extra":{"nodes":["*"]}"#, r#""extra":{"nodes":"a"}"#]
+    {
+        let text = format!(r#"{{"kind":"pull","model":"m",{bad}}}"#);
+        assert!(serde_json::from_str::<Request>(&text).is_err(), "{bad} was taken");
+    }
     assert_eq!(serde_json::from_str::<Request>(r#"{"kind":"sing"}"#).unwrap(), Request::Unknown);
 }
 
@@ -275,6 +285,11 @@ fn frames() {
         &Frame::Done { seq: 1, pieces: vec![Piece::text("Hi")], done: Box::new(done) },
         r#"{"frame":"done","seq":1,"pieces":[{"content":"Hi"}],"reason":"stop","tokens":2}"#,
     );
+    let vectors: Option<Vec<Vector>> = serde_json::from_str("[[0.5,-1,2e-7]]").unwrap();
+    golden(
+        &Frame::Done { seq: 1, pieces: Vec::new(), done: Box::new(Done { vectors, ..Done::default() }) },
+        r#"{"frame":"done","seq":1,"reason":"stop","vectors":[[0.5,-1,2e-7]]}"#,
+    );
     let failure = Box::new(Failure::wait(Code::Draining, "later"));
     golden(
         &Frame::Failed { seq: Some(2), failure: failure.clone() },
@@ -298,6 +313,7 @@ fn the_quick_way_to_read_a_frame_reads_what_the_general_one_does() {
         r#"{"node":"a","frame":"accepted","seq":0,"boot":"b","model":"m"}"#,
         r#"{"frame":"done","seq":2,"reason":"stop"}"#,
         r#"{"frame":"done","seq":2,"pieces":[{"content":"Hi","last":true}],"reason":"stop","prompt_tokens":4,"so_far_tokens":3,"cached_tokens":2,"body":[1]}"#,
+        r#"{"frame":"done","seq":2,"reason":"stop","vectors":[[1.5,2]]}"#,
         r#"{"frame":"done","seq":2,"reason":"stop","timings":{"total_ns":7,"newer":1}}"#,
         r#"{"frame":"done","seq":2,"reason":"length","tokens":3,"newer":{},"extra":{"seq":7,"context":[1]}}"#,
         r#"{ "frame": "done", "seq": 2, "reason": "newer" }"#,

@@ -2,6 +2,7 @@
 
 use echo_bus::id::AttemptId;
 use echo_bus::message::{CacheDigest, Model, Prefix, Progress, Request};
+use echo_bus::model_name::ModelName;
 
 use super::cache::Prompt;
 use super::facts::{Facts, UNKNOWN_LOAD};
@@ -10,7 +11,6 @@ use super::models::{Id, Models};
 use super::node::{Own, Running, Site};
 use super::weights::Weights;
 use crate::facts::AtBest;
-use crate::model_name::ModelName;
 use crate::node::Node;
 
 /// All that is known.

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use echo_bus::message::{
     CacheDigest, Heartbeat, Model, ModelCache, Progress, Request, SlotCache, Speed, Why,
 };
+use echo_bus::model_name::ModelName;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use serde_json::json;
 
 use super::judge::Verdict;
 use super::*;
-use crate::model_name::ModelName;
 use crate::registry::{Key, Registry};
 use crate::scheduler::Fit;
 use crate::testkit::{Clock, Words as _, beat, held, model};

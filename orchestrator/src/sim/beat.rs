@@ -6,7 +6,7 @@ mod room;
 
 use echo_bus::id::{AttemptId, BootId, NodeId, TaskId};
 use echo_bus::message::{
-    CacheDigest, Engine as EngineKind, Heartbeat, Held, Model, NodeStatus, Progress, Space,
+    CacheDigest, Capability, Engine as EngineKind, Heartbeat, Held, Model, NodeStatus, Progress, Space,
 };
 
 use super::digest::{Digests, Text};
@@ -277,7 +277,7 @@ impl Known {
             name: self.name.clone(),
             size: (self.size * GIB) as u64,
             loaded: self.loaded,
-            capabilities: vec!["completion".to_owned(), "tools".to_owned()],
+            capabilities: vec![Capability::Completion, Capability::Tools],
             tokens_per_second: self.tokens_per_second.map(|speed| (speed * 10.0).round() / 10.0),
             memory: if self.seen { (self.size * GIB) as u64 } else { 0 },
             ..Model::default()

@@ -2,10 +2,10 @@
 
 use echo_bus::id::{BootId, NodeId, Peer, Role};
 use echo_bus::message::{CacheDigest, Heartbeat, What};
+use echo_bus::model_name::ModelName;
 
 use super::State;
 use super::plan::Focus;
-use crate::model_name::ModelName;
 use crate::need::Line;
 use crate::node::Hold;
 use crate::registry::{Heard, Key, News};

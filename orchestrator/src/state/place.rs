@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use echo_bus::id::TaskId;
 use echo_bus::message::{Code, Event as News, Excluded, Failure, Frame, Task, Verdict, What};
+use echo_bus::model_name::ModelName;
 
 use super::plan::{Focus, is_planned};
 use super::{State, draining, millis};
@@ -126,7 +127,7 @@ impl State {
     }
 
     /// The model as this node names it: as the client spelled it, if the node has that too.
-    fn spelled_at(&self, key: Key, name: &crate::model_name::ModelName, holding: &Holding) -> Option<String> {
+    fn spelled_at(&self, key: Key, name: &ModelName, holding: &Holding) -> Option<String> {
         let exact = holding.need.spelled.as_deref();
         let exact = exact.filter(|&exact| self.registry.node(key).models().iter().any(|it| it.name == exact));
         exact

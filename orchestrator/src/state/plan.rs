@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use echo_bus::id::TaskId;
 use echo_bus::message::Request;
+use echo_bus::model_name::ModelName;
 
 use super::State;
 use crate::expected::{self, Ask, Candidate, Look, Own, Step, Waiting};
 use crate::holding::{Holding, Phase, Plan};
-use crate::model_name::ModelName;
 use crate::need::{Line, Need};
 use crate::registry::Key;
 use crate::scheduler::{self, Choice};

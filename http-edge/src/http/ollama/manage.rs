@@ -35,9 +35,8 @@ pub async fn pull(State(api): State<Api>, request: Request) -> Result<Response, 
     let nodes = fields.texts("nodes")?;
     let extra = fields.rest();
     let start = |node: Option<&NodeId>| {
-        let mut extra = extra.clone();
-        extra.extend(node.map(|node| ("nodes".to_owned(), json!([node]))));
-        let request = Ask::Pull(Named { model: model.clone(), extra });
+        let nodes = node.cloned().into_iter().collect();
+        let request = Ask::Pull(Named { model: model.clone(), nodes, extra: extra.clone() });
         let limits = Limits { total: LONGEST_PULL, ..api.owner().limits.clone() };
         driver::start_within(limits, api.owner(), request, trace.clone(), true)
     };
@@ -51,7 +50,7 @@ pub async fn pull(State(api): State<Api>, request: Request) -> Result<Response, 
     flow::answer(Started::new(running, None, None), Progress::new(model), streams).await
 }
 
-fn named(nodes: &[String]) -> Result<Vec<NodeId>, ApiError> {
+pub(super) fn named(nodes: &[String]) -> Result<Vec<NodeId>, ApiError> {
     if nodes.len() > MOST_NODES {
         return Err(ApiError::bad_request(format!("nodes: at most {MOST_NODES} at once")));
     }
@@ -215,11 +214,10 @@ async fn delete_from(
     api: &Api,
     node: &NodeId,
     model: &str,
-    mut extra: Map<String, Value>,
+    extra: Map<String, Value>,
     trace: Option<String>,
 ) -> Result<HeaderMap, ApiError> {
-    extra.insert("nodes".to_owned(), json!([node]));
-    let request = Ask::Delete(Named { model: model.to_owned(), extra });
+    let request = Ask::Delete(Named { model: model.to_owned(), nodes: vec![node.clone()], extra });
     let running = driver::start(api.owner(), request, trace, false);
     let voice = Progress::new(model.to_owned());
     let answer = flow::answer(Started::new(running, None, None), voice, false).await?;
