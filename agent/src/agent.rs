@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use echo_bus::Bus;
 use echo_bus::client::SubscribeError;
+use echo_bus::clock::Now;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -18,7 +19,6 @@ use crate::config::Config;
 use crate::engine::signs::Signs;
 use crate::engine::{self, BuildError, Down, Engine, Probe};
 use crate::facts::Facts;
-use crate::gap::Now;
 use crate::node::{Event, Leave, Node, Traits};
 use crate::slots::Slots;
 use crate::{http, machine, metrics};
@@ -84,7 +84,7 @@ pub async fn run(
     let slots = Slots::new(traits.slots.unwrap_or(1));
     let node_id = traits.node.clone();
     let link = *bus.link().borrow();
-    let facts = Arc::new(Facts::new(slots.limit(), Now::read().mono));
+    let facts = Arc::new(Facts::new(slots.limit(), Now::read().at));
     let mut node = Node::new(traits, slots.clone(), facts.clone(), link, Now::read());
     let context = Arc::new(Context {
         bus: bus.clone(),

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use echo_bus::Bus;
 use echo_bus::client::PublishError;
-use echo_bus::id::{Inbox, NodeId};
+use echo_bus::id::{AttemptId, Inbox, NodeId};
 use echo_bus::message::{
     Accepted, Code, Dispatch, Done, Failure, Frame, Piece, Reason, Request, Timings, Verdict, Why,
 };
@@ -20,7 +20,7 @@ use crate::company::{Company, Seat};
 use crate::engine::signs::Signs;
 use crate::engine::{Engine, Order, Sign, Step};
 use crate::facts::{About, Facts, Run};
-use crate::slots::{Key, Slot};
+use crate::slots::Slot;
 use crate::tape::{self, Tape};
 use crate::watch::{Limits, Watch};
 
@@ -65,7 +65,7 @@ pub struct Context {
 
 /// An attempt that was accepted.
 pub struct Attempt {
-    pub key: Key,
+    pub key: AttemptId,
     pub order: Order,
     /// The model in the mesh's words; empty for requests about no model of this node.
     pub model: String,
@@ -95,7 +95,7 @@ pub struct Attempt {
 /// How an attempt ended, for the node's own books.
 #[derive(Debug)]
 pub struct Report {
-    pub key: Key,
+    pub key: AttemptId,
     pub model: String,
     /// The fingerprint of what was asked.
     pub request: u64,
@@ -472,7 +472,7 @@ async fn answer(asking: &mut Option<impl Future<Output = Sign> + Unpin>) -> Sign
 fn fit_together(pieces: &[Piece], done: &Done) -> bool {
     const MOST: usize = 256 << 10;
     let extra = || done.extra.values().map(tape::json).sum::<usize>();
-    done.body.is_none() && tape::weight(pieces) + extra() < MOST
+    done.body.is_none() && done.vectors.is_none() && tape::weight(pieces) + extra() < MOST
 }
 
 fn weight(piece: &Piece) -> usize {

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use echo_bus::message::{LoadOptions, Model};
+use echo_bus::message::{Capability, LoadOptions, Model};
+use echo_bus::model_name::ModelName;
 
-use crate::engine::name::tagged;
 use crate::engine::{Found, Probe, RUNNING};
 use crate::loads::{self, Loads, Start};
 use crate::room::Room;
@@ -97,12 +97,12 @@ impl Catalog {
 
     /// The model of that name, with or without its tag.
     pub fn find(&self, name: &str) -> Option<&Found> {
-        self.found.get(&tagged(name)).or_else(|| self.found.get(name))
+        self.found.get(ModelName::of(name).as_str()).or_else(|| self.found.get(name))
     }
 
     /// The only model that generates, for who names none.
     pub fn only_one(&self) -> Option<&Found> {
-        let mut generating = self.found.values().filter(|found| found.model.can("completion"));
+        let mut generating = self.found.values().filter(|found| found.model.can(&Capability::Completion));
         generating.next().filter(|_| generating.next().is_none())
     }
 
@@ -171,7 +171,8 @@ pub mod tests {
 
     /// A probe that found these models, all loaded.
     pub fn probe(names: &[&str]) -> Probe {
-        let model = |name: &&str| Model { name: tagged(name), loaded: true, ..Model::default() };
+        let model =
+            |name: &&str| Model { name: ModelName::of(name).into(), loaded: true, ..Model::default() };
         let found = |name: &&str| Found { engine_name: (*name).to_owned(), model: model(name) };
         Probe { version: "1".into(), slots: None, models: names.iter().map(found).collect() }
     }

@@ -5,7 +5,6 @@ mod any;
 mod calls;
 mod http;
 mod lines;
-pub mod name;
 pub mod ollama;
 pub mod openai;
 mod rest;

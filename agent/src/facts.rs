@@ -15,10 +15,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use echo_bus::id::{BootId, NodeId};
+use echo_bus::id::{AttemptId, BootId, NodeId};
 use echo_bus::message::{CacheDigest, Model, Progress};
 
-use crate::slots::Key;
 use lengths::Lengths;
 use mirror::Mirror;
 use prompts::Prompts;
@@ -42,7 +41,7 @@ struct State {
     timeline: Timeline,
     mirror: Mirror,
     /// The attempts at the engine that the mesh knows of.
-    attempts: BTreeMap<Key, Attempt>,
+    attempts: BTreeMap<AttemptId, Attempt>,
     runs: u64,
     /// The models that have answered since the node last asked.
     answered: BTreeSet<String>,
@@ -136,7 +135,7 @@ impl Facts {
     }
 
     /// How far an attempt is; `None` before it is at the engine.
-    pub fn progress(&self, key: Key) -> Option<Progress> {
+    pub fn progress(&self, key: AttemptId) -> Option<Progress> {
         let state = self.state();
         let attempt = state.attempts.get(&key)?;
         let (tokens, prompt) = state.timeline.progress(attempt.run)?;

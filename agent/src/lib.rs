@@ -10,7 +10,6 @@ mod company;
 pub mod config;
 mod engine;
 mod facts;
-mod fence;
 mod gap;
 mod health;
 mod http;

@@ -13,7 +13,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use echo_bus::client::Link;
-use echo_bus::id::{BootId, Inbox, NodeId, ProcessId};
+use echo_bus::clock::Now;
+use echo_bus::holding::Fence;
+use echo_bus::id::{AttemptId, BootId, Inbox, NodeId, ProcessId};
 use echo_bus::message::{
     CacheDigest, Cancel, Code, Dispatch, Failure, Frame, Heartbeat, Pong, Pulse, PulseAnswer, Space, Task,
 };
@@ -24,11 +26,10 @@ use crate::calibrate::{Calibrate, Calibration};
 use crate::catalog::Catalog;
 use crate::engine::{Down, Kind, Probe};
 use crate::facts::Facts;
-use crate::fence::Fence;
-use crate::gap::{Gap, Now};
+use crate::gap::Gap;
 use crate::health::{Health, Sign};
 use crate::pacer::Pacer;
-use crate::slots::{Key, Slots};
+use crate::slots::Slots;
 use crate::trial::Trial;
 use crate::twin::Twin;
 use edges::Edges;
@@ -78,7 +79,7 @@ pub enum Event {
     /// The answer to a pulse that named these, or none.
     Pulsed {
         edge: ProcessId,
-        asked: Vec<Key>,
+        asked: Vec<AttemptId>,
         answer: Option<PulseAnswer>,
     },
     Probed(Result<Probe, Down>),
@@ -108,7 +109,7 @@ pub enum Action {
     Beat(Box<Heartbeat>),
     Caches(Box<CacheDigest>),
     Pong { to: Option<Inbox>, pong: Pong },
-    Pulse { edge: ProcessId, asked: Vec<Key>, pulse: Pulse },
+    Pulse { edge: ProcessId, asked: Vec<AttemptId>, pulse: Pulse },
     Resend { to: Inbox, frames: Vec<Frame> },
     Probe,
     Try(Box<Trial>),
@@ -171,8 +172,8 @@ impl Node {
     /// A node that has just begun to listen.
     pub fn new(traits: Traits, slots: Slots, facts: Arc<Facts>, link: Link, now: Now) -> Self {
         Self {
-            pacer: Pacer::new(traits.heartbeat, now.mono),
-            started: now.mono,
+            pacer: Pacer::new(traits.heartbeat, now.at),
+            started: now.at,
             slots,
             holdings: Holdings::default(),
             edges: Edges::default(),
@@ -180,7 +181,7 @@ impl Node {
             gap: Gap::new(now),
             health: Health::default(),
             facts,
-            calibration: Calibration::new(traits.calibrate, now.mono),
+            calibration: Calibration::new(traits.calibrate, now.at),
             digests: measure::Digests::default(),
             catalog: Catalog::default(),
             twin: Twin::default(),
@@ -192,8 +193,8 @@ impl Node {
             draining: false,
             stop: None,
             probing: false,
-            probe_asked: now.mono,
-            probe_due: now.mono,
+            probe_asked: now.at,
+            probe_due: now.at,
             probe_again: None,
             active: None,
             out: Vec::new(),
@@ -205,29 +206,29 @@ impl Node {
     pub fn apply(&mut self, event: Event, now: Now) -> Vec<Action> {
         if self.gap.observe(now) {
             warn!("this process was not running for a while; what waited is confirmed before it is run");
-            self.edges.begin_anew(now.mono);
-            self.facts.skip(now.mono);
+            self.edges.begin_anew(now.at);
+            self.facts.skip(now.at);
         }
         match event {
-            Event::Cancel(cancel) => self.cancel(cancel, now.mono),
-            Event::Ping(to) => self.ping(to, now.mono),
-            Event::Beat(beat) => self.heard_beat(&beat, now.mono),
-            Event::Task { message, reply } => self.task(message, reply, now.mono),
-            Event::Freed => self.freed(now.mono),
-            Event::Ended(report) => self.ended(*report, now.mono),
-            Event::Pulsed { edge, asked, answer } => self.pulsed(&edge, &asked, answer, now.mono),
-            Event::Probed(result) => self.probed(result, now.mono),
-            Event::Tried(model, result) => self.tried(&model, result, now.mono),
-            Event::Calibrated { failed } => self.calibrated(failed, now.mono),
+            Event::Cancel(cancel) => self.cancel(cancel, now.at),
+            Event::Ping(to) => self.ping(to, now.at),
+            Event::Beat(beat) => self.heard_beat(&beat, now.at),
+            Event::Task { message, reply } => self.task(message, reply, now.at),
+            Event::Freed => self.freed(now.at),
+            Event::Ended(report) => self.ended(*report, now.at),
+            Event::Pulsed { edge, asked, answer } => self.pulsed(&edge, &asked, answer, now.at),
+            Event::Probed(result) => self.probed(result, now.at),
+            Event::Tried(model, result) => self.tried(&model, result, now.at),
+            Event::Calibrated { failed } => self.calibrated(failed, now.at),
             Event::CameBack(gap, whole) => self.gap.came_back(gap, whole),
-            Event::Link(link) => self.linked(link, now.mono),
+            Event::Link(link) => self.linked(link, now.at),
             Event::Space { memory, disk } => (self.memory, self.disk) = (memory, disk),
-            Event::Drain => self.set_draining(true, now.mono),
-            Event::Resume => self.set_draining(false, now.mono),
-            Event::Stop => self.begin_to_stop(now.mono),
-            Event::Tick => self.tick(now.mono),
+            Event::Drain => self.set_draining(true, now.at),
+            Event::Resume => self.set_draining(false, now.at),
+            Event::Stop => self.begin_to_stop(now.at),
+            Event::Tick => self.tick(now.at),
         }
-        self.settle(now.mono);
+        self.settle(now.at);
         std::mem::take(&mut self.out)
     }
 
@@ -236,9 +237,9 @@ impl Node {
         self.link.up.then(|| self.pacer.due())
     }
 
-    fn cancel(&mut self, cancel: Cancel, now: Instant) {
-        self.fence.raise(cancel.task, cancel.attempt, now);
-        self.holdings.drop_up_to(cancel.task, cancel.attempt);
+    fn cancel(&mut self, Cancel(id): Cancel, now: Instant) {
+        self.fence.raise(id, now);
+        self.holdings.drop_up_to(id);
     }
 
     fn ping(&mut self, to: Option<Inbox>, now: Instant) {
@@ -276,8 +277,8 @@ impl Node {
     }
 
     fn ended(&mut self, report: Report, now: Instant) {
-        let Key { task, attempt } = report.key;
-        self.fence.raise(task, attempt, now);
+        let AttemptId { task, attempt } = report.key;
+        self.fence.raise(report.key, now);
         let broken = Failure::elsewhere(Code::EngineError, "the agent failed while it ran the task");
         if let Some((to, end)) = self.holdings.ended(report.key, &broken, now) {
             self.out.push(Action::Resend { to, frames: vec![end] });
@@ -389,6 +390,7 @@ impl Node {
             self.out.push(Action::Probe);
         }
         self.try_if_due(now);
+        self.fence.expire(now);
         self.facts.tick(now);
         self.calibrate_if_due(now);
         self.holdings.forget_old(now);

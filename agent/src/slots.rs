@@ -3,20 +3,13 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use echo_bus::id::TaskId;
+use echo_bus::id::AttemptId;
 use tokio::sync::Notify;
-
-/// One attempt at one task.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Key {
-    pub task: TaskId,
-    pub attempt: u32,
-}
 
 #[derive(Debug)]
 struct State {
     limit: u32,
-    active: BTreeSet<Key>,
+    active: BTreeSet<AttemptId>,
 }
 
 /// The slots of this node; cheap to clone.
@@ -29,7 +22,7 @@ pub struct Slots {
 /// A taken slot.
 #[derive(Debug)]
 pub struct Slot {
-    key: Key,
+    key: AttemptId,
     slots: Slots,
 }
 
@@ -41,14 +34,14 @@ impl Slots {
     }
 
     /// A slot for this attempt, if one is free and the attempt has none yet.
-    pub fn take(&self, key: Key) -> Option<Slot> {
+    pub fn take(&self, key: AttemptId) -> Option<Slot> {
         let mut state = self.state();
         let free = state.active.len() < state.limit as usize;
         (free && state.active.insert(key)).then(|| Slot { key, slots: self.clone() })
     }
 
     /// The attempts that have a slot.
-    pub fn active(&self) -> Vec<Key> {
+    pub fn active(&self) -> Vec<AttemptId> {
         self.state().active.iter().copied().collect()
     }
 
@@ -93,10 +86,11 @@ impl Drop for Slot {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use echo_bus::id::TaskId;
     use proptest::prelude::*;
 
-    fn key(task: u128) -> Key {
-        Key { task: TaskId::from_u128(task), attempt: 1 }
+    fn key(task: u128) -> AttemptId {
+        AttemptId { task: TaskId::from_u128(task), attempt: 1 }
     }
 
     #[test]

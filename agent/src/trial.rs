@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use echo_bus::message::{Code, Embed, Failure, Generate, LoadOptions, Request, Settings};
+use echo_bus::message::{Capability, Code, Embed, Failure, Generate, LoadOptions, Request, Settings};
 use futures::StreamExt;
 
 use crate::engine::{Engine, Found, Order, Step, unfinished};
@@ -28,7 +28,8 @@ impl Trial {
         let model = Some(found.engine_name.clone());
         let mut settings = Settings::default();
         loaded_with.into_iter().for_each(|options| options.put(&mut settings));
-        let request = if found.model.can("embedding") && !found.model.can("completion") {
+        let request = if found.model.can(&Capability::Embedding) && !found.model.can(&Capability::Completion)
+        {
             Request::Embed(Embed { model, input: vec!["Hi".to_owned()], settings, ..Embed::default() })
         } else {
             settings.max_tokens = Some(1);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use echo_bus::id::TaskId;
+use echo_bus::id::{AttemptId, TaskId};
 use echo_bus::message::{Heartbeat, Held, Task};
 use echo_orchestrator::{
     Limits, State,
@@ -194,7 +194,7 @@ impl Crowd {
     fn accept(&mut self, actions: Vec<Action>) -> anyhow::Result<()> {
         for asked in asked(actions) {
             let node = asked.node.as_str().trim_start_matches("node-").parse()?;
-            self.running.entry(node).or_default().push(asked.task);
+            self.running.entry(node).or_default().push(asked.id.task);
             let answer = Answer::Accepted { heartbeat: self.number() };
             let actions = self.state.apply(Event::Answered { asked, answer }, self.now);
             self.accept(actions)?;
@@ -212,7 +212,8 @@ impl Crowd {
         if self.beats > 1 {
             beat.models = None;
         }
-        let held = |task: &TaskId| Held { task: *task, attempt: 1, seq: None, ended: false };
+        let held =
+            |task: &TaskId| Held { id: AttemptId { task: *task, attempt: 1 }, seq: None, ended: false };
         beat.active = self.running.get(&node).into_iter().flatten().map(held).collect();
         Ok(beat)
     }

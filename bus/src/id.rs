@@ -78,7 +78,7 @@ name! {
     ProcessId, "process id"
 }
 name! {
-    /// One start of one process; another start has another.
+    /// One start of one process; another start has another. The field's word is incarnation.
     BootId, "boot id"
 }
 
@@ -187,6 +187,20 @@ impl FromStr for TaskId {
     type Err = uuid::Error;
     fn from_str(text: &str) -> Result<Self, uuid::Error> {
         text.parse().map(Self)
+    }
+}
+
+/// One attempt at one task. The number rises with each submission: it is a *fencing token*, see
+/// [`Fence`](crate::holding::Fence).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct AttemptId {
+    pub task: TaskId,
+    pub attempt: u32,
+}
+
+impl fmt::Display for AttemptId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.task, self.attempt)
     }
 }
 

@@ -1,12 +1,16 @@
-//! The contract of the mesh: what can be said (ids, subjects, messages), the typed client that says it, and what every
-//! program does at its start and end.
+//! The contract of the mesh: what can be said (ids, subjects, messages), by which rules attempts are held, the typed client
+//! that says it, and what every program does at its start and end.
 
 pub mod client;
+pub mod clock;
 pub mod discover;
+pub mod holding;
 pub mod id;
 pub mod message;
+pub mod model_name;
 pub mod process;
 pub mod secret;
 pub mod subject;
+pub mod time;
 
 pub use client::Bus;

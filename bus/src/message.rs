@@ -2,6 +2,7 @@
 
 mod answer;
 pub mod cache;
+mod capability;
 mod failure;
 mod frame;
 mod heartbeat;
@@ -18,8 +19,9 @@ mod why;
 
 pub use answer::{AnswerPart, AnswerTurn, End, Part, ReadAnswer};
 pub use cache::{CacheDigest, ModelCache, SlotCache};
+pub use capability::Capability;
 pub use failure::{Code, Failure, Fault, Said, Verdict};
-pub use frame::{Accepted, Done, Frame, Piece, Reason, Timings, ToolCall};
+pub use frame::{Accepted, Done, Frame, Piece, Reason, Timings, ToolCall, Vector};
 pub use heartbeat::{Engine, Heartbeat, Model, NodeStatus, Progress, Space, Speed};
 pub use load_options::{LoadKey, LoadOptions, Loading};
 pub use prefix::{BLOCK, BLOCKS, Prefix, common};

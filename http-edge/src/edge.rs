@@ -18,7 +18,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use echo_bus::id::{NodeId, ProcessId, Role, TaskId};
+use echo_bus::clock::Now;
+use echo_bus::id::{AttemptId, NodeId, ProcessId, Role, TaskId};
 use echo_bus::message::{
     Cancel, Code, Event as Announcement, Failure, Frame, Pulse, PulseAnswer, Submission, What,
 };
@@ -77,7 +78,7 @@ struct Task {
 
 impl Edge {
     /// An edge without tasks, which keeps so many bytes of answers that nobody reads.
-    pub fn new(me: ProcessId, keep_memory: usize, now: Instant) -> Self {
+    pub fn new(me: ProcessId, keep_memory: usize, now: Now) -> Self {
         Self {
             me,
             tasks: HashMap::new(),
@@ -130,10 +131,12 @@ impl Edge {
                 let lost = self.holders.heard(&holder, heard, now);
                 self.lost(lost, now, out);
             }
-            Event::Disconnected => self.holders.disconnected(),
-            Event::Reconnected => self.holders.reconnected(now),
-            Event::Slept => self.holders.slept(now),
-            Event::Tick => self.tick(now, out),
+            Event::Disconnected => self.holders.health().disconnected(),
+            Event::Reconnected => self.holders.health().reconnected(now),
+            Event::Tick { unix_ms } => {
+                out.extend(self.holders.health().tick(Now { at: now, unix_ms }).map(Action::Slept));
+                self.tick(now, out);
+            }
             Event::Left(reader) => self.left(reader, "the client is gone", now, out),
             Event::Asked { question, reply } => self.asked(&question, reply, now, out),
             Event::Abort => self.abort(now, out),
@@ -369,7 +372,7 @@ impl Task {
 
     /// What ends the current attempt and all before it.
     fn cancel(&self) -> Cancel {
-        Cancel { task: self.attempts.task, attempt: self.attempts.attempt() }
+        Cancel(AttemptId { task: self.attempts.task, attempt: self.attempts.attempt() })
     }
 
     fn news(&self, what: What) -> Announcement {

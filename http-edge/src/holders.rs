@@ -9,17 +9,10 @@
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
-use echo_bus::id::{BootId, Peer, TaskId};
+use echo_bus::clock::Now;
+use echo_bus::holding::{GONE, HANG, LocalHealth, SILENCE};
+use echo_bus::id::{AttemptId, BootId, Peer, TaskId};
 use echo_bus::message::{Held, Pong, Pulse};
-
-/// A holder is asked when it has said nothing for this long: two pulses.
-const SILENCE: Duration = Duration::from_millis(500);
-/// How long a connected but silent holder has for an answer.
-const HANG: Duration = Duration::from_secs(2);
-/// The same after its connection has ended: it may just have come back.
-const GONE: Duration = Duration::from_millis(250);
-/// After our own reconnect or sleep, so that everyone else can come back too.
-const GRACE: Duration = Duration::from_secs(3);
 
 /// A start of a process that holds attempts.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -99,14 +92,12 @@ struct Watched {
 pub struct Holders {
     leases: HashMap<TaskId, Lease>,
     watched: HashMap<Holder, Watched>,
-    /// Silence counts from here: our own reconnect or late tick, and a while.
-    counts_from: Instant,
-    connected: bool,
+    health: LocalHealth,
 }
 
 impl Holders {
-    pub fn new(now: Instant) -> Self {
-        Self { leases: HashMap::new(), watched: HashMap::new(), counts_from: now, connected: true }
+    pub fn new(now: Now) -> Self {
+        Self { leases: HashMap::new(), watched: HashMap::new(), health: LocalHealth::new(now) }
     }
 
     /// Whether no attempt is watched.
@@ -147,8 +138,8 @@ impl Holders {
         let holder = Holder { peer: pulse.holder.clone(), boot: pulse.boot.clone() };
         let mut lost = self.restarted(&holder);
         for held in pulse.held.iter().filter(|held| held.seq.is_some()) {
-            if self.leases.get(&held.task).is_some_and(|lease| lease.attempt == held.attempt) {
-                self.hold(held.task, holder.clone(), now);
+            if self.leases.get(&held.id.task).is_some_and(|lease| lease.attempt == held.id.attempt) {
+                self.hold(held.id.task, holder.clone(), now);
             }
         }
         if let Some(watched) = self.watched.get_mut(&holder) {
@@ -166,8 +157,8 @@ impl Holders {
             if lease.holder.as_ref() != Some(holder) || now.duration_since(lease.since) < SILENCE {
                 continue;
             }
-            lease.omitted =
-                if listed.contains(&(*task, lease.attempt)) { 0 } else { lease.omitted.saturating_add(1) };
+            let id = AttemptId { task: *task, attempt: lease.attempt };
+            lease.omitted = if listed.contains(&id) { 0 } else { lease.omitted.saturating_add(1) };
             if lease.omitted >= 2 {
                 lost.push(lease.lose(*task, holder, Loss::Forgotten));
             }
@@ -192,7 +183,7 @@ impl Holders {
     pub fn gone(&mut self, peer: Peer, boot: BootId, now: Instant) -> Option<Ask> {
         let holder = Holder { peer, boot };
         let is_holding = self.leases.values().any(|lease| lease.holder.as_ref() == Some(&holder));
-        if !self.connected || now < self.counts_from || !is_holding {
+        if !self.health.can_judge(now) || !is_holding {
             return None;
         }
         let watched = self.watched.get_mut(&holder)?;
@@ -207,11 +198,7 @@ impl Holders {
         let holding: HashSet<&Holder> =
             self.leases.values().filter_map(|lease| lease.holder.as_ref()).collect();
         self.watched.retain(|holder, _| holding.contains(holder));
-        if !self.connected {
-            return Vec::new();
-        }
-        let from = self.counts_from;
-        let silent = |watched: &Watched| now.saturating_duration_since(watched.heard.max(from)) > SILENCE;
+        let silent = |watched: &Watched| self.health.silent_for(watched.heard, now) > SILENCE;
         let mut asks = Vec::new();
         for (holder, watched) in &mut self.watched {
             if !watched.asked && silent(watched) {
@@ -229,7 +216,7 @@ impl Holders {
         watched.asked = false;
         match heard {
             Heard::CutOff => Vec::new(),
-            _ if !self.connected || now < self.counts_from => Vec::new(),
+            _ if !self.health.can_judge(now) => Vec::new(),
             Heard::NobodyThere => self.lose_all(holder, Loss::Died),
             Heard::Nothing if watched.gone => self.lose_all(holder, Loss::Died),
             // A pulse came while we waited: it is slow, not hanging.
@@ -249,32 +236,21 @@ impl Holders {
         for (task, lease) in &mut self.leases {
             let mine = lease.holder.as_ref() == Some(holder);
             let settled = now.duration_since(lease.since) >= SILENCE;
-            if mine && settled && !known.contains(&(*task, lease.attempt)) {
+            if mine && settled && !known.contains(&AttemptId { task: *task, attempt: lease.attempt }) {
                 lost.push(lease.lose(*task, holder, Loss::Forgotten));
             }
         }
         lost
     }
 
-    /// Our own connection has ended: nobody's silence counts.
-    pub fn disconnected(&mut self) {
-        self.connected = false;
-    }
-
-    /// Our own connection is back: silence counts again once the others had time to come back too.
-    pub fn reconnected(&mut self, now: Instant) {
-        self.connected = true;
-        self.counts_from = now + GRACE;
-    }
-
-    /// We slept ourselves: silence counts anew.
-    pub fn slept(&mut self, now: Instant) {
-        self.counts_from = self.counts_from.max(now + SILENCE);
+    /// Whether we could hear the others: our own connection, and our own sleep.
+    pub fn health(&mut self) -> &mut LocalHealth {
+        &mut self.health
     }
 }
 
-fn listed(held: &[Held]) -> HashSet<(TaskId, u32)> {
-    held.iter().map(|held| (held.task, held.attempt)).collect()
+fn listed(held: &[Held]) -> HashSet<AttemptId> {
+    held.iter().map(|held| held.id).collect()
 }
 
 impl Watched {

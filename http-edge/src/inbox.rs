@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use echo_bus::client::{Link, SubscribeError, Subscription};
 use echo_bus::id::Inbox as Reply;
 use echo_bus::message::{
-    AnswerPart, Disconnect, Empty, Frame, Payload, Pong, Pulse, PulseAnswer, ReadAnswer,
+    AnswerPart, Disconnect, Empty, Frame, Payload, Pong, Pulse, PulseAnswer, ReadAnswer, unix_millis,
 };
 use echo_bus::subject;
 use tokio::sync::watch;
@@ -19,8 +19,6 @@ use crate::tasks::Tasks;
 
 /// How often silence is looked for.
 const TICK: Duration = Duration::from_millis(50);
-/// A tick this late means that the machine or this process slept.
-const LATE: Duration = Duration::from_secs(1);
 /// How long our subscriptions may take to be in force again after a reconnect.
 const AGAIN: Duration = Duration::from_secs(5);
 
@@ -33,8 +31,6 @@ pub struct Inbox {
     questions: Subscription<ReadAnswer>,
     link: watch::Receiver<Link>,
     ticker: Interval,
-    /// The last tick.
-    last: Instant,
     /// The connection that was heard of last.
     epoch: u64,
     began: Instant,
@@ -59,7 +55,6 @@ impl Inbox {
             questions: bus.subscribe(&subject::answers_of(me)).await?,
             link,
             ticker,
-            last: Instant::now(),
             epoch,
             began: Instant::now(),
         })
@@ -111,7 +106,7 @@ impl Inbox {
                     }
                     self.link_changed(&tasks)
                 }
-                _ = self.ticker.tick() => { self.tick(&tasks); None }
+                _ = self.ticker.tick() => Some(Event::Tick { unix_ms: unix_millis() }),
             };
             if let Some(event) = event {
                 tasks.apply(event);
@@ -144,17 +139,6 @@ impl Inbox {
             tasks.apply(Event::Reconnected);
         });
         None
-    }
-
-    fn tick(&mut self, tasks: &Arc<Tasks>) {
-        let now = Instant::now();
-        let late = now.duration_since(self.last);
-        self.last = now;
-        if late > LATE {
-            warn!(late_ms = late.as_millis(), "this process slept");
-            tasks.apply(Event::Slept);
-        }
-        tasks.apply(Event::Tick);
     }
 }
 

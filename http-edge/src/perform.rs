@@ -66,6 +66,7 @@ impl Performer {
     pub fn perform(&self, tasks: &Arc<Tasks>, action: Action) {
         match action {
             Action::Wake(waker) => waker.wake(),
+            Action::Slept(away) => warn!(away_ms = away.as_millis(), "this process slept"),
             Action::Submit(task) => submit(tasks, task),
             Action::Ping(ask) => ping(tasks, ask),
             Action::Cancel { node, cancel } => self.say(Said::Cancel { node, cancel }),
@@ -94,7 +95,7 @@ impl Performer {
 async fn publish(bus: &Bus, said: Said) -> Result<(), PublishError> {
     match said {
         Said::Cancel { node: Some(node), cancel } => bus.publish(&subject::cancel_at(&node), &cancel).await,
-        Said::Cancel { node: None, cancel } => bus.publish(&subject::cancel_task(cancel.task), &cancel).await,
+        Said::Cancel { node: None, cancel } => bus.publish(&subject::cancel_task(cancel.0.task), &cancel).await,
         Said::Pulse { to, answer } => bus.answer(Some(&to), &answer).await,
         Said::Part { to, part } => bus.answer(Some(&to), &*part).await,
         Said::Announcement(mut news) => {

@@ -8,7 +8,7 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
-use echo_bus::id::{NodeId, TaskId};
+use echo_bus::id::{AttemptId, NodeId, TaskId};
 use echo_bus::message::{Cancel, Frame, Held, Missing};
 
 /// Frames kept of one attempt while an earlier one is missing; more are asked for again.
@@ -59,7 +59,7 @@ impl Resequencer {
             if self.given_up.len() == GIVEN_UP {
                 self.given_up.pop_front();
             }
-            self.given_up.push_back((stream.inbox, Cancel { task, attempt: stream.attempt }));
+            self.given_up.push_back((stream.inbox, Cancel(AttemptId { task, attempt: stream.attempt })));
         }
     }
 
@@ -102,20 +102,20 @@ impl Resequencer {
     /// What of an attempt has to be sent again, by what its holder's pulse says; `None` also for an attempt that nobody
     /// wants.
     pub fn missing(&mut self, held: &Held) -> Option<Missing> {
-        let stream = self.streams.get_mut(&held.task).filter(|it| it.attempt == held.attempt)?;
+        let stream = self.streams.get_mut(&held.id.task).filter(|it| it.attempt == held.id.attempt)?;
         // What the previous pulse claimed to have sent and is still not here.
         let claimed = std::mem::replace(&mut stream.claimed, held.seq)?;
         let to = match stream.ahead.keys().next() {
             Some(first) => (first - 1).min(claimed),
             None => claimed,
         };
-        let missing = Missing { task: held.task, attempt: held.attempt, from: stream.next, to };
+        let missing = Missing { id: held.id, from: stream.next, to };
         (stream.next <= to).then_some(missing)
     }
 
     /// Whether an attempt is the one whose frames are waited for.
     pub fn wants(&self, held: &Held) -> bool {
-        self.streams.get(&held.task).is_some_and(|stream| stream.attempt == held.attempt)
+        self.streams.get(&held.id.task).is_some_and(|stream| stream.attempt == held.id.attempt)
     }
 }
 

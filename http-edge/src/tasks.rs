@@ -8,6 +8,7 @@ use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
 use echo_bus::Bus;
+use echo_bus::clock::Now;
 use echo_bus::id::TaskId;
 use echo_bus::message::{AnswerPart, ReadAnswer, Request};
 use tokio_util::task::TaskTracker;
@@ -40,7 +41,7 @@ pub struct Wishes {
 impl Tasks {
     /// Without tasks. `keep_memory` bounds the answers that are kept for nobody in particular, in bytes.
     pub fn new(bus: Bus, limits: Limits, keep_memory: usize) -> Arc<Self> {
-        let edge = Mutex::new(Edge::new(bus.me().id.clone(), keep_memory, Instant::now()));
+        let edge = Mutex::new(Edge::new(bus.me().id.clone(), keep_memory, Now::read()));
         let tracker = TaskTracker::new();
         let performer = Performer::start(bus.clone(), &tracker);
         Arc::new(Self { bus, limits, tracker, edge, performer })

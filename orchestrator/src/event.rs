@@ -1,28 +1,19 @@
 //! What can happen to an orchestrator, and what it can do about it: plain data.
 
 use std::sync::Arc;
-use std::time::Instant;
 
-use echo_bus::id::{BootId, Inbox, NodeId, Peer, ProcessId, TaskId};
+pub use echo_bus::clock::Now;
+use echo_bus::id::{AttemptId, BootId, Inbox, NodeId, Peer, ProcessId};
 use echo_bus::message::{
     CacheDigest, Cancel, Event as News, Failure, Frame, Heartbeat, Pong, Pulse, PulseAnswer, Submission, Task,
 };
 
 use crate::snapshot::Snapshot;
 
-/// The time of an event: one clock to decide by, one to show to people.
-#[derive(Debug, Clone, Copy)]
-pub struct Now {
-    pub at: Instant,
-    /// Unix milliseconds; never compared.
-    pub unix_ms: u64,
-}
-
 /// One attempt at a task, given to one start of one node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Asked {
-    pub task: TaskId,
-    pub attempt: u32,
+    pub id: AttemptId,
     pub node: NodeId,
     pub boot: BootId,
 }

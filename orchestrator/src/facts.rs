@@ -1,26 +1,23 @@
 //! What the choice among nodes needs of a model, worked out once when a node says it and not for each task.
 
-use echo_bus::message::{Loading, Model};
+use echo_bus::message::{Capability, Loading, Model};
 
-/// The capabilities that a task may need, in the words of the bus.
-const KNOWN: [&str; 6] = ["completion", "embedding", "vision", "tools", "thinking", "insert"];
-
-/// Some capabilities.
+/// Some of [`Capability::KNOWN`], as bits.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Abilities(u8);
 
 impl Abilities {
-    pub fn of<'a>(words: impl IntoIterator<Item = &'a str>) -> Self {
-        let bit = |word| KNOWN.iter().position(|known| *known == word).map_or(0, |index| 1 << index);
-        Self(words.into_iter().fold(0, |all, word| all | bit(word)))
+    pub fn of<'a>(some: impl IntoIterator<Item = &'a Capability>) -> Self {
+        let bit = |it| Capability::KNOWN.iter().position(|known| known == it).map_or(0, |index| 1 << index);
+        Self(some.into_iter().fold(0, |all, it| all | bit(it)))
     }
 
     pub fn include(self, others: Self) -> bool {
         self.0 & others.0 == others.0
     }
 
-    pub fn words(self) -> impl Iterator<Item = &'static str> {
-        KNOWN.iter().enumerate().filter(move |(index, _)| self.0 & (1 << index) != 0).map(|(_, word)| *word)
+    pub fn iter(self) -> impl Iterator<Item = &'static Capability> {
+        Capability::KNOWN.iter().filter(move |it| self.include(Self::of([*it])))
     }
 }
 
@@ -55,8 +52,8 @@ pub struct Facts {
 
 impl From<&Model> for Facts {
     fn from(model: &Model) -> Self {
-        let says = Abilities::of(KNOWN.into_iter().filter(|what| model.can(what)));
-        let may = if model.capabilities.is_empty() { Abilities::of(KNOWN) } else { says };
+        let says = Abilities::of(Capability::KNOWN.iter().filter(|what| model.can(what)));
+        let may = if model.capabilities.is_empty() { Abilities::of(Capability::KNOWN) } else { says };
         let closed = !model.unavailable.is_empty();
         let loading = Loading::of(model);
         Self {
@@ -80,16 +77,17 @@ pub fn step(value: f64) -> i32 {
 mod tests {
     use super::*;
     use crate::testkit::{Words as _, model};
+    use Capability::{Completion, Vision};
 
     #[test]
     fn a_list_of_capabilities_is_the_truth_and_none_is_no_promise() {
-        let sees = Abilities::of(["completion", "vision"]);
+        let sees = Abilities::of(&[Completion, Vision]);
         let blind = Facts::from(&model("m"));
         assert!(!blind.may.include(sees));
         let silent = Facts::from(&model("m").can(&[]));
         assert!(silent.may.include(sees) && !silent.says.include(sees));
-        assert!(silent.says.include(Abilities::of(["completion"])), "it is taken to generate");
-        assert_eq!(sees.words().collect::<Vec<_>>(), ["completion", "vision"]);
+        assert!(silent.says.include(Abilities::of(&[Completion])), "it is taken to generate");
+        assert_eq!(sees.iter().collect::<Vec<_>>(), [&Completion, &Vision]);
     }
 
     #[test]

@@ -13,7 +13,6 @@ pub mod state;
 mod expected;
 mod facts;
 mod holding;
-mod model_name;
 mod need;
 mod node;
 mod perform;

@@ -1,10 +1,10 @@
 //! What a task asks of a node, read once when it comes in.
 
 use echo_bus::id::NodeId;
-use echo_bus::message::{Code, Failure, LoadKey, LoadOptions, Named, Request};
+use echo_bus::message::{Code, Failure, LoadKey, LoadOptions, Request};
+use echo_bus::model_name::ModelName;
 
 use crate::facts::Abilities;
-use crate::model_name::ModelName;
 
 /// The longest name of a model, in bytes.
 const LONGEST_NAME: usize = 256;
@@ -70,13 +70,13 @@ impl Need {
         Ok(Self {
             line,
             spelled: spelled.map(str::to_owned),
-            abilities: Abilities::of(request.needs()),
+            abilities: Abilities::of(&request.needs()),
             load: load_options.as_ref().map(LoadOptions::key),
             load_options: load_options.unwrap_or_default(),
             is_load: request.is_load(),
             aside: named.is_some(),
             managed,
-            nodes: named.map(wanted_nodes).transpose()?.unwrap_or_default(),
+            nodes: named.map(|named| named.nodes.clone()).unwrap_or_default(),
         })
     }
 
@@ -87,18 +87,6 @@ impl Need {
             Line::Default | Line::Pull => None,
         }
     }
-}
-
-/// The nodes that the operator named in the request's `nodes`.
-fn wanted_nodes(named: &Named) -> Result<Vec<NodeId>, Failure> {
-    let Some(value) = named.extra.get("nodes") else { return Ok(Vec::new()) };
-    let nodes = value.as_array().ok_or_else(|| bad("`nodes` must be a list of node ids"))?;
-    nodes
-        .iter()
-        .map(|node| {
-            node.as_str().unwrap_or_default().parse().map_err(|error| bad(format!("in `nodes`: {error}")))
-        })
-        .collect()
 }
 
 fn unnamed() -> Failure {
@@ -143,14 +131,14 @@ mod tests {
 
     #[test]
     fn a_pull_needs_no_node_that_has_the_model() {
-        let need = need(json!({"kind": "pull", "model": "x", "extra": {"nodes": ["node-b"]}})).unwrap();
+        let need = need(json!({"kind": "pull", "model": "x", "nodes": ["node-b"]})).unwrap();
         assert_eq!((&need.line, need.managed, need.aside), (&Line::Pull, true, true));
         assert_eq!(need.nodes[0].as_str(), "node-b");
     }
 
     #[test]
     fn an_unload_waits_for_no_slot_and_needs_no_operators_word() {
-        let need = need(json!({"kind": "unload", "model": "x", "extra": {"nodes": ["node-b"]}})).unwrap();
+        let need = need(json!({"kind": "unload", "model": "x", "nodes": ["node-b"]})).unwrap();
         assert!(need.aside && !need.managed && need.abilities == Abilities::default());
         assert_eq!((need.model(), need.nodes.len()), (Some(&ModelName::of("x:latest")), 1));
     }
@@ -161,8 +149,6 @@ mod tests {
         for bad in [
             json!({"kind": "levitate"}),
             json!({"kind": "generate", "model": long}),
-            json!({"kind": "pull", "model": "x", "extra": {"nodes": ["*"]}}),
-            json!({"kind": "pull", "model": "x", "extra": {"nodes": "a"}}),
             json!({"kind": "show", "model": " "}),
         ] {
             assert_eq!(need(bad.clone()).unwrap_err().code, Code::BadRequest, "{bad}");

@@ -4,12 +4,12 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Instant;
 
-use echo_bus::id::{BootId, NodeId, TaskId};
+use echo_bus::id::{AttemptId, BootId, NodeId};
 use echo_bus::message::{Heartbeat, Held, LoadKey, Model, NodeStatus};
+use echo_bus::model_name::ModelName;
 
 use crate::event::Now;
 use crate::facts::step;
-use crate::model_name::ModelName;
 use crate::need::Need;
 
 /// A node of the mesh.
@@ -65,8 +65,7 @@ pub enum Hold {
 /// A task that this orchestrator gave to this start of the node.
 #[derive(Debug)]
 struct Placement {
-    task: TaskId,
-    attempt: u32,
+    id: AttemptId,
     model: Option<ModelName>,
     load: Option<LoadKey>,
     stage: Stage,
@@ -124,9 +123,9 @@ impl Node {
         beat.models = None;
         self.beat = Arc::new(beat);
         let number = self.beat.number;
-        let active: HashSet<_> = self.beat.active.iter().map(|held| (held.task, held.attempt)).collect();
+        let active: HashSet<_> = self.beat.active.iter().map(|held| held.id).collect();
         self.placements.retain_mut(|placed| {
-            placed.listed = active.contains(&(placed.task, placed.attempt));
+            placed.listed = active.contains(&placed.id);
             placed.settle(number);
             placed.listed || !matches!(placed.stage, Stage::Known | Stage::Unclear)
         });
@@ -211,10 +210,10 @@ impl Node {
     }
 
     /// The attempts that are counted as using a slot, and whether the last heartbeat lists them.
-    pub fn occupants(&self) -> impl Iterator<Item = ((TaskId, u32), bool)> {
-        let listed = self.beat.active.iter().map(|held| ((held.task, held.attempt), true));
+    pub fn occupants(&self) -> impl Iterator<Item = (AttemptId, bool)> {
+        let listed = self.beat.active.iter().map(|held| (held.id, true));
         let unlisted = self.placements.iter().filter(|it| !it.listed);
-        listed.chain(unlisted.map(|it| ((it.task, it.attempt), false)))
+        listed.chain(unlisted.map(|it| (it.id, false)))
     }
 
     /// What was placed here and is not yet in the heartbeats, and how its model is to be loaded.
@@ -239,18 +238,18 @@ impl Node {
     }
 
     /// Counts a task that is about to be given to this node.
-    pub fn place(&mut self, task: TaskId, attempt: u32, need: &Need) {
-        let listed = lists(&self.beat.active, task, attempt);
+    pub fn place(&mut self, id: AttemptId, need: &Need) {
+        let listed = self.beat.active.iter().any(|held| held.id == id);
         let (model, load) = (need.model().cloned(), need.load);
-        self.placements.push(Placement { task, attempt, model, load, stage: Stage::Asked, listed });
+        self.placements.push(Placement { id, model, load, stage: Stage::Asked, listed });
         self.recount();
     }
 
     /// The agent holds it, and heartbeats after `heartbeat` say so. One that came already may say that it has ended.
-    pub fn accepted(&mut self, task: TaskId, attempt: u32, heartbeat: u64) {
+    pub fn accepted(&mut self, id: AttemptId, heartbeat: u64) {
         let number = self.beat.number;
         self.placements.retain_mut(|placed| {
-            if !placed.is(task, attempt) {
+            if placed.id != id {
                 return true;
             }
             placed.stage = Stage::Accepted(heartbeat);
@@ -261,14 +260,14 @@ impl Node {
     }
 
     /// The agent does not hold it.
-    pub fn refused(&mut self, task: TaskId, attempt: u32) {
-        self.placements.retain(|it| !it.is(task, attempt));
+    pub fn refused(&mut self, id: AttemptId) {
+        self.placements.retain(|it| it.id != id);
         self.recount();
     }
 
     /// Nobody knows; the next heartbeat tells.
-    pub fn unclear(&mut self, task: TaskId, attempt: u32) {
-        if let Some(placed) = self.placements.iter_mut().find(|it| it.is(task, attempt)) {
+    pub fn unclear(&mut self, id: AttemptId) {
+        if let Some(placed) = self.placements.iter_mut().find(|it| it.id == id) {
             placed.stage = Stage::Unclear;
         }
     }
@@ -282,10 +281,6 @@ impl Node {
 }
 
 impl Placement {
-    fn is(&self, task: TaskId, attempt: u32) -> bool {
-        (self.task, self.attempt) == (task, attempt)
-    }
-
     /// From a heartbeat after the acceptance on, the heartbeat's list is the truth.
     fn settle(&mut self, number: u64) {
         if matches!(self.stage, Stage::Accepted(heartbeat) if number > heartbeat) {
@@ -298,17 +293,13 @@ fn count(active: &[Held]) -> u32 {
     u32::try_from(active.len()).unwrap_or(u32::MAX)
 }
 
-fn lists(active: &[Held], task: TaskId, attempt: u32) -> bool {
-    active.iter().any(|held| (held.task, held.attempt) == (task, attempt))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::testkit::{Clock, beat, held};
 
-    fn task() -> TaskId {
-        TaskId::from_u128(1)
+    fn id() -> AttemptId {
+        held(1, 1).id
     }
 
     fn need() -> Need {
@@ -320,9 +311,9 @@ mod tests {
     fn a_placement_counts_until_a_heartbeat_after_its_acceptance() {
         let clock = Clock::new();
         let mut node = Node::new(beat("a", 1).slots(2).build(), clock.now());
-        node.place(task(), 1, &need());
+        node.place(id(), &need());
         assert_eq!(node.used(), 1);
-        node.accepted(task(), 1, 2);
+        node.accepted(id(), 2);
         node.hear(beat("a", 2).slots(2).build(), clock.now());
         assert_eq!(node.used(), 1, "heartbeat 2 was made before the acceptance");
         node.hear(beat("a", 3).slots(2).build(), clock.now());
@@ -333,10 +324,10 @@ mod tests {
     fn a_listed_placement_counts_once() {
         let clock = Clock::new();
         let mut node = Node::new(beat("a", 1).build(), clock.now());
-        node.place(task(), 1, &need());
+        node.place(id(), &need());
         node.hear(beat("a", 2).active([held(1, 1)]).build(), clock.now());
         assert_eq!(node.used(), 1);
-        node.accepted(task(), 1, 1);
+        node.accepted(id(), 1);
         assert_eq!(node.used(), 1);
     }
 
@@ -344,10 +335,10 @@ mod tests {
     fn a_heartbeat_that_overtook_the_acceptance_may_say_that_it_has_ended() {
         let clock = Clock::new();
         let mut node = Node::new(beat("a", 1).build(), clock.now());
-        node.place(task(), 1, &need());
+        node.place(id(), &need());
         node.hear(beat("a", 5).build(), clock.now());
         assert_eq!(node.used(), 1);
-        node.accepted(task(), 1, 3);
+        node.accepted(id(), 3);
         assert_eq!(node.used(), 0);
         assert_eq!(node.used(), 0);
     }

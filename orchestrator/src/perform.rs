@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use echo_bus::Bus;
 use echo_bus::client::{CallError, PublishError};
+use echo_bus::holding::PULSE_ANSWER;
 use echo_bus::id::ProcessId;
 use echo_bus::message::{Dispatch, Event as News, Pulse, Task};
 use echo_bus::subject;
@@ -16,8 +17,6 @@ use crate::event::{Action, Answer, Asked, Event};
 
 /// An agent answers at once, so a longer silence means that nobody knows whether it has the task.
 const DISPATCH: Duration = Duration::from_millis(500);
-/// A lost pulse is asked again soon enough to keep an edge from being taken for dead.
-const PULSE: Duration = Duration::from_secs(1);
 
 /// What acting needs.
 pub(crate) struct Hands {
@@ -78,7 +77,7 @@ impl Hands {
     fn pulse(&self, edge: ProcessId, pulse: Pulse) {
         let (bus, outcomes) = (self.bus.clone(), self.outcomes.clone());
         self.tracker.spawn(async move {
-            let answer = bus.call(&subject::pulse(&edge), &pulse, PULSE).await;
+            let answer = bus.call(&subject::pulse(&edge), &pulse, PULSE_ANSWER).await;
             if let Err(error) = &answer {
                 debug!(%edge, error = error as &dyn std::error::Error, "an edge did not answer a pulse");
             }

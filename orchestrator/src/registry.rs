@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use echo_bus::id::{BootId, NodeId};
-use echo_bus::message::{Heartbeat, LoadKey, Model, NodeStatus};
+use echo_bus::message::{Capability, Heartbeat, LoadKey, Model, NodeStatus};
+use echo_bus::model_name::ModelName;
 
 use crate::event::Now;
 use crate::facts::{Abilities, AtBest, Facts};
-use crate::model_name::ModelName;
 use crate::node::{Hold, Node};
 
 /// Names of models that a refusal lists at most.
@@ -210,10 +210,10 @@ impl Registry {
         self.most_common = OnceLock::new();
     }
 
-    /// Forgets the nodes that have been silent for longer than `patience`, where silence counts from `since`.
-    pub fn evict(&mut self, now: Instant, since: Instant, patience: Duration) -> Vec<(Key, NodeId)> {
-        let silent = |node: &Node| now.saturating_duration_since(node.heard.max(since)) > patience;
-        let left: Vec<_> = self.iter().filter(|(_, node)| silent(node)).map(|(key, _)| key).collect();
+    /// Forgets the nodes that were heard last when it is too long ago.
+    pub fn evict(&mut self, is_over: impl Fn(Instant) -> bool) -> Vec<(Key, NodeId)> {
+        let left = self.iter().filter(|(_, node)| is_over(node.heard));
+        let left: Vec<_> = left.map(|(key, _)| key).collect();
         left.into_iter().map(|key| (key, self.remove(key))).collect()
     }
 
@@ -287,7 +287,7 @@ impl Registry {
 
     /// The generating model that most nodes have, ties by name.
     pub fn most_common_model(&self) -> Option<&ModelName> {
-        let completion = Abilities::of(["completion"]);
+        let completion = Abilities::of(&[Capability::Completion]);
         let found = || {
             let generating = |name: &ModelName| {
                 self.serving(name).filter(|(_, _, seen)| seen.facts.says.include(completion)).count()
@@ -411,12 +411,11 @@ mod tests {
     fn an_evicted_node_leaves_nothing_behind() {
         let mut clock = Clock::new();
         let mut registry = Registry::default();
-        let start = clock.now().at;
         registry.hear(beat("a", 1).models([model("x")]).build(), clock.now());
         clock.pass(2_000);
         registry.hear(beat("b", 1).models([model("y")]).build(), clock.now());
         clock.pass(1_001);
-        let left = registry.evict(clock.now().at, start, Duration::from_secs(3));
+        let left = registry.evict(|heard| clock.now().at - heard > std::time::Duration::from_secs(3));
         assert_eq!(left.iter().map(|(_, id)| id.as_str()).collect::<Vec<_>>(), ["a"]);
         assert_eq!((registry.served(), registry.iter().count()), (vec!["y".to_owned()], 1));
     }

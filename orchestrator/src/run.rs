@@ -1,10 +1,10 @@
 //! The loop: the bus's messages become events, the state decides, and what it decides is done.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use echo_bus::Bus;
 use echo_bus::client::{Link, Received, SubscribeError, Subscription};
-use echo_bus::message::{CacheDigest, Cancel, Disconnect, Empty, Heartbeat, Task, unix_millis};
+use echo_bus::message::{CacheDigest, Cancel, Disconnect, Empty, Heartbeat, Task};
 use echo_bus::subject::{self, ORCHESTRATORS};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Interval, MissedTickBehavior, interval};
@@ -60,7 +60,7 @@ pub async fn run(limits: Limits, bus: Bus, shutdown: CancellationToken) -> Resul
     }
     let tracker = TaskTracker::new();
     let hands = Hands::new(bus.clone(), tracker.clone(), outcomes);
-    let mut state = State::new(bus.me().id.clone(), bus.boot().clone(), limits, now());
+    let mut state = State::new(bus.me().id.clone(), bus.boot().clone(), limits, Now::read());
     let _inspection = bus.inspectable("places tasks on the nodes of the mesh").await;
     info!(orchestrator = %bus.me().id, boot = %bus.boot(), "ready");
     loop {
@@ -90,7 +90,7 @@ async fn in_force(bus: &Bus) {
 }
 
 async fn act(state: &mut State, hands: &Hands, event: Event) {
-    for action in state.apply(event, now()) {
+    for action in state.apply(event, Now::read()) {
         hands.perform(action).await;
     }
 }
@@ -176,8 +176,4 @@ async fn next_task(tasks: &mut Option<Subscription<Task>>) -> Option<Received<Ta
 fn submitted(received: Received<Task>) -> Event {
     let task = received.message.map(Box::new).map_err(|error| error.to_string());
     Event::Submitted { task, reply: received.reply }
-}
-
-fn now() -> Now {
-    Now { at: Instant::now(), unix_ms: unix_millis() }
 }

@@ -1,10 +1,10 @@
 //! The choice among nodes, and the words for it.
 
-use echo_bus::message::{Code, Excluded, Failure, NodeStatus, Why};
+use echo_bus::message::{Capability, Code, Excluded, Failure, NodeStatus, Why};
+use echo_bus::model_name::ModelName;
 
 use crate::expected::Candidate;
 use crate::facts::{Abilities, Facts};
-use crate::model_name::ModelName;
 use crate::need::{Line, Need};
 use crate::node::{Hold, Node};
 use crate::registry::{Key, Registry, Seen};
@@ -209,10 +209,11 @@ pub fn judge(registry: &Registry, need: &Need) -> Result<(), Failure> {
         let what = Abilities::of([what]);
         having.iter().any(|(_, _, seen)| seen.is_some_and(|seen| seen.facts.may.include(what)))
     };
-    let mut missing: Vec<_> = need.abilities.words().filter(|what| !somebody_can(*what)).collect();
+    let mut missing: Vec<_> = need.abilities.iter().filter(|what| !somebody_can(*what)).collect();
     if missing.is_empty() {
-        missing = need.abilities.words().collect();
+        missing = need.abilities.iter().collect();
     }
+    let missing: Vec<&str> = missing.into_iter().map(Capability::as_str).collect();
     let (what, missing) = (model_words(having[0].2, need), missing.join(" and "));
     Err(Failure::give_up(Code::NotCapable, format!("no node {what} can do what the task needs: {missing}")))
 }

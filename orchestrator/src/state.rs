@@ -16,14 +16,15 @@ mod world;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
+use echo_bus::holding::{Fence, LocalHealth};
 use echo_bus::id::{BootId, Inbox, NodeId, ProcessId, TaskId};
-use echo_bus::message::{Code, Event as News, Failure, Frame, Held, Pong, What};
+use echo_bus::message::{Cancel, Code, Event as News, Failure, Frame, Held, Pong, What};
+use echo_bus::model_name::ModelName;
 
 use crate::config::Limits;
 use crate::event::{Action, Event, Now};
 use crate::expected::Book;
 use crate::holding::{Holding, Phase};
-use crate::model_name::ModelName;
 use crate::queue::Queue;
 use crate::recent::Recent;
 use crate::registry::Registry;
@@ -31,11 +32,9 @@ use crate::snapshot::Snapshot;
 
 /// Two of a node's heartbeats, and a little: before that a started orchestrator does not know who is there.
 const LEARNING: Duration = Duration::from_millis(2_500);
-/// A cancel may overtake the task that it ends.
-const FENCED: Duration = Duration::from_secs(60);
 /// A cancel may come late, when a node has the attempt already.
 const HANDED: Duration = Duration::from_secs(5);
-/// Tasks that are remembered after they have left, of each kind.
+/// Tasks that are remembered after they have left.
 const REMEMBERED: usize = 100_000;
 
 /// The state of an orchestrator.
@@ -52,18 +51,16 @@ pub struct State {
     /// When it was last decided where those who wait go.
     planned: Instant,
     held: BTreeMap<TaskId, Holding>,
-    /// The highest attempt that was cancelled.
-    fences: Recent<u32>,
+    /// What was cancelled: a cancel may overtake the task that it ends.
+    fence: Fence,
     /// Who took an attempt a moment ago.
     handed: Recent<(u32, NodeId)>,
     edges: BTreeMap<ProcessId, Edge>,
     /// Models that are waited for while no node takes a task for them, and since when.
     outages: BTreeMap<ModelName, Instant>,
     started: Instant,
-    connected: bool,
-    /// Silence before this moment says nothing: we were away, or asleep.
-    silence_from: Instant,
-    last_tick: Instant,
+    /// Whether the silence of others says anything: not while we are away, or asleep.
+    health: LocalHealth,
     next_pulse: Instant,
     draining: bool,
     /// Counts the placements.
@@ -95,14 +92,12 @@ impl State {
             registry: Registry::default(),
             planned: now.at,
             held: BTreeMap::new(),
-            fences: Recent::new(FENCED, REMEMBERED),
+            fence: Fence::default(),
             handed: Recent::new(HANDED, REMEMBERED),
             edges: BTreeMap::new(),
             outages: BTreeMap::new(),
             started: now.at,
-            connected: true,
-            silence_from: now.at,
-            last_tick: now.at,
+            health: LocalHealth::new(now),
             next_pulse: now.at,
             draining: false,
             placed: 0,
@@ -119,7 +114,7 @@ impl State {
             Event::Caches(digest) => self.hear_caches(&digest),
             Event::Submitted { task, reply } => self.submit(task, reply),
             Event::Answered { asked, answer } => self.answered(&asked, answer),
-            Event::Cancelled(cancel) => self.cancel(cancel.task, cancel.attempt),
+            Event::Cancelled(Cancel(id)) => self.cancel(id),
             Event::Gone { peer, boot } => self.gone(&peer, &boot),
             Event::Pulsed { edge, answer } => self.pulsed(&edge, answer),
             Event::Pinged { reply } => self.pong(reply),
@@ -151,7 +146,7 @@ impl State {
 
     fn pong(&mut self, to: Inbox) {
         let uptime = self.now.at.saturating_duration_since(self.started);
-        let held = self.held.iter().map(|(&task, holding)| held(task, holding.attempt())).collect();
+        let held = self.held.values().map(held).collect();
         self.out.push(Action::Pong {
             to,
             pong: Pong { boot: self.boot.clone(), uptime_ms: millis(uptime), held },
@@ -245,8 +240,8 @@ impl State {
     }
 }
 
-fn held(task: TaskId, attempt: u32) -> Held {
-    Held { task, attempt, seq: None, ended: false }
+fn held(holding: &Holding) -> Held {
+    Held { id: holding.task.id(), seq: None, ended: false }
 }
 
 fn draining() -> Failure {

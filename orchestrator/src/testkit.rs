@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use echo_bus::id::{Inbox, TaskId};
-use echo_bus::message::{Engine, Heartbeat, Held, Model, NodeStatus, Space, Task};
+use echo_bus::id::{AttemptId, Inbox, TaskId};
+use echo_bus::message::{Capability, Engine, Heartbeat, Held, Model, NodeStatus, Space, Task};
 use serde_json::{Value, json};
 
 use crate::event::Now;
@@ -103,12 +103,12 @@ impl Beat {
 }
 
 pub fn held(task: u128, attempt: u32) -> Held {
-    Held { task: TaskId::from_u128(task), attempt, seq: None, ended: false }
+    Held { id: AttemptId { task: TaskId::from_u128(task), attempt }, seq: None, ended: false }
 }
 
 /// A model that generates.
 pub fn model(name: &str) -> Model {
-    Model { name: name.to_owned(), capabilities: vec!["completion".to_owned()], ..Model::default() }
+    Model { name: name.to_owned(), capabilities: vec![Capability::Completion], ..Model::default() }
 }
 
 /// More words about a model.
@@ -123,7 +123,7 @@ pub trait Words {
 
 impl Words for Model {
     fn can(mut self, capabilities: &[&str]) -> Self {
-        self.capabilities = capabilities.iter().map(|&it| it.to_owned()).collect();
+        self.capabilities = capabilities.iter().map(|&it| it.into()).collect();
         self
     }
 

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use echo_bus::id::{Inbox, ProcessId};
+use echo_bus::holding::PULSE_ANSWER;
+use echo_bus::id::{AttemptId, Inbox, ProcessId};
 use echo_bus::message::{CacheDigest, Code, Dispatch, Failure, Frame, Heartbeat, Pulse};
 use echo_bus::subject;
 use tokio::sync::mpsc;
@@ -15,10 +16,6 @@ use tracing::{Instrument, debug, error, info_span, warn};
 use crate::attempt::{Attempt, Context, End, Report};
 use crate::metrics;
 use crate::node::{Action, Event, Leave};
-use crate::slots::Key;
-
-/// How long an edge may take to answer a pulse before it is asked again.
-const PULSE: Duration = Duration::from_secs(1);
 
 /// How long a message to oneself may take.
 const ROUND: Duration = Duration::from_secs(2);
@@ -41,7 +38,7 @@ pub struct Performer {
     events: mpsc::Sender<Event>,
     news: mpsc::Sender<News>,
     running: JoinSet<Report>,
-    known: HashMap<Id, Key>,
+    known: HashMap<Id, AttemptId>,
     jobs: TaskTracker,
 }
 
@@ -120,7 +117,7 @@ impl Performer {
 
     fn run(&mut self, attempt: Box<Attempt>) {
         let key = attempt.key;
-        let Key { task, attempt: number } = key;
+        let AttemptId { task, attempt: number } = key;
         let span = info_span!("task", %task, attempt = number);
         let handle = self.running.spawn(attempt.run(self.context.clone()).instrument(span));
         self.known.insert(handle.id(), key);
@@ -137,10 +134,10 @@ impl Performer {
         }
     }
 
-    fn pulse(&self, edge: ProcessId, asked: Vec<Key>, pulse: Pulse) {
+    fn pulse(&self, edge: ProcessId, asked: Vec<AttemptId>, pulse: Pulse) {
         let (context, events) = (self.context.clone(), self.events.clone());
         self.jobs.spawn(async move {
-            let answer = context.bus.call(&subject::pulse(&edge), &pulse, PULSE).await;
+            let answer = context.bus.call(&subject::pulse(&edge), &pulse, PULSE_ANSWER).await;
             if let Err(error) = &answer {
                 debug!(%edge, %error, "no answer to a pulse");
             }
@@ -192,7 +189,7 @@ impl Performer {
 }
 
 /// What has to be said of an attempt that cannot speak for itself any more.
-fn crashed(key: Key) -> Report {
+fn crashed(key: AttemptId) -> Report {
     let failure = Failure::elsewhere(Code::EngineError, "the agent failed while it ran the task");
     Report {
         key,

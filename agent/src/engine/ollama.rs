@@ -58,11 +58,11 @@ impl Ollama {
             Request::Embed(it) if it.unscaled && it.input.len() < 2 => {
                 let body = request::embed_one(model, it);
                 let answer = self.http.call(Method::POST, "/api/embeddings", &body).await?;
-                Ok(only(embed::embedded_one(&answer, it.model.as_deref().unwrap_or(model))?))
+                Ok(only(embed::embedded_one(answer)?))
             }
             Request::Embed(it) => {
                 let answer = self.http.call(Method::POST, "/api/embed", &request::embed(model, it)).await?;
-                Ok(only(embed::embedded(answer, it.model.as_deref().unwrap_or(model))?))
+                Ok(only(embed::embedded(answer)?))
             }
             Request::Show(named) => {
                 let body = request::named(model, named);

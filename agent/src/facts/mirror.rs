@@ -7,12 +7,11 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use echo_bus::id::{BootId, NodeId};
+use echo_bus::id::{AttemptId, BootId, NodeId};
 use echo_bus::message::cache::{ASIDE as TOLD, SLOTS};
 use echo_bus::message::{CacheDigest, Held, ModelCache, SlotCache};
 
 use super::text::Text;
-use crate::slots::Key;
 
 /// The part of a prompt that has to be in a slot for that slot to be chosen.
 const SIMILAR: f64 = 0.1;
@@ -56,7 +55,7 @@ struct Slot {
     tokens: u64,
     tool: bool,
     /// The mesh's attempt that runs in it, or was the last.
-    attempt: Option<Key>,
+    attempt: Option<AttemptId>,
     /// What runs in it, and what was there before.
     run: Option<Run>,
     /// When its last attempt began or ended.
@@ -91,7 +90,7 @@ impl Mirror {
         &mut self,
         model: &str,
         slots: u32,
-        (run, attempt): (u64, Option<Key>),
+        (run, attempt): (u64, Option<AttemptId>),
         text: &Text,
         now: Instant,
     ) -> Option<u64> {
@@ -258,12 +257,7 @@ impl Slot {
         SlotCache {
             blocks: self.text.blocks().to_vec(),
             tokens: self.tokens,
-            attempt: self.attempt.filter(|_| idle < NAMED).map(|Key { task, attempt }| Held {
-                task,
-                attempt,
-                seq: None,
-                ended: false,
-            }),
+            attempt: self.attempt.filter(|_| idle < NAMED).map(|id| Held { id, seq: None, ended: false }),
             busy,
             idle_ms: u64::try_from(idle.as_millis()).unwrap_or(u64::MAX),
             session: self.text.session(),

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use echo_bus::id::AttemptId;
 use echo_bus::message::{Done, Message, Piece, Reason, Request, SoFar, ToolCall};
 use tracing::debug;
 
@@ -10,7 +11,6 @@ use super::mirror::Left;
 use super::text::Text;
 use super::timeline::Counted;
 use super::{Attempt, Facts};
-use crate::slots::Key;
 
 /// The text of an answer is kept up to so many bytes, until it has been hashed: no more of it is ever compared.
 const LONGEST: usize = 128 << 10;
@@ -19,7 +19,7 @@ const LONGEST: usize = 128 << 10;
 #[derive(Debug, Clone, Copy)]
 pub struct About<'a> {
     /// Absent: the agent's own request, which says nothing of what users ask.
-    pub key: Option<Key>,
+    pub key: Option<AttemptId>,
     /// In the mesh's words.
     pub model: &'a str,
     pub request: &'a Request,
@@ -33,7 +33,7 @@ pub struct About<'a> {
 pub struct Run {
     facts: Arc<Facts>,
     id: u64,
-    key: Option<Key>,
+    key: Option<AttemptId>,
     model: String,
     prompt: Text,
     /// Bytes of the prompt that are cached as far as the mirror knows.

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use echo_bus::id::TaskId;
+use echo_bus::id::{AttemptId, TaskId};
 use echo_bus::message::{Chat, Done, Message, Piece, Reason, Request, Timings};
 
 use super::*;
@@ -27,9 +27,9 @@ impl Bench {
         Self { facts: Arc::new(Facts::new(slots, now)), now, tasks: 0 }
     }
 
-    fn begin(&mut self, request: &Request, loaded: bool) -> (Key, Run) {
+    fn begin(&mut self, request: &Request, loaded: bool) -> (AttemptId, Run) {
         self.tasks += 1;
-        let key = Key { task: TaskId::from_u128(self.tasks), attempt: 1 };
+        let key = AttemptId { task: TaskId::from_u128(self.tasks), attempt: 1 };
         let about = About { key: Some(key), model: "m", request, so_far: None, loaded };
         (key, self.facts.begin(about, self.now))
     }

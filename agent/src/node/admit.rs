@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use echo_bus::id::Inbox;
+use echo_bus::id::{AttemptId, Inbox};
 use echo_bus::message::{Code, Dispatch, Failure, Request, Task};
 use tokio::sync::oneshot;
 use tracing::debug;
@@ -13,7 +13,7 @@ use super::{Action, Node};
 use crate::attempt::{Attempt, Halt};
 use crate::engine::{Kind, Order};
 use crate::loads::Start;
-use crate::slots::{Key, Slot};
+use crate::slots::Slot;
 use crate::tape::Tape;
 use crate::watch::Limits;
 
@@ -53,7 +53,7 @@ impl Node {
     }
 
     fn judge(&mut self, task: &Task, now: Instant) -> Result<Admitted, Failure> {
-        let key = Key { task: task.task, attempt: task.attempt };
+        let key = task.id();
         self.judge_message(task)?;
         self.judge_attempt(key, now)?;
         if self.draining {
@@ -98,16 +98,16 @@ impl Node {
     }
 
     /// An attempt runs once, and not beside or after a higher one.
-    fn judge_attempt(&mut self, key: Key, now: Instant) -> Result<(), Failure> {
+    fn judge_attempt(&mut self, key: AttemptId, now: Instant) -> Result<(), Failure> {
         if self.holdings.contains(key) {
             // Nobody may conclude that it can be run elsewhere.
             return Err(Failure::wait(Code::Unclear, "this attempt is held by this node already"));
         }
         let higher = self.holdings.highest(key.task).is_some_and(|held| held > key.attempt);
-        if higher || self.fence.bars(key.task, key.attempt, now) {
+        if higher || self.fence.bars(key, now) {
             return Err(Failure::give_up(Code::Cancelled, "this attempt was ended before it came"));
         }
-        self.holdings.drop_up_to(key.task, key.attempt);
+        self.holdings.drop_up_to(key);
         Ok(())
     }
 
@@ -159,7 +159,7 @@ impl Node {
 
     fn with_slot(
         &mut self,
-        key: Key,
+        key: AttemptId,
         (model, engine_name, loaded): (String, String, bool),
     ) -> Result<Admitted, Failure> {
         self.engine_is_up()?;
@@ -174,7 +174,7 @@ impl Node {
     }
 
     fn accept(&mut self, task: Task, admitted: Admitted, inbox: Inbox, reply: Option<Inbox>, now: Instant) {
-        let key = Key { task: task.task, attempt: task.attempt };
+        let key = task.id();
         if admitted.slot.is_some() {
             self.calibration.make_way();
         }

@@ -1,20 +1,14 @@
 //! The edges that this node holds something for: each hears a pulse, and one that answers none is dead.
 
 use std::collections::HashMap;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use echo_bus::id::{Peer, ProcessId};
+use echo_bus::holding::{EDGE_DEAD, PULSE, PULSE_AFTER_END};
+use echo_bus::id::{AttemptId, Peer, ProcessId};
 use echo_bus::message::{Missing, Pulse, PulseAnswer};
 use tracing::warn;
 
 use super::{Action, Node};
-use crate::slots::Key;
-
-/// How often an edge hears from a holder.
-const EVERY: Duration = Duration::from_millis(250);
-
-/// An edge that answers no pulse for so long is dead.
-const DEAD: Duration = Duration::from_secs(5);
 
 struct Edge {
     next: Instant,
@@ -31,7 +25,7 @@ pub struct Edges(HashMap<ProcessId, Edge>);
 impl Edges {
     /// Something is held for this edge now. `at_once`: it is asked without delay.
     pub fn meet(&mut self, edge: &ProcessId, at_once: bool, now: Instant) {
-        let next = if at_once { now } else { now + EVERY };
+        let next = if at_once { now } else { now + PULSE };
         let known = self.0.entry(edge.clone()).or_insert(Edge { next, asked: false, heard: now });
         known.next = known.next.min(next);
     }
@@ -39,7 +33,7 @@ impl Edges {
     /// The next pulse to this edge goes out soon: something has ended.
     pub fn hurry(&mut self, edge: Option<&ProcessId>, now: Instant) {
         if let Some(edge) = edge.and_then(|edge| self.0.get_mut(edge)) {
-            edge.next = edge.next.min(now + EVERY / 5);
+            edge.next = edge.next.min(now + PULSE_AFTER_END);
         }
     }
 
@@ -66,9 +60,9 @@ impl Node {
                 continue;
             }
             if let Some(edge) = self.edges.0.get_mut(&id) {
-                (edge.asked, edge.next) = (true, now + EVERY);
+                (edge.asked, edge.next) = (true, now + PULSE);
             }
-            let asked = held.iter().map(|held| Key { task: held.task, attempt: held.attempt }).collect();
+            let asked = held.iter().map(|held| held.id).collect();
             let pulse =
                 Pulse { holder: Peer::agent(&self.traits.node), boot: self.traits.boot.clone(), held };
             self.out.push(Action::Pulse { edge: id, asked, pulse });
@@ -79,7 +73,7 @@ impl Node {
     pub(super) fn pulsed(
         &mut self,
         id: &ProcessId,
-        asked: &[Key],
+        asked: &[AttemptId],
         answer: Option<PulseAnswer>,
         now: Instant,
     ) {
@@ -91,15 +85,15 @@ impl Node {
         }
         let Some(PulseAnswer { unwanted, missing }) = answer else { return };
         for held in &unwanted {
-            self.fence.raise(held.task, held.attempt, now);
-            self.holdings.drop_up_to(held.task, held.attempt);
+            self.fence.raise(held.id, now);
+            self.holdings.drop_up_to(held.id);
         }
         for key in asked {
             // What is named and not unwanted is wanted.
             self.holdings.confirm(*key);
         }
-        for Missing { task, attempt, from, to } in missing {
-            if let Some((to, frames)) = self.holdings.frames(Key { task, attempt }, from, to)
+        for Missing { id, from, to } in missing {
+            if let Some((to, frames)) = self.holdings.frames(id, from, to)
                 && !frames.is_empty()
             {
                 self.out.push(Action::Resend { to, frames });
@@ -109,7 +103,7 @@ impl Node {
 
     /// Stops what nobody waits for any more.
     pub(super) fn drop_dead_edges(&mut self, now: Instant) {
-        let dead = self.edges.0.iter().filter(|(_, edge)| now.duration_since(edge.heard) >= DEAD);
+        let dead = self.edges.0.iter().filter(|(_, edge)| now.duration_since(edge.heard) >= EDGE_DEAD);
         let dead: Vec<ProcessId> = dead.map(|(id, _)| id.clone()).collect();
         for id in dead {
             self.edges.0.remove(&id);

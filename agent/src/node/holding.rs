@@ -2,18 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use echo_bus::id::{Inbox, ProcessId, TaskId};
+use echo_bus::holding::KEPT_AFTER_END;
+use echo_bus::id::{AttemptId, Inbox, ProcessId, TaskId};
 use echo_bus::message::{Code, Failure, Frame, Held};
 use tokio::sync::oneshot;
 
 use crate::attempt::Halt;
-use crate::slots::Key;
 use crate::tape::Tape;
-
-/// How long an ended attempt's frames are kept for an edge that does not say that it has them.
-const KEPT: Duration = Duration::from_secs(5);
 
 /// The memory that ended attempts may use together, in bytes; the oldest go first.
 const MOST: usize = 64 << 20;
@@ -35,17 +32,17 @@ pub struct Holding {
 /// All attempts, by task and attempt.
 #[derive(Default)]
 pub struct Holdings {
-    all: BTreeMap<Key, Holding>,
+    all: BTreeMap<AttemptId, Holding>,
     /// No less than the memory of those that have ended, in bytes; counted anew where it passes the bound.
     used: usize,
 }
 
 impl Holdings {
-    pub fn insert(&mut self, key: Key, holding: Holding) {
+    pub fn insert(&mut self, key: AttemptId, holding: Holding) {
         self.all.insert(key, holding);
     }
 
-    pub fn contains(&self, key: Key) -> bool {
+    pub fn contains(&self, key: AttemptId) -> bool {
         self.all.contains_key(&key)
     }
 
@@ -63,7 +60,7 @@ impl Holdings {
     }
 
     /// The model that an attempt runs on.
-    pub fn model_of(&self, key: Key) -> Option<&str> {
+    pub fn model_of(&self, key: AttemptId) -> Option<&str> {
         self.all.get(&key).map(|holding| holding.model.as_str())
     }
 
@@ -77,7 +74,7 @@ impl Holdings {
         self.of(task).next_back()
     }
 
-    pub fn edge_of(&self, key: Key) -> Option<&ProcessId> {
+    pub fn edge_of(&self, key: AttemptId) -> Option<&ProcessId> {
         self.all.get(&key).and_then(|holding| holding.edge.as_ref())
     }
 
@@ -87,19 +84,20 @@ impl Holdings {
     }
 
     fn of(&self, task: TaskId) -> impl DoubleEndedIterator<Item = u32> + use<'_> {
-        let (first, last) = (Key { task, attempt: 0 }, Key { task, attempt: u32::MAX });
+        let (first, last) = (AttemptId { task, attempt: 0 }, AttemptId { task, attempt: u32::MAX });
         self.all.range(first..=last).map(|(key, _)| key.attempt)
     }
 
     /// Stops and forgets an attempt and all lower ones of its task.
-    pub fn drop_up_to(&mut self, task: TaskId, attempt: u32) {
-        let lower: Vec<u32> = self.of(task).filter(|held| *held <= attempt).collect();
+    pub fn drop_up_to(&mut self, id: AttemptId) {
+        let task = id.task;
+        let lower: Vec<u32> = self.of(task).filter(|held| *held <= id.attempt).collect();
         for attempt in lower {
-            self.drop_one(Key { task, attempt });
+            self.drop_one(AttemptId { task, attempt });
         }
     }
 
-    fn drop_one(&mut self, key: Key) {
+    fn drop_one(&mut self, key: AttemptId) {
         if let Some(holding) = self.all.remove(&key) {
             holding.halt.stop(Failure::give_up(Code::Cancelled, "the task was cancelled"));
         }
@@ -108,7 +106,7 @@ impl Holdings {
     /// Stops and forgets all that one edge owns; how many those were.
     pub fn drop_edge(&mut self, edge: &ProcessId) -> usize {
         let theirs = self.all.iter().filter(|(_, holding)| holding.edge.as_ref() == Some(edge));
-        let keys: Vec<Key> = theirs.map(|(key, _)| *key).collect();
+        let keys: Vec<AttemptId> = theirs.map(|(key, _)| *key).collect();
         for key in &keys {
             self.drop_one(*key);
         }
@@ -123,7 +121,7 @@ impl Holdings {
     }
 
     /// The edge wants it: it may start, if it waits for that.
-    pub fn confirm(&mut self, key: Key) {
+    pub fn confirm(&mut self, key: AttemptId) {
         if let Some(confirm) = self.all.get_mut(&key).and_then(|holding| holding.confirm.take()) {
             let _ = confirm.send(());
         }
@@ -131,7 +129,7 @@ impl Holdings {
 
     /// An attempt has ended. Where nobody will ask for its frames again, it is forgotten. The end is given back to be
     /// sent if the attempt could not send one.
-    pub fn ended(&mut self, key: Key, why: &Failure, now: Instant) -> Option<(Inbox, Frame)> {
+    pub fn ended(&mut self, key: AttemptId, why: &Failure, now: Instant) -> Option<(Inbox, Frame)> {
         let holding = self.all.get_mut(&key)?;
         holding.ended = Some(now);
         let end = holding.end_silently(why).map(|frame| (holding.inbox.clone(), frame));
@@ -147,12 +145,12 @@ impl Holdings {
 
     /// Forgets what ended long ago.
     pub fn forget_old(&mut self, now: Instant) {
-        self.all.retain(|_, holding| holding.ended.is_none_or(|at| now.duration_since(at) < KEPT));
+        self.all.retain(|_, holding| holding.ended.is_none_or(|at| now.duration_since(at) < KEPT_AFTER_END));
     }
 
     fn stay_small(&mut self) {
         let ended = self.all.iter().filter_map(|(key, holding)| Some((holding.ended?, *key, holding.cost())));
-        let mut ended: Vec<(Instant, Key, usize)> = ended.collect();
+        let mut ended: Vec<(Instant, AttemptId, usize)> = ended.collect();
         self.used = ended.iter().map(|(_, _, cost)| cost).sum();
         if self.used <= MOST {
             return;
@@ -180,16 +178,16 @@ impl Holdings {
     }
 
     /// These attempts, for a heartbeat.
-    pub fn named(&self, keys: Vec<Key>) -> Vec<Held> {
-        let held = |key: Key| {
-            let gone = Held { task: key.task, attempt: key.attempt, seq: None, ended: false };
+    pub fn named(&self, keys: Vec<AttemptId>) -> Vec<Held> {
+        let held = |key: AttemptId| {
+            let gone = Held { id: key, seq: None, ended: false };
             self.all.get(&key).map_or(gone, |holding| Held { ended: false, ..holding.held(key) })
         };
         keys.into_iter().map(held).collect()
     }
 
     /// Frames to be sent again, and where to.
-    pub fn frames(&self, key: Key, from: u64, to: u64) -> Option<(Inbox, Vec<Frame>)> {
+    pub fn frames(&self, key: AttemptId, from: u64, to: u64) -> Option<(Inbox, Vec<Frame>)> {
         let holding = self.all.get(&key)?;
         let frames = holding.tape.lock().unwrap_or_else(PoisonError::into_inner).range(from, to);
         Some((holding.inbox.clone(), frames))
@@ -197,9 +195,9 @@ impl Holdings {
 }
 
 impl Holding {
-    fn held(&self, key: Key) -> Held {
+    fn held(&self, key: AttemptId) -> Held {
         let tape = self.tape.lock().unwrap_or_else(PoisonError::into_inner);
-        Held { task: key.task, attempt: key.attempt, seq: tape.last(), ended: tape.ended() }
+        Held { id: key, seq: tape.last(), ended: tape.ended() }
     }
 
     fn end_silently(&self, why: &Failure) -> Option<Frame> {
@@ -214,11 +212,13 @@ impl Holding {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use echo_bus::message::Piece;
 
-    fn ended(holdings: &mut Holdings, task: u128, bytes: usize, now: Instant) -> Key {
-        let key = Key { task: TaskId::from_u128(task), attempt: 1 };
+    fn ended(holdings: &mut Holdings, task: u128, bytes: usize, now: Instant) -> AttemptId {
+        let key = AttemptId { task: TaskId::from_u128(task), attempt: 1 };
         let mut tape = Tape::new(true);
         tape.token(vec![Piece::text("x".repeat(bytes))]).unwrap();
         tape.done(Vec::new(), Box::default()).unwrap();
@@ -253,7 +253,7 @@ mod tests {
     fn what_was_forgotten_in_time_makes_room() {
         let (mut holdings, mut now) = (Holdings::default(), Instant::now());
         for n in 0..20 {
-            now += KEPT;
+            now += KEPT_AFTER_END;
             holdings.forget_old(now);
             let key = ended(&mut holdings, n, MOST / 8, now);
             assert!(holdings.contains(key) && holdings.all.len() == 1);

@@ -2,12 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use echo_bus::message::{CacheDigest, Model, Progress};
+use echo_bus::id::AttemptId;
+use echo_bus::message::{CacheDigest, Capability, Model, Progress};
 
 use super::{Action, Node};
 use crate::calibrate::Calibrate;
 use crate::engine::Kind;
-use crate::slots::Key;
 
 /// How often the caches are told at most, and at least.
 const SOONEST: Duration = Duration::from_millis(250);
@@ -51,8 +51,8 @@ impl Digests {
 
 impl Node {
     /// How far these attempts are. One that has not begun has made nothing.
-    pub(super) fn progress(&self, keys: &[Key]) -> Vec<Progress> {
-        let waits = |key: Key| {
+    pub(super) fn progress(&self, keys: &[AttemptId]) -> Vec<Progress> {
+        let waits = |key: AttemptId| {
             let model = self.holdings.model_of(key).unwrap_or_default().to_owned();
             Progress { model, tokens: 0, prompt: true }
         };
@@ -100,8 +100,9 @@ impl Node {
         }
         let models = self.models(now);
         let is_known = |it: &Model| !it.speeds.is_empty() && it.prompt_tokens_per_second.is_some();
-        let fits =
-            |it: &Model| it.loaded && it.can("completion") && it.unavailable.is_empty() && !is_known(it);
+        let fits = |it: &Model| {
+            it.loaded && it.can(&Capability::Completion) && it.unavailable.is_empty() && !is_known(it)
+        };
         let Some(model) = models.iter().filter(|it| fits(it)).min_by_key(|it| it.size) else { return };
         let Some(found) = self.catalog.find(&model.name) else { return };
         let halt = self.calibration.begin();

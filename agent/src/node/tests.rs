@@ -24,8 +24,8 @@ fn id(task: u128) -> TaskId {
     TaskId::from_u128(task)
 }
 
-fn key(task: u128, attempt: u32) -> Key {
-    Key { task: id(task), attempt }
+fn key(task: u128, attempt: u32) -> AttemptId {
+    AttemptId { task: id(task), attempt }
 }
 
 fn ms(ms: u64) -> Duration {
@@ -37,7 +37,7 @@ fn inbox(text: &str) -> Inbox {
 }
 
 fn held(task: u128, attempt: u32) -> Held {
-    Held { task: id(task), attempt, seq: None, ended: false }
+    Held { id: key(task, attempt), seq: None, ended: false }
 }
 
 impl Bench {
@@ -58,7 +58,7 @@ impl Bench {
         };
         let slots = Slots::new(slots);
         let link = Link { up: true, epoch: 1, closed: false };
-        let facts = Arc::new(Facts::new(slots.limit(), now.mono));
+        let facts = Arc::new(Facts::new(slots.limit(), now.at));
         let node = Node::new(traits, slots.clone(), facts, link, now);
         let mut bench = Self { node, slots, now, running: Vec::new(), out: Vec::new() };
         bench.apply(Event::Probed(Ok(probe(&["m"]))));
@@ -76,8 +76,8 @@ impl Bench {
 
     /// Lets time pass, with ticks.
     fn pass(&mut self, time: Duration) {
-        let end = self.now.mono + time;
-        while self.now.mono < end {
+        let end = self.now.at + time;
+        while self.now.at < end {
             self.jump(ms(50));
             self.apply(Event::Tick);
         }
@@ -85,7 +85,7 @@ impl Bench {
 
     /// Lets time pass without anybody there.
     fn jump(&mut self, time: Duration) {
-        self.now = Now { mono: self.now.mono + time, wall: self.now.wall + time };
+        self.now = Now { at: self.now.at + time, unix_ms: self.now.unix_ms + millis(time) };
     }
 
     fn task(&self, task: u128, attempt: u32) -> Task {
@@ -143,7 +143,7 @@ impl Bench {
         self.apply(Event::Ended(Box::new(report)));
     }
 
-    fn answer_pulse(&mut self, asked: &[Key], unwanted: Vec<Held>, missing: Vec<Missing>) {
+    fn answer_pulse(&mut self, asked: &[AttemptId], unwanted: Vec<Held>, missing: Vec<Missing>) {
         let answer = Some(PulseAnswer { unwanted, missing });
         self.apply(Event::Pulsed { edge: EDGE.parse().unwrap(), asked: asked.to_vec(), answer });
     }
@@ -211,7 +211,7 @@ fn a_task_is_taken_once_and_a_full_node_says_so() {
 fn a_cancel_ends_lower_attempts_and_those_that_come_after_it() {
     let mut bench = Bench::new(3);
     bench.dispatch(bench.task(1, 1));
-    bench.apply(Event::Cancel(Cancel { task: id(1), attempt: 2 }));
+    bench.apply(Event::Cancel(Cancel(key(1, 2))));
     assert!(bench.is_stopped(1, 1));
     assert_eq!(bench.code(bench.task(1, 2)), Some(Code::Cancelled));
     assert_eq!(bench.code(bench.task(1, 3)), None);
@@ -301,7 +301,7 @@ fn frames_are_kept_until_the_edge_has_them() {
     bench.pass(ms(300));
     let pulses = bench.pulses();
     assert_eq!(pulses[0].held, [Held { seq: Some(1), ended: true, ..held(1, 1) }]);
-    bench.answer_pulse(&[key(1, 1)], vec![], vec![Missing { task: id(1), attempt: 1, from: 0, to: 7 }]);
+    bench.answer_pulse(&[key(1, 1)], vec![], vec![Missing { id: key(1, 1), from: 0, to: 7 }]);
     assert!(bench.out.iter().any(|it| matches!(it, Action::Resend { frames, .. } if frames.len() == 2)));
     bench.answer_pulse(&[key(1, 1)], vec![held(1, 1)], vec![]);
     bench.out.clear();
@@ -597,7 +597,7 @@ proptest! {
                         prop_assert!(started.insert(key(task, attempt)), "started twice");
                     }
                 }
-                4 => bench.apply(Event::Cancel(Cancel { task: id(task), attempt })),
+                4 => bench.apply(Event::Cancel(Cancel(key(task, attempt)))),
                 5 | 6 => {
                     if let Some(it) = bench.running.first() {
                         let (task, attempt) = (it.key.task, it.key.attempt);

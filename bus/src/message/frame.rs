@@ -1,7 +1,7 @@
 //! What the holder of an attempt sends to the edge.
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::{Map, Number, Value};
 
 use super::{Failure, Payload, Why, is_default};
 use crate::id::{BootId, NodeId, ProcessId};
@@ -70,7 +70,8 @@ impl Payload for Frame {
             return Ok(Self::Accepted(serde_json::from_slice(payload)?));
         }
         if payload.starts_with(br#"{"frame":"done","#) {
-            let it: Whole = serde_json::from_slice(payload)?;
+            let mut it: Whole = serde_json::from_slice(payload)?;
+            let vectors = it.vectors.take().or_else(|| vectors_of(&mut it.body));
             let done = Box::new(Done {
                 reason: it.reason,
                 prompt_tokens: it.prompt_tokens,
@@ -78,6 +79,7 @@ impl Payload for Frame {
                 cached_tokens: it.cached_tokens,
                 tokens: it.tokens,
                 timings: it.timings,
+                vectors,
                 body: it.body,
                 extra: it.extra,
             });
@@ -85,6 +87,13 @@ impl Payload for Frame {
         }
         serde_json::from_slice(payload)
     }
+}
+
+/// The vectors of an older agent, which says them in the body.
+fn vectors_of(body: &mut Option<Value>) -> Option<Vec<Vector>> {
+    let vectors = serde_json::from_value(body.as_mut()?.get_mut("embeddings")?.take()).ok()?;
+    *body = None;
+    Some(vectors)
 }
 
 #[derive(Deserialize)]
@@ -110,6 +119,8 @@ struct Whole {
     tokens: Option<u64>,
     #[serde(default)]
     timings: Timings,
+    #[serde(default)]
+    vectors: Option<Vec<Vector>>,
     #[serde(default)]
     body: Option<Value>,
     #[serde(default)]
@@ -191,6 +202,9 @@ pub struct ToolCall {
     pub extra: Map<String, Value>,
 }
 
+/// An embedding, each number to the letter as the engine said it.
+pub type Vector = Vec<Number>;
+
 /// How a whole answer ended.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Done {
@@ -209,7 +223,10 @@ pub struct Done {
     pub tokens: Option<u64>,
     #[serde(default, skip_serializing_if = "is_default")]
     pub timings: Timings,
-    /// The answer of requests that have no stream: embeddings, a model's description.
+    /// The answer to [`Request::Embed`](super::Request::Embed): one for each text, in their order.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub vectors: Option<Vec<Vector>>,
+    /// The answer to [`Request::Show`](super::Request::Show): the engine's description of a model.
     #[serde(default, skip_serializing_if = "is_default")]
     pub body: Option<Value>,
     /// Fields of the engine's last chunk that have no place above, as the engine said them.

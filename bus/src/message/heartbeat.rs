@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{Held, LoadOptions, is_default};
+use super::{Capability, Held, LoadOptions, is_default};
 use crate::id::{BootId, NodeId};
 
 /// The state of a node. The registry is made of these and of nothing else.
@@ -70,9 +70,9 @@ pub struct Model {
     /// In memory now.
     #[serde(default)]
     pub loaded: bool,
-    /// `completion`, `embedding`, `vision`, `tools`, `thinking`, `insert`; empty when the engine does not say.
+    /// Empty when the engine does not say.
     #[serde(default, skip_serializing_if = "is_default")]
-    pub capabilities: Vec<String>,
+    pub capabilities: Vec<Capability>,
     /// Measured on this node; absent until measured.
     #[serde(default, skip_serializing_if = "is_default")]
     pub tokens_per_second: Option<f64>,
@@ -121,11 +121,11 @@ pub struct Model {
 
 impl Model {
     /// A model whose capabilities are unknown is taken to generate, and not to embed.
-    pub fn can(&self, capability: &str) -> bool {
+    pub fn can(&self, capability: &Capability) -> bool {
         if self.capabilities.is_empty() {
-            return capability == "completion";
+            return *capability == Capability::Completion;
         }
-        self.capabilities.iter().any(|known| known == capability)
+        self.capabilities.contains(capability)
     }
 }
 

@@ -3,18 +3,16 @@
 use serde::{Deserialize, Serialize};
 
 use super::is_default;
-use crate::id::{BootId, Peer, TaskId};
+use crate::id::{AttemptId, BootId, Peer, TaskId};
 
-/// An attempt that somebody holds.
+/// An attempt that somebody holds. `id` is not a level of its own in the JSON.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(from = "wire::Held", into = "wire::Held")]
 pub struct Held {
-    pub task: TaskId,
-    pub attempt: u32,
+    pub id: AttemptId,
     /// The number of the last frame sent; absent before the first, and for what waits in a queue.
-    #[serde(default, skip_serializing_if = "is_default")]
     pub seq: Option<u64>,
     /// The end has been sent; held only until the edge has it.
-    #[serde(default, skip_serializing_if = "is_default")]
     pub ended: bool,
 }
 
@@ -37,11 +35,11 @@ pub struct PulseAnswer {
     pub missing: Vec<Missing>,
 }
 
-/// Frames `from` up to and including `to`.
+/// Frames `from` up to and including `to`. `id` is not a level of its own in the JSON.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "wire::Missing", into = "wire::Missing")]
 pub struct Missing {
-    pub task: TaskId,
-    pub attempt: u32,
+    pub id: AttemptId,
     pub from: u64,
     pub to: u64,
 }
@@ -57,9 +55,55 @@ pub struct Pong {
 
 /// Ends an attempt and all lower ones of its task, also those that have not arrived yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Cancel {
-    pub task: TaskId,
-    pub attempt: u32,
+#[serde(transparent)]
+pub struct Cancel(pub AttemptId);
+
+/// What stands in the JSON. `serde(flatten)` writes the same, but reads every field into a buffer first, and a pulse or a
+/// heartbeat lists each attempt that is held.
+mod wire {
+    use super::{AttemptId, Deserialize, Serialize, TaskId, is_default};
+
+    #[derive(Serialize, Deserialize)]
+    pub struct Held {
+        task: TaskId,
+        attempt: u32,
+        #[serde(default, skip_serializing_if = "is_default")]
+        seq: Option<u64>,
+        #[serde(default, skip_serializing_if = "is_default")]
+        ended: bool,
+    }
+
+    impl From<Held> for super::Held {
+        fn from(Held { task, attempt, seq, ended }: Held) -> Self {
+            Self { id: AttemptId { task, attempt }, seq, ended }
+        }
+    }
+
+    impl From<super::Held> for Held {
+        fn from(super::Held { id: AttemptId { task, attempt }, seq, ended }: super::Held) -> Self {
+            Self { task, attempt, seq, ended }
+        }
+    }
+
+    #[derive(Serialize, Deserialize)]
+    pub struct Missing {
+        task: TaskId,
+        attempt: u32,
+        from: u64,
+        to: u64,
+    }
+
+    impl From<Missing> for super::Missing {
+        fn from(Missing { task, attempt, from, to }: Missing) -> Self {
+            Self { id: AttemptId { task, attempt }, from, to }
+        }
+    }
+
+    impl From<super::Missing> for Missing {
+        fn from(super::Missing { id: AttemptId { task, attempt }, from, to }: super::Missing) -> Self {
+            Self { task, attempt, from, to }
+        }
+    }
 }
 
 /// The server's word that a connection has ended.

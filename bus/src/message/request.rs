@@ -6,7 +6,8 @@ use std::io;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{LoadOptions, ToolCall, is_default};
+use super::{Capability, LoadOptions, ToolCall, is_default};
+use crate::id::NodeId;
 
 /// The request of a task.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -64,8 +65,8 @@ impl Request {
         hashed.0.finish()
     }
 
-    /// What a model must be able to do for this request, in the words of [`super::Model::capabilities`].
-    pub fn needs(&self) -> Vec<&'static str> {
+    /// What a model must be able to do for this request.
+    pub fn needs(&self) -> Vec<Capability> {
         let mut needs = Vec::new();
         let mut need = |wanted: bool, what| {
             if wanted {
@@ -74,18 +75,18 @@ impl Request {
         };
         match self {
             Self::Generate(it) => {
-                need(true, "completion");
-                need(!it.images.is_empty(), "vision");
-                need(!it.suffix.is_empty(), "insert");
-                need(it.settings.thinks(), "thinking");
+                need(true, Capability::Completion);
+                need(!it.images.is_empty(), Capability::Vision);
+                need(!it.suffix.is_empty(), Capability::Insert);
+                need(it.settings.thinks(), Capability::Thinking);
             }
             Self::Chat(it) => {
-                need(true, "completion");
-                need(it.messages.iter().any(|message| !message.images.is_empty()), "vision");
-                need(!it.tools.is_empty(), "tools");
-                need(it.settings.thinks(), "thinking");
+                need(true, Capability::Completion);
+                need(it.messages.iter().any(|message| !message.images.is_empty()), Capability::Vision);
+                need(!it.tools.is_empty(), Capability::Tools);
+                need(it.settings.thinks(), Capability::Thinking);
             }
-            Self::Embed(_) => need(true, "embedding"),
+            Self::Embed(_) => need(true, Capability::Embedding),
             Self::Show(_) | Self::Pull(_) | Self::Delete(_) | Self::Unload(_) | Self::Unknown => {}
         }
         needs
@@ -183,11 +184,37 @@ pub struct Embed {
 
 /// Something about one model.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "NamedJson")]
 pub struct Named {
     pub model: String,
+    /// Only these nodes may be asked; empty: any.
+    #[serde(skip_serializing_if = "is_default")]
+    pub nodes: Vec<NodeId>,
     /// Further fields, passed as they are to an Ollama node.
-    #[serde(default, skip_serializing_if = "is_default")]
+    #[serde(skip_serializing_if = "is_default")]
     pub extra: Map<String, Value>,
+}
+
+#[derive(Deserialize)]
+struct NamedJson {
+    model: String,
+    #[serde(default)]
+    nodes: Vec<NodeId>,
+    #[serde(default)]
+    extra: Map<String, Value>,
+}
+
+impl TryFrom<NamedJson> for Named {
+    type Error = serde_json::Error;
+
+    /// An older edge names the nodes in `extra`: a delete that passed over them would reach other nodes.
+    fn try_from(json: NamedJson) -> serde_json::Result<Self> {
+        let NamedJson { model, mut nodes, mut extra } = json;
+        if let Some(named) = extra.remove("nodes") {
+            nodes = serde_json::from_value(named)?;
+        }
+        Ok(Self { model, nodes, extra })
+    }
 }
 
 /// How to generate. What the client left out stays out: the engine's own defaults hold.

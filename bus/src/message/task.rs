@@ -4,7 +4,7 @@ use async_nats::HeaderMap;
 use serde::{Deserialize, Serialize};
 
 use super::{Failure, Payload, Request, Why, is_default};
-use crate::id::{BootId, Inbox, NodeId, ProcessId, TaskId};
+use crate::id::{AttemptId, BootId, Inbox, NodeId, ProcessId, TaskId};
 
 /// One attempt at a task. Only `request` is needed from a person who submits by hand.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -74,6 +74,13 @@ fn two_minutes() -> u64 {
 
 fn half_a_minute() -> u64 {
     30_000
+}
+
+impl Task {
+    /// Which attempt this is.
+    pub fn id(&self) -> AttemptId {
+        AttemptId { task: self.task, attempt: self.attempt }
+    }
 }
 
 impl Payload for Task {

@@ -7,12 +7,16 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 
 use super::*;
-use crate::id::{BootId, Inbox, NodeId, Peer, ProcessId, TaskId};
+use crate::id::{AttemptId, BootId, Inbox, NodeId, Peer, ProcessId, TaskId};
 
 const TASK: &str = "00000000-0000-0000-0000-000000000007";
 
 fn task() -> TaskId {
     TaskId::from_u128(7)
+}
+
+fn attempt() -> AttemptId {
+    AttemptId { task: task(), attempt: 2 }
 }
 
 fn node() -> NodeId {
@@ -35,7 +39,7 @@ fn golden<T: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug>(value: 
 }
 
 fn held(seq: Option<u64>) -> Held {
-    Held { task: task(), attempt: 2, seq, ended: false }
+    Held { id: attempt(), seq, ended: false }
 }
 
 #[test]
@@ -87,7 +91,7 @@ fn model() {
     let mut model = Model { name: "mistral:latest".into(), loaded: true, ..Model::default() };
     golden(&model, r#"{"name":"mistral:latest","loaded":true}"#);
     model.size = 4;
-    model.capabilities = vec!["tools".into()];
+    model.capabilities = vec![Capability::Tools, "newer".into()];
     model.tokens_per_second = Some(12.5);
     model.speeds = vec![
         Speed { at_once: 1, tokens_per_second: 30.5, age_s: 0 },
@@ -104,7 +108,7 @@ fn model() {
     model.extra = json!({"digest": "d"}).as_object().cloned().unwrap();
     golden(
         &model,
-        r#"{"name":"mistral:latest","size":4,"loaded":true,"capabilities":["tools"],"tokens_per_second":12.5,"speeds":[{"at_once":1,"tokens_per_second":30.5},{"at_once":4,"tokens_per_second":12.0,"age_s":9}],"long_run":28.5,"prompt_tokens_per_second":400.5,"tokens_per_kb":250.5,"lengths":[0,0,3],"memory":5,"load_ms":7,"context_length":4096,"loaded_with":{},"extra":{"digest":"d"}}"#,
+        r#"{"name":"mistral:latest","size":4,"loaded":true,"capabilities":["tools","newer"],"tokens_per_second":12.5,"speeds":[{"at_once":1,"tokens_per_second":30.5},{"at_once":4,"tokens_per_second":12.0,"age_s":9}],"long_run":28.5,"prompt_tokens_per_second":400.5,"tokens_per_kb":250.5,"lengths":[0,0,3],"memory":5,"load_ms":7,"context_length":4096,"loaded_with":{},"extra":{"digest":"d"}}"#,
     );
     let with = r#"{"num_ctx":8192,"use_mmap":false}"#;
     golden(&serde_json::from_str::<LoadOptions>(with).unwrap(), with);
@@ -187,9 +191,19 @@ fn requests() {
     );
     let named = Named { model: "m".into(), ..Named::default() };
     golden(&Request::Show(named.clone()), r#"{"kind":"show","model":"m"}"#);
+    let some = Named { nodes: vec![node()], ..named.clone() };
     golden(&Request::Pull(named.clone()), r#"{"kind":"pull","model":"m"}"#);
+    golden(&Request::Pull(some.clone()), r#"{"kind":"pull","model":"m","nodes":["node-a"]}"#);
     golden(&Request::Delete(named.clone()), r#"{"kind":"delete","model":"m"}"#);
     golden(&Request::Unload(named), r#"{"kind":"unload","model":"m"}"#);
+    let old = r#"{"kind":"delete","model":"m","extra":{"nodes":["node-a"]}}"#;
+    assert_eq!(serde_json::from_str::<Request>(old).unwrap(), Request::Delete(some));
+    for bad in
+        [r#""nodes":["*"]"#, r#""nodes":"a""#, r#""extra":{"nodes":["*"]}"#, r#""extra":{"nodes":"a"}"#]
+    {
+        let text = format!(r#"{{"kind":"pull","model":"m",{bad}}}"#);
+        assert!(serde_json::from_str::<Request>(&text).is_err(), "{bad} was taken");
+    }
     assert_eq!(serde_json::from_str::<Request>(r#"{"kind":"sing"}"#).unwrap(), Request::Unknown);
 }
 
@@ -271,6 +285,11 @@ fn frames() {
         &Frame::Done { seq: 1, pieces: vec![Piece::text("Hi")], done: Box::new(done) },
         r#"{"frame":"done","seq":1,"pieces":[{"content":"Hi"}],"reason":"stop","tokens":2}"#,
     );
+    let vectors: Option<Vec<Vector>> = serde_json::from_str("[[0.5,-1,2e-7]]").unwrap();
+    golden(
+        &Frame::Done { seq: 1, pieces: Vec::new(), done: Box::new(Done { vectors, ..Done::default() }) },
+        r#"{"frame":"done","seq":1,"reason":"stop","vectors":[[0.5,-1,2e-7]]}"#,
+    );
     let failure = Box::new(Failure::wait(Code::Draining, "later"));
     golden(
         &Frame::Failed { seq: Some(2), failure: failure.clone() },
@@ -280,6 +299,9 @@ fn frames() {
         &Frame::Failed { seq: None, failure },
         r#"{"frame":"failed","verdict":"wait","code":"draining","message":"later"}"#,
     );
+    let old = r#"{"frame":"done","seq":1,"reason":"stop","body":{"embeddings":[[0.5]],"model":"m","prompt_eval_count":2}}"#;
+    let Frame::Done { done, .. } = Frame::read(old.as_bytes()).unwrap() else { panic!("no end") };
+    assert_eq!((serde_json::to_string(&done.vectors).unwrap().as_str(), done.body), ("[[0.5]]", None));
     assert_eq!(serde_json::from_str::<Frame>(r#"{"frame":"newer","seq":1}"#).unwrap(), Frame::Unknown);
 }
 
@@ -294,6 +316,7 @@ fn the_quick_way_to_read_a_frame_reads_what_the_general_one_does() {
         r#"{"node":"a","frame":"accepted","seq":0,"boot":"b","model":"m"}"#,
         r#"{"frame":"done","seq":2,"reason":"stop"}"#,
         r#"{"frame":"done","seq":2,"pieces":[{"content":"Hi","last":true}],"reason":"stop","prompt_tokens":4,"so_far_tokens":3,"cached_tokens":2,"body":[1]}"#,
+        r#"{"frame":"done","seq":2,"reason":"stop","vectors":[[1.5,2]]}"#,
         r#"{"frame":"done","seq":2,"reason":"stop","timings":{"total_ns":7,"newer":1}}"#,
         r#"{"frame":"done","seq":2,"reason":"length","tokens":3,"newer":{},"extra":{"seq":7,"context":[1]}}"#,
         r#"{ "frame": "done", "seq": 2, "reason": "newer" }"#,
@@ -352,7 +375,7 @@ fn pulse_and_ping() {
         ),
     );
     golden(&PulseAnswer::default(), "{}");
-    let missing = Missing { task: task(), attempt: 2, from: 1, to: 3 };
+    let missing = Missing { id: attempt(), from: 1, to: 3 };
     golden(
         &PulseAnswer { unwanted: vec![Held { ended: true, ..held(None) }], missing: vec![missing] },
         &format!(
@@ -360,7 +383,7 @@ fn pulse_and_ping() {
         ),
     );
     golden(&Pong { boot: boot(), uptime_ms: 5, held: vec![] }, r#"{"boot":"b1","uptime_ms":5,"held":[]}"#);
-    golden(&Cancel { task: task(), attempt: 2 }, &format!(r#"{{"task":"{TASK}","attempt":2}}"#));
+    golden(&Cancel(attempt()), &format!(r#"{{"task":"{TASK}","attempt":2}}"#));
     golden(&Empty {}, "{}");
 }
 

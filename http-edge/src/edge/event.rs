@@ -51,10 +51,8 @@ pub enum Event {
     Disconnected,
     /// It is back, and all subscriptions are in force.
     Reconnected,
-    /// This process has slept.
-    Slept,
-    /// Several times a second.
-    Tick,
+    /// Several times a second, with the wall clock, which goes on while a machine sleeps.
+    Tick { unix_ms: u64 },
     /// A reader will read no more.
     Left(ReaderId),
     /// Another edge reads an answer, or stops its task, for a client of its own.
@@ -81,6 +79,8 @@ pub enum Action {
     Cancel { node: Option<NodeId>, cancel: Cancel },
     AnswerPulse { to: Inbox, answer: PulseAnswer },
     Ping(Ask),
+    /// This process has slept so long: to be told.
+    Slept(Duration),
     /// A reader has something to read.
     Wake(Waker),
     Tell { to: Inbox, part: Box<AnswerPart> },

@@ -162,7 +162,7 @@ impl World {
         let now = Instant::now();
         let node = || Node { boot: 0, lives: true, attempts: BTreeMap::new() };
         Self {
-            edge: Edge::new("e".parse().unwrap(), 1 << 20, now),
+            edge: Edge::new("e".parse().unwrap(), 1 << 20, Now { at: now, unix_ms: 0 }),
             now,
             nodes: (0..NODES).map(|_| node()).collect(),
             flight: Vec::new(),
@@ -197,7 +197,7 @@ impl World {
                 Action::Ended { task, .. } => *self.ends.entry(task).or_default() += 1,
                 Action::HungUp { task, .. } => *self.ends.entry(task).or_default() += 1,
                 Action::Tell { part, .. } => self.told(&part),
-                Action::AnswerPulse { .. } | Action::Announce(_) => {}
+                Action::AnswerPulse { .. } | Action::Announce(_) | Action::Slept(_) => {}
             }
         }
     }
@@ -237,9 +237,9 @@ impl World {
     fn cancel(&mut self, node: Option<NodeId>, cancel: Cancel) {
         for (at, held) in self.nodes.iter_mut().enumerate() {
             if self.connected && node.as_ref().is_none_or(|node| *node == name(at)) {
-                let ends = held.attempts.get(&cancel.task).is_some_and(|it| it.attempt <= cancel.attempt);
+                let ends = held.attempts.get(&cancel.0.task).is_some_and(|it| it.attempt <= cancel.0.attempt);
                 if ends {
-                    held.attempts.remove(&cancel.task);
+                    held.attempts.remove(&cancel.0.task);
                 }
             }
         }
@@ -264,8 +264,7 @@ impl World {
 
     fn held(&self, node: usize) -> Vec<Held> {
         let held = self.nodes[node].attempts.iter().map(|(task, held)| Held {
-            task: *task,
-            attempt: held.attempt,
+            id: AttemptId { task: *task, attempt: held.attempt },
             seq: Some(held.sent.len() as u64 - 1),
             ended: held.ended,
         });
@@ -287,12 +286,12 @@ impl World {
             };
             for unwanted in answer.unwanted {
                 let held = &mut self.nodes[node].attempts;
-                if held.get(&unwanted.task).is_some_and(|it| it.attempt == unwanted.attempt) {
-                    held.remove(&unwanted.task);
+                if held.get(&unwanted.id.task).is_some_and(|it| it.attempt == unwanted.id.attempt) {
+                    held.remove(&unwanted.id.task);
                 }
             }
             for missing in answer.missing {
-                let Some(held) = self.nodes[node].attempts.get(&missing.task) else { continue };
+                let Some(held) = self.nodes[node].attempts.get(&missing.id.task) else { continue };
                 for frame in &held.sent[missing.from as usize..=missing.to as usize] {
                     self.flight.push((held.inbox.as_str().to_owned(), frame.clone()));
                 }
@@ -496,13 +495,10 @@ impl World {
                 self.apply(Event::Reconnected);
             }
             Happening::Cut | Happening::Back => {}
-            Happening::Sleep => {
-                self.now += Duration::from_secs(4);
-                self.apply(Event::Slept);
-            }
+            Happening::Sleep => self.happens(Happening::Tick(4_000)),
             Happening::Tick(ms) => {
                 self.now += Duration::from_millis(ms);
-                self.apply(Event::Tick);
+                self.apply(Event::Tick { unix_ms: 0 });
             }
             Happening::Orchestrators(answer) => self.orchestrators = answer,
         }

@@ -16,7 +16,7 @@ fn orchestrator() -> Holder {
 }
 
 fn pulse(boot: &str, seqs: &[Option<u64>]) -> Pulse {
-    let held = seqs.iter().map(|seq| Held { task: TASK, attempt: 1, seq: *seq, ended: false }).collect();
+    let held = seqs.iter().map(|seq| Held { id: AttemptId { task: TASK, attempt: 1 }, seq: *seq, ended: false }).collect();
     Pulse { holder: holder(boot).peer, boot: boot.parse().unwrap(), held }
 }
 
@@ -29,7 +29,7 @@ impl World {
     /// One attempt that `node-a` has accepted.
     fn accepted() -> Self {
         let now = Instant::now();
-        let mut holders = Holders::new(now);
+        let mut holders = Holders::new(Now { at: now, unix_ms: 0 });
         holders.begin(TASK, 1, now);
         holders.hold(TASK, holder("b1"), now);
         Self { holders, now }
@@ -111,10 +111,10 @@ fn the_servers_word_makes_the_edge_ask_at_once_and_briefly() {
 #[test]
 fn nobody_is_blamed_while_we_are_cut_off_ourselves() {
     let mut world = World::accepted();
-    world.holders.disconnected();
+    world.holders.health().disconnected();
     let now = world.after(10_000);
     assert_eq!(world.holders.tick(now), []);
-    world.holders.reconnected(now);
+    world.holders.health().reconnected(now);
     let now = world.after(2_900);
     assert_eq!(world.holders.tick(now), []);
     assert_eq!(world.holders.heard(&holder("b1"), Heard::NobodyThere, now), []);
@@ -125,7 +125,7 @@ fn nobody_is_blamed_while_we_are_cut_off_ourselves() {
 #[test]
 fn an_agent_takes_over_from_the_orchestrator_by_its_first_frame_or_by_its_pulse() {
     let now = Instant::now();
-    let mut holders = Holders::new(now);
+    let mut holders = Holders::new(Now { at: now, unix_ms: 0 });
     holders.begin(TASK, 1, now);
     holders.taken(TASK, 1, orchestrator(), now);
     assert!(holders.holds(&orchestrator()));

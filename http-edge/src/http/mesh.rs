@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use echo_bus::client::CallError;
 use echo_bus::message::{Empty, MeshStatus, Model, NodeState};
+use echo_bus::model_name::ModelName;
 use echo_bus::subject;
 
 use super::api::Api;
@@ -47,9 +48,9 @@ pub fn modified(model: &Model) -> &str {
     model.extra.get("modified_at").and_then(serde_json::Value::as_str).unwrap_or_default()
 }
 
-/// A model of that name, with or without its tag.
+/// A model of that name, however it is spelled.
 pub fn is_named(model: &Model, name: &str) -> bool {
-    model.name == name || model.name.strip_suffix(":latest") == Some(name)
+    model.name == name || ModelName::of(&model.name) == ModelName::of(name)
 }
 
 /// The nodes that have this model.

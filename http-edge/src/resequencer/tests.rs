@@ -23,7 +23,7 @@ fn token(seq: u64) -> Frame {
 }
 
 fn held(seq: u64) -> Held {
-    Held { task: TASK, attempt: 1, seq: Some(seq), ended: false }
+    Held { id: AttemptId { task: TASK, attempt: 1 }, seq: Some(seq), ended: false }
 }
 
 /// A stream of which the first frame has come.
@@ -72,7 +72,7 @@ fn what_was_dropped_is_asked_for_at_the_second_pulse() {
     let mut streams = accepting();
     assert_eq!(seqs(&mut streams, token(1)), [1]);
     assert_eq!(streams.missing(&held(4)), None, "it may be under way");
-    assert_eq!(streams.missing(&held(6)), Some(Missing { task: TASK, attempt: 1, from: 2, to: 4 }));
+    assert_eq!(streams.missing(&held(6)), Some(Missing { id: AttemptId { task: TASK, attempt: 1 }, from: 2, to: 4 }));
 }
 
 #[test]
@@ -80,7 +80,7 @@ fn only_the_hole_is_asked_for() {
     let mut streams = accepting();
     assert_eq!(seqs(&mut streams, token(3)), NONE);
     streams.missing(&held(3));
-    assert_eq!(streams.missing(&held(3)), Some(Missing { task: TASK, attempt: 1, from: 1, to: 2 }));
+    assert_eq!(streams.missing(&held(3)), Some(Missing { id: AttemptId { task: TASK, attempt: 1 }, from: 1, to: 2 }));
 }
 
 #[test]
@@ -91,7 +91,7 @@ fn an_attempt_that_is_accepted_after_it_was_given_up_is_cancelled_where_it_runs(
     streams.begin(TASK, 2, "in.2".into());
     assert!(streams.late("in.1", &token(1)).is_none());
     let (node, cancel) = streams.late("in.1", &accepted()).unwrap();
-    assert_eq!((node.as_str(), cancel), ("node-a", Cancel { task: TASK, attempt: 1 }));
+    assert_eq!((node.as_str(), cancel), ("node-a", Cancel(AttemptId { task: TASK, attempt: 1 })));
     assert_eq!(streams.frame(TASK, accepted()).len(), 1);
     streams.end(TASK);
     assert!(streams.late("in.2", &accepted()).is_none(), "who had accepted was told by name");

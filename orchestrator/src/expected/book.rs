@@ -1,15 +1,16 @@
 //! What is known of all nodes: from their heartbeats and cache digests, and of our own placements since.
 
+use echo_bus::id::AttemptId;
 use echo_bus::message::{CacheDigest, Model, Prefix, Progress, Request};
+use echo_bus::model_name::ModelName;
 
 use super::cache::Prompt;
 use super::facts::{Facts, UNKNOWN_LOAD};
 use super::judge::until_a_slot;
 use super::models::{Id, Models};
-use super::node::{Attempt, Own, Running, Site};
+use super::node::{Own, Running, Site};
 use super::weights::Weights;
 use crate::facts::AtBest;
-use crate::model_name::ModelName;
 use crate::node::Node;
 
 /// All that is known.
@@ -101,7 +102,7 @@ impl Book {
         let progress = node.beat().active.iter().zip(&node.beat().progress);
         for (held, progress) in progress {
             let model = self.models.id(&ModelName::of(&progress.model));
-            self.hear_progress(index, (held.task, held.attempt), model, progress, now);
+            self.hear_progress(index, held.id, model, progress, now);
         }
     }
 
@@ -119,7 +120,7 @@ impl Book {
     fn hear_progress(
         &mut self,
         index: usize,
-        attempt: Attempt,
+        attempt: AttemptId,
         model: Option<Id>,
         told: &Progress,
         now: f64,
@@ -186,7 +187,7 @@ impl Book {
     }
 
     /// We have placed an attempt there.
-    pub fn placed(&mut self, index: usize, attempt: Attempt, model: &ModelName, own: Own) {
+    pub fn placed(&mut self, index: usize, attempt: AttemptId, model: &ModelName, own: Own) {
         let Some(id) = self.models.id(model) else { return };
         let site = self.site_mut(index);
         if site.facts(id).is_some_and(|facts| facts.loaded) {

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
+use echo_bus::id::AttemptId;
 use echo_bus::message::cache::{ASIDE, SLOTS};
 use echo_bus::message::{ModelCache, Prefix, SlotCache, prefix};
 
-use super::node::Attempt;
 use super::within;
 
 /// A slot with less than this share of a prompt in common is no better than any other, as engines see it.
@@ -50,7 +50,7 @@ pub struct Slot {
     pub tokens: f64,
     pub busy: bool,
     /// The attempt that runs in it, or was the last.
-    by: Option<Attempt>,
+    by: Option<AttemptId>,
     /// Its attempt has ended, and how is not told yet.
     untold: bool,
     /// When its last attempt ended.
@@ -65,7 +65,7 @@ impl Slot {
             blocks: told.blocks[..told.blocks.len().min(prefix::BLOCKS)].to_vec(),
             tokens: within(told.tokens as f64, 0.0, 1e9),
             busy: told.busy,
-            by: told.attempt.map(|held| (held.task, held.attempt)),
+            by: told.attempt.map(|held| held.id),
             untold: false,
             used: now - within(told.idle_ms as f64 / 1e3, 0.0, 1e6),
             session: told.session,
@@ -101,7 +101,13 @@ impl Mirror {
     }
 
     /// As the agent says, which may not know yet of what runs here by our hand.
-    pub fn hear(&mut self, told: &ModelCache, slots: usize, ours: &[(Attempt, f64, Arc<Prompt>)], now: f64) {
+    pub fn hear(
+        &mut self,
+        told: &ModelCache,
+        slots: usize,
+        ours: &[(AttemptId, f64, Arc<Prompt>)],
+        now: f64,
+    ) {
         self.slots = told.slots.iter().take(SLOTS).map(|slot| Slot::told(slot, now)).collect();
         self.aside = told.aside.iter().take(ASIDE).map(|slot| Slot::told(slot, now)).collect();
         while self.slots.len() < slots.min(SLOTS) {
@@ -168,7 +174,7 @@ impl Mirror {
     }
 
     /// An attempt of ours goes there.
-    pub fn take(&mut self, attempt: Attempt, prompt: &Prompt) {
+    pub fn take(&mut self, attempt: AttemptId, prompt: &Prompt) {
         if let Some(index) = self.pick(prompt, &[]) {
             let slot = &mut self.slots[index];
             slot.blocks.clone_from(&prompt.blocks);
@@ -179,7 +185,7 @@ impl Mirror {
 
     /// It has ended. What it answered the agent tells. Of an attempt that another orchestrator placed it is not known
     /// which slot it had: one that was busy by somebody else's hand, or else a stranger would get it for nothing.
-    pub fn end(&mut self, attempt: Attempt, now: f64) {
+    pub fn end(&mut self, attempt: AttemptId, now: f64) {
         let ours = self.slots.iter().position(|slot| slot.by == Some(attempt));
         let theirs = || self.slots.iter().position(|slot| slot.busy && slot.by.is_none());
         let slot = ours.or_else(theirs).map(|index| &mut self.slots[index]);
@@ -218,7 +224,7 @@ mod tests {
         SlotCache { blocks, session, tokens: of.tokens as u64, ..SlotCache::default() }
     }
 
-    fn hear(slots: Vec<SlotCache>, aside: Vec<SlotCache>, ours: &[(Attempt, f64, Arc<Prompt>)]) -> Mirror {
+    fn hear(slots: Vec<SlotCache>, aside: Vec<SlotCache>, ours: &[(AttemptId, f64, Arc<Prompt>)]) -> Mirror {
         let mut mirror = Mirror::default();
         mirror.hear(&ModelCache { model: "m".into(), slots, aside }, 1, ours, 10.0);
         mirror
@@ -256,9 +262,9 @@ mod tests {
 
     #[test]
     fn how_an_attempt_of_ours_has_ended_is_known_before_its_slot_is_free() {
-        let attempt = (TaskId::from_u128(7), 1);
+        let attempt = AttemptId { task: TaskId::from_u128(7), attempt: 1 };
         let ours = prompt(0..8, 2_000.0, 1);
-        let held = Held { task: attempt.0, attempt: 1, seq: None, ended: false };
+        let held = Held { id: attempt, seq: None, ended: false };
         let ended = SlotCache { tool: true, idle_ms: 1_000, attempt: Some(held), ..text(&ours) };
         let placed = [(attempt, 9.5, ours.clone())];
         let mut mirror = hear(vec![ended.clone()], vec![], &placed);
@@ -281,7 +287,7 @@ mod tests {
         let mut mirror = Mirror::default();
         mirror.hear(&told, 1, &[], 100.0);
         assert_eq!(mirror.pick(&of(9), &[]), None);
-        mirror.end((TaskId::from_u128(1), 1), 101.0);
+        mirror.end(AttemptId { task: TaskId::from_u128(1), attempt: 1 }, 101.0);
         let slot = mirror.pick(&of(9), &[]).unwrap();
         let odds = odds(&mirror.slots[slot], false, 101.1);
         assert!(odds > 10.0, "it may have been a tool call, so the prompt is kept for now: {odds}");

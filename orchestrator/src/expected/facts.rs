@@ -147,7 +147,7 @@ mod tests {
             age_s,
         });
         let mut models = super::super::models::Models::default();
-        let mut facts = Facts::new(models.join(crate::model_name::ModelName::of("m")));
+        let mut facts = Facts::new(models.join(echo_bus::model_name::ModelName::of("m")));
         facts.hear(&Model { speeds: speeds.collect(), ..Model::default() }, 1_000.0);
         facts
     }

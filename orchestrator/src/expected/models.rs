@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::lengths::Lengths;
-use crate::model_name::ModelName;
+use echo_bus::model_name::ModelName;
 
 /// Arrivals are counted over about this many seconds.
 const MEMORY: f64 = 180.0;

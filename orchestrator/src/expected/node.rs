@@ -2,16 +2,13 @@
 
 use std::sync::Arc;
 
-use echo_bus::id::TaskId;
+use echo_bus::id::AttemptId;
 
 use super::cache::{Mirror, Prompt};
 use super::facts::{Facts, OVERHEAD, UNKNOWN_SPEED, shared};
 use super::models::{Id, Models};
 use super::within;
 use crate::facts::AtBest;
-
-/// An attempt at a task.
-pub type Attempt = (TaskId, u32);
 
 /// A node.
 #[derive(Debug, Default)]
@@ -30,7 +27,7 @@ pub struct Site {
 /// An attempt that has a slot there.
 #[derive(Debug, Clone)]
 pub struct Running {
-    pub attempt: Attempt,
+    pub attempt: AttemptId,
     pub model: Option<Id>,
     /// Tokens made when that was told; nothing while `prompt`.
     pub made: f64,

@@ -3,7 +3,7 @@
 use super::book::Book;
 use super::facts::OVERHEAD;
 use super::within;
-use crate::model_name::ModelName;
+use echo_bus::model_name::ModelName;
 
 /// A node has no more slots than this, whatever it says.
 const MOST_SLOTS: usize = 256;

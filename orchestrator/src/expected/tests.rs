@@ -3,17 +3,16 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use echo_bus::id::TaskId;
 use echo_bus::message::{
     CacheDigest, Heartbeat, Model, ModelCache, Progress, Request, SlotCache, Speed, Why,
 };
+use echo_bus::model_name::ModelName;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use serde_json::json;
 
 use super::judge::Verdict;
 use super::*;
-use crate::model_name::ModelName;
 use crate::registry::{Key, Registry};
 use crate::scheduler::Fit;
 use crate::testkit::{Clock, Words as _, beat, held, model};
@@ -436,11 +435,11 @@ fn our_own_placement_counts_at_once() {
     let need =
         crate::need::Need::of(&serde_json::from_value(json!({"kind": "generate", "model": "x"})).unwrap())
             .unwrap();
-    let (task, prompt) = (TaskId::from_u128(1), two.waiting[0].ask.prompt.clone());
-    two.registry.node_mut(step.key).place(task, 1, &need);
+    let (id, prompt) = (held(1, 1).id, two.waiting[0].ask.prompt.clone());
+    two.registry.node_mut(step.key).place(id, &need);
     two.book.sync(step.key.index(), two.registry.node(step.key), 0.0);
     let own = Own { placed: 0.0, ready: 0.0, first: step.verdict.begun, prompt, answers: true };
-    two.book.placed(step.key.index(), (task, 1), &ModelName::of("x"), own);
+    two.book.placed(step.key.index(), id, &ModelName::of("x"), own);
     let next = two.plan().remove(0);
     assert_ne!(next.key, step.key);
 }

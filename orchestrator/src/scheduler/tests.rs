@@ -196,7 +196,7 @@ fn a_pull_goes_where_it_is_allowed_and_the_disk_is_free() {
     assert_eq!(node, "b");
     assert!(words.starts_with("most free disk"), "{words}");
     assert_eq!(judge(&mesh([forbidden()]), &pull).unwrap_err().code, Code::NotAllowed);
-    let named = need(json!({"kind": "pull", "extra": {"nodes": ["a"]}}));
+    let named = need(json!({"kind": "pull", "nodes": ["a"]}));
     assert_eq!(chosen(&mesh([small(), large()]), &named).unwrap().0, "a");
     assert_eq!(judge(&mesh([large()]), &named).unwrap_err().code, Code::NoNode);
 }

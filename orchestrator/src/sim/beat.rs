@@ -4,9 +4,9 @@
 
 mod room;
 
-use echo_bus::id::{BootId, NodeId, TaskId};
+use echo_bus::id::{AttemptId, BootId, NodeId, TaskId};
 use echo_bus::message::{
-    CacheDigest, Engine as EngineKind, Heartbeat, Held, Model, NodeStatus, Progress, Space,
+    CacheDigest, Capability, Engine as EngineKind, Heartbeat, Held, Model, NodeStatus, Progress, Space,
 };
 
 use super::digest::{Digests, Text};
@@ -277,7 +277,7 @@ impl Known {
             name: self.name.clone(),
             size: (self.size * GIB) as u64,
             loaded: self.loaded,
-            capabilities: vec!["completion".to_owned(), "tools".to_owned()],
+            capabilities: vec![Capability::Completion, Capability::Tools],
             tokens_per_second: self.tokens_per_second.map(|speed| (speed * 10.0).round() / 10.0),
             memory: if self.seen { (self.size * GIB) as u64 } else { 0 },
             ..Model::default()
@@ -299,7 +299,7 @@ fn space(total: f64, free: f64) -> Space {
 
 /// The attempt at a simulated task.
 pub fn held(task: usize) -> Held {
-    Held { task: task_id(task), attempt: 1, seq: None, ended: false }
+    Held { id: AttemptId { task: task_id(task), attempt: 1 }, seq: None, ended: false }
 }
 
 /// The id of a simulated task.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use echo_bus::message::Heartbeat;
 
-use super::beat::task_id;
+use super::beat::held;
 use super::text::{self, Texts};
 use super::world::{Mesh, Policy};
 use crate::event::Now;
@@ -82,7 +82,7 @@ impl Counts {
 
     /// Whether the agent takes it. A node that refuses gets nothing more before its next heartbeat.
     fn ask(&mut self, task: usize, need: &Need, key: Key, mesh: &mut Mesh) -> bool {
-        let id = task_id(task);
+        let id = held(task).id;
         self.placed += 1;
         if let Some((name, load)) = need.model().zip(need.load) {
             let facts = self.registry.model_at(key, name).map(|seen| seen.facts);
@@ -92,15 +92,15 @@ impl Counts {
         }
         let node = self.registry.node_mut(key);
         node.note_use(self.placed);
-        node.place(id, 1, need);
+        node.place(id, need);
         let there = mesh.find(node.id());
         let accepted = there.filter(|&there| mesh.offer(task, there));
         match accepted {
             Some(there) => {
-                node.accepted(id, 1, mesh.agent(there).number);
+                node.accepted(id, mesh.agent(there).number);
             }
             None => {
-                node.refused(id, 1);
+                node.refused(id);
                 node.hold_back(crate::node::Hold::Refused);
             }
         }

@@ -76,7 +76,7 @@ impl Product {
 
     /// What the agent says to a task.
     fn dispatch(&mut self, asked: &Asked, expected: Option<f64>, mesh: &mut Mesh) -> Answer {
-        let (task, node) = (self.tasks.get(&asked.task), mesh.find(&asked.node));
+        let (task, node) = (self.tasks.get(&asked.id.task), mesh.find(&asked.node));
         let (Some(&task), Some(node)) = (task, node) else { return Answer::NoResponders };
         if !mesh.offer(task, node) {
             return Answer::Refused(Failure::elsewhere(Code::Full, "all slots are taken"));
@@ -84,7 +84,7 @@ impl Product {
         if let Some(seconds) = expected {
             mesh.tell_end(task, seconds);
         }
-        self.tasks.remove(&asked.task);
+        self.tasks.remove(&asked.id.task);
         Answer::Accepted { heartbeat: mesh.agent(node).number }
     }
 

@@ -1,6 +1,6 @@
 //! Attempts that nobody wants any more.
 
-use echo_bus::id::{ProcessId, TaskId};
+use echo_bus::id::{AttemptId, ProcessId, TaskId};
 use echo_bus::message::{Cancel, PulseAnswer, What};
 
 use super::State;
@@ -9,8 +9,9 @@ use crate::holding::Phase;
 
 impl State {
     /// Ends an attempt and all lower ones, wherever they are, also if they come later.
-    pub(super) fn cancel(&mut self, task: TaskId, attempt: u32) {
-        self.fence(task, attempt);
+    pub(super) fn cancel(&mut self, id: AttemptId) {
+        self.fence.raise(id, self.now.at);
+        let AttemptId { task, attempt } = id;
         if self.held.get(&task).is_some_and(|holding| holding.attempt() <= attempt) {
             self.drop_held(task, "it was cancelled");
         }
@@ -18,21 +19,15 @@ impl State {
             && *handed <= attempt
         {
             let node = node.clone();
-            self.out.push(Action::CancelAt { node, cancel: Cancel { task, attempt } });
+            self.out.push(Action::CancelAt { node, cancel: Cancel(id) });
         }
-    }
-
-    /// Nothing up to this attempt is taken from now on.
-    pub(super) fn fence(&mut self, task: TaskId, attempt: u32) {
-        let fence = self.fences.get(task).map_or(attempt, |&fence| fence.max(attempt));
-        self.fences.note(task, fence, self.now.at);
     }
 
     /// Lets go of an attempt, and tells the node that may be about to take it.
     pub(super) fn drop_held(&mut self, task: TaskId, why: &str) {
         let Some(holding) = self.release(task) else { return };
         if let Phase::Asked(node) = &holding.phase {
-            let cancel = Cancel { task, attempt: holding.attempt() };
+            let cancel = Cancel(holding.task.id());
             self.out.push(Action::CancelAt { node: node.clone(), cancel });
         }
         self.announce_task(What::Released, &holding, None, why);
@@ -40,7 +35,7 @@ impl State {
 
     /// Takes back what a node took, or may have taken.
     pub(super) fn cancel_at(&mut self, asked: &Asked) {
-        let cancel = Cancel { task: asked.task, attempt: asked.attempt };
+        let cancel = Cancel(asked.id);
         self.out.push(Action::CancelAt { node: asked.node.clone(), cancel });
     }
 
@@ -52,8 +47,8 @@ impl State {
         edge.answered = self.now.at;
         for unwanted in answer.unwanted {
             let of_this_edge = |it: &crate::holding::Holding| it.task.edge.as_ref() == Some(id);
-            if self.held.get(&unwanted.task).is_some_and(of_this_edge) {
-                self.cancel(unwanted.task, unwanted.attempt);
+            if self.held.get(&unwanted.id.task).is_some_and(of_this_edge) {
+                self.cancel(unwanted.id);
             }
         }
     }

@@ -1,19 +1,14 @@
 //! What is learned of nodes: heartbeats, ended connections, and our own absence.
 
-use std::time::Duration;
-
 use echo_bus::id::{BootId, NodeId, Peer, Role};
 use echo_bus::message::{CacheDigest, Heartbeat, What};
+use echo_bus::model_name::ModelName;
 
 use super::State;
 use super::plan::Focus;
-use crate::model_name::ModelName;
 use crate::need::Line;
 use crate::node::Hold;
 use crate::registry::{Heard, Key, News};
-
-/// Everybody else needs a moment too to come back to a broker that was away.
-const AFTER_RECONNECT: Duration = Duration::from_secs(3);
 
 impl State {
     pub(super) fn hear(&mut self, beat: Heartbeat) {
@@ -111,10 +106,11 @@ impl State {
 
     /// The broker was lost, or is connected again.
     pub(super) fn link(&mut self, up: bool) {
-        self.connected = up;
         if up {
-            self.silence_from = self.now.at + AFTER_RECONNECT;
+            self.health.reconnected(self.now.at);
             self.registry.unheard();
+        } else {
+            self.health.disconnected();
         }
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use echo_bus::id::TaskId;
 use echo_bus::message::{Code, Event as News, Excluded, Failure, Frame, Task, Verdict, What};
+use echo_bus::model_name::ModelName;
 
 use super::plan::{Focus, is_planned};
 use super::{State, draining, millis};
@@ -48,13 +49,13 @@ impl State {
     /// The best free node now, by what is known without a look at what it does.
     pub(super) fn choice_for(&self, holding: &Holding) -> Option<Choice> {
         let choose = || scheduler::choose(&self.registry, &holding.need, &holding.bars());
-        self.connected.then(choose).flatten()
+        self.health.is_connected().then(choose).flatten()
     }
 
     /// A second opinion is wanted, and there is nobody else to give one.
     pub(super) fn is_without_another(&self, holding: &Holding) -> bool {
         holding.task.second_opinion
-            && self.connected
+            && self.health.is_connected()
             && self.known_by().is_none_or(|known| known <= self.now.at)
             && !scheduler::somebody_works(&self.registry, &holding.need, &holding.bars())
     }
@@ -108,14 +109,9 @@ impl State {
         let node = self.registry.node_mut(key);
         node.note_use(self.placed);
         if !holding.need.aside {
-            node.place(holding.task.task, holding.attempt(), &holding.need);
+            node.place(holding.task.id(), &holding.need);
         }
-        let asked = Asked {
-            task: holding.task.task,
-            attempt: holding.attempt(),
-            node: node.id().clone(),
-            boot: node.boot().clone(),
-        };
+        let asked = Asked { id: holding.task.id(), node: node.id().clone(), boot: node.boot().clone() };
         let waited = holding.waited(self.now.at);
         let task = Arc::make_mut(&mut holding.task);
         task.boot = Some(asked.boot.clone());
@@ -131,7 +127,7 @@ impl State {
     }
 
     /// The model as this node names it: as the client spelled it, if the node has that too.
-    fn spelled_at(&self, key: Key, name: &crate::model_name::ModelName, holding: &Holding) -> Option<String> {
+    fn spelled_at(&self, key: Key, name: &ModelName, holding: &Holding) -> Option<String> {
         let exact = holding.need.spelled.as_deref();
         let exact = exact.filter(|&exact| self.registry.node(key).models().iter().any(|it| it.name == exact));
         exact
@@ -151,7 +147,7 @@ impl State {
 
     /// Who waited longest of those that no plan is made for, over all lines.
     fn next_aside(&self, key: Key) -> Option<TaskId> {
-        if !self.connected || self.unplanned == 0 {
+        if !self.health.is_connected() || self.unplanned == 0 {
             return None;
         }
         let can_take = |task: &TaskId| {
@@ -170,11 +166,11 @@ impl State {
     pub(super) fn answered(&mut self, asked: &Asked, answer: Answer) {
         let answer = self.unless_it_is_there(asked, answer);
         self.settle(asked, &answer);
-        let held = self.held.get(&asked.task).is_some_and(|holding| {
-            holding.attempt() == asked.attempt
+        let held = self.held.get(&asked.id.task).is_some_and(|holding| {
+            holding.attempt() == asked.id.attempt
                 && matches!(&holding.phase, Phase::Asked(node) if *node == asked.node)
         });
-        let holding = if held { self.release(asked.task) } else { None };
+        let holding = if held { self.release(asked.id.task) } else { None };
         match (holding, answer) {
             (Some(holding), Answer::Accepted { .. }) => self.hand_over(&holding, asked),
             (None, Answer::Accepted { .. } | Answer::Unclear) => self.cancel_at(asked),
@@ -183,7 +179,7 @@ impl State {
             (Some(holding), Answer::NoResponders | Answer::Disconnected) => self.place_or_wait(holding),
             (Some(holding), Answer::Unclear) => {
                 // Never again under this attempt, whoever asks for it.
-                self.fence(asked.task, asked.attempt);
+                self.fence.raise(asked.id, self.now.at);
                 match &holding.task.edge {
                     // It hears from the node itself whether that has the attempt, and cancels it if need be.
                     Some(_) => self.note_handed(asked),
@@ -221,25 +217,25 @@ impl State {
         let node = self.registry.node_mut(key);
         match answer {
             Answer::Accepted { heartbeat } => {
-                node.accepted(asked.task, asked.attempt, *heartbeat);
+                node.accepted(asked.id, *heartbeat);
             }
             Answer::Unclear => {
-                node.unclear(asked.task, asked.attempt);
+                node.unclear(asked.id);
                 self.suspect(&asked.node, &asked.boot, "it did not answer a task");
             }
             Answer::NoResponders => {
-                node.refused(asked.task, asked.attempt);
+                node.refused(asked.id);
                 self.suspect(&asked.node, &asked.boot, "nobody takes its tasks");
             }
             Answer::Refused(_) | Answer::Disconnected | Answer::Unsendable(_) => {
-                node.refused(asked.task, asked.attempt);
+                node.refused(asked.id);
             }
         }
     }
 
     /// A cancel that comes late finds its way.
     fn note_handed(&mut self, asked: &Asked) {
-        self.handed.note(asked.task, (asked.attempt, asked.node.clone()), self.now.at);
+        self.handed.note(asked.id.task, (asked.id.attempt, asked.node.clone()), self.now.at);
     }
 
     fn hand_over(&mut self, holding: &Holding, asked: &Asked) {

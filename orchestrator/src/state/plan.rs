@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use echo_bus::id::TaskId;
 use echo_bus::message::Request;
+use echo_bus::model_name::ModelName;
 
 use super::State;
 use crate::expected::{self, Ask, Candidate, Look, Own, Step, Waiting};
 use crate::holding::{Holding, Phase, Plan};
-use crate::model_name::ModelName;
 use crate::need::{Line, Need};
 use crate::registry::Key;
 use crate::scheduler::{self, Choice};
@@ -43,7 +43,7 @@ impl State {
             holding.prompt = Some(Arc::new(self.book.prompt(name, &holding.task.request)));
             self.book.arrived(name, self.seconds());
         }
-        if self.connected && self.queue.is_empty() {
+        if self.health.is_connected() && self.queue.is_empty() {
             let placed = self.step_alone(&mut holding);
             return match placed {
                 Some((waiting, step)) => self.go(holding, &waiting, &step),
@@ -86,7 +86,7 @@ impl State {
 
     /// Decides about those who wait after something has changed, and about nothing that has not.
     pub(super) fn plan(&mut self, focus: Focus) {
-        if !self.connected || self.queue.is_empty() {
+        if !self.health.is_connected() || self.queue.is_empty() {
             return;
         }
         let focus = if focus != Focus::Far && self.are_few() { Focus::All } else { focus };
@@ -229,7 +229,7 @@ impl State {
     fn go(&mut self, mut holding: Holding, waiting: &Waiting, step: &Step) {
         (holding.plan, holding.outlook) = (None, None);
         let (key, now) = (step.key, self.seconds());
-        let attempt = (holding.task.task, holding.attempt());
+        let attempt = holding.task.id();
         let name = holding.need.model().cloned();
         let why = step.why(waiting, |key| self.registry.node(key).id(), holding.first_wait);
         let words = match step.verdict.parts.measured {

@@ -1,6 +1,6 @@
 //! A submission is answered at once: taken, or refused with what to do instead.
 
-use echo_bus::id::{Inbox, TaskId};
+use echo_bus::id::{AttemptId, Inbox};
 use echo_bus::message::{Code, Failure, Submission, Task};
 
 use super::{LEARNING, State, draining};
@@ -43,7 +43,7 @@ impl State {
         if self.draining {
             return Err(draining());
         }
-        if self.is_known(task.task, task.attempt)? {
+        if self.is_known(task.id())? {
             return Ok(None);
         }
         if need.line == Line::Default {
@@ -58,23 +58,24 @@ impl State {
             holding.judged_at = Some(self.now.at + LEARNING);
         }
         let placeable = || scheduler::choose(&self.registry, &holding.need, &holding.bars()).is_some();
-        let fits = self.queue.has_room(holding.bytes) || (self.connected && placeable());
+        let fits = self.queue.has_room(holding.bytes) || (self.health.is_connected() && placeable());
         if !fits {
             return Err(self.queue_full());
         }
         // A new attempt ends all earlier ones.
         if holding.attempt() > 1 {
-            self.cancel(holding.task.task, holding.attempt() - 1);
+            self.cancel(AttemptId { attempt: holding.attempt() - 1, ..holding.task.id() });
         }
         Ok(Some(holding))
     }
 
     /// Whether this very attempt is held here, or was handed to a node a moment ago.
-    fn is_known(&self, task: TaskId, attempt: u32) -> Result<bool, Failure> {
+    fn is_known(&self, id: AttemptId) -> Result<bool, Failure> {
         let over = || Failure::give_up(Code::Cancelled, "this attempt was cancelled before it came");
-        if self.fences.get(task).is_some_and(|&fence| attempt <= fence) {
+        if self.fence.bars(id, self.now.at) {
             return Err(over());
         }
+        let AttemptId { task, attempt } = id;
         let held = self.held.get(&task).map(Holding::attempt);
         let handed = self.handed.get(task).map(|(handed, _)| *handed);
         match held.max(handed) {

@@ -73,7 +73,7 @@ impl Rig {
     }
 
     fn cancel(&mut self, id: u128, attempt: u32) -> Vec<Action> {
-        self.apply(Event::Cancelled(Cancel { task: TaskId::from_u128(id), attempt }))
+        self.apply(Event::Cancelled(Cancel(testkit::held(id, attempt).id)))
     }
 
     fn used(&self, node: &str) -> u32 {

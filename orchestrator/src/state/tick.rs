@@ -1,7 +1,8 @@
 //! What time does: silent nodes are forgotten, waits end, edges hear where their tasks stand.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use echo_bus::holding::{EDGE_DEAD, PULSE};
 use echo_bus::id::{Peer, ProcessId, Role, TaskId};
 use echo_bus::message::{Code, Excluded, Failure, Pulse, What};
 
@@ -14,14 +15,8 @@ use crate::holding::Phase;
 use crate::need::Line;
 use crate::scheduler;
 
-/// A tick that comes later than this means that we were asleep.
-const LATE: Duration = Duration::from_secs(1);
-/// How often an edge hears what is held of it.
-const PULSE: Duration = Duration::from_millis(250);
 /// How often it is decided anew where those who wait go, if nothing happens.
 const PLAN: Duration = Duration::from_millis(250);
-/// An edge that is silent for longer is dead.
-const EDGE_DEAD: Duration = Duration::from_secs(5);
 /// How often a task hears of its new position, at most.
 const TELL: Duration = Duration::from_secs(1);
 /// Tasks that hear of their position in one tick, at most.
@@ -41,13 +36,10 @@ struct Review {
 impl State {
     pub(super) fn tick(&mut self) {
         let now = self.now.at;
-        if now.saturating_duration_since(self.last_tick) > LATE {
-            self.silence_from = self.silence_from.max(now);
-        }
-        self.last_tick = now;
-        self.fences.expire(now);
+        self.health.tick(self.now);
+        self.fence.expire(now);
         self.handed.expire(now);
-        if self.connected {
+        if self.health.is_connected() {
             self.evict();
         }
         self.note_outages();
@@ -55,7 +47,7 @@ impl State {
         if now.saturating_duration_since(self.planned) >= PLAN {
             self.replan();
         }
-        if self.connected && now >= self.next_pulse {
+        if self.health.is_connected() && now >= self.next_pulse {
             self.next_pulse = now + PULSE;
             self.pulse();
         }
@@ -63,7 +55,8 @@ impl State {
 
     fn evict(&mut self) {
         let patience = self.limits.evict_after;
-        for (key, node) in self.registry.evict(self.now.at, self.silence_from, patience) {
+        let (health, now) = (&self.health, self.now.at);
+        for (key, node) in self.registry.evict(|heard| health.silent_for(heard, now) > patience) {
             self.book.forget(key.index());
             self.announce_node(
                 What::Left,
@@ -76,7 +69,7 @@ impl State {
     /// Whoever waits for nodes that are all out of order hears so before long, and why.
     fn note_outages(&mut self) {
         let now = self.now.at;
-        if !self.connected {
+        if !self.health.is_connected() {
             return self.outages.clear();
         }
         for (line, _) in self.queue.lines() {
@@ -232,10 +225,9 @@ impl State {
 
     /// One question for each edge of which something is held, and never two at once.
     fn pulse(&mut self) {
-        let (now, since) = (self.now.at, self.silence_from);
+        let (now, health) = (self.now.at, &self.health);
         self.edges.retain(|_, edge| edge.asked || !edge.held.is_empty());
-        let dead =
-            |answered: std::time::Instant| now.saturating_duration_since(answered.max(since)) > EDGE_DEAD;
+        let dead = |answered: Instant| health.silent_for(answered, now) > EDGE_DEAD;
         let (dead, alive): (Vec<_>, Vec<_>) = self
             .edges
             .iter()
@@ -255,7 +247,7 @@ impl State {
     fn ask_edge(&mut self, id: ProcessId) {
         let Some(edge) = self.edges.get_mut(&id) else { return };
         edge.asked = true;
-        let attempt = |task: &TaskId| self.held.get(task).map(|holding| held(*task, holding.attempt()));
+        let attempt = |task: &TaskId| self.held.get(task).map(held);
         let pulse = Pulse {
             holder: Peer { role: Role::Orchestrator, id: self.me.clone() },
             boot: self.boot.clone(),

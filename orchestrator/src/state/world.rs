@@ -231,7 +231,7 @@ impl World {
 
     fn cancel(&mut self, task: usize, attempt: u32) {
         self.ledger.cancelled(task, attempt);
-        self.apply(Event::Cancelled(Cancel { task: TaskId::from_u128(task as u128), attempt }));
+        self.apply(Event::Cancelled(Cancel(crate::testkit::held(task as u128, attempt).id)));
     }
 
     fn pulse(&mut self, answers: bool, unwanted: Option<usize>) {
@@ -297,7 +297,7 @@ impl World {
                 let could = scheduler::choose(&state.registry, &holding.need, &holding.bars());
                 let idle = could.is_some()
                     && holding.need.aside
-                    && state.connected
+                    && state.health.is_connected()
                     && holding.task.excluded.is_empty();
                 assert!(!idle, "{} waits although a slot is free", holding.task.task);
             }

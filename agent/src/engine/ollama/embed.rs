@@ -1,7 +1,7 @@
 //! Ollama's two answers with vectors, in one neutral shape.
 
-use echo_bus::message::{Done, Failure, Timings};
-use serde_json::{Map, Value, json};
+use echo_bus::message::{Done, Failure, Timings, Vector};
+use serde_json::{Map, Value};
 
 use crate::engine::steps::nonsense;
 
@@ -27,35 +27,31 @@ const KNOWN: [&str; 14] = [
 ///
 /// # Errors
 /// When it holds no vectors.
-pub fn embedded(answer: Value, model: &str) -> Result<Done, Failure> {
-    let Some(answer) = answer.as_object() else { return Err(nonsense("embeddings that are no object")) };
-    let vectors = answer.get("embeddings").filter(|vectors| vectors.is_array());
-    let vectors = vectors.ok_or_else(|| nonsense("embeddings without vectors"))?;
-    let tokens = answer.get("prompt_eval_count").and_then(Value::as_u64);
-    let body =
-        json!({"embeddings": vectors, "model": model, "prompt_eval_count": tokens.unwrap_or_default()});
-    let extra = beyond(answer, "embeddings");
-    Ok(Done { prompt_tokens: tokens, timings: timings(answer), body: Some(body), extra, ..Done::default() })
+pub fn embedded(answer: Value) -> Result<Done, Failure> {
+    let Value::Object(mut answer) = answer else { return Err(nonsense("embeddings that are no object")) };
+    let vectors = answer.remove("embeddings").and_then(|vectors| serde_json::from_value(vectors).ok());
+    let vectors: Vec<Vector> = vectors.ok_or_else(|| nonsense("embeddings without vectors"))?;
+    let prompt_tokens = answer.get("prompt_eval_count").and_then(Value::as_u64);
+    let (timings, extra) = (timings(&answer), beyond(answer));
+    Ok(Done { prompt_tokens, timings, vectors: Some(vectors), extra, ..Done::default() })
 }
 
 /// The answer of /api/embeddings: one vector, in the same neutral shape.
 ///
 /// # Errors
 /// When it holds none.
-pub fn embedded_one(answer: &Value, model: &str) -> Result<Done, Failure> {
-    let vector = answer.get("embedding").filter(|vector| vector.is_array());
-    let vector = vector.ok_or_else(|| nonsense("an embedding without a vector"))?;
-    let none = vector.as_array().is_some_and(Vec::is_empty);
-    let vectors = if none { json!([]) } else { json!([vector]) };
-    let body = json!({"embeddings": vectors, "model": model, "prompt_eval_count": 0});
-    let extra = answer.as_object().map(|answer| beyond(answer, "embedding")).unwrap_or_default();
-    Ok(Done { body: Some(body), extra, ..Done::default() })
+pub fn embedded_one(answer: Value) -> Result<Done, Failure> {
+    let Value::Object(mut answer) = answer else { return Err(nonsense("an embedding that is no object")) };
+    let vector = answer.remove("embedding").and_then(|vector| serde_json::from_value(vector).ok());
+    let vector: Vector = vector.ok_or_else(|| nonsense("an embedding without a vector"))?;
+    let vectors = if vector.is_empty() { Vec::new() } else { vec![vector] };
+    Ok(Done { vectors: Some(vectors), extra: beyond(answer), ..Done::default() })
 }
 
 /// What an answer says beside its vectors and what is known.
-fn beyond(answer: &Map<String, Value>, vectors: &str) -> Map<String, Value> {
-    let extra = answer.iter().filter(|(name, _)| !KNOWN.contains(&name.as_str()) && *name != vectors);
-    extra.map(|(name, value)| (name.clone(), value.clone())).collect()
+fn beyond(mut answer: Map<String, Value>) -> Map<String, Value> {
+    answer.retain(|name, _| !KNOWN.contains(&name.as_str()));
+    answer
 }
 
 fn timings(last: &Map<String, Value>) -> Timings {
@@ -70,17 +66,21 @@ fn timings(last: &Map<String, Value>) -> Timings {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
     fn embeddings_have_one_neutral_shape() {
         let answer =
             json!({"model": "x", "embeddings": [[1.0]], "total_duration": 5, "prompt_eval_count": 2});
-        let done = embedded(answer, "m").unwrap();
-        assert_eq!(done.body.unwrap(), json!({"embeddings": [[1.0]], "model": "m", "prompt_eval_count": 2}));
-        assert!(embedded(json!({}), "m").is_err() && embedded(json!(3), "m").is_err());
-        let done = embedded_one(&json!({"embedding": [2.0]}), "m").unwrap();
-        assert_eq!(done.body.unwrap()["embeddings"], json!([[2.0]]));
-        assert!(embedded_one(&json!({}), "m").is_err());
+        let done = embedded(answer).unwrap();
+        assert_eq!((json!(done.vectors), done.prompt_tokens), (json!([[1.0]]), Some(2)));
+        for none in [json!({}), json!(3), json!({"embeddings": [["x"]]}), json!({"embeddings": 1})] {
+            assert!(embedded(none.clone()).is_err(), "{none}");
+        }
+        let done = embedded_one(json!({"embedding": [2.0], "new": 1})).unwrap();
+        assert_eq!((json!(done.vectors), json!(done.extra)), (json!([[2.0]]), json!({"new": 1})));
+        assert!(embedded_one(json!({})).is_err());
     }
 }

@@ -3,11 +3,11 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-use echo_bus::message::Model;
+use echo_bus::message::{Capability, Model};
+use echo_bus::model_name::ModelName;
 use serde_json::{Map, Value, json};
 
 use crate::engine::http::{Http, HttpError};
-use crate::engine::name::tagged;
 use crate::engine::{Down, Found, Probe, RUNNING, Sign};
 
 /// What each model can do, by its digest, for servers whose list does not say; and which models were there last.
@@ -16,7 +16,7 @@ pub struct Skills(Mutex<Known>);
 
 #[derive(Default)]
 struct Known {
-    skills: HashMap<String, Vec<String>>,
+    skills: HashMap<String, Vec<Capability>>,
     digests: Vec<(String, String)>,
 }
 
@@ -42,7 +42,7 @@ pub async fn ask(http: &Http, skills: &Skills) -> Result<(Probe, bool), Down> {
 /// Whether the model is in memory. One that is being loaded is listed too.
 pub async fn sign(http: &Http, model: &str) -> Sign {
     match http.get("/api/ps").await {
-        Ok(ps) if loaded(&ps).contains_key(&tagged(model)) => Sign::Answers,
+        Ok(ps) if loaded(&ps).contains_key(&ModelName::of(model)) => Sign::Answers,
         Ok(_) => Sign::Loading,
         Err(HttpError::Rejected(_)) => Sign::Answers,
         Err(_) => Sign::Mute,
@@ -51,10 +51,10 @@ pub async fn sign(http: &Http, model: &str) -> Sign {
 
 /// The loaded models, and what is said of them only while they are. Their `size` here is that in memory, of which
 /// `size_vram` is a part; the list of all models has the file's.
-fn loaded(ps: &Value) -> HashMap<String, Value> {
+fn loaded(ps: &Value) -> HashMap<ModelName, Value> {
     let models = ps["models"].as_array().into_iter().flatten().filter_map(Value::as_object);
     let describe = |model: &Map<String, Value>| {
-        let name = tagged(model.get("name").or_else(|| model.get("model"))?.as_str()?);
+        let name = ModelName::of(model.get("name").or_else(|| model.get("model"))?.as_str()?);
         let mut running = model.clone();
         running.retain(|field, _| !["name", "model", "digest", "details"].contains(&field.as_str()));
         Some((name, running.into()))
@@ -62,13 +62,13 @@ fn loaded(ps: &Value) -> HashMap<String, Value> {
     models.filter_map(describe).collect()
 }
 
-fn found(tags: &Value, loaded: &HashMap<String, Value>) -> Option<Vec<Found>> {
+fn found(tags: &Value, loaded: &HashMap<ModelName, Value>) -> Option<Vec<Found>> {
     let describe = |entry: &Value| {
         let mut extra = entry.as_object()?.clone();
         let engine_name = extra.get("name").or_else(|| extra.get("model"))?.as_str()?.to_owned();
-        let name = tagged(&engine_name);
+        let name = ModelName::of(&engine_name);
         let size = extra.get("size").and_then(Value::as_u64).unwrap_or_default();
-        let capabilities = words(extra.get("capabilities"));
+        let capabilities = capabilities(extra.get("capabilities"));
         for field in ["name", "model", "size", "capabilities"] {
             extra.remove(field);
         }
@@ -82,7 +82,7 @@ fn found(tags: &Value, loaded: &HashMap<String, Value>) -> Option<Vec<Found>> {
         Some(Found {
             engine_name,
             model: Model {
-                name,
+                name: name.into(),
                 size,
                 loaded,
                 capabilities,
@@ -101,9 +101,9 @@ fn found(tags: &Value, loaded: &HashMap<String, Value>) -> Option<Vec<Found>> {
     }
 }
 
-fn words(list: Option<&Value>) -> Vec<String> {
+fn capabilities(list: Option<&Value>) -> Vec<Capability> {
     let words = list.and_then(Value::as_array).into_iter().flatten();
-    words.filter_map(|word| word.as_str().map(str::to_owned)).collect()
+    words.filter_map(|word| word.as_str().map(Capability::from)).collect()
 }
 
 fn digest(extra: &Map<String, Value>) -> &str {
@@ -111,7 +111,7 @@ fn digest(extra: &Map<String, Value>) -> &str {
 }
 
 impl Skills {
-    async fn of(&self, http: &Http, found: &Found) -> Vec<String> {
+    async fn of(&self, http: &Http, found: &Found) -> Vec<Capability> {
         let id = format!("{}@{}", found.engine_name, digest(&found.model.extra));
         if let Some(known) = self.known().skills.get(&id) {
             return known.clone();
@@ -119,7 +119,7 @@ impl Skills {
         let Ok(shown) = http.ask_with("/api/show", &json!({"model": found.engine_name})).await else {
             return Vec::new();
         };
-        let skills = words(shown.get("capabilities"));
+        let skills = capabilities(shown.get("capabilities"));
         self.known().skills.insert(id, skills.clone());
         skills
     }
@@ -157,7 +157,7 @@ mod tests {
         let models = found(&tags, &loaded(&ps)).unwrap();
         assert_eq!(models.len(), 2);
         let model = &models[0].model;
-        assert!(model.loaded && model.can("tools") && model.size == 5);
+        assert!(model.loaded && model.can(&Capability::Tools) && model.size == 5);
         assert_eq!((model.context_length, models[1].model.context_length), (Some(4096), None));
         assert_eq!((model.memory, models[1].model.memory), (9, 0));
         assert_eq!(

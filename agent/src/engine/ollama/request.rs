@@ -149,6 +149,18 @@ mod tests {
     }
 
     #[test]
+    fn an_engine_does_not_hear_which_nodes_were_meant() {
+        for (place, said) in [
+            ("now", r#""nodes":["node-a"],"extra":{"insecure":true}"#),
+            ("older edges", r#""extra":{"nodes":["node-a"],"insecure":true}"#),
+        ] {
+            let it: Named = serde_json::from_str(&format!(r#"{{"model":"m",{said}}}"#)).unwrap();
+            assert_eq!(it.nodes.len(), 1, "{place}");
+            assert_eq!(named("m:latest", &it), json!({"model": "m:latest", "insecure": true}), "{place}");
+        }
+    }
+
+    #[test]
     fn settings_become_options_and_the_rest_stays_on_top() {
         let mut settings = Settings {
             max_tokens: Some(7),

@@ -19,7 +19,7 @@ proptest! {
         for line in &lines {
             let _ = reply.line(line.to_string().as_bytes(), &mut steps);
             let _ = Pull.line(line.to_string().as_bytes(), &mut steps);
-            let _ = (embedded(line.clone(), "m"), embedded_one(line, "m"));
+            let _ = (embedded(line.clone()), embedded_one(line.clone()));
         }
     }
 

@@ -1,8 +1,8 @@
 //! Vectors from a server with OpenAI's API, and what becomes of a text that is too long for it.
 
-use echo_bus::message::{Code, Done, Embed, Failure};
+use echo_bus::message::{Code, Done, Embed, Failure, Vector};
 use reqwest::{Method, StatusCode};
-use serde_json::{Value, json};
+use serde_json::{Number, Value, json};
 
 use super::request;
 use crate::engine::http::{Http, HttpError};
@@ -16,13 +16,12 @@ use crate::engine::steps::nonsense;
 /// # Errors
 /// When the engine refuses or fails.
 pub async fn vectors(http: &Http, model: &str, embed: &Embed) -> Result<Done, Failure> {
-    let named = embed.model.as_deref().unwrap_or(model);
     if embed.input.is_empty() {
-        return Ok(done(&[], named, Some(0)));
+        return Ok(done(Vec::new(), Some(0)));
     }
     let mut body = request::embed(model, embed);
     let limit = match ask(http, &body).await? {
-        Ok(answer) => return embedded(&answer, named, embed.dimensions),
+        Ok(answer) => return embedded(answer, embed.dimensions),
         Err(limit) => limit,
     };
     let long = too_long(http, &embed.input, limit.tokens).await;
@@ -33,7 +32,7 @@ pub async fn vectors(http: &Http, model: &str, embed: &Embed) -> Result<Done, Fa
         body["input"][text.place] = text.tokens.clone().into();
     }
     match ask(http, &body).await? {
-        Ok(answer) => embedded(&answer, named, embed.dimensions),
+        Ok(answer) => embedded(answer, embed.dimensions),
         Err(limit) => Err(refused(&embed.input, &long, &limit)),
     }
 }
@@ -132,35 +131,36 @@ fn refused(texts: &[String], long: &[Long], limit: &Limit) -> Failure {
 ///
 /// # Errors
 /// When it holds no vectors.
-pub fn embedded(answer: &Value, model: &str, dimensions: Option<u32>) -> Result<Done, Failure> {
-    let data = answer["data"].as_array().ok_or_else(|| nonsense("embeddings without vectors"))?;
-    let mut vectors: Vec<(u64, Value)> = Vec::new();
-    for (place, item) in (0..).zip(data) {
-        let vector = item.get("embedding").filter(|vector| vector.is_array());
+pub fn embedded(mut answer: Value, dimensions: Option<u32>) -> Result<Done, Failure> {
+    let data = answer.get_mut("data").map(Value::take);
+    let Some(Value::Array(data)) = data else { return Err(nonsense("embeddings without vectors")) };
+    let mut vectors: Vec<(u64, Vector)> = Vec::with_capacity(data.len());
+    for (place, mut item) in (0..).zip(data) {
+        let index = item["index"].as_u64().unwrap_or(place);
+        let vector =
+            item.get_mut("embedding").map(Value::take).and_then(|it| serde_json::from_value(it).ok());
         let vector = vector.ok_or_else(|| nonsense("an embedding that is no vector"))?;
-        vectors.push((item["index"].as_u64().unwrap_or(place), of_length(vector, dimensions)));
+        vectors.push((index, of_length(vector, dimensions)));
     }
     vectors.sort_by_key(|(index, _)| *index);
-    let vectors: Vec<Value> = vectors.into_iter().map(|(_, vector)| vector).collect();
-    Ok(done(&vectors, model, answer["usage"]["prompt_tokens"].as_u64()))
+    let vectors = vectors.into_iter().map(|(_, vector)| vector).collect();
+    Ok(done(vectors, answer["usage"]["prompt_tokens"].as_u64()))
 }
 
 /// A vector with no more numbers than were asked for, of length one again: llama.cpp does not look at that wish.
-fn of_length(vector: &Value, dimensions: Option<u32>) -> Value {
-    let numbers = vector.as_array().map(Vec::as_slice).unwrap_or_default();
+fn of_length(vector: Vector, dimensions: Option<u32>) -> Vector {
     let wanted = dimensions.map_or(0, |size| size as usize);
-    if wanted == 0 || wanted >= numbers.len() {
-        return vector.clone();
+    if wanted == 0 || wanted >= vector.len() {
+        return vector;
     }
-    let kept: Vec<f64> = numbers[..wanted].iter().map(|number| number.as_f64().unwrap_or_default()).collect();
+    let kept: Vec<f64> = vector[..wanted].iter().map(|number| number.as_f64().unwrap_or_default()).collect();
     let length = kept.iter().map(|x| x * x).sum::<f64>().sqrt().max(1e-12);
-    kept.into_iter().map(|x| x / length).collect()
+    // Only what is no number at all has no JSON, and nothing divided by a length above zero becomes that.
+    kept.into_iter().filter_map(|x| Number::from_f64(x / length)).collect()
 }
 
-fn done(vectors: &[Value], model: &str, tokens: Option<u64>) -> Done {
-    let body =
-        json!({"embeddings": vectors, "model": model, "prompt_eval_count": tokens.unwrap_or_default()});
-    Done { prompt_tokens: tokens, body: Some(body), ..Done::default() }
+fn done(vectors: Vec<Vector>, prompt_tokens: Option<u64>) -> Done {
+    Done { prompt_tokens, vectors: Some(vectors), ..Done::default() }
 }
 
 #[cfg(test)]
@@ -178,16 +178,22 @@ mod tests {
     fn vectors_come_in_the_order_of_the_inputs() {
         let answer = json!({"data": [{"index": 1, "embedding": [2.0]}, {"index": 0, "embedding": [1.0]}],
             "usage": {"prompt_tokens": 3}});
-        let body = embedded(&answer, "m", None).unwrap().body.unwrap();
-        assert_eq!(body, json!({"embeddings": [[1.0], [2.0]], "model": "m", "prompt_eval_count": 3}));
-        let none = |answer: &Value| embedded(answer, "m", None).is_err();
-        assert!(none(&json!({"data": [{}]})) && none(&Value::Null));
+        let done = embedded(answer, None).unwrap();
+        assert_eq!((json!(done.vectors), done.prompt_tokens), (json!([[1.0], [2.0]]), Some(3)));
+        for none in [
+            json!({"data": [{}]}),
+            Value::Null,
+            json!({"data": [1]}),
+            json!({"data": [{"embedding": ["x"]}]}),
+        ] {
+            assert!(embedded(none.clone(), None).is_err(), "{none}");
+        }
     }
 
     #[test]
     fn a_vector_has_as_many_numbers_as_were_asked_for() {
         let answer = json!({"data": [{"embedding": [3.0, 4.0, 12.0]}]});
-        let vector = |size| embedded(&answer, "m", size).unwrap().body.unwrap()["embeddings"][0].clone();
+        let vector = |size| json!(embedded(answer.clone(), size).unwrap().vectors.unwrap()[0]);
         assert_eq!(vector(Some(2)), json!([0.6, 0.8]));
         for whole in [None, Some(0), Some(3), Some(4)] {
             assert_eq!(vector(whole), json!([3.0, 4.0, 12.0]));

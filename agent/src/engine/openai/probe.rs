@@ -2,13 +2,13 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use echo_bus::message::Model;
+use echo_bus::message::{Capability, Model};
+use echo_bus::model_name::ModelName;
 use reqwest::StatusCode;
 use serde_json::{Map, Value, json};
 
 use super::{Asked, Dialect};
 use crate::engine::http::{Http, HttpError};
-use crate::engine::name::tagged;
 use crate::engine::{Down, Found, Probe, Sign};
 
 /// What was learned of the server.
@@ -148,7 +148,7 @@ pub fn found(models: &Value, facts: &Facts) -> Option<Vec<Found>> {
     let describe = |engine_name: String| {
         let entry = entry(models, &engine_name);
         let model = Model {
-            name: tagged(&engine_name),
+            name: ModelName::of(&engine_name).into(),
             size: entry["meta"]["size"].as_u64().unwrap_or_default(),
             loaded: true,
             capabilities: capabilities(facts),
@@ -161,20 +161,20 @@ pub fn found(models: &Value, facts: &Facts) -> Option<Vec<Found>> {
 }
 
 /// Only what the server says or has shown; empty where it says nothing.
-fn capabilities(facts: &Facts) -> Vec<String> {
+fn capabilities(facts: &Facts) -> Vec<Capability> {
     if facts.dialect != Dialect::LlamaCpp {
         return Vec::new();
     }
     let props = &facts.props;
     let template = props["chat_template"].as_str().unwrap_or_default();
     let can = [
-        ("completion", !facts.only_embeds),
-        ("embedding", facts.embeds),
-        ("vision", props["modalities"]["vision"] == true),
-        ("tools", props["chat_template_caps"]["supports_tools"] == true),
-        ("thinking", template.contains("enable_thinking")),
+        (Capability::Completion, !facts.only_embeds),
+        (Capability::Embedding, facts.embeds),
+        (Capability::Vision, props["modalities"]["vision"] == true),
+        (Capability::Tools, props["chat_template_caps"]["supports_tools"] == true),
+        (Capability::Thinking, template.contains("enable_thinking")),
     ];
-    can.iter().filter(|(_, can)| *can).map(|(word, _)| (*word).to_owned()).collect()
+    can.into_iter().filter(|(_, can)| *can).map(|(it, _)| it).collect()
 }
 
 fn extra(entry: &Value, facts: &Facts) -> Map<String, Value> {
@@ -244,7 +244,7 @@ mod tests {
         assert_eq!((found[0].engine_name.as_str(), model.name.as_str()), ("smollm2", "smollm2:latest"));
         assert_eq!(
             (model.size, &model.capabilities[..]),
-            (96, &["completion".to_owned(), "vision".to_owned()][..])
+            (96, &[Capability::Completion, Capability::Vision][..])
         );
         assert_eq!(model.extra["details"]["parameter_size"], "134.52M");
     }
@@ -253,7 +253,9 @@ mod tests {
     fn an_unknown_server_is_not_credited_with_anything() {
         let models = json!({"data": [{"id": "a/b", "owned_by": "someone"}]});
         let model = &found(&models, &Facts::default()).unwrap()[0].model;
-        assert!(model.capabilities.is_empty() && model.extra.is_empty() && model.can("completion"));
+        assert!(
+            model.capabilities.is_empty() && model.extra.is_empty() && model.can(&Capability::Completion)
+        );
         assert!(found(&json!({"models": []}), &Facts::default()).is_none());
     }
 
@@ -262,7 +264,11 @@ mod tests {
         let models = json!({"data": [{"id": "bge", "meta": {"n_params": 5}}]});
         let facts = Facts { embeds: true, only_embeds: true, ..Facts::llama(Value::Null) };
         let model = &found(&models, &facts).unwrap()[0].model;
-        assert!(model.can("embedding") && !model.can("completion"), "{:?}", model.capabilities);
+        assert!(
+            model.can(&Capability::Embedding) && !model.can(&Capability::Completion),
+            "{:?}",
+            model.capabilities
+        );
     }
 
     #[test]

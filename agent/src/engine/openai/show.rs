@@ -1,6 +1,6 @@
 //! What can be said of a model of a server with OpenAI's API, in the shape of Ollama's `/api/show`.
 
-use echo_bus::message::{Code, Failure};
+use echo_bus::message::{Capability, Code, Failure};
 use serde_json::{Map, Value, json};
 
 use super::probe::{self, Facts};
@@ -35,7 +35,7 @@ fn described(models: &Value, facts: &Facts, engine_name: &str) -> Option<Value> 
     details.insert("families".to_owned(), json!([family]));
     // Who says nothing is taken to generate, here as in the choice among nodes.
     let capabilities = match found.model.capabilities {
-        none if none.is_empty() => vec!["completion".to_owned()],
+        none if none.is_empty() => vec![Capability::Completion],
         some => some,
     };
     let insides = insides(entry, family, facts.slot_context());

@@ -28,7 +28,7 @@ proptest! {
             let _ = reply.line(&event(value), &mut steps);
             let _ = whole.line(&event(&json!({"choices": [value]})), &mut steps);
             let _ = whole.line(&event(&json!({"choices": [{"delta": value}]})), &mut steps);
-            let _ = embedded(value, "m", Some(2));
+            let _ = embedded(value.clone(), Some(2));
         }
         let _ = (reply.end(&mut steps), whole.end(&mut steps));
     }

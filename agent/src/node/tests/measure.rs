@@ -9,7 +9,7 @@ impl Bench {
     /// A node that is calibrated when it is quiet.
     fn calibrating(models: &[&str], loaded: bool) -> Self {
         let mut bench = Self::new(2);
-        bench.node.calibration = Calibration::new(true, bench.now.mono);
+        bench.node.calibration = Calibration::new(true, bench.now.at);
         bench.probed(models, loaded);
         bench
     }
@@ -37,10 +37,10 @@ impl Bench {
     }
 
     /// Something changes in the caches.
-    fn prompt(&mut self, key: Option<Key>) -> crate::facts::Run {
+    fn prompt(&mut self, key: Option<AttemptId>) -> crate::facts::Run {
         let request = Request::Generate(Generate { prompt: "x".repeat(5000), ..Generate::default() });
         let about = About { key, model: "m:latest", request: &request, so_far: None, loaded: true };
-        self.node.facts.begin(about, self.now.mono)
+        self.node.facts.begin(about, self.now.at)
     }
 }
 
@@ -74,7 +74,7 @@ fn what_an_ended_attempt_has_left_is_told_before_its_slot_is_free() {
     bench.out.clear();
     let request = Request::Generate(Generate { prompt: "x".repeat(5000), ..Generate::default() });
     let done = Done { reason: Reason::ToolCalls, ..Done::default() };
-    run.done(&request, &done, bench.now.mono);
+    run.done(&request, &done, bench.now.at);
     bench.end(1, 1, End::Done);
     let order = bench.out.iter().filter_map(|action| match action {
         Action::Caches(digest) => Some((digest.models[0].slots[0].tool, digest.models[0].slots[0].attempt)),
@@ -94,9 +94,9 @@ fn a_hundred_short_answers_a_second_do_not_make_a_hundred_digests_and_long_ones_
             let prompt = format!("{number:06}{}", "x".repeat(bytes));
             let request = Request::Generate(Generate { prompt, ..Generate::default() });
             let about = About { key: None, model: "m:latest", request: &request, so_far: None, loaded: true };
-            let run = bench.node.facts.begin(about, bench.now.mono);
+            let run = bench.node.facts.begin(about, bench.now.at);
             bench.jump(ms(10));
-            run.done(&request, &Done::default(), bench.now.mono);
+            run.done(&request, &Done::default(), bench.now.at);
             bench.apply(Event::Freed);
             told.extend(bench.digests());
         }
@@ -139,12 +139,12 @@ fn what_is_measured_for_the_first_time_does_not_wait() {
     bench.pass(ms(500));
     bench.beats();
     let mut run = bench.prompt(None);
-    run.heard(&[Piece::text("a")], bench.now.mono);
+    run.heard(&[Piece::text("a")], bench.now.at);
     bench.jump(ms(100));
-    run.heard(&vec![Piece::text("a"); 20], bench.now.mono);
+    run.heard(&vec![Piece::text("a"); 20], bench.now.at);
     let request = Request::Generate(Generate::default());
-    run.done(&request, &Done { reason: Reason::Stop, ..Done::default() }, bench.now.mono);
-    bench.node.pacer.changed(false, bench.now.mono);
+    run.done(&request, &Done { reason: Reason::Stop, ..Done::default() }, bench.now.at);
+    bench.node.pacer.changed(false, bench.now.at);
     bench.apply(Event::Tick);
     let beat = bench.beats().pop().unwrap();
     assert!(beat.models.is_some_and(|models| models[0].speeds.len() == 1));
@@ -186,10 +186,10 @@ fn progress_stands_beside_each_active_attempt() {
         assert_eq!(bench.dispatch(bench.task(task, 1)), None);
     }
     let mut run = bench.prompt(Some(key(1, 1)));
-    run.heard(&[Piece { tokens: Some(7), ..Piece::text("a") }], bench.now.mono);
+    run.heard(&[Piece { tokens: Some(7), ..Piece::text("a") }], bench.now.at);
     bench.pass(ms(100));
     let beat = bench.beats().pop().unwrap();
-    let order: Vec<_> = beat.active.iter().map(|held| held.task).collect();
+    let order: Vec<_> = beat.active.iter().map(|held| held.id.task).collect();
     assert_eq!(order, [id(1), id(2), id(3)]);
     let told: Vec<_> = beat.progress.iter().map(|it| (it.model.as_str(), it.tokens, it.prompt)).collect();
     assert_eq!(told, [("m:latest", 7, false), ("m:latest", 0, true), ("m:latest", 0, true)]);
@@ -246,7 +246,7 @@ fn a_heartbeat_of_fifty_models_and_sixteen_slots_stays_small() {
     let rest = (1..50).map(|number| format!("model-{number}:7b-instruct-q4_K_M"));
     let names: Vec<String> = std::iter::once("m:latest".to_owned()).chain(rest).collect();
     bench.probed(&names.iter().map(String::as_str).collect::<Vec<_>>(), true);
-    let empty = serde_json::to_vec(&bench.node.models(bench.now.mono)).unwrap().len();
+    let empty = serde_json::to_vec(&bench.node.models(bench.now.at)).unwrap().len();
     for name in &names {
         for length in 0..200 {
             let request = Request::Generate(Generate { prompt: "x".repeat(500), ..Generate::default() });
@@ -258,28 +258,28 @@ fn a_heartbeat_of_fifty_models_and_sixteen_slots_stays_small() {
                 loaded: true,
             };
             let mut runs: Vec<_> =
-                (0..1 + length % 16).map(|n| bench.node.facts.begin(about(n), bench.now.mono)).collect();
-            runs.iter_mut().for_each(|run| run.heard(&[Piece::text("a")], bench.now.mono));
+                (0..1 + length % 16).map(|n| bench.node.facts.begin(about(n), bench.now.at)).collect();
+            runs.iter_mut().for_each(|run| run.heard(&[Piece::text("a")], bench.now.at));
             bench.jump(ms(310));
-            runs.iter_mut().for_each(|run| run.heard(&vec![Piece::text("a"); 16], bench.now.mono));
+            runs.iter_mut().for_each(|run| run.heard(&vec![Piece::text("a"); 16], bench.now.at));
             for run in runs {
                 let timings = Timings { prompt_ns: 300_000_000, ..Timings::default() };
                 let tokens = Some(1 << (length % 15));
                 let done = Done { prompt_tokens: Some(130), tokens, timings, ..Done::default() };
-                run.done(&request, &done, bench.now.mono);
+                run.done(&request, &done, bench.now.at);
             }
         }
     }
     (0..16).for_each(|task| assert_eq!(bench.dispatch(bench.task(task, 1)).map(|it| it.code), None));
-    let models = serde_json::to_vec(&bench.node.models(bench.now.mono)).unwrap().len();
+    let models = serde_json::to_vec(&bench.node.models(bench.now.at)).unwrap().len();
     bench.node.told.models_changed = true;
     bench.pass(ms(100));
     let beat = serde_json::to_vec(&bench.beats().pop().unwrap()).unwrap().len();
-    let digest = bench.node.facts.caches(&"n".parse().unwrap(), &"b".parse().unwrap(), bench.now.mono);
+    let digest = bench.node.facts.caches(&"n".parse().unwrap(), &"b".parse().unwrap(), bench.now.at);
     let digest = serde_json::to_vec(&digest).unwrap().len();
     bench.probed(&names.iter().map(String::as_str).collect::<Vec<_>>(), false);
     bench.jump(Duration::from_secs(700));
-    let quiet = serde_json::to_vec(&bench.node.models(bench.now.mono)).unwrap().len();
+    let quiet = serde_json::to_vec(&bench.node.models(bench.now.at)).unwrap().len();
     println!(
         "bytes: models {empty} before, {models} measured, {quiet} unused, heartbeat {beat}, digest {digest}"
     );

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use axum::extract::Request;
 use echo_bus::message::{Generate, Request as Ask};
+use echo_bus::time;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::config::duration;
 use crate::http::api::{Api, trace_of};
 use crate::http::error::ApiError;
-use crate::http::fields::check_model;
+use crate::http::fields::{check_model, wrong};
 use crate::http::reply::Started;
 use crate::http::{body, image, options};
 use crate::tasks::Wishes;
@@ -80,15 +80,9 @@ fn check_name(name: &str) -> Result<(), ApiError> {
 }
 
 fn time_to_keep(keep: &Value, most: Duration) -> Result<Duration, ApiError> {
-    let wrong = |why: String| ApiError::bad_request(format!("keep: {why}")).param("keep");
-    let time = match keep {
-        Value::Number(seconds) => seconds.as_u64().map(Duration::from_secs),
-        Value::String(text) => Some(duration(text).map_err(wrong)?),
-        _ => None,
-    };
-    let time = time.ok_or_else(|| wrong("write it like \"60s\", or as a number of seconds".to_owned()))?;
+    let time = time::of_json(keep).map_err(|error| wrong("keep", &error.to_string()))?;
     if time > most {
-        return Err(wrong(format!("at most {} s on this edge (--keep-limit)", most.as_secs())));
+        return Err(wrong("keep", &format!("at most {} s on this edge (--keep-limit)", most.as_secs())));
     }
     Ok(time)
 }

@@ -149,7 +149,8 @@ pub fn embeddings(mut fields: Fields) -> Read<Asked> {
 /// `POST /api/show`.
 pub fn show(mut fields: Fields) -> Read<Asked> {
     let model = required_model(&mut fields)?;
-    let request = Named { model: model.clone(), extra: fields.rest() };
+    let nodes = super::manage::named(&fields.texts("nodes")?)?;
+    let request = Named { model: model.clone(), nodes, extra: fields.rest() };
     Ok(Asked { request: Request::Show(request), model, streams: false, shape: Shape::Plain })
 }
 

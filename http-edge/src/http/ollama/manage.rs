@@ -38,9 +38,8 @@ pub async fn pull(State(api): State<Api>, request: Request) -> Result<Response, 
     let nodes = fields.texts("nodes")?;
     let extra = fields.rest();
     let start = |node: Option<&NodeId>| {
-        let mut extra = extra.clone();
-        extra.extend(node.map(|node| ("nodes".to_owned(), json!([node]))));
-        let request = Ask::Pull(Named { model: model.clone(), extra });
+        let nodes = node.cloned().into_iter().collect();
+        let request = Ask::Pull(Named { model: model.clone(), nodes, extra: extra.clone() });
         let limits = Limits { total: LONGEST_PULL, ..api.tasks().limits.clone() };
         let wishes = Wishes { traceparent: trace.clone(), limits: Some(limits), keep: None };
         api.begin_with(request, wishes, true)
@@ -55,7 +54,7 @@ pub async fn pull(State(api): State<Api>, request: Request) -> Result<Response, 
     reply::answer(api.started(feed), Progress::new(model), streams).await
 }
 
-fn named(nodes: &[String]) -> Result<Vec<NodeId>, ApiError> {
+pub(super) fn named(nodes: &[String]) -> Result<Vec<NodeId>, ApiError> {
     if nodes.len() > MOST_NODES {
         return Err(ApiError::bad_request(format!("nodes: at most {MOST_NODES} at once")));
     }
@@ -219,11 +218,10 @@ async fn delete_from(
     api: &Api,
     node: &NodeId,
     model: &str,
-    mut extra: Map<String, Value>,
+    extra: Map<String, Value>,
     trace: Option<String>,
 ) -> Result<HeaderMap, ApiError> {
-    extra.insert("nodes".to_owned(), json!([node]));
-    let request = Ask::Delete(Named { model: model.to_owned(), extra });
+    let request = Ask::Delete(Named { model: model.to_owned(), nodes: vec![node.clone()], extra });
     let feed = api.begin(request, trace, false);
     let voice = Progress::new(model.to_owned());
     let answer = reply::answer(api.started(feed), voice, false).await?;

@@ -65,9 +65,9 @@ impl Lines {
     }
 
     fn embedded(&self, done: &Done) -> Value {
-        let vectors = done.body.as_ref().map(|body| body["embeddings"].clone()).unwrap_or_default();
+        let vectors = done.vectors.as_deref().unwrap_or_default();
         if self.shape == Shape::Embedding {
-            let first = vectors.as_array().and_then(|vectors| vectors.first().cloned());
+            let first = vectors.first().map(|vector| json!(vector));
             let mut answer = Map::new();
             answer.insert("embedding".to_owned(), first.unwrap_or_else(|| json!([])));
             answer.extend(done.extra.clone());
@@ -75,7 +75,7 @@ impl Lines {
         }
         let mut answer = Map::new();
         answer.insert("model".to_owned(), self.model.as_str().into());
-        answer.insert("embeddings".to_owned(), vectors);
+        answer.insert("embeddings".to_owned(), json!(vectors));
         counts(&mut answer, done);
         answer.extend(done.extra.clone());
         answer.into()

@@ -7,7 +7,7 @@ use axum::response::Response;
 use echo_bus::id::{NodeId, TaskId};
 use echo_bus::message::{Done, Named, NodeState, NodeStatus, Reason, Request as Ask};
 use futures::future::join_all;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::ask::{Asked, Shape};
 use super::refusal::{not_found, refusal};
@@ -94,8 +94,7 @@ async fn tell(api: &Api, node: &NodeState, model: &str, trace: Option<String>) -
         let why = if node.reason.is_empty() { "the node takes nothing new" } else { &node.reason };
         return Told { node: id, said: Err(why.to_owned()) };
     }
-    let extra = [("nodes".to_owned(), json!([id]))].into_iter().collect();
-    let request = Ask::Unload(Named { model: model.to_owned(), extra });
+    let request = Ask::Unload(Named { model: model.to_owned(), nodes: vec![id.clone()], extra: Map::new() });
     let limits = Limits { total: LONGEST, ..api.tasks().limits.clone() };
     let wishes = Wishes { traceparent: trace, limits: Some(limits), keep: None };
     let mut feed = api.begin_with(request, wishes, false);

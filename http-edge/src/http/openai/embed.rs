@@ -4,7 +4,7 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use echo_bus::message::{Done, Embed, Failure, Piece, Request as Ask, Settings};
+use echo_bus::message::{Done, Embed, Failure, Piece, Request as Ask, Settings, Vector};
 use serde_json::{Value, json};
 
 use super::ask::model;
@@ -62,11 +62,11 @@ impl Voice for Vectors {
     }
 
     fn whole(&self, _: &Report, done: &Done) -> Response {
-        let vectors = done.body.as_ref().and_then(|body| body["embeddings"].as_array());
+        let vectors = done.vectors.as_deref().unwrap_or_default();
         let vector =
-            |vector: &Value| if self.base64 { STANDARD.encode(bytes(vector)).into() } else { vector.clone() };
+            |vector: &Vector| if self.base64 { STANDARD.encode(bytes(vector)).into() } else { json!(vector) };
         let item = |(index, it)| json!({"object": "embedding", "index": index, "embedding": vector(it)});
-        let data: Vec<Value> = vectors.into_iter().flatten().enumerate().map(item).collect();
+        let data: Vec<Value> = vectors.iter().enumerate().map(item).collect();
         let tokens = done.prompt_tokens.unwrap_or_default();
         plain(json!({"object": "list", "data": data, "model": self.model,
             "usage": {"prompt_tokens": tokens, "total_tokens": tokens}}))
@@ -86,9 +86,8 @@ impl Voice for Vectors {
 
 /// A vector as 32-bit floats, little end first.
 #[expect(clippy::cast_possible_truncation, reason = "the format has 32 bits for each number")]
-fn bytes(vector: &Value) -> Vec<u8> {
-    let numbers = vector.as_array().into_iter().flatten();
-    numbers.flat_map(|number| (number.as_f64().unwrap_or_default() as f32).to_le_bytes()).collect()
+fn bytes(vector: &Vector) -> Vec<u8> {
+    vector.iter().flat_map(|number| (number.as_f64().unwrap_or_default() as f32).to_le_bytes()).collect()
 }
 
 #[cfg(test)]
@@ -97,6 +96,6 @@ mod tests {
 
     #[test]
     fn a_vector_is_packed_as_the_standard_says() {
-        assert_eq!(STANDARD.encode(bytes(&json!([1.0, -2.5]))), "AACAPwAAIMA=");
+        assert_eq!(STANDARD.encode(bytes(&serde_json::from_str("[1.0, -2.5]").unwrap())), "AACAPwAAIMA=");
     }
 }

@@ -23,7 +23,7 @@ fn context(length: u64) -> Value {
 }
 
 fn nodes(actions: &[Action]) -> Vec<(TaskId, String)> {
-    asked(actions).iter().map(|(asked, _)| (asked.task, asked.node.to_string())).collect()
+    asked(actions).iter().map(|(asked, _)| (asked.id.task, asked.node.to_string())).collect()
 }
 
 fn went(task: u128, node: &str) -> Vec<(TaskId, String)> {
@@ -114,7 +114,7 @@ fn whoever_has_waited_for_three_loads_goes_first() {
         rig.submit(u128::from(second) + 10, context(4_096));
         running = only_asked(&rig.beat(node("a", second + 1, 4_096)));
     }
-    assert_eq!(running.task, TaskId::from_u128(2));
+    assert_eq!(running.id.task, TaskId::from_u128(2));
 }
 
 #[test]
@@ -146,7 +146,7 @@ fn a_slot_beside_those_who_use_the_model_otherwise_is_none() {
     assert!(nodes(&rig.submit(2, context(8_192))).is_empty());
     assert_eq!(nodes(&rig.submit(3, context(4_096))), went(3, "a"), "there is a slot for its like");
     assert!(nodes(&rig.beat(slots(2, 4_096).active([testkit::held(3, 1)]).build())).is_empty());
-    rig.answer(&Asked { task: TaskId::from_u128(3), ..first }, Answer::Accepted { heartbeat: 2 });
+    rig.answer(&Asked { id: testkit::held(3, 1).id, ..first }, Answer::Accepted { heartbeat: 2 });
     assert_eq!(nodes(&rig.beat(slots(3, 4_096).build())), went(2, "a"));
 }
 

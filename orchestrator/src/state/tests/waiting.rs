@@ -25,7 +25,7 @@ fn a_free_slot_goes_to_who_waited_longest_over_all_models_and_orchestrators() {
     rig.submit(3, json!({"request": {"kind": "generate", "model": "n"}, "waited_ms": 5_000}));
     let done = rig.beat(beat("a", 2).build());
     let (asked, task) = asked(&done).remove(0);
-    assert_eq!(asked.task, TaskId::from_u128(3));
+    assert_eq!(asked.id.task, TaskId::from_u128(3));
     assert_eq!((task.request.model(), task.waited_ms), (Some("n"), 5_000));
 }
 
@@ -252,7 +252,7 @@ fn a_node_whose_model_is_closed_gets_none_of_its_tasks() {
     rig.wait(50);
     rig.beat(beat("a", 2).slots(2).build());
     let open = rig.beat(beat("a", 3).slots(2).models([model("m"), model("n")]).build());
-    assert_eq!(only_asked(&open).task, TaskId::from_u128(2), "it is open again");
+    assert_eq!(only_asked(&open).id.task, TaskId::from_u128(2), "it is open again");
 }
 
 #[test]

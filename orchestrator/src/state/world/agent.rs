@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use echo_bus::id::{BootId, NodeId, Peer, TaskId};
+use echo_bus::id::{AttemptId, BootId, NodeId, Peer};
 use echo_bus::message::{Cancel, Code, Failure, Heartbeat, Held};
 
 use crate::event::{Answer, Asked};
@@ -28,7 +28,7 @@ pub struct Agent {
     starts: u32,
     slots: u32,
     number: u64,
-    pub running: Vec<(TaskId, u32)>,
+    pub running: Vec<AttemptId>,
     fences: Vec<Cancel>,
     /// Heartbeats that have not arrived, in order.
     pub on_its_way: VecDeque<Heartbeat>,
@@ -51,8 +51,7 @@ impl Agent {
     /// Makes a heartbeat; every other one has the models.
     pub fn speak(&mut self) {
         self.number += 1;
-        let active =
-            self.running.iter().map(|&(task, attempt)| Held { task, attempt, seq: None, ended: false });
+        let active = self.running.iter().map(|&id| Held { id, seq: None, ended: false });
         let mut spoken =
             beat(self.node.as_str(), self.number).boot(self.boot.as_str()).slots(self.slots).active(active);
         if self.number % 2 == 1 {
@@ -67,7 +66,7 @@ impl Agent {
 
     /// Takes a task, or says why not.
     pub fn receive(&mut self, asked: &Asked, aside: bool) -> Answer {
-        let over = |fence: &Cancel| fence.task == asked.task && asked.attempt <= fence.attempt;
+        let over = |Cancel(fence): &Cancel| fence.task == asked.id.task && asked.id.attempt <= fence.attempt;
         if asked.boot != self.boot {
             return Answer::Refused(Failure::wait(Code::WrongBoot, "another start"));
         }
@@ -80,8 +79,8 @@ impl Agent {
         if self.running.len() >= self.slots as usize {
             return Answer::Refused(Failure::elsewhere(Code::Full, "no slot"));
         }
-        assert!(!self.running.contains(&(asked.task, asked.attempt)), "an attempt came twice");
-        self.running.push((asked.task, asked.attempt));
+        assert!(!self.running.contains(&asked.id), "an attempt came twice");
+        self.running.push(asked.id);
         Answer::Accepted { heartbeat: self.number }
     }
 
@@ -92,7 +91,7 @@ impl Agent {
     }
 
     pub fn cancel(&mut self, cancel: Cancel) {
-        self.running.retain(|&(task, attempt)| task != cancel.task || attempt > cancel.attempt);
+        self.running.retain(|id| id.task != cancel.0.task || id.attempt > cancel.0.attempt);
         self.fences.push(cancel);
     }
 

@@ -2,26 +2,24 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use echo_bus::id::{BootId, Inbox, NodeId, TaskId};
+use echo_bus::id::{AttemptId, BootId, Inbox, NodeId, TaskId};
 use echo_bus::message::{Frame, Heartbeat, Submission};
 
 use super::State;
 use crate::event::{Answer, Asked};
 use crate::testkit::inbox;
 
-type Attempt = (TaskId, u32);
-
 #[derive(Default)]
 pub struct Ledger {
     attempts: BTreeMap<usize, u32>,
     /// Taken by the orchestrator, and not yet out of its hands.
-    held: BTreeSet<Attempt>,
-    submitted: Option<Attempt>,
-    cancelled: BTreeSet<Attempt>,
+    held: BTreeSet<AttemptId>,
+    submitted: Option<AttemptId>,
+    cancelled: BTreeSet<AttemptId>,
     nodes: BTreeMap<NodeId, Counts>,
     /// Where a copy of an attempt may be: a second one must not be made.
-    out: BTreeSet<Attempt>,
-    inboxes: BTreeMap<String, Attempt>,
+    out: BTreeSet<AttemptId>,
+    inboxes: BTreeMap<String, AttemptId>,
 }
 
 /// What the orchestrator should count for one start of a node, by the rule in its plainest form.
@@ -29,10 +27,10 @@ struct Counts {
     boot: BootId,
     number: u64,
     slots: usize,
-    active: BTreeSet<Attempt>,
+    active: BTreeSet<AttemptId>,
     /// Placed, and counted until a heartbeat with a higher number than this; `None` while nobody knows which.
-    placed: BTreeMap<Attempt, Option<u64>>,
-    unclear: BTreeSet<Attempt>,
+    placed: BTreeMap<AttemptId, Option<u64>>,
+    unclear: BTreeSet<AttemptId>,
 }
 
 impl Counts {
@@ -52,14 +50,15 @@ impl Ledger {
 
     pub fn held_attempt(&self, task: usize) -> Option<u32> {
         let id = TaskId::from_u128(task as u128);
-        self.held.iter().find(|held| held.0 == id).map(|held| held.1)
+        self.held.iter().find(|held| held.task == id).map(|held| held.attempt)
     }
 
     pub fn submitted(&mut self, task: usize, attempt: u32) {
         self.attempts.insert(task, attempt);
         let id = TaskId::from_u128(task as u128);
-        self.inboxes.insert(inbox(task as u128, attempt).as_str().to_owned(), (id, attempt));
-        self.submitted = Some((id, attempt));
+        self.inboxes
+            .insert(inbox(task as u128, attempt).as_str().to_owned(), AttemptId { task: id, attempt });
+        self.submitted = Some(AttemptId { task: id, attempt });
     }
 
     pub fn answered(&mut self, answer: &Submission) {
@@ -70,7 +69,7 @@ impl Ledger {
                 return;
             }
             // A new attempt ends the old ones.
-            self.end_up_to(attempt.0, attempt.1 - 1);
+            self.end_up_to(attempt.task, attempt.attempt - 1);
             self.held.insert(attempt);
         }
     }
@@ -84,12 +83,12 @@ impl Ledger {
     }
 
     fn end_up_to(&mut self, task: TaskId, attempt: u32) {
-        self.cancelled.extend((1..=attempt).map(|lower| (task, lower)));
-        self.held.retain(|held| held.0 != task || held.1 > attempt);
+        self.cancelled.extend((1..=attempt).map(|attempt| AttemptId { task, attempt }));
+        self.held.retain(|held| held.task != task || held.attempt > attempt);
     }
 
     pub fn dropped(&mut self, task: TaskId) {
-        self.held.retain(|held| held.0 != task);
+        self.held.retain(|held| held.task != task);
     }
 
     pub fn framed(&mut self, to: &Inbox, frame: &Frame) {
@@ -106,7 +105,7 @@ impl Ledger {
     }
 
     pub fn heard(&mut self, beat: &Heartbeat) {
-        let active = beat.active.iter().map(|held| (held.task, held.attempt)).collect();
+        let active = beat.active.iter().map(|held| held.id).collect();
         let counts = self.nodes.entry(beat.node.clone()).or_insert_with(|| Counts::of(beat));
         if counts.boot != beat.boot {
             *counts = Counts::of(beat);
@@ -122,10 +121,10 @@ impl Ledger {
     }
 
     pub fn dispatched(&mut self, asked: &Asked, aside: bool, state: &State) {
-        let attempt = (asked.task, asked.attempt);
+        let attempt = asked.id;
         assert!(!self.cancelled.contains(&attempt), "a cancelled attempt was placed");
         assert!(self.out.insert(attempt), "an attempt was placed twice");
-        assert!(state.connected, "placed while the broker is away");
+        assert!(state.health.is_connected(), "placed while the broker is away");
         let counts = self.nodes.get_mut(&asked.node).expect("a node that was heard");
         assert_eq!(counts.boot, asked.boot);
         if aside {
@@ -136,7 +135,7 @@ impl Ledger {
     }
 
     pub fn settled(&mut self, asked: &Asked, answer: &Answer) {
-        let attempt = (asked.task, asked.attempt);
+        let attempt = asked.id;
         if !matches!(answer, Answer::Accepted { .. } | Answer::Unclear) {
             self.out.remove(&attempt);
         }
@@ -168,7 +167,7 @@ impl Ledger {
     }
 
     pub fn check_none_lost(&self, state: &State) {
-        let held: BTreeSet<_> = state.held.iter().map(|(task, holding)| (*task, holding.attempt())).collect();
+        let held: BTreeSet<_> = state.held.values().map(|holding| holding.task.id()).collect();
         assert_eq!(held, self.held, "what is held, and what should be");
     }
 }
@@ -179,7 +178,7 @@ impl Counts {
             boot: beat.boot.clone(),
             number: beat.number,
             slots: beat.slots as usize,
-            active: beat.active.iter().map(|held| (held.task, held.attempt)).collect(),
+            active: beat.active.iter().map(|held| held.id).collect(),
             placed: BTreeMap::new(),
             unclear: BTreeSet::new(),
         }
