@@ -4,9 +4,9 @@ use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::Context;
 use clap::Parser;
+use echo_scripted_engine::Api;
 use echo_testing::{
     chats::{self, Chats},
-    engine::Api,
     faults::{self, Outcome, Plan},
     mistakes,
 };

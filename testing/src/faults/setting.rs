@@ -2,10 +2,8 @@
 
 use std::time::Duration;
 
-use crate::{
-    engine::Api,
-    mesh::{Builder, Mesh},
-};
+use crate::mesh::{Builder, Mesh};
+use echo_scripted_engine::Api;
 
 /// Longer than any fault of a storm; what takes longer hangs.
 pub const TASK_TIMEOUT: Duration = Duration::from_secs(30);

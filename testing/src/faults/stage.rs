@@ -22,9 +22,9 @@ use super::{
 };
 use crate::{
     client::{Stream, Transcript},
-    engine::Times,
     mesh::Mesh,
 };
+use echo_scripted_engine::Times;
 
 /// No client waits longer: the task's own limit, and the time to be told of it.
 pub const DEADLINE: Duration = TASK_TIMEOUT.saturating_add(Duration::from_secs(5));

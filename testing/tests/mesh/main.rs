@@ -3,6 +3,7 @@
 mod api;
 mod cli;
 mod doors;
+mod engine;
 mod facts;
 mod faults;
 mod lan;

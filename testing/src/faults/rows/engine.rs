@@ -8,10 +8,8 @@ use super::super::{
     setting::Setting,
     stage::{Stage, attempts},
 };
-use crate::{
-    engine::{Fault, FaultKind},
-    mesh::EngineProgram,
-};
+use crate::mesh::EngineProgram;
+use echo_scripted_engine::{Fault, FaultKind};
 
 const ELSEWHERE: &str = "goes on from another node, gap < 1 s";
 const SECOND: Duration = Duration::from_secs(1);

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use echo_testing::{client::Transcript, engine::Api, mesh::Mesh};
+use echo_scripted_engine::Api;
+use echo_testing::{client::Transcript, mesh::Mesh};
 use serde_json::json;
 
 /// The pause that a user may notice.

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use echo_scripted_engine::{Api, Fault, FaultKind};
 use echo_testing::{
     client::Transcript,
-    engine::{Api, Fault, FaultKind},
     mesh::{Mesh, holds},
     proxy::Mode,
 };
@@ -176,7 +176,7 @@ async fn a_model_that_takes_long_to_load_is_not_dead() {
 #[tokio::test]
 async fn a_model_that_comes_or_goes_is_seen() {
     let mesh = Mesh::start().nodes(1).await;
-    mesh.engine(0).edit(|script| script.models.push(echo_testing::engine::Model::named("fresh")));
+    mesh.engine(0).edit(|script| script.models.push(echo_scripted_engine::Model::named("fresh")));
     mesh.until("the new model to be served", || async {
         let seen = mesh.seen("node-a").await;
         holds(

@@ -16,10 +16,10 @@ use super::{
     ask::{self, Refusal},
     core::Core,
     embedding::{DIMENSIONS, inputs, vector},
+    models::Load,
     ollama::{keep, load_options, read},
     ollama_voice::{nanos, refuse},
     run,
-    shelf::Load,
     wire::Link,
 };
 

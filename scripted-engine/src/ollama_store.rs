@@ -16,7 +16,7 @@ use super::{
     ask::{self, Refusal, reply},
     clock::rfc3339,
     core::Core,
-    counters::Run,
+    counted::Run,
     embedding,
     ollama::read,
     ollama_voice::refuse,
@@ -50,7 +50,7 @@ pub async fn version() -> Json<Value> {
 }
 
 pub async fn tags(core: State<Arc<Core>>) -> Json<Value> {
-    let models: Vec<_> = core.shelf.models().iter().map(listed).collect();
+    let models: Vec<_> = core.models.all().iter().map(listed).collect();
     Json(json!({"models": models}))
 }
 
@@ -73,7 +73,7 @@ pub async fn show(core: State<Arc<Core>>, body: Bytes) -> Response {
     if name.is_empty() {
         return refuse(&Refusal::bad("model is required"));
     }
-    let Some(model) = core.shelf.find(&name) else { return refuse(&Refusal::missing(&name)) };
+    let Some(model) = core.models.find(&name) else { return refuse(&Refusal::missing(&name)) };
     let family = &model.family;
     let info = json!({"general.architecture": family, format!("{family}.context_length"): model.context,
         format!("{family}.embedding_length"): embedding::DIMENSIONS});
@@ -85,7 +85,7 @@ pub async fn show(core: State<Arc<Core>>, body: Bytes) -> Response {
 
 pub async fn delete(core: State<Arc<Core>>, body: Bytes) -> Response {
     match read::<Named>(&body).map(Named::model) {
-        Ok(name) if core.shelf.remove(&name) => StatusCode::OK.into_response(),
+        Ok(name) if core.models.remove(&name) => StatusCode::OK.into_response(),
         Ok(name) => refuse(&Refusal::missing(&name)),
         Err(refusal) => refuse(&refusal),
     }
@@ -151,7 +151,7 @@ impl Pull {
         let words = ["verifying sha256 digest", "writing manifest", "success"];
         let status = *words.get(usize::try_from(step - steps - 1).ok()?)?;
         if status == "success" {
-            self.core.shelf.add(self.model.clone());
+            self.core.models.add(self.model.clone());
             self.run.take()?.finish();
         }
         Some(json!({"status": status}))

@@ -16,9 +16,9 @@ use super::{
     clock::{Keep, keep_alive, rfc3339},
     core::Core,
     mistakes,
+    models::Load,
     ollama_voice::{OllamaVoice, refuse},
     run,
-    shelf::Load,
     template::{Prompt, Turn},
     wire::Link,
 };
@@ -98,7 +98,7 @@ async fn respond(core: Arc<Core>, link: Link, asked: Result<Wants, Refusal>) -> 
     match asked {
         Ok(Wants::Answer(ask)) => run::answer(core, link, *ask).await,
         Ok(Wants::Load(ask)) => load(&core, *ask).await.unwrap_or_else(|refusal| refuse(&refusal)),
-        Ok(Wants::Render(ask)) => match core.shelf.find(&ask.model) {
+        Ok(Wants::Render(ask)) => match core.models.find(&ask.model) {
             Some(_) => render(&ask),
             None => refuse(&Refusal::missing(&ask.model)),
         },
@@ -151,7 +151,7 @@ fn chat_ask(core: &Core, request: Chat) -> Result<Wants, Refusal> {
     let mut ask = common_ask(request.common, prompt, needs, |voice| voice.chat = true)?;
     ask.tools = tools;
     // A model that can think does so unless it is told not to.
-    let thinks = core.shelf.find(&ask.model).is_some_and(|model| model.can("thinking"));
+    let thinks = core.models.find(&ask.model).is_some_and(|model| model.can("thinking"));
     ask.think = ask.think && thinks;
     Ok(wants(ask, messages.is_empty(), render))
 }
@@ -251,7 +251,7 @@ pub fn keep(value: Option<Value>) -> Result<Option<Keep>, Refusal> {
 
 /// Loads or unloads: one plain object, streaming or not.
 async fn load(core: &Arc<Core>, ask: Ask) -> Result<Response, Refusal> {
-    let model = core.shelf.find(&ask.model).ok_or_else(|| Refusal::missing(&ask.model))?;
+    let model = core.models.find(&ask.model).ok_or_else(|| Refusal::missing(&ask.model))?;
     let unload = ask.keep == Some(Keep::For(std::time::Duration::ZERO));
     if unload {
         core.unload(&model.name);
@@ -266,7 +266,7 @@ async fn load(core: &Arc<Core>, ask: Ask) -> Result<Response, Refusal> {
             delay: script.load_delay,
             queue_limit: script.queue_limit,
         };
-        drop(core.shelf.lend(&model.name, want).await?);
+        drop(core.models.lend(&model.name, want).await?);
     }
     let reason = if unload { "unload" } else { "load" };
     let totals = ask::Totals { reason, ..ask::Totals::default() };

@@ -21,7 +21,7 @@ use tokio::{net::TcpListener, sync::Mutex, task::JoinHandle};
 
 use super::{
     ask,
-    core::Core,
+    core::{Core, OnDeath},
     counters::{Counters, Seen, Times},
     ollama, ollama_embed, ollama_store, openai, openai_info,
     script::{Api, Fault, Script},
@@ -32,15 +32,6 @@ use super::{
 const LARGEST_BODY: usize = 64 << 20;
 /// How long `until` waits before it calls the awaited state a failure.
 const PATIENCE: Duration = Duration::from_secs(10);
-
-/// What a `die` does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OnDeath {
-    /// Listener and connections close; `restart` brings the engine back on its port.
-    Close,
-    /// The whole process ends.
-    Exit,
-}
 
 /// A running engine. Dropping it stops it.
 pub struct Engine {
@@ -172,7 +163,7 @@ fn serve(core: Arc<Core>, listener: TcpListener) -> JoinHandle<io::Result<()>> {
     if core.script().api == Api::Openai {
         // llama.cpp's server loads its model as it starts.
         let delay = core.script().load_delay;
-        core.shelf.models().iter().for_each(|model| core.shelf.begin(&model.name, delay));
+        core.models.all().iter().for_each(|model| core.models.begin(&model.name, delay));
     }
     let service = routes(core.clone()).into_make_service_with_connect_info::<Link>();
     let gate = Gate { listener, core, life: life.clone() };

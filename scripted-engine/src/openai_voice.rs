@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::{
     ask::{self, Refusal, Totals, Voice, Whole},
     clock::unix,
-    mold::{Mold, TEXT},
+    line_template::{LineTemplate, TEXT},
     script::ToolCall,
 };
 
@@ -90,7 +90,7 @@ impl Voice for OpenaiVoice {
         "text/event-stream"
     }
 
-    fn line(&self, thought: bool) -> Mold {
+    fn line(&self, thought: bool) -> LineTemplate {
         let mut chunk = if thought && self.kind == Kind::Chat {
             self.delta(&json!({"reasoning_content": TEXT}), None)
         } else {
@@ -100,7 +100,7 @@ impl Voice for OpenaiVoice {
             let entry = json!({"id": 0, "token": TEXT, "bytes": [], "logprob": -0.01, "top_logprobs": []});
             chunk["choices"][0]["logprobs"] = json!({"content": [entry]});
         }
-        Mold::new("data: ", &chunk, "\n\n")
+        LineTemplate::new("data: ", &chunk, "\n\n")
     }
 
     fn opening(&self) -> Vec<u8> {

@@ -18,11 +18,11 @@ use super::{
     ask::{self, Ask, Refusal},
     core::Core,
     embedding::{DIMENSIONS, inputs, vector},
+    models::{Load, Phase},
     ollama::read,
     openai_voice::{Kind, OpenaiVoice, refuse},
     run,
     script::Model,
-    shelf::{Load, Phase},
     template::{Prompt, Turn},
     wire::Link,
 };
@@ -173,16 +173,16 @@ fn wants_json(request: &Request) -> bool {
 /// The model that answers. With one model its name is not looked at, as in llama.cpp's server; a model that is
 /// still loading answers nothing.
 pub fn served(core: &Core, name: Option<&str>) -> Result<Model, Refusal> {
-    let mut models = core.shelf.models();
-    let named = name.and_then(|name| core.shelf.find(name));
+    let mut models = core.models.all();
+    let named = name.and_then(|name| core.models.find(name));
     let model = match named {
         Some(model) => model,
         None if models.len() == 1 => models.remove(0),
         None => return Err(Refusal::missing(name.unwrap_or_default())),
     };
     let delay = core.script().load_delay;
-    core.shelf.begin(&model.name, delay);
-    match core.shelf.phase(&model.name) {
+    core.models.begin(&model.name, delay);
+    match core.models.phase(&model.name) {
         Phase::Ready => Ok(model),
         _ => Err(loading()),
     }
@@ -210,7 +210,7 @@ async fn embedded(core: &Arc<Core>, link: &Link, body: &[u8]) -> Result<Response
     let texts = inputs(request.input.as_ref()).filter(|texts| !texts.is_empty());
     let texts = texts.ok_or_else(|| Refusal::bad("\"input\" or \"content\" must be provided"))?;
     let model = served(core, request.model.as_deref())?;
-    if !core.shelf.models().iter().any(|model| model.can("embedding")) {
+    if !core.models.all().iter().any(|model| model.can("embedding")) {
         let why = "This server does not support embeddings. Start it with `--embeddings`";
         return Err(Refusal::new(StatusCode::NOT_IMPLEMENTED, why));
     }

@@ -5,11 +5,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use echo_testing::engine::{Api, Engine, Hardware, Model, Pace, Script};
 use futures::future::join_all;
 use serde_json::{Value, json};
 
 use super::{events, get, lines, post};
+use crate::{Api, Engine, Hardware, Model, Pace, Script};
 
 const GIB: u64 = 1 << 30;
 /// What a busy machine may add to a time.

@@ -1,7 +1,7 @@
 //! Models come into memory and go.
 
 use super::{Machine, Phase, Slot};
-use crate::engine::script::tagged;
+use crate::script::tagged;
 
 impl Machine {
     /// The models in memory and the one on its way, as Ollama lists them.

@@ -10,11 +10,11 @@ use super::{
     ask::{self, Refusal},
     clock::unix,
     core::Core,
+    models::Phase,
     ollama::read,
     openai::{Message, loading, served},
     openai_voice::refuse,
     script::Model,
-    shelf::Phase,
     template::{self, Prompt},
 };
 
@@ -29,7 +29,7 @@ fn ready(core: &Core) -> Result<Model, Refusal> {
     if core.script().max_model_len.is_some() {
         return Err(Refusal::new(StatusCode::NOT_FOUND, "Not Found"));
     }
-    let model = core.shelf.models().into_iter().next().ok_or_else(loading)?;
+    let model = core.models.all().into_iter().next().ok_or_else(loading)?;
     served(core, Some(&model.name))
 }
 
@@ -41,8 +41,8 @@ pub async fn health(core: State<Arc<Core>>) -> Response {
 }
 
 pub async fn models(core: State<Arc<Core>>) -> Response {
-    let models = core.shelf.models();
-    if models.iter().any(|model| core.shelf.phase(&model.name) == Phase::Loading) {
+    let models = core.models.all();
+    if models.iter().any(|model| core.models.phase(&model.name) == Phase::Loading) {
         return refuse(&loading());
     }
     let other = core.script().max_model_len;

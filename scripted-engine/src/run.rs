@@ -9,11 +9,11 @@ use super::{
     answer::Answer,
     ask::{Ask, Refusal, Totals},
     core::Core,
-    counters::Run,
+    counted::Run,
+    models::{Load, Loan},
     plan::Plan,
     script::{Fault, FaultKind, Model, Script},
     seat::{Rig, Seat, Took, words},
-    shelf::{Load, Loan},
     wire::Link,
 };
 
@@ -102,7 +102,7 @@ async fn prepare(core: &Core, script: &Script, ask: &Ask, plan: &Plan, mut run: 
     };
     let fault = plan.fault.map(|(kind, _)| kind);
     let loan = match early(fault, &ask.model, plan.words.as_deref()).and_then(|()| able(core, ask)) {
-        Ok(model) => core.shelf.lend(&model.name, want).await,
+        Ok(model) => core.models.lend(&model.name, want).await,
         Err(refusal) => Err(refusal),
     };
     match loan {
@@ -134,7 +134,7 @@ fn early(fault: Option<FaultKind>, model: &str, words: Option<&str>) -> Result<(
 }
 
 fn able(core: &Core, ask: &Ask) -> Result<Model, Refusal> {
-    let model = core.shelf.find(&ask.model).ok_or_else(|| Refusal::missing(&ask.model))?;
+    let model = core.models.find(&ask.model).ok_or_else(|| Refusal::missing(&ask.model))?;
     match ask.needs.iter().find(|need| !model.can(need)) {
         Some(&"completion") => Err(Refusal::bad(format!("{:?} does not support generate", ask.model))),
         Some(need) => Err(Refusal::bad(format!("{:?} does not support {need}", ask.model))),
@@ -148,9 +148,9 @@ pub async fn embed(core: &Arc<Core>, link: &Link, model: &str, want: Load) -> Re
     let mut run = Run::begin(&core.tally);
     let script = core.script();
     let fault = core.take_fault();
-    let found = core.shelf.find(model).ok_or_else(|| Refusal::missing(model));
+    let found = core.models.find(model).ok_or_else(|| Refusal::missing(model));
     let ready = match early(fault.as_ref().map(|fault| fault.kind), model, None).and(found) {
-        Ok(model) => core.shelf.lend(&model.name, want).await.map(|loan| (model, loan)),
+        Ok(model) => core.models.lend(&model.name, want).await.map(|loan| (model, loan)),
         Err(refusal) => Err(refusal),
     };
     let (model, loan) = match ready {

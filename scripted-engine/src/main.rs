@@ -4,7 +4,7 @@ use std::{io::Write, path::PathBuf, time::Duration};
 
 use anyhow::{Context, bail};
 use clap::{Parser, ValueEnum};
-use echo_testing::engine::{Api, Engine, Model, OnDeath, Script};
+use echo_scripted_engine::{Api, Engine, Model, OnDeath, Script};
 
 #[derive(Clone, Copy, ValueEnum)]
 enum Speaks {

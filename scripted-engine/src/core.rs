@@ -1,23 +1,32 @@
 //! What the routes of one engine share: its script, its models, its slots, its counts and its life.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering::SeqCst};
+use std::sync::{Arc, Mutex, atomic::Ordering::SeqCst};
 
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::{
     counters::{Counters, Tally},
+    lock::held,
+    models::{Loaded, Models},
     script::{Fault, Script, tagged},
     seat::Rig,
-    server::OnDeath,
-    shelf::{Loaded, Shelf},
 };
+
+/// What a `die` does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnDeath {
+    /// Listener and connections close; `restart` brings the engine back on its port.
+    Close,
+    /// The whole process ends.
+    Exit,
+}
 
 pub struct Core {
     script: Mutex<Arc<Script>>,
     life: Mutex<CancellationToken>,
     on_death: OnDeath,
-    pub shelf: Arc<Shelf>,
+    pub models: Arc<Models>,
     pub slots: Arc<Semaphore>,
     pub tally: Arc<Tally>,
     /// The machine, if the script gives it one.
@@ -29,7 +38,7 @@ impl Core {
         let tally = Arc::new(Tally::default());
         let rig = script.hardware.as_ref().map(|it| Arc::new(Rig::new(it, script.slots, &script.models)));
         Self {
-            shelf: Arc::new(Shelf::new(&script.models, tally.clone())),
+            models: Arc::new(Models::new(&script.models, tally.clone())),
             slots: Arc::new(Semaphore::new(script.slots)),
             script: Mutex::new(Arc::new(script)),
             life: Mutex::default(),
@@ -49,7 +58,7 @@ impl Core {
         let before = script.clone();
         change(Arc::make_mut(&mut script));
         if script.models != before.models {
-            self.shelf.stock(&script.models);
+            self.models.stock(&script.models);
         }
         if script.slots > before.slots {
             self.slots.add_permits(script.slots - before.slots);
@@ -93,15 +102,15 @@ impl Core {
     pub fn close(&self) {
         self.tally.dead.store(true, SeqCst);
         held(&self.life).cancel();
-        self.shelf.cool();
+        self.models.cool();
         self.rig.iter().for_each(|rig| rig.cool());
     }
 
     /// The models in memory or on their way there.
     pub fn loaded(&self) -> Vec<Loaded> {
-        let Some(rig) = &self.rig else { return self.shelf.loaded() };
+        let Some(rig) = &self.rig else { return self.models.loaded() };
         let there = rig.in_memory();
-        let models = self.shelf.models().into_iter().filter(|model| there.contains(&tagged(&model.name)));
+        let models = self.models.all().into_iter().filter(|model| there.contains(&tagged(&model.name)));
         models.map(Loaded::for_good).collect()
     }
 
@@ -109,7 +118,7 @@ impl Core {
     pub fn unload(&self, model: &str) {
         match &self.rig {
             Some(rig) => rig.unload(model),
-            None => self.shelf.unload(model),
+            None => self.models.unload(model),
         }
     }
 
@@ -132,9 +141,4 @@ impl Core {
             }
         });
     }
-}
-
-/// A lock that a panic elsewhere does not spoil: what it guards is whole after every statement.
-pub fn held<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
-    lock.lock().unwrap_or_else(PoisonError::into_inner)
 }

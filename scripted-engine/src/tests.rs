@@ -1,27 +1,22 @@
-//! The scripted engine and the proxy: the shapes of both APIs, the faults, and what the counters see.
+//! The engine over HTTP: the shapes of both APIs, the faults, and what the counters see.
 
 mod hardware;
 
-use std::{
-    process::Stdio,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
-use echo_testing::{
-    engine::{Api, Engine, Fault, FaultKind, Model, Script, ToolCall},
-    proxy::{Mode, Proxy},
-};
 use futures::{StreamExt, future::join_all};
 use reqwest::{Client, Response, StatusCode};
 use serde_json::{Value, json};
-use tokio::{io::AsyncBufReadExt, time::timeout};
+use tokio::time::timeout;
+
+use crate::{Api, Engine, Fault, FaultKind, Model, Script, ToolCall};
 
 /// Longer than any answer here takes: what takes longer hangs.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 fn client() -> Client {
     // The second test of this process finds it installed already.
-    let _ = async_nats::rustls::crypto::ring::default_provider().install_default();
+    let _ = rustls::crypto::ring::default_provider().install_default();
     Client::builder().no_proxy().timeout(PATIENCE).build().expect("a client")
 }
 
@@ -518,76 +513,4 @@ async fn many_clients_get_each_token_once_and_in_order() {
         assert_eq!(said(&lines, "/response"), tokens(0, 2000));
     }
     assert_eq!(engine.counters().tokens, 64 * 2000);
-}
-
-#[tokio::test]
-async fn the_program_prints_its_address_takes_a_script_and_dies_for_real() {
-    let mut program = tokio::process::Command::new(env!("CARGO_BIN_EXE_echo-scripted-engine"))
-        .args(["--model", "small", "--slots", "2", "--tokens", "3"])
-        .stdout(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .expect("the program starts");
-    let mut out = tokio::io::BufReader::new(program.stdout.take().expect("piped")).lines();
-    let url = format!("http://{}", out.next_line().await.expect("a line").expect("an address"));
-    let request = json!({"model": "small", "prompt": "hi"});
-    let (answer, _) = lines(post(&url, "/api/generate", request.clone()).await).await;
-    assert_eq!(said(&answer, "/response"), tokens(0, 3));
-    assert_eq!(get(&url, "/counters").await["finished"], 1);
-    let wrong = post(&url, "/script", json!({"tokenz": 1})).await;
-    assert_eq!(wrong.status(), StatusCode::BAD_REQUEST);
-    let faults = json!([{"kind": "die", "at": 2, "times": 1}]);
-    assert!(post(&url, "/script", json!({"tokens": 5, "faults": faults})).await.status().is_success());
-    let (answer, whole) = lines(post(&url, "/api/generate", request).await).await;
-    assert_eq!((said(&answer, "/response"), whole), (tokens(0, 2), false));
-    let exit = timeout(Duration::from_secs(5), program.wait()).await.expect("it exits").expect("a status");
-    assert_eq!(exit.code(), Some(1));
-}
-
-#[tokio::test]
-async fn the_proxy_passes_delays_and_throttles() {
-    let engine = Engine::start(script(4)).await;
-    let proxy = Proxy::start(engine.url()).await;
-    let ask_it = || async { lines(post(&proxy.url(), "/api/generate", ask("hi")).await).await };
-    assert_eq!(said(&ask_it().await.0, "/response"), tokens(0, 4));
-    proxy.set(Mode::Delay(Duration::from_millis(100))).await;
-    let began = Instant::now();
-    assert_eq!(said(&ask_it().await.0, "/response"), tokens(0, 4));
-    assert!(began.elapsed() >= Duration::from_millis(200), "{:?}", began.elapsed());
-    proxy.set(Mode::Throttle(2000)).await;
-    let began = Instant::now();
-    let (answer, _) = ask_it().await;
-    assert_eq!(said(&answer, "/response"), tokens(0, 4));
-    assert!(began.elapsed() >= Duration::from_millis(250), "{:?}", began.elapsed());
-}
-
-#[tokio::test]
-async fn a_blackhole_holds_what_it_swallowed_and_refusing_closes_everything() {
-    let engine = Engine::start(Script { slots: 4, ..script(4) }).await;
-    let proxy = Proxy::start(engine.addr()).await;
-    let url = proxy.url();
-    proxy.set(Mode::Blackhole).await;
-    let mut held = tokio::spawn({
-        let url = url.clone();
-        async move { lines(post(&url, "/api/generate", ask("hi")).await).await }
-    });
-    assert!(timeout(Duration::from_millis(150), &mut held).await.is_err());
-    assert_eq!((proxy.connections(), engine.counters().started), (1, 0));
-    proxy.set(Mode::Pass).await;
-    assert_eq!(said(&held.await.expect("no panic").0, "/response"), tokens(0, 4));
-
-    let slow = post(&url, "/api/generate", ask("[tokens=900] [delay=20]")).await;
-    proxy.set(Mode::Refuse).await;
-    assert_eq!(proxy.connections(), 0);
-    assert!(!lines(slow).await.1);
-    assert!(client().get(&url).send().await.expect_err("refused").is_connect());
-    engine.until(|counters| counters.cancelled == 1).await.expect("the cut reaches the engine");
-    proxy.set(Mode::Pass).await;
-    let slow = post(&url, "/api/generate", ask("[tokens=900] [delay=20]")).await;
-    drop(slow);
-    engine.until(|counters| counters.cancelled == 2).await.expect("a hang-up passes through");
-    let slow = post(&url, "/api/generate", ask("[tokens=900] [delay=20]")).await;
-    proxy.cut().await;
-    assert!(!lines(slow).await.1);
-    assert!(client().get(&url).send().await.is_ok(), "a cut refuses nothing new");
 }

@@ -9,7 +9,7 @@ use axum::{
 };
 use serde_json::{Map, Value};
 
-use super::{clock::Keep, mold::Mold, script::ToolCall, template::Prompt};
+use super::{clock::Keep, line_template::LineTemplate, script::ToolCall, template::Prompt};
 
 /// What both APIs boil down to.
 pub struct Ask {
@@ -61,7 +61,7 @@ pub struct Whole {
 pub trait Voice: Send + Sync {
     fn media(&self) -> &'static str;
     /// The line of a text, or of a thought.
-    fn line(&self, thought: bool) -> Mold;
+    fn line(&self, thought: bool) -> LineTemplate;
     /// What precedes the first line.
     fn opening(&self) -> Vec<u8> {
         Vec::new()

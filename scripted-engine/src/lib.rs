@@ -3,15 +3,18 @@
 
 mod answer;
 mod ask;
-pub(crate) mod clock;
+mod clock;
 mod core;
+mod counted;
 mod counters;
 mod directive;
 mod embedding;
 mod hardware;
+mod line_template;
+mod lock;
 mod machine;
 mod mistakes;
-mod mold;
+mod models;
 mod ollama;
 mod ollama_embed;
 mod ollama_store;
@@ -24,11 +27,14 @@ mod run;
 mod script;
 mod seat;
 mod server;
-mod shelf;
 mod template;
+#[cfg(test)]
+mod tests;
 mod wire;
 
+pub use self::core::OnDeath;
+pub use clock::rfc3339;
 pub use counters::{Counters, Seen, Times};
 pub use hardware::{Hardware, Pace};
 pub use script::{Api, Fault, FaultKind, Model, Script, ToolCall};
-pub use server::{Engine, OnDeath};
+pub use server::Engine;

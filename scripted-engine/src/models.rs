@@ -15,8 +15,8 @@ use tokio::{sync::watch, time::Instant};
 use super::{
     ask::Refusal,
     clock::Keep,
-    core::held,
     counters::Tally,
+    lock::held,
     script::{Model, tagged},
 };
 
@@ -99,17 +99,17 @@ impl Loaded {
     }
 }
 
-pub struct Shelf {
+pub struct Models {
     entries: Mutex<BTreeMap<String, Entry>>,
     pending: AtomicUsize,
     tally: Arc<Tally>,
 }
 
-impl Shelf {
+impl Models {
     pub fn new(models: &[Model], tally: Arc<Tally>) -> Self {
-        let shelf = Self { entries: Mutex::default(), pending: AtomicUsize::new(0), tally };
-        shelf.stock(models);
-        shelf
+        let this = Self { entries: Mutex::default(), pending: AtomicUsize::new(0), tally };
+        this.stock(models);
+        this
     }
 
     /// Exactly these models; those that stay keep their state.
@@ -130,7 +130,7 @@ impl Shelf {
         held(&self.entries).remove(&tagged(name)).is_some()
     }
 
-    pub fn models(&self) -> Vec<Model> {
+    pub fn all(&self) -> Vec<Model> {
         held(&self.entries).values().map(|entry| entry.model.clone()).collect()
     }
 
@@ -210,7 +210,7 @@ impl Shelf {
             load(entry, want.delay);
         }
         entry.users += 1;
-        Some((entry.phase.subscribe(), Loan { shelf: self.clone(), name: name.to_owned() }))
+        Some((entry.phase.subscribe(), Loan { models: self.clone(), name: name.to_owned() }))
     }
 }
 
@@ -236,7 +236,7 @@ fn load(entry: &mut Entry, delay: Duration) {
 }
 
 /// One among those that wait for a model.
-struct Place(Arc<Shelf>);
+struct Place(Arc<Models>);
 
 impl Drop for Place {
     fn drop(&mut self) {
@@ -246,13 +246,13 @@ impl Drop for Place {
 
 /// The use of a loaded model; its time to live counts from the last one's end.
 pub struct Loan {
-    shelf: Arc<Shelf>,
+    models: Arc<Models>,
     name: String,
 }
 
 impl Drop for Loan {
     fn drop(&mut self) {
-        if let Some(entry) = held(&self.shelf.entries).get_mut(&self.name) {
+        if let Some(entry) = held(&self.models.entries).get_mut(&self.name) {
             entry.users = entry.users.saturating_sub(1);
             entry.used = Instant::now();
             entry.expire();

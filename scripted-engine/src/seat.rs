@@ -12,8 +12,8 @@ use tokio::{
 };
 
 use super::{
-    core::held,
     hardware::Hardware,
+    lock::held,
     machine::{Job, Machine, Phase},
     script::Model,
 };

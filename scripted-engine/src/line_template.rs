@@ -7,9 +7,9 @@ pub const TEXT: &str = "\u{1}";
 const ESCAPED: &str = "\\u0001";
 
 /// The pieces of a line between which the text stands.
-pub struct Mold(Vec<Vec<u8>>);
+pub struct LineTemplate(Vec<Vec<u8>>);
 
-impl Mold {
+impl LineTemplate {
     /// From a JSON value with `TEXT` in it; `before` and `after` stand around the JSON.
     pub fn new(before: &str, value: &Value, after: &str) -> Self {
         let line = format!("{before}{value}{after}");
@@ -62,9 +62,9 @@ mod tests {
 
     #[test]
     fn a_text_is_poured_into_every_place() {
-        let mold = Mold::new("data: ", &json!({"a": TEXT, "b": [TEXT]}), "\n");
+        let template = LineTemplate::new("data: ", &json!({"a": TEXT, "b": [TEXT]}), "\n");
         let mut line = Vec::new();
-        mold.pour(b"t1 ", &mut line);
+        template.pour(b"t1 ", &mut line);
         assert_eq!(String::from_utf8_lossy(&line), "data: {\"a\":\"t1 \",\"b\":[\"t1 \"]}\n");
     }
 

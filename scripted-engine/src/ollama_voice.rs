@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::{
     ask::{self, Refusal, Totals, Voice, Whole},
     clock::rfc3339,
-    mold::{Mold, TEXT},
+    line_template::{LineTemplate, TEXT},
     script::ToolCall,
 };
 
@@ -102,13 +102,13 @@ impl Voice for OllamaVoice {
         "application/x-ndjson"
     }
 
-    fn line(&self, thought: bool) -> Mold {
+    fn line(&self, thought: bool) -> LineTemplate {
         let mut chunk =
             if thought { self.chunk("", Some(TEXT), false) } else { self.chunk(TEXT, None, false) };
         if self.logprobs {
             chunk.insert("logprobs".to_owned(), self.logprob());
         }
-        Mold::new("", &chunk.into(), "\n")
+        LineTemplate::new("", &chunk.into(), "\n")
     }
 
     fn call(&self, call: &ToolCall) -> Vec<u8> {

@@ -12,8 +12,8 @@ use tokio::time::{Instant, sleep_until};
 use super::{
     ask::{Refusal, Totals, Voice, Whole, json, reply},
     core::Core,
-    counters::Run,
-    mold::{Mold, escaped, numbered},
+    counted::Run,
+    line_template::{LineTemplate, escaped, numbered},
     plan::{Piece, Plan},
     script::FaultKind,
     seat::Seat,
@@ -97,7 +97,7 @@ impl Answer {
     }
 
     /// The next bytes: one chunk where the answer is paced, a batch of them where it is not.
-    async fn next(&mut self, text: &Mold, thought: &Mold) -> Option<Bytes> {
+    async fn next(&mut self, text: &LineTemplate, thought: &LineTemplate) -> Option<Bytes> {
         if self.doomed {
             pending::<()>().await;
         }
@@ -201,7 +201,7 @@ impl Answer {
         }
     }
 
-    fn pour(&self, piece: &Piece, text: &Mold, thought: &Mold, out: &mut Vec<u8>) {
+    fn pour(&self, piece: &Piece, text: &LineTemplate, thought: &LineTemplate, out: &mut Vec<u8>) {
         let mut word = Vec::with_capacity(16);
         match piece {
             Piece::Thought(index) => {
@@ -270,7 +270,7 @@ impl Answer {
         }
     }
 
-    async fn fail(&mut self, kind: FaultKind, text: &Mold, thought: &Mold) -> Option<Bytes> {
+    async fn fail(&mut self, kind: FaultKind, text: &LineTemplate, thought: &LineTemplate) -> Option<Bytes> {
         match kind {
             // Nobody is answered any more; the slot stays taken until the client closes.
             FaultKind::Stall => pending().await,
@@ -296,7 +296,7 @@ impl Answer {
     }
 
     /// The next chunk without its last bytes, nor the end of the transfer chunk around it.
-    fn cut(&mut self, text: &Mold, thought: &Mold) -> Bytes {
+    fn cut(&mut self, text: &LineTemplate, thought: &LineTemplate) -> Bytes {
         self.failed();
         self.doomed = true;
         let mut out = Vec::new();
