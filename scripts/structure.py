@@ -36,8 +36,6 @@ TOLERATED = {
     "circles": [
         "bus: message.rs message/cache.rs message/failure.rs message/frame.rs message/heartbeat.rs message/load_options.rs message/prefix.rs message/pulse.rs message/request.rs message/status.rs message/task.rs message/why.rs",
         "bus: client/auto.rs client/connect.rs",
-        "broker: server/find.rs server/release.rs server/wheel.rs",
-        "broker: server.rs server/supervise.rs",
         "orchestrator: event.rs node.rs snapshot.rs",
         "orchestrator: sim/beat.rs sim/digest.rs sim/measure.rs",
         "orchestrator: expected.rs expected/assign.rs expected/book.rs expected/cache.rs expected/facts.rs expected/judge.rs expected/nearest.rs expected/node.rs expected/why.rs scheduler.rs",
@@ -51,12 +49,8 @@ TOLERATED = {
         "http-edge: life.rs life/course.rs",
         "http-edge: http/coding.rs http/dialect.rs http/error.rs",
         "http-edge: config.rs http.rs http/docs.rs http/flow.rs http/mesh.rs http/ollama.rs http/ollama/ask.rs http/ollama/manage.rs http/ollama/models.rs http/ollama/say.rs http/ollama/unload.rs http/openai.rs http/openai/ask.rs http/openai/embed.rs http/openai/message.rs http/openai/models.rs http/openai/say.rs http/openapi.rs http/paths.rs http/status.rs http/stream.rs http/task.rs serve.rs serve/patience.rs serve/traffic.rs",
-        "testing: engine/answer.rs engine/core.rs engine/counters.rs engine/ollama.rs engine/ollama_embed.rs engine/ollama_store.rs engine/openai.rs engine/openai_info.rs engine/plan.rs engine/run.rs engine/seat.rs engine/server.rs engine/shelf.rs engine/wire.rs",
         "testing: faults/order.rs faults/row.rs faults/stage.rs",
         "testing: schedule.rs schedule/play.rs",
-        "bench: system.rs system/foreign.rs system/haproxy.rs system/litellm.rs system/mesh.rs system/nginx.rs system/router.rs",
-        "bench: figure.rs workload.rs workload/plain.rs",
-        "bench: report.rs report/growth.rs report/plot.rs report/table.rs runner.rs",
     ],
     # "crate: dependency"
     "unused": ["http-edge: bytes"],
