@@ -49,8 +49,6 @@ TOLERATED = {
         "http-edge: life.rs life/course.rs",
         "http-edge: http/coding.rs http/dialect.rs http/error.rs",
         "http-edge: config.rs http.rs http/docs.rs http/flow.rs http/mesh.rs http/ollama.rs http/ollama/ask.rs http/ollama/manage.rs http/ollama/models.rs http/ollama/say.rs http/ollama/unload.rs http/openai.rs http/openai/ask.rs http/openai/embed.rs http/openai/message.rs http/openai/models.rs http/openai/say.rs http/openapi.rs http/paths.rs http/status.rs http/stream.rs http/task.rs serve.rs serve/patience.rs serve/traffic.rs",
-        "testing: faults/order.rs faults/row.rs faults/stage.rs",
-        "testing: schedule.rs schedule/play.rs",
     ],
     # "crate: dependency"
     "unused": ["http-edge: bytes"],

@@ -1,13 +1,13 @@
-//! The rows of the table, in the order of DESIGN's.
+//! The rows of the table, in its order.
 
 mod agent;
-mod center;
 mod client;
 mod counts;
 mod edge;
 mod engine;
 mod fleet;
 mod mistake;
+mod orchestrator_and_broker;
 mod refusal;
 
 use super::row::Row;
@@ -17,7 +17,7 @@ pub fn all() -> Vec<Row> {
     let parts = [
         agent::rows(),
         engine::rows(),
-        center::rows(),
+        orchestrator_and_broker::rows(),
         edge::rows(),
         client::rows(),
         refusal::rows(),

@@ -1,4 +1,5 @@
-//! Everything that may break, broken for real, and what the user must see.
+//! Everything that may break, broken for real, and what the user must see: the rows of the table, once each, and what no
+//! row says.
 
 mod agent;
 mod broker;
@@ -10,11 +11,15 @@ mod mistakes;
 mod orchestrator;
 mod partial;
 mod pause;
+mod rows;
 mod twins;
 
 use echo_testing::{client::Transcript, mesh::Mesh};
 use futures::future::join_all;
 use tokio_util::sync::CancellationToken;
+
+/// What the edge logs when it was refused by the bus: no orchestrator subscribes, or there is no connection.
+const NOBODY_TAKES_IT: &str = "nobody took the task yet";
 
 /// Clients that ask without a pause until they are told to stop; every answer must be whole.
 async fn load(mesh: &Mesh, clients: usize, stop: &CancellationToken) -> Vec<Transcript> {

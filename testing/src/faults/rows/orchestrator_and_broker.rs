@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 use futures::future::join_all;
 
 use super::super::{
+    fixture::{Fixture, attempts},
     order::Order,
     row::{BACK, Row},
     setting::Setting,
-    stage::{Stage, attempts},
 };
 
 /// The longest time that the broker stays away.
@@ -31,53 +31,53 @@ pub fn rows() -> Vec<Row> {
     ]
 }
 
-async fn orchestrator_killed(stage: &Stage) {
+async fn orchestrator_killed(fixture: &Fixture) {
     let long = Order::tokens(40).delay(20);
-    let mut running = [stage.ask(&long).live(), stage.ask(&long).live()];
+    let mut running = [fixture.ask(&long).live(), fixture.ask(&long).live()];
     for asked in &mut running {
         asked.read(3).await;
     }
-    let mut later: Vec<_> = (0..3).map(|_| stage.ask(&Order::tokens(5).delay(5))).collect();
+    let mut later: Vec<_> = (0..3).map(|_| fixture.ask(&Order::tokens(5).delay(5))).collect();
     for asked in &mut later {
         asked.stream.comment("queued").await;
     }
-    let away = stage.pick(0..300);
-    stage.mesh.orchestrator(0).kill().await;
-    later.push(stage.ask(&Order::tokens(5)));
+    let away = fixture.pick(0..300);
+    fixture.mesh.orchestrator(0).kill().await;
+    later.push(fixture.ask(&Order::tokens(5)));
     tokio::time::sleep(Duration::from_millis(away)).await;
     let began = Instant::now();
-    stage.mesh.orchestrator(0).start().await;
+    fixture.mesh.orchestrator(0).start().await;
     let later_numbers = later.iter().map(|asked| asked.number);
     let numbers: Vec<_> = running.iter().map(|asked| asked.number).chain(later_numbers).collect();
     for asked in running {
-        let answer = stage.answered(asked.done().await).await;
-        stage.gap(&answer);
-        stage.promise(attempts(&answer) == 1, || format!("it noticed: {}", answer.summary()));
+        let answer = fixture.answered(asked.done().await).await;
+        fixture.gap(&answer);
+        fixture.promise(attempts(&answer) == 1, || format!("it noticed: {}", answer.summary()));
     }
-    join_all(later.into_iter().map(|asked| stage.answered(asked))).await;
-    stage.whole_since(began).await;
-    stage.once(numbers).await;
+    join_all(later.into_iter().map(|asked| fixture.answered(asked))).await;
+    fixture.whole_since(began).await;
+    fixture.once(numbers).await;
 }
 
-async fn broker_killed(stage: &Stage) {
+async fn broker_killed(fixture: &Fixture) {
     let order = Order::tokens(40).delay(20);
-    let mut running: Vec<_> = (0..4).map(|_| stage.ask(&order).live()).collect();
+    let mut running: Vec<_> = (0..4).map(|_| fixture.ask(&order).live()).collect();
     for asked in &mut running {
         asked.read(3).await;
     }
-    let away = stage.pick(0..AWAY);
-    stage.mesh.broker.kill().await;
-    let new = stage.ask(&Order::tokens(5));
+    let away = fixture.pick(0..AWAY);
+    fixture.mesh.broker.kill().await;
+    let new = fixture.ask(&Order::tokens(5));
     tokio::time::sleep(Duration::from_millis(away)).await;
     let began = Instant::now();
-    stage.mesh.broker.start().await;
+    fixture.mesh.broker.start().await;
     let numbers: Vec<_> = running.iter().map(|asked| asked.number).chain([new.number]).collect();
-    let answers = running.into_iter().map(async |asked| stage.answered(asked.done().await).await);
+    let answers = running.into_iter().map(async |asked| fixture.answered(asked.done().await).await);
     for answer in join_all(answers).await {
-        stage.gap(&answer);
-        stage.promise(answer.nodes().len() == 1, || format!("a node is blamed: {}", answer.summary()));
+        fixture.gap(&answer);
+        fixture.promise(answer.nodes().len() == 1, || format!("a node is blamed: {}", answer.summary()));
     }
-    stage.answered(new).await;
-    stage.whole_since(began).await;
-    stage.once(numbers).await;
+    fixture.answered(new).await;
+    fixture.whole_since(began).await;
+    fixture.once(numbers).await;
 }

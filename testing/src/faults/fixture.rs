@@ -16,8 +16,7 @@ use super::{
     figures::short,
     judge::{self, Verdict},
     order::{Asked, Order},
-    row::Row,
-    setting::TASK_TIMEOUT,
+    setting::DEADLINE,
     tally::Tally,
 };
 use crate::{
@@ -26,8 +25,6 @@ use crate::{
 };
 use echo_scripted_engine::Times;
 
-/// No client waits longer: the task's own limit, and the time to be told of it.
-pub const DEADLINE: Duration = TASK_TIMEOUT.saturating_add(Duration::from_secs(5));
 /// What is refused at once is refused within this time.
 const AT_ONCE: Duration = Duration::from_secs(1);
 
@@ -45,40 +42,47 @@ impl End {
     }
 }
 
-pub struct Stage {
+/// What a row promises of every run.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Promised {
+    /// The longest time between two tokens.
+    pub gap: Option<Duration>,
+    /// The longest time until the mesh is whole again.
+    pub whole: Option<Duration>,
+    /// Whether an engine may finish a task for nobody.
+    pub unclear: bool,
+    /// How many times as long everything may take.
+    pub slack: u32,
+}
+
+pub struct Fixture {
     pub mesh: Mesh,
     chance: RefCell<StdRng>,
     tally: RefCell<Tally>,
-    whole: Cell<Option<Duration>>,
-    gap: Cell<Option<Duration>>,
-    unclear: Cell<bool>,
+    promised: Cell<Promised>,
     next: Cell<u64>,
     /// What the end of each task of this run says; nothing where nobody heard the end.
     ends: RefCell<HashMap<u64, End>>,
 }
 
-impl Stage {
+impl Fixture {
     pub fn new(mesh: Mesh) -> Self {
         Self {
             mesh,
             chance: RefCell::new(StdRng::seed_from_u64(0)),
             tally: RefCell::default(),
-            whole: Cell::default(),
-            gap: Cell::default(),
-            unclear: Cell::default(),
+            promised: Cell::default(),
             next: Cell::new(1),
             ends: RefCell::default(),
         }
     }
 
-    /// A run begins: its own chances, and nothing left of the last one.
-    pub async fn begin(&self, row: &Row, seed: u64) {
+    /// A run begins: its own chances, what its row promises, and nothing left of the last one.
+    pub async fn begin(&self, promised: Promised, seed: u64) {
         self.chance.replace(StdRng::seed_from_u64(seed));
         self.tally.replace(Tally { runs: 1, ..Tally::default() });
         self.ends.replace(HashMap::new());
-        self.whole.set(row.whole);
-        self.unclear.set(row.unclear);
-        self.gap.set(row.gap.map(|gap| gap.most));
+        self.promised.set(promised);
         self.mesh.is_whole().await;
         self.mesh.is_quiet().await;
     }
@@ -179,13 +183,18 @@ impl Stage {
         let verdict = judge::whole(got.0, &got.1, 0);
         self.count(number, &verdict, None);
         self.promise(got.0 == status, || format!("status {} in place of {status}: {}", got.0, got.1));
-        self.promise(took < AT_ONCE, || format!("refused only after {}", short(took)));
+        self.promise(took < self.limit(AT_ONCE), || format!("refused only after {}", short(took)));
     }
 
     fn count(&self, number: u64, verdict: &Verdict, end: Option<End>) {
         let end = end.unwrap_or_default();
         self.tally.borrow_mut().count(&format!("{number} ({})", end.task), verdict);
         self.ends.borrow_mut().insert(number, end);
+    }
+
+    /// A limit of time as it holds in this run.
+    pub fn limit(&self, promised: Duration) -> Duration {
+        promised.saturating_mul(self.promised.get().slack.max(1))
     }
 
     /// Notes a promise that does not hold.
@@ -199,7 +208,7 @@ impl Stage {
     pub fn gap(&self, seen: &Transcript) {
         let gap = seen.longest_gap();
         self.tally.borrow_mut().gaps.push(gap);
-        let most = self.gap.get().unwrap_or(Duration::MAX);
+        let most = self.limit(self.promised.get().gap.unwrap_or(Duration::MAX));
         self.promise(gap < most, || format!("a gap of {} and not under {}", short(gap), short(most)));
     }
 
@@ -212,7 +221,7 @@ impl Stage {
         join_all(self.mesh.nodes().iter().map(|_| async { self.answered(self.ask(&order)).await })).await;
         let took = since.elapsed();
         self.tally.borrow_mut().wholes.push(took);
-        let most = self.whole.get().unwrap_or(Duration::MAX);
+        let most = self.limit(self.promised.get().whole.unwrap_or(Duration::MAX));
         self.promise(took < most, || format!("whole after {} and not within {}", short(took), short(most)));
     }
 
@@ -239,7 +248,7 @@ impl Stage {
             if *attempts == 0 || finished <= *attempts {
                 continue;
             }
-            if self.unclear.get() {
+            if self.promised.get().unclear {
                 tally.again += 1;
             } else {
                 tally.doubled.push(format!(

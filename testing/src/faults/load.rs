@@ -5,7 +5,7 @@ use std::time::Duration;
 use rand::{Rng, rngs::StdRng};
 use tokio::time::timeout;
 
-use super::{judge::Verdict, order::Order, stage::Stage};
+use super::{fixture::Fixture, judge::Verdict, order::Order};
 
 /// What one client does with one task.
 #[derive(Clone, Copy, Debug)]
@@ -47,14 +47,14 @@ fn way(chance: &mut StdRng) -> Way {
 }
 
 /// Asks, one task after the other, while `more` says so.
-pub async fn client(stage: &Stage, mut chance: StdRng, more: impl Fn() -> bool) {
+pub async fn client(fixture: &Fixture, mut chance: StdRng, more: impl Fn() -> bool) {
     while more() {
         let order = order(&mut chance);
         match way(&mut chance) {
-            Way::Stream => drop(stage.finish(stage.ask(&order)).await),
-            Way::Whole => drop(stage.whole(&order).await),
+            Way::Stream => drop(fixture.finish(fixture.ask(&order)).await),
+            Way::Whole => drop(fixture.whole(&order).await),
             Way::HangUp { tokens, millis } => {
-                let mut asked = stage.ask(&order);
+                let mut asked = fixture.ask(&order);
                 let read = async {
                     while asked.stream.so_far().tokens().len() < tokens && asked.stream.next().await.is_some()
                     {
@@ -62,14 +62,14 @@ pub async fn client(stage: &Stage, mut chance: StdRng, more: impl Fn() -> bool) 
                 };
                 // Whether the tokens came or the patience ended: the client goes.
                 let _ = timeout(Duration::from_millis(millis), read).await;
-                stage.hang_up(asked);
+                fixture.hang_up(asked);
             }
             Way::HangUpWhole { millis } => {
-                let number = stage.number();
-                let call = stage.mesh.client().post("/task", &order.body(number));
+                let number = fixture.number();
+                let call = fixture.mesh.client().post("/task", &order.body(number));
                 // Whatever the reply would have been, nobody is there to hear it.
                 let _ = timeout(Duration::from_millis(millis), call.send()).await;
-                stage.left(number, &Verdict::Answered);
+                fixture.left(number, &Verdict::Answered);
             }
         }
     }
