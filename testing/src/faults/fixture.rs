@@ -49,7 +49,7 @@ pub struct Promised {
     pub gap: Option<Duration>,
     /// The longest time until the mesh is whole again.
     pub whole: Option<Duration>,
-    /// Whether an engine may finish a task for nobody.
+    /// Whether an engine may finish a task although its answer reaches no client.
     pub unclear: bool,
     /// How many times as long everything may take.
     pub slack: u32,

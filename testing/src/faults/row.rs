@@ -31,8 +31,8 @@ pub struct Row {
     /// A row that measures gaps has the machine to itself.
     pub alone: bool,
     pub whole: Option<Duration>,
-    /// The fault may hit between a dispatch and its acceptance: what nobody knows to run is then run again elsewhere,
-    /// and an engine may have finished it for nobody.
+    /// The fault may hit between a dispatch and its acceptance. The edge then runs the task elsewhere, and the first engine
+    /// may finish it as well, although its answer reaches no client.
     pub unclear: bool,
     /// In place of the number of runs that the command asks for.
     pub runs: Option<u64>,
