@@ -13,8 +13,8 @@ use super::{Action, Node};
 use crate::attempt::{Attempt, Halt};
 use crate::engine::{Kind, Order};
 use crate::loads::Start;
+use crate::replay::ReplayBuffer;
 use crate::slots::{Key, Slot};
-use crate::tape::Tape;
 use crate::watch::Limits;
 
 /// Requests about models need no slot, but not without a bound.
@@ -179,7 +179,7 @@ impl Node {
             self.calibration.make_way();
         }
         let start = self.start(&task, &admitted, now);
-        let tape = Arc::new(Mutex::new(Tape::new(task.edge.is_some())));
+        let replay = Arc::new(Mutex::new(ReplayBuffer::new(task.edge.is_some())));
         let halt = Arc::new(Halt::default());
         let (confirm, confirmed) = if self.gap.settled() {
             (None, None)
@@ -195,7 +195,7 @@ impl Node {
             Holding {
                 edge: task.edge.clone(),
                 inbox: inbox.clone(),
-                tape: tape.clone(),
+                replay: replay.clone(),
                 halt: halt.clone(),
                 confirm,
                 has_slot: admitted.slot.is_some(),
@@ -223,7 +223,7 @@ impl Node {
             reply,
             answer,
             slot: admitted.slot,
-            tape,
+            replay,
             halt,
             confirmed,
         })));

@@ -119,13 +119,13 @@ impl Bench {
         let place = self.running.iter().position(|it| it.key == key(task, attempt)).expect("it runs");
         let mut it = self.running.remove(place);
         drop(it.slot.take());
-        let mut tape = it.tape.lock().unwrap();
+        let mut replay = it.replay.lock().unwrap();
         match &end {
-            End::Done => drop(tape.done(Vec::new(), Box::default())),
-            End::Failed(failure) => drop(tape.failed(failure.clone())),
-            End::Halted => drop(tape.failed(Failure::give_up(Code::Cancelled, ""))),
+            End::Done => drop(replay.done(Vec::new(), Box::default())),
+            End::Failed(failure) => drop(replay.failed(failure.clone())),
+            End::Halted => drop(replay.failed(Failure::give_up(Code::Cancelled, ""))),
         }
-        drop(tape);
+        drop(replay);
         self.apply(Event::Freed);
         self.report(it, end);
     }
@@ -295,7 +295,7 @@ fn a_gap_is_over_when_a_later_round_trip_is_back() {
 fn frames_are_kept_until_the_edge_has_them() {
     let mut bench = Bench::new(1);
     bench.dispatch(bench.task(1, 1));
-    drop(bench.running[0].tape.lock().unwrap().token(vec![Piece::text("a")]).unwrap());
+    drop(bench.running[0].replay.lock().unwrap().token(vec![Piece::text("a")]).unwrap());
     bench.end(1, 1, End::Done);
     bench.out.clear();
     bench.pass(ms(300));

@@ -1,4 +1,5 @@
-//! The frames of one attempt as they were sent, so that what the edge misses can be sent again.
+//! The replay buffer of one attempt: its frames as they were sent, each with its sequence number, so that what the edge misses
+//! can be sent again. The edge puts frames in order and asks for gaps by number (`node/holding.rs` answers).
 
 use echo_bus::message::{Done, Failure, Frame, Piece};
 
@@ -22,7 +23,7 @@ pub struct TooLong;
 
 /// The frames of one attempt, numbered from 0 without a gap.
 #[derive(Debug)]
-pub struct Tape {
+pub struct ReplayBuffer {
     kept: Vec<Kept>,
     next: u64,
     cost: usize,
@@ -31,8 +32,8 @@ pub struct Tape {
     forgetful: bool,
 }
 
-impl Tape {
-    /// An empty tape; without an edge that could ask again, nothing is kept.
+impl ReplayBuffer {
+    /// An empty buffer; without an edge that could ask again, nothing is kept.
     pub fn new(asked_again: bool) -> Self {
         Self { kept: Vec::new(), next: 0, cost: 0, ended: false, forgetful: !asked_again }
     }
@@ -196,57 +197,57 @@ mod tests {
 
     #[test]
     fn what_is_missed_is_sent_again_as_it_was() {
-        let mut tape = Tape::new(true);
-        let mut sent = vec![tape.token(vec![Piece::text("a")]).unwrap()];
-        sent.push(tape.token(vec![Piece::text("b"), Piece::text("c")]).unwrap());
-        sent.push(tape.done(vec![Piece::text("d")], Box::default()).unwrap());
-        assert_eq!(tape.range(0, 9), sent);
-        assert_eq!(numbers(&tape.range(1, 1)), [1]);
-        assert!(tape.ended() && tape.last() == Some(2));
+        let mut replay = ReplayBuffer::new(true);
+        let mut sent = vec![replay.token(vec![Piece::text("a")]).unwrap()];
+        sent.push(replay.token(vec![Piece::text("b"), Piece::text("c")]).unwrap());
+        sent.push(replay.done(vec![Piece::text("d")], Box::default()).unwrap());
+        assert_eq!(replay.range(0, 9), sent);
+        assert_eq!(numbers(&replay.range(1, 1)), [1]);
+        assert!(replay.ended() && replay.last() == Some(2));
     }
 
     #[test]
     fn an_endless_answer_is_stopped() {
-        let mut tape = Tape::new(true);
+        let mut replay = ReplayBuffer::new(true);
         let mebibyte = "x".repeat(1 << 20);
-        let sent = (0..100).take_while(|_| tape.token(vec![Piece::text(&mebibyte)]).is_ok()).count();
+        let sent = (0..100).take_while(|_| replay.token(vec![Piece::text(&mebibyte)]).is_ok()).count();
         assert_eq!(sent, 15);
-        assert_eq!(tape.done(vec![Piece::text(&mebibyte)], Box::default()), Err(TooLong));
+        assert_eq!(replay.done(vec![Piece::text(&mebibyte)], Box::default()), Err(TooLong));
         assert!(matches!(
-            tape.failed(Failure::give_up(Code::EngineError, "x")),
+            replay.failed(Failure::give_up(Code::EngineError, "x")),
             Frame::Failed { seq: Some(15), .. }
         ));
     }
 
     #[test]
     fn without_an_edge_nothing_is_kept_and_the_numbers_go_on() {
-        let mut tape = Tape::new(false);
-        tape.token(vec![Piece::text("a")]).unwrap();
-        assert_eq!(tape.token(vec![Piece::text("b")]).unwrap().seq(), Some(1));
-        assert!(tape.range(0, 9).is_empty());
+        let mut replay = ReplayBuffer::new(false);
+        replay.token(vec![Piece::text("a")]).unwrap();
+        assert_eq!(replay.token(vec![Piece::text("b")]).unwrap().seq(), Some(1));
+        assert!(replay.range(0, 9).is_empty());
     }
 
     #[test]
     fn a_frame_that_cannot_be_sent_gives_its_number_back() {
-        let mut tape = Tape::new(true);
-        tape.token(vec![Piece::text("a")]).unwrap();
-        tape.done(Vec::new(), Box::default()).unwrap();
-        tape.take_back();
-        assert!(!tape.ended());
-        assert_eq!(tape.failed(Failure::give_up(Code::EngineError, "x")).seq(), Some(1));
-        assert_eq!(numbers(&tape.range(0, 9)), [0, 1]);
+        let mut replay = ReplayBuffer::new(true);
+        replay.token(vec![Piece::text("a")]).unwrap();
+        replay.done(Vec::new(), Box::default()).unwrap();
+        replay.take_back();
+        assert!(!replay.ended());
+        assert_eq!(replay.failed(Failure::give_up(Code::EngineError, "x")).seq(), Some(1));
+        assert_eq!(numbers(&replay.range(0, 9)), [0, 1]);
     }
 
     proptest! {
         #[test]
-        fn a_tape_gives_back_what_it_took(texts in prop::collection::vec((".{0,8}", ".{0,3}"), 0..40)) {
-            let mut tape = Tape::new(true);
+        fn a_replay_buffer_gives_back_what_it_took(texts in prop::collection::vec((".{0,8}", ".{0,3}"), 0..40)) {
+            let mut replay = ReplayBuffer::new(true);
             let take = |(content, thinking): &(String, String)| Piece {
                 content: content.clone(), thinking: thinking.clone(), last: content.len() == 3, ..Piece::default()
             };
-            let sent: Vec<Frame> = texts.iter().map(|it| tape.token(vec![take(it)]).unwrap()).collect();
+            let sent: Vec<Frame> = texts.iter().map(|it| replay.token(vec![take(it)]).unwrap()).collect();
             prop_assert_eq!(numbers(&sent), (0..sent.len() as u64).collect::<Vec<_>>());
-            prop_assert_eq!(tape.range(0, u64::MAX), sent);
+            prop_assert_eq!(replay.range(0, u64::MAX), sent);
         }
     }
 }
