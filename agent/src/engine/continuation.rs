@@ -1,4 +1,5 @@
-//! Where a partial answer is continued: what all dialects share of it.
+//! Failover in mid-answer: how an engine continues what another has begun, as far as all dialects share it. The text so far
+//! goes in as a trailing assistant message, where the model's template really continues one; else the raw prompt ends with it.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -15,7 +16,7 @@ const MOST: usize = 4096;
 
 /// What a model's template does with a trailing assistant message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Way {
+pub enum TemplateBehaviour {
     /// The rendered prompt ends with it, to the letter.
     Trailing,
     /// It does not: the prompt has to be rendered without it and continued raw.
@@ -25,16 +26,16 @@ pub enum Way {
     Unknown,
 }
 
-/// A kind of partial answer that templates treat alike. Many trim white space at the end of a message, so a text that
+/// Partial answers that templates treat alike. Many trim white space at the end of a message, so a text that
 /// ends in it is a kind of its own.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Shape {
+pub struct PartialKind {
     model: String,
     space_at_end: bool,
     in_thoughts: bool,
 }
 
-impl Shape {
+impl PartialKind {
     pub fn of(model: &str, so_far: &SoFar) -> Self {
         let in_thoughts = so_far.content.is_empty();
         let text = if in_thoughts { &so_far.thinking } else { &so_far.content };
@@ -44,19 +45,19 @@ impl Shape {
 
 /// What is known of the templates.
 #[derive(Debug, Default)]
-pub struct Seams(Mutex<HashMap<Shape, Way>>);
+pub struct KnownTemplates(Mutex<HashMap<PartialKind, TemplateBehaviour>>);
 
-impl Seams {
-    pub fn get(&self, shape: &Shape) -> Option<Way> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(shape).copied()
+impl KnownTemplates {
+    pub fn get(&self, kind: &PartialKind) -> Option<TemplateBehaviour> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(kind).copied()
     }
 
-    pub fn learn(&self, shape: Shape, way: Way) {
+    pub fn learn(&self, kind: PartialKind, behaviour: TemplateBehaviour) {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= MOST {
             known.clear();
         }
-        known.insert(shape, way);
+        known.insert(kind, behaviour);
     }
 
     /// The models have changed: so may have their templates.
@@ -198,13 +199,13 @@ mod tests {
 
     #[test]
     fn white_space_at_the_end_is_a_shape_of_its_own() {
-        assert_ne!(Shape::of("m", &so_far("a", 1)), Shape::of("m", &so_far("a ", 1)));
-        assert_eq!(Shape::of("m", &so_far("a\n", 1)), Shape::of("m", &so_far("b ", 1)));
+        assert_ne!(PartialKind::of("m", &so_far("a", 1)), PartialKind::of("m", &so_far("a ", 1)));
+        assert_eq!(PartialKind::of("m", &so_far("a\n", 1)), PartialKind::of("m", &so_far("b ", 1)));
     }
 
     proptest! {
         #[test]
-        fn the_seam_is_exact(before in ".{0,12}", text in ".{1,12}") {
+        fn the_text_goes_on_to_the_letter(before in ".{0,12}", text in ".{1,12}") {
             let mut begun = chat(&["user", "assistant"]);
             begun.messages[1].content = before.clone();
             let whole = extended(&begun, &so_far(&text, 1));
