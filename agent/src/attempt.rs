@@ -22,7 +22,7 @@ use crate::engine::{Engine, Order, Sign, Step};
 use crate::facts::{About, Facts, Run};
 use crate::replay::{self, ReplayBuffer};
 use crate::slots::{Key, Slot};
-use crate::watch::{Limits, Watch};
+use crate::watchdog::{Limits, Watchdog};
 
 /// Pieces that were already waiting travel in one frame, up to so many and so many bytes.
 const PIECES: usize = 64;
@@ -237,13 +237,13 @@ impl Attempt {
         self.send(context, accepted).await?;
         let now = Instant::now();
         let whole = self.remaining.saturating_sub(now.saturating_duration_since(self.received));
-        let mut watch = Watch::new(self.limits, self.loaded, whole, now);
+        let mut watchdog = Watchdog::new(self.limits, self.loaded, whole, now);
         let mut steps = context.engine.run(self.order.clone());
         let mut asking = None;
-        let mut sleep = std::pin::pin!(tokio::time::sleep_until(watch.next(false).into()));
+        let mut sleep = std::pin::pin!(tokio::time::sleep_until(watchdog.next(false).into()));
         loop {
             // One that is due too early looks in vain and is set anew: cheaper than to set it at each step.
-            let look = watch.next(asking.is_some()).into();
+            let look = watchdog.next(asking.is_some()).into();
             if sleep.is_elapsed() || sleep.deadline() > look {
                 sleep.as_mut().reset(look);
             }
@@ -258,7 +258,7 @@ impl Attempt {
             let failure = match next {
                 Next::Halted => Some(self.halt.reason()),
                 Next::Step(Some(Ok(step))) => {
-                    watch.heard(now);
+                    watchdog.heard(now);
                     asking = None;
                     let before = progress.pieces;
                     let last = self.take(context, step, &mut steps, progress).await;
@@ -267,18 +267,19 @@ impl Attempt {
                     }
                     match last? {
                         Some(last) => return Ok(last),
-                        None => watch.check(now),
+                        None => watchdog.check(now),
                     }
                 }
                 Next::Step(Some(Err(failure))) => Some(failure),
                 Next::Step(None) => Some(crate::engine::unfinished()),
-                Next::Sign(sign) => watch.sign(sign, now),
+                Next::Sign(sign) => watchdog.sign(sign, now),
                 Next::Look => {
-                    if asking.is_none() && watch.asks(now) {
-                        watch.asked(now);
-                        asking = Some(context.signs.ask(&*context.engine, &self.order.model, watch.since()));
+                    if asking.is_none() && watchdog.asks(now) {
+                        watchdog.asked(now);
+                        asking =
+                            Some(context.signs.ask(&*context.engine, &self.order.model, watchdog.since()));
                     }
-                    watch.check(now)
+                    watchdog.check(now)
                 }
             };
             if let Some(failure) = failure {

@@ -24,7 +24,7 @@ mod room;
 mod slots;
 mod trial;
 mod twin;
-mod watch;
+mod watchdog;
 
 pub use agent::{Error, run};
 pub use config::{Args, Config};

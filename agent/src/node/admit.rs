@@ -15,7 +15,7 @@ use crate::engine::{Kind, Order};
 use crate::loads::Start;
 use crate::replay::ReplayBuffer;
 use crate::slots::{Key, Slot};
-use crate::watch::Limits;
+use crate::watchdog::Limits;
 
 /// Requests about models need no slot, but not without a bound.
 const ASIDE: usize = 16;

@@ -33,7 +33,7 @@ enum Phase {
 
 /// Watches one task from its start at the engine. Plain data: time and signs come from outside.
 #[derive(Debug)]
-pub struct Watch {
+pub struct Watchdog {
     limits: Limits,
     phase: Phase,
     /// When the phase began.
@@ -49,11 +49,11 @@ pub struct Watch {
     whole: Duration,
 }
 
-impl Watch {
+impl Watchdog {
     /// A task that starts now, on a model that is in memory or not, and ends after `whole` at the latest.
     pub fn new(limits: Limits, loaded: bool, whole: Duration, now: Instant) -> Self {
         let over = now + whole;
-        let mut watch = Self {
+        let mut watchdog = Self {
             limits,
             phase: Phase::First,
             since: now,
@@ -65,8 +65,8 @@ impl Watch {
             over,
             whole,
         };
-        watch.enter(if loaded { Phase::First } else { Phase::Loading }, now);
-        watch
+        watchdog.enter(if loaded { Phase::First } else { Phase::Loading }, now);
+        watchdog
     }
 
     fn limit(&self) -> Duration {
@@ -213,13 +213,13 @@ mod tests {
     #[test]
     fn each_phase_has_its_own_limit_and_words() {
         let now = Instant::now();
-        let mut watch = Watch::new(LIMITS, true, WHOLE, now);
-        assert_eq!(watch.check(now + s(59)), None);
-        assert!(watch.check(now + s(60)).unwrap().message.contains("first token"));
-        watch.heard(now);
-        assert_eq!(watch.check(now + s(9)), None);
-        assert!(watch.check(now + s(10)).unwrap().message.contains("further token"));
-        let cold = Watch::new(LIMITS, false, WHOLE, now);
+        let mut watchdog = Watchdog::new(LIMITS, true, WHOLE, now);
+        assert_eq!(watchdog.check(now + s(59)), None);
+        assert!(watchdog.check(now + s(60)).unwrap().message.contains("first token"));
+        watchdog.heard(now);
+        assert_eq!(watchdog.check(now + s(9)), None);
+        assert!(watchdog.check(now + s(10)).unwrap().message.contains("further token"));
+        let cold = Watchdog::new(LIMITS, false, WHOLE, now);
         assert!(cold.check(now + s(299)).is_none());
         assert!(cold.check(now + s(300)).unwrap().message.contains("loaded"));
     }
@@ -227,33 +227,33 @@ mod tests {
     #[test]
     fn the_first_token_is_due_only_after_the_load() {
         let now = Instant::now();
-        let mut watch = Watch::new(LIMITS, false, WHOLE, now);
-        watch.sign(Sign::Loading, now + s(200));
-        watch.sign(Sign::Answers, now + s(290));
-        assert_eq!(watch.check(now + s(349)), None);
-        assert_eq!(code(watch.check(now + s(350))), Some(Code::EngineStalled));
+        let mut watchdog = Watchdog::new(LIMITS, false, WHOLE, now);
+        watchdog.sign(Sign::Loading, now + s(200));
+        watchdog.sign(Sign::Answers, now + s(290));
+        assert_eq!(watchdog.check(now + s(349)), None);
+        assert_eq!(code(watchdog.check(now + s(350))), Some(Code::EngineStalled));
     }
 
     #[test]
     fn a_listed_model_may_still_be_loading() {
         let now = Instant::now();
-        let mut watch = Watch::new(LIMITS, false, WHOLE, now);
-        watch.sign(Sign::Answers, now + s(1));
-        assert_eq!(watch.check(now + s(299)), None);
-        assert_eq!(code(watch.check(now + s(300))), Some(Code::EngineStalled));
+        let mut watchdog = Watchdog::new(LIMITS, false, WHOLE, now);
+        watchdog.sign(Sign::Answers, now + s(1));
+        assert_eq!(watchdog.check(now + s(299)), None);
+        assert_eq!(code(watchdog.check(now + s(300))), Some(Code::EngineStalled));
     }
 
     #[test]
     fn visible_work_buys_time_but_not_for_ever() {
         let start = Instant::now();
-        let mut watch = Watch::new(LIMITS, true, s(100_000), start);
-        watch.heard(start);
+        let mut watchdog = Watchdog::new(LIMITS, true, s(100_000), start);
+        watchdog.heard(start);
         let mut now = start;
         for work in 0.. {
-            if watch.check(now).is_some() {
+            if watchdog.check(now).is_some() {
                 break;
             }
-            watch.sign(Sign::Works(work), now);
+            watchdog.sign(Sign::Works(work), now);
             now += s(1);
         }
         assert_eq!(now.duration_since(start), s(40));
@@ -262,35 +262,35 @@ mod tests {
     #[test]
     fn work_that_stands_still_buys_nothing() {
         let now = Instant::now();
-        let mut watch = Watch::new(LIMITS, true, WHOLE, now);
-        watch.heard(now);
+        let mut watchdog = Watchdog::new(LIMITS, true, WHOLE, now);
+        watchdog.heard(now);
         for second in 5..10 {
-            assert_eq!(watch.sign(Sign::Works(7), now + s(second)), None);
+            assert_eq!(watchdog.sign(Sign::Works(7), now + s(second)), None);
         }
-        assert_eq!(code(watch.check(now + s(10))), Some(Code::EngineStalled));
+        assert_eq!(code(watchdog.check(now + s(10))), Some(Code::EngineStalled));
     }
 
     #[test]
     fn a_mute_or_idle_engine_fails_early() {
         let now = Instant::now();
         for (sign, expected) in [(Sign::Mute, Code::EngineUnreachable), (Sign::Idle, Code::EngineStalled)] {
-            let mut watch = Watch::new(LIMITS, true, WHOLE, now);
-            assert_eq!(watch.sign(sign, now + s(30)), None);
-            assert_eq!(code(watch.sign(sign, now + s(32))), Some(expected));
+            let mut watchdog = Watchdog::new(LIMITS, true, WHOLE, now);
+            assert_eq!(watchdog.sign(sign, now + s(30)), None);
+            assert_eq!(code(watchdog.sign(sign, now + s(32))), Some(expected));
         }
     }
 
     #[test]
     fn signs_are_asked_for_from_half_of_the_limit_on_or_after_some_seconds() {
         let now = Instant::now();
-        let mut watch = Watch::new(LIMITS, true, WHOLE, now);
-        assert!(!watch.asks(now + s(4)) && watch.asks(now + s(5)));
-        watch.asked(now + s(5));
-        assert!(!watch.asks(now + s(6)) && watch.asks(now + s(7)));
+        let mut watchdog = Watchdog::new(LIMITS, true, WHOLE, now);
+        assert!(!watchdog.asks(now + s(4)) && watchdog.asks(now + s(5)));
+        watchdog.asked(now + s(5));
+        assert!(!watchdog.asks(now + s(6)) && watchdog.asks(now + s(7)));
         let hasty = Limits { first: s(2), ..LIMITS };
-        assert!(Watch::new(hasty, true, WHOLE, now).asks(now + s(1)));
+        assert!(Watchdog::new(hasty, true, WHOLE, now).asks(now + s(1)));
         assert!(
-            Watch::new(LIMITS, false, WHOLE, now).asks(now + s(1)),
+            Watchdog::new(LIMITS, false, WHOLE, now).asks(now + s(1)),
             "a load is watched from its beginning"
         );
     }
@@ -298,34 +298,34 @@ mod tests {
     #[test]
     fn the_whole_task_has_the_last_word() {
         let now = Instant::now();
-        let mut watch = Watch::new(LIMITS, true, s(5), now);
-        watch.heard(now + s(4));
-        assert_eq!(code(watch.check(now + s(5))), Some(Code::Expired));
-        assert_eq!(watch.next(false), now + s(5));
+        let mut watchdog = Watchdog::new(LIMITS, true, s(5), now);
+        watchdog.heard(now + s(4));
+        assert_eq!(code(watchdog.check(now + s(5))), Some(Code::Expired));
+        assert_eq!(watchdog.next(false), now + s(5));
     }
 
     proptest! {
         #[test]
         fn no_task_outlives_its_time(steps in prop::collection::vec((0u8..7, 0u64..20), 0..80), loaded in any::<bool>()) {
             let start = Instant::now();
-            let mut watch = Watch::new(LIMITS, loaded, s(200), start);
+            let mut watchdog = Watchdog::new(LIMITS, loaded, s(200), start);
             let mut now = start;
             for (kind, wait) in steps {
                 now += s(wait);
                 match kind {
-                    0 => watch.heard(now),
-                    1 => drop(watch.sign(Sign::Loading, now)),
-                    2 => drop(watch.sign(Sign::Answers, now)),
-                    3 => drop(watch.sign(Sign::Works(wait), now)),
-                    4 => drop(watch.sign(Sign::Idle, now)),
-                    5 => drop(watch.sign(Sign::Mute, now)),
-                    _ => watch.asked(now),
+                    0 => watchdog.heard(now),
+                    1 => drop(watchdog.sign(Sign::Loading, now)),
+                    2 => drop(watchdog.sign(Sign::Answers, now)),
+                    3 => drop(watchdog.sign(Sign::Works(wait), now)),
+                    4 => drop(watchdog.sign(Sign::Idle, now)),
+                    5 => drop(watchdog.sign(Sign::Mute, now)),
+                    _ => watchdog.asked(now),
                 }
-                prop_assert!(now < start + s(200) || watch.check(now).is_some());
-                prop_assert!(watch.next(false) <= start + s(200));
+                prop_assert!(now < start + s(200) || watchdog.check(now).is_some());
+                prop_assert!(watchdog.next(false) <= start + s(200));
                 // Looking when it says to look always leads somewhere.
-                let look = watch.next(false).max(now);
-                prop_assert!(watch.check(look).is_some() || watch.asks(look));
+                let look = watchdog.next(false).max(now);
+                prop_assert!(watchdog.check(look).is_some() || watchdog.asks(look));
             }
         }
     }
