@@ -46,7 +46,7 @@ const FAREWELL: Duration = Duration::from_secs(1);
 
 /// What does not change while an agent runs.
 #[derive(Debug, Clone)]
-pub struct Traits {
+pub struct Identity {
     pub node: NodeId,
     pub boot: BootId,
     pub kind: Kind,
@@ -126,7 +126,7 @@ pub enum Leave {
 
 /// One node.
 pub struct Node {
-    traits: Traits,
+    identity: Identity,
     started: Instant,
     slots: Slots,
     holdings: Holdings,
@@ -169,9 +169,9 @@ struct Stop {
 
 impl Node {
     /// A node that has just begun to listen.
-    pub fn new(traits: Traits, slots: Slots, facts: Arc<Facts>, link: Link, now: Now) -> Self {
+    pub fn new(identity: Identity, slots: Slots, facts: Arc<Facts>, link: Link, now: Now) -> Self {
         Self {
-            pacer: Pacer::new(traits.heartbeat, now.mono),
+            pacer: Pacer::new(identity.heartbeat, now.mono),
             started: now.mono,
             slots,
             holdings: Holdings::default(),
@@ -180,7 +180,7 @@ impl Node {
             gap: Gap::new(now),
             health: Health::default(),
             facts,
-            calibration: Calibration::new(traits.calibrate, now.mono),
+            calibration: Calibration::new(identity.calibrate, now.mono),
             digests: measure::Digests::default(),
             catalog: Catalog::default(),
             twin: Twin::default(),
@@ -197,7 +197,7 @@ impl Node {
             probe_again: None,
             active: None,
             out: Vec::new(),
-            traits,
+            identity,
         }
     }
 
@@ -243,7 +243,7 @@ impl Node {
 
     fn ping(&mut self, to: Option<Inbox>, now: Instant) {
         let pong = Pong {
-            boot: self.traits.boot.clone(),
+            boot: self.identity.boot.clone(),
             uptime_ms: millis(now.duration_since(self.started)),
             held: self.holdings.all(),
         };
@@ -262,8 +262,8 @@ impl Node {
 
     fn heard_beat(&mut self, beat: &Heartbeat, now: Instant) {
         let uptime = now.duration_since(self.started);
-        if self.twin.hear(beat, &self.traits.boot, uptime, now) {
-            let node = &self.traits.node;
+        if self.twin.hear(beat, &self.identity.boot, uptime, now) {
+            let node = &self.identity.node;
             let place = format!("{}:{}", beat.agent_host, beat.agent_port);
             let message = format!(
                 "another agent at {place} runs under the node id {node} and has run for longer; give one of them \
@@ -329,7 +329,7 @@ impl Node {
         self.probing = false;
         match result {
             Ok(probe) => {
-                if let (None, Some(slots)) = (self.traits.slots, probe.slots) {
+                if let (None, Some(slots)) = (self.identity.slots, probe.slots) {
                     self.slots.set_limit(slots);
                 }
                 let in_use = |model: &str| self.holdings.use_model(model);
@@ -378,7 +378,7 @@ impl Node {
         if self.stop.is_none() {
             info!(active = self.slots.taken(), "draining");
             self.draining = true;
-            self.stop = Some(Stop { deadline: now + self.traits.drain_timeout, idle: None });
+            self.stop = Some(Stop { deadline: now + self.identity.drain_timeout, idle: None });
             self.pacer.changed(true, now);
         }
     }

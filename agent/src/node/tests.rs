@@ -43,7 +43,7 @@ fn held(task: u128, attempt: u32) -> Held {
 impl Bench {
     fn new(slots: u32) -> Self {
         let now = Now::read();
-        let traits = Traits {
+        let identity = Identity {
             node: "n".parse().unwrap(),
             boot: "b1".parse().unwrap(),
             kind: Kind::Ollama,
@@ -59,7 +59,7 @@ impl Bench {
         let slots = Slots::new(slots);
         let link = Link { up: true, epoch: 1, closed: false };
         let facts = Arc::new(Facts::new(slots.limit(), now.mono));
-        let node = Node::new(traits, slots.clone(), facts, link, now);
+        let node = Node::new(identity, slots.clone(), facts, link, now);
         let mut bench = Self { node, slots, now, running: Vec::new(), out: Vec::new() };
         bench.apply(Event::Probed(Ok(probe(&["m"]))));
         bench
