@@ -27,7 +27,7 @@ use crate::facts::Facts;
 use crate::fence::Fence;
 use crate::gap::{Gap, Now};
 use crate::health::{Health, Sign};
-use crate::pacer::Pacer;
+use crate::heartbeat_schedule::HeartbeatSchedule;
 use crate::slots::{Key, Slots};
 use crate::trial::Trial;
 use crate::twin::Twin;
@@ -138,7 +138,7 @@ pub struct Node {
     calibration: Calibration,
     digests: measure::Digests,
     catalog: Catalog,
-    pacer: Pacer,
+    schedule: HeartbeatSchedule,
     twin: Twin,
     link: Link,
     memory: Space,
@@ -171,7 +171,7 @@ impl Node {
     /// A node that has just begun to listen.
     pub fn new(identity: Identity, slots: Slots, facts: Arc<Facts>, link: Link, now: Now) -> Self {
         Self {
-            pacer: Pacer::new(identity.heartbeat, now.mono),
+            schedule: HeartbeatSchedule::new(identity.heartbeat, now.mono),
             started: now.mono,
             slots,
             holdings: Holdings::default(),
@@ -233,7 +233,7 @@ impl Node {
 
     /// When the next heartbeat is due: a tick is wanted then. None is due while nobody can hear it.
     pub fn due(&self) -> Option<Instant> {
-        self.link.up.then(|| self.pacer.due())
+        self.link.up.then(|| self.schedule.due())
     }
 
     fn cancel(&mut self, cancel: Cancel, now: Instant) {
@@ -257,7 +257,7 @@ impl Node {
             self.told.models_changed |= self.catalog.ended(&model, true, others, now);
         }
         let was_full = self.told.full || self.slots.taken() + 1 >= self.slots.limit() as usize;
-        self.pacer.changed(was_full, now);
+        self.schedule.changed(was_full, now);
     }
 
     fn heard_beat(&mut self, beat: &Heartbeat, now: Instant) {
@@ -308,7 +308,7 @@ impl Node {
         let arrived = report.generates && self.catalog.ended(&report.model, well, others, now);
         if arrived {
             self.told.models_changed = true;
-            self.pacer.changed(false, now);
+            self.schedule.changed(false, now);
         }
         match sign {
             Sign::Broken => self.active = None,
@@ -335,7 +335,7 @@ impl Node {
                 let in_use = |model: &str| self.holdings.use_model(model);
                 if self.catalog.update(probe, self.probe_asked, in_use) {
                     self.told.models_changed = true;
-                    self.pacer.changed(false, now);
+                    self.schedule.changed(false, now);
                 }
                 self.measure_engine();
                 let catalog = &self.catalog;
@@ -362,7 +362,7 @@ impl Node {
             self.edges.begin_anew(now);
             self.digests = measure::Digests::default();
             self.told.models_changed = true;
-            self.pacer.changed(true, now);
+            self.schedule.changed(true, now);
         }
     }
 
@@ -370,7 +370,7 @@ impl Node {
         if self.draining != draining && self.stop.is_none() {
             self.draining = draining;
             info!(draining, "drain");
-            self.pacer.changed(true, now);
+            self.schedule.changed(true, now);
         }
     }
 
@@ -379,7 +379,7 @@ impl Node {
             info!(active = self.slots.taken(), "draining");
             self.draining = true;
             self.stop = Some(Stop { deadline: now + self.identity.drain_timeout, idle: None });
-            self.pacer.changed(true, now);
+            self.schedule.changed(true, now);
         }
     }
 

@@ -203,7 +203,7 @@ impl Node {
                 ended: None,
             },
         );
-        self.pacer.changed(false, now);
+        self.schedule.changed(false, now);
         let answer = Dispatch::Accepted { boot: self.identity.boot.clone(), heartbeat: self.number };
         let limits = self.limits(&task);
         self.out.push(Action::Run(Box::new(Attempt {

@@ -22,10 +22,10 @@ pub struct Told {
 impl Node {
     pub(super) fn beat_if_due(&mut self, now: Instant) {
         // What is said while disconnected would arrive late and wrong.
-        if !self.link.up || now < self.pacer.due() {
+        if !self.link.up || now < self.schedule.due() {
             return;
         }
-        self.pacer.beaten(now);
+        self.schedule.beaten(now);
         self.number += 1;
         let beat = self.beat(now);
         self.told.full = beat.status == NodeStatus::Busy;

@@ -25,7 +25,7 @@ impl Node {
             _ => {}
         }
         self.told.models_changed |= models != models_now;
-        self.pacer.changed(models_now.len() < models.len() || node_now.is_none(), now);
+        self.schedule.changed(models_now.len() < models.len() || node_now.is_none(), now);
     }
 
     fn closed_models(&self) -> Vec<String> {

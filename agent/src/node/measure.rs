@@ -112,6 +112,6 @@ impl Node {
     pub(super) fn calibrated(&mut self, failed: bool, now: Instant) {
         self.calibration.ended(failed);
         self.told.models_changed = true;
-        self.pacer.changed(false, now);
+        self.schedule.changed(false, now);
     }
 }

@@ -10,13 +10,13 @@ const FREED: Duration = Duration::from_millis(5);
 
 /// The schedule of the heartbeats.
 #[derive(Debug)]
-pub struct Pacer {
+pub struct HeartbeatSchedule {
     every: Duration,
     last: Option<Instant>,
     due: Instant,
 }
 
-impl Pacer {
+impl HeartbeatSchedule {
     /// The first beat is due at once.
     pub fn new(every: Duration, now: Instant) -> Self {
         Self { every, last: None, due: now }
@@ -49,14 +49,14 @@ mod tests {
     #[test]
     fn a_freed_slot_is_told_sooner_than_other_changes() {
         let now = Instant::now();
-        let mut pacer = Pacer::new(Duration::from_secs(1), now);
-        pacer.beaten(now);
-        pacer.changed(false, now);
-        assert_eq!(pacer.due(), now + CHANGED);
-        pacer.changed(true, now);
-        assert_eq!(pacer.due(), now + FREED);
-        pacer.changed(false, now);
-        assert_eq!(pacer.due(), now + FREED, "a lesser change delays nothing");
+        let mut schedule = HeartbeatSchedule::new(Duration::from_secs(1), now);
+        schedule.beaten(now);
+        schedule.changed(false, now);
+        assert_eq!(schedule.due(), now + CHANGED);
+        schedule.changed(true, now);
+        assert_eq!(schedule.due(), now + FREED);
+        schedule.changed(false, now);
+        assert_eq!(schedule.due(), now + FREED, "a lesser change delays nothing");
     }
 
     proptest! {
@@ -64,16 +64,16 @@ mod tests {
         fn beats_are_neither_rare_nor_a_flood(changes in prop::collection::vec((0u64..400, any::<bool>()), 0..100)) {
             let start = Instant::now();
             let every = Duration::from_secs(1);
-            let (mut pacer, mut now, mut beats) = (Pacer::new(every, start), start, Vec::new());
+            let (mut schedule, mut now, mut beats) = (HeartbeatSchedule::new(every, start), start, Vec::new());
             for (wait, freed) in changes {
                 let next = now + Duration::from_millis(wait);
-                while pacer.due() <= next {
-                    now = pacer.due().max(now);
-                    pacer.beaten(now);
+                while schedule.due() <= next {
+                    now = schedule.due().max(now);
+                    schedule.beaten(now);
                     beats.push(now);
                 }
                 now = next;
-                pacer.changed(freed, now);
+                schedule.changed(freed, now);
             }
             for pair in beats.windows(2) {
                 let between = pair[1].duration_since(pair[0]);
