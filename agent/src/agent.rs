@@ -42,7 +42,7 @@ const EVENTS: usize = 4096;
 pub enum Error {
     /// Another agent has the same node id.
     #[error("{0}")]
-    Twin(String),
+    DuplicateNode(String),
     /// The engine's address or key is unusable.
     #[error("cannot use the engine")]
     Engine(#[from] BuildError),
@@ -60,7 +60,7 @@ pub enum Error {
 /// Runs an agent until `shutdown` is cancelled and its tasks are done or handed over.
 ///
 /// # Errors
-/// See [`Error`]; [`Error::Twin`] and [`Error::Engine`] are for the operator to mend.
+/// See [`Error`]; [`Error::DuplicateNode`] and [`Error::Engine`] are for the operator to mend.
 pub async fn run(
     config: Config,
     listener: TcpListener,
@@ -120,7 +120,7 @@ pub async fn run(
             info!("stopped");
             Ok(())
         }
-        Ended::Leave(Leave::Twin(message)) => Err(Error::Twin(message)),
+        Ended::Leave(Leave::DuplicateNode(message)) => Err(Error::DuplicateNode(message)),
         Ended::Closed => Err(Error::Closed),
     }
 }
@@ -167,7 +167,7 @@ async fn prepare(
     bus: &Bus,
     engine: &Arc<dyn Engine>,
 ) -> Result<(Listening, Result<Probe, Down>), Error> {
-    listening::refuse_to_be_a_twin(bus, &identity.node).await?;
+    listening::refuse_a_duplicate(bus, &identity.node).await?;
     let listening = Listening::begin(bus, &identity.node).await?;
     let probe = match tokio::time::timeout(FIRST_PROBE, engine.probe()).await {
         Ok(probe) => probe,

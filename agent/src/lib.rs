@@ -8,6 +8,7 @@ mod calibrate;
 mod catalog;
 mod company;
 pub mod config;
+mod duplicate_node;
 mod engine;
 mod facts;
 mod fence;
@@ -23,7 +24,6 @@ mod replay;
 mod room;
 mod slots;
 mod trial;
-mod twin;
 mod watchdog;
 
 pub use agent::{Error, run};

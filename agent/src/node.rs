@@ -22,6 +22,7 @@ use tracing::{debug, info, warn};
 use crate::attempt::{Attempt, End, Report};
 use crate::calibrate::{Calibrate, Calibration};
 use crate::catalog::Catalog;
+use crate::duplicate_node::DuplicateNode;
 use crate::engine::{Down, Kind, Probe};
 use crate::facts::Facts;
 use crate::fence::Fence;
@@ -30,7 +31,6 @@ use crate::health::{Health, Sign};
 use crate::heartbeat_schedule::HeartbeatSchedule;
 use crate::slots::{Key, Slots};
 use crate::trial::Trial;
-use crate::twin::Twin;
 use edges::Edges;
 use holding::Holdings;
 
@@ -121,7 +121,7 @@ pub enum Action {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Leave {
     Drained,
-    Twin(String),
+    DuplicateNode(String),
 }
 
 /// One node.
@@ -139,7 +139,7 @@ pub struct Node {
     digests: measure::Digests,
     catalog: Catalog,
     schedule: HeartbeatSchedule,
-    twin: Twin,
+    duplicate: DuplicateNode,
     link: Link,
     memory: Space,
     disk: Space,
@@ -183,7 +183,7 @@ impl Node {
             calibration: Calibration::new(identity.calibrate, now.mono),
             digests: measure::Digests::default(),
             catalog: Catalog::default(),
-            twin: Twin::default(),
+            duplicate: DuplicateNode::default(),
             link,
             memory: Space::default(),
             disk: Space::default(),
@@ -262,7 +262,7 @@ impl Node {
 
     fn heard_beat(&mut self, beat: &Heartbeat, now: Instant) {
         let uptime = now.duration_since(self.started);
-        if self.twin.hear(beat, &self.identity.boot, uptime, now) {
+        if self.duplicate.hear(beat, &self.identity.boot, uptime, now) {
             let node = &self.identity.node;
             let place = format!("{}:{}", beat.agent_host, beat.agent_port);
             let message = format!(
@@ -271,7 +271,7 @@ impl Node {
             );
             let why = "the agent leaves, since another one has the same node id";
             self.holdings.stop_all(&Failure::elsewhere(Code::Draining, why));
-            self.out.push(Action::Leave(Leave::Twin(message)));
+            self.out.push(Action::Leave(Leave::DuplicateNode(message)));
         }
     }
 

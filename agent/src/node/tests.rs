@@ -560,7 +560,7 @@ fn the_younger_of_two_with_one_id_leaves() {
             beat.number = number;
             bench.apply(Event::Beat(Box::new(beat.clone())));
         }
-        let left = bench.out.iter().any(|it| matches!(it, Action::Leave(Leave::Twin(_))));
+        let left = bench.out.iter().any(|it| matches!(it, Action::Leave(Leave::DuplicateNode(_))));
         assert_eq!((left, bench.is_stopped(1, 1)), (leaves, leaves));
     }
 }

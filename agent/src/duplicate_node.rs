@@ -15,11 +15,11 @@ const FORGOTTEN: Duration = Duration::from_secs(30);
 
 /// What was heard of a namesake.
 #[derive(Debug, Default)]
-pub struct Twin {
+pub struct DuplicateNode {
     heard: Option<(BootId, u64, Instant)>,
 }
 
-impl Twin {
+impl DuplicateNode {
     /// A heartbeat under our own id; true if we are the one who leaves.
     pub fn hear(&mut self, beat: &Heartbeat, me: &BootId, uptime: Duration, now: Instant) -> bool {
         if beat.boot == *me {
