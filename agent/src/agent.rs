@@ -19,7 +19,7 @@ use crate::config::Config;
 use crate::engine::signs::Signs;
 use crate::engine::{self, BuildError, Down, Engine, Probe};
 use crate::facts::Facts;
-use crate::node::{Event, Leave, Node, Traits};
+use crate::node::{Event, Identity, Leave, Node};
 use crate::slots::Slots;
 use crate::{http, machine, metrics};
 use listening::Listening;
@@ -42,7 +42,7 @@ const EVENTS: usize = 4096;
 pub enum Error {
     /// Another agent has the same node id.
     #[error("{0}")]
-    Twin(String),
+    DuplicateNode(String),
     /// The engine's address or key is unusable.
     #[error("cannot use the engine")]
     Engine(#[from] BuildError),
@@ -60,7 +60,7 @@ pub enum Error {
 /// Runs an agent until `shutdown` is cancelled and its tasks are done or handed over.
 ///
 /// # Errors
-/// See [`Error`]; [`Error::Twin`] and [`Error::Engine`] are for the operator to mend.
+/// See [`Error`]; [`Error::DuplicateNode`] and [`Error::Engine`] are for the operator to mend.
 pub async fn run(
     config: Config,
     listener: TcpListener,
@@ -68,7 +68,7 @@ pub async fn run(
     shutdown: CancellationToken,
 ) -> Result<(), Error> {
     let engine = engine::connect(&config.engine)?;
-    let traits = traits(&config, &bus, &listener)?;
+    let identity = identity(&config, &bus, &listener)?;
     let (commands, mut wanted) = mpsc::channel(16);
     let port = CancellationToken::new();
     let _closes = port.clone().drop_guard();
@@ -76,16 +76,16 @@ pub async fn run(
     let ready = tokio::select! {
         biased;
         () = shutdown.cancelled() => return Ok(()),
-        ready = prepare(&traits, &bus, &engine) => ready?,
+        ready = prepare(&identity, &bus, &engine) => ready?,
     };
     let (listening, probe) = ready;
     let _inspection = bus.inspectable("an agent of the mesh: runs tasks on one engine").await;
     let (events, mut inbox) = mpsc::channel(EVENTS);
-    let slots = Slots::new(traits.slots.unwrap_or(1));
-    let node_id = traits.node.clone();
+    let slots = Slots::new(identity.slots.unwrap_or(1));
+    let node_id = identity.node.clone();
     let link = *bus.link().borrow();
     let facts = Arc::new(Facts::new(slots.limit(), Now::read().at));
-    let mut node = Node::new(traits, slots.clone(), facts.clone(), link, Now::read());
+    let mut node = Node::new(identity, slots.clone(), facts.clone(), link, Now::read());
     let context = Arc::new(Context {
         bus: bus.clone(),
         engine,
@@ -120,7 +120,7 @@ pub async fn run(
             info!("stopped");
             Ok(())
         }
-        Ended::Leave(Leave::Twin(message)) => Err(Error::Twin(message)),
+        Ended::Leave(Leave::DuplicateNode(message)) => Err(Error::DuplicateNode(message)),
         Ended::Closed => Err(Error::Closed),
     }
 }
@@ -140,13 +140,13 @@ fn perform_all(performer: &mut Performer, actions: Vec<crate::node::Action>) -> 
     Ok(())
 }
 
-fn traits(config: &Config, bus: &Bus, listener: &TcpListener) -> Result<Traits, Error> {
+fn identity(config: &Config, bus: &Bus, listener: &TcpListener) -> Result<Identity, Error> {
     let address = listener.local_addr().map_err(Error::Listener)?;
     let host = match address.ip() {
         ip if ip.is_unspecified() => sysinfo::System::host_name().unwrap_or_else(|| ip.to_string()),
         ip => ip.to_string(),
     };
-    Ok(Traits {
+    Ok(Identity {
         node: config.node.clone(),
         boot: bus.boot().clone(),
         kind: config.engine.kind,
@@ -163,12 +163,12 @@ fn traits(config: &Config, bus: &Bus, listener: &TcpListener) -> Result<Traits, 
 
 /// All that stands before the word `ready`: nobody else has the id, the ears are open, the engine was asked.
 async fn prepare(
-    traits: &Traits,
+    identity: &Identity,
     bus: &Bus,
     engine: &Arc<dyn Engine>,
 ) -> Result<(Listening, Result<Probe, Down>), Error> {
-    listening::refuse_to_be_a_twin(bus, &traits.node).await?;
-    let listening = Listening::begin(bus, &traits.node).await?;
+    listening::refuse_a_duplicate(bus, &identity.node).await?;
+    let listening = Listening::begin(bus, &identity.node).await?;
     let probe = match tokio::time::timeout(FIRST_PROBE, engine.probe()).await {
         Ok(probe) => probe,
         Err(_) => Err(Down { reason: "the engine does not answer".to_owned(), slow: false }),

@@ -20,9 +20,9 @@ use crate::company::{Company, Seat};
 use crate::engine::signs::Signs;
 use crate::engine::{Engine, Order, Sign, Step};
 use crate::facts::{About, Facts, Run};
+use crate::replay::{self, ReplayBuffer};
 use crate::slots::Slot;
-use crate::tape::{self, Tape};
-use crate::watch::{Limits, Watch};
+use crate::watchdog::{Limits, Watchdog};
 
 /// Pieces that were already waiting travel in one frame, up to so many and so many bytes.
 const PIECES: usize = 64;
@@ -86,7 +86,7 @@ pub struct Attempt {
     pub reply: Option<Inbox>,
     pub answer: Dispatch,
     pub slot: Option<Slot>,
-    pub tape: Arc<Mutex<Tape>>,
+    pub replay: Arc<Mutex<ReplayBuffer>>,
     pub halt: Arc<Halt>,
     /// Comes when the edge has confirmed the attempt; absent where that is not needed.
     pub confirmed: Option<oneshot::Receiver<()>>,
@@ -223,7 +223,7 @@ impl Attempt {
     }
 
     async fn stream(&self, context: &Context, seat: &Seat, progress: &mut Progress) -> Result<Last, Failure> {
-        let accepted = self.tape().accepted(|seq| {
+        let accepted = self.replay().accepted(|seq| {
             Frame::Accepted(Box::new(Accepted {
                 seq,
                 node: context.node.clone(),
@@ -237,13 +237,13 @@ impl Attempt {
         self.send(context, accepted).await?;
         let now = Instant::now();
         let whole = self.remaining.saturating_sub(now.saturating_duration_since(self.received));
-        let mut watch = Watch::new(self.limits, self.loaded, whole, now);
+        let mut watchdog = Watchdog::new(self.limits, self.loaded, whole, now);
         let mut steps = context.engine.run(self.order.clone());
         let mut asking = None;
-        let mut sleep = std::pin::pin!(tokio::time::sleep_until(watch.next(false).into()));
+        let mut sleep = std::pin::pin!(tokio::time::sleep_until(watchdog.next(false).into()));
         loop {
             // One that is due too early looks in vain and is set anew: cheaper than to set it at each step.
-            let look = watch.next(asking.is_some()).into();
+            let look = watchdog.next(asking.is_some()).into();
             if sleep.is_elapsed() || sleep.deadline() > look {
                 sleep.as_mut().reset(look);
             }
@@ -258,7 +258,7 @@ impl Attempt {
             let failure = match next {
                 Next::Halted => Some(self.halt.reason()),
                 Next::Step(Some(Ok(step))) => {
-                    watch.heard(now);
+                    watchdog.heard(now);
                     asking = None;
                     let before = progress.pieces;
                     let last = self.take(context, step, &mut steps, progress).await;
@@ -267,18 +267,19 @@ impl Attempt {
                     }
                     match last? {
                         Some(last) => return Ok(last),
-                        None => watch.check(now),
+                        None => watchdog.check(now),
                     }
                 }
                 Next::Step(Some(Err(failure))) => Some(failure),
                 Next::Step(None) => Some(crate::engine::unfinished()),
-                Next::Sign(sign) => watch.sign(sign, now),
+                Next::Sign(sign) => watchdog.sign(sign, now),
                 Next::Look => {
-                    if asking.is_none() && watch.asks(now) {
-                        watch.asked(now);
-                        asking = Some(context.signs.ask(&*context.engine, &self.order.model, watch.since()));
+                    if asking.is_none() && watchdog.asks(now) {
+                        watchdog.asked(now);
+                        asking =
+                            Some(context.signs.ask(&*context.engine, &self.order.model, watchdog.since()));
                     }
-                    watch.check(now)
+                    watchdog.check(now)
                 }
             };
             if let Some(failure) = failure {
@@ -323,7 +324,7 @@ impl Attempt {
         if !pieces.is_empty() {
             progress.note(&pieces);
             if !joined {
-                let frame = self.tape().token(std::mem::take(&mut pieces)).map_err(|_| too_long())?;
+                let frame = self.replay().token(std::mem::take(&mut pieces)).map_err(|_| too_long())?;
                 self.send(context, frame).await?;
             }
         }
@@ -337,13 +338,13 @@ impl Attempt {
         match context.bus.send_frame(&self.inbox, &frame).await {
             Ok(()) | Err(PublishError::Disconnected) => Ok(()),
             Err(PublishError::TooLarge { size, limit }) => {
-                self.tape().take_back();
+                self.replay().take_back();
                 let message =
                     format!("a part of the answer has {size} bytes and the broker takes {limit} at most");
                 Err(Failure::give_up(Code::EngineRefused, message))
             }
             Err(error @ PublishError::Encode(_)) => {
-                self.tape().take_back();
+                self.replay().take_back();
                 warn!(error = &error as &dyn std::error::Error, "a frame cannot be sent");
                 Err(Failure::elsewhere(Code::EngineError, "a part of the answer cannot be sent"))
             }
@@ -351,7 +352,7 @@ impl Attempt {
     }
 
     async fn finish(&self, context: &Context, Last { pieces, done }: Last) -> End {
-        let frame = self.tape().done(pieces, done).map_err(|_| too_long());
+        let frame = self.replay().done(pieces, done).map_err(|_| too_long());
         let sent = match frame {
             Ok(frame) => self.send(context, frame).await,
             Err(failure) => Err(failure),
@@ -366,14 +367,14 @@ impl Attempt {
     }
 
     async fn fail(&self, context: &Context, failure: Failure) {
-        let frame = self.tape().failed(failure);
+        let frame = self.replay().failed(failure);
         if let Err(failure) = self.send(context, frame).await {
             debug!(reason = failure.message, "the end of an attempt could not be told");
         }
     }
 
-    fn tape(&self) -> MutexGuard<'_, Tape> {
-        self.tape.lock().unwrap_or_else(PoisonError::into_inner)
+    fn replay(&self) -> MutexGuard<'_, ReplayBuffer> {
+        self.replay.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn report(self, end: End, request: u64, progress: &Progress, started: Instant) -> Report {
@@ -471,8 +472,8 @@ async fn answer(asking: &mut Option<impl Future<Output = Sign> + Unpin>) -> Sign
 /// What fits the bus alone must not be too much together.
 fn fit_together(pieces: &[Piece], done: &Done) -> bool {
     const MOST: usize = 256 << 10;
-    let extra = || done.extra.values().map(tape::json).sum::<usize>();
-    done.body.is_none() && done.vectors.is_none() && tape::weight(pieces) + extra() < MOST
+    let extra = || done.extra.values().map(replay::json).sum::<usize>();
+    done.body.is_none() && done.vectors.is_none() && replay::weight(pieces) + extra() < MOST
 }
 
 fn weight(piece: &Piece) -> usize {

@@ -3,12 +3,12 @@
 #[cfg(test)]
 mod any;
 mod calls;
+mod continuation;
 mod http;
 mod lines;
 pub mod ollama;
 pub mod openai;
 mod rest;
-mod seam;
 pub mod signs;
 mod steps;
 #[cfg(test)]

@@ -37,7 +37,7 @@ async fn start(args: Args) -> anyhow::Result<()> {
         bus = Bus::connect(options) => bus.map_err(BadConfig::because)?,
     };
     match echo_agent::run(config, listener, bus, shutdown).await {
-        Err(error @ (Error::Twin(_) | Error::Engine(_))) => Err(BadConfig::because(error).into()),
+        Err(error @ (Error::DuplicateNode(_) | Error::Engine(_))) => Err(BadConfig::because(error).into()),
         result => Ok(result?),
     }
 }

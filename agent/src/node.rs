@@ -24,14 +24,14 @@ use tracing::{debug, info, warn};
 use crate::attempt::{Attempt, End, Report};
 use crate::calibrate::{Calibrate, Calibration};
 use crate::catalog::Catalog;
+use crate::duplicate_node::DuplicateNode;
 use crate::engine::{Down, Kind, Probe};
 use crate::facts::Facts;
 use crate::gap::Gap;
 use crate::health::{Health, Sign};
-use crate::pacer::Pacer;
+use crate::heartbeat_schedule::HeartbeatSchedule;
 use crate::slots::Slots;
 use crate::trial::Trial;
-use crate::twin::Twin;
 use edges::Edges;
 use holding::Holdings;
 
@@ -47,7 +47,7 @@ const FAREWELL: Duration = Duration::from_secs(1);
 
 /// What does not change while an agent runs.
 #[derive(Debug, Clone)]
-pub struct Traits {
+pub struct Identity {
     pub node: NodeId,
     pub boot: BootId,
     pub kind: Kind,
@@ -122,12 +122,12 @@ pub enum Action {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Leave {
     Drained,
-    Twin(String),
+    DuplicateNode(String),
 }
 
 /// One node.
 pub struct Node {
-    traits: Traits,
+    identity: Identity,
     started: Instant,
     slots: Slots,
     holdings: Holdings,
@@ -139,8 +139,8 @@ pub struct Node {
     calibration: Calibration,
     digests: measure::Digests,
     catalog: Catalog,
-    pacer: Pacer,
-    twin: Twin,
+    schedule: HeartbeatSchedule,
+    duplicate: DuplicateNode,
     link: Link,
     memory: Space,
     disk: Space,
@@ -170,9 +170,9 @@ struct Stop {
 
 impl Node {
     /// A node that has just begun to listen.
-    pub fn new(traits: Traits, slots: Slots, facts: Arc<Facts>, link: Link, now: Now) -> Self {
+    pub fn new(identity: Identity, slots: Slots, facts: Arc<Facts>, link: Link, now: Now) -> Self {
         Self {
-            pacer: Pacer::new(traits.heartbeat, now.at),
+            schedule: HeartbeatSchedule::new(identity.heartbeat, now.at),
             started: now.at,
             slots,
             holdings: Holdings::default(),
@@ -181,10 +181,10 @@ impl Node {
             gap: Gap::new(now),
             health: Health::default(),
             facts,
-            calibration: Calibration::new(traits.calibrate, now.at),
+            calibration: Calibration::new(identity.calibrate, now.at),
             digests: measure::Digests::default(),
             catalog: Catalog::default(),
-            twin: Twin::default(),
+            duplicate: DuplicateNode::default(),
             link,
             memory: Space::default(),
             disk: Space::default(),
@@ -198,7 +198,7 @@ impl Node {
             probe_again: None,
             active: None,
             out: Vec::new(),
-            traits,
+            identity,
         }
     }
 
@@ -234,7 +234,7 @@ impl Node {
 
     /// When the next heartbeat is due: a tick is wanted then. None is due while nobody can hear it.
     pub fn due(&self) -> Option<Instant> {
-        self.link.up.then(|| self.pacer.due())
+        self.link.up.then(|| self.schedule.due())
     }
 
     fn cancel(&mut self, Cancel(id): Cancel, now: Instant) {
@@ -244,7 +244,7 @@ impl Node {
 
     fn ping(&mut self, to: Option<Inbox>, now: Instant) {
         let pong = Pong {
-            boot: self.traits.boot.clone(),
+            boot: self.identity.boot.clone(),
             uptime_ms: millis(now.duration_since(self.started)),
             held: self.holdings.all(),
         };
@@ -258,13 +258,13 @@ impl Node {
             self.told.models_changed |= self.catalog.ended(&model, true, others, now);
         }
         let was_full = self.told.full || self.slots.taken() + 1 >= self.slots.limit() as usize;
-        self.pacer.changed(was_full, now);
+        self.schedule.changed(was_full, now);
     }
 
     fn heard_beat(&mut self, beat: &Heartbeat, now: Instant) {
         let uptime = now.duration_since(self.started);
-        if self.twin.hear(beat, &self.traits.boot, uptime, now) {
-            let node = &self.traits.node;
+        if self.duplicate.hear(beat, &self.identity.boot, uptime, now) {
+            let node = &self.identity.node;
             let place = format!("{}:{}", beat.agent_host, beat.agent_port);
             let message = format!(
                 "another agent at {place} runs under the node id {node} and has run for longer; give one of them \
@@ -272,7 +272,7 @@ impl Node {
             );
             let why = "the agent leaves, since another one has the same node id";
             self.holdings.stop_all(&Failure::elsewhere(Code::Draining, why));
-            self.out.push(Action::Leave(Leave::Twin(message)));
+            self.out.push(Action::Leave(Leave::DuplicateNode(message)));
         }
     }
 
@@ -309,7 +309,7 @@ impl Node {
         let arrived = report.generates && self.catalog.ended(&report.model, well, others, now);
         if arrived {
             self.told.models_changed = true;
-            self.pacer.changed(false, now);
+            self.schedule.changed(false, now);
         }
         match sign {
             Sign::Broken => self.active = None,
@@ -330,13 +330,13 @@ impl Node {
         self.probing = false;
         match result {
             Ok(probe) => {
-                if let (None, Some(slots)) = (self.traits.slots, probe.slots) {
+                if let (None, Some(slots)) = (self.identity.slots, probe.slots) {
                     self.slots.set_limit(slots);
                 }
                 let in_use = |model: &str| self.holdings.use_model(model);
                 if self.catalog.update(probe, self.probe_asked, in_use) {
                     self.told.models_changed = true;
-                    self.pacer.changed(false, now);
+                    self.schedule.changed(false, now);
                 }
                 self.measure_engine();
                 let catalog = &self.catalog;
@@ -363,7 +363,7 @@ impl Node {
             self.edges.begin_anew(now);
             self.digests = measure::Digests::default();
             self.told.models_changed = true;
-            self.pacer.changed(true, now);
+            self.schedule.changed(true, now);
         }
     }
 
@@ -371,7 +371,7 @@ impl Node {
         if self.draining != draining && self.stop.is_none() {
             self.draining = draining;
             info!(draining, "drain");
-            self.pacer.changed(true, now);
+            self.schedule.changed(true, now);
         }
     }
 
@@ -379,8 +379,8 @@ impl Node {
         if self.stop.is_none() {
             info!(active = self.slots.taken(), "draining");
             self.draining = true;
-            self.stop = Some(Stop { deadline: now + self.traits.drain_timeout, idle: None });
-            self.pacer.changed(true, now);
+            self.stop = Some(Stop { deadline: now + self.identity.drain_timeout, idle: None });
+            self.schedule.changed(true, now);
         }
     }
 

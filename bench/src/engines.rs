@@ -7,7 +7,8 @@ use std::{
 };
 
 use anyhow::{Context, bail, ensure};
-use echo_testing::{engine::Counters, mesh::binaries};
+use echo_scripted_engine::Counters;
+use echo_testing::mesh::binaries;
 
 use crate::{
     client::{Connection, request::MODEL},

@@ -38,7 +38,7 @@ pub fn heartbeat(node: usize, number: u64) -> anyhow::Result<Heartbeat> {
     if number % 2 == 1 {
         beat["models"] = (0..MODELS).map(|model| one_model(model, node)).collect();
     }
-    serde_json::from_value(beat).context("a heartbeat of the fleet is none")
+    serde_json::from_value(beat).context("a heartbeat of the fleet cannot be read")
 }
 
 fn one_model(model: usize, node: usize) -> serde_json::Value {

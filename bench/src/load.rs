@@ -231,7 +231,7 @@ impl Outcome {
     }
 }
 
-/// Why a response is none, in words.
+/// What is wrong with a response, in words; `None` where nothing is.
 fn trouble(
     response: Result<Result<u16, crate::client::connection::Error>, tokio::time::error::Elapsed>,
     body: &[u8],

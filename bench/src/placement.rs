@@ -36,7 +36,7 @@ pub struct Placement {
 /// All decisions of a form.
 ///
 /// # Errors
-/// When a task of the benchmark is none, or is not placed.
+/// When a task of the benchmark cannot be read, or is not placed.
 pub fn placements(form: &Form) -> anyhow::Result<Vec<Placement>> {
     let idle = form.nodes.iter().map(|&nodes| idle(nodes));
     idle.chain(form.nodes.iter().map(|&nodes| full(nodes))).collect()
@@ -83,7 +83,7 @@ fn state() -> anyhow::Result<(State, Now)> {
 fn task(number: usize, prompt: &str) -> anyhow::Result<Event> {
     let task = json!({"task": TaskId::from_u128(number as u128), "inbox": format!("_INBOX.edge.e.{number}"),
         "request": {"kind": "generate", "model": "model-7", "prompt": prompt}});
-    let task: Task = serde_json::from_value(task).context("a task of the benchmark is none")?;
+    let task: Task = serde_json::from_value(task).context("a task of the benchmark cannot be read")?;
     Ok(Event::Submitted { task: Ok(Box::new(task)), reply: None })
 }
 
@@ -105,7 +105,7 @@ pub struct Placer {
 
 impl Placer {
     /// # Errors
-    /// When a heartbeat of the fleet is none.
+    /// When a heartbeat of the fleet cannot be read.
     pub fn new(nodes: usize) -> anyhow::Result<Self> {
         let (state, now) = state()?;
         let mut placer = Self { state, now, nodes, tasks: 0, beats: 0 };

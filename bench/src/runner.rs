@@ -8,6 +8,7 @@ use crate::{
     engines::Engines,
     form::Form,
     growth::{self, Growth},
+    report::number::number,
     system::{Kind, System, foreign},
     workload::{self, Run, Workload},
 };
@@ -184,7 +185,7 @@ impl Runner {
         let figures: Vec<_> = all
             .filter_map(|figure| {
                 let value = run.figures.get(figure.key)?;
-                Some(format!("{} {} {}", figure.title, crate::report::number(*value), figure.unit))
+                Some(format!("{} {} {}", figure.title, number(*value), figure.unit))
             })
             .collect();
         let (name, letter) = (run.system.name(), run.workload.letter());

@@ -7,13 +7,13 @@ mod exec;
 pub mod find;
 mod login;
 mod occupant;
+mod options;
 mod os;
+mod pin;
 mod ports;
 mod release;
 mod supervise;
 mod wheel;
-
-use std::path::PathBuf;
 
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -23,25 +23,7 @@ pub use address::{Listen, Monitor};
 pub use error::Error;
 pub use find::{Search, default_cache, find};
 pub use occupant::Occupant;
-
-use echo_bus::secret::Secret;
-
-/// What to start, and how.
-#[derive(Debug, Clone)]
-pub struct Options {
-    /// The nats-server itself; see [`find()`].
-    pub binary: PathBuf,
-    /// Its configuration, `nats.conf`.
-    pub config: PathBuf,
-    /// Where clients connect, if not where the configuration says; port 0 lets the kernel choose.
-    pub listen: Option<Listen>,
-    /// The port of the pages about the server, if not the configuration's; 0 lets the kernel choose.
-    pub monitor: Option<Monitor>,
-    /// What everybody has to know to get in. Without one the server must stay on loopback.
-    pub secret: Option<Secret>,
-    /// Let everybody in from everywhere, knowingly.
-    pub insecure_lan: bool,
-}
+pub use options::Options;
 
 /// A running, supervised nats-server. It stops when the token that it was started with is cancelled, or this is
 /// dropped; it dies with this process, however that ends.

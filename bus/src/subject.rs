@@ -5,8 +5,8 @@ use std::marker::PhantomData;
 
 use crate::id::{Inbox, NodeId, Peer, ProcessId, Role, TaskId};
 use crate::message::{
-    AnswerPart, CacheDigest, Cancel, Disconnect, Dispatch, Empty, Event, Frame, Heartbeat, MeshStatus, Pong, Pulse,
-    PulseAnswer, ReadAnswer, Submission, Task,
+    AnswerPart, CacheDigest, Cancel, Disconnect, Dispatch, Empty, Event, Frame, Heartbeat, MeshStatus, Pong,
+    Pulse, PulseAnswer, ReadAnswer, Submission, Task,
 };
 
 /// A subject that messages of type `M` may be published to.

@@ -256,10 +256,15 @@ fn has_no_more(piece: &Piece) -> bool {
 
 /// Bytes of a piece, about; the size of a JSON value is not looked for.
 fn weight(piece: &Piece) -> usize {
-    let calls: usize = piece.tool_calls.iter().map(|call| 128 + call.name.len() + size(&call.arguments)).sum();
+    let calls: usize =
+        piece.tool_calls.iter().map(|call| 128 + call.name.len() + size(&call.arguments)).sum();
     let values = [&piece.logprobs, &piece.progress].into_iter().flatten().map(|value| size(value));
     let extra = piece.extra.iter().flat_map(|extra| extra.values()).map(size);
-    size_of::<Piece>() + piece.content.len() + piece.thinking.len() + calls + values.chain(extra).sum::<usize>()
+    size_of::<Piece>()
+        + piece.content.len()
+        + piece.thinking.len()
+        + calls
+        + values.chain(extra).sum::<usize>()
 }
 
 fn size(value: &Value) -> usize {

@@ -225,7 +225,8 @@ impl Edge {
 
     fn lost(&mut self, lost: Vec<Lost>, now: Instant, out: &mut Vec<Action>) {
         for lost in lost {
-            let Some(task) = self.tasks.get_mut(&lost.task).filter(|task| task.listens_to(lost.attempt)) else {
+            let Some(task) = self.tasks.get_mut(&lost.task).filter(|task| task.listens_to(lost.attempt))
+            else {
                 continue;
             };
             let step = task.attempts.lost(&lost, now);

@@ -27,7 +27,10 @@ pub fn install() -> PrometheusHandle {
         describe_counter!("echo_tasks_total", "Tasks that ended, by outcome");
         describe_counter!("echo_task_retries_total", "Attempts after the first that a node had accepted");
         describe_counter!("echo_tokens_total", "Tokens of whole answers, by the engines' counts");
-        describe_counter!("echo_messages_dropped_total", "Messages to the bus that found no room in the queue");
+        describe_counter!(
+            "echo_messages_dropped_total",
+            "Messages to the bus that found no room in the queue"
+        );
         describe_gauge!("echo_connections", "Connections of clients that are open now");
         describe_gauge!("echo_tasks_running", "Tasks that have not ended");
         describe_histogram!("echo_task_seconds", "From request to end");

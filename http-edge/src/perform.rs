@@ -10,9 +10,7 @@ use std::time::Duration;
 use echo_bus::Bus;
 use echo_bus::client::{CallError, PublishError};
 use echo_bus::id::{Inbox, NodeId, TaskId};
-use echo_bus::message::{
-    AnswerPart, Cancel, Empty, Event as Announcement, PulseAnswer, Task, unix_millis,
-};
+use echo_bus::message::{AnswerPart, Cancel, Empty, Event as Announcement, PulseAnswer, Task, unix_millis};
 use echo_bus::subject;
 use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
@@ -95,7 +93,9 @@ impl Performer {
 async fn publish(bus: &Bus, said: Said) -> Result<(), PublishError> {
     match said {
         Said::Cancel { node: Some(node), cancel } => bus.publish(&subject::cancel_at(&node), &cancel).await,
-        Said::Cancel { node: None, cancel } => bus.publish(&subject::cancel_task(cancel.0.task), &cancel).await,
+        Said::Cancel { node: None, cancel } => {
+            bus.publish(&subject::cancel_task(cancel.0.task), &cancel).await
+        }
         Said::Pulse { to, answer } => bus.answer(Some(&to), &answer).await,
         Said::Part { to, part } => bus.answer(Some(&to), &*part).await,
         Said::Announcement(mut news) => {
@@ -114,7 +114,9 @@ fn submit(tasks: &Arc<Tasks>, submission: Box<Task>) {
         let result = result.map_err(|error| {
             debug!(%task, %error, "nobody took the task yet");
             match error {
-                CallError::Unsent(PublishError::TooLarge { size, limit }) => Unsubmitted::TooLarge { size, limit },
+                CallError::Unsent(PublishError::TooLarge { size, limit }) => {
+                    Unsubmitted::TooLarge { size, limit }
+                }
                 CallError::Unanswered(_) => Unsubmitted::Unanswered,
                 _ => Unsubmitted::Unsent,
             }

@@ -14,8 +14,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::config::Config;
-use crate::http;
 use crate::edge::Event;
+use crate::http;
 use crate::inbox::Inbox;
 use crate::serve::{Doors, serve};
 use crate::tasks::Tasks;

@@ -1,10 +1,11 @@
-//! Every fault that DESIGN promises something about, made on real processes, as often as asked for; what clients saw is
-//! judged, measured and put into a table.
+//! Every fault about which users are promised something, made on real processes, as often as asked for; what clients saw is
+//! judged, measured and put into a table. The promise stands in the row itself.
 
 mod chaos;
-mod crowd;
 mod figures;
+mod fixture;
 mod judge;
+mod load;
 mod machine;
 mod order;
 mod play;
@@ -12,10 +13,9 @@ mod row;
 mod rows;
 mod setting;
 mod soak;
-mod stage;
 mod table;
 mod tally;
 
 pub use machine::machine;
-pub use play::{Plan, play};
+pub use play::{Plan, names, play, play_once};
 pub use table::{Outcome, json, markdown};

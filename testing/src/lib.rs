@@ -1,9 +1,8 @@
-//! The test harness: an engine that does as it is told, a proxy that misbehaves, a client that notes everything, and
-//! the whole mesh that is built on them; and the faults that are made on it, row by row.
+//! The test harness: a proxy that misbehaves, a client that notes everything, and the whole mesh that is built on them
+//! and on scripted engines; and the faults that are made on it, row by row.
 
 pub mod chats;
 pub mod client;
-pub mod engine;
 pub mod faults;
 pub mod mesh;
 pub mod mistakes;

@@ -32,10 +32,8 @@ pub use program::Program;
 pub use real::RealEngine;
 pub use until::{PATIENCE, holds, soon, until, until_within};
 
-use crate::{
-    client::{Client, Stream},
-    engine::Engine,
-};
+use crate::client::{Client, Stream};
+use echo_scripted_engine::Engine;
 
 /// Log lines of each process that a failed test shows.
 const SHOWN: usize = 80;

@@ -10,10 +10,8 @@ use serde_json::{Value, json};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use crate::{
-    engine::{Api, Model},
-    mesh::{Builder, Mesh},
-};
+use crate::mesh::{Builder, Mesh};
+use echo_scripted_engine::{Api, Model};
 
 /// Clients that repeat the mistake, without a pause.
 const CLIENTS: usize = 10;

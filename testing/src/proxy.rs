@@ -315,3 +315,6 @@ async fn write(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

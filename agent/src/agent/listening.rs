@@ -30,7 +30,7 @@ pub struct Listening {
 }
 
 /// Ends the start if another agent answers under this id.
-pub async fn refuse_to_be_a_twin(bus: &Bus, node: &NodeId) -> Result<(), Error> {
+pub async fn refuse_a_duplicate(bus: &Bus, node: &NodeId) -> Result<(), Error> {
     let mut link = bus.link();
     loop {
         if link.wait_for(|link| link.up || link.closed).await.is_err() || bus.link().borrow().closed {
@@ -42,7 +42,7 @@ pub async fn refuse_to_be_a_twin(bus: &Bus, node: &NodeId) -> Result<(), Error> 
                     "another agent runs under the node id {node} already; stop it, or give this one another id with \
                      --node"
                 );
-                return Err(Error::Twin(message));
+                return Err(Error::DuplicateNode(message));
             }
             Err(CallError::Unsent(_)) => {}
             Err(error @ CallError::Unanswered(_)) => {

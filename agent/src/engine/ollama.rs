@@ -18,17 +18,17 @@ use futures::{FutureExt, StreamExt, TryFutureExt, TryStreamExt};
 use reqwest::Method;
 use serde_json::Value;
 
+use super::continuation::KnownTemplates;
 use super::http::Http;
 use super::rest::Rest;
-use super::seam::Seams;
 use super::steps::steps;
-use super::{Down, Engine, Order, Probe, Sign, Step, seam};
+use super::{Down, Engine, Order, Probe, Sign, Step, continuation};
 
 /// An Ollama server; cheap to clone.
 #[derive(Clone)]
 pub struct Ollama {
     http: Http,
-    seams: Arc<Seams>,
+    templates: Arc<KnownTemplates>,
     skills: Arc<probe::Skills>,
 }
 
@@ -44,7 +44,7 @@ type Steps = BoxStream<'static, Result<Step, Failure>>;
 impl Ollama {
     /// The server at the other end of `http`.
     pub fn new(http: Http) -> Self {
-        Self { http, seams: Arc::default(), skills: Arc::default() }
+        Self { http, templates: Arc::default(), skills: Arc::default() }
     }
 
     async fn open(self, order: Order) -> Result<Steps, Failure> {
@@ -89,18 +89,18 @@ impl Ollama {
 
     async fn prepare(&self, order: &Order) -> Result<(Call, Rest), Failure> {
         let fresh = request::fresh(order).ok_or_else(unknown_request)?;
-        let Some(so_far) = order.so_far.as_ref().filter(|so_far| seam::is_begun(so_far)) else {
+        let Some(so_far) = order.so_far.as_ref().filter(|so_far| continuation::is_begun(so_far)) else {
             return Ok((fresh, Rest::default()));
         };
         let counted = match so_far.exact {
             true => None,
             false => {
-                let call = resume::continued(&self.http, &self.seams, order, so_far).await?;
+                let call = resume::continued(&self.http, &self.templates, order, so_far).await?;
                 resume::count(&self.http, fresh, call).await
             }
         };
         let (rest, so_far) = Rest::of(&order.request, so_far, counted);
-        Ok((resume::continued(&self.http, &self.seams, order, &so_far).await?, rest))
+        Ok((resume::continued(&self.http, &self.templates, order, &so_far).await?, rest))
     }
 }
 
@@ -119,7 +119,7 @@ impl Engine for Ollama {
         Box::pin(async {
             let (probe, changed) = probe::ask(&self.http, &self.skills).await?;
             if changed {
-                self.seams.forget();
+                self.templates.forget();
             }
             Ok(probe)
         })

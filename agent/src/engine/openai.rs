@@ -20,10 +20,10 @@ use futures::{FutureExt, StreamExt, TryFutureExt, TryStreamExt};
 use reqwest::{Method, Response};
 use serde_json::Value;
 
+use super::continuation::{self, KnownTemplates};
 use super::http::{Http, HttpError};
 use super::ollama::{only, unknown_request};
 use super::rest::Rest;
-use super::seam::{self, Seams};
 use super::steps::steps;
 use super::{Down, Engine, Order, Probe, Sign, Step};
 
@@ -35,7 +35,7 @@ const LOADING: Duration = Duration::from_millis(250);
 pub struct OpenAi {
     http: Http,
     load_timeout: Duration,
-    seams: Arc<Seams>,
+    templates: Arc<KnownTemplates>,
     known: Arc<probe::Known>,
 }
 
@@ -51,7 +51,7 @@ type Steps = BoxStream<'static, Result<Step, Failure>>;
 impl OpenAi {
     /// The server at the other end of `http`.
     pub fn new(http: Http, load_timeout: Duration) -> Self {
-        Self { http, load_timeout, seams: Arc::default(), known: Arc::default() }
+        Self { http, load_timeout, templates: Arc::default(), known: Arc::default() }
     }
 
     async fn open(self, order: Order) -> Result<Steps, Failure> {
@@ -78,7 +78,7 @@ impl OpenAi {
 
     async fn prepare(&self, order: &Order) -> Result<(Call, Rest), Failure> {
         let dialect = self.known.dialect();
-        let Some(so_far) = order.so_far.as_ref().filter(|so_far| seam::is_begun(so_far)) else {
+        let Some(so_far) = order.so_far.as_ref().filter(|so_far| continuation::is_begun(so_far)) else {
             let call = request::fresh(order, dialect)?.ok_or_else(unknown_request)?;
             return Ok((call, Rest::default()));
         };
@@ -120,7 +120,7 @@ impl Engine for OpenAi {
         Box::pin(async {
             let (probe, changed) = probe::ask(&self.http, &self.known).await?;
             if changed {
-                self.seams.forget();
+                self.templates.forget();
             }
             Ok(probe)
         })

@@ -13,9 +13,9 @@ use super::{Action, Node};
 use crate::attempt::{Attempt, Halt};
 use crate::engine::{Kind, Order};
 use crate::loads::Start;
+use crate::replay::ReplayBuffer;
 use crate::slots::Slot;
-use crate::tape::Tape;
-use crate::watch::Limits;
+use crate::watchdog::Limits;
 
 /// Requests about models need no slot, but not without a bound.
 const ASIDE: usize = 16;
@@ -83,7 +83,7 @@ impl Node {
     }
 
     fn judge_message(&self, task: &Task) -> Result<(), Failure> {
-        if task.boot.as_ref().is_some_and(|boot| *boot != self.traits.boot) {
+        if task.boot.as_ref().is_some_and(|boot| *boot != self.identity.boot) {
             let message = "the task was meant for an earlier start of this agent";
             return Err(Failure::elsewhere(Code::WrongBoot, message));
         }
@@ -112,7 +112,7 @@ impl Node {
     }
 
     fn allowed(&self) -> Result<(), Failure> {
-        let message = match (self.traits.model_management, self.traits.kind) {
+        let message = match (self.identity.model_management, self.identity.kind) {
             (true, Kind::Ollama) => return Ok(()),
             (true, Kind::Openai) => "the engine of this node has no API for pulls and deletes",
             (false, _) => "this node does not let the mesh pull or delete models (--allow-model-management)",
@@ -179,7 +179,7 @@ impl Node {
             self.calibration.make_way();
         }
         let start = self.start(&task, &admitted, now);
-        let tape = Arc::new(Mutex::new(Tape::new(task.edge.is_some())));
+        let replay = Arc::new(Mutex::new(ReplayBuffer::new(task.edge.is_some())));
         let halt = Arc::new(Halt::default());
         let (confirm, confirmed) = if self.gap.settled() {
             (None, None)
@@ -195,7 +195,7 @@ impl Node {
             Holding {
                 edge: task.edge.clone(),
                 inbox: inbox.clone(),
-                tape: tape.clone(),
+                replay: replay.clone(),
                 halt: halt.clone(),
                 confirm,
                 has_slot: admitted.slot.is_some(),
@@ -203,8 +203,8 @@ impl Node {
                 ended: None,
             },
         );
-        self.pacer.changed(false, now);
-        let answer = Dispatch::Accepted { boot: self.traits.boot.clone(), heartbeat: self.number };
+        self.schedule.changed(false, now);
+        let answer = Dispatch::Accepted { boot: self.identity.boot.clone(), heartbeat: self.number };
         let limits = self.limits(&task);
         self.out.push(Action::Run(Box::new(Attempt {
             key,
@@ -223,7 +223,7 @@ impl Node {
             reply,
             answer,
             slot: admitted.slot,
-            tape,
+            replay,
             halt,
             confirmed,
         })));
@@ -231,7 +231,7 @@ impl Node {
 
     /// What the task finds in the engine's memory, and leaves there. Only Ollama loads by what a request says.
     fn start(&mut self, task: &Task, admitted: &Admitted, now: Instant) -> Start {
-        let options = task.request.load_options().filter(|_| self.traits.kind == Kind::Ollama);
+        let options = task.request.load_options().filter(|_| self.identity.kind == Kind::Ollama);
         let Some(options) = options else { return Start { ready: admitted.loaded, loads: false } };
         let alone = !self.holdings.use_model(&admitted.model);
         let (start, news) = self.catalog.starts(&admitted.model, &options, alone, now);
@@ -240,7 +240,7 @@ impl Node {
     }
 
     fn limits(&self, task: &Task) -> Limits {
-        let load = self.traits.load_timeout;
+        let load = self.identity.load_timeout;
         let first = Duration::from_millis(task.first_token_ms);
         let between = Duration::from_millis(task.token_ms);
         match task.request {

@@ -22,10 +22,10 @@ pub struct Told {
 impl Node {
     pub(super) fn beat_if_due(&mut self, now: Instant) {
         // What is said while disconnected would arrive late and wrong.
-        if !self.link.up || now < self.pacer.due() {
+        if !self.link.up || now < self.schedule.due() {
             return;
         }
-        self.pacer.beaten(now);
+        self.schedule.beaten(now);
         self.number += 1;
         let beat = self.beat(now);
         self.told.full = beat.status == NodeStatus::Busy;
@@ -41,8 +41,8 @@ impl Node {
         let models = self.tells_models(now).then(|| self.models(now));
         let active = self.slots.active();
         Heartbeat {
-            node: self.traits.node.clone(),
-            boot: self.traits.boot.clone(),
+            node: self.identity.node.clone(),
+            boot: self.identity.boot.clone(),
             number: self.number,
             status,
             reason,
@@ -51,23 +51,23 @@ impl Node {
             slots: self.slots.limit(),
             models,
             engine: Engine {
-                kind: self.traits.kind.as_str().to_owned(),
+                kind: self.identity.kind.as_str().to_owned(),
                 version: self.catalog.version.clone(),
             },
             memory: self.memory,
             model_memory: self.model_memory(),
             disk: self.disk,
-            agent_host: self.traits.agent_host.clone(),
-            agent_port: self.traits.agent_port,
+            agent_host: self.identity.agent_host.clone(),
+            agent_port: self.identity.agent_port,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             uptime_ms: millis(now.duration_since(self.started)),
-            model_management: self.traits.model_management,
+            model_management: self.identity.model_management,
         }
     }
 
     /// All of them in each beat of a busy node would be megabytes a second: it beats at each end of a task.
     fn tells_models(&self, now: Instant) -> bool {
-        let is_due = |last: Instant| now.saturating_duration_since(last) >= self.traits.heartbeat * 5 / 4;
+        let is_due = |last: Instant| now.saturating_duration_since(last) >= self.identity.heartbeat * 5 / 4;
         self.told.models_changed
             || self.told.models.is_none_or(is_due)
             || self.told.firsts != self.facts.firsts()

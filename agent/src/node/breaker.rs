@@ -25,7 +25,7 @@ impl Node {
             _ => {}
         }
         self.told.models_changed |= models != models_now;
-        self.pacer.changed(models_now.len() < models.len() || node_now.is_none(), now);
+        self.schedule.changed(models_now.len() < models.len() || node_now.is_none(), now);
     }
 
     fn closed_models(&self) -> Vec<String> {
@@ -42,7 +42,7 @@ impl Node {
         match self.catalog.find(&model) {
             Some(found) => {
                 let with = self.catalog.loaded_with(&model);
-                let trial = Trial::of(found, with, self.traits.load_timeout);
+                let trial = Trial::of(found, with, self.identity.load_timeout);
                 self.out.push(Action::Try(Box::new(trial)));
             }
             None => self.health.tried(&model, Ok(()), now),

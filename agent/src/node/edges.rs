@@ -64,7 +64,7 @@ impl Node {
             }
             let asked = held.iter().map(|held| held.id).collect();
             let pulse =
-                Pulse { holder: Peer::agent(&self.traits.node), boot: self.traits.boot.clone(), held };
+                Pulse { holder: Peer::agent(&self.identity.node), boot: self.identity.boot.clone(), held };
             self.out.push(Action::Pulse { edge: id, asked, pulse });
         }
     }

@@ -10,7 +10,7 @@ use echo_bus::message::{Code, Failure, Frame, Held};
 use tokio::sync::oneshot;
 
 use crate::attempt::Halt;
-use crate::tape::Tape;
+use crate::replay::ReplayBuffer;
 
 /// The memory that ended attempts may use together, in bytes; the oldest go first.
 const MOST: usize = 64 << 20;
@@ -19,7 +19,7 @@ const MOST: usize = 64 << 20;
 pub struct Holding {
     pub edge: Option<ProcessId>,
     pub inbox: Inbox,
-    pub tape: Arc<Mutex<Tape>>,
+    pub replay: Arc<Mutex<ReplayBuffer>>,
     pub halt: Arc<Halt>,
     /// Lets it start, where it waits for the edge's word.
     pub confirm: Option<oneshot::Sender<()>>,
@@ -189,24 +189,24 @@ impl Holdings {
     /// Frames to be sent again, and where to.
     pub fn frames(&self, key: AttemptId, from: u64, to: u64) -> Option<(Inbox, Vec<Frame>)> {
         let holding = self.all.get(&key)?;
-        let frames = holding.tape.lock().unwrap_or_else(PoisonError::into_inner).range(from, to);
+        let frames = holding.replay.lock().unwrap_or_else(PoisonError::into_inner).range(from, to);
         Some((holding.inbox.clone(), frames))
     }
 }
 
 impl Holding {
     fn held(&self, key: AttemptId) -> Held {
-        let tape = self.tape.lock().unwrap_or_else(PoisonError::into_inner);
-        Held { id: key, seq: tape.last(), ended: tape.ended() }
+        let replay = self.replay.lock().unwrap_or_else(PoisonError::into_inner);
+        Held { id: key, seq: replay.last(), ended: replay.ended() }
     }
 
     fn end_silently(&self, why: &Failure) -> Option<Frame> {
-        let mut tape = self.tape.lock().unwrap_or_else(PoisonError::into_inner);
-        if tape.ended() { None } else { Some(tape.failed(why.clone())) }
+        let mut replay = self.replay.lock().unwrap_or_else(PoisonError::into_inner);
+        if replay.ended() { None } else { Some(replay.failed(why.clone())) }
     }
 
     fn cost(&self) -> usize {
-        self.tape.lock().unwrap_or_else(PoisonError::into_inner).cost()
+        self.replay.lock().unwrap_or_else(PoisonError::into_inner).cost()
     }
 }
 
@@ -219,13 +219,13 @@ mod tests {
 
     fn ended(holdings: &mut Holdings, task: u128, bytes: usize, now: Instant) -> AttemptId {
         let key = AttemptId { task: TaskId::from_u128(task), attempt: 1 };
-        let mut tape = Tape::new(true);
-        tape.token(vec![Piece::text("x".repeat(bytes))]).unwrap();
-        tape.done(Vec::new(), Box::default()).unwrap();
+        let mut replay = ReplayBuffer::new(true);
+        replay.token(vec![Piece::text("x".repeat(bytes))]).unwrap();
+        replay.done(Vec::new(), Box::default()).unwrap();
         let holding = Holding {
             edge: Some("e".parse().unwrap()),
             inbox: Inbox::try_from("_INBOX.edge.e.k".to_owned()).unwrap(),
-            tape: Arc::new(Mutex::new(tape)),
+            replay: Arc::new(Mutex::new(replay)),
             halt: Arc::default(),
             confirm: None,
             has_slot: true,

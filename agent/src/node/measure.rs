@@ -61,7 +61,7 @@ impl Node {
 
     /// Only Ollama loads and unloads models by itself.
     pub(super) fn model_memory(&self) -> u64 {
-        if self.traits.kind == Kind::Ollama { self.catalog.room(self.memory.total) } else { 0 }
+        if self.identity.kind == Kind::Ollama { self.catalog.room(self.memory.total) } else { 0 }
     }
 
     /// The engine was asked for its models.
@@ -86,7 +86,7 @@ impl Node {
         if !self.digests.is_due(changes, now) {
             return;
         }
-        let digest = self.facts.caches(&self.traits.node, &self.traits.boot, now);
+        let digest = self.facts.caches(&self.identity.node, &self.identity.boot, now);
         self.digests.told(&digest, changes, now);
         self.out.push(Action::Caches(Box::new(digest)));
     }
@@ -106,13 +106,13 @@ impl Node {
         let Some(model) = models.iter().filter(|it| fits(it)).min_by_key(|it| it.size) else { return };
         let Some(found) = self.catalog.find(&model.name) else { return };
         let halt = self.calibration.begin();
-        let calibrate = Calibrate::of(model, &found.engine_name, &self.traits.boot, halt);
+        let calibrate = Calibrate::of(model, &found.engine_name, &self.identity.boot, halt);
         self.out.push(Action::Calibrate(Box::new(calibrate)));
     }
 
     pub(super) fn calibrated(&mut self, failed: bool, now: Instant) {
         self.calibration.ended(failed);
         self.told.models_changed = true;
-        self.pacer.changed(false, now);
+        self.schedule.changed(false, now);
     }
 }

@@ -43,7 +43,7 @@ fn held(task: u128, attempt: u32) -> Held {
 impl Bench {
     fn new(slots: u32) -> Self {
         let now = Now::read();
-        let traits = Traits {
+        let identity = Identity {
             node: "n".parse().unwrap(),
             boot: "b1".parse().unwrap(),
             kind: Kind::Ollama,
@@ -59,7 +59,7 @@ impl Bench {
         let slots = Slots::new(slots);
         let link = Link { up: true, epoch: 1, closed: false };
         let facts = Arc::new(Facts::new(slots.limit(), now.at));
-        let node = Node::new(traits, slots.clone(), facts, link, now);
+        let node = Node::new(identity, slots.clone(), facts, link, now);
         let mut bench = Self { node, slots, now, running: Vec::new(), out: Vec::new() };
         bench.apply(Event::Probed(Ok(probe(&["m"]))));
         bench
@@ -119,13 +119,13 @@ impl Bench {
         let place = self.running.iter().position(|it| it.key == key(task, attempt)).expect("it runs");
         let mut it = self.running.remove(place);
         drop(it.slot.take());
-        let mut tape = it.tape.lock().unwrap();
+        let mut replay = it.replay.lock().unwrap();
         match &end {
-            End::Done => drop(tape.done(Vec::new(), Box::default())),
-            End::Failed(failure) => drop(tape.failed(failure.clone())),
-            End::Halted => drop(tape.failed(Failure::give_up(Code::Cancelled, ""))),
+            End::Done => drop(replay.done(Vec::new(), Box::default())),
+            End::Failed(failure) => drop(replay.failed(failure.clone())),
+            End::Halted => drop(replay.failed(Failure::give_up(Code::Cancelled, ""))),
         }
-        drop(tape);
+        drop(replay);
         self.apply(Event::Freed);
         self.report(it, end);
     }
@@ -295,7 +295,7 @@ fn a_gap_is_over_when_a_later_round_trip_is_back() {
 fn frames_are_kept_until_the_edge_has_them() {
     let mut bench = Bench::new(1);
     bench.dispatch(bench.task(1, 1));
-    drop(bench.running[0].tape.lock().unwrap().token(vec![Piece::text("a")]).unwrap());
+    drop(bench.running[0].replay.lock().unwrap().token(vec![Piece::text("a")]).unwrap());
     bench.end(1, 1, End::Done);
     bench.out.clear();
     bench.pass(ms(300));
@@ -560,7 +560,7 @@ fn the_younger_of_two_with_one_id_leaves() {
             beat.number = number;
             bench.apply(Event::Beat(Box::new(beat.clone())));
         }
-        let left = bench.out.iter().any(|it| matches!(it, Action::Leave(Leave::Twin(_))));
+        let left = bench.out.iter().any(|it| matches!(it, Action::Leave(Leave::DuplicateNode(_))));
         assert_eq!((left, bench.is_stopped(1, 1)), (leaves, leaves));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::number;
+use super::number::number;
 use crate::{growth::Growth, placement::Placement, workload::Workload};
 
 /// Three tables; none where nothing was measured. Writing to a string never fails.

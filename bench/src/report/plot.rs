@@ -2,7 +2,10 @@
 
 use std::fmt::Write;
 
-use super::{Report, Summary, number};
+use super::{
+    number::number,
+    summary::{Report, Summary},
+};
 use crate::{figure::FIGURES, stats::median, system::Kind, workload::Workload};
 
 /// The figures that are shown, and whether more is better.

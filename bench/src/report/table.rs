@@ -2,7 +2,11 @@
 
 use std::fmt::Write;
 
-use super::{Report, Summary, figures_of, growth, number};
+use super::{
+    growth,
+    number::number,
+    summary::{Report, Summary, figures_of},
+};
 use crate::{
     figure::{Figure, Relation},
     system::Kind,

@@ -2,7 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Run, Workload, finished, parts, plain::percentiles};
+use super::{
+    name::Workload,
+    plain::percentiles,
+    run::{Run, finished, parts},
+};
 use crate::{
     client::request::Ask,
     engines::Engine,

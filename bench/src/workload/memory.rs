@@ -2,7 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Run, Workload, parts};
+use super::{
+    name::Workload,
+    run::{Run, parts},
+};
 use crate::{
     check::Faults,
     client::request::Ask,

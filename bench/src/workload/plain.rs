@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Part, Workload};
+use super::{name::Workload, run::Part};
 use crate::{
     client::request::Ask,
     figure::Figures,

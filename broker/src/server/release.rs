@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 use tempfile::NamedTempFile;
 use tracing::{info, warn};
 
-use super::find::PINNED;
+use super::pin::{self, Tarball, VERSION};
 
 /// Where the releases lie.
 pub(super) const UPSTREAM: &str = "https://github.com/nats-io/nats-server/releases/download";
@@ -39,37 +39,15 @@ pub(super) enum Error {
     Write(#[from] io::Error),
 }
 
-/// A tarball that we know.
-#[derive(Debug, Clone, Copy)]
-struct Tarball {
-    /// How the release names this kind of machine.
-    machine: &'static str,
-    sha256: &'static str,
-}
-
-fn pinned() -> Option<Tarball> {
-    match (std::env::consts::OS, std::env::consts::ARCH) {
-        ("linux", "x86_64") => Some(Tarball {
-            machine: "linux-amd64",
-            sha256: "bf5edc7b1ce98e885c368cb43a886eb148dc5d0551d99f3cf6141fb5e1954c70",
-        }),
-        ("linux", "aarch64") => Some(Tarball {
-            machine: "linux-arm64",
-            sha256: "e2fbab4cad7d3c76e3052eb959570393c9d73ba756b70bf8e9eea61e9ae6d49c",
-        }),
-        _ => None,
-    }
-}
-
 /// The tarball stays beside the server: it is what our hash is of, so the server is checked against it at each start.
 fn places(cache: &Path) -> (PathBuf, PathBuf) {
-    let folder = cache.join(format!("nats-server-{PINNED}"));
+    let folder = cache.join(format!("nats-server-{VERSION}"));
     (folder.join("release.tar.gz"), folder.join("nats-server"))
 }
 
 /// The cached server, if it is there and is what it should be.
 pub(super) fn cached(cache: &Path) -> Option<PathBuf> {
-    cached_of(cache, pinned()?)
+    cached_of(cache, pin::tarball()?)
 }
 
 fn cached_of(cache: &Path, tarball: Tarball) -> Option<PathBuf> {
@@ -89,13 +67,13 @@ fn cached_of(cache: &Path, tarball: Tarball) -> Option<PathBuf> {
 
 /// Fetches the tarball and puts it and the server in it into the cache. The caller holds the cache's lock.
 pub(super) async fn fetch(releases: &str, cache: &Path) -> Result<PathBuf, Error> {
-    fetch_of(releases, cache, pinned().ok_or(Error::Unpinned)?).await
+    fetch_of(releases, cache, pin::tarball().ok_or(Error::Unpinned)?).await
 }
 
 async fn fetch_of(releases: &str, cache: &Path, tarball: Tarball) -> Result<PathBuf, Error> {
-    let url = format!("{releases}/v{PINNED}/nats-server-v{PINNED}-{}.tar.gz", tarball.machine);
+    let url = format!("{releases}/v{VERSION}/nats-server-v{VERSION}-{}.tar.gz", tarball.machine);
     let (archive, program) = places(cache);
-    let folder = cache.join(format!("nats-server-{PINNED}"));
+    let folder = cache.join(format!("nats-server-{VERSION}"));
     fs::create_dir_all(&folder)?;
     let mut downloaded = NamedTempFile::new_in(&folder)?;
     let found = download(&url, &mut downloaded).await?;

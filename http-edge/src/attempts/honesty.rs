@@ -6,7 +6,11 @@ use super::Attempts;
 
 impl Attempts {
     pub(super) fn can_continue(&self) -> bool {
-        self.limits.continues && !self.answer.calls_tools() && !self.has_format() && self.fits() && self.is_text()
+        self.limits.continues
+            && !self.answer.calls_tools()
+            && !self.has_format()
+            && self.fits()
+            && self.is_text()
     }
 
     pub(super) fn why_not(&self) -> &'static str {

@@ -77,7 +77,8 @@ impl World {
 
     /// A client that streams takes what there is at once.
     pub fn read(&mut self) {
-        while self.streams && !matches!(self.attempts.answer.read(&mut self.cursor, 1 << 20), Next::Nothing) {}
+        while self.streams && !matches!(self.attempts.answer.read(&mut self.cursor, 1 << 20), Next::Nothing) {
+        }
     }
 
     fn done(&mut self, done: Done) -> Done {
@@ -89,7 +90,8 @@ impl World {
 
     fn lose(&mut self, n: usize) -> Step {
         let holder = Holder { peer: Peer::agent(&node(n)), boot: "b".parse().unwrap() };
-        let lost = Lost { task: self.attempts.task, attempt: self.attempts.attempt(), holder, loss: Loss::Died };
+        let lost =
+            Lost { task: self.attempts.task, attempt: self.attempts.attempt(), holder, loss: Loss::Died };
         self.attempts.lost(&lost, self.now)
     }
 

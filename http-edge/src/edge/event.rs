@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use echo_bus::id::{BootId, Inbox, NodeId, Peer, TaskId};
 use echo_bus::message::{
-    AnswerPart, Cancel, Event as Announcement, Frame, Pulse, PulseAnswer, ReadAnswer, Request, Submission, Task,
+    AnswerPart, Cancel, Event as Announcement, Frame, Pulse, PulseAnswer, ReadAnswer, Request, Submission,
+    Task,
 };
 
 use super::ReaderId;
@@ -40,23 +41,44 @@ pub enum Reads {
 #[derive(Debug)]
 pub enum Event {
     /// What became of a submission.
-    Submitted { task: TaskId, attempt: u32, result: Result<Submission, Unsubmitted> },
-    Frame { inbox: String, frame: Frame },
-    Pulse { pulse: Pulse, reply: Option<Inbox> },
+    Submitted {
+        task: TaskId,
+        attempt: u32,
+        result: Result<Submission, Unsubmitted>,
+    },
+    Frame {
+        inbox: String,
+        frame: Frame,
+    },
+    Pulse {
+        pulse: Pulse,
+        reply: Option<Inbox>,
+    },
     /// The server says that a connection has ended.
-    Gone { peer: Peer, boot: BootId },
+    Gone {
+        peer: Peer,
+        boot: BootId,
+    },
     /// What became of a ping.
-    Pinged { holder: Holder, heard: Heard },
+    Pinged {
+        holder: Holder,
+        heard: Heard,
+    },
     /// Our own connection to the broker has ended.
     Disconnected,
     /// It is back, and all subscriptions are in force.
     Reconnected,
     /// Several times a second, with the wall clock, which goes on while a machine sleeps.
-    Tick { unix_ms: u64 },
+    Tick {
+        unix_ms: u64,
+    },
     /// A reader will read no more.
     Left(ReaderId),
     /// Another edge reads an answer, or stops its task, for a client of its own.
-    Asked { question: ReadAnswer, reply: Option<Inbox> },
+    Asked {
+        question: ReadAnswer,
+        reply: Option<Inbox>,
+    },
     /// The edge stops: all tasks end.
     Abort,
 }
@@ -64,7 +86,10 @@ pub enum Event {
 /// Why no orchestrator has answered a submission.
 #[derive(Debug)]
 pub enum Unsubmitted {
-    TooLarge { size: usize, limit: usize },
+    TooLarge {
+        size: usize,
+        limit: usize,
+    },
     /// It may have arrived.
     Unanswered,
     /// It has not.
@@ -76,17 +101,33 @@ pub enum Unsubmitted {
 pub enum Action {
     Submit(Box<Task>),
     /// Ends an attempt, at the node that holds it if one is known.
-    Cancel { node: Option<NodeId>, cancel: Cancel },
-    AnswerPulse { to: Inbox, answer: PulseAnswer },
+    Cancel {
+        node: Option<NodeId>,
+        cancel: Cancel,
+    },
+    AnswerPulse {
+        to: Inbox,
+        answer: PulseAnswer,
+    },
     Ping(Ask),
     /// This process has slept so long: to be told.
     Slept(Duration),
     /// A reader has something to read.
     Wake(Waker),
-    Tell { to: Inbox, part: Box<AnswerPart> },
+    Tell {
+        to: Inbox,
+        part: Box<AnswerPart>,
+    },
     Announce(Box<Announcement>),
     /// A task has ended, for log and metrics.
-    Ended { task: TaskId, report: Arc<Report>, first_token: Option<Duration> },
+    Ended {
+        task: TaskId,
+        report: Arc<Report>,
+        first_token: Option<Duration>,
+    },
     /// The last reader has gone before the end.
-    HungUp { task: TaskId, why: &'static str },
+    HungUp {
+        task: TaskId,
+        why: &'static str,
+    },
 }

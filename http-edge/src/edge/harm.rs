@@ -17,7 +17,8 @@ impl Edge {
             (Frame::Failed { failure, .. }, Some(node)) if charge::weight(failure.fault) > 0 => {
                 // An answer that was being made speaks for its request, though not much.
                 let most = if task.attempts.gives() { charge::SHARED } else { charge::OWN };
-                let (request, weight) = (task.attempts.fingerprint(), charge::weight(failure.fault).min(most));
+                let (request, weight) =
+                    (task.attempts.fingerprint(), charge::weight(failure.fault).min(most));
                 let before = self.suspects.barred(request, now);
                 self.suspects.note(request, node, weight, now);
                 if before.is_none() && self.suspects.barred(request, now).is_some() {
@@ -50,7 +51,8 @@ impl Edge {
     /// The refusal of a request that engines did not survive a moment ago. An answer that has begun is judged by what
     /// happens to it.
     pub(super) fn barred(&self, id: TaskId, now: Instant) -> Option<Failure> {
-        let task = self.tasks.get(&id).filter(|task| !self.suspects.is_empty() && !task.attempts.has_begun())?;
+        let task =
+            self.tasks.get(&id).filter(|task| !self.suspects.is_empty() && !task.attempts.has_begun())?;
         let left = self.suspects.barred(task.attempts.fingerprint(), now)?;
         let message = format!(
             "engines died or stalled each time they worked on this request; the same request is not tried for another {} s",

@@ -89,7 +89,9 @@ impl Edge {
         let mut bytes: usize = kept.map(|(_, task)| task.attempts.answer.bytes()).sum();
         while bytes > self.kept.most {
             let unread = self.tasks.iter().filter(|(_, task)| task.keep.is_some() && !task.is_read(now));
-            let Some((id, task)) = unread.min_by_key(|(id, task)| (task.attempts.began(), **id)) else { return };
+            let Some((id, task)) = unread.min_by_key(|(id, task)| (task.attempts.began(), **id)) else {
+                return;
+            };
             let (id, runs) = (*id, !task.attempts.has_ended());
             bytes -= task.attempts.answer.bytes();
             if runs {
@@ -118,6 +120,7 @@ impl Task {
 
     /// Whether nobody has read for as long as the task goes on without a reader.
     pub(super) fn is_forsaken(&self, now: Instant) -> bool {
-        !self.is_read(now) && self.alone_since.is_none_or(|since| now >= since + self.keep.unwrap_or_default())
+        !self.is_read(now)
+            && self.alone_since.is_none_or(|since| now >= since + self.keep.unwrap_or_default())
     }
 }

@@ -191,5 +191,4 @@ impl Task {
         let limit = self.attempts.limits().client;
         self.readers.iter().any(|reader| reader.behind_since.is_some_and(|since| now >= since + limit))
     }
-
 }

@@ -26,7 +26,10 @@ const CLIENT: Duration = Duration::from_secs(60);
 
 #[derive(Debug, Clone)]
 enum Happening {
-    Begin { kept: bool, whole: bool },
+    Begin {
+        kept: bool,
+        whole: bool,
+    },
     /// A node makes so many pieces of each of its answers.
     Make(usize, u8),
     /// The message at this place in flight arrives, is lost, or arrives and stays.

@@ -16,7 +16,10 @@ fn orchestrator() -> Holder {
 }
 
 fn pulse(boot: &str, seqs: &[Option<u64>]) -> Pulse {
-    let held = seqs.iter().map(|seq| Held { id: AttemptId { task: TASK, attempt: 1 }, seq: *seq, ended: false }).collect();
+    let held = seqs
+        .iter()
+        .map(|seq| Held { id: AttemptId { task: TASK, attempt: 1 }, seq: *seq, ended: false })
+        .collect();
     Pulse { holder: holder(boot).peer, boot: boot.parse().unwrap(), held }
 }
 

@@ -11,10 +11,10 @@ mod say;
 #[cfg(test)]
 mod tests;
 
+use axum::Router;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use axum::routing::{get, post};
-use axum::Router;
 
 use super::api::{Api, trace_of};
 use super::dialect::Dialect;

@@ -34,4 +34,3 @@ pub const PLAIN: Route = Route {
     gives: &[],
     fails: &[],
 };
-

@@ -72,7 +72,10 @@ fn what_was_dropped_is_asked_for_at_the_second_pulse() {
     let mut streams = accepting();
     assert_eq!(seqs(&mut streams, token(1)), [1]);
     assert_eq!(streams.missing(&held(4)), None, "it may be under way");
-    assert_eq!(streams.missing(&held(6)), Some(Missing { id: AttemptId { task: TASK, attempt: 1 }, from: 2, to: 4 }));
+    assert_eq!(
+        streams.missing(&held(6)),
+        Some(Missing { id: AttemptId { task: TASK, attempt: 1 }, from: 2, to: 4 })
+    );
 }
 
 #[test]
@@ -80,7 +83,10 @@ fn only_the_hole_is_asked_for() {
     let mut streams = accepting();
     assert_eq!(seqs(&mut streams, token(3)), NONE);
     streams.missing(&held(3));
-    assert_eq!(streams.missing(&held(3)), Some(Missing { id: AttemptId { task: TASK, attempt: 1 }, from: 1, to: 2 }));
+    assert_eq!(
+        streams.missing(&held(3)),
+        Some(Missing { id: AttemptId { task: TASK, attempt: 1 }, from: 1, to: 2 })
+    );
 }
 
 #[test]

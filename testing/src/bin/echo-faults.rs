@@ -1,12 +1,12 @@
-//! Makes every fault that DESIGN promises something about, and prints what clients saw of it as a table.
+//! Makes every fault about which users are promised something, and prints what clients saw of it as a table.
 
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::Context;
 use clap::Parser;
+use echo_scripted_engine::Api;
 use echo_testing::{
     chats::{self, Chats},
-    engine::Api,
     faults::{self, Outcome, Plan},
     mistakes,
 };
@@ -68,6 +68,7 @@ impl Flags {
             rows: self.rows.clone(),
             seed: self.seed.unwrap_or_else(|| rand::random_range(0..1_000_000)),
             logs: self.logs.clone(),
+            slack: 1,
         }
     }
 }

@@ -7,13 +7,13 @@ use futures::future::join_all;
 use rand::Rng;
 use tokio::time::sleep;
 
-use super::{crowd, row::Row, setting::Setting, stage::Stage};
+use super::{fixture::Fixture, load, row::Row, setting::Setting};
 use crate::mesh::Program;
 
 const CLIENTS: usize = 50;
 
 pub fn row(lasts: Duration) -> Row {
-    Row::new("chaos", Setting::Chaos, async move |stage: &Stage| chaos(stage, lasts).await)
+    Row::new("chaos", Setting::Chaos, async move |fixture: &Fixture| chaos(fixture, lasts).await)
         .says(
             "chaos: 50 clients; agents, engines, orchestrators and broker killed and stopped at random",
             "every request is answered or honestly refused within its deadline, every count is 0 at the end",
@@ -24,25 +24,25 @@ pub fn row(lasts: Duration) -> Row {
         .runs(1)
 }
 
-async fn chaos(stage: &Stage, lasts: Duration) {
+async fn chaos(fixture: &Fixture, lasts: Duration) {
     let began = Instant::now();
     let more = || began.elapsed() < lasts;
-    let clients = join_all((0..CLIENTS).map(|_| crowd::client(stage, stage.chances(), more)));
-    let mesh = &stage.mesh;
-    let agents = plague(mesh.nodes().iter().map(|node| -> &Program { node }).collect(), stage, 800, &more);
-    let centers = plague(vec![mesh.orchestrator(0), mesh.orchestrator(1)], stage, 1500, &more);
-    let broker = plague(vec![&mesh.broker], stage, 5000, &more);
+    let clients = join_all((0..CLIENTS).map(|_| load::client(fixture, fixture.chances(), more)));
+    let mesh = &fixture.mesh;
+    let agents = plague(mesh.nodes().iter().map(|node| -> &Program { node }).collect(), fixture, 800, &more);
+    let orchestrators = plague(vec![mesh.orchestrator(0), mesh.orchestrator(1)], fixture, 1500, &more);
+    let broker = plague(vec![&mesh.broker], fixture, 5000, &more);
     let mended = async {
-        futures::join!(agents, centers, broker, engines(stage, &more));
+        futures::join!(agents, orchestrators, broker, engines(fixture, &more));
         Instant::now()
     };
     let (_, mended) = futures::join!(clients, mended);
-    stage.whole_since(mended).await;
+    fixture.whole_since(mended).await;
 }
 
 /// Kills or stops one of the programs after the other, with pauses of `rest` milliseconds on average.
-async fn plague(programs: Vec<&Program>, stage: &Stage, rest: u64, more: &impl Fn() -> bool) {
-    let mut chance = stage.chances();
+async fn plague(programs: Vec<&Program>, fixture: &Fixture, rest: u64, more: &impl Fn() -> bool) {
+    let mut chance = fixture.chances();
     loop {
         sleep(Duration::from_millis(chance.random_range(rest / 2..rest * 3 / 2))).await;
         if !more() {
@@ -63,14 +63,14 @@ async fn plague(programs: Vec<&Program>, stage: &Stage, rest: u64, more: &impl F
 }
 
 /// Kills or stops one engine after the other.
-async fn engines(stage: &Stage, more: &impl Fn() -> bool) {
-    let mut chance = stage.chances();
+async fn engines(fixture: &Fixture, more: &impl Fn() -> bool) {
+    let mut chance = fixture.chances();
     loop {
         sleep(Duration::from_millis(chance.random_range(1000..3000))).await;
         if !more() {
             break;
         }
-        let engine = stage.mesh.node(chance.random_range(0..stage.mesh.nodes().len())).engine_program();
+        let engine = fixture.mesh.node(chance.random_range(0..fixture.mesh.nodes().len())).engine_program();
         if chance.random_bool(0.5) {
             engine.kill().await;
             sleep(Duration::from_millis(chance.random_range(0..1500))).await;

@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use super::play::Plan;
-use crate::engine::clock::rfc3339;
+use echo_scripted_engine::rfc3339;
 
 /// Command, machine and date, as lines of Markdown.
 pub fn machine(plan: &Plan) -> String {

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 use tokio::{sync::watch, time::timeout};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::stage::DEADLINE;
+use super::setting::DEADLINE;
 use crate::client::Stream;
 
 /// One task to ask for.

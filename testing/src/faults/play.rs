@@ -15,11 +15,11 @@ use futures::{FutureExt, future::join_all};
 use super::{
     chaos,
     figures::{percentile, short},
+    fixture::Fixture,
     row::Row,
     rows,
     setting::Setting,
     soak,
-    stage::Stage,
     table::Outcome,
     tally::Tally,
 };
@@ -30,6 +30,9 @@ const LANES: usize = 3;
 const SHOWN: usize = 60;
 /// Failures of one row that are shown with logs; more of the same help nobody.
 const MOST_SHOWN: usize = 2;
+
+/// See [`Plan::slack`]: for rows that are tests among others.
+const SHARED: u32 = 4;
 
 /// What is to be played.
 #[derive(Clone, Debug)]
@@ -42,6 +45,8 @@ pub struct Plan {
     pub seed: u64,
     /// Where all logs of a failed run are kept.
     pub logs: Option<PathBuf>,
+    /// How many times as long as promised everything may take; 1 where the machine is quiet.
+    pub slack: u32,
 }
 
 impl Plan {
@@ -56,6 +61,31 @@ impl Plan {
         all.retain(wanted);
         all
     }
+}
+
+/// The names of the rows that are played several times.
+pub fn names() -> Vec<&'static str> {
+    rows::all().into_iter().map(|row| row.name).collect()
+}
+
+/// Plays one row once, on a mesh of its own, always with the same choices; what went wrong in words. It may share the
+/// machine with other rows, so every limit of time is several times as long, and none is put on a median.
+///
+/// # Panics
+/// When there is no such row.
+pub async fn play_once(name: &str) -> Vec<String> {
+    let plan = Plan {
+        runs: 1,
+        soak: 0,
+        chaos: Duration::ZERO,
+        rows: Vec::new(),
+        seed: 0,
+        logs: None,
+        slack: SHARED,
+    };
+    let row = rows::all().into_iter().find(|row| row.name == name);
+    let row = row.unwrap_or_else(|| panic!("there is no row {name}"));
+    several(&plan, &row, &mut None).await.faults().collect()
 }
 
 /// Plays them all; the results are in the order of the table.
@@ -88,22 +118,23 @@ async fn lane(plan: &Plan, rows: &RefCell<VecDeque<&Row>>, tallies: &RefCell<Has
     }
 }
 
-async fn several(plan: &Plan, row: &Row, kept: &mut Option<(Setting, Stage)>) -> Tally {
+async fn several(plan: &Plan, row: &Row, kept: &mut Option<(Setting, Fixture)>) -> Tally {
     let mut sum = Tally::default();
     let mut shown = 0;
-    for run in 0..row.runs.unwrap_or(plan.runs) {
+    let runs = row.runs.unwrap_or(plan.runs);
+    for run in 0..runs {
         let seed = seed(plan.seed, row.name, run);
-        let stage = kept.take().filter(|(setting, _)| *setting == row.setting).map(|(_, stage)| stage);
-        let (tally, stage) = once(row, seed, stage).await;
+        let fixture = kept.take().filter(|(setting, _)| *setting == row.setting).map(|(_, fixture)| fixture);
+        let (tally, fixture) = once(row, seed, plan.slack, fixture).await;
         if tally.is_clean() {
-            *kept = stage.map(|stage| (row.setting, stage));
+            *kept = fixture.map(|fixture| (row.setting, fixture));
         } else if shown < MOST_SHOWN {
             shown += 1;
-            show(plan, row, run, &tally, stage.as_ref());
+            show(plan, row, run, &tally, fixture.as_ref());
         }
         sum.add(tally);
     }
-    if let Some(median) = row.gap.and_then(|gap| gap.median) {
+    if let Some(median) = row.gap.and_then(|gap| gap.median).filter(|_| runs > 1) {
         let measured = percentile(&sum.gaps, 50).unwrap_or_default();
         if measured >= median {
             sum.broken.push(format!("the median gap is {}, not under {}", short(measured), short(median)));
@@ -113,11 +144,11 @@ async fn several(plan: &Plan, row: &Row, kept: &mut Option<(Setting, Stage)>) ->
 }
 
 /// One run, on the mesh of the run before if that was left whole. A panic is a promise that did not hold.
-async fn once(row: &Row, seed: u64, stage: Option<Stage>) -> (Tally, Option<Stage>) {
-    let stage = match stage {
-        Some(stage) => stage,
+async fn once(row: &Row, seed: u64, slack: u32, fixture: Option<Fixture>) -> (Tally, Option<Fixture>) {
+    let fixture = match fixture {
+        Some(fixture) => fixture,
         None => match AssertUnwindSafe(row.setting.mesh().into_future()).catch_unwind().await {
-            Ok(mesh) => Stage::new(mesh),
+            Ok(mesh) => Fixture::new(mesh),
             Err(panic) => {
                 let broken = vec![format!("no mesh: {}", words(&*panic))];
                 return (Tally { runs: 1, broken, ..Tally::default() }, None);
@@ -125,15 +156,15 @@ async fn once(row: &Row, seed: u64, stage: Option<Stage>) -> (Tally, Option<Stag
         },
     };
     let run = async {
-        stage.begin(row, seed).await;
-        (row.play)(&stage).await;
-        stage.settle().await;
+        fixture.begin(row.promised(slack), seed).await;
+        (row.play)(&fixture).await;
+        fixture.settle().await;
     };
     let played = AssertUnwindSafe(run).catch_unwind().await;
     if let Err(panic) = played {
-        stage.promise(false, || words(&*panic));
+        fixture.promise(false, || words(&*panic));
     }
-    (stage.end(), Some(stage))
+    (fixture.end(), Some(fixture))
 }
 
 fn words(panic: &(dyn Any + Send)) -> String {
@@ -157,11 +188,11 @@ fn progress(row: &Row, tally: &Tally) -> String {
     format!("{word} {:22} {runs} runs, {tasks} tasks{gap}{whole}", row.name)
 }
 
-fn show(plan: &Plan, row: &Row, run: u64, tally: &Tally, stage: Option<&Stage>) {
+fn show(plan: &Plan, row: &Row, run: u64, tally: &Tally, fixture: Option<&Fixture>) {
     eprintln!("\n==== {} failed in run {run}; again: --rows {} --seed {}", row.name, row.name, plan.seed);
     tally.faults().for_each(|fault| eprintln!("  {fault}"));
-    let Some(stage) = stage else { return };
-    for program in stage.mesh.programs() {
+    let Some(fixture) = fixture else { return };
+    for program in fixture.mesh.programs() {
         eprintln!("---- {}\n{}", program.name(), program.logs().tail(SHOWN));
         let Some(folder) = &plan.logs else { continue };
         let file = folder.join(format!("{}-{run}-{}.log", row.name, program.name().replace(' ', "-")));

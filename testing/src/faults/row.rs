@@ -4,12 +4,15 @@ use std::{rc::Rc, time::Duration};
 
 use futures::{FutureExt, future::LocalBoxFuture};
 
-use super::{setting::Setting, stage::Stage};
+use super::{
+    fixture::{Fixture, Promised},
+    setting::Setting,
+};
 
 /// The mesh is whole again within this time after the last part's return.
 pub const BACK: Duration = Duration::from_secs(3);
 
-type Play = Rc<dyn for<'a> Fn(&'a Stage) -> LocalBoxFuture<'a, ()>>;
+type Play = Rc<dyn for<'a> Fn(&'a Fixture) -> LocalBoxFuture<'a, ()>>;
 
 /// What is promised of the longest time between two tokens.
 #[derive(Clone, Copy, Debug)]
@@ -28,8 +31,8 @@ pub struct Row {
     /// A row that measures gaps has the machine to itself.
     pub alone: bool,
     pub whole: Option<Duration>,
-    /// The fault may hit between a dispatch and its acceptance: what nobody knows to run is then run again elsewhere,
-    /// and an engine may have finished it for nobody.
+    /// The fault may hit between a dispatch and its acceptance. The edge then runs the task elsewhere, and the first engine
+    /// may finish it as well, although its answer reaches no client.
     pub unclear: bool,
     /// In place of the number of runs that the command asks for.
     pub runs: Option<u64>,
@@ -38,11 +41,11 @@ pub struct Row {
 
 impl Row {
     /// A row whose mesh must be whole again in time.
-    pub fn new(name: &'static str, setting: Setting, play: impl AsyncFn(&Stage) + 'static) -> Self {
+    pub fn new(name: &'static str, setting: Setting, play: impl AsyncFn(&Fixture) + 'static) -> Self {
         let play = Rc::new(play);
-        let play: Play = Rc::new(move |stage| {
+        let play: Play = Rc::new(move |fixture| {
             let play = play.clone();
-            async move { play(stage).await }.boxed_local()
+            async move { play(fixture).await }.boxed_local()
         });
         let (fault, promise, whole) = ("", "", Some(BACK));
         Self {
@@ -59,7 +62,7 @@ impl Row {
         }
     }
 
-    /// DESIGN's two columns: what happens, and what the user must see.
+    /// The table's first two columns: what happens, and what the user must see.
     #[must_use]
     pub fn says(mut self, fault: &'static str, promise: &'static str) -> Self {
         (self.fault, self.promise) = (fault, promise);
@@ -97,6 +100,11 @@ impl Row {
     pub fn unclear(mut self) -> Self {
         self.unclear = true;
         self
+    }
+
+    /// What must hold in every run, on a machine that may take so many times as long.
+    pub fn promised(&self, slack: u32) -> Promised {
+        Promised { gap: self.gap.map(|gap| gap.most), whole: self.whole, unclear: self.unclear, slack }
     }
 
     #[must_use]

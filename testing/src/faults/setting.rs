@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use crate::{
-    engine::Api,
-    mesh::{Builder, Mesh},
-};
+use crate::mesh::{Builder, Mesh};
+use echo_scripted_engine::Api;
 
 /// Longer than any fault of a storm; what takes longer hangs.
-pub const TASK_TIMEOUT: Duration = Duration::from_secs(30);
+const TASK_TIMEOUT: Duration = Duration::from_secs(30);
+/// No client waits longer: the task's own limit, and the time to be told of it.
+pub const DEADLINE: Duration = TASK_TIMEOUT.saturating_add(Duration::from_secs(5));
 
 const SHORT: [&str; 8] =
     ["--head-timeout", "1s", "--body-timeout", "1s", "--idle-timeout", "1s", "--client-timeout", "1s"];

@@ -11,7 +11,7 @@ use futures::future::join_all;
 use rand::{Rng, rngs::StdRng};
 use tokio::time::sleep;
 
-use super::{crowd, row::Row, setting::Setting, stage::Stage};
+use super::{fixture::Fixture, load, row::Row, setting::Setting};
 use crate::mesh::{Node, Observer, Program, holds, until};
 
 const CLIENTS: usize = 32;
@@ -19,7 +19,7 @@ const CLIENTS: usize = 32;
 const SLACK: u64 = 16 << 20;
 
 pub fn row(tasks: u64) -> Row {
-    Row::new("soak", Setting::Soak, async move |stage: &Stage| soak(stage, tasks).await)
+    Row::new("soak", Setting::Soak, async move |fixture: &Fixture| soak(fixture, tasks).await)
         .says(
             "soak: 32 clients, 3 nodes; agents killed and stopped, engines failing, clients hanging up",
             "every task ends exactly once, every count is 0 at the end, memory is bounded",
@@ -29,35 +29,35 @@ pub fn row(tasks: u64) -> Row {
         .runs(1)
 }
 
-async fn soak(stage: &Stage, tasks: u64) {
-    let events = Observer::watch(&stage.mesh.broker.url(), "echo.event.task.>").await;
+async fn soak(fixture: &Fixture, tasks: u64) {
+    let events = Observer::watch(&fixture.mesh.broker.url(), "echo.event.task.>").await;
     let asked = Cell::new(0);
     let more = || asked.replace(asked.get() + 1) < tasks;
     let memory = Cell::new(None);
-    let clients = join_all((0..CLIENTS).map(|_| crowd::client(stage, stage.chances(), more)));
+    let clients = join_all((0..CLIENTS).map(|_| load::client(fixture, fixture.chances(), more)));
     let half = async {
         while asked.get() < tasks / 2 {
             sleep(Duration::from_millis(20)).await;
         }
-        memory.set(Some(resident(stage)));
+        memory.set(Some(resident(fixture)));
     };
     let storm = async {
-        let mut chance = stage.chances();
+        let mut chance = fixture.chances();
         while asked.get() < tasks {
-            strike(stage, &mut chance).await;
+            strike(fixture, &mut chance).await;
         }
         Instant::now()
     };
     let (_, (), mended) = futures::join!(clients, half, storm);
-    stage.whole_since(mended).await;
-    grew(stage, memory.take().unwrap_or_default());
-    ended_once(stage, &events).await;
+    fixture.whole_since(mended).await;
+    grew(fixture, memory.take().unwrap_or_default());
+    ended_once(fixture, &events).await;
 }
 
 /// One blow against one agent, and its return.
-async fn strike(stage: &Stage, chance: &mut StdRng) {
+async fn strike(fixture: &Fixture, chance: &mut StdRng) {
     sleep(Duration::from_millis(chance.random_range(100..600))).await;
-    let nodes = stage.mesh.nodes();
+    let nodes = fixture.mesh.nodes();
     let node: &Node = &nodes[chance.random_range(0..nodes.len())];
     match chance.random_range(0..10) {
         0..5 => {
@@ -77,21 +77,21 @@ async fn stop_for(node: &Program, millis: u64) {
 }
 
 /// The parts that live through the whole soak.
-fn resident(stage: &Stage) -> Vec<(String, u64)> {
-    let parts = [stage.mesh.edge(0), stage.mesh.orchestrator(0)];
+fn resident(fixture: &Fixture) -> Vec<(String, u64)> {
+    let parts = [fixture.mesh.edge(0), fixture.mesh.orchestrator(0)];
     parts.map(|part| (part.name().to_owned(), part.resident())).to_vec()
 }
 
-fn grew(stage: &Stage, half: Vec<(String, u64)>) {
-    for ((name, before), (_, after)) in half.into_iter().zip(resident(stage)) {
-        stage.promise(after < before + before / 4 + SLACK, || {
+fn grew(fixture: &Fixture, half: Vec<(String, u64)>) {
+    for ((name, before), (_, after)) in half.into_iter().zip(resident(fixture)) {
+        fixture.promise(after < before + before / 4 + SLACK, || {
             format!("{name} grew from {before} to {after} bytes in the second half")
         });
     }
 }
 
 /// By the edge's own events: no task ends twice, and each that was lost on the way ends all the same.
-async fn ended_once(stage: &Stage, events: &Observer) {
+async fn ended_once(fixture: &Fixture, events: &Observer) {
     until("an end of every task", || async {
         let (known, ends) = read(&events.seen());
         let open = known.iter().filter(|task| !ends.contains_key(*task)).count();
@@ -99,7 +99,7 @@ async fn ended_once(stage: &Stage, events: &Observer) {
     })
     .await;
     for (task, ends) in read(&events.seen()).1 {
-        stage.promise(ends == 1, || format!("task {task} ended {ends} times, by the edge's events"));
+        fixture.promise(ends == 1, || format!("task {task} ended {ends} times, by the edge's events"));
     }
 }
 

@@ -35,7 +35,7 @@ const LEGEND: &str = "\
 A task is answered when its client got every token once, in order, with one proper end; it failed honestly when it got the
 documented error, in mid-stream with the partial answer. Hung up: the client left, or its edge was killed under it; what it
 saw until then was a beginning of the answer. Run again: the fault hit between a dispatch and its acceptance, so the task was
-run elsewhere and an engine finished it for nobody; its client saw one answer. Lost: tokens, the end or the answer are missing
+run elsewhere and the first engine finished it, too; its client saw one answer. Lost: tokens, the end or the answer are missing
 or out of order. Doubled: a token or an end came twice, or an engine finished a task once more than its client heard of. Gap:
 the longest time between two tokens of an answer that met the fault. Whole again: from the end of the fault, or the start of
 what had ended, until every node is idle, every count is 0 and a task for each node is answered.

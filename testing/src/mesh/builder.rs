@@ -10,10 +10,8 @@ use futures::future::join_all;
 use tokio::sync::Semaphore;
 
 use super::{Broker, EngineProgram, Mesh, Node, Program, holds, node::Behind, until};
-use crate::{
-    engine::{Api, Engine, Script},
-    proxy::Proxy,
-};
+use crate::proxy::Proxy;
+use echo_scripted_engine::{Api, Engine, Script};
 
 /// A mesh is half a dozen processes; more meshes than this at once make a small machine slow, and slow looks broken.
 const MESHES_PER_CORE: usize = 2;

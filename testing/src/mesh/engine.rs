@@ -17,10 +17,8 @@ use super::{
     spawn::{Running, spawn},
     until::soon,
 };
-use crate::{
-    client::Client,
-    engine::{Api, Counters, Script, Times},
-};
+use crate::client::Client;
+use echo_scripted_engine::{Api, Counters, Script, Times};
 
 /// An engine that does not say its counts by then has been stopped.
 const SOON: Duration = Duration::from_secs(1);

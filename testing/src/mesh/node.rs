@@ -3,10 +3,8 @@
 use std::{collections::HashMap, ops::Deref};
 
 use super::{EngineProgram, Program};
-use crate::{
-    engine::{Engine, Times},
-    proxy::Proxy,
-};
+use crate::proxy::Proxy;
+use echo_scripted_engine::{Engine, Times};
 
 /// The scripted engine of a node: in the test's own process, or in one of its own.
 pub enum Behind {

@@ -7,7 +7,7 @@ use echo_orchestrator::sim::{
     trace::Trace,
 };
 
-use crate::engine::{Api, Hardware, Model, Pace, Script};
+use echo_scripted_engine::{Api, Hardware, Model, Pace, Script};
 
 const GIB: f64 = (1_u64 << 30) as f64;
 /// Longer than any prompt of a trace.

@@ -2,9 +2,9 @@
 
 use std::io::Read;
 
+use echo_scripted_engine::Api;
 use echo_testing::{
     client::Call,
-    engine::Api,
     mesh::{Mesh, holds, until},
 };
 use flate2::{

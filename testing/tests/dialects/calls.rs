@@ -1,6 +1,7 @@
 //! Tool calls on their way from engines that write them in odd ways to clients of both dialects.
 
-use echo_testing::{engine::Api, mesh::Mesh};
+use echo_scripted_engine::Api;
+use echo_testing::mesh::Mesh;
 use serde_json::{Value, json};
 
 use super::wire::{ABLE, able, events, lines, post, weather, whole};

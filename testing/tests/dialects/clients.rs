@@ -5,9 +5,9 @@ mod skip;
 
 use std::path::PathBuf;
 
+use echo_scripted_engine::Api;
 use echo_testing::{
     client::package::{self, folder, set_up},
-    engine::Api,
     mesh::Mesh,
 };
 use tokio::process::Command;

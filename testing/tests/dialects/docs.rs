@@ -1,8 +1,8 @@
 //! The documentation is true: each route of it is called as it stands there.
 
+use echo_scripted_engine::Model;
 use echo_testing::{
     client::Reply,
-    engine::Model,
     mesh::{Mesh, holds, until},
 };
 use serde_json::{Value, json};

@@ -1,6 +1,7 @@
 //! Texts that are too long to embed, too short, or nothing at all, on nodes of both kinds.
 
-use echo_testing::{engine::Api, mesh::Mesh};
+use echo_scripted_engine::Api;
+use echo_testing::mesh::Mesh;
 use serde_json::{Value, json};
 
 use super::wire::{EMBEDDER, able, post, whole};

@@ -1,8 +1,8 @@
 //! The same request sent straight to an engine and through the mesh gets the same JSON. What differs is listed here.
 
+use echo_scripted_engine::Api;
 use echo_testing::{
     client::Client,
-    engine::Api,
     mesh::{Mesh, holds, until},
 };
 use serde_json::{Value, json};

@@ -63,7 +63,7 @@ async fn a_pull_goes_to_one_node_or_to_the_named_ones_and_a_delete_to_all() {
 
 #[tokio::test]
 async fn a_pull_that_fails_says_so_in_its_last_line() {
-    let script = |script: &mut echo_testing::engine::Script| {
+    let script = |script: &mut echo_scripted_engine::Script| {
         script.pull_error = Some("pull model manifest: file does not exist".to_owned());
         script.pull_delay = Duration::from_millis(5);
     };

@@ -2,10 +2,8 @@
 
 use std::time::Duration;
 
-use echo_testing::{
-    engine::Api,
-    mesh::{Mesh, holds},
-};
+use echo_scripted_engine::Api;
+use echo_testing::mesh::{Mesh, holds};
 use serde_json::{Value, json};
 
 use super::wire::{ABLE, EMBEDDER, able, lines, post, send, weather, whole};
@@ -128,7 +126,7 @@ async fn a_node_with_openais_api_serves_ollamas_clients() {
 #[tokio::test]
 async fn the_list_is_the_union_of_all_nodes() {
     let mesh = Mesh::start().await;
-    mesh.engine(1).edit(|script| script.models.push(echo_testing::engine::Model::named("other")));
+    mesh.engine(1).edit(|script| script.models.push(echo_scripted_engine::Model::named("other")));
     let pulled = json!({"model": "other"});
     lines(post(echo_testing::client::Client::new(mesh.engine(1).addr()), "/api/pull", &pulled).await).await;
     let names = mesh

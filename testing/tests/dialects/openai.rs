@@ -1,9 +1,7 @@
 //! OpenAI's API, on nodes of both kinds.
 
-use echo_testing::{
-    engine::{Api, Engine, Model, Script},
-    mesh::Mesh,
-};
+use echo_scripted_engine::{Api, Engine, Model, Script};
+use echo_testing::mesh::Mesh;
 use serde_json::{Value, json};
 
 use super::wire::{ABLE, EMBEDDER, able, events, post, said, send, weather, whole};

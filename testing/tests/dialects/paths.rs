@@ -1,6 +1,7 @@
 //! Addresses that are almost right, routes that are not there, and the version that clients ask for.
 
-use echo_testing::{client::Client, engine::Api, mesh::Mesh};
+use echo_scripted_engine::Api;
+use echo_testing::{client::Client, mesh::Mesh};
 use serde_json::{Value, json};
 
 use super::wire::{ABLE, able, post, send};

@@ -1,6 +1,7 @@
 //! Pictures from clients of all dialects, on nodes of both kinds.
 
-use echo_testing::{engine::Api, mesh::Mesh};
+use echo_scripted_engine::Api;
+use echo_testing::mesh::Mesh;
 use serde_json::{Value, json};
 
 use super::wire::{ABLE, able, whole};

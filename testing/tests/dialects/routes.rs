@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+use echo_scripted_engine::Api;
 use echo_testing::{
     client::{Call, Reply},
-    engine::Api,
     mesh::{Mesh, until},
 };
 use futures::future::join_all;

@@ -1,6 +1,6 @@
 //! What an editor reads of a model before it offers it, from engines of every kind.
 
-use echo_testing::engine::Api;
+use echo_scripted_engine::Api;
 use serde_json::{Value, json};
 
 use super::wire::{ABLE, EMBEDDER, able, whole};

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use echo_scripted_engine::{Api, Engine, Model, Script};
 use echo_testing::{
     client::Client,
-    engine::{Api, Engine, Model, Script},
     mesh::{Mesh, holds, until_within},
 };
 use serde_json::{Value, json};

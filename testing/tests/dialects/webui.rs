@@ -1,8 +1,8 @@
 //! What Open WebUI 0.12.4 sends, recorded in front of a mesh (docs/clients.md), and what it reads of the answers.
 
+use echo_scripted_engine::Api;
 use echo_testing::{
     client::{Call, Reply},
-    engine::Api,
     mesh::{Mesh, holds},
 };
 use serde_json::{Value, json};

@@ -1,8 +1,8 @@
 //! What the tests here share: a mesh whose models can do everything, and replies cut into lines and events.
 
+use echo_scripted_engine::{Api, Model, ToolCall};
 use echo_testing::{
     client::{Call, Client, Reply},
-    engine::{Api, Model, ToolCall},
     mesh::{Builder, Mesh},
 };
 use serde_json::{Value, json};

@@ -1,8 +1,8 @@
 //! The HTTP API, as the README shows it.
 
+use echo_scripted_engine::{Api, Model};
 use echo_testing::{
     client::{Stream, scripted},
-    engine::{Api, Model},
     mesh::{Mesh, holds},
 };
 use serde_json::{Value, json};

@@ -1,9 +1,7 @@
 //! What nodes tell of themselves for the scheduler.
 
-use echo_testing::{
-    engine::Api,
-    mesh::{Mesh, Observer, holds, until},
-};
+use echo_scripted_engine::Api;
+use echo_testing::mesh::{Mesh, Observer, holds, until};
 use futures::future::join_all;
 use serde_json::{Value, json};
 

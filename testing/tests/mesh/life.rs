@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+use echo_scripted_engine::Api;
 use echo_testing::{
     client::Stream,
-    engine::Api,
     mesh::{Mesh, holds, until_within},
 };
 use futures::future::join_all;

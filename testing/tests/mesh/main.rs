@@ -3,6 +3,7 @@
 mod api;
 mod cli;
 mod doors;
+mod engine;
 mod facts;
 mod faults;
 mod lan;
@@ -10,8 +11,8 @@ mod life;
 mod load;
 mod memory;
 mod real;
-mod rejoin;
 mod refusals;
+mod rejoin;
 mod schedule;
 mod skip;
 mod slow;

@@ -1,8 +1,8 @@
 //! The whole way with a real model behind it.
 
+use echo_scripted_engine::{Api, Script};
 use echo_testing::{
     client::{Client, Reply, Stream, package},
-    engine::{Api, Script},
     mesh::{Mesh, Program, RealEngine, holds, until},
 };
 use serde_json::{Value, json};

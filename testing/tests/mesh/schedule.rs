@@ -2,10 +2,8 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use echo_testing::{
-    engine::{Api, Hardware, Model, Pace, Script},
-    mesh::{Mesh, holds, until},
-};
+use echo_scripted_engine::{Api, Hardware, Model, Pace, Script};
+use echo_testing::mesh::{Mesh, holds, until};
 use futures::future::join_all;
 use serde_json::json;
 

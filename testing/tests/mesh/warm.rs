@@ -2,10 +2,8 @@
 
 use std::time::Duration;
 
-use echo_testing::{
-    engine::Api,
-    mesh::{Mesh, holds, until, until_within},
-};
+use echo_scripted_engine::Api;
+use echo_testing::mesh::{Mesh, holds, until, until_within};
 use serde_json::{Value, json};
 
 /// As long as dozens of answers take.

@@ -12,9 +12,9 @@ use reqwest::Method;
 use serde_json::{Map, Value, json};
 
 use super::{Call, request};
+use crate::engine::continuation::{self, KnownTemplates, PartialKind, TemplateBehaviour};
 use crate::engine::http::{Http, HttpError, said, why};
 use crate::engine::lines::Lines;
-use crate::engine::seam::{self, Seams, Shape, Way};
 use crate::engine::steps::nonsense;
 use crate::engine::{Order, verdict};
 
@@ -29,16 +29,21 @@ const COUNTING: Duration = Duration::from_secs(5);
 ///
 /// # Errors
 /// When it cannot be continued honestly, or the engine fails.
-pub async fn continued(http: &Http, seams: &Seams, order: &Order, so_far: &SoFar) -> Result<Call, Failure> {
-    let way = Continuation { http, seams, model: &order.model, so_far };
+pub async fn continued(
+    http: &Http,
+    templates: &KnownTemplates,
+    order: &Order,
+    so_far: &SoFar,
+) -> Result<Call, Failure> {
+    let continuation = Continuation { http, templates, model: &order.model, so_far };
     match &order.request {
         Request::Generate(it) => {
-            seam::check(&it.settings)?;
-            way.generate(it).await
+            continuation::check(&it.settings)?;
+            continuation.generate(it).await
         }
         Request::Chat(it) => {
-            seam::check(&it.settings)?;
-            way.chat(it).await
+            continuation::check(&it.settings)?;
+            continuation.chat(it).await
         }
         _ => Err(super::unknown_request()),
     }
@@ -78,60 +83,60 @@ fn limit_to_one(body: &mut Value) {
 
 struct Continuation<'a> {
     http: &'a Http,
-    seams: &'a Seams,
+    templates: &'a KnownTemplates,
     model: &'a str,
     so_far: &'a SoFar,
 }
 
 impl Continuation<'_> {
     async fn generate(&self, generate: &Generate) -> Result<Call, Failure> {
-        let settings = seam::shortened(&generate.settings, self.so_far);
+        let settings = continuation::shortened(&generate.settings, self.so_far);
         if generate.raw {
             let prompt = format!("{}{}", generate.prompt, self.so_far.content);
             return Ok(self.raw(&Generate { prompt, settings, ..generate.clone() }));
         }
         let special = ["template", "context"].iter().any(|name| generate.settings.extra.contains_key(*name));
         if !special && generate.suffix.is_empty() {
-            return self.chat(&seam::as_chat(generate)).await;
+            return self.chat(&continuation::as_chat(generate)).await;
         }
         let fresh = Generate { settings: calm(&settings), ..generate.clone() };
         let rendered = self.render("/api/generate", request::generate(self.model, &fresh)).await?;
-        let rendered = rendered.ok_or_else(|| seam::cannot("the engine does not show its prompt"))?;
+        let rendered = rendered.ok_or_else(|| continuation::cannot("the engine does not show its prompt"))?;
         self.after(rendered, &self.so_far.content, generate.images.clone(), &settings)
     }
 
     async fn chat(&self, chat: &Chat) -> Result<Call, Failure> {
-        let whole = seam::extended(chat, self.so_far);
-        let shape = Shape::of(self.model, self.so_far);
-        let way = match self.seams.get(&shape) {
-            Some(way) => way,
-            None => self.learn(shape, &whole).await?,
+        let whole = continuation::extended(chat, self.so_far);
+        let kind = PartialKind::of(self.model, self.so_far);
+        let behaviour = match self.templates.get(&kind) {
+            Some(behaviour) => behaviour,
+            None => self.learn(kind, &whole).await?,
         };
-        if way != Way::Raw {
+        if behaviour != TemplateBehaviour::Raw {
             return Ok(Call { path: "/api/chat", body: request::chat(self.model, &whole) });
         }
         if !chat.tools.is_empty() {
-            return Err(seam::cannot("its tool calls would not be understood"));
+            return Err(continuation::cannot("its tool calls would not be understood"));
         }
-        let (fresh, text) = seam::parted(&whole);
+        let (fresh, text) = continuation::parted(&whole);
         let images = fresh.messages.iter().flat_map(|message| message.images.clone()).collect();
         let fresh = Chat { settings: calm(&fresh.settings), ..fresh };
         let rendered = self.render("/api/chat", request::chat(self.model, &fresh)).await?;
         let rendered =
-            rendered.ok_or_else(|| seam::cannot("the engine does not show its prompt any more"))?;
+            rendered.ok_or_else(|| continuation::cannot("the engine does not show its prompt any more"))?;
         self.after(rendered, &text, images, &whole.settings)
     }
 
-    async fn learn(&self, shape: Shape, whole: &Chat) -> Result<Way, Failure> {
-        let (marked, end) = seam::marked(whole);
+    async fn learn(&self, kind: PartialKind, whole: &Chat) -> Result<TemplateBehaviour, Failure> {
+        let (marked, end) = continuation::marked(whole);
         let rendered = self.render("/api/chat", request::chat(self.model, &marked)).await?;
-        let way = match rendered {
-            Some(rendered) if rendered.ends_with(&end) => Way::Trailing,
-            Some(_) => Way::Raw,
-            None => Way::Unknown,
+        let behaviour = match rendered {
+            Some(rendered) if rendered.ends_with(&end) => TemplateBehaviour::Trailing,
+            Some(_) => TemplateBehaviour::Raw,
+            None => TemplateBehaviour::Unknown,
         };
-        self.seams.learn(shape, way);
-        Ok(way)
+        self.templates.learn(kind, behaviour);
+        Ok(behaviour)
     }
 
     fn after(
@@ -142,7 +147,7 @@ impl Continuation<'_> {
         settings: &Settings,
     ) -> Result<Call, Failure> {
         if self.so_far.content.is_empty() {
-            return Err(seam::cannot("it stopped in the middle of the model's thoughts"));
+            return Err(continuation::cannot("it stopped in the middle of the model's thoughts"));
         }
         let mut settings = settings.clone();
         settings.think = None;
@@ -165,7 +170,7 @@ impl Continuation<'_> {
         let mut answer = self.http.send(Method::POST, path, &body).await?;
         let mut lines = Lines::new(LONGEST_PROMPT);
         let line = loop {
-            let line = lines.next().map_err(|_| seam::cannot("the prompt so far is too long"))?;
+            let line = lines.next().map_err(|_| continuation::cannot("the prompt so far is too long"))?;
             match line {
                 Some(line) if line.is_empty() => continue,
                 Some(line) => break line,

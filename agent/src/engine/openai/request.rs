@@ -4,7 +4,7 @@ use echo_bus::message::{Chat, Code, Embed, Failure, Generate, Message, Request, 
 use serde_json::{Map, Value, json};
 
 use super::{Call, Dialect};
-use crate::engine::{Order, seam};
+use crate::engine::{Order, continuation};
 
 /// The request of an answer that has not begun; `None` for what is no completion.
 ///
@@ -14,7 +14,7 @@ pub fn fresh(order: &Order, dialect: Dialect) -> Result<Option<Call>, Failure> {
     Ok(match &order.request {
         Request::Generate(it) if !it.suffix.is_empty() => return Err(no_suffix()),
         Request::Generate(it) if it.raw => Some(completion(&order.model, it, dialect)),
-        Request::Generate(it) => Some(chat(&order.model, &seam::as_chat(it), dialect)),
+        Request::Generate(it) => Some(chat(&order.model, &continuation::as_chat(it), dialect)),
         Request::Chat(it) => Some(chat(&order.model, it, dialect)),
         _ => None,
     })

@@ -10,8 +10,8 @@ use serde_json::json;
 
 use super::{Call, Dialect, OpenAi, request};
 use crate::engine::Order;
+use crate::engine::continuation::{self, PartialKind, TemplateBehaviour};
 use crate::engine::http::HttpError;
-use crate::engine::seam::{self, Shape, Way};
 
 /// The request that continues the answer.
 ///
@@ -25,9 +25,9 @@ pub async fn continued(
 ) -> Result<Call, Failure> {
     let chat = match &order.request {
         Request::Generate(it) if it.raw => {
-            seam::check(&it.settings)?;
+            continuation::check(&it.settings)?;
             let prompt = format!("{}{}", it.prompt, so_far.content);
-            let settings = seam::shortened(&it.settings, so_far);
+            let settings = continuation::shortened(&it.settings, so_far);
             return Ok(request::completion(
                 &order.model,
                 &Generate { prompt, settings, ..it.clone() },
@@ -35,21 +35,21 @@ pub async fn continued(
             ));
         }
         Request::Generate(it) if !it.suffix.is_empty() => return Err(request::no_suffix()),
-        Request::Generate(it) => seam::as_chat(it),
+        Request::Generate(it) => continuation::as_chat(it),
         Request::Chat(it) => it.clone(),
         _ => return Err(crate::engine::ollama::unknown_request()),
     };
-    seam::check(&chat.settings)?;
+    continuation::check(&chat.settings)?;
     if so_far.content.is_empty() {
-        return Err(seam::cannot("it stopped in the middle of the model's thoughts"));
+        return Err(continuation::cannot("it stopped in the middle of the model's thoughts"));
     }
-    let whole = seam::extended(&chat, so_far);
-    let shape = Shape::of(&order.model, so_far);
-    let way = match engine.seams.get(&shape) {
-        Some(way) => way,
-        None => learn(engine, dialect, shape, &whole).await?,
+    let whole = continuation::extended(&chat, so_far);
+    let kind = PartialKind::of(&order.model, so_far);
+    let behaviour = match engine.templates.get(&kind) {
+        Some(behaviour) => behaviour,
+        None => learn(engine, dialect, kind, &whole).await?,
     };
-    if way == Way::Raw {
+    if behaviour == TemplateBehaviour::Raw {
         raw(engine, order, &whole, dialect).await
     } else {
         Ok(trailing(order, &whole, dialect))
@@ -82,31 +82,37 @@ fn trailing(order: &Order, whole: &Chat, dialect: Dialect) -> Call {
 
 async fn raw(engine: &OpenAi, order: &Order, whole: &Chat, dialect: Dialect) -> Result<Call, Failure> {
     if !whole.tools.is_empty() {
-        return Err(seam::cannot("its tool calls would not be understood"));
+        return Err(continuation::cannot("its tool calls would not be understood"));
     }
     if whole.messages.iter().any(|message| !message.images.is_empty()) {
-        return Err(seam::cannot("its images cannot be sent again"));
+        return Err(continuation::cannot("its images cannot be sent again"));
     }
-    let (fresh, text) = seam::parted(whole);
-    let rendered =
-        render(engine, &fresh).await?.ok_or_else(|| seam::cannot("the engine does not show its prompt"))?;
+    let (fresh, text) = continuation::parted(whole);
+    let rendered = render(engine, &fresh)
+        .await?
+        .ok_or_else(|| continuation::cannot("the engine does not show its prompt"))?;
     let (prompt, settings) = (rendered + &text, whole.settings.clone());
     let generate = Generate { prompt, settings, raw: true, ..Generate::default() };
     Ok(request::completion(&order.model, &generate, dialect))
 }
 
-async fn learn(engine: &OpenAi, dialect: Dialect, shape: Shape, whole: &Chat) -> Result<Way, Failure> {
+async fn learn(
+    engine: &OpenAi,
+    dialect: Dialect,
+    kind: PartialKind,
+    whole: &Chat,
+) -> Result<TemplateBehaviour, Failure> {
     if dialect != Dialect::LlamaCpp {
-        return Ok(Way::Unknown);
+        return Ok(TemplateBehaviour::Unknown);
     }
-    let (marked, end) = seam::marked(whole);
-    let way = match render(engine, &marked).await? {
-        Some(rendered) if rendered.ends_with(&end) => Way::Trailing,
-        Some(_) => Way::Raw,
-        None => Way::Unknown,
+    let (marked, end) = continuation::marked(whole);
+    let behaviour = match render(engine, &marked).await? {
+        Some(rendered) if rendered.ends_with(&end) => TemplateBehaviour::Trailing,
+        Some(_) => TemplateBehaviour::Raw,
+        None => TemplateBehaviour::Unknown,
     };
-    engine.seams.learn(shape, way);
-    Ok(way)
+    engine.templates.learn(kind, behaviour);
+    Ok(behaviour)
 }
 
 /// The prompt that the engine would give the model, if it says so.
@@ -145,9 +151,9 @@ mod tests {
     #[test]
     fn vllm_is_told_to_continue() {
         let so_far = SoFar { content: "one ".into(), tokens: 1, ..SoFar::default() };
-        let chat = seam::as_chat(&Generate { prompt: "count".into(), ..Generate::default() });
+        let chat = continuation::as_chat(&Generate { prompt: "count".into(), ..Generate::default() });
         let order = Order { request: Request::Chat(chat.clone()), model: "m".into(), so_far: None };
-        let whole = seam::extended(&chat, &so_far);
+        let whole = continuation::extended(&chat, &so_far);
         let body = trailing(&order, &whole, Dialect::Vllm).body;
         assert_eq!(
             (&body["continue_final_message"], &body["add_generation_prompt"]),

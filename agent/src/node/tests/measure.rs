@@ -144,7 +144,7 @@ fn what_is_measured_for_the_first_time_does_not_wait() {
     run.heard(&vec![Piece::text("a"); 20], bench.now.at);
     let request = Request::Generate(Generate::default());
     run.done(&request, &Done { reason: Reason::Stop, ..Done::default() }, bench.now.at);
-    bench.node.pacer.changed(false, bench.now.at);
+    bench.node.schedule.changed(false, bench.now.at);
     bench.apply(Event::Tick);
     let beat = bench.beats().pop().unwrap();
     assert!(beat.models.is_some_and(|models| models[0].speeds.len() == 1));

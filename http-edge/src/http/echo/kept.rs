@@ -172,7 +172,9 @@ fn unjoined(part: &AnswerPart) -> Unjoined {
         AnswerPart::Ahead { pieces } => Unjoined::Ahead(*pieces),
         AnswerPart::Gone { evicted: true } => Unjoined::Absent(Absent::Gone(Gone::Evicted)),
         AnswerPart::Gone { evicted: false } => Unjoined::Absent(Absent::Gone(Gone::Expired)),
-        AnswerPart::Part(_) | AnswerPart::Stopped { .. } | AnswerPart::Unknown => Unjoined::Absent(Absent::Unknown),
+        AnswerPart::Part(_) | AnswerPart::Stopped { .. } | AnswerPart::Unknown => {
+            Unjoined::Absent(Absent::Unknown)
+        }
     }
 }
 
@@ -181,12 +183,10 @@ fn refused(unjoined: Unjoined) -> ApiError {
         Unjoined::Absent(Absent::Gone(Gone::Expired)) => {
             ApiError::gone("the answer is kept no longer: its time (\"keep\") was over; ask again")
         }
-        Unjoined::Absent(Absent::Gone(Gone::Evicted)) => {
-            ApiError::gone("the answer is kept no longer: it made room for newer ones (--keep-memory); ask again")
-        }
-        Unjoined::Ahead(pieces) => {
-            wrong("after", &format!("the answer has {pieces} pieces so far"))
-        }
+        Unjoined::Absent(Absent::Gone(Gone::Evicted)) => ApiError::gone(
+            "the answer is kept no longer: it made room for newer ones (--keep-memory); ask again",
+        ),
+        Unjoined::Ahead(pieces) => wrong("after", &format!("the answer has {pieces} pieces so far")),
         Unjoined::Never => ApiError::bad_request("the progress of a pull cannot be joined"),
         Unjoined::AtEnd | Unjoined::Absent(Absent::Unknown) => ApiError::not_found(
             "there is no such task: it ended with its client, or its id is wrong. With \"keep\": \"60s\" a task goes on \
@@ -201,6 +201,8 @@ fn silent(error: &CallError) -> ApiError {
         CallError::NoResponders(_) => ApiError::not_found(
             "there is no such task: the edge that made its id is not in the mesh, and its answers ended with it",
         ),
-        _ => ApiError::unavailable(format!("the edge that owns the task does not answer ({error}); ask again")),
+        _ => {
+            ApiError::unavailable(format!("the edge that owns the task does not answer ({error}); ask again"))
+        }
     }
 }

@@ -6,10 +6,10 @@ use serde_json::{Map, Value, json};
 
 use super::ask::Shape;
 use super::refusal::{json as plain, refusal, shape};
-use crate::report::Report;
 use crate::http::error::ApiError;
 use crate::http::reply::Voice;
 use crate::http::{logprobs, time};
+use crate::report::Report;
 
 /// One answer of Ollama's.
 pub struct Lines {

@@ -7,8 +7,8 @@ use serde_json::{Map, Value, json};
 use super::ask::{self, Asked, Shape};
 use super::refusal::shape;
 use super::{ApiError, Fields, say};
-use crate::report::Report;
 use crate::http::reply::Voice;
+use crate::report::Report;
 
 fn read(translate: fn(Fields) -> Result<Asked, ApiError>, body: Value) -> Asked {
     translate(Fields::new(body.as_object().cloned().unwrap())).unwrap()

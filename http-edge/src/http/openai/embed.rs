@@ -12,8 +12,8 @@ use super::refusal::{json as plain, refusal};
 use crate::http::api::{Api, trace_of};
 use crate::http::error::ApiError;
 use crate::http::fields::{Fields, wrong};
-use crate::report::Report;
 use crate::http::reply::{self, Voice};
+use crate::report::Report;
 
 /// Texts in one request.
 const MOST_INPUTS: usize = 2048;

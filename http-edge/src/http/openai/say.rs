@@ -8,10 +8,10 @@ use serde_json::{Map, Value, json};
 use super::ask::Shape;
 use super::chunk::{self, Choice, Delta, FINGERPRINT, Head};
 use super::refusal::{json as plain, refusal, shape};
-use crate::report::Report;
 use crate::http::error::ApiError;
 use crate::http::reply::{Voice, event};
 use crate::http::{logprobs, time};
+use crate::report::Report;
 
 /// One answer of OpenAI's.
 pub struct Chunks {

@@ -10,12 +10,12 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use super::ask::{self, Asked, Shape};
-use super::{ApiError, Fields, embed, say};
 use super::refusal::shape;
+use super::{ApiError, Fields, embed, say};
 use crate::feed::Feed;
+use crate::http::ollama::tests::{any_json, any_piece, report};
 use crate::http::reply::{self, Started, Voice};
 use crate::report::{News, Report};
-use crate::http::ollama::tests::{any_json, any_piece, report};
 
 fn fields(body: Value) -> Fields {
     Fields::new(body.as_object().cloned().unwrap())

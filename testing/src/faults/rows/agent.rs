@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::super::{
+    fixture::{Fixture, attempts},
     judge::Verdict,
     order::{Live, Order},
     row::{BACK, Row},
     setting::Setting,
-    stage::{Stage, attempts},
 };
 
 pub fn rows() -> Vec<Row> {
@@ -19,6 +19,10 @@ pub fn rows() -> Vec<Row> {
             .says("agent killed (SIGKILL) before the first token", "another node answers"),
         Row::new("agent-killed", Setting::Pair, killed)
             .says("agent killed (SIGKILL) in mid-answer", goes_on)
+            .gap(Duration::from_secs(1))
+            .median(Duration::from_millis(200)),
+        Row::new("agent-killed-llama", Setting::LlamaPair, killed)
+            .says("the same with engines of llama.cpp's kind", goes_on)
             .gap(Duration::from_secs(1))
             .median(Duration::from_millis(200)),
         Row::new("agent-killed-watched", Setting::Pair, killed_watched)
@@ -41,87 +45,103 @@ pub fn rows() -> Vec<Row> {
     ]
 }
 
-async fn killed_early(stage: &Stage) {
-    let asked = stage.ask(&Order::tokens(5).with("[first=1000]"));
-    let node = stage.mesh.worker().await;
-    let wait = stage.pick(0..200);
+async fn killed_early(fixture: &Fixture) {
+    let asked = fixture.ask(&Order::tokens(5).with("[first=1000]"));
+    let node = fixture.mesh.worker().await;
+    let wait = fixture.pick(0..200);
     tokio::time::sleep(Duration::from_millis(wait)).await;
-    stage.mesh.node(&node).kill().await;
-    let answer = stage.answered(asked).await;
-    stage.promise(!answer.nodes().contains(&node), || format!("not another node: {}", answer.summary()));
-    come_back(stage, &node).await;
+    fixture.mesh.node(&node).kill().await;
+    let answer = fixture.answered(asked).await;
+    fixture.promise(!answer.nodes().contains(&node) && attempts(&answer) == 2, || {
+        format!("not another node: {}", answer.summary())
+    });
+    come_back(fixture, &node).await;
 }
 
 /// Kills the node that answers after some tokens.
-async fn kill_in_mid_answer(stage: &Stage, asked: &mut Live) -> String {
-    let node = asked.read(stage.pick(5..25)).await;
-    stage.mesh.node(&node).kill().await;
+async fn kill_in_mid_answer(fixture: &Fixture, asked: &mut Live) -> String {
+    let node = asked.read(fixture.pick(5..25)).await;
+    fixture.mesh.node(&node).kill().await;
     node
 }
 
-async fn come_back(stage: &Stage, node: &str) {
+async fn come_back(fixture: &Fixture, node: &str) {
     let began = Instant::now();
-    stage.mesh.node(node).start().await;
-    stage.whole_since(began).await;
+    fixture.mesh.node(node).start().await;
+    fixture.whole_since(began).await;
 }
 
-async fn killed(stage: &Stage) {
-    let mut asked = stage.ask(&Order::tokens(40).delay(20)).live();
-    let node = kill_in_mid_answer(stage, &mut asked).await;
-    let answer = stage.answered(asked.done().await).await;
-    stage.gap(&answer);
-    stage.promise(answer.nodes().len() == 2 && attempts(&answer) == 2, || {
+async fn killed(fixture: &Fixture) {
+    let before = misfits(fixture);
+    let mut asked = fixture.ask(&Order::tokens(40).delay(20)).live();
+    let node = kill_in_mid_answer(fixture, &mut asked).await;
+    let answer = fixture.answered(asked.done().await).await;
+    fixture.gap(&answer);
+    let (first, told) = (answer.nodes().first() == Some(&node), &answer.last()["nodes"]);
+    fixture.promise(first && attempts(&answer) == 2 && *told == json!(answer.nodes()), || {
         format!("not continued once: {}", answer.summary())
     });
-    come_back(stage, &node).await;
+    fixture.promise(misfits(fixture) == before, || "the next engine did not get the text so far".to_owned());
+    come_back(fixture, &node).await;
 }
 
-async fn killed_watched(stage: &Stage) {
-    let observer = stage.mesh.observer().await;
-    killed(stage).await;
+/// Continuations whose text so far was not what the engines had said.
+fn misfits(fixture: &Fixture) -> u64 {
+    fixture.mesh.nodes().iter().map(|node| node.engine().counters().misfits).sum()
+}
+
+async fn killed_watched(fixture: &Fixture) {
+    let observer = fixture.mesh.observer().await;
+    killed(fixture).await;
     let frames = observer.subjects().iter().filter(|subject| subject.starts_with("_INBOX.edge.")).count();
-    stage.promise(frames > 20, || format!("the observer saw only {frames} frames"));
+    fixture.promise(frames > 20, || format!("the observer saw only {frames} frames"));
+    let hidden = observer.subjects().into_iter().find(|subject| subject.starts_with("_echo."));
+    fixture
+        .promise(hidden.is_none(), || format!("a watcher sees what the parts say to each other: {hidden:?}"));
 }
 
-async fn killed_under_a_format(stage: &Stage) {
-    let mut asked = stage.ask(&Order::tokens(40).delay(20).field("format", json!("json"))).live();
-    let node = kill_in_mid_answer(stage, &mut asked).await;
-    let (answer, verdict) = stage.finish(asked.done().await).await;
-    stage.promise(verdict == Verdict::Honest("cannot_continue".to_owned()), || {
+async fn killed_under_a_format(fixture: &Fixture) {
+    let mut asked = fixture.ask(&Order::tokens(40).delay(20).field("format", json!("json"))).live();
+    let node = kill_in_mid_answer(fixture, &mut asked).await;
+    let (answer, verdict) = fixture.finish(asked.done().await).await;
+    fixture.promise(verdict == Verdict::Honest("cannot_continue".to_owned()), || {
         format!("{verdict:?}: {}", answer.summary())
     });
-    come_back(stage, &node).await;
+    come_back(fixture, &node).await;
 }
 
-async fn restarted_alone(stage: &Stage) {
-    let mut asked = stage.ask(&Order::tokens(40).delay(20)).live();
-    kill_in_mid_answer(stage, &mut asked).await;
+async fn restarted_alone(fixture: &Fixture) {
+    let mut asked = fixture.ask(&Order::tokens(40).delay(20)).live();
+    kill_in_mid_answer(fixture, &mut asked).await;
     let began = Instant::now();
-    stage.mesh.node(0).start().await;
-    let answer = stage.answered(asked.done().await).await;
-    stage.gap(&answer);
-    stage.whole_since(began).await;
+    fixture.mesh.node(0).start().await;
+    let answer = fixture.answered(asked.done().await).await;
+    fixture.gap(&answer);
+    fixture.promise(attempts(&answer) == 2 && misfits(fixture) == 0, || {
+        format!("not continued once: {}", answer.summary())
+    });
+    fixture.whole_since(began).await;
 }
 
-async fn stopped(stage: &Stage) {
-    let mut asked = stage.ask(&Order::tokens(60).delay(20)).live();
-    let node = asked.read(stage.pick(5..20)).await;
-    let agent = stage.mesh.node(&node);
+async fn stopped(fixture: &Fixture) {
+    let mut asked = fixture.ask(&Order::tokens(60).delay(20)).live();
+    let node = asked.read(fixture.pick(5..20)).await;
+    let agent = fixture.mesh.node(&node);
     agent.pause().await;
     // It has a free slot. What is sent to it meanwhile waits in its socket, and must not run when it wakes.
-    let meanwhile: Vec<_> = (0..4).map(|_| stage.ask(&Order::tokens(5).delay(20))).collect();
+    let meanwhile: Vec<_> = (0..4).map(|_| fixture.ask(&Order::tokens(5).delay(20))).collect();
     asked.read(asked.tokens() + 10).await;
     agent.resume();
     let awake = Instant::now();
-    let answer = stage.answered(asked.done().await).await;
-    stage.gap(&answer);
-    stage.promise(answer.nodes().len() == 2 && attempts(&answer) == 2, || {
+    let answer = fixture.answered(asked.done().await).await;
+    fixture.gap(&answer);
+    fixture.promise(answer.nodes().len() == 2 && attempts(&answer) == 2, || {
         format!("not continued once: {}", answer.summary())
     });
     let numbers: Vec<_> = meanwhile.iter().map(|asked| asked.number).collect();
     for asked in meanwhile {
-        stage.answered(asked).await;
+        fixture.answered(asked).await;
     }
-    stage.whole_since(awake).await;
-    stage.once(numbers).await;
+    fixture.whole_since(awake).await;
+    fixture.once(numbers).await;
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::super::{row::Row, setting::Setting, stage::Stage};
+use super::super::{fixture::Fixture, row::Row, setting::Setting};
 
 /// Between two texts, in milliseconds.
 const PACE: u64 = 10;
@@ -75,9 +75,9 @@ impl Asked {
         body
     }
 
-    async fn answer(self, stage: &Stage, fault: &str) -> Said {
+    async fn answer(self, fixture: &Fixture, fault: &str) -> Said {
         let path = if self.path == "/task" && self.streams { "/task/stream" } else { self.path };
-        let reply = stage.mesh.client().post(path, &self.body(fault)).send().await.expect("a reply");
+        let reply = fixture.mesh.client().post(path, &self.body(fault)).send().await.expect("a reply");
         let body = reply.text().await;
         let mut said = Said::default();
         for line in body.lines().map(|line| line.strip_prefix("data: ").unwrap_or(line)) {
@@ -124,33 +124,33 @@ impl Said {
     }
 }
 
-async fn counts(stage: &Stage) {
+async fn counts(fixture: &Fixture) {
     for path in ["/task", "/api/generate", "/api/chat", "/v1/chat/completions", "/v1/completions"] {
         for wide in [false, true] {
             let texts = if wide { 12 } else { 30 };
             let tokens = if wide { texts * 3 } else { texts };
-            let limit = (stage.pick(0..2) == 0).then_some(tokens - 6);
-            let asked = Asked { path, streams: stage.pick(0..2) == 0, wide, texts, limit };
-            let cut = stage.pick(3..texts - 3);
-            let uncut = asked.answer(stage, "").await;
-            let continued = asked.answer(stage, &format!("[fault=error@{cut}]")).await;
-            alike(stage, asked, cut, &uncut, &continued);
+            let limit = (fixture.pick(0..2) == 0).then_some(tokens - 6);
+            let asked = Asked { path, streams: fixture.pick(0..2) == 0, wide, texts, limit };
+            let cut = fixture.pick(3..texts - 3);
+            let uncut = asked.answer(fixture, "").await;
+            let continued = asked.answer(fixture, &format!("[fault=error@{cut}]")).await;
+            alike(fixture, asked, cut, &uncut, &continued);
         }
     }
-    stage.promise(!stage.mesh.nodes().iter().any(|node| node.engine().counters().misfits > 0), || {
+    fixture.promise(!fixture.mesh.nodes().iter().any(|node| node.engine().counters().misfits > 0), || {
         "a broken seam".to_owned()
     });
 }
 
-fn alike(stage: &Stage, asked: Asked, cut: u64, uncut: &Said, continued: &Said) {
+fn alike(fixture: &Fixture, asked: Asked, cut: u64, uncut: &Said, continued: &Said) {
     let same = (&uncut.text, &uncut.counts, &uncut.names, uncut.adds_up)
         == (&continued.text, &continued.counts, &continued.names, continued.adds_up);
-    stage.promise(same && uncut.counts.len() > 1, || {
+    fixture.promise(same && uncut.counts.len() > 1, || {
         format!("{asked:?} cut at {cut}: {continued:?} in place of {uncut:?}")
     });
     let width = if asked.wide { 3.0 } else { 1.0 };
     let fastest = 1e3 / PACE as f64 * width * SLACK;
-    stage.promise(continued.speed.is_none_or(|speed| speed < fastest), || {
+    fixture.promise(continued.speed.is_none_or(|speed| speed < fastest), || {
         format!("{asked:?} cut at {cut}: {:?} tokens a second where {fastest} can be", continued.speed)
     });
 }

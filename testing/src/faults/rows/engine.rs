@@ -3,15 +3,13 @@
 use std::time::{Duration, Instant};
 
 use super::super::{
+    fixture::{Fixture, attempts},
     order::{Live, Order},
     row::Row,
     setting::Setting,
-    stage::{Stage, attempts},
 };
-use crate::{
-    engine::{Fault, FaultKind},
-    mesh::EngineProgram,
-};
+use crate::mesh::EngineProgram;
+use echo_scripted_engine::{Fault, FaultKind};
 
 const ELSEWHERE: &str = "goes on from another node, gap < 1 s";
 const SECOND: Duration = Duration::from_secs(1);
@@ -45,110 +43,116 @@ pub fn rows() -> Vec<Row> {
 }
 
 /// The engine that gets the task fails in this way somewhere in the answer, once; returns its node.
-async fn fails(stage: &Stage, kind: &str) -> String {
-    let order = Order::tokens(30).delay(20).with(&format!("[fault={kind}@{}]", stage.pick(3..25)));
-    let mut asked = stage.ask(&order).live();
+async fn fails(fixture: &Fixture, kind: &str) -> String {
+    let order = Order::tokens(30).delay(20).with(&format!("[fault={kind}@{}]", fixture.pick(3..25)));
+    let mut asked = fixture.ask(&order).live();
     let node = asked.read(1).await;
-    goes_on(stage, asked).await;
+    goes_on(fixture, asked).await;
     node
 }
 
-async fn goes_on(stage: &Stage, asked: Live) {
-    let answer = stage.answered(asked.done().await).await;
-    stage.gap(&answer);
-    stage.promise(answer.nodes().len() == 2 && attempts(&answer) == 2, || {
+async fn goes_on(fixture: &Fixture, asked: Live) {
+    let answer = fixture.answered(asked.done().await).await;
+    fixture.gap(&answer);
+    fixture.promise(answer.nodes().len() == 2 && attempts(&answer) == 2, || {
         format!("not continued once: {}", answer.summary())
     });
 }
 
 /// The status says that a node is unavailable, and why.
-async fn is_shown(stage: &Stage, node: &str) {
-    stage.mesh.node_is(node, "unavailable").await;
-    let seen = stage.mesh.seen(node).await;
-    stage.promise(seen["reason"].as_str().is_some_and(|reason| reason.len() > 10), || {
+async fn is_shown(fixture: &Fixture, node: &str) {
+    fixture.mesh.node_is(node, "unavailable").await;
+    let seen = fixture.mesh.seen(node).await;
+    fixture.promise(seen["reason"].as_str().is_some_and(|reason| reason.len() > 10), || {
         format!("no reason in {seen}")
     });
 }
 
-async fn fails_for_a_moment(stage: &Stage, kind: &str) {
-    fails(stage, kind).await;
-    stage.whole_since(Instant::now()).await;
+async fn fails_for_a_moment(fixture: &Fixture, kind: &str) {
+    fails(fixture, kind).await;
+    fixture.whole_since(Instant::now()).await;
 }
 
-async fn errors(stage: &Stage) {
-    fails_for_a_moment(stage, "error").await;
+async fn errors(fixture: &Fixture) {
+    fails_for_a_moment(fixture, "error").await;
 }
 
-async fn ends(stage: &Stage) {
-    fails_for_a_moment(stage, "end").await;
+async fn ends(fixture: &Fixture) {
+    fails_for_a_moment(fixture, "end").await;
 }
 
-async fn is_cut(stage: &Stage) {
-    fails_for_a_moment(stage, "cut").await;
+async fn is_cut(fixture: &Fixture) {
+    fails_for_a_moment(fixture, "cut").await;
 }
 
-async fn garbage(stage: &Stage) {
-    fails_for_a_moment(stage, "garbage").await;
+async fn garbage(fixture: &Fixture) {
+    fails_for_a_moment(fixture, "garbage").await;
 }
 
-async fn stalls(stage: &Stage) {
-    fails_for_a_moment(stage, "stall").await;
+async fn stalls(fixture: &Fixture) {
+    fails_for_a_moment(fixture, "stall").await;
 }
 
-async fn dies(stage: &Stage) {
-    let node = fails(stage, "die").await;
-    is_shown(stage, &node).await;
+async fn dies(fixture: &Fixture) {
+    let node = fails(fixture, "die").await;
+    is_shown(fixture, &node).await;
+    for _ in 0..3 {
+        let answer = fixture.answered(fixture.ask(&Order::tokens(2))).await;
+        fixture.promise(answer.nodes() != [node.as_str()], || {
+            format!("it still gets tasks: {}", answer.summary())
+        });
+    }
     let began = Instant::now();
-    stage.mesh.engine(&node).restart().await.expect("the same port");
-    stage.whole_since(began).await;
+    fixture.mesh.engine(&node).restart().await.expect("the same port");
+    fixture.whole_since(began).await;
 }
 
 /// A task's answer goes on elsewhere after this was done to the engine that gave it.
-async fn struck(stage: &Stage, blow: impl AsyncFnOnce(&EngineProgram)) -> String {
-    let mut asked = stage.ask(&Order::tokens(40).delay(20)).live();
-    let node = asked.read(stage.pick(5..25)).await;
-    blow(stage.mesh.node(&node).engine_program()).await;
-    goes_on(stage, asked).await;
+async fn struck(fixture: &Fixture, blow: impl AsyncFnOnce(&EngineProgram)) -> String {
+    let mut asked = fixture.ask(&Order::tokens(40).delay(20)).live();
+    let node = asked.read(fixture.pick(5..25)).await;
+    blow(fixture.mesh.node(&node).engine_program()).await;
+    goes_on(fixture, asked).await;
     node
 }
 
-async fn killed(stage: &Stage) {
-    let node = struck(stage, async |engine| engine.kill().await).await;
-    is_shown(stage, &node).await;
+async fn killed(fixture: &Fixture) {
+    let node = struck(fixture, async |engine| engine.kill().await).await;
+    is_shown(fixture, &node).await;
     let began = Instant::now();
-    stage.mesh.node(&node).engine_program().restart().await;
-    stage.whole_since(began).await;
+    fixture.mesh.node(&node).engine_program().restart().await;
+    fixture.whole_since(began).await;
 }
 
-async fn stopped(stage: &Stage) {
-    let node = struck(stage, async |engine| engine.pause()).await;
+async fn stopped(fixture: &Fixture) {
+    let node = struck(fixture, async |engine| engine.pause()).await;
     let began = Instant::now();
-    stage.mesh.node(&node).engine_program().resume();
-    stage.whole_since(began).await;
+    fixture.mesh.node(&node).engine_program().resume();
+    fixture.whole_since(began).await;
 }
 
 /// Both nodes are asked at once, so that one of the tasks meets the fault of the first.
-async fn passed_over(stage: &Stage, kind: FaultKind) {
-    stage.mesh.engine(0).fault(Fault::at(kind, 0).times(1));
+async fn passed_over(fixture: &Fixture, kind: FaultKind) {
+    fixture.mesh.engine(0).fault(Fault::at(kind, 0).times(1));
     let order = Order::tokens(5).delay(20);
-    let asked = [stage.ask(&order), stage.ask(&order)];
+    let asked = [fixture.ask(&order), fixture.ask(&order)];
     for asked in asked {
         let number = asked.number;
-        let answer = stage.answered(asked).await;
-        let met_it = stage.times(number).await.started > 1;
-        stage.promise(!met_it || answer.nodes() == ["node-b"], || {
+        let answer = fixture.answered(asked).await;
+        let met_it = fixture.times(number).await.started > 1;
+        fixture.promise(!met_it || answer.nodes() == ["node-b"], || {
             format!("the one that failed answered: {}", answer.summary())
         });
     }
-    stage.promise(stage.mesh.engine(0).script().faults.is_empty(), || "nobody met the fault".to_owned());
-    stage.mesh.engine(0).heal();
-    stage.whole_since(Instant::now()).await;
+    fixture.promise(fixture.mesh.engine(0).script().faults.is_empty(), || "nobody met the fault".to_owned());
+    fixture.mesh.engine(0).heal();
+    fixture.whole_since(Instant::now()).await;
 }
 
-async fn full(stage: &Stage) {
-    passed_over(stage, FaultKind::Busy).await;
+async fn full(fixture: &Fixture) {
+    passed_over(fixture, FaultKind::Busy).await;
 }
 
-async fn missing(stage: &Stage) {
-    passed_over(stage, FaultKind::Missing).await;
+async fn missing(fixture: &Fixture) {
+    passed_over(fixture, FaultKind::Missing).await;
 }

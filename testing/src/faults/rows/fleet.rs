@@ -8,11 +8,11 @@ use std::{
 use futures::future::join_all;
 
 use super::super::{
+    fixture::{Fixture, attempts},
     judge,
     order::Order,
     row::Row,
     setting::Setting,
-    stage::{Stage, attempts},
 };
 use crate::mesh::{holds, until};
 
@@ -37,22 +37,22 @@ pub fn rows() -> Vec<Row> {
     ]
 }
 
-async fn two_agents(stage: &Stage) {
-    let mut asked = stage.ask(&Order::tokens(40).delay(20));
+async fn two_agents(fixture: &Fixture) {
+    let mut asked = fixture.ask(&Order::tokens(40).delay(20));
     let node = asked.stream.node().await;
-    let engine = stage.mesh.engine(&node);
-    let twin = stage.mesh.agent(&node, &engine.url(), &engine.script());
+    let engine = fixture.mesh.engine(&node);
+    let twin = fixture.mesh.agent(&node, &engine.url(), &engine.script());
     twin.launch().await;
     let status = twin.exit().await;
     let words = twin.logs().tail(10);
-    stage.promise(status.code() == Some(2) && words.contains(&node), || format!("{status}: {words}"));
+    fixture.promise(status.code() == Some(2) && words.contains(&node), || format!("{status}: {words}"));
     let number = asked.number;
-    let answer = stage.answered(asked).await;
-    stage.promise(attempts(&answer) == 1 && stage.mesh.node(&node).runs(), || {
+    let answer = fixture.answered(asked).await;
+    fixture.promise(attempts(&answer) == 1 && fixture.mesh.node(&node).runs(), || {
         format!("the first one suffered: {}", answer.summary())
     });
-    stage.whole_since(Instant::now()).await;
-    stage.once([number]).await;
+    fixture.whole_since(Instant::now()).await;
+    fixture.once([number]).await;
 }
 
 /// When the edge with this number was killed, and when it was back.
@@ -76,77 +76,77 @@ impl Outages {
 }
 
 /// Asks again and again at one edge. A connection that the death of its edge cuts is the client's to see.
-async fn client(stage: &Stage, edge: usize, outages: &Outages, over: &Cell<bool>) {
+async fn client(fixture: &Fixture, edge: usize, outages: &Outages, over: &Cell<bool>) {
     let order = Order::tokens(20).delay(5);
     while !over.get() {
         let since = Instant::now();
-        let mut asked = stage.ask_at(edge, &order);
+        let mut asked = fixture.ask_at(edge, &order);
         while asked.stream.next().await.is_some() {}
         if asked.stream.so_far().broken.is_some() && edge == 1 && outages.touched(since) {
             // A connection that is refused while the edge is away is no task.
             if asked.stream.so_far().status > 0 {
                 let (number, seen) = (asked.number, asked.stream.hang_up());
-                stage.left(number, &judge::beginning(&seen));
+                fixture.left(number, &judge::beginning(&seen));
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         } else {
-            stage.answered(asked).await;
+            fixture.answered(asked).await;
         }
     }
 }
 
 /// Plays it under the load of all clients.
-async fn under_load(stage: &Stage, edges: usize, outages: &Outages, events: impl AsyncFnOnce()) {
+async fn under_load(fixture: &Fixture, edges: usize, outages: &Outages, events: impl AsyncFnOnce()) {
     let over = Cell::new(false);
-    let clients = join_all((0..CLIENTS).map(|number| client(stage, number % edges, outages, &over)));
+    let clients = join_all((0..CLIENTS).map(|number| client(fixture, number % edges, outages, &over)));
     let events = async {
         events().await;
         over.set(true);
         Instant::now()
     };
     let (_, last) = futures::join!(clients, events);
-    stage.whole_since(last).await;
+    fixture.whole_since(last).await;
 }
 
-async fn spares_killed(stage: &Stage) {
+async fn spares_killed(fixture: &Fixture) {
     let outages = Outages::default();
-    under_load(stage, 2, &outages, async || {
-        tokio::time::sleep(Duration::from_millis(stage.pick(50..200))).await;
-        let orchestrator = stage.mesh.orchestrator(usize::try_from(stage.pick(0..2)).expect("small"));
+    under_load(fixture, 2, &outages, async || {
+        tokio::time::sleep(Duration::from_millis(fixture.pick(50..200))).await;
+        let orchestrator = fixture.mesh.orchestrator(usize::try_from(fixture.pick(0..2)).expect("small"));
         orchestrator.kill().await;
-        tokio::time::sleep(Duration::from_millis(stage.pick(50..300))).await;
+        tokio::time::sleep(Duration::from_millis(fixture.pick(50..300))).await;
         outages.begin();
-        stage.mesh.edge(1).kill().await;
-        tokio::time::sleep(Duration::from_millis(stage.pick(0..200))).await;
-        futures::join!(orchestrator.start(), stage.mesh.edge(1).start());
+        fixture.mesh.edge(1).kill().await;
+        tokio::time::sleep(Duration::from_millis(fixture.pick(0..200))).await;
+        futures::join!(orchestrator.start(), fixture.mesh.edge(1).start());
         outages.end();
     })
     .await;
 }
 
-async fn takes_work(stage: &Stage, node: &str) {
+async fn takes_work(fixture: &Fixture, node: &str) {
     until("the node to take work again", || async {
-        let seen = stage.mesh.seen(node).await;
+        let seen = fixture.mesh.seen(node).await;
         holds(seen["status"] == "idle" || seen["status"] == "busy", seen)
     })
     .await;
 }
 
-async fn rolling_restart(stage: &Stage) {
+async fn rolling_restart(fixture: &Fixture) {
     let cut_off = || -> u64 {
-        let counters = stage.mesh.nodes().iter().map(|node| node.engine().counters());
+        let counters = fixture.mesh.nodes().iter().map(|node| node.engine().counters());
         counters.map(|counters| counters.cancelled + counters.resumed).sum()
     };
     let before = cut_off();
     let whole = Order::tokens(20).delay(5);
-    under_load(stage, 2, &Outages::default(), async || {
-        for node in stage.mesh.nodes() {
-            let (status, ()) = futures::join!(node.stop(), stage.whole_answered(&whole));
-            stage.promise(status.success(), || format!("{} ended with {status}", node.name()));
+    under_load(fixture, 2, &Outages::default(), async || {
+        for node in fixture.mesh.nodes() {
+            let (status, ()) = futures::join!(node.stop(), fixture.whole_answered(&whole));
+            fixture.promise(status.success(), || format!("{} ended with {status}", node.name()));
             node.start().await;
-            takes_work(stage, node.id()).await;
+            takes_work(fixture, node.id()).await;
         }
     })
     .await;
-    stage.promise(cut_off() == before, || "an answer was cut off".to_owned());
+    fixture.promise(cut_off() == before, || "an answer was cut off".to_owned());
 }

@@ -6,7 +6,7 @@ use futures::future::join_all;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use super::super::{order::Order, row::Row, setting::Setting, stage::Stage};
+use super::super::{fixture::Fixture, order::Order, row::Row, setting::Setting};
 use crate::mistakes::revive;
 
 /// Clients that make the mistake at once.
@@ -29,18 +29,18 @@ pub fn rows() -> Vec<Row> {
     ]
 }
 
-async fn repeated(stage: &Stage, body: &Value, status: u16, stop: &CancellationToken) {
+async fn repeated(fixture: &Fixture, body: &Value, status: u16, stop: &CancellationToken) {
     while !stop.is_cancelled() {
         let began = Instant::now();
-        let reply = stage.mesh.client().post("/task", body).send().await.expect("a reply");
+        let reply = fixture.mesh.client().post("/task", body).send().await.expect("a reply");
         let got = (reply.status(), reply.json().await);
-        stage.refused(status, began.elapsed(), &got);
+        fixture.refused(status, began.elapsed(), &got);
         // Ten clients without any pause measure the machine alone.
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
 
-async fn mistakes(stage: &Stage) {
+async fn mistakes(fixture: &Fixture) {
     let stop = CancellationToken::new();
     let wrong = [
         (json!({"prompt": "hi", "format": "xml"}), 400),
@@ -49,44 +49,44 @@ async fn mistakes(stage: &Stage) {
     ];
     let clients = (0..CLIENTS).map(|number| {
         let (body, status) = &wrong[number % wrong.len()];
-        repeated(stage, body, *status, &stop)
+        repeated(fixture, body, *status, &stop)
     });
     let good = async {
         for _ in 0..GOOD {
-            stage.answered(stage.ask(&Order::tokens(10).delay(5))).await;
-            for node in stage.mesh.status().await["nodes"].as_array().into_iter().flatten() {
+            fixture.answered(fixture.ask(&Order::tokens(10).delay(5))).await;
+            for node in fixture.mesh.status().await["nodes"].as_array().into_iter().flatten() {
                 let up = matches!(node["status"].as_str(), Some("idle" | "busy"));
-                stage.promise(up, || format!("a node is out of order: {node}"));
+                fixture.promise(up, || format!("a node is out of order: {node}"));
             }
         }
         stop.cancel();
     };
     tokio::join!(join_all(clients), good);
-    stage.whole_since(Instant::now()).await;
+    fixture.whole_since(Instant::now()).await;
 }
 
-async fn deadly(stage: &Stage) {
+async fn deadly(fixture: &Fixture) {
     let stop = CancellationToken::new();
-    let mut good: Vec<_> = (0..6).map(|_| stage.ask(&Order::tokens(150).delay(10)).live()).collect();
+    let mut good: Vec<_> = (0..6).map(|_| fixture.ask(&Order::tokens(150).delay(10)).live()).collect();
     for asked in &mut good {
         asked.read(3).await;
     }
     let run = async {
-        let number = stage.number();
+        let number = fixture.number();
         // All the same request: a number of its own for each would make ten of it.
         let body = json!({"prompt": format!("hi [fault=die] {number}")});
         let asked = (0..CLIENTS).map(|_| async {
-            let reply = stage.mesh.client().post("/task", &body).send().await.expect("a reply");
+            let reply = fixture.mesh.client().post("/task", &body).send().await.expect("a reply");
             let (status, body) = (reply.status(), reply.json().await);
-            stage.promise(status == 422, || format!("status {status}: {body}"));
+            fixture.promise(status == 422, || format!("status {status}: {body}"));
         });
         join_all(asked).await;
         for asked in good {
-            stage.answered(asked.done().await).await;
+            fixture.answered(asked.done().await).await;
         }
         stop.cancel();
     };
-    let ((), deaths) = tokio::join!(run, revive(&stage.mesh, &stop));
-    stage.promise(deaths <= 6, || format!("{deaths} engines ended"));
-    stage.whole_since(Instant::now()).await;
+    let ((), deaths) = tokio::join!(run, revive(&fixture.mesh, &stop));
+    fixture.promise(deaths <= 6, || format!("{deaths} engines ended"));
+    fixture.whole_since(Instant::now()).await;
 }

@@ -49,22 +49,6 @@ async fn drain_and_resume_are_orders_on_the_agents_own_port() {
 }
 
 #[tokio::test]
-async fn a_rolling_restart_of_all_agents_under_load_fails_no_request() {
-    let mesh = Mesh::start().slots(4).await;
-    super::nobody_notices(&mesh, 6, async {
-        for node in mesh.nodes() {
-            let status = node.stop().await;
-            assert!(status.success(), "{status}");
-            node.start().await;
-            mesh.node_is(node.id(), "idle").await;
-        }
-    })
-    .await;
-    let counters: Vec<_> = mesh.nodes().iter().map(|node| node.engine().counters()).collect();
-    assert!(counters.iter().all(|counters| counters.cancelled == 0 && counters.resumed == 0), "{counters:?}");
-}
-
-#[tokio::test]
 async fn a_mesh_whose_only_node_drains_holds_new_tasks_back() {
     let mesh = Mesh::start().nodes(1).await;
     assert_eq!(order(mesh.node(0), "/drain").await, 200);

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use echo_scripted_engine::{Api, Fault, FaultKind};
 use echo_testing::{
     client::Transcript,
-    engine::{Api, Fault, FaultKind},
     mesh::{Mesh, holds},
     proxy::Mode,
 };
@@ -42,36 +42,14 @@ async fn an_answer_whose_engine_dies_at_the_token_limit_ends_there() {
     }
 }
 
+/// The rows of the table do the same with Ollama.
 #[tokio::test]
-async fn an_engine_that_errors_in_mid_answer_is_continued_elsewhere() {
-    fails_in_mid_answer(&Mesh::start().await, "error").await;
-    fails_in_mid_answer(&Mesh::start().api(Api::Openai).await, "error").await;
-}
-
-#[tokio::test]
-async fn an_engine_that_ends_without_done_is_continued_elsewhere() {
-    fails_in_mid_answer(&Mesh::start().await, "end").await;
-    fails_in_mid_answer(&Mesh::start().api(Api::Openai).await, "end").await;
-}
-
-#[tokio::test]
-async fn an_engine_whose_connection_breaks_within_a_chunk_is_continued_elsewhere() {
-    fails_in_mid_answer(&Mesh::start().await, "cut").await;
-    fails_in_mid_answer(&Mesh::start().api(Api::Openai).await, "cut").await;
-}
-
-#[tokio::test]
-async fn an_engine_that_talks_garbage_is_continued_elsewhere() {
-    fails_in_mid_answer(&Mesh::start().await, "garbage").await;
-    fails_in_mid_answer(&Mesh::start().api(Api::Openai).await, "garbage").await;
-}
-
-#[tokio::test]
-async fn an_engine_that_stalls_is_continued_elsewhere_and_let_go() {
-    for api in [Api::Ollama, Api::Openai] {
-        let mesh = Mesh::start().api(api).edge_args(["--token-timeout", "500ms"]).await;
-        let answer = fails_in_mid_answer(&mesh, "stall").await;
-        assert!(answer.longest_gap() < Duration::from_secs(3), "a gap of {:?}", answer.longest_gap());
+async fn a_llama_cpp_that_fails_in_mid_answer_is_continued_elsewhere() {
+    let mesh = Mesh::start().api(Api::Openai).edge_args(["--token-timeout", "500ms"]).await;
+    for kind in ["error", "end", "cut", "garbage", "stall"] {
+        let answer = fails_in_mid_answer(&mesh, kind).await;
+        assert!(answer.longest_gap() < Duration::from_secs(3), "{kind}: a gap of {:?}", answer.longest_gap());
+        mesh.is_whole().await;
         mesh.is_quiet().await;
     }
 }
@@ -104,24 +82,6 @@ async fn an_engine_that_never_begins_is_given_up_for_another() {
         mesh.engine(0).counters()
     );
     mesh.is_quiet().await;
-}
-
-#[tokio::test]
-async fn an_engine_that_dies_is_shown_and_comes_back_by_itself() {
-    let mesh = Mesh::start().await;
-    let mut stream = mesh.ask("count [tokens=40] [delay=10] [fault=die@10]");
-    let node = stream.node().await;
-    let answer = stream.rest().await;
-    answer.assert_every_token_once(40);
-    assert_eq!(answer.nodes().len(), 2, "{}", answer.summary());
-    mesh.node_is(&node, "unavailable").await;
-    let seen = mesh.seen(&node).await;
-    assert!(seen["reason"].as_str().is_some_and(|reason| reason.len() > 10), "no reason in {seen}");
-    for _ in 0..3 {
-        assert_ne!(mesh.ask("count [tokens=2]").rest().await.nodes(), [node.as_str()]);
-    }
-    mesh.engine(&node).restart().await.expect("the same port");
-    mesh.node_is(&node, "idle").await;
 }
 
 #[tokio::test]
@@ -176,7 +136,7 @@ async fn a_model_that_takes_long_to_load_is_not_dead() {
 #[tokio::test]
 async fn a_model_that_comes_or_goes_is_seen() {
     let mesh = Mesh::start().nodes(1).await;
-    mesh.engine(0).edit(|script| script.models.push(echo_testing::engine::Model::named("fresh")));
+    mesh.engine(0).edit(|script| script.models.push(echo_scripted_engine::Model::named("fresh")));
     mesh.until("the new model to be served", || async {
         let seen = mesh.seen("node-a").await;
         holds(

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use echo_scripted_engine::Api;
 use echo_testing::{
-    engine::Api,
     mesh::{Mesh, holds},
     mistakes,
 };

@@ -3,33 +3,12 @@
 use std::time::{Duration, Instant};
 
 use echo_testing::{
-    client::{Transcript, scripted},
-    mesh::{Mesh, holds},
+    client::scripted,
+    mesh::{Mesh, Observer, holds},
 };
 use futures::future::join_all;
 
 use super::drain::order;
-
-const GAP: Duration = Duration::from_secs(3);
-
-#[tokio::test]
-async fn a_stopped_agents_answer_goes_on_elsewhere_and_its_late_frames_change_nothing() {
-    let mesh = Mesh::start().await;
-    let mut stream = mesh.ask("count [tokens=300] [delay=20]");
-    stream.read_tokens(20).await;
-    let node = stream.node().await;
-    mesh.node(&node).pause().await;
-    let seen = stream.so_far().tokens().len();
-    stream.read_tokens(seen + 30).await;
-    // Late frames of the first attempt arrive in the middle of the second.
-    mesh.node(&node).resume();
-    let answer = stream.rest().await;
-    answer.assert_every_token_once(300);
-    assert_eq!((answer.nodes().len(), answer.attempts()), (2, 2), "{}", answer.summary());
-    assert!(answer.longest_gap() < GAP, "a gap of {:?}", answer.longest_gap());
-    mesh.node_is(&node, "idle").await;
-    mesh.is_quiet().await;
-}
 
 #[tokio::test]
 async fn a_stopped_agent_runs_nothing_stale_when_it_wakes() {
@@ -63,6 +42,7 @@ async fn a_short_stop_is_not_noticed() {
     stream.read_tokens(20).await;
     let node = stream.node().await;
     mesh.node(&node).pause().await;
+    // The fault itself: shorter than the silence after which a holder is pinged.
     tokio::time::sleep(Duration::from_millis(300)).await;
     mesh.node(&node).resume();
     let answer = stream.rest().await;
@@ -98,33 +78,31 @@ async fn nobody_waits_longer_than_the_deadline_when_every_node_stands_still() {
 }
 
 #[tokio::test]
-async fn a_node_that_slept_for_twenty_seconds_runs_nothing_for_nobody_when_it_wakes() {
+async fn a_node_that_slept_for_twenty_seconds_runs_nothing_stale_when_it_wakes() {
     let mesh = Mesh::start().slots(8).await;
     let mut long = mesh.ask("count [tokens=2500] [delay=10]");
     let sleeper = long.node().await;
     let agent = mesh.node(&sleeper);
     let before = mesh.engine(&sleeper).counters().started;
+    // The same login as a part's: a watcher may not listen to tasks.
+    let sent = Observer::listen(&mesh.broker.url(), &format!("echo.node.{sleeper}.task")).await;
     agent.pause().await;
     let slept = Instant::now();
     // Both nodes look free: about half of these go to the one that sleeps, before it is missed.
     let first = join_all((0..12).map(|_| async { mesh.ask("count [tokens=5]").rest().await })).await;
     first.iter().for_each(|answer| answer.assert_every_token_once(5));
-    // Whoever was sent there first has lost the time in which a node has to answer.
-    let late = |answer: &&Transcript| answer.last()["latency_ms"].as_u64().is_some_and(|took| took >= 450);
-    let sent = first.iter().filter(late).count();
-    assert!(sent > 2, "only {sent} tasks had been sent to it");
+    assert!(sent.seen().len() > 2, "only {} tasks had been sent to it", sent.seen().len());
     while slept.elapsed() < Duration::from_secs(20) {
         let impatient = mesh.ask("count [tokens=400] [delay=10]");
-        mesh.ask("count [tokens=5]").rest().await.assert_every_token_once(5);
+        mesh.ask("count [tokens=5] [delay=60]").rest().await.assert_every_token_once(5);
         drop(impatient);
-        tokio::time::sleep(Duration::from_millis(300)).await;
     }
     agent.resume();
     mesh.node_is(&sleeper, "idle").await;
     long.rest().await.assert_every_token_once(2500);
     mesh.is_quiet().await;
     let after = mesh.engine(&sleeper).counters();
-    assert_eq!(after.started, before, "what waited for it was run for nobody: {after:?}");
+    assert_eq!(after.started, before, "it ran what had waited for it, though others had answered: {after:?}");
     // Another may be expected to be faster, so it has to stand aside.
     for other in mesh.nodes().iter().filter(|it| it.address() != agent.address()) {
         assert_eq!(order(other, "/drain").await, 200);

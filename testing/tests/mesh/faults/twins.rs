@@ -3,24 +3,6 @@
 use echo_testing::mesh::{Mesh, holds, until};
 
 #[tokio::test]
-async fn a_second_agent_under_the_same_id_leaves_and_the_first_goes_on() {
-    let mesh = Mesh::start().await;
-    let mut stream = mesh.ask("count [tokens=200] [delay=10]");
-    stream.read_tokens(3).await;
-    let node = stream.node().await;
-    let engine = mesh.engine(&node);
-    let twin = mesh.agent(&node, &engine.url(), &engine.script());
-    twin.launch().await;
-    let status = twin.exit().await;
-    assert_eq!(status.code(), Some(2), "{}", twin.logs().tail(10));
-    assert!(twin.logs().tail(10).contains(&node), "it says which id: {}", twin.logs().tail(10));
-    let answer = stream.rest().await;
-    answer.assert_every_token_once(200);
-    assert_eq!(answer.attempts(), 1);
-    assert!(mesh.node(&node).runs());
-}
-
-#[tokio::test]
 async fn twins_that_meet_when_the_bus_comes_back_part_again() {
     let mesh = Mesh::start().nodes(1).await;
     // Of two that started within a tenth of a second, either may stay.

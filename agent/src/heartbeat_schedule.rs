@@ -1,0 +1,84 @@
+//! When the next heartbeat is due: regularly, and soon after a change, but never in a flood.
+
+use std::time::{Duration, Instant};
+
+/// The shortest time between beats about changes.
+const CHANGED: Duration = Duration::from_millis(50);
+
+/// A node that can take work again says so sooner: somebody may be waiting for it.
+const FREED: Duration = Duration::from_millis(5);
+
+/// The schedule of the heartbeats.
+#[derive(Debug)]
+pub struct HeartbeatSchedule {
+    every: Duration,
+    last: Option<Instant>,
+    due: Instant,
+}
+
+impl HeartbeatSchedule {
+    /// The first beat is due at once.
+    pub fn new(every: Duration, now: Instant) -> Self {
+        Self { every, last: None, due: now }
+    }
+
+    /// Something has changed; `freed` if the node was full and is not any more.
+    pub fn changed(&mut self, freed: bool, now: Instant) {
+        let pause = if freed { FREED } else { CHANGED };
+        let soonest = self.last.map_or(now, |last| (last + pause).max(now));
+        self.due = self.due.min(soonest);
+    }
+
+    /// When the next beat is due.
+    pub fn due(&self) -> Instant {
+        self.due
+    }
+
+    /// A beat went out.
+    pub fn beaten(&mut self, now: Instant) {
+        self.last = Some(now);
+        self.due = now + self.every;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_freed_slot_is_told_sooner_than_other_changes() {
+        let now = Instant::now();
+        let mut schedule = HeartbeatSchedule::new(Duration::from_secs(1), now);
+        schedule.beaten(now);
+        schedule.changed(false, now);
+        assert_eq!(schedule.due(), now + CHANGED);
+        schedule.changed(true, now);
+        assert_eq!(schedule.due(), now + FREED);
+        schedule.changed(false, now);
+        assert_eq!(schedule.due(), now + FREED, "a lesser change delays nothing");
+    }
+
+    proptest! {
+        #[test]
+        fn beats_are_neither_rare_nor_a_flood(changes in prop::collection::vec((0u64..400, any::<bool>()), 0..100)) {
+            let start = Instant::now();
+            let every = Duration::from_secs(1);
+            let (mut schedule, mut now, mut beats) = (HeartbeatSchedule::new(every, start), start, Vec::new());
+            for (wait, freed) in changes {
+                let next = now + Duration::from_millis(wait);
+                while schedule.due() <= next {
+                    now = schedule.due().max(now);
+                    schedule.beaten(now);
+                    beats.push(now);
+                }
+                now = next;
+                schedule.changed(freed, now);
+            }
+            for pair in beats.windows(2) {
+                let between = pair[1].duration_since(pair[0]);
+                prop_assert!(between >= FREED && between <= every);
+            }
+        }
+    }
+}

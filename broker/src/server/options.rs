@@ -1,0 +1,24 @@
+//! What a nats-server is started with.
+
+use std::path::PathBuf;
+
+use echo_bus::secret::Secret;
+
+use super::address::{Listen, Monitor};
+
+/// What to start, and how.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The nats-server itself; see [`find`](super::find()).
+    pub binary: PathBuf,
+    /// Its configuration, `nats.conf`.
+    pub config: PathBuf,
+    /// Where clients connect, if not where the configuration says; port 0 lets the kernel choose.
+    pub listen: Option<Listen>,
+    /// The port of the pages about the server, if not the configuration's; 0 lets the kernel choose.
+    pub monitor: Option<Monitor>,
+    /// What everybody has to know to get in. Without one the server must stay on loopback.
+    pub secret: Option<Secret>,
+    /// Let everybody in from everywhere, knowingly.
+    pub insecure_lan: bool,
+}

@@ -1,0 +1,27 @@
+//! The rows of the table, in its order.
+
+mod agent;
+mod client;
+mod counts;
+mod edge;
+mod engine;
+mod fleet;
+mod mistake;
+mod orchestrator_and_broker;
+mod refusal;
+
+use super::row::Row;
+
+/// Every row that is played several times.
+pub fn all() -> Vec<Row> {
+    let parts = [
+        agent::rows(),
+        engine::rows(),
+        orchestrator_and_broker::rows(),
+        edge::rows(),
+        client::rows(),
+        refusal::rows(),
+        mistake::rows(),
+    ];
+    parts.into_iter().flatten().chain(counts::rows()).chain(fleet::rows()).collect()
+}
