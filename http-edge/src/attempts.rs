@@ -9,21 +9,23 @@
 pub mod charge;
 mod course;
 mod honesty;
+mod step;
+mod submission;
 mod tally;
 
 use std::cell::OnceCell;
 use std::time::{Duration, Instant};
 
-use echo_bus::id::{BootId, Inbox, NodeId, ProcessId, Role, TaskId};
-use echo_bus::message::{
-    Code, Done, Excluded, Failure, Frame, Piece, Request, SoFar, Submission, Task, Verdict, Why,
-};
+use echo_bus::id::{BootId, NodeId, Role, TaskId};
+use echo_bus::message::{Code, Excluded, Failure, Frame, Piece, Request, Submission, Verdict, Why};
 
 use self::charge::Charges;
 use self::course::Course;
+pub use self::step::{Ending, Step};
 use self::tally::Tally;
 use crate::answer::Answer;
-use crate::holders::{Holder, Lost};
+use crate::holders::Lost;
+use crate::limits::Limits;
 use crate::report::AnsweredBy;
 
 /// Between two submissions that nobody took.
@@ -31,55 +33,6 @@ const PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// Starts of nodes that a task remembers having failed.
 const EXCLUDED: usize = 64;
-
-/// The limits of a task.
-#[derive(Debug, Clone)]
-pub struct Limits {
-    /// Failures of nodes that had accepted the task.
-    pub attempts: u32,
-    /// The whole task.
-    pub total: Duration,
-    /// Without anybody who takes the task.
-    pub untaken: Duration,
-    pub first_token: Duration,
-    pub token: Duration,
-    /// Without the client taking anything that waits for it.
-    pub client: Duration,
-    /// The longest time in which a stream says nothing.
-    pub idle_sign: Duration,
-    /// Whether an answer that has begun goes on elsewhere.
-    pub continues: bool,
-    /// Texts longer than this do not fit into another submission.
-    pub longest: usize,
-}
-
-/// What the edge does next.
-#[derive(Debug, PartialEq)]
-pub enum Step {
-    /// Nothing new.
-    Wait,
-    /// Submit again after this pause; what the attempts so far still send is unwanted.
-    Again(Duration),
-    /// This node has taken an attempt that was given up: tell it to stop.
-    TooLate(NodeId),
-    /// Tell the client that it waits.
-    Queued { position: u32, expected_wait_ms: Option<u64> },
-    /// The answer says who gives it from here on.
-    Accepted,
-    /// The answer has grown.
-    Grew,
-    /// The end, once.
-    End(Box<Ending>),
-}
-
-/// How a task ends.
-#[derive(Debug, PartialEq)]
-pub enum Ending {
-    /// A whole answer.
-    Answered(Done),
-    /// An honest error.
-    Failed(Failure),
-}
 
 /// All attempts at one task.
 #[derive(Debug)]
@@ -212,50 +165,6 @@ impl Attempts {
             Some(since) => whole.min(since + self.limits.untaken),
             None => whole,
         }
-    }
-
-    /// The next attempt, ready to be submitted.
-    pub fn submit(&mut self, edge: &ProcessId, inbox: Inbox, now: Instant) -> Task {
-        self.attempt += 1;
-        self.given_up = false;
-        self.gives = false;
-        self.accepted = None;
-        self.tally.next();
-        self.queued_since.get_or_insert(now);
-        let left = self.limits.total.saturating_sub(now.duration_since(self.began));
-        Task {
-            task: self.task,
-            attempt: self.attempt,
-            boot: None,
-            inbox: Some(inbox),
-            edge: Some(edge.clone()),
-            remaining_ms: millis(left),
-            first_token_ms: millis(self.limits.first_token),
-            token_ms: millis(self.limits.token),
-            waited_ms: millis(self.waited_until(now)),
-            excluded: self.excluded.clone(),
-            so_far: self.so_far(),
-            second_opinion: self.charges.refusal.is_some(),
-            joins_end: true,
-            chosen: String::new(),
-            why: None,
-            request: self.request.clone(),
-            traceparent: self.traceparent.clone(),
-        }
-    }
-
-    fn waited_until(&self, now: Instant) -> Duration {
-        self.waited + self.queued_since.map_or(Duration::ZERO, |since| now.duration_since(since))
-    }
-
-    fn so_far(&self) -> Option<SoFar> {
-        let (tokens, exact) = self.tally.so_far();
-        self.has_begun().then(|| SoFar {
-            content: self.answer.content().to_owned(),
-            thinking: self.answer.thinking().to_owned(),
-            tokens,
-            exact,
-        })
     }
 
     /// The answer to a submission.
@@ -454,17 +363,6 @@ impl Attempts {
     pub fn holder(&self) -> Option<&NodeId> {
         self.accepted.as_ref().map(|accepted| &accepted.node)
     }
-}
-
-/// The orchestrator that a submission's answer names.
-pub fn orchestrator(submission: &Submission) -> Option<Holder> {
-    let Submission::Taken { orchestrator, boot } = submission else { return None };
-    let peer = echo_bus::id::Peer { role: Role::Orchestrator, id: orchestrator.clone() };
-    Some(Holder { peer, boot: boot.clone() })
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use clap::{Parser, ValueEnum};
 use echo_bus::process::{BusArgs, LogArgs};
 use echo_bus::time;
 
-use crate::attempts::Limits;
+use crate::limits::{Limits, ROOM_FOR_CONTINUATION};
 use crate::serve::{Patience, REFUSED_AT_ONCE};
 
 /// Open files that are no client's: the bus, the listener, the logs, the system's own.
@@ -139,9 +139,6 @@ impl Config {
         }
     }
 }
-
-/// What a request leaves free of the broker's largest message, for the text so far.
-pub const ROOM_FOR_CONTINUATION: usize = 1024 * 1024;
 
 /// Reads `64MiB`, `500KiB`, `1GiB` or a number of bytes.
 fn size(text: &str) -> Result<usize, String> {

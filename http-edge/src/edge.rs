@@ -11,6 +11,7 @@
 mod event;
 mod harm;
 mod kept;
+mod news;
 mod readers;
 mod remote;
 
@@ -19,22 +20,22 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use echo_bus::clock::Now;
-use echo_bus::id::{AttemptId, NodeId, ProcessId, Role, TaskId};
+use echo_bus::id::{AttemptId, ProcessId, TaskId};
 use echo_bus::message::{
     Cancel, Code, Event as Announcement, Failure, Frame, Pulse, PulseAnswer, Submission, What,
 };
 use echo_bus::subject;
 
-pub use self::event::{Action, Event, New, Reads, Unsubmitted};
+pub use self::event::{Action, Event, New, ReaderId, Reads, Unsubmitted};
 use self::kept::Kept;
 pub use self::kept::{Absent, Gone};
+use self::news::{announcement, ended, node_of, report};
 use self::readers::Reader;
-pub use self::readers::{ReaderId, Unjoined};
+pub use self::readers::Unjoined;
 use self::remote::Parked;
 use crate::answer::LARGEST;
-use crate::attempts::{Attempts, Ending, Step, orchestrator};
+use crate::attempts::{Attempts, Ending, Step};
 use crate::holders::{Holder, Holders, Lost};
-use crate::report::Report;
 use crate::resequencer::Resequencer;
 use crate::suspects::Suspects;
 
@@ -169,7 +170,7 @@ impl Edge {
         let Some(task) = self.tasks.get_mut(&id).filter(|task| task.listens_to(attempt)) else { return };
         let step = match result {
             Ok(submission) => {
-                if let Some(holder) = orchestrator(&submission) {
+                if let Some(holder) = Holder::of(&submission) {
                     self.holders.taken(id, attempt, holder, now);
                 }
                 task.attempts.submitted(submission, now)
@@ -387,56 +388,6 @@ impl Task {
             || self.has_slow(now)
             || self.parked.iter().any(|parked| now >= parked.until)
             || self.is_forsaken(now)
-    }
-}
-
-fn announcement(task: TaskId, what: What) -> Announcement {
-    // Whoever says it has a clock.
-    Announcement { task: Some(task), ..Announcement::new(what, 0) }
-}
-
-fn ended(task: TaskId, report: &Report) -> Announcement {
-    let (what, detail) = match &report.ending {
-        Ok(_) => (What::Done, String::new()),
-        Err(failure) => (What::Failed, failure.for_log()),
-    };
-    Announcement {
-        node: report.nodes.last().cloned(),
-        attempt: Some(report.attempts),
-        model: report.model.clone(),
-        tokens: report.ending.as_ref().ok().and_then(|done| done.tokens),
-        latency_ms: u64::try_from(report.latency.as_millis()).ok(),
-        detail,
-        why: report.why.clone().map(Box::new),
-        ..announcement(task, what)
-    }
-}
-
-fn node_of(lost: &Lost) -> Option<NodeId> {
-    let agent = lost.holder.peer.role == Role::Agent;
-    agent.then(|| lost.holder.peer.id.as_str().parse().ok()).flatten()
-}
-
-/// How a task went; the answer itself is in its log.
-fn report(attempts: &Attempts, ending: Ending, now: Instant) -> Report {
-    let ending = match ending {
-        Ending::Answered(done) => Ok(done),
-        Ending::Failed(failure) => Err(failure),
-    };
-    Report {
-        ending,
-        content: String::new(),
-        thinking: String::new(),
-        tool_calls: Vec::new(),
-        logprobs: Vec::new(),
-        extra: serde_json::Map::new(),
-        nodes: attempts.nodes.clone(),
-        model: attempts.model.clone(),
-        chosen: attempts.chosen.clone(),
-        why: attempts.why().cloned(),
-        attempts: attempts.attempts_made(),
-        latency: now.duration_since(attempts.began()),
-        waited: attempts.waited(),
     }
 }
 

@@ -11,14 +11,23 @@ use std::time::{Duration, Instant};
 
 use echo_bus::clock::Now;
 use echo_bus::holding::{GONE, HANG, LocalHealth, SILENCE};
-use echo_bus::id::{AttemptId, BootId, Peer, TaskId};
-use echo_bus::message::{Held, Pong, Pulse};
+use echo_bus::id::{AttemptId, BootId, Peer, Role, TaskId};
+use echo_bus::message::{Held, Pong, Pulse, Submission};
 
 /// A start of a process that holds attempts.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Holder {
     pub peer: Peer,
     pub boot: BootId,
+}
+
+impl Holder {
+    /// The orchestrator that the answer to a submission names.
+    pub fn of(submission: &Submission) -> Option<Self> {
+        let Submission::Taken { orchestrator, boot } = submission else { return None };
+        let peer = Peer { role: Role::Orchestrator, id: orchestrator.clone() };
+        Some(Self { peer, boot: boot.clone() })
+    }
 }
 
 /// Why an attempt will give nothing more.

@@ -14,6 +14,7 @@ mod guard;
 mod image;
 mod logprobs;
 mod mesh;
+mod names;
 mod ollama;
 mod openai;
 mod openapi;
@@ -38,23 +39,25 @@ use metrics_exporter_prometheus::PrometheusHandle;
 
 use crate::config::Config;
 use crate::tasks::Tasks;
-use api::Api;
+use api::{Api, Settings};
 use error::ApiError;
+use guard::Guard;
 
 /// Who answers, in the head of each answer.
 const SERVER: &str = concat!("echo-edge/", env!("CARGO_PKG_VERSION"));
 
 /// All routes.
 pub fn router(config: &Config, tasks: Arc<Tasks>, metrics: PrometheusHandle, address: SocketAddr) -> Router {
-    let api = Api::new(config, tasks, metrics, address);
-    let mut routes = Router::new()
-        .route("/openapi.json", get(openapi::openapi))
-        .route("/docs", get(docs::page))
-        .fallback(no_route)
-        .method_not_allowed_fallback(wrong_method);
+    let guard = Guard::new(address, &config.allow_host, &config.allow_origin);
+    let settings = Settings { guard, body_pause: config.body_timeout, keep_limit: config.keep_limit };
+    let api = Api::new(tasks, metrics, address, settings);
+    let mut routes =
+        Router::new().route("/openapi.json", get(openapi::openapi)).route("/docs", get(docs::page));
     for dialect in dialects::all() {
         routes = routes.merge((dialect.routes)());
     }
+    // Routes that are added after this would answer a wrong method without a word.
+    let routes = routes.fallback(no_route).method_not_allowed_fallback(wrong_method);
     routes.layer(middleware::from_fn_with_state(api.clone(), passage)).with_state(api)
 }
 
@@ -87,7 +90,8 @@ async fn no_route(uri: Uri, headers: HeaderMap) -> ApiError {
     if *dialect == anthropic::DIALECT || headers.contains_key("anthropic-version") {
         return anthropic::unserved(&path);
     }
-    ApiError::not_found(format!("there is no {path}; {hint}; GET /docs describes them all")).to(dialect)
+    ApiError::not_found(format!("there is no {path}; {hint}; GET /docs describes them all"))
+        .shaped(dialect.refusal)
 }
 
 async fn wrong_method(method: Method, uri: Uri) -> ApiError {

@@ -10,7 +10,7 @@ use echo_bus::message::{
     AnswerPart, Disconnect, Empty, Frame, Payload, Pong, Pulse, PulseAnswer, ReadAnswer, unix_millis,
 };
 use echo_bus::subject;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 use tracing::{debug, info, warn};
 
@@ -29,6 +29,8 @@ pub struct Inbox {
     gone: Subscription<Disconnect>,
     pings: Subscription<Empty>,
     questions: Subscription<ReadAnswer>,
+    /// What has come of our own questions.
+    answers: mpsc::Receiver<Event>,
     link: watch::Receiver<Link>,
     ticker: Interval,
     /// The connection that was heard of last.
@@ -41,7 +43,7 @@ impl Inbox {
     ///
     /// # Errors
     /// When the bus is closed for good.
-    pub async fn subscribe(tasks: &Tasks) -> Result<Self, SubscribeError> {
+    pub async fn subscribe(tasks: &Tasks, answers: mpsc::Receiver<Event>) -> Result<Self, SubscribeError> {
         let (bus, me) = (&tasks.bus, &tasks.bus.me().id);
         let mut ticker = interval(TICK);
         ticker.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -53,6 +55,7 @@ impl Inbox {
             gone: bus.subscribe(&subject::gone()).await?,
             pings: bus.subscribe(&subject::pings(bus.me())).await?,
             questions: bus.subscribe(&subject::answers_of(me)).await?,
+            answers,
             link,
             ticker,
             epoch,
@@ -96,6 +99,7 @@ impl Inbox {
                         }
                     },
                 },
+                Some(answer) = self.answers.recv() => Some(answer),
                 ping = self.pings.next() => match ping {
                     None => return,
                     Some(received) => { self.pong(&tasks, received.reply); None }

@@ -8,6 +8,7 @@ mod feed;
 mod holders;
 mod http;
 mod inbox;
+mod limits;
 pub mod measure;
 mod perform;
 mod report;

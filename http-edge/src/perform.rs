@@ -4,7 +4,7 @@
 //! is said goes through one queue, so that what the edge says first is said first. The queue is bounded. What finds no
 //! room is lost, as on the bus itself: a cancel and a pulse's answer come again with the next pulse.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use echo_bus::Bus;
@@ -20,7 +20,6 @@ use crate::edge::{Action, Event, Unsubmitted};
 use crate::holders::{Ask, Heard};
 use crate::measure;
 use crate::report::Report;
-use crate::tasks::Tasks;
 
 /// How long an orchestrator may take to answer a submission.
 const ANSWER: Duration = Duration::from_secs(2);
@@ -37,22 +36,27 @@ enum Said {
 
 /// The one hand of the edge.
 pub struct Performer {
+    bus: Bus,
+    tracker: TaskTracker,
+    /// What comes of questions.
+    answers: mpsc::Sender<Event>,
     /// `None` once the edge stops.
     queue: Mutex<Option<mpsc::Sender<Said>>>,
 }
 
 impl Performer {
-    /// Publishes until it is closed.
-    pub fn start(bus: Bus, tracker: &TaskTracker) -> Self {
+    /// Publishes until it is closed. What comes of questions goes to `answers`.
+    pub fn start(bus: Bus, tracker: TaskTracker, answers: mpsc::Sender<Event>) -> Self {
         let (sender, mut queue) = mpsc::channel(QUEUE);
+        let publisher = bus.clone();
         tracker.spawn(async move {
             while let Some(said) = queue.recv().await {
-                if let Err(error) = publish(&bus, said).await {
+                if let Err(error) = publish(&publisher, said).await {
                     debug!(%error, "not said; where it matters, the next pulse says it");
                 }
             }
         });
-        Self { queue: Mutex::new(Some(sender)) }
+        Self { bus, tracker, answers, queue: Mutex::new(Some(sender)) }
     }
 
     /// What is in the queue is still said.
@@ -61,12 +65,12 @@ impl Performer {
     }
 
     /// Does one thing, without waiting for it.
-    pub fn perform(&self, tasks: &Arc<Tasks>, action: Action) {
+    pub fn perform(&self, action: Action) {
         match action {
             Action::Wake(waker) => waker.wake(),
             Action::Slept(away) => warn!(away_ms = away.as_millis(), "this process slept"),
-            Action::Submit(task) => submit(tasks, task),
-            Action::Ping(ask) => ping(tasks, ask),
+            Action::Submit(task) => self.ask(submit(self.bus.clone(), task)),
+            Action::Ping(ask) => self.ask(ping(self.bus.clone(), ask)),
             Action::Cancel { node, cancel } => self.say(Said::Cancel { node, cancel }),
             Action::AnswerPulse { to, answer } => self.say(Said::Pulse { to, answer }),
             Action::Tell { to, part } => self.say(Said::Part { to, part }),
@@ -80,6 +84,15 @@ impl Performer {
                 debug!(%task, why, "task cancelled");
             }
         }
+    }
+
+    /// Asks without waiting, and brings back what comes of it.
+    fn ask(&self, question: impl Future<Output = Event> + Send + 'static) {
+        let answers = self.answers.clone();
+        self.tracker.spawn(async move {
+            // Nobody listens any more once the edge has ended.
+            let _ = answers.send(question.await).await;
+        });
     }
 
     fn say(&self, said: Said) {
@@ -106,40 +119,34 @@ async fn publish(bus: &Bus, said: Said) -> Result<(), PublishError> {
     }
 }
 
-fn submit(tasks: &Arc<Tasks>, submission: Box<Task>) {
-    let asker = tasks.clone();
-    tasks.tracker.spawn(async move {
-        let (task, attempt) = (submission.task, submission.attempt);
-        let result = asker.bus.call(&subject::submit(), &*submission, ANSWER).await;
-        let result = result.map_err(|error| {
-            debug!(%task, %error, "nobody took the task yet");
-            match error {
-                CallError::Unsent(PublishError::TooLarge { size, limit }) => {
-                    Unsubmitted::TooLarge { size, limit }
-                }
-                CallError::Unanswered(_) => Unsubmitted::Unanswered,
-                _ => Unsubmitted::Unsent,
+async fn submit(bus: Bus, submission: Box<Task>) -> Event {
+    let (task, attempt) = (submission.task, submission.attempt);
+    let result = bus.call(&subject::submit(), &*submission, ANSWER).await;
+    let result = result.map_err(|error| {
+        debug!(%task, %error, "nobody took the task yet");
+        match error {
+            CallError::Unsent(PublishError::TooLarge { size, limit }) => {
+                Unsubmitted::TooLarge { size, limit }
             }
-        });
-        asker.apply(Event::Submitted { task, attempt, result });
+            CallError::Unanswered(_) => Unsubmitted::Unanswered,
+            _ => Unsubmitted::Unsent,
+        }
     });
+    Event::Submitted { task, attempt, result }
 }
 
-fn ping(tasks: &Arc<Tasks>, ask: Ask) {
-    let asker = tasks.clone();
-    tasks.tracker.spawn(async move {
-        let Ask { holder, within } = ask;
-        let heard = match asker.bus.call(&subject::ping(&holder.peer), &Empty {}, within).await {
-            Ok(pong) => Heard::Pong(pong),
-            Err(CallError::NoResponders(_)) => Heard::NobodyThere,
-            Err(CallError::Unsent(_)) => Heard::CutOff,
-            Err(_) => Heard::Nothing,
-        };
-        if !matches!(heard, Heard::Pong(_)) {
-            warn!(holder = %holder.peer, ?heard, "a silent holder gave no answer");
-        }
-        asker.apply(Event::Pinged { holder, heard });
-    });
+async fn ping(bus: Bus, ask: Ask) -> Event {
+    let Ask { holder, within } = ask;
+    let heard = match bus.call(&subject::ping(&holder.peer), &Empty {}, within).await {
+        Ok(pong) => Heard::Pong(pong),
+        Err(CallError::NoResponders(_)) => Heard::NobodyThere,
+        Err(CallError::Unsent(_)) => Heard::CutOff,
+        Err(_) => Heard::Nothing,
+    };
+    if !matches!(heard, Heard::Pong(_)) {
+        warn!(holder = %holder.peer, ?heard, "a silent holder gave no answer");
+    }
+    Event::Pinged { holder, heard }
 }
 
 /// One line for each task: at `info` if it did not go smoothly.

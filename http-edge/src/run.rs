@@ -10,6 +10,7 @@ use echo_bus::client::{CallError, SubscribeError};
 use echo_bus::process;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -19,6 +20,9 @@ use crate::http;
 use crate::inbox::Inbox;
 use crate::serve::{Doors, serve};
 use crate::tasks::Tasks;
+
+/// Answers to the edge's questions that wait to be heard; whoever brings one more waits.
+const ANSWERS: usize = 1024;
 
 /// Why the edge cannot work.
 #[derive(Debug, thiserror::Error)]
@@ -43,8 +47,10 @@ pub async fn run(
     shutdown: CancellationToken,
 ) -> Result<(), Error> {
     let address = listener.local_addr().map_err(Error::Serve)?;
-    let tasks = Tasks::new(bus.clone(), config.limits(bus.max_payload()), config.keep_memory);
-    let inbox = Inbox::subscribe(&tasks).await?;
+    let (answers, answered) = mpsc::channel(ANSWERS);
+    let limits = config.limits(bus.max_payload());
+    let tasks = Tasks::new(bus.clone(), limits, config.keep_memory, answers);
+    let inbox = Inbox::subscribe(&tasks, answered).await?;
     bus.round_trip(Duration::from_secs(5)).await?;
     let listening = tokio::spawn(inbox.run(tasks.clone()));
     let _inspection = bus.inspectable("HTTP API of the mesh").await;

@@ -3,6 +3,7 @@
 
 mod patience;
 mod traffic;
+mod version;
 
 use std::fmt::Display;
 use std::pin::{Pin, pin};
@@ -25,11 +26,10 @@ use tracing::trace;
 use crate::measure;
 use patience::Late;
 use traffic::{Counted, Routes, Traffic};
+use version::{Version, beginning};
 
 pub use patience::Patience;
 
-/// How HTTP/2 begins. No method of HTTP/1.1 has the same first bytes.
-const HTTP2: &[u8] = b"PRI";
 /// Connections beyond the limit that are served a refusal at the same time.
 pub const REFUSED_AT_ONCE: usize = 64;
 /// A connection that is refused has this long to say what it wants, so that the refusal answers something.
@@ -162,22 +162,6 @@ async fn attend<C: GracefulConnection<Error: Display>>(
                 connection.as_mut().graceful_shutdown();
             }
         }
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Version {
-    One,
-    /// HTTP/2, or too few bytes to tell.
-    Unclear,
-}
-
-/// Waits for the first bytes and leaves them to be read; `None` if there will be none.
-async fn beginning(stream: &TcpStream) -> Option<Version> {
-    let mut bytes = [0; HTTP2.len()];
-    match stream.peek(&mut bytes).await {
-        Ok(0) | Err(_) => None,
-        Ok(read) => Some(if HTTP2.starts_with(&bytes[..read]) { Version::Unclear } else { Version::One }),
     }
 }
 

@@ -11,10 +11,11 @@ use echo_bus::Bus;
 use echo_bus::clock::Now;
 use echo_bus::id::TaskId;
 use echo_bus::message::{AnswerPart, ReadAnswer, Request};
+use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 
-use crate::attempts::Limits;
 use crate::edge::{Action, Edge, Event, New, ReaderId, Reads, Unjoined};
+use crate::limits::Limits;
 use crate::perform::Performer;
 use crate::report::News;
 
@@ -40,10 +41,11 @@ pub struct Wishes {
 
 impl Tasks {
     /// Without tasks. `keep_memory` bounds the answers that are kept for nobody in particular, in bytes.
-    pub fn new(bus: Bus, limits: Limits, keep_memory: usize) -> Arc<Self> {
+    /// What comes of the edge's questions goes to `answers`, and from there to [`Tasks::apply`].
+    pub fn new(bus: Bus, limits: Limits, keep_memory: usize, answers: mpsc::Sender<Event>) -> Arc<Self> {
         let edge = Mutex::new(Edge::new(bus.me().id.clone(), keep_memory, Now::read()));
         let tracker = TaskTracker::new();
-        let performer = Performer::start(bus.clone(), &tracker);
+        let performer = Performer::start(bus.clone(), tracker.clone(), answers);
         Arc::new(Self { bus, limits, tracker, edge, performer })
     }
 
@@ -52,15 +54,15 @@ impl Tasks {
     }
 
     /// Decides, then acts.
-    fn decide<T>(self: &Arc<Self>, decide: impl FnOnce(&mut Edge, Instant, &mut Vec<Action>) -> T) -> T {
+    fn decide<T>(&self, decide: impl FnOnce(&mut Edge, Instant, &mut Vec<Action>) -> T) -> T {
         let mut actions = Vec::new();
         let decided = decide(&mut self.edge(), Instant::now(), &mut actions);
-        actions.into_iter().for_each(|action| self.performer.perform(self, action));
+        actions.into_iter().for_each(|action| self.performer.perform(action));
         decided
     }
 
     /// Something has happened.
-    pub fn apply(self: &Arc<Self>, event: Event) {
+    pub fn apply(&self, event: Event) {
         self.decide(|edge, now, out| edge.apply(event, now, out));
     }
 
@@ -95,7 +97,7 @@ impl Tasks {
     }
 
     /// What this edge can say of a task of its own now.
-    pub fn answer(self: &Arc<Self>, question: &ReadAnswer) -> AnswerPart {
+    pub fn answer(&self, question: &ReadAnswer) -> AnswerPart {
         self.decide(|edge, now, out| edge.answer(question, now, out))
     }
 

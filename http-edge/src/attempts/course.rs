@@ -6,8 +6,6 @@ use std::time::{Duration, Instant};
 use echo_bus::id::NodeId;
 use echo_bus::message::{Times, Timings, Why};
 
-use super::millis;
-
 /// The course of one attempt.
 #[derive(Debug, Default)]
 pub struct Course {
@@ -54,4 +52,9 @@ impl Course {
     pub fn why(&self) -> Option<&Why> {
         self.why.as_deref()
     }
+}
+
+/// Whole milliseconds.
+pub fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -2,9 +2,9 @@
 
 use super::*;
 use crate::answer::{Cursor, Next};
-use crate::holders::Loss;
-use echo_bus::id::Peer;
-use echo_bus::message::{Accepted, Chat, Generate, Reason, Settings, Times, Timings, ToolCall};
+use crate::holders::{Holder, Loss};
+use echo_bus::id::{Inbox, Peer};
+use echo_bus::message::{Accepted, Chat, Done, Generate, Reason, Settings, Task, Times, Timings, ToolCall};
 use proptest::prelude::*;
 
 fn limits() -> Limits {

@@ -10,9 +10,8 @@ use echo_bus::message::{
     Task,
 };
 
-use super::ReaderId;
-use crate::attempts::Limits;
 use crate::holders::{Ask, Heard, Holder};
+use crate::limits::Limits;
 use crate::report::Report;
 
 /// A task that a client wants done.
@@ -26,6 +25,13 @@ pub struct New {
     /// How long the task goes on without a reader, and its answer is kept; at once it is cancelled without this.
     pub keep: Option<Duration>,
     pub reads: Reads,
+}
+
+/// Names one reader of one task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ReaderId {
+    pub task: TaskId,
+    pub(super) number: u32,
 }
 
 /// What somebody wants to read of an answer.

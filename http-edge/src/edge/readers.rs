@@ -9,7 +9,7 @@ use std::time::Instant;
 use echo_bus::id::TaskId;
 use echo_bus::message::{Request, What};
 
-use super::event::{Action, Reads};
+use super::event::{Action, ReaderId, Reads};
 use super::kept::Absent;
 use super::{Edge, Task};
 use crate::answer::{Cursor, Next};
@@ -17,13 +17,6 @@ use crate::report::News;
 
 /// Bytes of pieces that a reader gets at once, about.
 const PORTION: usize = 64 * 1024;
-
-/// Names one reader of one task.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct ReaderId {
-    pub task: TaskId,
-    number: u32,
-}
 
 #[derive(Debug)]
 pub(super) struct Reader {

@@ -7,15 +7,15 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Poll, Wake, Waker};
 
-use echo_bus::id::{BootId, Inbox, Peer};
+use echo_bus::id::{BootId, Inbox, NodeId, Peer};
 use echo_bus::message::{
     Accepted, AnswerPart, Done, Generate, Held, Piece, Pong, ReadAnswer, Request, SoFar,
 };
 use proptest::prelude::*;
 
 use super::*;
-use crate::attempts::Limits;
 use crate::holders::Heard;
+use crate::limits::Limits;
 use crate::report::News;
 
 const NODES: usize = 3;

@@ -1,7 +1,7 @@
 //! What the failure detector promises, with explicit time.
 
 use super::*;
-use echo_bus::id::{NodeId, ProcessId, Role};
+use echo_bus::id::{NodeId, ProcessId};
 
 const TASK: TaskId = TaskId::from_u128(1);
 

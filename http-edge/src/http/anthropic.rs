@@ -22,7 +22,7 @@ pub fn unserved(path: &str) -> ApiError {
         "there is no {path}: this mesh does not speak Anthropic's API. It speaks OpenAI's (POST \
          /v1/chat/completions, GET /v1/models), Ollama's (POST /api/chat) and its own; GET /docs describes them"
     );
-    ApiError::not_found(error).to(&DIALECT)
+    ApiError::not_found(error).shaped(refusal)
 }
 
 fn refusal(error: &ApiError) -> Value {

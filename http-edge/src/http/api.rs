@@ -1,8 +1,7 @@
 //! What all handlers share.
 
-use std::collections::HashSet;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::Request as HttpRequest;
@@ -14,32 +13,45 @@ use super::body;
 use super::error::ApiError;
 use super::fields::Fields;
 use super::guard::Guard;
+use super::names::{Name, Names};
 use super::reply::Started;
-use crate::config::{Config, ROOM_FOR_CONTINUATION};
 use crate::edge::Reads;
 use crate::feed::Feed;
+use crate::limits::ROOM_FOR_CONTINUATION;
 use crate::tasks::{Tasks, Wishes};
 
 /// The edge, as a handler sees it; cheap to clone.
 #[derive(Clone)]
 pub struct Api(Arc<Shared>);
 
+/// What the edge's flags say of its HTTP side.
+pub struct Settings {
+    pub guard: Guard,
+    /// How long the body of a request may stand still.
+    pub body_pause: Duration,
+    /// The longest time that a task may be kept.
+    pub keep_limit: Duration,
+}
+
 struct Shared {
     tasks: Arc<Tasks>,
     metrics: PrometheusHandle,
     guard: Guard,
     address: SocketAddr,
-    /// How long the body of a request may stand still.
     body_pause: Duration,
     keep_limit: Duration,
-    /// The clients' own task ids in use.
-    names: Mutex<HashSet<String>>,
+    names: Names,
 }
 
 impl Api {
-    pub fn new(config: &Config, tasks: Arc<Tasks>, metrics: PrometheusHandle, address: SocketAddr) -> Self {
-        let guard = Guard::new(address, &config.allow_host, &config.allow_origin);
-        let (body_pause, keep_limit, names) = (config.body_timeout, config.keep_limit, Mutex::default());
+    pub fn new(
+        tasks: Arc<Tasks>,
+        metrics: PrometheusHandle,
+        address: SocketAddr,
+        settings: Settings,
+    ) -> Self {
+        let Settings { guard, body_pause, keep_limit } = settings;
+        let names = Names::default();
         Self(Arc::new(Shared { tasks, metrics, guard, address, body_pause, keep_limit, names }))
     }
 
@@ -103,30 +115,9 @@ impl Api {
         Started::new(feed, self.tasks().limits.idle_sign, name, reserved)
     }
 
-    /// Reserves a client's own task id for as long as the answer lives.
-    ///
-    /// # Errors
-    /// 409 while another task has it.
-    pub fn reserve(&self, name: &str) -> Result<Name, ApiError> {
-        let mut names = self.0.names.lock().unwrap_or_else(PoisonError::into_inner);
-        if !names.insert(name.to_owned()) {
-            return Err(ApiError::conflict(format!(
-                "task_id {name:?} is in use; wait for its end or choose another"
-            )));
-        }
-        Ok(Name { shared: self.0.clone(), name: name.to_owned() })
-    }
-}
-
-/// A client's own task id, in use.
-pub struct Name {
-    shared: Arc<Shared>,
-    name: String,
-}
-
-impl Drop for Name {
-    fn drop(&mut self) {
-        self.shared.names.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.name);
+    /// The clients' own task ids in use.
+    pub fn names(&self) -> &Names {
+        &self.0.names
     }
 }
 

@@ -9,13 +9,11 @@ use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
 use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
 use tokio::sync::Semaphore;
 
-use super::error::ApiError;
+use super::error::{ApiError, CODINGS};
 
 /// Members of a gzip file, or frames of zstd's, in one body.
 const MOST_PARTS: usize = 1000;
 
-/// What is understood, as `Accept-Encoding` says it.
-pub const UNDERSTOOD: &str = "gzip, deflate, zstd";
 /// What a zstd decoder may keep of what it has written; the format's authors recommend that everybody support it.
 const WINDOW: u64 = 8 * 1024 * 1024;
 /// Between two such steps others have their turn.
@@ -51,7 +49,7 @@ pub fn of(headers: &HeaderMap) -> Result<Vec<Coding>, ApiError> {
             "zstd" => codings.push(Coding::Zstd),
             other => {
                 let other: String = other.chars().take(40).collect();
-                let error = format!("the body is encoded as {other:?}; send it as {UNDERSTOOD} or as it is");
+                let error = format!("the body is encoded as {other:?}; send it as {CODINGS} or as it is");
                 return Err(ApiError::unsupported_coding(error));
             }
         }

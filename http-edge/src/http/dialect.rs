@@ -5,10 +5,9 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::header::{self, HeaderValue};
 use axum::response::Response;
-use serde_json::Value;
 
 use super::api::Api;
-use super::error::ApiError;
+use super::error::{ApiError, Shape};
 use super::route::Route;
 
 /// One API that clients speak.
@@ -24,15 +23,14 @@ pub struct Dialect {
     pub routes: fn() -> Router<Api>,
     pub documented: fn() -> Vec<Route>,
     /// An error in the shape that its clients read.
-    pub refusal: fn(&ApiError) -> Value,
+    pub refusal: Shape,
 }
 
 impl Dialect {
     /// Says an error in the shape of this dialect, or of the one that its client is known to read.
     pub fn shape(&'static self, response: &mut Response) {
         let Some(error) = response.extensions_mut().remove::<ApiError>() else { return };
-        let dialect = error.dialect().unwrap_or(self);
-        let body = (dialect.refusal)(&error);
+        let body = error.shape().unwrap_or(self.refusal)(&error);
         let headers = response.headers_mut();
         headers.remove(header::CONTENT_LENGTH);
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));

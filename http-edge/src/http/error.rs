@@ -7,13 +7,16 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use echo_bus::message::{Code, Failure};
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::coding;
-use super::dialect::Dialect;
 use super::route_headers::RouteHeaders;
 
+/// How the body of a request may be encoded.
+pub const CODINGS: &str = "gzip, deflate, zstd";
 const UNSUPPORTED_CODING: &str = "unsupported_encoding";
+
+/// How a dialect says an error.
+pub type Shape = fn(&ApiError) -> Value;
 
 /// An error as the client gets it; its JSON is the edge's own shape.
 #[derive(Debug, Clone, Serialize)]
@@ -49,7 +52,7 @@ struct Told {
     param: Option<String>,
     /// In place of the one of the route.
     #[serde(skip)]
-    dialect: Option<&'static Dialect>,
+    shape: Option<Shape>,
     #[serde(skip)]
     route: Option<RouteHeaders>,
 }
@@ -69,7 +72,7 @@ impl ApiError {
             attempts: None,
             words: None,
             param: None,
-            dialect: None,
+            shape: None,
             route: None,
         }))
     }
@@ -181,15 +184,15 @@ impl ApiError {
         self
     }
 
-    /// For a client of this dialect, whatever the route's is.
+    /// For a client that reads this shape, whatever the route's dialect is.
     #[must_use]
-    pub fn to(mut self, dialect: &'static Dialect) -> Self {
-        self.0.dialect = Some(dialect);
+    pub fn shaped(mut self, shape: Shape) -> Self {
+        self.0.shape = Some(shape);
         self
     }
 
-    pub fn dialect(&self) -> Option<&'static Dialect> {
-        self.0.dialect
+    pub fn shape(&self) -> Option<Shape> {
+        self.0.shape
     }
 
     pub fn status(&self) -> StatusCode {
@@ -262,7 +265,7 @@ impl IntoResponse for ApiError {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         if self.0.code == UNSUPPORTED_CODING {
-            headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static(coding::UNDERSTOOD));
+            headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static(CODINGS));
         }
         if self.0.ends_connection {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));

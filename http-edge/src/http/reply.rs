@@ -11,8 +11,8 @@ use echo_bus::id::{NodeId, TaskId};
 use echo_bus::message::{Done, Failure, Piece};
 use tokio::time::Instant;
 
-use super::api::Name;
 use super::error::ApiError;
+use super::names::Name;
 use super::route_headers::RouteHeaders;
 use crate::feed::Feed;
 use crate::report::{News, Report};

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::Version;
 use super::traffic::{Counts, Traffic};
+use super::version::Version;
 
 /// How long a connection may take for what.
 #[derive(Debug, Clone, Copy)]

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use echo_scripted_engine::Api;
 use echo_testing::{
     client::{Client, Stream, Transcript, scripted},
-    engine::Api,
     mesh::{Mesh, holds},
 };
 use serde_json::{Value, json};
@@ -71,7 +71,7 @@ async fn an_answer_goes_on_elsewhere_while_its_client_is_away() {
         let mesh = Mesh::start().api(api).await;
         let task = cut_off(&mesh, &counting()).await;
         let node = mesh.worker().await;
-        mesh.node(node.as_str()).agent.kill().await;
+        mesh.node(node.as_str()).kill().await;
         let seen = join(mesh.client(), &task, CUT).rest().await;
         is_the_rest(&seen, CUT);
         assert_eq!(seen.attempts(), 2);
@@ -130,7 +130,7 @@ async fn node_orchestrator_and_broker_may_die_while_somebody_joins_at_another_ed
     stream.read_tokens(60).await;
     mesh.orchestrator(0).restart().await;
     let node = mesh.worker().await;
-    mesh.node(node.as_str()).agent.kill().await;
+    mesh.node(node.as_str()).kill().await;
     let seen = stream.rest().await;
     seen.assert_answered();
     assert_eq!(seen.content(), (CUT..200).map(scripted).collect::<String>(), "{}", seen.summary());

@@ -42,7 +42,7 @@ pub async fn start(api: &Api, request: Request, streams: bool) -> Result<Started
     let reserved = match &asked.task_id {
         Some(name) => {
             check_name(name)?;
-            Some(api.reserve(name)?)
+            Some(api.names().reserve(name)?)
         }
         None => None,
     };

@@ -1,5 +1,6 @@
 //! Ollama's requests as tasks of the mesh. What has no place in a task goes on as it is, in `extra`.
 
+use echo_bus::id::NodeId;
 use echo_bus::message::{Chat, Embed, Generate, Message, Named, Request, Settings, ToolCall};
 use serde_json::{Map, Value};
 
@@ -149,7 +150,7 @@ pub fn embeddings(mut fields: Fields) -> Read<Asked> {
 /// `POST /api/show`.
 pub fn show(mut fields: Fields) -> Read<Asked> {
     let model = required_model(&mut fields)?;
-    let nodes = super::manage::named(&fields.texts("nodes")?)?;
+    let nodes = named(&fields.texts("nodes")?)?;
     let request = Named { model: model.clone(), nodes, extra: fields.rest() };
     Ok(Asked { request: Request::Show(request), model, streams: false, shape: Shape::Plain })
 }
@@ -194,4 +195,26 @@ fn settings(mut fields: Fields) -> Read<Settings> {
     fields.take("stream");
     settings.extra.extend(fields.rest());
     Ok(settings)
+}
+
+/// Nodes that one request may name.
+const MOST_NODES: usize = 256;
+
+/// The nodes that a request names, each once.
+///
+/// # Errors
+/// 400 for what is no node's id, and for too many.
+pub fn named(nodes: &[String]) -> Result<Vec<NodeId>, ApiError> {
+    if nodes.len() > MOST_NODES {
+        return Err(ApiError::bad_request(format!("nodes: at most {MOST_NODES} at once")));
+    }
+    let mut ids: Vec<NodeId> = Vec::new();
+    for node in nodes {
+        let id =
+            node.parse().map_err(|error| ApiError::bad_request(format!("nodes: {error}")).param("nodes"))?;
+        if !ids.contains(&id) {
+            ids.push(id);
+        }
+    }
+    Ok(ids)
 }

@@ -13,21 +13,19 @@ use futures::stream::{BoxStream, select_all, unfold};
 use serde_json::{Map, Value, json};
 use tokio::sync::mpsc;
 
-use super::ask::required_model;
+use super::ask::{named, required_model};
 use super::refusal::{json as plain, not_found, refusal, shape};
-use crate::attempts::Limits;
 use crate::feed::Feed;
 use crate::http::api::{Api, trace_of};
 use crate::http::error::ApiError;
 use crate::http::mesh;
 use crate::http::reply::{self, Voice};
+use crate::limits::Limits;
 use crate::report::{News, Report};
 use crate::tasks::Wishes;
 
 /// A large model over a slow line.
 const LONGEST_PULL: Duration = Duration::from_secs(24 * 3600);
-/// Nodes that one request may name.
-const MOST_NODES: usize = 256;
 
 /// `POST /api/pull`: to the nodes that `nodes` names, or to the one with the most room.
 pub async fn pull(State(api): State<Api>, request: Request) -> Result<Response, ApiError> {
@@ -52,21 +50,6 @@ pub async fn pull(State(api): State<Api>, request: Request) -> Result<Response, 
         }
     };
     reply::answer(api.started(feed), Progress::new(model), streams).await
-}
-
-pub(super) fn named(nodes: &[String]) -> Result<Vec<NodeId>, ApiError> {
-    if nodes.len() > MOST_NODES {
-        return Err(ApiError::bad_request(format!("nodes: at most {MOST_NODES} at once")));
-    }
-    let mut ids: Vec<NodeId> = Vec::new();
-    for node in nodes {
-        let id =
-            node.parse().map_err(|error| ApiError::bad_request(format!("nodes: {error}")).param("nodes"))?;
-        if !ids.contains(&id) {
-            ids.push(id);
-        }
-    }
-    Ok(ids)
 }
 
 /// Several pulls as one: their progress mixed, each line with its node, and one end.

@@ -12,12 +12,12 @@ use serde_json::{Map, Value, json};
 use super::ask::{Asked, Shape};
 use super::refusal::{not_found, refusal};
 use super::say::Lines;
-use crate::attempts::Limits;
 use crate::http::api::Api;
 use crate::http::error::ApiError;
 use crate::http::mesh;
 use crate::http::reply::Voice;
 use crate::http::route_headers::RouteHeaders;
+use crate::limits::Limits;
 use crate::report::{News, Report};
 use crate::tasks::Wishes;
 
