@@ -346,7 +346,8 @@ impl Edge {
     /// Ends a task for whoever has its id.
     pub fn stop(&mut self, id: TaskId, now: Instant, out: &mut Vec<Action>) -> Result<Stopped, Absent> {
         let Some(task) = self.tasks.get_mut(&id) else { return Err(self.kept.absent(id)) };
-        task.keep = None;
+        // Those who read it elsewhere are not waited for.
+        (task.keep, task.read_elsewhere) = (None, None);
         if task.attempts.has_ended() {
             self.keep_or_drop(id, now, out);
             return Ok(Stopped::Forgotten);

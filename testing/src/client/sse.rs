@@ -9,7 +9,7 @@ use serde_json::Value;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{
-    http::{Call, Reply},
+    http::{Call, Client, Reply},
     transcript::{Event, Transcript},
 };
 
@@ -122,6 +122,19 @@ impl Stream {
     pub async fn rest(mut self) -> Transcript {
         while self.pull().await {}
         self.seen
+    }
+
+    /// Closes the connection, and goes on after the last event that was seen, at the edge of `client`.
+    ///
+    /// # Panics
+    /// When no event has told the task's id.
+    pub fn rejoin(self, client: &Client) -> Self {
+        let first = self.seen.events.first().expect("an event before the cut");
+        let task = first.json["task_id"].as_str().expect("an event says its task");
+        let last = self.seen.events.iter().rev().find_map(|event| event.id).unwrap_or_default();
+        let call = client.get(&format!("/task/{task}/stream")).header("last-event-id", &last.to_string());
+        let state = State::Asked(AbortOnDropHandle::new(tokio::spawn(call.send())));
+        Self { state, text: Vec::new(), seen: self.seen, read: self.read }
     }
 
     /// Closes the connection, and keeps what was seen.

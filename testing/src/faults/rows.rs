@@ -9,6 +9,7 @@ mod fleet;
 mod mistake;
 mod orchestrator_and_broker;
 mod refusal;
+mod rejoin;
 
 use super::row::Row;
 
@@ -20,6 +21,7 @@ pub fn all() -> Vec<Row> {
         orchestrator_and_broker::rows(),
         edge::rows(),
         client::rows(),
+        rejoin::rows(),
         refusal::rows(),
         mistake::rows(),
     ];
