@@ -36,7 +36,6 @@ TOLERATED = {
     "circles": [
         "bus: message.rs message/cache.rs message/failure.rs message/frame.rs message/heartbeat.rs message/load_options.rs message/prefix.rs message/pulse.rs message/request.rs message/status.rs message/task.rs message/why.rs",
         "bus: client/auto.rs client/connect.rs",
-        "orchestrator: event.rs node.rs snapshot.rs",
         "orchestrator: sim/beat.rs sim/digest.rs sim/measure.rs",
         "orchestrator: expected.rs expected/assign.rs expected/book.rs expected/cache.rs expected/facts.rs expected/judge.rs expected/nearest.rs expected/node.rs expected/why.rs scheduler.rs",
         "orchestrator: sim/trace.rs sim/trace/scripts.rs",

@@ -8,7 +8,8 @@ use echo_bus::id::TaskId;
 use echo_bus::message::{Heartbeat, Held, Task};
 use echo_orchestrator::{
     Limits, State,
-    event::{Action, Answer, Asked, Event, Now},
+    clock::Now,
+    event::{Action, Answer, Asked, Event},
 };
 use serde::Serialize;
 use serde_json::json;

@@ -1,7 +1,6 @@
 //! What can happen to an orchestrator, and what it can do about it: plain data.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use echo_bus::id::{BootId, Inbox, NodeId, Peer, ProcessId, TaskId};
 use echo_bus::message::{
@@ -9,14 +8,6 @@ use echo_bus::message::{
 };
 
 use crate::snapshot::Snapshot;
-
-/// The time of an event: one clock to decide by, one to show to people.
-#[derive(Debug, Clone, Copy)]
-pub struct Now {
-    pub at: Instant,
-    /// Unix milliseconds; never compared.
-    pub unix_ms: u64,
-}
 
 /// One attempt at a task, given to one start of one node.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,6 +4,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod clock;
 pub mod config;
 pub mod event;
 #[cfg(any(test, feature = "sim"))]
@@ -13,6 +14,7 @@ pub mod state;
 mod expected;
 mod facts;
 mod holding;
+mod inbox;
 mod model_name;
 mod need;
 mod node;

@@ -7,7 +7,7 @@ use std::time::Instant;
 use echo_bus::id::{BootId, NodeId, TaskId};
 use echo_bus::message::{Heartbeat, Held, LoadKey, Model, NodeStatus};
 
-use crate::event::Now;
+use crate::clock::Now;
 use crate::facts::step;
 use crate::model_name::ModelName;
 use crate::need::Need;

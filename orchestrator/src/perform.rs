@@ -19,15 +19,15 @@ const DISPATCH: Duration = Duration::from_millis(500);
 /// A lost pulse is asked again soon enough to keep an edge from being taken for dead.
 const PULSE: Duration = Duration::from_secs(1);
 
-/// What acting needs.
-pub(crate) struct Hands {
+/// Does things.
+pub(crate) struct Performer {
     bus: Bus,
     tracker: TaskTracker,
     outcomes: mpsc::Sender<Event>,
     news: mpsc::Sender<News>,
 }
 
-impl Hands {
+impl Performer {
     /// News are told beside the loop, and dropped when nobody takes them: nothing depends on them.
     pub(crate) fn new(bus: Bus, tracker: TaskTracker, outcomes: mpsc::Sender<Event>) -> Self {
         let (news, mut waiting) = mpsc::channel(4_096);

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use echo_bus::id::{BootId, NodeId};
 use echo_bus::message::{Heartbeat, LoadKey, Model, NodeStatus};
 
-use crate::event::Now;
+use crate::clock::Now;
 use crate::facts::{Abilities, AtBest, Facts};
 use crate::model_name::ModelName;
 use crate::node::{Hold, Node};

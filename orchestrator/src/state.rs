@@ -19,8 +19,9 @@ use std::time::{Duration, Instant};
 use echo_bus::id::{BootId, Inbox, NodeId, ProcessId, TaskId};
 use echo_bus::message::{Code, Event as News, Failure, Frame, Held, Pong, What};
 
+use crate::clock::Now;
 use crate::config::Limits;
-use crate::event::{Action, Event, Now};
+use crate::event::{Action, Event};
 use crate::expected::Book;
 use crate::holding::{Holding, Phase};
 use crate::model_name::ModelName;

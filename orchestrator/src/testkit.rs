@@ -6,7 +6,7 @@ use echo_bus::id::{Inbox, TaskId};
 use echo_bus::message::{Engine, Heartbeat, Held, Model, NodeStatus, Space, Task};
 use serde_json::{Value, json};
 
-use crate::event::Now;
+use crate::clock::Now;
 
 /// Time that passes only when it is told to.
 pub struct Clock(Now);

@@ -9,7 +9,7 @@ use echo_bus::message::Heartbeat;
 use super::beat::task_id;
 use super::text::{self, Texts};
 use super::world::{Mesh, Policy};
-use crate::event::Now;
+use crate::clock::Now;
 use crate::need::Need;
 use crate::registry::{Key, News, Registry};
 use crate::scheduler::{self, Bars, Fit};

@@ -13,8 +13,9 @@ use super::digest::Text;
 use super::parts::Proposal;
 use super::text::{self, Texts};
 use super::world::{Mesh, Policy};
+use crate::clock::Now;
 use crate::config::Limits;
-use crate::event::{Action, Answer, Asked, Event, Now};
+use crate::event::{Action, Answer, Asked, Event};
 use crate::state::State;
 
 /// As long as a task may live.
