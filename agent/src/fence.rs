@@ -1,4 +1,5 @@
-//! Attempts that must not run any more, remembered so that a cancel which overtakes its task still works.
+//! Attempts that must not run any more, remembered so that a cancel which overtakes its task still works. The attempt's number is a
+//! fencing token: it rises with each submission, and a cancel bars its own number and all lower ones.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};

@@ -39,7 +39,7 @@ impl<'a> Seen<'a> {
         Self { facts, node, index }
     }
 
-    /// All that it says; a scan of all nodes does with the facts.
+    /// All that the node says. A scan of all nodes does not read it: the facts hold what a scan needs.
     pub fn model(&self) -> &'a Model {
         &self.node.models()[self.index as usize]
     }

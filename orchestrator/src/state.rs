@@ -54,6 +54,7 @@ pub struct State {
     planned: Instant,
     held: BTreeMap<TaskId, Holding>,
     /// The highest attempt that was cancelled.
+    /// Attempt numbers are fencing tokens.
     fences: Recent<u32>,
     /// Who took an attempt a moment ago.
     handed: Recent<(u32, NodeId)>,
