@@ -53,8 +53,7 @@ pub struct State {
     /// When it was last decided where those who wait go.
     planned: Instant,
     held: BTreeMap<TaskId, Holding>,
-    /// The highest attempt that was cancelled.
-    /// Attempt numbers are fencing tokens.
+    /// The highest attempt that was cancelled: its number is a fencing token, which bars all lower ones.
     fences: Recent<u32>,
     /// Who took an attempt a moment ago.
     handed: Recent<(u32, NodeId)>,
