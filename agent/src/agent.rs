@@ -1,13 +1,9 @@
 //! The agent at work: what comes from the bus goes to the node, and what the node decides is done.
 
-mod listening;
-mod perform;
-
 use std::sync::Arc;
 use std::time::Duration;
 
 use echo_bus::Bus;
-use echo_bus::client::SubscribeError;
 use echo_bus::clock::Now;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -17,16 +13,14 @@ use tracing::{info, warn};
 use crate::attempt::Context;
 use crate::config::Config;
 use crate::engine::signs::Signs;
-use crate::engine::{self, BuildError, Down, Engine, Probe};
+use crate::engine::{self, Down, Engine, Probe};
+use crate::error::Error;
 use crate::facts::Facts;
+use crate::inbox::{self, Inbox, Subscriptions};
 use crate::node::{Event, Identity, Leave, Node};
+use crate::perform::Performer;
 use crate::slots::Slots;
 use crate::{http, machine, metrics};
-use listening::Listening;
-use perform::Performer;
-
-/// How often the node looks at its clocks.
-const TICK: Duration = Duration::from_millis(50);
 
 /// How often memory and disk are read.
 const SPACE: Duration = Duration::from_secs(5);
@@ -36,26 +30,6 @@ const FIRST_PROBE: Duration = Duration::from_secs(5);
 
 /// Events that wait for the node; it takes them faster than they come.
 const EVENTS: usize = 4096;
-
-/// Why an agent cannot run.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// Another agent has the same node id.
-    #[error("{0}")]
-    DuplicateNode(String),
-    /// The engine's address or key is unusable.
-    #[error("cannot use the engine")]
-    Engine(#[from] BuildError),
-    /// The connection is closed for good.
-    #[error("cannot listen on the bus")]
-    Subscribe(#[from] SubscribeError),
-    /// The bus has ended by itself.
-    #[error("the connection to the bus was closed")]
-    Closed,
-    /// The listener is broken.
-    #[error("cannot tell the address of the agent's own port")]
-    Listener(#[source] std::io::Error),
-}
 
 /// Runs an agent until `shutdown` is cancelled and its tasks are done or handed over.
 ///
@@ -69,7 +43,7 @@ pub async fn run(
 ) -> Result<(), Error> {
     let engine = engine::connect(&config.engine)?;
     let identity = identity(&config, &bus, &listener)?;
-    let (commands, mut wanted) = mpsc::channel(16);
+    let (commands, wanted) = mpsc::channel(16);
     let port = CancellationToken::new();
     let _closes = port.clone().drop_guard();
     tokio::spawn(http::serve(listener, metrics::install(), commands, port));
@@ -78,9 +52,9 @@ pub async fn run(
         () = shutdown.cancelled() => return Ok(()),
         ready = prepare(&identity, &bus, &engine) => ready?,
     };
-    let (listening, probe) = ready;
+    let (subscriptions, probe) = ready;
     let _inspection = bus.inspectable("an agent of the mesh: runs tasks on one engine").await;
-    let (events, mut inbox) = mpsc::channel(EVENTS);
+    let (events, outcomes) = mpsc::channel(EVENTS);
     let slots = Slots::new(identity.slots.unwrap_or(1));
     let node_id = identity.node.clone();
     let link = *bus.link().borrow();
@@ -96,15 +70,15 @@ pub async fn run(
     });
     let mut performer = Performer::new(context, events.clone());
     let _space = watch_space(events).await;
-    let mut sources = Sources { listening, slots, shutdown, stopping: false, link: bus.link() };
+    let mut inbox = Inbox::new(subscriptions, outcomes, wanted, slots, bus.link(), shutdown);
     let leave = async {
         perform_all(&mut performer, node.apply(Event::Probed(probe), Now::read()))?;
         info!(node = %bus.me().id, boot = %bus.boot(), "ready");
         loop {
-            let event = sources.next(&mut inbox, &mut wanted, &mut performer, node.due()).await?;
+            let event = inbox.next(&mut performer, node.due()).await.ok_or(Ended::Closed)?;
             if let Event::CameBack(_, true) = &event {
                 // What waits here already came before the round trip: it is judged as such.
-                for early in sources.waiting().await {
+                for early in inbox.waiting().await {
                     perform_all(&mut performer, node.apply(early, Now::read()))?;
                 }
             }
@@ -161,19 +135,20 @@ fn identity(config: &Config, bus: &Bus, listener: &TcpListener) -> Result<Identi
     })
 }
 
-/// All that stands before the word `ready`: nobody else has the id, the ears are open, the engine was asked.
+/// What has to be done before the agent logs `ready`: make sure that no other agent has the id, subscribe, and ask the engine
+/// what it serves.
 async fn prepare(
     identity: &Identity,
     bus: &Bus,
     engine: &Arc<dyn Engine>,
-) -> Result<(Listening, Result<Probe, Down>), Error> {
-    listening::refuse_a_duplicate(bus, &identity.node).await?;
-    let listening = Listening::begin(bus, &identity.node).await?;
+) -> Result<(Subscriptions, Result<Probe, Down>), Error> {
+    inbox::refuse_a_duplicate(bus, &identity.node).await?;
+    let subscriptions = Subscriptions::begin(bus, &identity.node).await?;
     let probe = match tokio::time::timeout(FIRST_PROBE, engine.probe()).await {
         Ok(probe) => probe,
         Err(_) => Err(Down { reason: "the engine does not answer".to_owned(), slow: false }),
     };
-    Ok((listening, probe))
+    Ok((subscriptions, probe))
 }
 
 /// Reads memory and disk now and then, until the returned guard is dropped.
@@ -195,53 +170,4 @@ async fn watch_space(events: mpsc::Sender<Event>) -> tokio_util::sync::DropGuard
     };
     tokio::spawn(async move { stop.run_until_cancelled(read).await });
     guard
-}
-
-/// Where events come from.
-struct Sources {
-    listening: Listening,
-    slots: Slots,
-    shutdown: CancellationToken,
-    stopping: bool,
-    link: tokio::sync::watch::Receiver<echo_bus::client::Link>,
-}
-
-impl Sources {
-    /// The next event. Cancel-safe: holds nothing across the wait.
-    async fn next(
-        &mut self,
-        inbox: &mut mpsc::Receiver<Event>,
-        wanted: &mut mpsc::Receiver<http::Command>,
-        performer: &mut Performer,
-        due: Option<std::time::Instant>,
-    ) -> Result<Event, Ended> {
-        let tick = std::time::Instant::now() + TICK;
-        let tick = due.map_or(tick, |due| due.min(tick));
-        tokio::select! {
-            biased;
-            changed = self.link.changed() => match changed {
-                Ok(()) if !self.link.borrow().closed => Ok(Event::Link(*self.link.borrow_and_update())),
-                _ => Err(Ended::Closed),
-            },
-            () = self.shutdown.cancelled(), if !self.stopping => {
-                self.stopping = true;
-                Ok(Event::Stop)
-            }
-            // Before all that can be a flood.
-            () = tokio::time::sleep_until(tick.into()) => Ok(Event::Tick),
-            () = self.slots.freed() => Ok(Event::Freed),
-            Some(report) = performer.ended() => Ok(Event::Ended(Box::new(report))),
-            Some(event) = inbox.recv() => Ok(event),
-            Some(command) = wanted.recv() => Ok(match command {
-                http::Command::Drain => Event::Drain,
-                http::Command::Resume => Event::Resume,
-            }),
-            heard = self.listening.next() => heard.ok_or(Ended::Closed),
-        }
-    }
-
-    /// Cancels and tasks that are here already, without waiting and without leaving one behind.
-    async fn waiting(&mut self) -> Vec<Event> {
-        tokio::task::unconstrained(async { self.listening.waiting() }).await
-    }
 }

@@ -1,5 +1,6 @@
-//! Times in which this process was not there: stopped, suspended or cut off. Nothing that waited in a socket meanwhile may
-//! start before it is known that somebody still waits for it.
+//! Suspend detection: whether this process was stopped, suspended or cut off for a while. What waited in a socket during such a
+//! gap may be old: others may have answered it since. So no task is started after a gap before a round trip that began after it
+//! has come back, or before the task's edge has confirmed it (`node/admit.rs`).
 
 use echo_bus::clock::Now;
 use echo_bus::holding::LateTick;

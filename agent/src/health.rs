@@ -210,6 +210,7 @@ impl Trust {
         self.questioned |= self.refused.len() >= DIFFERENT;
     }
 
+    /// A failed trial doubles the time until the next one: exponential backoff, up to [`LONGEST_REST`].
     fn rest(&mut self, why: String, now: Instant) {
         let before = match self.circuit {
             Circuit::Doubted { rest, .. } => rest,

@@ -49,6 +49,7 @@ const FAREWELL: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone)]
 pub struct Identity {
     pub node: NodeId,
+    /// This start of the agent: its incarnation. What was said to an earlier one does not count.
     pub boot: BootId,
     pub kind: Kind,
     /// The operator's word; absent: the engine's.

@@ -1,3 +1,4 @@
+use echo_bus::clock::Now;
 //! What one decision of the orchestrator takes, without the bus: among idle nodes, and among full ones while others wait.
 
 use std::collections::BTreeMap;
@@ -8,7 +9,7 @@ use echo_bus::id::{AttemptId, TaskId};
 use echo_bus::message::{Heartbeat, Held, Task};
 use echo_orchestrator::{
     Limits, State,
-    event::{Action, Answer, Asked, Event, Now},
+    event::{Action, Answer, Asked, Event},
 };
 use serde::Serialize;
 use serde_json::json;

@@ -13,6 +13,7 @@ pub mod state;
 mod expected;
 mod facts;
 mod holding;
+mod inbox;
 mod need;
 mod node;
 mod perform;

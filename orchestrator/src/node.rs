@@ -8,9 +8,9 @@ use echo_bus::id::{AttemptId, BootId, NodeId};
 use echo_bus::message::{Heartbeat, Held, LoadKey, Model, NodeStatus};
 use echo_bus::model_name::ModelName;
 
-use crate::event::Now;
 use crate::facts::step;
 use crate::need::Need;
+use echo_bus::clock::Now;
 
 /// A node of the mesh.
 #[derive(Debug)]

@@ -18,15 +18,15 @@ use crate::event::{Action, Answer, Asked, Event};
 /// An agent answers at once, so a longer silence means that nobody knows whether it has the task.
 const DISPATCH: Duration = Duration::from_millis(500);
 
-/// What acting needs.
-pub(crate) struct Hands {
+/// Does things.
+pub(crate) struct Performer {
     bus: Bus,
     tracker: TaskTracker,
     outcomes: mpsc::Sender<Event>,
     news: mpsc::Sender<News>,
 }
 
-impl Hands {
+impl Performer {
     /// News are told beside the loop, and dropped when nobody takes them: nothing depends on them.
     pub(crate) fn new(bus: Bus, tracker: TaskTracker, outcomes: mpsc::Sender<Event>) -> Self {
         let (news, mut waiting) = mpsc::channel(4_096);

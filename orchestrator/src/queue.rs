@@ -1,4 +1,5 @@
-//! Who waits for what, in the order of time waited. Bounded in number and in bytes.
+//! Who waits for what, in the order of time waited. Bounded in number and in bytes: a full queue is the mesh's backpressure, and the
+//! client is told to come back later.
 
 use std::collections::BTreeMap;
 

@@ -8,9 +8,9 @@ use echo_bus::id::{BootId, NodeId};
 use echo_bus::message::{Capability, Heartbeat, LoadKey, Model, NodeStatus};
 use echo_bus::model_name::ModelName;
 
-use crate::event::Now;
 use crate::facts::{Abilities, AtBest, Facts};
 use crate::node::{Hold, Node};
+use echo_bus::clock::Now;
 
 /// Names of models that a refusal lists at most.
 const NAMED_MODELS: usize = 100;
@@ -39,7 +39,7 @@ impl<'a> Seen<'a> {
         Self { facts, node, index }
     }
 
-    /// All that it says; a scan of all nodes does with the facts.
+    /// All that the node says. A scan of all nodes does not read it: the facts hold what a scan needs.
     pub fn model(&self) -> &'a Model {
         &self.node.models()[self.index as usize]
     }

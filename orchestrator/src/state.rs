@@ -22,13 +22,14 @@ use echo_bus::message::{Cancel, Code, Event as News, Failure, Frame, Held, Pong,
 use echo_bus::model_name::ModelName;
 
 use crate::config::Limits;
-use crate::event::{Action, Event, Now};
+use crate::event::{Action, Event};
 use crate::expected::Book;
 use crate::holding::{Holding, Phase};
 use crate::queue::Queue;
 use crate::recent::Recent;
 use crate::registry::Registry;
 use crate::snapshot::Snapshot;
+use echo_bus::clock::Now;
 
 /// Two of a node's heartbeats, and a little: before that a started orchestrator does not know who is there.
 const LEARNING: Duration = Duration::from_millis(2_500);
@@ -51,7 +52,8 @@ pub struct State {
     /// When it was last decided where those who wait go.
     planned: Instant,
     held: BTreeMap<TaskId, Holding>,
-    /// What was cancelled: a cancel may overtake the task that it ends.
+    /// What was cancelled: a cancel may overtake the task that it ends. The attempt's number is a fencing token, which bars
+    /// all lower ones.
     fence: Fence,
     /// Who took an attempt a moment ago.
     handed: Recent<(u32, NodeId)>,

@@ -6,7 +6,7 @@ use echo_bus::id::{AttemptId, Inbox, TaskId};
 use echo_bus::message::{Capability, Engine, Heartbeat, Held, Model, NodeStatus, Space, Task};
 use serde_json::{Value, json};
 
-use crate::event::Now;
+use echo_bus::clock::Now;
 
 /// Time that passes only when it is told to.
 pub struct Clock(Now);

@@ -11,9 +11,8 @@ mod tests;
 
 use std::sync::Arc;
 
-use echo_bus::message::{Code, Done, Failure, Request};
+use echo_bus::message::{Done, Failure, Request};
 use futures::future::BoxFuture;
-use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt, TryFutureExt, TryStreamExt};
 use reqwest::Method;
 use serde_json::Value;
@@ -21,8 +20,8 @@ use serde_json::Value;
 use super::continuation::KnownTemplates;
 use super::http::Http;
 use super::rest::Rest;
-use super::steps::steps;
-use super::{Down, Engine, Order, Probe, Sign, Step, continuation};
+use super::steps::{Steps, only, steps, unknown_request};
+use super::{Down, Engine, Order, Probe, Sign, continuation};
 
 /// An Ollama server; cheap to clone.
 #[derive(Clone)]
@@ -38,8 +37,6 @@ struct Call {
     path: &'static str,
     body: Value,
 }
-
-type Steps = BoxStream<'static, Result<Step, Failure>>;
 
 impl Ollama {
     /// The server at the other end of `http`.
@@ -102,16 +99,6 @@ impl Ollama {
         let (rest, so_far) = Rest::of(&order.request, so_far, counted);
         Ok((resume::continued(&self.http, &self.templates, order, &so_far).await?, rest))
     }
-}
-
-/// A request of a newer version.
-pub(super) fn unknown_request() -> Failure {
-    Failure::elsewhere(Code::NotCapable, "this node's agent is too old for this kind of request")
-}
-
-/// A stream of one step.
-pub(super) fn only(done: Done) -> Steps {
-    futures::stream::iter([Ok(Step::Done(Box::new(done)))]).boxed()
 }
 
 impl Engine for Ollama {

@@ -15,17 +15,15 @@ use std::time::{Duration, Instant};
 
 use echo_bus::message::{Code, Done, Failure, Reason, Request};
 use futures::future::BoxFuture;
-use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt, TryFutureExt, TryStreamExt};
 use reqwest::{Method, Response};
 use serde_json::Value;
 
 use super::continuation::{self, KnownTemplates};
 use super::http::{Http, HttpError};
-use super::ollama::{only, unknown_request};
 use super::rest::Rest;
-use super::steps::steps;
-use super::{Down, Engine, Order, Probe, Sign, Step};
+use super::steps::{Steps, only, steps, unknown_request};
+use super::{Down, Engine, Order, Probe, Sign};
 
 /// How often a server that is still loading its model is asked again.
 const LOADING: Duration = Duration::from_millis(250);
@@ -45,8 +43,6 @@ struct Call {
     path: &'static str,
     body: Value,
 }
-
-type Steps = BoxStream<'static, Result<Step, Failure>>;
 
 impl OpenAi {
     /// The server at the other end of `http`.

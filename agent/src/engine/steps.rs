@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::Bytes;
-use echo_bus::message::{Code, Failure};
+use echo_bus::message::{Code, Done, Failure};
 use futures::stream::BoxStream;
 use futures::{Stream, StreamExt};
 use reqwest::Response;
@@ -18,6 +18,19 @@ const LONGEST_LINE: usize = 8 << 20;
 
 /// How long the end of a body that has said all may take, for the connection to be used again.
 const FAREWELL: Duration = Duration::from_millis(200);
+
+/// What an engine does about one request, until its one end.
+pub type Steps = BoxStream<'static, Result<Step, Failure>>;
+
+/// A request of a newer version.
+pub fn unknown_request() -> Failure {
+    Failure::elsewhere(Code::NotCapable, "this node's agent is too old for this kind of request")
+}
+
+/// A stream of one step.
+pub fn only(done: Done) -> Steps {
+    futures::stream::iter([Ok(Step::Done(Box::new(done)))]).boxed()
+}
 
 /// A dialect's reading of a stream, line by line. Plain data: no I/O.
 pub trait Translate: Send {

@@ -1,4 +1,5 @@
-//! The edges that this node holds something for: each hears a pulse, and one that answers none is dead.
+//! The edges that this node holds something for. A pulse is the renewal of a lease: it tells an edge which attempts are held here,
+//! and the edge's answer says which of them it still wants. An edge that answers none is dead, and its slots are freed.
 
 use std::collections::HashMap;
 use std::time::Instant;

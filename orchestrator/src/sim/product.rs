@@ -14,8 +14,9 @@ use super::parts::Proposal;
 use super::text::{self, Texts};
 use super::world::{Mesh, Policy};
 use crate::config::Limits;
-use crate::event::{Action, Answer, Asked, Event, Now};
+use crate::event::{Action, Answer, Asked, Event};
 use crate::state::State;
+use echo_bus::clock::Now;
 
 /// As long as a task may live.
 const HOUR_MS: u64 = 3_600_000;

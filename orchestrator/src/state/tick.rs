@@ -1,4 +1,5 @@
-//! What time does: silent nodes are forgotten, waits end, edges hear where their tasks stand.
+//! What time does: silent nodes are forgotten, waits end, and edges get a pulse for the tasks that wait here (the renewal of a lease:
+//! an edge that answers none is dead).
 
 use std::time::{Duration, Instant};
 

@@ -26,7 +26,7 @@ struct Said {
     content: String,
 }
 
-/// The text of such a line; `None` where there is more to a line than its text, or less.
+/// The text of a line that holds a text and nothing else; `None` for every other line, which is then read in the general way.
 pub fn text(line: &[u8]) -> Option<String> {
     let line: Line = serde_json::from_slice(line).ok()?;
     let text = match (line.message, line.response) {

@@ -16,6 +16,7 @@ use crate::engine::continuation::{self, KnownTemplates, PartialKind, TemplateBeh
 use crate::engine::http::{Http, HttpError, said, why};
 use crate::engine::lines::Lines;
 use crate::engine::steps::nonsense;
+use crate::engine::steps::unknown_request;
 use crate::engine::{Order, verdict};
 
 /// A rendered prompt is one line, and no longer than a request may be.
@@ -45,7 +46,7 @@ pub async fn continued(
             continuation::check(&it.settings)?;
             continuation.chat(it).await
         }
-        _ => Err(super::unknown_request()),
+        _ => Err(unknown_request()),
     }
 }
 

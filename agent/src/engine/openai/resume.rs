@@ -12,6 +12,7 @@ use super::{Call, Dialect, OpenAi, request};
 use crate::engine::Order;
 use crate::engine::continuation::{self, PartialKind, TemplateBehaviour};
 use crate::engine::http::HttpError;
+use crate::engine::steps::unknown_request;
 
 /// The request that continues the answer.
 ///
@@ -37,7 +38,7 @@ pub async fn continued(
         Request::Generate(it) if !it.suffix.is_empty() => return Err(request::no_suffix()),
         Request::Generate(it) => continuation::as_chat(it),
         Request::Chat(it) => it.clone(),
-        _ => return Err(crate::engine::ollama::unknown_request()),
+        _ => return Err(unknown_request()),
     };
     continuation::check(&chat.settings)?;
     if so_far.content.is_empty() {

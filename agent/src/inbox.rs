@@ -1,16 +1,25 @@
-//! What an agent hears on the bus.
+//! The one place that waits: what comes from the bus, from running tasks, from the agent's own port and from the clock becomes
+//! events.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use echo_bus::Bus;
-use echo_bus::client::{CallError, Received, Subscription};
+use echo_bus::client::{CallError, Link, Received, Subscription};
 use echo_bus::id::{NodeId, Peer};
 use echo_bus::message::{Cancel, Empty, Heartbeat, Task};
 use echo_bus::subject;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use super::Error;
+use crate::error::Error;
+use crate::http::Command;
 use crate::node::Event;
+use crate::perform::Performer;
+use crate::slots::Slots;
+
+/// How often the node looks at its clocks.
+const TICK: Duration = Duration::from_millis(50);
 
 /// Agents under one id share its tasks: a task never reaches two of them, whatever else goes wrong.
 const GROUP: &str = "agent";
@@ -21,8 +30,66 @@ const ANOTHER: Duration = Duration::from_secs(1);
 /// How long a message to oneself may take before it is sent again.
 const ROUND: Duration = Duration::from_secs(2);
 
-/// The ears of an agent.
-pub struct Listening {
+/// Everything that is waited for.
+pub struct Inbox {
+    bus: Subscriptions,
+    /// What the performer sends back.
+    outcomes: mpsc::Receiver<Event>,
+    commands: mpsc::Receiver<Command>,
+    slots: Slots,
+    link: watch::Receiver<Link>,
+    shutdown: CancellationToken,
+    stopping: bool,
+}
+
+impl Inbox {
+    pub fn new(
+        bus: Subscriptions,
+        outcomes: mpsc::Receiver<Event>,
+        commands: mpsc::Receiver<Command>,
+        slots: Slots,
+        link: watch::Receiver<Link>,
+        shutdown: CancellationToken,
+    ) -> Self {
+        Self { bus, outcomes, commands, slots, link, shutdown, stopping: false }
+    }
+
+    /// The next event, or `None` once the connection is closed. Cancel-safe: holds nothing across the wait.
+    pub async fn next(&mut self, performer: &mut Performer, due: Option<Instant>) -> Option<Event> {
+        let tick = Instant::now() + TICK;
+        let tick = due.map_or(tick, |due| due.min(tick));
+        tokio::select! {
+            biased;
+            changed = self.link.changed() => {
+                changed.ok()?;
+                let link = *self.link.borrow_and_update();
+                (!link.closed).then_some(Event::Link(link))
+            }
+            () = self.shutdown.cancelled(), if !self.stopping => {
+                self.stopping = true;
+                Some(Event::Stop)
+            }
+            // Before all that can be a flood.
+            () = tokio::time::sleep_until(tick.into()) => Some(Event::Tick),
+            () = self.slots.freed() => Some(Event::Freed),
+            Some(report) = performer.ended() => Some(Event::Ended(Box::new(report))),
+            Some(event) = self.outcomes.recv() => Some(event),
+            Some(command) = self.commands.recv() => Some(match command {
+                Command::Drain => Event::Drain,
+                Command::Resume => Event::Resume,
+            }),
+            heard = self.bus.next() => heard,
+        }
+    }
+
+    /// Cancels and tasks that are here already, without waiting and without leaving one behind.
+    pub async fn waiting(&mut self) -> Vec<Event> {
+        tokio::task::unconstrained(async { self.bus.waiting() }).await
+    }
+}
+
+/// What an agent hears on the bus.
+pub struct Subscriptions {
     cancels: Subscription<Cancel>,
     pings: Subscription<Empty>,
     beats: Subscription<Heartbeat>,
@@ -54,10 +121,10 @@ pub async fn refuse_a_duplicate(bus: &Bus, node: &NodeId) -> Result<(), Error> {
     }
 }
 
-impl Listening {
+impl Subscriptions {
     /// Listens; in force when this comes back.
     pub async fn begin(bus: &Bus, node: &NodeId) -> Result<Self, Error> {
-        let listening = Self {
+        let subscriptions = Self {
             beats: bus.subscribe(&subject::heartbeats_of(node)).await?,
             cancels: bus.subscribe(&subject::cancels_at(node)).await?,
             pings: bus.subscribe(&subject::pings(&Peer::agent(node))).await?,
@@ -69,7 +136,7 @@ impl Listening {
                 return Err(Error::Closed);
             }
             match bus.round_trip(ROUND).await {
-                Ok(()) => return Ok(listening),
+                Ok(()) => return Ok(subscriptions),
                 Err(error) => debug!(%error, "not listening yet"),
             }
         }
@@ -77,7 +144,7 @@ impl Listening {
 
     /// The next message; `None` once the connection is closed. A cancel goes before the task that it may be meant for.
     /// Cancel-safe.
-    pub async fn next(&mut self) -> Option<Event> {
+    async fn next(&mut self) -> Option<Event> {
         tokio::select! {
             biased;
             cancel = self.cancels.next_readable() => cancel.map(Event::Cancel),
@@ -88,7 +155,7 @@ impl Listening {
     }
 
     /// Cancels and tasks that are here already.
-    pub fn waiting(&mut self) -> Vec<Event> {
+    fn waiting(&mut self) -> Vec<Event> {
         let mut waiting = Vec::new();
         while let Some(cancel) = self.cancels.ready() {
             match cancel.message {
