@@ -11,5 +11,6 @@ pub mod model_name;
 pub mod process;
 pub mod secret;
 pub mod subject;
+pub mod time;
 
 pub use client::Bus;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 use echo_bus::process::{BusArgs, LogArgs};
+use echo_bus::time;
 
 use crate::life::Limits;
 use crate::serve::{Patience, REFUSED_AT_ONCE};
@@ -29,35 +30,36 @@ pub struct Config {
     pub attempts: u32,
 
     /// How long a task may take in all
-    #[arg(long, env = "ECHO_TASK_TIMEOUT", default_value = "10m", value_parser = duration, value_name = "TIME")]
+    #[arg(long, env = "ECHO_TASK_TIMEOUT", default_value = "10m", value_parser = time::some, value_name = "TIME")]
     pub task_timeout: Duration,
 
     /// How long an engine with its model loaded may take to the first token
-    #[arg(long, env = "ECHO_FIRST_TOKEN_TIMEOUT", default_value = "2m", value_parser = duration, value_name = "TIME")]
+    #[arg(long, env = "ECHO_FIRST_TOKEN_TIMEOUT", default_value = "2m", value_parser = time::some, value_name = "TIME")]
     pub first_token_timeout: Duration,
 
     /// How long an engine may take between two tokens
-    #[arg(long, env = "ECHO_TOKEN_TIMEOUT", default_value = "30s", value_parser = duration, value_name = "TIME")]
+    #[arg(long, env = "ECHO_TOKEN_TIMEOUT", default_value = "30s", value_parser = time::some, value_name = "TIME")]
     pub token_timeout: Duration,
 
     /// How long a task is kept while no orchestrator is there
-    #[arg(long, env = "ECHO_QUEUE_WAIT", default_value = "60s", value_parser = duration, value_name = "TIME")]
-    pub queue_wait: Duration,
+    // The old flag is the orchestrator's too, and means something else there.
+    #[arg(long, alias = "queue-wait", env = "ECHO_ORCHESTRATOR_WAIT", default_value = "60s", value_parser = time::some, value_name = "TIME")]
+    pub orchestrator_wait: Duration,
 
     /// How long a client may take nothing of an answer that waits for it; then it counts as gone
-    #[arg(long, env = "ECHO_CLIENT_TIMEOUT", default_value = "60s", value_parser = duration, value_name = "TIME")]
+    #[arg(long, env = "ECHO_CLIENT_TIMEOUT", default_value = "60s", value_parser = time::some, value_name = "TIME")]
     pub client_timeout: Duration,
 
     /// How long the head of a request may take, from its first byte to its last
-    #[arg(long, env = "ECHO_HEAD_TIMEOUT", default_value = "10s", value_parser = duration, value_name = "TIME")]
+    #[arg(long, env = "ECHO_HEAD_TIMEOUT", default_value = "10s", value_parser = time::some, value_name = "TIME")]
     pub head_timeout: Duration,
 
     /// How long the body of a request may stand still before its end
-    #[arg(long, env = "ECHO_BODY_TIMEOUT", default_value = "30s", value_parser = duration, value_name = "TIME")]
+    #[arg(long, env = "ECHO_BODY_TIMEOUT", default_value = "30s", value_parser = time::some, value_name = "TIME")]
     pub body_timeout: Duration,
 
     /// How long a connection may be open without a request; one that waits for an answer may do so for ever
-    #[arg(long, env = "ECHO_IDLE_TIMEOUT", default_value = "2m", value_parser = duration, value_name = "TIME")]
+    #[arg(long, env = "ECHO_IDLE_TIMEOUT", default_value = "2m", value_parser = time::some, value_name = "TIME")]
     pub idle_timeout: Duration,
 
     /// How many connections may be open at once, as far as the limit of open files allows; more get 503
@@ -65,7 +67,7 @@ pub struct Config {
     pub connections: u32,
 
     /// How often a stream with nothing new says something that its client's idle timer counts
-    #[arg(long, env = "ECHO_IDLE_SIGN", default_value = "10s", value_parser = duration, value_name = "TIME")]
+    #[arg(long, env = "ECHO_IDLE_SIGN", default_value = "10s", value_parser = time::some, value_name = "TIME")]
     pub idle_sign: Duration,
 
     /// Whether an answer whose node has died goes on from another node
@@ -73,7 +75,7 @@ pub struct Config {
     pub continues: Continue,
 
     /// How long running tasks have to finish after SIGTERM
-    #[arg(long, env = "ECHO_DRAIN_TIMEOUT", default_value = "30s", value_parser = duration, value_name = "TIME")]
+    #[arg(long, env = "ECHO_DRAIN_TIMEOUT", default_value = "30s", value_parser = time::between(Duration::ZERO, time::DAY), value_name = "TIME")]
     pub drain_timeout: Duration,
 
     /// A further host name that clients may use for this edge (several with commas)
@@ -119,7 +121,7 @@ impl Config {
         Limits {
             attempts: self.attempts,
             total: self.task_timeout,
-            untaken: self.queue_wait,
+            untaken: self.orchestrator_wait,
             first_token: self.first_token_timeout,
             token: self.token_timeout,
             client: self.client_timeout,
@@ -132,23 +134,6 @@ impl Config {
 
 /// What a request leaves free of the broker's largest message, for the text so far.
 pub const ROOM_FOR_CONTINUATION: usize = 1024 * 1024;
-
-/// Reads `500ms`, `30s`, `5m` or `1h`.
-fn duration(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("{text:?} is no time: write it like 500ms, 30s, 5m or 1h");
-    let split = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(wrong)?;
-    let (number, unit) = text.split_at(split);
-    let number: u64 = number.parse().map_err(|_| wrong())?;
-    let unit = match unit {
-        "ms" => 1,
-        "s" => 1_000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        _ => return Err(wrong()),
-    };
-    let millis = number.checked_mul(unit).filter(|millis| (1..=31_536_000_000).contains(millis));
-    millis.map(Duration::from_millis).ok_or_else(wrong)
-}
 
 #[cfg(test)]
 mod tests {
@@ -163,11 +148,23 @@ mod tests {
     }
 
     #[test]
-    fn times_are_read_with_their_unit() {
-        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
-        assert_eq!(duration("5m"), Ok(Duration::from_secs(300)));
-        for bad in ["", "5", "m", "5 m", "-1s", "0s", "99999999999999h", "1d"] {
-            assert!(duration(bad).is_err(), "{bad:?} was taken");
+    fn a_time_without_a_unit_is_seconds_here_too() {
+        let config =
+            Config::try_parse_from(["echo-edge", "--drain-timeout", "30", "--token-timeout", "500ms"])
+                .unwrap();
+        assert_eq!(
+            (config.drain_timeout, config.token_timeout),
+            (Duration::from_secs(30), Duration::from_millis(500))
+        );
+        assert!(Config::try_parse_from(["echo-edge", "--token-timeout", "0s"]).is_err());
+        assert!(Config::try_parse_from(["echo-edge", "--drain-timeout", "0"]).is_ok(), "as for the agent");
+    }
+
+    #[test]
+    fn the_wait_for_an_orchestrator_has_a_name_of_its_own_and_its_old_flag() {
+        for flag in ["--orchestrator-wait", "--queue-wait"] {
+            let config = Config::try_parse_from(["echo-edge", flag, "5s"]).unwrap();
+            assert_eq!(config.orchestrator_wait, Duration::from_secs(5));
         }
     }
 }

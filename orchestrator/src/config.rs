@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use echo_bus::process::{BusArgs, LogArgs};
+use echo_bus::time;
 
 use crate::expected::Weights;
 
@@ -28,13 +29,13 @@ pub struct Limits {
     #[arg(long, env = "ECHO_QUEUE_LIMIT", default_value_t = 1024, value_name = "TASKS")]
     pub queue_limit: usize,
     /// How long a task waits at most for a free slot: 500ms, 60s, 2m
-    #[arg(long, env = "ECHO_QUEUE_WAIT", default_value = "60s", value_parser = duration, value_name = "TIME")]
+    #[arg(long, env = "ECHO_QUEUE_WAIT", default_value = "60s", value_parser = time::some, value_name = "TIME")]
     pub queue_wait: Duration,
     /// How long a task waits at most while no node with its model can take anything: resting, drained, or without engine
-    #[arg(long, env = "ECHO_OUTAGE_WAIT", default_value = "5s", value_parser = duration, value_name = "TIME")]
+    #[arg(long, env = "ECHO_OUTAGE_WAIT", default_value = "5s", value_parser = time::some, value_name = "TIME")]
     pub outage_wait: Duration,
     /// A node that is silent for longer is forgotten; heartbeats come every second
-    #[arg(long, env = "ECHO_EVICT_AFTER", default_value = "3s", value_parser = duration, value_name = "TIME")]
+    #[arg(long, env = "ECHO_EVICT_AFTER", default_value = "3s", value_parser = time::some, value_name = "TIME")]
     pub evict_after: Duration,
     /// The model of tasks that name none; without this the generating model that most nodes have
     #[arg(long, env = "ECHO_DEFAULT_MODEL", value_parser = model, value_name = "MODEL")]
@@ -62,37 +63,9 @@ fn model(text: &str) -> Result<String, String> {
     if name.is_empty() { Err("name a model, or leave the flag out".to_owned()) } else { Ok(name.to_owned()) }
 }
 
-/// Reads `500ms`, `30s`, `2m` or `1h`.
-fn duration(text: &str) -> Result<Duration, String> {
-    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    let unit_ms = match unit {
-        "ms" => 1,
-        "s" => 1_000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        _ => return Err(format!("{text:?} is not a time: write 500ms, 30s, 2m or 1h")),
-    };
-    let number: u64 = number.parse().map_err(|_| format!("{text:?} does not begin with a number"))?;
-    match number.checked_mul(unit_ms) {
-        Some(0) => Err("the time must be longer than zero".to_owned()),
-        Some(ms) if ms <= 86_400_000 => Ok(Duration::from_millis(ms)),
-        _ => Err("a day at most".to_owned()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn times_are_read_with_their_unit() {
-        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
-        assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
-        for bad in ["", "5", "s", "-1s", "1.5s", "5 s", "0s", "25h", "99999999999999999999s"] {
-            assert!(duration(bad).is_err(), "{bad:?} was taken");
-        }
-    }
 
     #[test]
     fn the_defaults_need_no_flag() {

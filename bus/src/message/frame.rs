@@ -70,7 +70,8 @@ impl Payload for Frame {
             return Ok(Self::Accepted(serde_json::from_slice(payload)?));
         }
         if payload.starts_with(br#"{"frame":"done","#) {
-            let it: Whole = serde_json::from_slice(payload)?;
+            let mut it: Whole = serde_json::from_slice(payload)?;
+            let vectors = it.vectors.take().or_else(|| vectors_of(&mut it.body));
             let done = Box::new(Done {
                 reason: it.reason,
                 prompt_tokens: it.prompt_tokens,
@@ -78,7 +79,7 @@ impl Payload for Frame {
                 cached_tokens: it.cached_tokens,
                 tokens: it.tokens,
                 timings: it.timings,
-                vectors: it.vectors,
+                vectors,
                 body: it.body,
                 extra: it.extra,
             });
@@ -86,6 +87,13 @@ impl Payload for Frame {
         }
         serde_json::from_slice(payload)
     }
+}
+
+/// The vectors of an older agent, which says them in the body.
+fn vectors_of(body: &mut Option<Value>) -> Option<Vec<Vector>> {
+    let vectors = serde_json::from_value(body.as_mut()?.get_mut("embeddings")?.take()).ok()?;
+    *body = None;
+    Some(vectors)
 }
 
 #[derive(Deserialize)]

@@ -299,6 +299,9 @@ fn frames() {
         &Frame::Failed { seq: None, failure },
         r#"{"frame":"failed","verdict":"wait","code":"draining","message":"later"}"#,
     );
+    let old = r#"{"frame":"done","seq":1,"reason":"stop","body":{"embeddings":[[0.5]],"model":"m","prompt_eval_count":2}}"#;
+    let Frame::Done { done, .. } = Frame::read(old.as_bytes()).unwrap() else { panic!("no end") };
+    assert_eq!((serde_json::to_string(&done.vectors).unwrap().as_str(), done.body), ("[[0.5]]", None));
     assert_eq!(serde_json::from_str::<Frame>(r#"{"frame":"newer","seq":1}"#).unwrap(), Frame::Unknown);
 }
 

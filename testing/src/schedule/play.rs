@@ -32,7 +32,7 @@ pub async fn play(plan: &Plan) -> Result<Sheet, String> {
         .calibration()
         // What a deadline would hide is to be seen.
         .orchestrator_args(["--queue-wait", "1h", "--queue-limit", "100000"])
-        .edge_args(["--task-timeout", "1h", "--first-token-timeout", "1h", "--queue-wait", "1h"])
+        .edge_args(["--task-timeout", "1h", "--first-token-timeout", "1h", "--orchestrator-wait", "1h"])
         .as_users_run_it()
         .await;
     knows_its_speeds(&mesh, &trace).await;

@@ -232,7 +232,7 @@ async fn a_task_that_takes_too_long_gets_504_and_frees_its_slot() {
 
 #[tokio::test]
 async fn without_an_orchestrator_a_task_waits_and_then_gets_503() {
-    let mesh = Mesh::start().nodes(1).edge_args(["--queue-wait", "1s"]).await;
+    let mesh = Mesh::start().nodes(1).edge_args(["--orchestrator-wait", "1s"]).await;
     mesh.orchestrator(0).kill().await;
     refused(503, &["orchestrator"], mesh.task(&json!({"prompt": "hello"})).await);
     assert!(mesh.edge(0).runs());
