@@ -2,6 +2,7 @@
 
 pub mod cache;
 mod capability;
+mod content;
 mod failure;
 mod frame;
 mod heartbeat;
@@ -18,13 +19,14 @@ mod why;
 
 pub use cache::{CacheDigest, ModelCache, SlotCache};
 pub use capability::Capability;
+pub use content::{Flat, Foreign, Message, OLLAMA, OPENAI, Part};
 pub use failure::{Code, Failure, Fault, Said, Verdict};
 pub use frame::{Accepted, Done, Frame, Piece, Reason, Timings, ToolCall, Vector};
 pub use heartbeat::{Engine, Heartbeat, Model, NodeStatus, Progress, Space, Speed};
 pub use load_options::{LoadKey, LoadOptions, Loading};
 pub use prefix::{BLOCK, BLOCKS, Prefix, common};
 pub use pulse::{Cancel, Disconnect, Held, Missing, Pong, Pulse, PulseAnswer};
-pub use request::{Chat, Embed, Generate, Message, Named, Request, Settings};
+pub use request::{Chat, Embed, Generate, Named, Request, Settings};
 pub use status::{Event, MeshStatus, NodeState, What};
 pub use task::{Dispatch, Excluded, SoFar, Submission, Task};
 pub use why::{Other, Times, Why};

@@ -84,7 +84,7 @@ async fn raw(engine: &OpenAi, order: &Order, whole: &Chat, dialect: Dialect) -> 
     if !whole.tools.is_empty() {
         return Err(seam::cannot("its tool calls would not be understood"));
     }
-    if whole.messages.iter().any(|message| !message.images.is_empty()) {
+    if whole.messages.iter().any(|message| message.images().next().is_some()) {
         return Err(seam::cannot("its images cannot be sent again"));
     }
     let (fresh, text) = seam::parted(whole);
