@@ -1,10 +1,10 @@
-use echo_bus::clock::Now;
 //! What one decision of the orchestrator takes, without the bus: among idle nodes, and among full ones while others wait.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use echo_bus::clock::Now;
 use echo_bus::id::{AttemptId, TaskId};
 use echo_bus::message::{Heartbeat, Held, Task};
 use echo_orchestrator::{

@@ -1,6 +1,8 @@
 //! Any JSON at all, with the words of both dialects among its names: for the tests of the translations.
 
-use echo_bus::message::{Chat, Message, Settings, ToolCall};
+use std::borrow::Cow;
+
+use echo_bus::message::{Chat, Flat, Message, OLLAMA, Settings, ToolCall};
 use proptest::prelude::*;
 use serde_json::{Map, Value};
 
@@ -47,15 +49,18 @@ fn message() -> impl Strategy<Value = Message> {
     let lists =
         (prop::collection::vec("[A-Za-z/]{0,6}", 0..3), prop::collection::vec(call(), 0..3), object());
     (texts, lists).prop_map(
-        |((role, content, thinking, tool_name, tool_call_id), (images, tool_calls, extra))| Message {
-            role,
-            content,
-            thinking,
-            images,
-            tool_calls,
-            tool_name,
-            tool_call_id,
-            extra,
+        |((role, content, thinking, tool_name, tool_call_id), (images, tool_calls, extra))| {
+            let flat = Flat {
+                role: role.into(),
+                content: content.into(),
+                thinking: thinking.into(),
+                images: images.into_iter().map(Cow::from).collect(),
+                tool_calls: tool_calls.into_iter().map(Cow::Owned).collect(),
+                tool_name: tool_name.into(),
+                tool_call_id: tool_call_id.into(),
+                foreign: Cow::Owned([(OLLAMA.to_owned(), extra)].into_iter().collect()),
+            };
+            flat.into()
         },
     )
 }

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-use echo_bus::message::{Chat, Code, Failure, Generate, Message, Settings, SoFar};
+use echo_bus::message::{Chat, Code, Failure, Generate, Message, Part, Settings, SoFar};
 use serde_json::Value;
 
 /// Stands before the text in a trial rendering, so that a template that merely ends alike is not taken for one that
@@ -93,8 +93,8 @@ pub fn extended(chat: &Chat, so_far: &SoFar) -> Chat {
         chat.messages.push(Message { role: "assistant".to_owned(), ..Message::default() });
     }
     if let Some(last) = chat.messages.last_mut() {
-        last.content.push_str(&so_far.content);
-        last.thinking.push_str(&so_far.thinking);
+        last.push_thinking(&so_far.thinking);
+        last.push_text(&so_far.content);
     }
     chat.settings = shortened(&chat.settings, so_far);
     chat
@@ -104,9 +104,17 @@ pub fn extended(chat: &Chat, so_far: &SoFar) -> Chat {
 pub fn marked(extended: &Chat) -> (Chat, String) {
     let mut chat = extended.clone();
     let Some(last) = chat.messages.last_mut() else { return (chat, String::new()) };
-    let text = if last.content.is_empty() { &mut last.thinking } else { &mut last.content };
-    text.insert_str(0, MARK);
-    let end = text.clone();
+    let thinks = last.text().is_empty();
+    let first = last.content.iter_mut().find_map(|part| match part {
+        Part::Text { text } if !thinks => Some(text),
+        Part::Thinking { text, .. } if thinks => Some(text),
+        _ => None,
+    });
+    match first {
+        Some(text) => text.insert_str(0, MARK),
+        None => last.push_thinking(MARK),
+    }
+    let end = if thinks { last.thinking() } else { last.text() }.into_owned();
     (chat, end)
 }
 
@@ -114,21 +122,19 @@ pub fn marked(extended: &Chat) -> (Chat, String) {
 pub fn parted(extended: &Chat) -> (Chat, String) {
     let mut chat = extended.clone();
     let last = chat.messages.pop().unwrap_or_default();
-    (chat, last.content)
+    let text = last.text().into_owned();
+    (chat, text)
 }
 
 /// A plain completion as a conversation.
 pub fn as_chat(generate: &Generate) -> Chat {
-    let message = |role: &str, content: &str| Message {
-        role: role.to_owned(),
-        content: content.to_owned(),
-        ..Message::default()
-    };
     let mut messages = Vec::new();
     if !generate.system.is_empty() {
-        messages.push(message("system", &generate.system));
+        messages.push(Message::said("system", &*generate.system));
     }
-    messages.push(Message { images: generate.images.clone(), ..message("user", &generate.prompt) });
+    let mut asked = Message::said("user", &*generate.prompt);
+    asked.content.extend(generate.images.iter().map(|data| Part::Image { data: data.clone() }));
+    messages.push(asked);
     let (model, settings) = (generate.model.clone(), generate.settings.clone());
     Chat { model, messages, tools: Vec::new(), settings }
 }
@@ -158,11 +164,7 @@ mod tests {
     }
 
     fn chat(roles: &[&str]) -> Chat {
-        let message = |role: &&str| Message {
-            role: (*role).into(),
-            content: format!("<{role}>"),
-            ..Message::default()
-        };
+        let message = |role: &&str| Message::said(*role, format!("<{role}>"));
         Chat { messages: roles.iter().map(message).collect(), ..Chat::default() }
     }
 
@@ -170,9 +172,9 @@ mod tests {
     fn there_is_never_a_second_assistant_message() {
         let whole = extended(&chat(&["user", "assistant"]), &so_far(" more", 1));
         assert_eq!(whole.messages.len(), 2);
-        assert_eq!(whole.messages[1].content, "<assistant> more");
+        assert_eq!(whole.messages[1].text(), "<assistant> more");
         let whole = extended(&chat(&["user"]), &so_far("one ", 1));
-        assert_eq!((whole.messages.len(), whole.messages[1].content.as_str()), (2, "one "));
+        assert_eq!((whole.messages.len(), &*whole.messages[1].text()), (2, "one "));
     }
 
     #[test]
@@ -207,7 +209,7 @@ mod tests {
         #[test]
         fn the_text_goes_on_to_the_letter(before in ".{0,12}", text in ".{1,12}") {
             let mut begun = chat(&["user", "assistant"]);
-            begun.messages[1].content = before.clone();
+            begun.messages[1] = Message::said("assistant", before.clone());
             let whole = extended(&begun, &so_far(&text, 1));
             prop_assert_eq!(parted(&whole).1, format!("{before}{text}"));
             prop_assert_eq!(marked(&whole).1, format!("{MARK}{before}{text}"));

@@ -59,7 +59,7 @@ fn at(kind: Kind, url: &str) -> Arc<dyn Engine> {
 }
 
 fn chat(so_far: &str) -> Order {
-    let message = Message { role: "user".into(), content: "hi".into(), ..Message::default() };
+    let message = Message::said("user", "hi");
     let request = Request::Chat(Chat { messages: vec![message], ..Chat::default() });
     let so_far = SoFar { content: so_far.into(), tokens: 1, exact: true, ..SoFar::default() };
     Order { request, model: "m".into(), so_far: Some(so_far) }

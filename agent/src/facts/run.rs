@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use echo_bus::id::AttemptId;
-use echo_bus::message::{Done, Message, Piece, Reason, Request, SoFar, ToolCall};
+use echo_bus::message::{Done, Message, Part, Piece, Reason, Request, SoFar, ToolCall};
 use tracing::debug;
 
 use super::mirror::Left;
@@ -96,17 +96,17 @@ impl Run {
         self.facts.state().timeline.heard(self.id, tokens, by_engine, now);
         self.begun = true;
         for piece in pieces {
-            if self.answer.content.len() < LONGEST {
-                self.answer.content.push_str(&piece.content);
+            if self.answer.text().len() < LONGEST {
+                self.answer.push_text(&piece.content);
             }
             // Only whether there was any matters.
-            if self.answer.thinking.is_empty() {
-                self.answer.thinking.clone_from(&piece.thinking);
+            if self.answer.thinking().is_empty() {
+                self.answer.push_thinking(&piece.thinking);
             }
             let room = LONGEST / 256;
-            let calls = piece.tool_calls.iter().filter(|_| self.answer.tool_calls.len() < room);
+            let calls = piece.tool_calls.iter().filter(|_| self.answer.tool_calls().count() < room);
             let calls: Vec<ToolCall> = calls.cloned().collect();
-            self.answer.tool_calls.extend(calls);
+            self.answer.content.extend(calls.into_iter().map(Part::ToolCall));
         }
     }
 
@@ -173,7 +173,7 @@ impl Run {
 
     /// What the slot has in common with the next turn: not an answer with thoughts, which that turn leaves out.
     fn text(&self, request: &Request) -> Text {
-        if self.answer.thinking.is_empty() {
+        if self.answer.thinking().is_empty() {
             Text::of(request, Some(&self.answer))
         } else {
             self.prompt.clone()
@@ -210,8 +210,10 @@ impl Drop for Run {
 }
 
 fn as_message(so_far: &SoFar) -> Message {
-    let (content, thinking) = (so_far.content.clone(), so_far.thinking.clone());
-    Message { role: "assistant".to_owned(), content, thinking, ..Message::default() }
+    let mut message = Message { role: "assistant".to_owned(), ..Message::default() };
+    message.push_thinking(&so_far.thinking);
+    message.push_text(&so_far.content);
+    message
 }
 
 /// A chunk counts as one token until the engine says better.
@@ -230,7 +232,7 @@ fn hides(request: &Request) -> bool {
 
 fn has_images(request: &Request) -> bool {
     match request {
-        Request::Chat(it) => it.messages.iter().any(|message| !message.images.is_empty()),
+        Request::Chat(it) => it.messages.iter().any(|message| message.images().next().is_some()),
         Request::Generate(it) => !it.images.is_empty(),
         _ => false,
     }

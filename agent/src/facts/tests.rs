@@ -12,10 +12,8 @@ struct Bench {
 }
 
 fn chat(texts: &[&str]) -> Request {
-    let message = |(number, text): (usize, &&str)| Message {
-        role: if number % 2 == 0 { "user" } else { "assistant" }.to_owned(),
-        content: (*text).to_owned(),
-        ..Message::default()
+    let message = |(number, text): (usize, &&str)| {
+        Message::said(if number % 2 == 0 { "user" } else { "assistant" }, *text)
     };
     let messages = texts.iter().enumerate().map(message).collect();
     Request::Chat(Chat { messages, ..Chat::default() })

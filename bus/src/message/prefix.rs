@@ -43,7 +43,7 @@ impl Prefix {
         text.request(request);
         match (request, answer) {
             (Request::Chat(_), Some(answer)) => text.message(answer),
-            (_, Some(answer)) => text.push(answer.content.as_bytes()),
+            (_, Some(answer)) => text.push(answer.text().as_bytes()),
             (_, None) => {}
         }
         text.prefix()
@@ -127,19 +127,21 @@ impl Text {
 
     /// Without its thinking, which templates leave out of earlier turns, and without ids, which they do not show.
     fn message(&mut self, message: &Message) {
-        self.field(message.role.as_bytes());
-        self.images(&message.images);
-        self.field(message.content.as_bytes());
-        for call in &message.tool_calls {
-            self.field(call.name.as_bytes());
-            self.json(&call.arguments);
+        for flat in message.flat() {
+            self.field(flat.role.as_bytes());
+            self.images(&flat.images);
+            self.field(flat.content.as_bytes());
+            for call in &flat.tool_calls {
+                self.field(call.name.as_bytes());
+                self.json(&call.arguments);
+            }
         }
     }
 
     /// An image is known by its length and its two ends: it may be large, and a mistake costs an estimate.
-    fn images(&mut self, images: &[String]) {
+    fn images(&mut self, images: &[impl AsRef<str>]) {
         for image in images {
-            let bytes = image.as_bytes();
+            let bytes = image.as_ref().as_bytes();
             let end = bytes.len().min(256);
             self.field(&bytes[..end]);
             self.field(&bytes[bytes.len() - end..]);
@@ -220,10 +222,10 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::message::{Chat, Generate};
+    use crate::message::{Chat, Generate, Part};
 
     fn message(role: &str, content: &str) -> Message {
-        Message { role: role.into(), content: content.into(), ..Message::default() }
+        Message::said(role, content)
     }
 
     fn chat(messages: &[Message]) -> Request {
@@ -258,6 +260,34 @@ mod tests {
     }
 
     #[test]
+    fn a_conversation_has_one_prefix_however_its_messages_are_written() {
+        let (question, result) = ("q".repeat(2000), "r".repeat(2000));
+        let flat = json!([
+            {"role": "user", "content": format!("{question}\nand"), "images": ["AAAA"]},
+            {"role": "assistant", "thinking": "hm", "content": "a", "tool_calls": [{"id": "c", "name": "f", "arguments": {"x": 1}}]},
+            {"role": "tool", "content": result, "tool_name": "f", "tool_call_id": "c"},
+        ]);
+        let parts = json!([
+            {"role": "user", "content": [{"type": "text", "text": question}, {"type": "image", "data": "AAAA"},
+                {"type": "text", "text": "and"}]},
+            {"role": "assistant", "content": [{"type": "thinking", "text": "ah", "signature": "s"},
+                {"type": "text", "text": "a"}, {"type": "tool_call", "name": "f", "arguments": {"x": 1}}]},
+            {"role": "user", "content": [{"type": "tool_result", "id": "d", "content": [{"type": "text", "text": result}]}]},
+        ]);
+        let image =
+            format!("AAAA\x1fAAAA\x1f{}\x1f", String::from_utf8(4_usize.to_le_bytes().to_vec()).unwrap());
+        let text = format!(
+            "user\x1f{image}{question}\nand\x1fassistant\x1fa\x1ff\x1f{{\"x\":1}}\x1ftool\x1f{result}\x1f"
+        );
+        let wanted = Prefix::of(&raw(&text));
+        for messages in [flat, parts] {
+            let messages: Vec<Message> = serde_json::from_value(messages).unwrap();
+            let prefix = Prefix::of(&chat(&messages));
+            assert_eq!((prefix.bytes, &prefix.blocks), (wanted.bytes, &wanted.blocks));
+        }
+    }
+
+    #[test]
     fn tools_stand_before_what_is_said() {
         let messages = vec![message("system", "s"), message("user", &"u".repeat(2000))];
         let with = |name: &str| {
@@ -272,8 +302,9 @@ mod tests {
     fn ids_and_thinking_do_not_part_conversations_and_calls_do() {
         let call = |id: &str, name: &str| {
             let call = super::super::ToolCall { id: id.into(), name: name.into(), ..Default::default() };
-            let mut said = message("assistant", "");
-            (said.tool_calls, said.thinking) = (vec![call], id.to_owned());
+            let thinking = Part::Thinking { text: id.to_owned(), signature: String::new() };
+            let content = vec![thinking, Part::ToolCall(call)];
+            let said = Message { role: "assistant".into(), content, ..Message::default() };
             Prefix::of(&chat(&[said, message("tool", &"r".repeat(2000))]))
         };
         assert_eq!(call("1", "f"), call("2", "f"));

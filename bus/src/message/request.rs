@@ -6,7 +6,7 @@ use std::io;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{Capability, LoadOptions, ToolCall, is_default};
+use super::{Capability, LoadOptions, Message, is_default};
 use crate::id::NodeId;
 
 /// The request of a task.
@@ -82,7 +82,7 @@ impl Request {
             }
             Self::Chat(it) => {
                 need(true, Capability::Completion);
-                need(it.messages.iter().any(|message| !message.images.is_empty()), Capability::Vision);
+                need(it.messages.iter().any(|message| message.images().next().is_some()), Capability::Vision);
                 need(!it.tools.is_empty(), Capability::Tools);
                 need(it.settings.thinks(), Capability::Thinking);
             }
@@ -139,28 +139,6 @@ pub struct Chat {
     pub tools: Vec<Value>,
     #[serde(default, skip_serializing_if = "is_default")]
     pub settings: Settings,
-}
-
-/// One message of a conversation.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Message {
-    pub role: String,
-    #[serde(default, skip_serializing_if = "is_default")]
-    pub content: String,
-    #[serde(default, skip_serializing_if = "is_default")]
-    pub thinking: String,
-    /// Base64, without a data URL's head.
-    #[serde(default, skip_serializing_if = "is_default")]
-    pub images: Vec<String>,
-    #[serde(default, skip_serializing_if = "is_default")]
-    pub tool_calls: Vec<ToolCall>,
-    #[serde(default, skip_serializing_if = "is_default")]
-    pub tool_name: String,
-    #[serde(default, skip_serializing_if = "is_default")]
-    pub tool_call_id: String,
-    /// Fields with no place above, passed as they are to an Ollama node.
-    #[serde(default, skip_serializing_if = "is_default")]
-    pub extra: Map<String, Value>,
 }
 
 /// Vectors for texts.

@@ -166,7 +166,7 @@ fn requests() {
         &Request::Generate(generate),
         r#"{"kind":"generate","model":"m","prompt":"p","settings":{"max_tokens":3,"stop":["x"]}}"#,
     );
-    let message = Message { role: "user".into(), content: "hi".into(), ..Message::default() };
+    let message = Message::said("user", "hi");
     golden(
         &Request::Chat(Chat { messages: vec![message], ..Chat::default() }),
         r#"{"kind":"chat","messages":[{"role":"user","content":"hi"}]}"#,

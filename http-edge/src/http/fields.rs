@@ -1,5 +1,6 @@
 //! The fields of a foreign JSON object, taken out one by one; what is left goes on as it is.
 
+use echo_bus::message::Foreign;
 use serde_json::{Map, Value};
 
 use super::error::ApiError;
@@ -135,6 +136,12 @@ impl Fields {
     /// Puts a field back.
     pub fn put(&mut self, name: &str, value: Value) {
         self.map.insert(name.to_owned(), value);
+    }
+
+    /// What is left of it, as the fields of this dialect.
+    pub fn foreign(self, dialect: &str) -> Foreign {
+        let rest = self.rest();
+        if rest.is_empty() { Foreign::new() } else { [(dialect.to_owned(), rest)].into_iter().collect() }
     }
 
     /// What nobody took, in a map of its own size: it lives as long as the task.

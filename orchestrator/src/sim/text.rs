@@ -80,7 +80,7 @@ fn strange(last: &Turn, turn: usize) -> Vec<Message> {
 }
 
 fn message(role: &str, content: String) -> Message {
-    Message { role: role.to_owned(), content, ..Message::default() }
+    Message::said(role, content)
 }
 
 /// Who speaks: an endless text.
@@ -130,7 +130,7 @@ mod tests {
 
     fn all(request: &Request) -> String {
         match request {
-            Request::Chat(chat) => chat.messages.iter().map(|it| it.content.as_str()).collect(),
+            Request::Chat(chat) => chat.messages.iter().map(|it| it.text().into_owned()).collect(),
             Request::Generate(it) => it.prompt.clone(),
             other => panic!("{other:?} has no text"),
         }

@@ -1,6 +1,6 @@
 //! Neutral requests in Ollama's words. What the client left out stays out; nothing is invented.
 
-use echo_bus::message::{Chat, Embed, Generate, Message, Named, Request, Settings, ToolCall};
+use echo_bus::message::{Chat, Embed, Flat, Generate, Message, Named, OLLAMA, Request, Settings, ToolCall};
 use serde_json::{Map, Value, json};
 
 use super::Call;
@@ -29,7 +29,7 @@ pub fn generate(model: &str, generate: &Generate) -> Value {
 /// The body of /api/chat.
 pub fn chat(model: &str, chat: &Chat) -> Value {
     let mut body = common(model, &chat.settings);
-    body.insert("messages".into(), chat.messages.iter().map(message).collect());
+    body.insert("messages".into(), chat.messages.iter().flat_map(Message::flat).map(message).collect());
     set(&mut body, "tools", list(&chat.tools));
     body.into()
 }
@@ -97,13 +97,13 @@ fn options(settings: &Settings) -> Map<String, Value> {
     options
 }
 
-fn message(message: &Message) -> Value {
-    let mut body = message.extra.clone();
-    body.insert("role".into(), message.role.as_str().into());
-    body.insert("content".into(), message.content.as_str().into());
+fn message(message: Flat<'_>) -> Value {
+    let mut body = message.foreign.get(OLLAMA).cloned().unwrap_or_default();
+    body.insert("role".into(), message.role.into());
+    body.insert("content".into(), message.content.into());
     set(&mut body, "thinking", text(&message.thinking));
     set(&mut body, "images", list(&message.images));
-    let calls: Vec<Value> = message.tool_calls.iter().map(tool_call).collect();
+    let calls: Vec<Value> = message.tool_calls.iter().map(|call| tool_call(call)).collect();
     set(&mut body, "tool_calls", list(&calls));
     set(&mut body, "tool_name", text(&message.tool_name));
     set(&mut body, "tool_call_id", text(&message.tool_call_id));
@@ -140,6 +140,8 @@ fn list<T: Clone + Into<Value>>(items: &[T]) -> Option<Value> {
 
 #[cfg(test)]
 mod tests {
+    use std::borrow::Cow;
+
     use super::*;
 
     #[test]
@@ -198,20 +200,11 @@ mod tests {
             ..ToolCall::default()
         };
         let messages = vec![
-            Message {
-                role: "user".into(),
-                content: "?".into(),
-                images: vec!["AA".into()],
-                ..Message::default()
-            },
-            Message { role: "assistant".into(), tool_calls: vec![call], ..Message::default() },
-            Message {
-                role: "tool".into(),
-                content: "12".into(),
-                tool_name: "now".into(),
-                ..Message::default()
-            },
+            Flat { role: "user".into(), content: "?".into(), images: vec!["AA".into()], ..Flat::default() },
+            Flat { role: "assistant".into(), tool_calls: vec![Cow::Owned(call)], ..Flat::default() },
+            Flat { role: "tool".into(), content: "12".into(), tool_name: "now".into(), ..Flat::default() },
         ];
+        let messages = messages.into_iter().map(Message::from).collect();
         let it = Chat { messages, tools: vec![json!({"type": "function"})], ..Chat::default() };
         assert_eq!(
             chat("m", &it),

@@ -120,7 +120,7 @@ impl Continuation<'_> {
             return Err(continuation::cannot("its tool calls would not be understood"));
         }
         let (fresh, text) = continuation::parted(&whole);
-        let images = fresh.messages.iter().flat_map(|message| message.images.clone()).collect();
+        let images = fresh.messages.iter().flat_map(|message| message.images().map(str::to_owned)).collect();
         let fresh = Chat { settings: calm(&fresh.settings), ..fresh };
         let rendered = self.render("/api/chat", request::chat(self.model, &fresh)).await?;
         let rendered =

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use echo_bus::message::Request;
+use echo_bus::message::{Message, OLLAMA, Request};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -50,13 +50,13 @@ proptest! {
         if !chat.tools.is_empty() {
             prop_assert_eq!(&body["tools"], &Value::from(chat.tools.clone()));
         }
-        for (message, said) in chat.messages.iter().zip(body["messages"].as_array().unwrap()) {
+        for (message, said) in chat.messages.iter().flat_map(Message::flat).zip(body["messages"].as_array().unwrap()) {
             prop_assert_eq!(&said["content"], &json!(message.content));
             for (call, said) in message.tool_calls.iter().zip(said["tool_calls"].as_array().into_iter().flatten()) {
                 prop_assert_eq!(&said["function"]["arguments"], &call.arguments);
                 prop_assert_eq!(&said["function"]["name"], &json!(call.name));
             }
-            for (name, value) in &message.extra {
+            for (name, value) in message.foreign.get(OLLAMA).into_iter().flatten() {
                 let known = ["role", "content", "thinking", "images", "tool_calls", "tool_name", "tool_call_id"];
                 prop_assert!(known.contains(&name.as_str()) || said[name] == *value, "{name} is lost: {said}");
             }

@@ -1,6 +1,10 @@
 //! Neutral requests in OpenAI's words, with llama.cpp's further fields where there are no others.
 
-use echo_bus::message::{Chat, Code, Embed, Failure, Generate, Message, Request, Settings, ToolCall};
+use std::borrow::Cow;
+
+use echo_bus::message::{
+    Chat, Code, Embed, Failure, Flat, Generate, Message, OPENAI, Part, Request, Settings, ToolCall,
+};
 use serde_json::{Map, Value, json};
 
 use super::{Call, Dialect};
@@ -74,9 +78,9 @@ pub fn embed(model: &str, embed: &Embed) -> Value {
 pub fn messages(messages: &[Message]) -> Value {
     // Ollama's clients leave out the ids that tie a tool's answer to its call; here they are needed.
     let mut open: Vec<String> = Vec::new();
-    let body = messages.iter().enumerate().map(|(place, message)| {
+    let body = messages.iter().flat_map(parted).enumerate().map(|(place, (message, parts))| {
         if !message.tool_calls.is_empty() {
-            let id = |(call, number): (&ToolCall, usize)| {
+            let id = |(call, number): (&Cow<'_, ToolCall>, usize)| {
                 if call.id.is_empty() { format!("call_{place}_{number}") } else { call.id.clone() }
             };
             open = message.tool_calls.iter().zip(0..).map(id).collect();
@@ -84,19 +88,26 @@ pub fn messages(messages: &[Message]) -> Value {
         let answers = if message.role == "tool" && message.tool_call_id.is_empty() && !open.is_empty() {
             open.remove(0)
         } else {
-            message.tool_call_id.clone()
+            message.tool_call_id.to_string()
         };
-        one_message(message, &open, &answers)
+        one_message(&message, parts, &open, &answers)
     });
     body.collect()
 }
 
-fn one_message(message: &Message, calls: &[String], answers: &str) -> Value {
-    let mut body = Map::new();
-    body.insert("role".into(), message.role.as_str().into());
-    body.insert("content".into(), content(message));
+/// The flat messages of a message, and the parts of the one that has them all.
+fn parted(message: &Message) -> Vec<(Flat<'_>, &[Part])> {
+    let flat = message.flat();
+    let parts = if flat.len() == 1 { message.content.as_slice() } else { &[] };
+    flat.into_iter().map(|flat| (flat, parts)).collect()
+}
+
+fn one_message(message: &Flat<'_>, parts: &[Part], calls: &[String], answers: &str) -> Value {
+    let mut body = message.foreign.get(OPENAI).cloned().unwrap_or_default();
+    body.insert("role".into(), message.role.as_ref().into());
+    body.insert("content".into(), content(message, parts));
     if !message.thinking.is_empty() {
-        body.insert("reasoning_content".into(), message.thinking.as_str().into());
+        body.insert("reasoning_content".into(), message.thinking.as_ref().into());
     }
     if !message.tool_calls.is_empty() {
         let calls = message.tool_calls.iter().zip(calls).map(|(call, id)| tool_call(call, id));
@@ -106,21 +117,32 @@ fn one_message(message: &Message, calls: &[String], answers: &str) -> Value {
         body.insert("tool_call_id".into(), answers.into());
     }
     if !message.tool_name.is_empty() {
-        body.insert("name".into(), message.tool_name.as_str().into());
+        body.insert("name".into(), message.tool_name.as_ref().into());
     }
     body.into()
 }
 
-fn content(message: &Message) -> Value {
+/// One text; with images a list, in the order of the client where it is known.
+fn content(message: &Flat<'_>, parts: &[Part]) -> Value {
     if message.images.is_empty() {
-        return message.content.as_str().into();
+        return message.content.as_ref().into();
     }
-    let text = (!message.content.is_empty()).then(|| json!({"type": "text", "text": message.content}));
-    let image = |data: &String| {
+    let text = |text: &str| json!({"type": "text", "text": text});
+    let image = |data: &str| {
         let url = format!("data:{};base64,{data}", image_type(data));
         json!({"type": "image_url", "image_url": {"url": url}})
     };
-    text.into_iter().chain(message.images.iter().map(image)).collect()
+    let in_order = parts.iter().filter_map(|part| match part {
+        Part::Text { text: said } => Some(text(said)),
+        Part::Image { data } => Some(image(data)),
+        _ => None,
+    });
+    let in_order: Vec<Value> = in_order.collect();
+    if !in_order.is_empty() {
+        return in_order.into();
+    }
+    let said = (!message.content.is_empty()).then(|| text(&message.content));
+    said.into_iter().chain(message.images.iter().map(|data| image(data))).collect()
 }
 
 /// The type of an image by the first bytes of its base64.
@@ -257,17 +279,21 @@ mod tests {
     fn images_are_parts_and_tool_answers_find_their_calls() {
         let call =
             |name: &str| ToolCall { name: name.into(), arguments: json!({"a": 1}), ..ToolCall::default() };
-        let message = |role: &str, content: &str| Message {
+        let message = |role: &'static str, content: &'static str| Flat {
             role: role.into(),
             content: content.into(),
-            ..Message::default()
+            ..Flat::default()
         };
         let list = [
-            Message { images: vec!["iVBORx".into(), "/9j/".into()], ..message("user", "?") },
-            Message { tool_calls: vec![call("f"), call("g")], ..message("assistant", "") },
+            Flat { images: vec!["iVBORx".into(), "/9j/".into()], ..message("user", "?") },
+            Flat {
+                tool_calls: vec![Cow::Owned(call("f")), Cow::Owned(call("g"))],
+                ..message("assistant", "")
+            },
             message("tool", "1"),
             message("tool", "2"),
-        ];
+        ]
+        .map(Message::from);
         let function = |name: &str| json!({"name": name, "arguments": "{\"a\":1}"});
         assert_eq!(
             messages(&list),

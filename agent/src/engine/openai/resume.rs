@@ -85,7 +85,7 @@ async fn raw(engine: &OpenAi, order: &Order, whole: &Chat, dialect: Dialect) -> 
     if !whole.tools.is_empty() {
         return Err(continuation::cannot("its tool calls would not be understood"));
     }
-    if whole.messages.iter().any(|message| !message.images.is_empty()) {
+    if whole.messages.iter().any(|message| message.images().next().is_some()) {
         return Err(continuation::cannot("its images cannot be sent again"));
     }
     let (fresh, text) = continuation::parted(whole);

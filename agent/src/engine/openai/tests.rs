@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use echo_bus::message::Request;
+use echo_bus::message::{Message, Request};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -65,9 +65,9 @@ proptest! {
         if !chat.tools.is_empty() {
             prop_assert_eq!(&body["tools"], &Value::from(chat.tools.clone()));
         }
-        for (message, said) in chat.messages.iter().zip(body["messages"].as_array().unwrap()) {
+        for (message, said) in chat.messages.iter().flat_map(Message::flat).zip(body["messages"].as_array().unwrap()) {
             let said_text = said["content"].as_str().or_else(|| said["content"][0]["text"].as_str());
-            prop_assert_eq!(said_text.unwrap_or_default(), &message.content);
+            prop_assert_eq!(said_text.unwrap_or_default(), &*message.content);
             for (call, said) in message.tool_calls.iter().zip(said["tool_calls"].as_array().into_iter().flatten()) {
                 let arguments = said["function"]["arguments"].as_str().expect("a text");
                 match &call.arguments {

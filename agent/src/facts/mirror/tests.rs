@@ -33,7 +33,7 @@ impl Bench {
 
     fn end(&mut self, run: u64, prompt: &str, answer: &str, cached: Option<u64>) {
         self.now += Duration::from_secs(1);
-        let answer = Message { content: answer.to_owned(), ..Message::default() };
+        let answer = Message::said("", answer);
         let left = Left {
             text: Text::of(&request(prompt), Some(&answer)),
             tokens: 7,

@@ -1,7 +1,9 @@
 //! Ollama's requests as tasks of the mesh. What has no place in a task goes on as it is, in `extra`.
 
+use std::borrow::Cow;
+
 use echo_bus::id::NodeId;
-use echo_bus::message::{Chat, Embed, Generate, Message, Named, Request, Settings, ToolCall};
+use echo_bus::message::{Chat, Embed, Flat, Generate, Message, Named, OLLAMA, Request, Settings, ToolCall};
 use serde_json::{Map, Value};
 
 use super::refusal::not_found;
@@ -76,17 +78,22 @@ fn message(place: usize, value: Value) -> Read<Message> {
     let mut fields = Fields::within(format!("messages[{place}]"), value)?;
     let calls = fields.list("tool_calls")?.into_iter().enumerate();
     let calls = calls.map(|(number, call)| tool_call(&fields.place(&format!("tool_calls[{number}]")), call));
-    let tool_calls = calls.collect::<Result<_, _>>()?;
-    Ok(Message {
-        role: fields.text("role")?.unwrap_or_default(),
-        content: fields.text("content")?.unwrap_or_default(),
-        thinking: fields.text("thinking")?.unwrap_or_default(),
-        images: image::all(&fields.place("images"), fields.texts("images")?)?,
+    let tool_calls = calls.map(|call| call.map(Cow::Owned)).collect::<Result<_, _>>()?;
+    let mut text = |name| fields.text(name).map(|text| Cow::from(text.unwrap_or_default()));
+    let mut flat = Flat {
+        role: text("role")?,
+        content: text("content")?,
+        thinking: text("thinking")?,
+        tool_name: text("tool_name")?,
+        tool_call_id: text("tool_call_id")?,
         tool_calls,
-        tool_name: fields.text("tool_name")?.unwrap_or_default(),
-        tool_call_id: fields.text("tool_call_id")?.unwrap_or_default(),
-        extra: fields.rest(),
-    })
+        ..Flat::default()
+    };
+    let images = image::all(&fields.place("images"), fields.texts("images")?)?;
+    flat.images = images.into_iter().map(Cow::from).collect();
+    let mut message = Message::from(flat);
+    message.foreign = fields.foreign(OLLAMA);
+    Ok(message)
 }
 
 fn tool_call(place: &str, value: Value) -> Read<ToolCall> {

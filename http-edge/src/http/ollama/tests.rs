@@ -82,9 +82,11 @@ fn every_field_of_a_message_has_its_place() {
         read(ask::chat, json!({"model": "m", "messages": [message], "tools": [{"type": "function"}]}));
     assert_eq!(
         serde_json::to_value(asked.request).unwrap()["messages"][0],
-        json!({"role": "assistant", "content": "c", "thinking": "h", "images": ["iVBORw=="], "tool_name": "f",
-            "tool_call_id": "i", "extra": {"mood": 1},
-            "tool_calls": [{"id": "i", "index": 2, "name": "f", "arguments": {"a": 1},
+        json!({"role": "assistant", "foreign": {"ollama": {"mood": 1}}, "content": [
+            {"type": "thinking", "text": "h"},
+            {"type": "tool_result", "id": "i", "name": "f", "content": [
+                {"type": "text", "text": "c"}, {"type": "image", "data": "iVBORw=="}]},
+            {"type": "tool_call", "id": "i", "index": 2, "name": "f", "arguments": {"a": 1},
                 "extra": {"x": 1, "function": {"y": null}}}]})
     );
 }

@@ -1,6 +1,6 @@
 //! The messages of a conversation, in OpenAI's words.
 
-use echo_bus::message::{Message, ToolCall};
+use echo_bus::message::{Message, OPENAI, Part, ToolCall};
 use serde_json::Value;
 
 use crate::http::error::ApiError;
@@ -27,52 +27,45 @@ fn message(place: usize, value: Value) -> Read<Message> {
         _ => return Err(fields.wrong("role", "system, developer, user, assistant or tool")),
     };
     let mut message = Message { role, ..Message::default() };
-    content(&mut fields, &mut message)?;
+    let said = content(&mut fields)?;
     let thinking = fields.text("reasoning_content")?;
-    message.thinking = thinking.or(fields.text("reasoning")?).unwrap_or_default();
+    message.push_thinking(&thinking.or(fields.text("reasoning")?).unwrap_or_default());
     let calls = fields.list("tool_calls")?.into_iter().enumerate();
     let calls =
         calls.map(|(number, call)| tool_call(&fields.place(&format!("tool_calls[{number}]")), number, call));
-    message.tool_calls = calls.collect::<Read<_>>()?;
-    message.tool_call_id = fields.text("tool_call_id")?.unwrap_or_default();
+    let calls = calls.collect::<Read<Vec<_>>>()?;
     if message.role == "tool" {
-        message.tool_name = fields.text("name")?.unwrap_or_default();
+        let id = fields.text("tool_call_id")?.unwrap_or_default();
+        let name = fields.text("name")?.unwrap_or_default();
+        message.content.push(Part::ToolResult { id, name, content: said });
+    } else {
+        message.content.extend(said);
     }
-    message.extra = fields.rest();
+    message.content.extend(calls.into_iter().map(Part::ToolCall));
+    message.foreign = fields.foreign(OPENAI);
     Ok(message)
 }
 
 /// A text, or a list of texts and pictures.
-fn content(fields: &mut Fields, message: &mut Message) -> Read<()> {
+fn content(fields: &mut Fields) -> Read<Vec<Part>> {
     match fields.take("content") {
-        None => {}
-        Some(Value::String(text)) => message.content = text,
+        None => Ok(Vec::new()),
+        Some(Value::String(text)) if text.is_empty() => Ok(Vec::new()),
+        Some(Value::String(text)) => Ok(vec![Part::text(text)]),
         Some(Value::Array(parts)) => {
-            for (number, value) in parts.into_iter().enumerate() {
-                part(&fields.place(&format!("content[{number}]")), value, message)?;
-            }
+            let parts = parts.into_iter().enumerate();
+            parts.map(|(number, value)| part(&fields.place(&format!("content[{number}]")), value)).collect()
         }
-        Some(_) => return Err(fields.wrong("content", "a text or a list of parts")),
+        Some(_) => Err(fields.wrong("content", "a text or a list of parts")),
     }
-    Ok(())
 }
 
-fn part(place: &str, value: Value, message: &mut Message) -> Read<()> {
+fn part(place: &str, value: Value) -> Read<Part> {
     let mut part = Fields::within(place, value)?;
     let kind = part.text("type")?.unwrap_or_default();
     match kind.as_str() {
-        "text" | "refusal" => {
-            let text = part.text(&kind)?.unwrap_or_default();
-            if !message.content.is_empty() {
-                message.content.push('\n');
-            }
-            message.content.push_str(&text);
-            Ok(())
-        }
-        "image_url" => {
-            message.images.push(image(&mut part)?);
-            Ok(())
-        }
+        "text" | "refusal" => Ok(Part::text(part.text(&kind)?.unwrap_or_default())),
+        "image_url" => Ok(Part::Image { data: image(&mut part)? }),
         _ => Err(part.wrong("type", "text or image_url")),
     }
 }

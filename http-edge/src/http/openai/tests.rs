@@ -84,11 +84,13 @@ fn messages_keep_their_parts_calls_and_pictures() {
         chat(json!({"messages": messages}))["messages"],
         json!([
             {"role": "system", "content": "be brief"},
-            {"role": "user", "content": "a\nb", "images": ["iVBORw=="], "extra": {"name": "ann"}},
-            {"role": "assistant", "thinking": "hm", "tool_calls": [
-                {"id": "c", "name": "f", "arguments": {"a": 1}},
-                {"id": "d", "index": 1, "name": "g", "arguments": {"b": 2}}]},
-            {"role": "tool", "content": "12", "tool_call_id": "c"},
+            {"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"},
+                {"type": "image", "data": "iVBORw=="}], "foreign": {"openai": {"name": "ann"}}},
+            {"role": "assistant", "content": [{"type": "thinking", "text": "hm"},
+                {"type": "tool_call", "id": "c", "name": "f", "arguments": {"a": 1}},
+                {"type": "tool_call", "id": "d", "index": 1, "name": "g", "arguments": {"b": 2}}]},
+            {"role": "tool", "content": [
+                {"type": "tool_result", "id": "c", "content": [{"type": "text", "text": "12"}]}]},
         ])
     );
 }
@@ -302,7 +304,7 @@ proptest! {
         let Asked { request, .. } =
             ask::chat(fields(json!({"messages": messages, "seed": seed, "unknown_one": unknown}))).unwrap();
         let echo_bus::message::Request::Chat(chat) = request else { panic!("another request") };
-        let kept: Vec<&str> = chat.messages.iter().map(|message| message.content.as_str()).collect();
+        let kept: Vec<_> = chat.messages.iter().map(|message| message.text().into_owned()).collect();
         prop_assert_eq!(kept, texts);
         prop_assert_eq!(chat.settings.seed, Some(seed));
         prop_assert_eq!(&chat.settings.openai["unknown_one"], &unknown);
