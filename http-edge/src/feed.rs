@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use echo_bus::client::CallError;
 use echo_bus::id::TaskId;
-use echo_bus::message::{AnswerPart, Code, End, Failure, Part, ReadAnswer};
+use echo_bus::message::{AnswerPart, Code, End, Failure, Portion, ReadAnswer};
 use echo_bus::subject;
 use tokio::sync::mpsc;
 
@@ -61,7 +61,7 @@ pub struct Elsewhere {
 
 impl Elsewhere {
     /// Goes on from what the owner has said first.
-    pub fn new(tasks: Arc<Tasks>, task: TaskId, after: u64, first: Part) -> Self {
+    pub fn new(tasks: Arc<Tasks>, task: TaskId, after: u64, first: Portion) -> Self {
         let wait_ms = u64::try_from(WAIT.as_millis()).unwrap_or(u64::MAX);
         let question = ReadAnswer { task, after, attempts: 0, wait_ms, stops: false };
         let mut elsewhere = Self { tasks, question, news: VecDeque::new(), ended: false, silent_since: None };
@@ -101,7 +101,7 @@ impl Elsewhere {
         }
     }
 
-    fn take(&mut self, part: Part) {
+    fn take(&mut self, part: Portion) {
         let mut number = self.question.after;
         let mut turns = part.turns.into_iter().peekable();
         let mut pieces = part.pieces.into_iter().peekable();

@@ -28,7 +28,7 @@ pub struct ReadAnswer {
 #[serde(tag = "answer", rename_all = "snake_case")]
 pub enum AnswerPart {
     /// What comes next; nothing, if nothing came while the question waited.
-    Part(Box<Part>),
+    Part(Box<Portion>),
     /// The reader has all, the end too.
     AtEnd,
     /// There are only so many pieces.
@@ -44,7 +44,7 @@ pub enum AnswerPart {
 
 /// Pieces, who gave them, and the end if it follows.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Part {
+pub struct Portion {
     /// The number of the first piece.
     #[serde(default, skip_serializing_if = "is_default")]
     pub first: u64,
@@ -56,7 +56,7 @@ pub struct Part {
     pub end: Option<Box<End>>,
 }
 
-impl Part {
+impl Portion {
     /// Whether it tells nothing.
     pub fn is_nothing(&self) -> bool {
         self.pieces.is_empty() && self.turns.is_empty() && self.end.is_none()

@@ -103,7 +103,6 @@ pub enum What {
     Changed,
     Suspect,
     Left,
-    Submitted,
     Queued,
     Placed,
     /// The orchestrator holds it no longer: cancelled, or handed back to its edge, which decides what comes next.
@@ -125,7 +124,6 @@ impl What {
             Self::Changed => "changed",
             Self::Suspect => "suspect",
             Self::Left => "left",
-            Self::Submitted => "submitted",
             Self::Queued => "queued",
             Self::Placed => "placed",
             Self::Released => "released",

@@ -464,26 +464,43 @@ fn status_and_events() {
         r#"{"orchestrator":"o1","nodes":[],"node_count":0,"queued":0,"server_time":3}"#,
     );
     golden(
-        &Event {
-            what: What::Lost,
-            at: 1,
-            node: Some(node()),
-            task: None,
-            attempt: Some(1),
-            detail: "gone".into(),
-            why: None,
-        },
+        &Event { node: Some(node()), attempt: Some(1), detail: "gone".into(), ..Event::new(What::Lost, 1) },
         r#"{"what":"lost","at":1,"node":"node-a","attempt":1,"detail":"gone"}"#,
     );
 }
 
 #[test]
+fn an_answer_is_read_at_another_edge_in_these_words() {
+    let task = TaskId::from_u128(7);
+    golden(
+        &ReadAnswer { task, after: 20, attempts: 1, wait_ms: 5_000, stops: false },
+        r#"{"task":"00000000-0000-0000-0000-000000000007","after":20,"attempts":1,"wait_ms":5000}"#,
+    );
+    let turn = AnswerTurn {
+        after: 20,
+        node: node(),
+        model: "m".into(),
+        attempts: 2,
+        waited_ms: 3,
+        chosen: String::new(),
+    };
+    let portion = Portion { first: 21, pieces: vec![Piece::text("a")], turns: vec![turn], end: None };
+    golden(
+        &AnswerPart::Part(Box::new(portion)),
+        r#"{"answer":"part","first":21,"pieces":[{"content":"a"}],"turns":[{"after":20,"node":"node-a","model":"m","attempts":2,"waited_ms":3}]}"#,
+    );
+    golden(&AnswerPart::Gone { evicted: true }, r#"{"answer":"gone","evicted":true}"#);
+    golden(&AnswerPart::Unknown, r#"{"answer":"unknown"}"#);
+    let newer: AnswerPart = serde_json::from_str(r#"{"answer":"sung"}"#).unwrap();
+    assert_eq!(newer, AnswerPart::Unknown);
+}
+
+#[test]
 fn an_event_is_published_under_its_own_word() {
     use What::*;
-    for what in [
-        Joined, Changed, Suspect, Left, Submitted, Queued, Placed, Released, Lost, Retried, Done, Failed,
-        Cancelled,
-    ] {
+    for what in
+        [Joined, Changed, Suspect, Left, Queued, Placed, Released, Lost, Retried, Done, Failed, Cancelled]
+    {
         assert_eq!(serde_json::to_value(what).unwrap(), what.as_str());
     }
 }

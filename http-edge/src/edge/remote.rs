@@ -5,7 +5,7 @@
 use std::time::{Duration, Instant};
 
 use echo_bus::id::{Inbox, TaskId};
-use echo_bus::message::{AnswerPart, AnswerTurn, End, Part, ReadAnswer};
+use echo_bus::message::{AnswerPart, AnswerTurn, End, Portion, ReadAnswer};
 
 use super::event::Action;
 use super::kept::{Absent, Gone};
@@ -104,8 +104,8 @@ impl Task {
 }
 
 /// What comes from here on, as much as one message takes.
-fn part_of(answer: &mut Answer, mut cursor: Cursor) -> Part {
-    let mut part = Part { first: cursor.number + 1, ..Part::default() };
+fn part_of(answer: &mut Answer, mut cursor: Cursor) -> Portion {
+    let mut part = Portion { first: cursor.number + 1, ..Portion::default() };
     let mut bytes = 0;
     loop {
         match answer.read(&mut cursor, PORTION - bytes) {

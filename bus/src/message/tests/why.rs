@@ -18,7 +18,7 @@ fn why() {
     let why = Some(Box::new(why));
     let (detail, attempt) = (String::new(), None);
     golden(
-        &Event { what: What::Done, at: 1, node: None, task: None, attempt, detail, why: why.clone() },
+        &Event { attempt, detail, why: why.clone(), ..Event::new(What::Done, 1) },
         &format!(r#"{{"what":"done","at":1,"why":{text}}}"#),
     );
     let accepted = Accepted {

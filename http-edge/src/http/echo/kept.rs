@@ -9,7 +9,7 @@ use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use echo_bus::client::CallError;
 use echo_bus::id::{NodeId, TaskId};
-use echo_bus::message::{AnswerPart, AnswerTurn, End, Part, Piece, ReadAnswer, ToolCall};
+use echo_bus::message::{AnswerPart, AnswerTurn, End, Piece, Portion, ReadAnswer, ToolCall};
 use serde::Serialize;
 use serde_json::json;
 
@@ -57,7 +57,7 @@ pub async fn state(State(api): State<Api>, Path(task): Path<String>) -> Result<R
         let after = pieces.len() as u64;
         let attempts = turns.last().map_or(0, |turn| turn.attempts);
         let part = part(&api, ReadAnswer { task, after, attempts, wait_ms: 0, stops: false }).await?;
-        let Part { pieces: more, turns: later, end, .. } = part;
+        let Portion { pieces: more, turns: later, end, .. } = part;
         let is_all = more.is_empty();
         pieces.extend(more);
         turns.extend(later);
@@ -153,11 +153,11 @@ fn place(uri: &Uri, headers: &HeaderMap) -> Result<u64, ApiError> {
     number.map_err(|_| wrong("after", "the id of the last event that was read, a number from 0 on"))
 }
 
-async fn part(api: &Api, question: ReadAnswer) -> Result<Part, ApiError> {
+async fn part(api: &Api, question: ReadAnswer) -> Result<Portion, ApiError> {
     match ask(api.tasks(), &question, WITHIN).await.map_err(|error| silent(&error))? {
         AnswerPart::Part(part) => Ok(*part),
         // All was read with the part before.
-        AnswerPart::AtEnd => Ok(Part::default()),
+        AnswerPart::AtEnd => Ok(Portion::default()),
         other => Err(refused(unjoined(&other))),
     }
 }
