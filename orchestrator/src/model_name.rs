@@ -10,7 +10,7 @@ impl ModelName {
     /// The model that this spelling means. A registry's port is no tag, so only the last part of a path is looked at.
     pub fn of(spelled: &str) -> Self {
         let last = spelled.rsplit('/').next().unwrap_or(spelled);
-        if last.contains(':') { Self(spelled.to_owned()) } else { Self(format!("{spelled}:latest")) }
+        if last.contains(':') { Self(spelled.to_owned()) } else { Self([spelled, ":latest"].concat()) }
     }
 }
 

@@ -51,7 +51,7 @@ pub struct State {
     book: Book,
     /// When it was last decided where those who wait go.
     planned: Instant,
-    held: BTreeMap<TaskId, Holding>,
+    held: BTreeMap<TaskId, Box<Holding>>,
     /// The highest attempt that was cancelled.
     fences: Recent<u32>,
     /// Who took an attempt a moment ago.
@@ -174,7 +174,7 @@ impl State {
     }
 
     /// Takes an attempt out of all that holds it.
-    fn release(&mut self, task: TaskId) -> Option<Holding> {
+    fn release(&mut self, task: TaskId) -> Option<Box<Holding>> {
         let holding = self.held.remove(&task)?;
         if let Phase::Waiting { place, .. } = &holding.phase {
             self.queue.leave(&holding.need.line, *place, holding.bytes);
@@ -187,7 +187,7 @@ impl State {
     }
 
     /// Holds an attempt from now on.
-    fn keep(&mut self, holding: Holding) {
+    fn keep(&mut self, holding: Box<Holding>) {
         let task = holding.task.task;
         if let Some(edge) = &holding.task.edge {
             let new = || Edge { held: BTreeSet::new(), asked: false, answered: self.now.at };
@@ -197,7 +197,7 @@ impl State {
     }
 
     /// Ends an attempt that is no longer held: its edge decides what comes next.
-    fn fail(&mut self, holding: Holding, failure: Failure) {
+    fn fail(&mut self, holding: Box<Holding>, failure: Failure) {
         let detail = failure.message.clone();
         let frame = Frame::Failed { seq: None, failure: Box::new(failure) };
         self.out.push(Action::Frame { to: holding.inbox.clone(), frame });

@@ -51,8 +51,7 @@ impl State {
         let Some(answer) = answer else { return };
         edge.answered = self.now.at;
         for unwanted in answer.unwanted {
-            let of_this_edge = |it: &crate::holding::Holding| it.task.edge.as_ref() == Some(id);
-            if self.held.get(&unwanted.task).is_some_and(of_this_edge) {
+            if self.held.get(&unwanted.task).is_some_and(|it| it.task.edge.as_ref() == Some(id)) {
                 self.cancel(unwanted.task, unwanted.attempt);
             }
         }
