@@ -22,7 +22,7 @@ impl ModelName {
         let path = path.strip_prefix(NAMESPACE).filter(is_name).unwrap_or(path);
         // A registry's port is no tag, so only the last part of the path is looked at.
         let last = path.rsplit('/').next().unwrap_or(path);
-        if last.contains(':') { Self(path.to_owned()) } else { Self(format!("{path}:{TAG}")) }
+        if last.contains(':') { Self(path.to_owned()) } else { Self([path, ":", TAG].concat()) }
     }
 
     /// With its tag, as short as it can be spelled.

@@ -68,6 +68,11 @@ impl Plan {
         Self { stand, others, more: step.more }
     }
 
+    /// How many nodes were looked at.
+    pub fn looked_at(&self) -> usize {
+        1 + self.others.len()
+    }
+
     /// Each node that was looked at, and what it costs there with the time of the plan on top.
     pub fn costs(&self) -> impl Iterator<Item = (Key, f64)> {
         std::iter::once((self.stand.key, self.stand.verdict.cost + self.stand.at))
@@ -90,7 +95,7 @@ pub enum Phase {
 }
 
 impl Holding {
-    pub fn new(task: Task, need: Need, inbox: Inbox, now: Instant, queue_wait: Duration) -> Self {
+    pub fn new(task: Box<Task>, need: Need, inbox: Inbox, now: Instant, queue_wait: Duration) -> Self {
         let waited_before = Duration::from_millis(task.waited_ms);
         let wait = queue_wait.saturating_sub(waited_before).max(queue_wait.min(SECOND_WAIT));
         Self {
@@ -105,7 +110,7 @@ impl Holding {
             relief: (!task.excluded.is_empty() && !task.second_opinion).then(|| now + RELIEF),
             judged_at: None,
             bytes: size(&task),
-            task: Arc::new(task),
+            task: Arc::from(task),
             prompt: None,
             plan: None,
             outlook: None,

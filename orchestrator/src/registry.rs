@@ -1,5 +1,7 @@
 //! The nodes of the mesh, learned from heartbeats and from nothing else.
 
+mod serving;
+
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
 use std::time::Instant;
@@ -11,6 +13,8 @@ use echo_bus::model_name::ModelName;
 use crate::facts::{Abilities, AtBest, Facts};
 use crate::node::{Hold, Node};
 use echo_bus::clock::Now;
+use serving::Nodes;
+pub use serving::Serving;
 
 /// Names of models that a refusal lists at most.
 const NAMED_MODELS: usize = 100;
@@ -35,10 +39,6 @@ impl Key {
 }
 
 impl<'a> Seen<'a> {
-    fn at(node: &'a Node, (index, facts): (u32, Facts)) -> Self {
-        Self { facts, node, index }
-    }
-
     /// All that the node says. A scan of all nodes does not read it: the facts hold what a scan needs.
     pub fn model(&self) -> &'a Model {
         &self.node.models()[self.index as usize]
@@ -51,8 +51,8 @@ pub struct Registry {
     nodes: Vec<Option<Node>>,
     vacant: Vec<usize>,
     by_id: BTreeMap<NodeId, Key>,
-    /// Who serves a model, where it stands in that node's list, and what is known of it there.
-    served: BTreeMap<ModelName, BTreeMap<Key, (u32, Facts)>>,
+    /// Who serves a model.
+    served: BTreeMap<ModelName, Nodes>,
     /// The generating model that most nodes have; found again when models change.
     most_common: OnceLock<Option<ModelName>>,
 }
@@ -156,17 +156,17 @@ impl Registry {
             {
                 continue;
             }
-            let seen = self.served.get_mut(&ModelName::of(&is.name)).and_then(|nodes| nodes.get_mut(&key));
+            let seen = self.served.get_mut(&ModelName::of(&is.name)).and_then(|nodes| nodes.get_mut(key));
             // Of a model that a node names twice, the first word counts.
-            if let Some(seen) = seen.filter(|seen| seen.0 == index) {
-                seen.1 = Facts { at_best: seen.1.at_best, ..Facts::from(is) };
+            if let Some((_, facts)) = seen.filter(|(at, _)| *at == index) {
+                *facts = Facts { at_best: facts.at_best, ..Facts::from(is) };
             }
         }
     }
 
     /// A task goes there: the engine will have the model as the task needs it, whatever it has now.
     pub fn presume(&mut self, key: Key, name: &ModelName, load: LoadKey) {
-        if let Some((_, facts)) = self.served.get_mut(name).and_then(|nodes| nodes.get_mut(&key)) {
+        if let Some((_, facts)) = self.served.get_mut(name).and_then(|nodes| nodes.get_mut(key)) {
             facts.loading = facts.loading.after(load);
             self.node_mut(key).presumed = true;
         }
@@ -174,7 +174,7 @@ impl Registry {
 
     /// What a task takes there at best.
     pub fn note_at_best(&mut self, key: Key, name: &ModelName, at_best: AtBest) {
-        if let Some((_, facts)) = self.served.get_mut(name).and_then(|nodes| nodes.get_mut(&key)) {
+        if let Some((_, facts)) = self.served.get_mut(name).and_then(|nodes| nodes.get_mut(key)) {
             facts.at_best = at_best;
         }
     }
@@ -191,7 +191,7 @@ impl Registry {
         let Some(models) = self.node(key).shared_models() else { return };
         for (index, model) in (0_u32..).zip(models.iter()) {
             let nodes = self.served.entry(ModelName::of(&model.name)).or_default();
-            nodes.entry(key).or_insert((index, Facts::from(model)));
+            nodes.insert(key, index, Facts::from(model));
         }
         self.most_common = OnceLock::new();
     }
@@ -201,7 +201,7 @@ impl Registry {
         for model in models.iter() {
             let name = ModelName::of(&model.name);
             if let Some(nodes) = self.served.get_mut(&name) {
-                nodes.remove(&key);
+                nodes.remove(key);
                 if nodes.is_empty() {
                     self.served.remove(&name);
                 }
@@ -227,11 +227,6 @@ impl Registry {
 
     pub fn node(&self, key: Key) -> &Node {
         self.nodes[key.0].as_ref().expect("a key in use")
-    }
-
-    /// The node, if there is still one under this key.
-    pub fn get(&self, key: Key) -> Option<&Node> {
-        self.nodes.get(key.0)?.as_ref()
     }
 
     pub fn node_mut(&mut self, key: Key) -> &mut Node {
@@ -266,23 +261,24 @@ impl Registry {
         }
     }
 
+    /// The nodes that have a model: found once for all that is asked of them.
+    pub fn having(&self, name: &ModelName) -> Serving<'_> {
+        Serving::new(&self.nodes, self.served.get(name))
+    }
+
     /// The nodes that have a model, and what they say of it.
     pub fn serving(&self, name: &ModelName) -> impl Iterator<Item = (Key, &Node, Seen<'_>)> {
-        self.served.get(name).into_iter().flatten().map(|(&key, &seen)| {
-            let node = self.node(key);
-            (key, node, Seen::at(node, seen))
-        })
+        self.having(name).iter()
     }
 
     /// How many nodes have a model.
     pub fn count_serving(&self, name: &ModelName) -> usize {
-        self.served.get(name).map_or(0, BTreeMap::len)
+        self.having(name).len()
     }
 
     /// What one node says of a model.
     pub fn model_at(&self, key: Key, name: &ModelName) -> Option<Seen<'_>> {
-        let seen = *self.served.get(name)?.get(&key)?;
-        Some(Seen::at(self.node(key), seen))
+        self.having(name).at(key).map(|(_, seen)| seen)
     }
 
     /// The generating model that most nodes have, ties by name.

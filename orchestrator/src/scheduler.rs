@@ -7,7 +7,7 @@ use crate::expected::Candidate;
 use crate::facts::{Abilities, Facts};
 use crate::need::{Line, Need};
 use crate::node::{Hold, Node};
-use crate::registry::{Key, Registry, Seen};
+use crate::registry::{Key, Registry, Seen, Serving};
 
 /// Nodes that an outage names with their reasons.
 const NAMED_REASONS: usize = 4;
@@ -131,40 +131,58 @@ fn words(chosen: &Offer<'_>, second: Option<&Offer<'_>>, counted: Counted, need:
     }
 }
 
-/// The nodes that can take the task, be it once they have a free slot.
-pub fn takers<'a>(
-    registry: &'a Registry,
+/// The nodes that can take a task, be it once they have a free slot.
+#[derive(Debug, Clone, Copy)]
+pub struct Takers<'a> {
+    nodes: Serving<'a>,
     need: &'a Need,
-    bars: &Bars<'a>,
-) -> impl Iterator<Item = Candidate> + 'a {
-    let bars = bars.in_force(registry, need);
-    candidates(registry, need).filter_map(move |(key, node, seen)| taker(key, node, seen, need, &bars))
+    bars: Bars<'a>,
 }
 
-/// This node, if it can take the task, be it once it has a free slot.
-pub fn taker_at(registry: &Registry, need: &Need, bars: &Bars<'_>, key: Key) -> Option<Candidate> {
-    let seen = registry.model_at(key, need.model()?)?;
-    taker(key, registry.node(key), Some(seen), need, &bars.in_force(registry, need))
-}
-
-fn taker(key: Key, node: &Node, seen: Option<Seen<'_>>, need: &Need, bars: &Bars<'_>) -> Option<Candidate> {
-    let works = node.is_willing() && is_open(seen);
-    if !works || bars.bar(node) || !suits(node, seen, need) {
-        return None;
+impl<'a> Takers<'a> {
+    /// Of these, which have the model.
+    pub fn of(registry: &Registry, nodes: Serving<'a>, need: &'a Need, bars: &Bars<'a>) -> Self {
+        Self { nodes, need, bars: bars.in_force(registry, need) }
     }
-    let facts = seen.map(|seen| seen.facts);
-    Some(Candidate {
+
+    pub fn iter(self) -> impl Iterator<Item = Candidate> + 'a {
+        self.nodes.iter().filter_map(move |(key, node, seen)| self.taker(key, node, seen))
+    }
+
+    /// This node, if it is one of them.
+    pub fn at(&self, key: Key) -> Option<Candidate> {
+        let (node, seen) = self.nodes.at(key)?;
+        self.taker(key, node, seen)
+    }
+
+    /// How many have the model.
+    pub fn having(&self) -> usize {
+        self.nodes.len()
+    }
+
+    #[inline]
+    fn taker(&self, key: Key, node: &Node, seen: Seen<'_>) -> Option<Candidate> {
+        let need = self.need;
+        if !node.is_willing() || seen.facts.closed || self.bars.bar(node) || !suits(node, Some(seen), need) {
+            return None;
+        }
+        Some(candidate(key, node, &seen.facts, need))
+    }
+}
+
+fn candidate(key: Key, node: &Node, facts: &Facts, need: &Need) -> Candidate {
+    Candidate {
         key,
-        fit: Fit::of(facts, need),
-        says: facts.is_none_or(|facts| facts.says.include(need.abilities)),
+        fit: Fit::of(Some(*facts), need),
+        says: facts.says.include(need.abilities),
         is_heard: node.is_fit(),
-        at_best: facts.map(|facts| facts.at_best).unwrap_or_default(),
+        at_best: facts.at_best,
         used: node.used(),
         slots: node.slots(),
         last_used: node.last_used(),
         free_at: node.free_at(),
         estimate: 0.0,
-    })
+    }
 }
 
 /// Whether this node can take the task now.
@@ -350,6 +368,7 @@ impl Bars<'_> {
         self.bar(node) && (self.skips(node) || self.in_force(registry, need).bar(node))
     }
 
+    #[inline]
     fn bar(&self, node: &Node) -> bool {
         names(self.excluded, node) || self.skips(node)
     }
@@ -370,8 +389,9 @@ impl Bars<'_> {
     }
 }
 
+#[inline]
 fn names(list: &[Excluded], node: &Node) -> bool {
-    list.iter().any(|it| it.boot == *node.boot() && it.node == *node.id())
+    !list.is_empty() && list.iter().any(|it| it.boot == *node.boot() && it.node == *node.id())
 }
 
 /// What may decide between two nodes.

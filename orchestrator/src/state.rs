@@ -51,7 +51,7 @@ pub struct State {
     book: Book,
     /// When it was last decided where those who wait go.
     planned: Instant,
-    held: BTreeMap<TaskId, Holding>,
+    held: BTreeMap<TaskId, Box<Holding>>,
     /// What was cancelled: a cancel may overtake the task that it ends. The attempt's number is a fencing token, which bars
     /// all lower ones.
     fence: Fence,
@@ -148,7 +148,7 @@ impl State {
 
     fn pong(&mut self, to: Inbox) {
         let uptime = self.now.at.saturating_duration_since(self.started);
-        let held = self.held.values().map(held).collect();
+        let held = self.held.values().map(|holding| held(holding)).collect();
         self.out.push(Action::Pong {
             to,
             pong: Pong { boot: self.boot.clone(), uptime_ms: millis(uptime), held },
@@ -171,7 +171,7 @@ impl State {
     }
 
     /// Takes an attempt out of all that holds it.
-    fn release(&mut self, task: TaskId) -> Option<Holding> {
+    fn release(&mut self, task: TaskId) -> Option<Box<Holding>> {
         let holding = self.held.remove(&task)?;
         if let Phase::Waiting { place, .. } = &holding.phase {
             self.queue.leave(&holding.need.line, *place, holding.bytes);
@@ -184,7 +184,7 @@ impl State {
     }
 
     /// Holds an attempt from now on.
-    fn keep(&mut self, holding: Holding) {
+    fn keep(&mut self, holding: Box<Holding>) {
         let task = holding.task.task;
         if let Some(edge) = &holding.task.edge {
             let new = || Edge { held: BTreeSet::new(), asked: false, answered: self.now.at };
@@ -194,7 +194,7 @@ impl State {
     }
 
     /// Ends an attempt that is no longer held: its edge decides what comes next.
-    fn fail(&mut self, holding: Holding, failure: Failure) {
+    fn fail(&mut self, holding: Box<Holding>, failure: Failure) {
         let detail = failure.message.clone();
         let frame = Frame::Failed { seq: None, failure: Box::new(failure) };
         self.out.push(Action::Frame { to: holding.inbox.clone(), frame });

@@ -11,7 +11,7 @@ const EXCLUDED: usize = 64;
 /// A submission that makes sense.
 #[derive(Debug)]
 pub struct Submitted {
-    pub task: Task,
+    pub task: Box<Task>,
     /// Where its frames go.
     pub inbox: Inbox,
 }
@@ -21,7 +21,7 @@ pub struct Submitted {
 /// # Errors
 /// With the refusal.
 pub fn check(task: Result<Box<Task>, String>, reply: Option<&Inbox>) -> Result<Submitted, Failure> {
-    let mut task = *task.map_err(|error| bad(format!("the task cannot be read: {error}")))?;
+    let mut task = task.map_err(|error| bad(format!("the task cannot be read: {error}")))?;
     let inbox = task.inbox.clone().or_else(|| reply.cloned());
     let inbox = inbox.ok_or_else(|| bad("the task has neither an inbox nor a reply subject"))?;
     if task.attempt == 0 {

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use echo_bus::id::TaskId;
+
 use super::book::Book;
 use super::cache::Prompt;
 use super::judge::{Bench, Others, Verdict};
@@ -14,6 +16,7 @@ use crate::scheduler::Fit;
 /// A task that waits.
 #[derive(Debug, Clone)]
 pub struct Waiting {
+    pub task: TaskId,
     pub ask: Ask,
     pub look: Look,
 }
@@ -88,8 +91,8 @@ pub struct Step {
 
 /// Decides about tasks in their order. A task without a candidate is in no step, and neither is one that stands.
 pub fn assign(book: &Book, waiting: &[Waiting], now: f64) -> Plan {
-    let mut round = Round { book, now, doing: Vec::new(), waiting };
-    let mut plan = Plan::default();
+    let mut round = Round { book, now, doing: Vec::with_capacity(waiting.len().max(KEPT) + 1), waiting };
+    let mut plan = Plan { steps: Vec::with_capacity(waiting.len()) };
     for (index, task) in waiting.iter().enumerate() {
         match &task.look {
             Look::Nearest(nodes, more) => plan.steps.extend(round.step(index, &task.ask, nodes, *more)),
@@ -168,8 +171,8 @@ impl<'a> Round<'a> {
     fn judge<F: Fn(u64) -> bool>(&mut self, ask: &Ask, at: &Candidate, others: Others<F>) -> Option<Verdict> {
         let (book, now) = (self.book, self.now);
         let (site, doing) = self.doing_at(at.key)?;
-        site.facts(ask.model)?;
-        Some(Bench { book, site, doing, now }.judge(ask, at, others))
+        let facts = site.facts(ask.model)?;
+        Some(Bench { book, site, facts, doing, now }.judge(ask, at, others))
     }
 
     /// Those behind find the node with this task in it.

@@ -35,9 +35,9 @@ impl Book {
     }
 
     /// What a task of a model takes on a node at best.
-    pub fn at_best(&self, index: usize, model: &ModelName) -> AtBest {
-        let known = self.site(index).zip(self.models.id(model));
-        known.map(|(site, id)| site.at_best(&self.models, id, self.per_byte)).unwrap_or_default()
+    pub fn at_best(&self, index: usize, model: Id) -> AtBest {
+        let known = self.site(index).and_then(|site| Some((site, site.facts(model)?)));
+        known.map(|(site, facts)| site.at_best(&self.models, facts, self.per_byte)).unwrap_or_default()
     }
 
     /// When a slot of a node is expected to become free; 0 if one is.
@@ -57,26 +57,22 @@ impl Book {
     }
 
     /// What a task asks of engines' caches and prompts.
-    pub fn prompt(&self, model: &ModelName, request: &Request) -> Prompt {
+    pub fn prompt(&self, model: Option<Id>, request: &Request) -> Prompt {
         let prefix = Prefix::of(request);
-        let tokens = self
-            .models
-            .id(model)
-            .map_or(prefix.bytes as f64 / 4.0, |id| self.models.get(id).tokens(prefix.bytes as f64));
+        let tokens =
+            model.map_or(prefix.bytes as f64 / 4.0, |id| self.models.get(id).tokens(prefix.bytes as f64));
         Prompt::new(prefix, tokens.max(1.0))
     }
 
     /// A task has come.
-    pub fn arrived(&mut self, model: &ModelName, now: f64) {
-        if let Some(id) = self.models.id(model) {
-            self.models.get_mut(id).arrived(now);
-        }
+    pub fn arrived(&mut self, model: Id, now: f64) {
+        self.models.get_mut(model).arrived(now);
     }
 
     /// A node has left, or begins anew.
     pub fn forget(&mut self, index: usize) {
         let Some(site) = self.sites.get_mut(index).and_then(Option::take) else { return };
-        site.models.iter().for_each(|facts| self.leave(facts));
+        site.models().iter().for_each(|facts| self.leave(facts));
     }
 
     fn leave(&mut self, facts: &Facts) {
@@ -133,7 +129,7 @@ impl Book {
     }
 
     fn hear_models(&mut self, index: usize, told: &[Model], now: f64) {
-        let mut gone = std::mem::take(&mut self.site_mut(index).models);
+        let mut gone = self.site_mut(index).take_models();
         let mut models: Vec<Facts> = Vec::with_capacity(told.len());
         for told in told {
             let name = ModelName::of(&told.name);
@@ -157,7 +153,7 @@ impl Book {
         gone.iter().for_each(|facts| self.leave(facts));
         let site = self.site_mut(index);
         site.caches.retain(|(id, _)| models.iter().any(|facts| facts.id == *id));
-        site.models = models;
+        site.set_models(models);
     }
 
     /// What has a slot there is what the registry counts.
@@ -181,14 +177,11 @@ impl Book {
                 site.mirror_mut(id).end(ended.attempt, now);
             }
         }
-        let running = |id: Id| site.running.iter().any(|it| it.model == Some(id));
-        let is_there = |id: Id| site.models.iter().any(|facts| facts.id == id && facts.loaded) || running(id);
-        site.caches.retain(|(id, _)| is_there(*id));
+        site.forget_mirrors();
     }
 
     /// We have placed an attempt there.
-    pub fn placed(&mut self, index: usize, attempt: AttemptId, model: &ModelName, own: Own) {
-        let Some(id) = self.models.id(model) else { return };
+    pub fn placed(&mut self, index: usize, attempt: AttemptId, id: Id, own: Own) {
         let site = self.site_mut(index);
         if site.facts(id).is_some_and(|facts| facts.loaded) {
             site.mirror_mut(id).take(attempt, &own.prompt);
@@ -228,7 +221,7 @@ impl Book {
         }
         self.models.iter_mut().for_each(|mesh| (mesh.fastest, mesh.prompt) = (None, None));
         let mut loads = Vec::new();
-        for facts in self.sites.iter().flatten().flat_map(|site| &site.models) {
+        for facts in self.sites.iter().flatten().flat_map(Site::models) {
             if let Some(alone) = facts.alone {
                 self.models.note_fastest(facts.id, alone);
             }

@@ -3,7 +3,7 @@
 use super::assign::Ask;
 use super::book::Book;
 use super::cache::odds;
-use super::facts::OVERHEAD;
+use super::facts::{Facts, OVERHEAD};
 use super::models::Id;
 use super::nearest::Candidate;
 use super::node::{Doing, Rest, Site};
@@ -117,6 +117,8 @@ struct Ready {
 pub struct Bench<'a> {
     pub book: &'a Book,
     pub site: &'a Site,
+    /// Of the model that is asked for.
+    pub facts: &'a Facts,
     pub doing: &'a Doing,
     pub now: f64,
 }
@@ -144,11 +146,11 @@ impl Bench<'_> {
         let ready = self.ready(task.model, anew, wait);
         let slot = ready.loaded.then(|| self.slot(task)).flatten();
         let cached = slot.map_or(0.0, |slot| self.common(task, slot));
-        let prompt =
-            (task.prompt.tokens - cached).max(1.0) / site.prompt_speed(&book.models, task.model) + OVERHEAD;
+        let prompt_speed = site.prompt_speed(&book.models, self.facts);
+        let prompt = (task.prompt.tokens - cached).max(1.0) / prompt_speed + OVERHEAD;
         let begun = ready.at.max(doing.prompts) + prompt;
         let others = doing.rest.iter().filter(|it| it.left > begun).count();
-        let speed = self.speed(task.model, others + 1);
+        let speed = self.speed(others + 1);
         let tokens = task.tokens;
         let answer = tokens / speed;
         // What is sent to a node waits there for what it throws out, as a part of its load.
@@ -159,11 +161,11 @@ impl Bench<'_> {
             queue: (doing.prompts - ready.at).max(0.0),
             prompt,
             answer,
-            others: self.lost_by_others(task.model, &ready, prompt, begun, answer, others),
+            others: self.lost_by_others(&ready, prompt, begun, (answer, speed), others),
             evicted: self.evicted(&ready.victims),
             lost: match slot {
                 Some(slot) if !held && !self.is_impatient(task) => {
-                    self.lost_prompt(task, slot, others_do.waits)
+                    self.lost_prompt(task, slot, prompt_speed, others_do.waits)
                 }
                 _ => 0.0,
             },
@@ -171,7 +173,7 @@ impl Bench<'_> {
             cached,
             tokens,
             at_once: others + 1,
-            measured: site.facts(task.model).is_some_and(|facts| facts.alone.is_some()),
+            measured: self.facts.alone.is_some(),
         };
         let expected = begun + answer;
         // To be held beyond its time is worse than any node that it can go to now.
@@ -185,20 +187,21 @@ impl Bench<'_> {
     /// the other's pleasure. Nobody waits for others until its own time in the queue is over.
     fn is_overdue(&self, task: &Ask) -> bool {
         let time = task.waited + task.left;
-        task.waited >= (OVERTAKEN * within(self.load(task.model), 0.1, 60.0)).min(time / 2.0)
+        task.waited
+            >= (OVERTAKEN * within(self.site.load(self.facts, self.book.per_byte), 0.1, 60.0)).min(time / 2.0)
     }
 
     fn is_impatient(&self, task: &Ask) -> bool {
         task.waited > PATIENCE.min((task.waited + task.left) * MOST_OF_ITS_TIME)
     }
 
-    fn speed(&self, id: Id, at_once: usize) -> f64 {
+    fn speed(&self, at_once: usize) -> f64 {
         let at_once = if self.book.weights.company { at_once } else { 1 };
-        self.site.speed(&self.book.models, Some(id), at_once, self.now)
+        self.site.speed_of(&self.book.models, self.facts, at_once, self.now)
     }
 
     fn load(&self, id: Id) -> f64 {
-        self.site.load(id, self.book.per_byte)
+        self.site.facts(id).map_or(0.0, |facts| self.site.load(facts, self.book.per_byte))
     }
 
     fn size(&self, id: Id) -> f64 {
@@ -208,7 +211,7 @@ impl Bench<'_> {
     /// When the model is there for a task that has a slot after `wait`.
     fn ready(&self, id: Id, anew: bool, wait: f64) -> Ready {
         let doing = self.doing;
-        let load = self.load(id);
+        let load = self.site.load(self.facts, self.book.per_byte);
         let mut free = self.site.memory - doing.there.iter().map(|&it| self.size(it)).sum::<f64>();
         if anew {
             // Whoever uses it as it is ends first, and who needs it so later loads it again.
@@ -226,7 +229,7 @@ impl Bench<'_> {
             return Ready { at, from: wait, victims: Vec::new(), loaded: false };
         }
         free -= doing.coming.iter().map(|(it, _)| self.size(*it)).sum::<f64>();
-        let (victims, until) = self.victims(self.size(id), free);
+        let (victims, until) = self.victims(self.facts.size, free);
         let from = wait.max(until);
         Ready { at: from + load, from, victims, loaded: false }
     }
@@ -282,7 +285,7 @@ impl Bench<'_> {
     }
 
     /// What it takes to work off again the prompt that loses its slot, as often as it is still to come.
-    fn lost_prompt(&self, task: &Ask, slot: usize, waits: impl Fn(u64) -> bool) -> f64 {
+    fn lost_prompt(&self, task: &Ask, slot: usize, speed: f64, waits: impl Fn(u64) -> bool) -> f64 {
         let Some(mirror) = self.site.mirror(task.model) else { return 0.0 };
         let (lost, slot) = (mirror.lost(slot, &task.prompt), &mirror.slots[slot]);
         if slot.is_empty() || (slot.session != 0 && slot.session == task.prompt.session) {
@@ -290,17 +293,16 @@ impl Bench<'_> {
         }
         let lost = (lost - SHORT).max(0.0);
         let waits = slot.session != 0 && waits(slot.session);
-        odds(slot, waits, self.now) * lost / self.site.prompt_speed(&self.book.models, task.model)
+        odds(slot, waits, self.now) * lost / speed
     }
 
     /// Those who run there all but stand still during its prompt, and are slower during its answer.
     fn lost_by_others(
         &self,
-        id: Id,
         ready: &Ready,
         prompt: f64,
         begun: f64,
-        answer: f64,
+        (answer, speed): (f64, f64),
         others: usize,
     ) -> f64 {
         let rest = &self.doing.rest;
@@ -308,7 +310,7 @@ impl Bench<'_> {
         if others == 0 {
             return stalled;
         }
-        let slower = (self.speed(id, others) / self.speed(id, others + 1) - 1.0).clamp(0.0, 10.0);
+        let slower = (self.speed(others) / speed - 1.0).clamp(0.0, 10.0);
         // Both ends are uncertain: the expected overlap is less than the shorter of the two.
         let overlap = |it: &Rest| {
             let left = it.left - begun;

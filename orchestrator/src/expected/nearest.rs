@@ -43,44 +43,51 @@ impl Candidate {
     }
 }
 
-/// The nearest of these nodes, best first, and how many others there are; `of` is how many have the model. Of many, a busy
+/// The nearest of these nodes, best first, and how many others there are; `most` is how many come, `of` how many have the model. Of many, a busy
 /// one counts with the company that it has now, though that may leave; of few, with what is possible at best, so that none
 /// is missed.
 pub fn nearest(
     book: &Book,
     ask: &Ask,
     nodes: impl Iterator<Item = Candidate>,
-    of: usize,
+    (most, of): (usize, usize),
     now: f64,
 ) -> (Vec<Candidate>, usize) {
-    let mut kept: Vec<Candidate> = Vec::with_capacity(of.min(NEAREST));
+    let mut kept: Vec<Candidate> = Vec::with_capacity(most.min(NEAREST));
     let (many, mut more) = (of > NEAREST, 0);
-    for mut it in nodes {
-        it.estimate = it.estimate.max(estimate(book, ask, &it, many, now));
+    nodes.for_each(|mut it| {
+        it.estimate = estimate(book, ask, &it, many, now);
         let full = kept.len() == NEAREST;
         let before = |other: &Candidate| it.is_before(it.estimate, other, other.estimate);
         if full {
             more += 1;
             if !kept.last().is_some_and(|last| it.estimate <= last.estimate + SAME && before(last)) {
-                continue;
+                return;
             }
             kept.pop();
         }
         let place = kept.iter().position(before).unwrap_or(kept.len());
         kept.insert(place, it);
-    }
+    });
     (kept, more)
 }
 
+/// No less than what is known of it already.
 fn estimate(book: &Book, ask: &Ask, at: &Candidate, many: bool, now: f64) -> f64 {
     let AtBest { per_token, per_prompt_token, load, kept } = at.at_best;
-    let kept = if kept >= LITTLE { common(book, ask, at.key) } else { f64::from(kept) };
-    let prompt = (ask.prompt.tokens - kept).max(1.0) * f64::from(per_prompt_token);
     let load = if at.fit == Fit::AsNeeded { 0.0 } else { f64::from(load) };
     let trial = if at.says { 0.0 } else { TRIAL };
     let answer = ask.tokens * f64::from(per_token);
-    let company = if many { company(book, at, prompt, answer, now) } else { 0.0 };
-    load + OVERHEAD + prompt + answer + company + trial
+    let with = |kept: f64| {
+        let prompt = (ask.prompt.tokens - kept).max(1.0) * f64::from(per_prompt_token);
+        let company = if many { company(book, at, prompt, answer, now) } else { 0.0 };
+        load + OVERHEAD + prompt + answer + company + trial
+    };
+    if kept < LITTLE {
+        return at.estimate.max(with(f64::from(kept)));
+    }
+    // A look into its caches makes it less, so it may be that none is needed.
+    if with(0.0) <= at.estimate { at.estimate } else { at.estimate.max(with(common(book, ask, at.key))) }
 }
 
 /// What those who run there cost the task, and the task them.

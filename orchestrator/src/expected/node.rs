@@ -16,8 +16,12 @@ pub struct Site {
     pub slots: usize,
     /// Bytes for models; infinite when the node does not say.
     pub memory: f64,
-    /// By number of the model.
-    pub models: Vec<Facts>,
+    models: Vec<Facts>,
+    /// Their numbers side by side, in which one is found in no time.
+    ids: Vec<Id>,
+    loaded: Vec<Id>,
+    /// What the first model that was measured says of the others.
+    guide: Guide,
     pub running: Vec<Running>,
     pub caches: Vec<(Id, Mirror)>,
     /// Grows with each placement of the mesh.
@@ -81,13 +85,52 @@ pub struct Rest {
     pub answer: f64,
 }
 
+/// What was measured of some model of a node, from which the others follow by their sizes.
+#[derive(Debug, Clone, Copy, Default)]
+struct Guide {
+    /// Speeds times size.
+    alone: Option<f64>,
+    prompt: Option<f64>,
+    /// Seconds, and the size.
+    load: Option<(f64, f64)>,
+}
+
 impl Site {
+    pub fn models(&self) -> &[Facts] {
+        &self.models
+    }
+
+    pub fn take_models(&mut self) -> Vec<Facts> {
+        self.ids.clear();
+        self.loaded.clear();
+        std::mem::take(&mut self.models)
+    }
+
+    pub fn set_models(&mut self, models: Vec<Facts>) {
+        self.ids.clear();
+        self.ids.extend(models.iter().map(|facts| facts.id));
+        self.loaded.clear();
+        self.loaded.extend(models.iter().filter(|it| it.loaded).map(|it| it.id));
+        self.guide = Guide {
+            alone: models.iter().find_map(|it| it.alone.map(|alone| alone * it.size)),
+            prompt: models.iter().find_map(|it| it.prompt.map(|speed| speed * it.size)),
+            load: models.iter().find_map(|it| it.load.map(|load| (load, it.size))),
+        };
+        self.models = models;
+    }
+
     pub fn facts(&self, id: Id) -> Option<&Facts> {
-        self.models.iter().find(|facts| facts.id == id)
+        self.ids.iter().position(|it| *it == id).map(|at| &self.models[at])
     }
 
     pub fn mirror(&self, id: Id) -> Option<&Mirror> {
         self.caches.iter().find(|(of, _)| *of == id).map(|(_, mirror)| mirror)
+    }
+
+    /// Those of models that are there no more.
+    pub fn forget_mirrors(&mut self) {
+        let Self { caches, loaded, running, .. } = self;
+        caches.retain(|(id, _)| loaded.contains(id) || running.iter().any(|it| it.model == Some(*id)));
     }
 
     /// The mirror of a model's slots; empty ones if there is none yet.
@@ -102,51 +145,58 @@ impl Site {
     /// Tokens a second of one answer of the model while so many are given at once.
     pub fn speed(&self, models: &Models, id: Option<Id>, at_once: usize, now: f64) -> f64 {
         let Some(id) = id else { return shared(UNKNOWN_SPEED, at_once) };
-        let known = self.facts(id).and_then(|facts| facts.speed(at_once, now));
-        within(known.unwrap_or_else(|| shared(self.prior(models, id), at_once)), 0.01, 1e5)
+        match self.facts(id) {
+            Some(facts) => self.speed_of(models, facts, at_once, now),
+            None => within(shared(self.prior(models, id, 1.0), at_once), 0.01, 1e5),
+        }
+    }
+
+    /// The same of a model that it has.
+    pub fn speed_of(&self, models: &Models, facts: &Facts, at_once: usize, now: f64) -> f64 {
+        let known = facts.speed(at_once, now);
+        within(known.unwrap_or_else(|| shared(self.prior(models, facts.id, facts.size), at_once)), 0.01, 1e5)
     }
 
     /// What a model does here that was never measured here: as another one does in proportion to their sizes, else as
     /// on the fastest node. Optimism is how a new node is tried.
-    fn prior(&self, models: &Models, id: Id) -> f64 {
-        let size = self.facts(id).map_or(1.0, |facts| facts.size);
-        let other = self.models.iter().find_map(|other| other.alone.map(|alone| alone * other.size / size));
+    fn prior(&self, models: &Models, id: Id, size: f64) -> f64 {
+        let other = self.guide.alone.map(|of| of / size);
         within(other.or(models.get(id).fastest).unwrap_or(UNKNOWN_SPEED), 0.01, 1e5)
     }
 
     /// Prompt tokens a second.
-    pub fn prompt_speed(&self, models: &Models, id: Id) -> f64 {
-        let Some(facts) = self.facts(id) else { return 10.0 * UNKNOWN_SPEED };
-        let other = || self.models.iter().find_map(|it| it.prompt.map(|speed| speed * it.size / facts.size));
+    pub fn prompt_speed(&self, models: &Models, facts: &Facts) -> f64 {
+        let other = || self.guide.prompt.map(|of| of / facts.size);
         // As on the node that is fastest at it, so that one that was never measured is tried.
-        let best = || models.get(id).prompt;
-        let guess = || (10.0 * facts.alone.unwrap_or_else(|| self.prior(models, id))).max(20.0);
+        let best = || models.get(facts.id).prompt;
+        let prior = || self.prior(models, facts.id, facts.size);
+        let guess = || (10.0 * facts.alone.unwrap_or_else(prior)).max(20.0);
         within(facts.prompt.or_else(other).or_else(best).unwrap_or_else(guess), 0.1, 1e6)
     }
 
     /// Seconds to load a model.
-    pub fn load(&self, id: Id, per_byte: f64) -> f64 {
-        let Some(facts) = self.facts(id) else { return 0.0 };
-        let other = || self.models.iter().find_map(|it| it.load.map(|load| load * facts.size / it.size));
+    pub fn load(&self, facts: &Facts, per_byte: f64) -> f64 {
+        let other = || self.guide.load.map(|(load, size)| load * facts.size / size);
         within(facts.load.or_else(other).unwrap_or(facts.size * per_byte), 0.0, 600.0)
     }
 
     /// What a task of the model takes here at best.
-    pub fn at_best(&self, models: &Models, id: Id, per_byte: f64) -> AtBest {
-        let fastest = self.facts(id).and_then(Facts::fastest).unwrap_or_else(|| self.prior(models, id));
+    pub fn at_best(&self, models: &Models, facts: &Facts, per_byte: f64) -> AtBest {
+        let fastest = facts.fastest().unwrap_or_else(|| self.prior(models, facts.id, facts.size));
         AtBest {
             per_token: 1.0 / within(fastest, 0.01, 1e5) as f32,
-            per_prompt_token: 1.0 / self.prompt_speed(models, id) as f32,
-            load: self.load(id, per_byte) as f32,
-            kept: self.mirror(id).map_or(0.0, Mirror::most) as f32,
+            per_prompt_token: 1.0 / self.prompt_speed(models, facts) as f32,
+            load: self.load(facts, per_byte) as f32,
+            kept: self.mirror(facts.id).map_or(0.0, Mirror::most) as f32,
         }
     }
 
     /// What it is doing now.
     pub fn doing(&self, models: &Models, per_byte: f64, now: f64) -> Doing {
         let answering = self.running.iter().filter(|it| !it.prompt).count().max(1);
-        let mut doing = Doing::default();
-        doing.there.extend(self.models.iter().filter(|it| it.loaded).map(|it| it.id));
+        let rest = Vec::with_capacity(self.running.len() + ROOM);
+        let mut doing = Doing { rest, ..Doing::default() };
+        doing.there.extend(&self.loaded);
         for it in &self.running {
             let rest = self.rest(it, answering, models, now);
             if it.prompt {
@@ -179,7 +229,7 @@ impl Site {
             }
         }
         for (id, ready) in &mut doing.coming {
-            ready.get_or_insert_with(|| self.load(*id, per_byte));
+            ready.get_or_insert_with(|| self.facts(*id).map_or(0.0, |facts| self.load(facts, per_byte)));
         }
     }
 
@@ -193,7 +243,12 @@ impl Site {
         }
         let waits = match &it.own {
             Some(own) => own.until_first(now),
-            None => OVERHEAD + it.model.map_or(1.0, |id| UNTOLD_PROMPT / self.prompt_speed(models, id)),
+            None => {
+                let speed = |id| {
+                    self.facts(id).map_or(10.0 * UNKNOWN_SPEED, |facts| self.prompt_speed(models, facts))
+                };
+                OVERHEAD + it.model.map_or(1.0, |id| UNTOLD_PROMPT / speed(id))
+            }
         };
         let answers = it.own.as_ref().is_none_or(|own| own.answers);
         let answer = if answers { lengths.left(0.0) / speed } else { 0.0 };
@@ -201,5 +256,7 @@ impl Site {
     }
 }
 
+/// So many newcomers find room without another allocation.
+const ROOM: usize = 4;
 /// Tokens of a prompt that another orchestrator has placed: nobody tells.
 const UNTOLD_PROMPT: f64 = 500.0;

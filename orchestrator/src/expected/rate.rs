@@ -14,14 +14,15 @@ impl Book {
     pub fn per_second(&self, index: usize, model: &ModelName, prompt: f64, now: f64) -> Option<f64> {
         let (site, id) = (self.site(index)?, self.models.id(model)?);
         let lengths = self.models.lengths(id);
-        site.facts(id)?.alone?;
+        let facts = site.facts(id)?;
+        facts.alone?;
         if !lengths.has_any() {
             return None;
         }
         let slots = site.slots.min(MOST_SLOTS);
-        let answer = lengths.left(0.0) / site.speed(&self.models, Some(id), slots, now);
+        let answer = lengths.left(0.0) / site.speed_of(&self.models, facts, slots, now);
         // Prompts take turns, and answers all but stand still meanwhile.
-        let prompt = prompt / site.prompt_speed(&self.models, id) + OVERHEAD;
+        let prompt = prompt / site.prompt_speed(&self.models, facts) + OVERHEAD;
         let slots = slots as f64;
         Some(slots / within(slots * prompt + answer, 1e-3, 1e9))
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use echo_bus::id::TaskId;
 use echo_bus::message::{
     CacheDigest, Heartbeat, Model, ModelCache, Progress, Request, SlotCache, Speed, Why,
 };
@@ -142,7 +143,12 @@ impl Mesh {
             fit: Fit::AsNeeded,
             says: true,
             is_heard: true,
-            at_best: self.book.at_best(key.index(), name),
+            at_best: self
+                .book
+                .models
+                .id(name)
+                .map(|id| self.book.at_best(key.index(), id))
+                .unwrap_or_default(),
             used: node.used(),
             slots: node.slots(),
             last_used: node.last_used(),
@@ -161,11 +167,11 @@ impl Mesh {
             serde_json::from_value(json!({"kind": "generate", "prompt": text.repeat(bytes)})).unwrap();
         let name = ModelName::of(name);
         let Some(model) = self.book.models.id(&name) else { return };
-        self.book.arrived(&name, self.now());
-        let prompt = Arc::new(self.book.prompt(&name, &request));
+        self.book.arrived(model, self.now());
+        let prompt = Arc::new(self.book.prompt(Some(model), &request));
         let tokens = self.book.models.lengths(model).left(0.0).min(most.map_or(f64::INFINITY, f64::from));
         let ask = Ask { model, prompt, tokens, waited: 0.0, left: 60.0 };
-        self.waiting.push(Waiting { ask, look: Look::Nearest(Vec::new(), 0) });
+        self.waiting.push(Waiting { task: TaskId::from_u128(0), ask, look: Look::Nearest(Vec::new(), 0) });
         self.names.push(name);
     }
 
@@ -214,7 +220,7 @@ impl Mesh {
             let same = id == Some(model);
             let candidates = if same { candidates } else { Vec::new() };
             let ask = &self.waiting[index].ask;
-            let (nodes, more) = nearest(&self.book, ask, candidates.into_iter(), 0, self.now());
+            let (nodes, more) = nearest(&self.book, ask, candidates.into_iter(), (0, 0), self.now());
             self.waiting[index].look = Look::Nearest(nodes, more);
         }
         let steps = assign(&self.book, &self.waiting, self.now()).steps;
@@ -439,7 +445,7 @@ fn our_own_placement_counts_at_once() {
     two.registry.node_mut(step.key).place(id, &need);
     two.book.sync(step.key.index(), two.registry.node(step.key), 0.0);
     let own = Own { placed: 0.0, ready: 0.0, first: step.verdict.begun, prompt, answers: true };
-    two.book.placed(step.key.index(), id, &ModelName::of("x"), own);
+    two.book.placed(step.key.index(), id, two.book.models.id(&ModelName::of("x")).unwrap(), own);
     let next = two.plan().remove(0);
     assert_ne!(next.key, step.key);
 }

@@ -13,7 +13,7 @@ pub struct Weights {
     pub uncertain: f64,
     /// What those who run there lose.
     pub others: f64,
-    /// Models that are thrown out.
+    /// Models that are thrown out: their load, and what follows from it.
     pub evicted: f64,
     /// A cached prompt that loses its slot.
     pub lost: f64,
@@ -27,7 +27,8 @@ impl Default for Weights {
             company: true,
             uncertain: 0.5,
             others: 1.0,
-            evicted: 1.0,
+            // Who loads it again throws out another one in turn, and those behind wait meanwhile.
+            evicted: 1.5,
             lost: 1.0,
         }
     }

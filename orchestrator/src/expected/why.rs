@@ -1,7 +1,5 @@
 //! Why this node: what is expected of it, and what speaks against the next best ones.
 
-use std::fmt::{self, Write as _};
-
 use echo_bus::id::NodeId;
 use echo_bus::message::{Other, Times, Why};
 
@@ -15,8 +13,9 @@ use crate::scheduler::Fit;
 
 /// Other nodes that the short form names.
 const NAMED: usize = 2;
-/// The short form is seldom longer, in bytes.
+/// The short form is seldom longer, and neither is what speaks against one node, in bytes.
 const LONG: usize = 128;
+const SHORT: usize = 48;
 /// So few seconds, or tokens of a prompt, make no difference.
 const SAME: f64 = 0.05;
 const FEW: f64 = 64.0;
@@ -65,19 +64,24 @@ impl Step {
     /// The short form of that.
     pub fn words(&self, why: &Why) -> String {
         let mut words = String::with_capacity(LONG);
-        // What is written to a string is always taken.
-        let _ = write!(words, "{} expected", seconds(self.verdict.expected));
+        seconds(self.verdict.expected).write(&mut words);
+        words += " expected";
         for (number, other) in why.instead_of.iter().take(NAMED).enumerate() {
             words += if number == 0 { "; " } else { ", " };
             words += other.node.as_str();
             if let Some(ms) = other.expected_ms {
-                let _ = write!(words, " {}", seconds(ms as f64 / 1e3));
+                words.push(' ');
+                seconds(ms as f64 / 1e3).write(&mut words);
             }
-            let _ = write!(words, " ({})", other.because);
+            words += " (";
+            words += &other.because;
+            words.push(')');
         }
         let more = self.more + why.instead_of.len().saturating_sub(NAMED);
         if more > 0 {
-            let _ = write!(words, ", {more} more");
+            words += ", ";
+            digits(more as u64, &mut words);
+            words += " more";
         }
         words
     }
@@ -118,21 +122,30 @@ impl<'a> Against<'a> {
     }
 
     fn figure(&self, words: &str, between: &str, figure: f64) -> String {
-        if self.told { format!("{words}{between}{}", seconds(figure)) } else { words.to_owned() }
+        let mut text = String::with_capacity(SHORT);
+        text += words;
+        if self.told {
+            text += between;
+            seconds(figure).write(&mut text);
+        }
+        text
     }
 
     fn wait(&self) -> String {
-        if self.told { format!("waits {} for a slot", seconds(self.its.wait)) } else { "full".to_owned() }
+        if !self.told {
+            return "full".to_owned();
+        }
+        let mut text = String::with_capacity(SHORT);
+        text += "waits ";
+        seconds(self.its.wait).write(&mut text);
+        text + " for a slot"
     }
 
     fn load(&self) -> String {
         match self.there.map(|at| at.fit) {
             Some(Fit::Cold) => {
-                if self.told {
-                    format!("cold: {} to load", seconds(self.its.load))
-                } else {
-                    "cold".to_owned()
-                }
+                let text = self.figure("cold", ": ", self.its.load);
+                if self.told { text + " to load" } else { text }
             }
             Some(Fit::Otherwise) => self.figure("loaded with other options, anew in", " ", self.its.load),
             Some(Fit::AsNeeded) | None => self.figure("not loaded yet", ": ", self.its.load),
@@ -147,18 +160,30 @@ impl<'a> Against<'a> {
         }
         let speed = (self.task.prompt.tokens - its.cached).max(1.0) / (its.prompt - OVERHEAD).max(1e-9);
         match self.told {
-            true => format!("{} for the prompt, at {} tokens/s", seconds(its.prompt), whole(speed)),
+            true => {
+                let mut text = String::with_capacity(SHORT);
+                seconds(its.prompt).write(&mut text);
+                text += " for the prompt, at ";
+                digits(whole(speed), &mut text);
+                text + " tokens/s"
+            }
             false => "slower with prompts".to_owned(),
         }
     }
 
     fn answer(&self) -> String {
-        let speed = whole(self.its.tokens / self.its.answer.max(1e-9));
-        match (self.its.measured, self.its.at_once) {
-            (false, _) => "not measured yet".to_owned(),
-            (true, 0 | 1) => format!("{speed} tokens/s"),
-            (true, more) => format!("{speed} tokens/s with {more} at once"),
+        if !self.its.measured {
+            return "not measured yet".to_owned();
         }
+        let mut text = String::with_capacity(SHORT);
+        digits(whole(self.its.tokens / self.its.answer.max(1e-9)), &mut text);
+        text += " tokens/s";
+        if self.its.at_once > 1 {
+            text += " with ";
+            digits(self.its.at_once as u64, &mut text);
+            text += " at once";
+        }
+        text
     }
 
     /// What decided between equals.
@@ -185,14 +210,26 @@ fn seconds(seconds: f64) -> Seconds {
     Seconds((within(seconds, 0.0, 1e9) * 10.0).round() as u64)
 }
 
-impl fmt::Display for Seconds {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // A placement writes some of these, and whole numbers are written several times as fast as others.
+impl Seconds {
+    fn write(&self, text: &mut String) {
         match self.0 {
-            tenths @ 0..1_000 => write!(f, "{}.{} s", tenths / 10, tenths % 10),
-            tenths => write!(f, "{} s", (tenths + 5) / 10),
+            tenths @ 0..1_000 => {
+                digits(tenths / 10, text);
+                text.push('.');
+                digits(tenths % 10, text);
+            }
+            tenths => digits((tenths + 5) / 10, text),
         }
+        *text += " s";
     }
+}
+
+/// Writes a number. Each placement writes some of them, and the standard library's formatting takes several times as long.
+fn digits(number: u64, text: &mut String) {
+    if number >= 10 {
+        digits(number / 10, text);
+    }
+    text.push(char::from(b'0' + (number % 10) as u8));
 }
 
 fn whole(number: f64) -> u64 {
@@ -220,7 +257,12 @@ mod tests {
     fn numbers_are_written_as_people_do() {
         let written = [0.4, 58.0, 999.6, 6_400.0, 1_234_567.0].map(thousands);
         assert_eq!(written, ["0", "58", "1,000", "6,400", "1,234,567"]);
-        assert_eq!([4.24, 120.4, f64::NAN].map(|it| seconds(it).to_string()), ["4.2 s", "120 s", "0.0 s"]);
+        let written = [4.24, 120.4, f64::NAN].map(|it| {
+            let mut text = String::new();
+            seconds(it).write(&mut text);
+            text
+        });
+        assert_eq!(written, ["4.2 s", "120 s", "0.0 s"]);
         assert_eq!([-1.0, f64::NAN, f64::INFINITY, 0.31].map(millis), [0, 0, 1_000_000_000_000, 310]);
     }
 }

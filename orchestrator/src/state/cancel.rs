@@ -46,8 +46,8 @@ impl State {
         let Some(answer) = answer else { return };
         edge.answered = self.now.at;
         for unwanted in answer.unwanted {
-            let of_this_edge = |it: &crate::holding::Holding| it.task.edge.as_ref() == Some(id);
-            if self.held.get(&unwanted.id.task).is_some_and(of_this_edge) {
+            let held = self.held.get(&unwanted.id.task);
+            if held.is_some_and(|it| it.task.edge.as_ref() == Some(id)) {
                 self.cancel(unwanted.id);
             }
         }

@@ -5,21 +5,20 @@ use std::sync::Arc;
 
 use echo_bus::id::TaskId;
 use echo_bus::message::{Code, Event as News, Excluded, Failure, Frame, Task, Verdict, What};
-use echo_bus::model_name::ModelName;
 
 use super::plan::{Focus, is_planned};
 use super::{State, draining, millis};
 use crate::event::{Action, Answer, Asked};
 use crate::holding::{Holding, Phase};
-use crate::need::name_model;
+use crate::need::{Need, name_model};
 use crate::node::Hold;
 use crate::queue::Place;
-use crate::registry::Key;
+use crate::registry::{Key, Registry};
 use crate::scheduler::{self, Choice, Fit};
 
 impl State {
     /// Finds a node for an attempt; if there is none now, or a better one is worth waiting for, it waits.
-    pub(super) fn place_or_wait(&mut self, holding: Holding) {
+    pub(super) fn place_or_wait(&mut self, holding: Box<Holding>) {
         if self.draining {
             return self.fail(holding, draining());
         }
@@ -61,7 +60,7 @@ impl State {
     }
 
     /// Every node that could take it has refused it for good.
-    fn refuse_everywhere(&mut self, holding: Holding) {
+    fn refuse_everywhere(&mut self, holding: Box<Holding>) {
         let failure = match &holding.refusal {
             Some(refusal) if !matches!(refusal.code, Code::ModelMissing | Code::ModelNotServed) => {
                 Failure { verdict: Verdict::GiveUp, ..refusal.clone() }
@@ -74,7 +73,7 @@ impl State {
         self.fail(holding, failure);
     }
 
-    pub(super) fn wait(&mut self, mut holding: Holding) {
+    pub(super) fn wait(&mut self, mut holding: Box<Holding>) {
         let (task, line) = (holding.task.task, holding.need.line.clone());
         let place = self.queue.join(&line, holding.since(self.started), task, holding.bytes);
         let position = self.queue.position(&line, place);
@@ -96,11 +95,10 @@ impl State {
     }
 
     /// Asks a node to take the attempt. The slot counts as taken from now on.
-    pub(super) fn ask(&mut self, mut holding: Holding, choice: Choice) {
+    pub(super) fn ask(&mut self, mut holding: Box<Holding>, choice: Choice) {
         let key = choice.key;
         self.placed += 1;
         let model = holding.need.model();
-        let spelled = model.and_then(|name| self.spelled_at(key, name, &holding));
         if choice.fit != Fit::AsNeeded
             && let Some((name, load)) = model.zip(holding.need.load)
         {
@@ -118,21 +116,12 @@ impl State {
         task.remaining_ms = millis(holding.ends.saturating_duration_since(self.now.at)).max(1);
         task.waited_ms = millis(waited);
         (task.chosen, task.why) = (choice.words, choice.why);
-        if let Some(name) = spelled {
-            name_model(&mut task.request, &name);
+        if let Some(name) = spelled_at(&self.registry, key, &holding.need) {
+            name_model(&mut task.request, name);
         }
         holding.phase = Phase::Asked(asked.node.clone());
         self.out.push(Action::Dispatch { asked, task: holding.task.clone() });
         self.keep(holding);
-    }
-
-    /// The model as this node names it: as the client spelled it, if the node has that too.
-    fn spelled_at(&self, key: Key, name: &ModelName, holding: &Holding) -> Option<String> {
-        let exact = holding.need.spelled.as_deref();
-        let exact = exact.filter(|&exact| self.registry.node(key).models().iter().any(|it| it.name == exact));
-        exact
-            .or_else(|| self.registry.model_at(key, name).map(|seen| seen.model().name.as_str()))
-            .map(str::to_owned)
     }
 
     /// What takes no slot waits for a node that works, and gets the first one.
@@ -247,7 +236,7 @@ impl State {
     }
 
     /// A refusal sends the attempt to the next node.
-    fn try_next(&mut self, mut holding: Holding, asked: &Asked, failure: Failure) {
+    fn try_next(&mut self, mut holding: Box<Holding>, asked: &Asked, failure: Failure) {
         if failure.verdict == Verdict::GiveUp || failure.code == Code::Cancelled {
             return self.fail(holding, failure);
         }
@@ -273,6 +262,14 @@ impl State {
         }
         self.place_or_wait(holding);
     }
+}
+
+/// The model as this node names it: as the client spelled it, if the node has that too.
+fn spelled_at<'a>(registry: &'a Registry, key: Key, need: &'a Need) -> Option<&'a str> {
+    let name = need.model()?;
+    let exact = need.spelled.as_deref();
+    let exact = exact.filter(|&exact| registry.node(key).models().iter().any(|it| it.name == exact));
+    exact.or_else(|| registry.model_at(key, name).map(|seen| seen.model().name.as_str()))
 }
 
 pub(super) fn without_another() -> Failure {

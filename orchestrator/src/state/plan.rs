@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use echo_bus::id::TaskId;
 use echo_bus::message::Request;
 use echo_bus::model_name::ModelName;
 
@@ -10,8 +9,8 @@ use super::State;
 use crate::expected::{self, Ask, Candidate, Look, Own, Step, Waiting};
 use crate::holding::{Holding, Phase, Plan};
 use crate::need::{Line, Need};
-use crate::registry::Key;
-use crate::scheduler::{self, Choice};
+use crate::registry::{Key, Serving};
+use crate::scheduler::{self, Choice, Takers};
 
 /// As long as there are no more pairs of a task that is looked at and a node, all are judged at each event.
 const PAIRS: usize = 256;
@@ -37,14 +36,17 @@ pub(super) enum Focus {
 
 impl State {
     /// Finds a node for an attempt that has just come, or lets it wait in the queue, which has room.
-    pub(super) fn plan_or_wait(&mut self, mut holding: Holding) {
+    pub(super) fn plan_or_wait(&mut self, mut holding: Box<Holding>) {
         let Line::Model(name) = &holding.need.line else { return };
+        let model = self.book.models.id(name);
         if holding.prompt.is_none() {
-            holding.prompt = Some(Arc::new(self.book.prompt(name, &holding.task.request)));
-            self.book.arrived(name, self.seconds());
+            holding.prompt = Some(Arc::new(self.book.prompt(model, &holding.task.request)));
+            if let Some(model) = model {
+                self.book.arrived(model, self.seconds());
+            }
         }
         if self.health.is_connected() && self.queue.is_empty() {
-            let placed = self.step_alone(&mut holding);
+            let placed = model.and_then(|model| self.step_alone(&mut holding, model));
             return match placed {
                 Some((waiting, step)) => self.go(holding, &waiting, &step),
                 None => self.wait(holding),
@@ -64,9 +66,9 @@ impl State {
     }
 
     /// Nobody else waits: the node that it goes to now, if it does.
-    fn step_alone(&self, holding: &mut Holding) -> Option<(Waiting, Step)> {
-        let model = self.book.models.id(holding.need.model()?)?;
-        let waiting = self.waiting(holding, model, Focus::All);
+    fn step_alone(&self, holding: &mut Holding, model: expected::Id) -> Option<(Waiting, Step)> {
+        let nodes = self.registry.having(holding.need.model()?);
+        let waiting = self.waiting(holding, model, nodes, Focus::All);
         let plan = expected::assign(&self.book, std::slice::from_ref(&waiting), self.seconds());
         let step = plan.steps.into_iter().next()?;
         if step.verdict.held {
@@ -90,21 +92,21 @@ impl State {
             return;
         }
         let focus = if focus != Focus::Far && self.are_few() { Focus::All } else { focus };
-        let (tasks, waiting): (Vec<_>, Vec<_>) = self.looked_at(focus).into_iter().unzip();
+        let waiting = self.looked_at(focus);
         let now = self.seconds();
         let plan = expected::assign(&self.book, &waiting, now);
         if focus == Focus::Far {
             // Who finds no node any more is not told what was expected before.
-            self.forget_plans(&tasks);
+            self.forget_plans(&waiting);
         }
         for step in &plan.steps {
-            let (task, waiting) = (tasks[step.task], &waiting[step.task]);
+            let waiting = &waiting[step.task];
             if !step.verdict.held {
-                self.follow(task, waiting, step);
+                self.follow(waiting, step);
                 continue;
             }
             let outlook = self.wait_of(waiting, step);
-            if let Some(holding) = self.held.get_mut(&task) {
+            if let Some(holding) = self.held.get_mut(&waiting.task) {
                 (holding.plan, holding.outlook) = (Some(Plan::of(step, now)), outlook);
             }
         }
@@ -119,38 +121,39 @@ impl State {
         self.queue.lines().map(|(line, waiting)| of(line, waiting.len())).sum::<usize>() <= PAIRS
     }
 
-    fn forget_plans(&mut self, tasks: &[TaskId]) {
-        for task in tasks {
-            if let Some(holding) = self.held.get_mut(task) {
+    fn forget_plans(&mut self, waiting: &[Waiting]) {
+        for it in waiting {
+            if let Some(holding) = self.held.get_mut(&it.task) {
                 (holding.plan, holding.outlook) = (None, None);
             }
         }
     }
 
-    fn looked_at(&self, focus: Focus) -> Vec<(TaskId, Waiting)> {
-        let mut first = Vec::new();
+    fn looked_at(&self, focus: Focus) -> Vec<Waiting> {
+        let mut first = Vec::with_capacity(self.book.weights.looked_at.min(self.queue.len()));
         for (line, waiting) in self.queue.lines() {
             let Line::Model(name) = line else { continue };
             let Some(model) = self.book.models.id(name) else { continue };
-            if matches!(focus, Focus::Node(key) if self.registry.model_at(key, name).is_none()) {
+            let nodes = self.registry.having(name);
+            if matches!(focus, Focus::Node(key) if nodes.at(key).is_none()) {
                 continue;
             }
-            let held = waiting.iter().filter_map(|(place, task)| Some((*place, *task, self.held.get(task)?)));
-            let held = held.filter(|(_, _, holding)| is_planned(&holding.need));
+            let held = waiting.iter().filter_map(|(place, task)| Some((*place, self.held.get(task)?)));
+            let held = held.filter(|(_, holding)| is_planned(&holding.need));
             let (most, mut looked_at) = (self.looked_at_in(name, focus), 0);
-            for (place, task, holding) in held.take(most * SCANNED) {
-                let waiting = self.waiting(holding, model, focus);
+            for (place, holding) in held.take(most * SCANNED) {
+                let waiting = self.waiting(holding, model, nodes, focus);
                 // Who finds no node keeps nobody from one.
                 looked_at +=
                     usize::from(!matches!(&waiting.look, Look::Nearest(nodes, _) if nodes.is_empty()));
-                first.push((place, task, waiting));
+                first.push((place, waiting));
                 if looked_at == most {
                     break;
                 }
             }
         }
-        first.sort_by_key(|(place, _, _)| *place);
-        first.into_iter().map(|(_, task, waiting)| (task, waiting)).collect()
+        first.sort_by_key(|(place, _)| *place);
+        first.into_iter().map(|(_, waiting)| waiting).collect()
     }
 
     /// How many of a line are looked at.
@@ -160,14 +163,18 @@ impl State {
         if focus == Focus::Far { far.clamp(usual, usual * FAR) } else { usual }
     }
 
-    fn waiting(&self, holding: &Holding, model: expected::Id, focus: Focus) -> Waiting {
+    fn waiting(&self, holding: &Holding, model: expected::Id, nodes: Serving<'_>, focus: Focus) -> Waiting {
         let ask = self.asked(holding, model);
+        let takers = || Takers::of(&self.registry, nodes, &holding.need, &holding.bars());
         let look = match (&holding.plan, focus) {
             (Some(plan), Focus::Newcomer) => Look::Stands(plan.stand),
-            (Some(plan), Focus::Node(key)) => self.near(holding, &ask, plan, key),
-            _ => self.nearest(holding, &ask),
+            (Some(plan), Focus::Node(key)) => self.near(takers(), &ask, plan, key),
+            _ => {
+                let of = nodes.len();
+                self.nearest_of(&ask, takers().iter(), of, of, 0)
+            }
         };
-        Waiting { ask, look }
+        Waiting { task: holding.task.task, ask, look }
     }
 
     fn asked(&self, holding: &Holding, model: expected::Id) -> Ask {
@@ -187,50 +194,43 @@ impl State {
         }
     }
 
-    fn nearest(&self, holding: &Holding, ask: &Ask) -> Look {
-        let (need, bars) = (&holding.need, holding.bars());
-        self.nearest_of(need, ask, scheduler::takers(&self.registry, need, &bars), 0)
-    }
-
     /// The node that has changed, and the best of the last plan, which are judged again only if they may be better.
-    fn near(&self, holding: &Holding, ask: &Ask, plan: &Plan, changed: Key) -> Look {
-        let (need, bars, now) = (&holding.need, holding.bars(), self.seconds());
-        let at = |key: Key| {
-            self.registry.get(key).and_then(|_| scheduler::taker_at(&self.registry, need, &bars, key))
-        };
+    fn near(&self, takers: Takers<'_>, ask: &Ask, plan: &Plan, changed: Key) -> Look {
+        let now = self.seconds();
         let counted = plan.costs().any(|(key, _)| key == changed);
         let more = if counted { plan.more } else { plan.more.saturating_sub(1) };
         let known = plan.costs().filter(|(key, _)| *key != changed);
-        let known = known.filter_map(|(key, cost)| Some(Candidate { estimate: cost - now, ..at(key)? }));
-        self.nearest_of(need, ask, at(changed).into_iter().chain(known), more)
+        let known =
+            known.filter_map(|(key, cost)| Some(Candidate { estimate: cost - now, ..takers.at(key)? }));
+        let near = takers.at(changed).into_iter().chain(known);
+        self.nearest_of(ask, near, plan.looked_at() + 1, takers.having(), more)
     }
 
     fn nearest_of(
         &self,
-        need: &Need,
         ask: &Ask,
         nodes: impl Iterator<Item = Candidate>,
+        most: usize,
+        of: usize,
         beside: usize,
     ) -> Look {
-        let of = need.model().map_or(0, |name| self.registry.count_serving(name));
-        let (nodes, more) = expected::nearest(&self.book, ask, nodes, of, self.seconds());
+        let (nodes, more) = expected::nearest(&self.book, ask, nodes, (most, of), self.seconds());
         Look::Nearest(nodes, more + beside)
     }
 
-    fn follow(&mut self, task: TaskId, waiting: &Waiting, step: &Step) {
+    fn follow(&mut self, waiting: &Waiting, step: &Step) {
         if self.registry.node(step.key).is_free()
-            && let Some(holding) = self.release(task)
+            && let Some(holding) = self.release(waiting.task)
         {
             self.go(holding, waiting, step);
         }
     }
 
     /// To the node of this step, which is free.
-    fn go(&mut self, mut holding: Holding, waiting: &Waiting, step: &Step) {
+    fn go(&mut self, mut holding: Box<Holding>, waiting: &Waiting, step: &Step) {
         (holding.plan, holding.outlook) = (None, None);
         let (key, now) = (step.key, self.seconds());
         let attempt = holding.task.id();
-        let name = holding.need.model().cloned();
         let why = step.why(waiting, |key| self.registry.node(key).id(), holding.first_wait);
         let words = match step.verdict.parts.measured {
             true => step.words(&why),
@@ -245,16 +245,19 @@ impl State {
             prompt: waiting.ask.prompt.clone(),
             answers: waiting.ask.tokens > 0.0,
         };
-        if let Some(name) = name {
-            self.book.placed(key.index(), attempt, &name, own);
-            self.note_at_best(key, &name);
+        let model = waiting.ask.model;
+        self.book.placed(key.index(), attempt, model, own);
+        let at_best = self.book.at_best(key.index(), model);
+        if let Some(name) = self.held.get(&attempt.task).and_then(|holding| holding.need.model()) {
+            self.registry.note_at_best(key, name, at_best);
         }
         self.note_free(key);
     }
 
     /// What a task of this model takes there at best.
     pub(super) fn note_at_best(&mut self, key: Key, name: &ModelName) {
-        let at_best = self.book.at_best(key.index(), name);
+        let model = self.book.models.id(name);
+        let at_best = model.map(|model| self.book.at_best(key.index(), model)).unwrap_or_default();
         self.registry.note_at_best(key, name, at_best);
     }
 

@@ -37,7 +37,7 @@ impl State {
         &mut self,
         task: Result<Box<Task>, String>,
         reply: Option<&Inbox>,
-    ) -> Result<Option<Holding>, Failure> {
+    ) -> Result<Option<Box<Holding>>, Failure> {
         let Submitted { task, inbox } = check(task, reply)?;
         let mut need = Need::of(&task.request)?;
         if self.draining {
@@ -50,7 +50,7 @@ impl State {
             need.line = self.default_model().map_or(Line::Default, Line::Model);
             need.spelled.clone_from(&self.limits.default_model);
         }
-        let mut holding = Holding::new(task, need, inbox, self.now.at, self.limits.queue_wait);
+        let mut holding = Box::new(Holding::new(task, need, inbox, self.now.at, self.limits.queue_wait));
         if let Err(failure) = scheduler::judge(&self.registry, &holding.need) {
             self.may_wait_unjudged(&mut holding, failure)?;
         } else if holding.has_history() {
@@ -76,7 +76,7 @@ impl State {
             return Err(over());
         }
         let AttemptId { task, attempt } = id;
-        let held = self.held.get(&task).map(Holding::attempt);
+        let held = self.held.get(&task).map(|holding| holding.attempt());
         let handed = self.handed.get(task).map(|(handed, _)| *handed);
         match held.max(handed) {
             Some(known) if known > attempt => Err(over()),

@@ -248,7 +248,7 @@ impl State {
     fn ask_edge(&mut self, id: ProcessId) {
         let Some(edge) = self.edges.get_mut(&id) else { return };
         edge.asked = true;
-        let attempt = |task: &TaskId| self.held.get(task).map(held);
+        let attempt = |task: &TaskId| self.held.get(task).map(|holding| held(holding));
         let pulse = Pulse {
             holder: Peer { role: Role::Orchestrator, id: self.me.clone() },
             boot: self.boot.clone(),
