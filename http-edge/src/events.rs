@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use echo_bus::id::{NodeId, Role, TaskId};
-use echo_bus::message::{Event, What, unix_millis};
+use echo_bus::message::{Event, Relayed, What, unix_millis};
 use echo_bus::subject;
 use tracing::{debug, info};
 
@@ -23,7 +23,7 @@ pub fn ended(owner: &Arc<Owner>, task: TaskId, report: &Report) {
         Err(failure) => (What::Failed, failure.for_log()),
     };
     let node = report.nodes.last().cloned();
-    let why = report.why.clone().map(Box::new);
+    let why = report.why.clone().map(Relayed::from);
     say(owner, task, Event { node, attempt: Some(report.attempts), detail, why, ..event(what, task) });
 }
 

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use echo_bus::id::{BootId, Inbox, NodeId, ProcessId, Role, TaskId};
 use echo_bus::message::{
-    Code, Done, Excluded, Failure, Frame, Piece, Request, SoFar, Submission, Task, Verdict, Why,
+    Code, Done, Excluded, Failure, Frame, Piece, Relayed, Request, SoFar, Submission, Task, Verdict, Why,
 };
 
 use self::charge::Charges;
@@ -290,7 +290,8 @@ impl Life {
             }
             Frame::Accepted(accepted) => {
                 let waited = self.queued_since.map_or(Duration::ZERO, |since| now.duration_since(since));
-                self.course.accepted(&accepted.node, accepted.why, waited, now);
+                let why = accepted.why.and_then(Relayed::read);
+                self.course.accepted(&accepted.node, why, waited, now);
                 self.accept(accepted.node, accepted.boot, now);
                 (self.model, self.chosen) = (accepted.model, accepted.chosen);
                 Step::Accepted

@@ -26,6 +26,8 @@ pub struct Node {
     pub last_heartbeat: u64,
     pub registered_at: u64,
     placements: Vec<Placement>,
+    /// Counts the changes of the occupants.
+    changes: u64,
     /// How it has some model loaded is concluded from a placement, and not its own word.
     pub presumed: bool,
 }
@@ -98,6 +100,7 @@ impl Node {
             last_heartbeat: now.unix_ms,
             registered_at: now.unix_ms,
             placements: Vec::new(),
+            changes: 0,
             presumed: false,
         };
         node.note();
@@ -130,6 +133,7 @@ impl Node {
             placed.settle(number);
             placed.listed || !matches!(placed.stage, Stage::Known | Stage::Unclear)
         });
+        self.changes += 1;
         self.note();
         true
     }
@@ -210,6 +214,11 @@ impl Node {
         self.load.slots
     }
 
+    /// Counts the changes of the [`occupants`](Self::occupants).
+    pub fn changes(&self) -> u64 {
+        self.changes
+    }
+
     /// The attempts that are counted as using a slot, and whether the last heartbeat lists them.
     pub fn occupants(&self) -> impl Iterator<Item = ((TaskId, u32), bool)> {
         let listed = self.beat.active.iter().map(|held| ((held.task, held.attempt), true));
@@ -243,12 +252,13 @@ impl Node {
         let listed = lists(&self.beat.active, task, attempt);
         let (model, load) = (need.model().cloned(), need.load);
         self.placements.push(Placement { task, attempt, model, load, stage: Stage::Asked, listed });
+        self.changes += 1;
         self.recount();
     }
 
     /// The agent holds it, and heartbeats after `heartbeat` say so. One that came already may say that it has ended.
     pub fn accepted(&mut self, task: TaskId, attempt: u32, heartbeat: u64) {
-        let number = self.beat.number;
+        let (number, before) = (self.beat.number, self.placements.len());
         self.placements.retain_mut(|placed| {
             if !placed.is(task, attempt) {
                 return true;
@@ -257,12 +267,16 @@ impl Node {
             placed.settle(number);
             placed.stage != Stage::Known || placed.listed
         });
-        self.recount();
+        if self.placements.len() != before {
+            self.changes += 1;
+            self.recount();
+        }
     }
 
     /// The agent does not hold it.
     pub fn refused(&mut self, task: TaskId, attempt: u32) {
         self.placements.retain(|it| !it.is(task, attempt));
+        self.changes += 1;
         self.recount();
     }
 

@@ -3,7 +3,7 @@
 use super::*;
 use crate::desk::Loss;
 use echo_bus::id::Peer;
-use echo_bus::message::{Accepted, Chat, Generate, Reason, Settings, Times, Timings, ToolCall};
+use echo_bus::message::{Accepted, Chat, Generate, Reason, Relayed, Settings, Times, Timings, ToolCall};
 use proptest::prelude::*;
 
 fn limits() -> Limits {
@@ -60,7 +60,7 @@ impl World {
             model: "m".into(),
             waited_ms: 0,
             chosen: String::new(),
-            why: why.map(Box::new),
+            why: why.map(Relayed::from),
         }));
         self.life.frame(frame, self.now)
     }

@@ -163,6 +163,9 @@ impl Book {
     pub fn sync(&mut self, index: usize, node: &Node, now: f64) {
         let site = self.site_mut(index);
         (site.slots, site.last_used) = (node.slots() as usize, node.last_used());
+        if site.synced.replace(node.changes()) == Some(node.changes()) {
+            return;
+        }
         // Mostly nobody has left, and one has come: all others stay where they are.
         let pairs = site.running.iter().zip(node.occupants());
         let same = pairs.take_while(|(it, (attempt, _))| it.attempt == *attempt).count();

@@ -18,6 +18,8 @@ pub type Attempt = (TaskId, u32);
 #[derive(Debug, Default)]
 pub struct Site {
     pub slots: usize,
+    /// The [`Node::changes`](crate::node::Node::changes) that `running` is from.
+    pub synced: Option<u64>,
     /// Bytes for models; infinite when the node does not say.
     pub memory: f64,
     /// By number of the model.
@@ -151,7 +153,7 @@ impl Site {
         let answering = self.running.iter().filter(|it| !it.prompt).count().max(1);
         let mut doing = Doing { rest: Vec::with_capacity(self.running.len() + 1), ..Doing::default() };
         doing.there.extend(self.models.iter().filter(|it| it.loaded).map(|it| it.id));
-        let (mut paces, mut answered) = (Vec::new(), Vec::new());
+        let (mut paces, mut answered, mut comes) = (Vec::new(), Vec::new(), false);
         for it in &self.running {
             let known = paces.iter().find(|pace: &&Pace| pace.of == it.model).copied();
             let pace = known.unwrap_or_else(|| {
@@ -161,6 +163,9 @@ impl Site {
             let rest = self.rest(it, pace, models, now);
             if it.prompt {
                 doing.prompts = doing.prompts.max(rest.left - rest.answer);
+                let is_there = |id: &Id| doing.there.contains(id);
+                let waits = it.own.as_ref().is_some_and(|own| own.ready > now);
+                comes |= waits || !it.model.as_ref().is_none_or(is_there);
             } else if let Some(id) = it.model.filter(|id| !answered.contains(id)) {
                 answered.push(id);
                 // It answers, so it is there, whatever the last look at the engine said.
@@ -170,7 +175,9 @@ impl Site {
             }
             doing.rest.push(rest);
         }
-        self.note_coming(&mut doing, &answered, per_byte, now);
+        if comes {
+            self.note_coming(&mut doing, &answered, per_byte, now);
+        }
         doing
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use echo_bus::id::TaskId;
-use echo_bus::message::Request;
+use echo_bus::message::{Relayed, Request};
 
 use super::State;
 use crate::expected::{self, Ask, Candidate, Look, Own, Step, Waiting};
@@ -236,7 +236,8 @@ impl State {
             true => step.words(&why),
             false => scheduler::unmeasured(&self.registry, &holding.need, &holding.bars(), key),
         };
-        self.ask(holding, Choice { key, words, why: Some(Box::new(why)), fit: step.fit });
+        let why = Relayed::written(&why).ok();
+        self.ask(holding, Choice { key, words, why, fit: step.fit });
         self.book.sync(key.index(), self.registry.node(key), now);
         let own = Own {
             placed: now,
