@@ -279,7 +279,8 @@ mod tests {
                     Some(task) if !since.contains_key(&(TaskId::from_u128(task), 1)) => {
                         node.place(TaskId::from_u128(task), 1, &need);
                     }
-                    _ => {
+                    Some(task) => node.refused(TaskId::from_u128(task), 1),
+                    None => {
                         // In any order, but each of them once.
                         let mut seen = std::collections::BTreeSet::new();
                         let active = active.into_iter().filter(|task| seen.insert(*task)).map(|task| held(task, 1));
