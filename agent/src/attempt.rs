@@ -8,7 +8,7 @@ use echo_bus::Bus;
 use echo_bus::client::PublishError;
 use echo_bus::id::{AttemptId, Inbox, NodeId};
 use echo_bus::message::{
-    Accepted, Code, Dispatch, Done, Failure, Frame, Piece, Reason, Request, Timings, Verdict, Why,
+    Accepted, Code, Dispatch, Done, Failure, Frame, Piece, Reason, Relayed, Request, Timings, Verdict,
 };
 use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt};
@@ -78,7 +78,7 @@ pub struct Attempt {
     pub remaining: Duration,
     pub waited_ms: u64,
     pub chosen: String,
-    pub why: Option<Box<Why>>,
+    pub why: Option<Relayed>,
     /// Whoever reads the inbox takes pieces together with the end.
     pub joins_end: bool,
     pub inbox: Inbox,

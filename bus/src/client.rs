@@ -22,6 +22,9 @@ use crate::message::{Empty, Frame, Payload};
 use crate::subject::{Call, Filter, Subject};
 use replies::Replies;
 
+/// Most messages are shorter, in bytes; while one grows beyond it, it is copied.
+const USUAL: usize = 1_000;
+
 /// A connection to the bus; cheap to clone. Dropping the last clone loses what was not flushed: see [`Bus::close`].
 #[derive(Clone)]
 pub struct Bus(Arc<Inner>);
@@ -210,7 +213,8 @@ impl Bus {
         if !link.borrow_and_update().up {
             return Err(PublishError::Disconnected);
         }
-        let payload = serde_json::to_vec(message).map_err(PublishError::Encode)?;
+        let mut payload = Vec::with_capacity(USUAL);
+        serde_json::to_writer(&mut payload, message).map_err(PublishError::Encode)?;
         let (size, limit) = (payload.len(), self.max_payload());
         if size > limit {
             return Err(PublishError::TooLarge { size, limit });

@@ -31,7 +31,7 @@ pub use pulse::{Cancel, Disconnect, Held, Missing, Pong, Pulse, PulseAnswer};
 pub use request::{Chat, Embed, Generate, Named, Request, Settings};
 pub use status::{Event, MeshStatus, NodeState, What};
 pub use task::{Dispatch, Excluded, SoFar, Submission, Task};
-pub use why::{Other, Times, Why};
+pub use why::{Other, Relayed, Times, Why};
 
 use async_nats::HeaderMap;
 use serde::de::DeserializeOwned;

@@ -17,7 +17,7 @@ use std::cell::OnceCell;
 use std::time::{Duration, Instant};
 
 use echo_bus::id::{BootId, NodeId, Role, TaskId};
-use echo_bus::message::{Code, Excluded, Failure, Frame, Piece, Request, Submission, Verdict, Why};
+use echo_bus::message::{Code, Excluded, Failure, Frame, Piece, Relayed, Request, Submission, Verdict, Why};
 
 use self::charge::Charges;
 use self::course::Course;
@@ -203,7 +203,8 @@ impl Attempts {
             }
             Frame::Accepted(accepted) => {
                 let waited = self.queued_since.map_or(Duration::ZERO, |since| now.duration_since(since));
-                self.course.accepted(&accepted.node, accepted.why, waited, now);
+                let why = accepted.why.and_then(Relayed::read);
+                self.course.accepted(&accepted.node, why, waited, now);
                 self.accept(accepted.node, accepted.boot, now);
                 (self.model, self.chosen) = (accepted.model, accepted.chosen);
                 self.answer.turn(Box::new(self.now_at()));

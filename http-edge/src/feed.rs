@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use echo_bus::client::CallError;
 use echo_bus::id::TaskId;
-use echo_bus::message::{AnswerPart, Code, End, Failure, Portion, ReadAnswer};
+use echo_bus::message::{AnswerPart, Code, End, Failure, Portion, ReadAnswer, Relayed};
 use echo_bus::subject;
 use tokio::sync::mpsc;
 
@@ -169,7 +169,8 @@ fn report(end: End) -> Report {
         nodes: end.nodes,
         model: end.model,
         chosen: end.chosen,
-        why: end.why,
+        why_text: end.why.as_ref().and_then(|why| Relayed::written(why).ok()),
+        why: end.why.map(Arc::new),
         attempts: end.attempts,
         latency: Duration::from_millis(end.latency_ms),
         waited: Duration::from_millis(end.waited_ms),

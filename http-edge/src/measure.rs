@@ -47,7 +47,7 @@ pub fn ended(report: &Report, first_token: Option<Duration>) {
     counter!("echo_task_retries_total").increment(u64::from(report.attempts.saturating_sub(1)));
     if let Ok(done) = &report.ending {
         counter!("echo_tokens_total").increment(done.tokens.unwrap_or_default());
-        report.why.iter().for_each(expected);
+        report.why.iter().for_each(|why| expected(why));
     }
     histogram!("echo_task_seconds").record(report.latency);
     if let Some(first) = first_token {

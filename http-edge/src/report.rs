@@ -1,9 +1,10 @@
 //! What whoever reads an answer is told, beside its pieces.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use echo_bus::id::NodeId;
-use echo_bus::message::{Done, Failure, Piece, ToolCall, Why};
+use echo_bus::message::{Done, Failure, Piece, Relayed, ToolCall, Why};
 use serde_json::{Map, Value};
 
 /// What a reader of an answer gets, one after the other.
@@ -44,7 +45,9 @@ pub struct Report {
     pub model: String,
     pub chosen: String,
     /// Of the attempt that was accepted last.
-    pub why: Option<Why>,
+    pub why: Option<Arc<Why>>,
+    /// The same as JSON, which is written once: for the answer and for whoever watches.
+    pub why_text: Option<Relayed>,
     pub attempts: u32,
     pub latency: Duration,
     pub waited: Duration,

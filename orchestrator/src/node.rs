@@ -26,6 +26,8 @@ pub struct Node {
     pub last_heartbeat: u64,
     pub registered_at: u64,
     placements: Vec<Placement>,
+    /// Counts the changes of the occupants.
+    changes: u64,
     /// How it has some model loaded is concluded from a placement, and not its own word.
     pub presumed: bool,
 }
@@ -97,6 +99,7 @@ impl Node {
             last_heartbeat: now.unix_ms,
             registered_at: now.unix_ms,
             placements: Vec::new(),
+            changes: 0,
             presumed: false,
         };
         node.note();
@@ -129,6 +132,7 @@ impl Node {
             placed.settle(number);
             placed.listed || !matches!(placed.stage, Stage::Known | Stage::Unclear)
         });
+        self.changes += 1;
         self.note();
         true
     }
@@ -209,6 +213,11 @@ impl Node {
         self.load.slots
     }
 
+    /// Counts the changes of the [`occupants`](Self::occupants).
+    pub fn changes(&self) -> u64 {
+        self.changes
+    }
+
     /// The attempts that are counted as using a slot, and whether the last heartbeat lists them.
     pub fn occupants(&self) -> impl Iterator<Item = (AttemptId, bool)> {
         let listed = self.beat.active.iter().map(|held| (held.id, true));
@@ -242,12 +251,13 @@ impl Node {
         let listed = self.beat.active.iter().any(|held| held.id == id);
         let (model, load) = (need.model().cloned(), need.load);
         self.placements.push(Placement { id, model, load, stage: Stage::Asked, listed });
+        self.changes += 1;
         self.recount();
     }
 
     /// The agent holds it, and heartbeats after `heartbeat` say so. One that came already may say that it has ended.
     pub fn accepted(&mut self, id: AttemptId, heartbeat: u64) {
-        let number = self.beat.number;
+        let (number, before) = (self.beat.number, self.placements.len());
         self.placements.retain_mut(|placed| {
             if placed.id != id {
                 return true;
@@ -256,12 +266,16 @@ impl Node {
             placed.settle(number);
             placed.stage != Stage::Known || placed.listed
         });
-        self.recount();
+        if self.placements.len() != before {
+            self.changes += 1;
+            self.recount();
+        }
     }
 
     /// The agent does not hold it.
     pub fn refused(&mut self, id: AttemptId) {
         self.placements.retain(|it| it.id != id);
+        self.changes += 1;
         self.recount();
     }
 

@@ -1,6 +1,6 @@
 //! The choice among nodes, and the words for it.
 
-use echo_bus::message::{Capability, Code, Excluded, Failure, NodeStatus, Why};
+use echo_bus::message::{Capability, Code, Excluded, Failure, NodeStatus, Relayed};
 use echo_bus::model_name::ModelName;
 
 use crate::expected::Candidate;
@@ -29,7 +29,7 @@ pub struct Choice {
     pub key: Key,
     pub words: String,
     /// The same in figures, if it was chosen by what is expected of it.
-    pub why: Option<Box<Why>>,
+    pub why: Option<Relayed>,
     pub fit: Fit,
 }
 

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Number, Value};
 
-use super::{Failure, Payload, Why, is_default};
+use super::{Failure, Payload, Relayed, is_default};
 use crate::id::{BootId, NodeId, ProcessId};
 
 /// One message of an attempt's stream. The agent numbers its frames from 0 (`accepted`) without a gap up to and
@@ -143,7 +143,7 @@ pub struct Accepted {
     pub chosen: String,
     /// The same in figures, as it came with the task.
     #[serde(default, skip_serializing_if = "is_default")]
-    pub why: Option<Box<Why>>,
+    pub why: Option<Relayed>,
 }
 
 /// One chunk of the engine. A chunk is not a token: it may hold several, or none. What is rare has a box, since every

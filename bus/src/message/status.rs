@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Engine, Model, NodeStatus, Space, Why, is_default};
+use super::{Engine, Model, NodeStatus, Relayed, Space, is_default};
 use crate::id::{BootId, NodeId, ProcessId, TaskId};
 
 /// The registry as one orchestrator knows it.
@@ -73,7 +73,7 @@ pub struct Event {
     pub detail: String,
     /// Of a task that was placed, or has ended: why it was there, what was expected and, at its end, what came.
     #[serde(default, skip_serializing_if = "is_default")]
-    pub why: Option<Box<Why>>,
+    pub why: Option<Relayed>,
 }
 
 impl Event {

@@ -3,7 +3,7 @@
 use async_nats::HeaderMap;
 use serde::{Deserialize, Serialize};
 
-use super::{Failure, Payload, Request, Why, is_default};
+use super::{Failure, Payload, Relayed, Request, is_default};
 use crate::id::{AttemptId, BootId, Inbox, NodeId, ProcessId, TaskId};
 
 /// One attempt at a task. Only `request` is needed from a person who submits by hand.
@@ -52,8 +52,8 @@ pub struct Task {
     #[serde(default, skip_serializing_if = "is_default")]
     pub chosen: String,
     /// The same in figures, with the next best nodes; set by the orchestrator.
-    #[serde(default, skip_serializing_if = "is_default")]
-    pub why: Option<Box<Why>>,
+    #[serde(default, deserialize_with = "Relayed::unread", skip_serializing_if = "is_default")]
+    pub why: Option<Relayed>,
     pub request: Request,
     /// The W3C trace context; travels as a header.
     #[serde(skip)]

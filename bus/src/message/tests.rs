@@ -145,7 +145,7 @@ fn whole_task() {
         r#"{{"task":"{TASK}","attempt":2,"boot":"b1","inbox":"_INBOX.edge.e1.k","edge":"e1","remaining_ms":1000,"first_token_ms":20,"token_ms":10,"waited_ms":5,"excluded":[{{"node":"node-a","boot":"b1"}}],"so_far":{{"content":"One","tokens":1,"exact":true}},"second_opinion":true,"joins_end":true,"chosen":"least busy","request":{{"kind":"generate","prompt":"hi"}}}}"#
     );
     golden(&whole, &text);
-    let more = Task { why: Some(Box::new(Why::at(node()))), ..whole };
+    let more = Task { why: Some(Why::at(node()).into()), ..whole };
     golden(&more, &text.replace(r#""request""#, r#""why":{"node":"node-a"},"request""#));
 }
 

@@ -3,7 +3,8 @@
 use std::fmt;
 
 use serde::de::{IgnoredAny, SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::value::RawValue;
 
 use super::is_default;
 use crate::id::NodeId;
@@ -69,6 +70,70 @@ impl Why {
     /// A node of which nothing else is known.
     pub fn at(node: NodeId) -> Self {
         Self { node, expected_ms: Times::default(), measured_ms: Times::default(), instead_of: Vec::new() }
+    }
+}
+
+/// A [`Why`] on its way. The agent in the middle passes on the text of it unread, and the orchestrator, which says it in
+/// a task and in an event, writes it once.
+#[derive(Debug, Clone)]
+pub enum Relayed {
+    Read(Box<Why>),
+    Unread(Box<RawValue>),
+}
+
+/// A longer one is not passed on, in bytes.
+const MOST: usize = 4 << 10;
+
+impl Relayed {
+    /// As text already.
+    ///
+    /// # Errors
+    /// When it cannot be written as JSON.
+    pub fn written(why: &Why) -> serde_json::Result<Self> {
+        serde_json::value::to_raw_value(why).map(Self::Unread)
+    }
+
+    /// What it says; `None` if that cannot be read.
+    pub fn read(self) -> Option<Box<Why>> {
+        match self {
+            Self::Read(why) => Some(why),
+            Self::Unread(text) => serde_json::from_str(text.get()).ok(),
+        }
+    }
+
+    /// For a field of what is read at once, and not as a part of something else: takes the text as it is.
+    pub(super) fn unread<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Self>, D::Error> {
+        let text = Option::<Box<RawValue>>::deserialize(from)?;
+        Ok(text.filter(|text| text.get().len() <= MOST).map(Self::Unread))
+    }
+}
+
+impl From<Why> for Relayed {
+    fn from(why: Why) -> Self {
+        Self::Read(Box::new(why))
+    }
+}
+
+impl PartialEq for Relayed {
+    fn eq(&self, other: &Self) -> bool {
+        self.clone().read() == other.clone().read()
+    }
+}
+
+impl Eq for Relayed {}
+
+impl Serialize for Relayed {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Read(why) => why.serialize(to),
+            Self::Unread(text) => text.serialize(to),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Relayed {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        Why::deserialize(from).map(Self::from)
     }
 }
 

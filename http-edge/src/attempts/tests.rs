@@ -4,7 +4,9 @@ use super::*;
 use crate::answer::{Cursor, Next};
 use crate::holders::{Holder, Loss};
 use echo_bus::id::{Inbox, Peer};
-use echo_bus::message::{Accepted, Chat, Done, Generate, Reason, Settings, Task, Times, Timings, ToolCall};
+use echo_bus::message::{
+    Accepted, Chat, Done, Generate, Reason, Relayed, Settings, Task, Times, Timings, ToolCall,
+};
 use proptest::prelude::*;
 
 fn limits() -> Limits {
@@ -64,7 +66,7 @@ impl World {
             model: "m".into(),
             waited_ms: 0,
             chosen: String::new(),
-            why: why.map(Box::new),
+            why: why.map(Relayed::from),
         }));
         self.attempts.frame(frame, self.now)
     }

@@ -1,9 +1,10 @@
 //! What is told of a task: to whoever watches the bus, and to its readers at its end.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use echo_bus::id::{NodeId, Role, TaskId};
-use echo_bus::message::{Event as Announcement, What};
+use echo_bus::message::{Event as Announcement, Relayed, What};
 
 use crate::attempts::{Attempts, Ending};
 use crate::holders::Lost;
@@ -27,7 +28,7 @@ pub fn ended(task: TaskId, report: &Report) -> Announcement {
         tokens: report.ending.as_ref().ok().and_then(|done| done.tokens),
         latency_ms: u64::try_from(report.latency.as_millis()).ok(),
         detail,
-        why: report.why.clone().map(Box::new),
+        why: report.why_text.clone(),
         ..announcement(task, what)
     }
 }
@@ -44,6 +45,7 @@ pub fn report(attempts: &Attempts, ending: Ending, now: Instant) -> Report {
         Ending::Answered(done) => Ok(done),
         Ending::Failed(failure) => Err(failure),
     };
+    let why = attempts.why().cloned().map(Arc::new);
     Report {
         ending,
         content: String::new(),
@@ -54,7 +56,8 @@ pub fn report(attempts: &Attempts, ending: Ending, now: Instant) -> Report {
         nodes: attempts.nodes.clone(),
         model: attempts.model.clone(),
         chosen: attempts.chosen.clone(),
-        why: attempts.why().cloned(),
+        why: why.clone(),
+        why_text: why.and_then(|why| Relayed::written(&why).ok()),
         attempts: attempts.attempts_made(),
         latency: now.duration_since(attempts.began()),
         waited: attempts.waited(),

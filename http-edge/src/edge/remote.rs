@@ -139,7 +139,7 @@ fn end(report: &Report) -> End {
         nodes: report.nodes.clone(),
         model: report.model.clone(),
         chosen: report.chosen.clone(),
-        why: report.why.clone(),
+        why: report.why.as_deref().cloned(),
         attempts: report.attempts,
         latency_ms: u64::try_from(report.latency.as_millis()).unwrap_or(u64::MAX),
         waited_ms: u64::try_from(report.waited.as_millis()).unwrap_or(u64::MAX),

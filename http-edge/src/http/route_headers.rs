@@ -12,6 +12,12 @@ use crate::report::{AnsweredBy, Report};
 pub const NAMES: &str = "x-echo-task-id, x-echo-node, x-echo-model, x-echo-attempts, x-echo-queue-ms, x-echo-why, \
                          x-request-id";
 
+const TASK_ID: HeaderName = HeaderName::from_static("x-echo-task-id");
+const NODE: HeaderName = HeaderName::from_static("x-echo-node");
+const MODEL: HeaderName = HeaderName::from_static("x-echo-model");
+const ATTEMPTS: HeaderName = HeaderName::from_static("x-echo-attempts");
+const QUEUE_MS: HeaderName = HeaderName::from_static("x-echo-queue-ms");
+const WHY: HeaderName = HeaderName::from_static("x-echo-why");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The longest id of a client that is echoed.
 const LONGEST_ID: usize = 128;
@@ -58,19 +64,19 @@ impl RouteHeaders {
 
     /// Writes it into the head of an answer; what is not known is left out.
     pub fn put(&self, headers: &mut HeaderMap) {
-        let mut put = |name: &'static str, value: &str| {
+        let mut put = |name: HeaderName, value: &str| {
             if let Ok(value) = HeaderValue::from_str(value) {
-                headers.insert(HeaderName::from_static(name), value);
+                headers.insert(name, value);
             }
         };
-        put("x-echo-task-id", &self.task);
+        put(TASK_ID, &self.task);
         if let Some(node) = &self.node {
-            put("x-echo-node", node.as_str());
-            put("x-echo-model", &self.model);
-            put("x-echo-attempts", &self.attempts.to_string());
-            put("x-echo-queue-ms", &self.waited.as_millis().to_string());
+            put(NODE, node.as_str());
+            put(MODEL, &self.model);
+            put(ATTEMPTS, &self.attempts.to_string());
+            put(QUEUE_MS, &self.waited.as_millis().to_string());
             if !self.chosen.is_empty() {
-                put("x-echo-why", &plain(&format!("{node}: {}", self.chosen), LONGEST_WHY));
+                put(WHY, &why(node, &self.chosen));
             }
         }
     }
@@ -86,10 +92,19 @@ pub fn give_back(id: Option<HeaderValue>, response: &mut Response) {
     response.headers_mut().extend(id.map(|id| (REQUEST_ID, id)));
 }
 
-/// The beginning of a text in what may stand in a header.
-fn plain(text: &str, longest: usize) -> String {
-    let plain = |c: char| if c == ' ' || c.is_ascii_graphic() { c } else { '?' };
-    text.chars().take(longest).map(plain).collect()
+/// Why a node, in what may stand in a header.
+fn why(node: &NodeId, chosen: &str) -> String {
+    let stands = |b: u8| b == b' ' || b.is_ascii_graphic();
+    let mut words = String::with_capacity(LONGEST_WHY);
+    words += node.as_str();
+    words += ": ";
+    if chosen.len() + words.len() <= LONGEST_WHY && chosen.bytes().all(stands) {
+        words += chosen;
+    } else {
+        let plain = |c: char| if u8::try_from(c).is_ok_and(stands) { c } else { '?' };
+        words.extend(chosen.chars().take(LONGEST_WHY.saturating_sub(words.len())).map(plain));
+    }
+    words
 }
 
 fn is_plain(id: &HeaderValue) -> bool {

@@ -160,10 +160,21 @@ impl Book {
     pub fn sync(&mut self, index: usize, node: &Node, now: f64) {
         let site = self.site_mut(index);
         (site.slots, site.last_used) = (node.slots() as usize, node.last_used());
-        let mut before = std::mem::take(&mut site.running);
-        for (attempt, _) in node.occupants() {
-            let known = before.iter().position(|it| it.attempt == attempt);
-            site.running.push(known.map(|at| before.swap_remove(at)).unwrap_or(Running {
+        if site.synced.replace(node.changes()) == Some(node.changes()) {
+            return;
+        }
+        // Mostly nobody has left, and one has come: all others stay where they are.
+        let pairs = site.running.iter().zip(node.occupants());
+        let same = pairs.take_while(|(it, (attempt, _))| it.attempt == *attempt).count();
+        let mut before: Vec<_> = site.running.drain(same..).map(Some).collect();
+        // Those that stay keep their order, so that the next one is seldom far behind the last one.
+        let mut next = 0;
+        for (attempt, _) in node.occupants().skip(same) {
+            let is_it = |it: &Option<Running>| it.as_ref().is_some_and(|it| it.attempt == attempt);
+            let place = before[next..].iter().position(is_it).map(|at| next + at);
+            let place = place.or_else(|| before[..next].iter().position(is_it));
+            next = place.map_or(next, |at| at + 1);
+            site.running.push(place.and_then(|at| before[at].take()).unwrap_or(Running {
                 attempt,
                 model: None,
                 made: 0.0,
@@ -172,7 +183,7 @@ impl Book {
                 own: None,
             }));
         }
-        for ended in before {
+        for ended in before.into_iter().flatten() {
             if let Some(id) = ended.model {
                 site.mirror_mut(id).end(ended.attempt, now);
             }
@@ -232,5 +243,53 @@ impl Book {
         }
         loads.sort_by(f64::total_cmp);
         self.per_byte = if loads.len() >= 3 { loads[loads.len() / 2] } else { UNKNOWN_LOAD };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use echo_bus::id::TaskId;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::need::Need;
+    use crate::testkit::{Clock, beat, held};
+
+    proptest! {
+        #[test]
+        fn what_is_known_of_an_attempt_stays_with_it_in_whatever_order_it_is_told(
+            steps in prop::collection::vec((prop::collection::vec(0..8_u128, 0..8), prop::option::of(0..8_u128)), 1..12),
+        ) {
+            let (clock, mut book) = (Clock::new(), Book::default());
+            let need = serde_json::json!({"kind": "generate", "model": "m"});
+            let need = Need::of(&serde_json::from_value(need).unwrap()).unwrap();
+            let mut node = Node::new(beat("a", 1).build(), clock.now());
+            let mut since = BTreeMap::new();
+            for (step, (active, placed)) in steps.into_iter().enumerate() {
+                let (number, now) = (step as u64 + 2, step as f64);
+                match placed {
+                    Some(task) if !since.contains_key(&AttemptId { task: TaskId::from_u128(task), attempt: 1 }) => {
+                        node.place(AttemptId { task: TaskId::from_u128(task), attempt: 1 }, &need);
+                    }
+                    Some(task) => node.refused(AttemptId { task: TaskId::from_u128(task), attempt: 1 }),
+                    None => {
+                        // In any order, but each of them once.
+                        let mut seen = std::collections::BTreeSet::new();
+                        let active = active.into_iter().filter(|task| seen.insert(*task)).map(|task| held(task, 1));
+                        node.hear(beat("a", number).active(active).build(), clock.now());
+                    }
+                }
+                book.sync(0, &node, now);
+                let there: Vec<_> = node.occupants().map(|(attempt, _)| attempt).collect();
+                since.retain(|attempt, _| there.contains(attempt));
+                there.iter().for_each(|attempt| _ = since.entry(*attempt).or_insert(now));
+                let running = &book.site(0).unwrap().running;
+                let known: Vec<_> = running.iter().map(|it| (it.attempt, it.told)).collect();
+                let expected: Vec<_> = there.iter().map(|attempt| (*attempt, since[attempt])).collect();
+                prop_assert_eq!(known, expected);
+            }
+        }
     }
 }

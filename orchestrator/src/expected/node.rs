@@ -6,6 +6,7 @@ use echo_bus::id::AttemptId;
 
 use super::cache::{Mirror, Prompt};
 use super::facts::{Facts, OVERHEAD, UNKNOWN_SPEED, shared};
+use super::lengths::Lengths;
 use super::models::{Id, Models};
 use super::within;
 use crate::facts::AtBest;
@@ -14,6 +15,8 @@ use crate::facts::AtBest;
 #[derive(Debug, Default)]
 pub struct Site {
     pub slots: usize,
+    /// The [`Node::changes`](crate::node::Node::changes) that `running` is from.
+    pub synced: Option<u64>,
     /// Bytes for models; infinite when the node does not say.
     pub memory: f64,
     models: Vec<Facts>,
@@ -191,34 +194,48 @@ impl Site {
         }
     }
 
-    /// What it is doing now.
+    /// What it is doing now. Asked for at each placement, and a busy node has hundreds of tasks: one look at each.
     pub fn doing(&self, models: &Models, per_byte: f64, now: f64) -> Doing {
         let answering = self.running.iter().filter(|it| !it.prompt).count().max(1);
         let rest = Vec::with_capacity(self.running.len() + ROOM);
         let mut doing = Doing { rest, ..Doing::default() };
         doing.there.extend(&self.loaded);
+        let (mut paces, mut answered, mut comes) = (Vec::new(), Vec::new(), false);
         for it in &self.running {
-            let rest = self.rest(it, answering, models, now);
+            let known = paces.iter().find(|pace: &&Pace| pace.of == it.model).copied();
+            let pace = known.unwrap_or_else(|| {
+                paces.push(self.pace(it.model, answering, models, now));
+                paces[paces.len() - 1]
+            });
+            let rest = self.rest(it, pace, models, now);
             if it.prompt {
                 doing.prompts = doing.prompts.max(rest.left - rest.answer);
-            } else if let Some(id) = it.model.filter(|id| !doing.there.contains(id)) {
+                let is_there = |id: &Id| doing.there.contains(id);
+                let waits = it.own.as_ref().is_some_and(|own| own.ready > now);
+                comes |= waits || !it.model.as_ref().is_none_or(is_there);
+            } else if let Some(id) = it.model.filter(|id| !answered.contains(id)) {
+                answered.push(id);
                 // It answers, so it is there, whatever the last look at the engine said.
-                doing.there.push(id);
+                if !doing.there.contains(&id) {
+                    doing.there.push(id);
+                }
             }
             doing.rest.push(rest);
         }
-        self.note_coming(&mut doing, per_byte, now);
+        if comes {
+            self.note_coming(&mut doing, &answered, per_byte, now);
+        }
         doing
     }
 
-    /// Of each model on its way, when it is there. Some engines list a model that they have begun to load.
-    fn note_coming(&self, doing: &mut Doing, per_byte: f64, now: f64) {
+    /// Of each model on its way, when it is there. Some engines list a model that they have begun to load. Those that
+    /// have `answered` are there.
+    fn note_coming(&self, doing: &mut Doing, answered: &[Id], per_byte: f64, now: f64) {
         for it in &self.running {
-            let Some(id) = it.model.filter(|_| it.prompt) else { continue };
-            let others_answer = self.running.iter().any(|other| other.model == Some(id) && !other.prompt);
+            let Some(id) = it.model.filter(|id| it.prompt && !answered.contains(id)) else { continue };
             let ready = it.own.as_ref().map(|own| own.ready);
             let listed = doing.there.contains(&id);
-            if others_answer || (listed && ready.is_none_or(|at| at <= now)) {
+            if listed && ready.is_none_or(|at| at <= now) {
                 continue;
             }
             doing.there.retain(|other| *other != id);
@@ -233,12 +250,15 @@ impl Site {
         }
     }
 
-    fn rest(&self, it: &Running, answering: usize, models: &Models, now: f64) -> Rest {
-        let speed = self.speed(models, it.model, answering, now);
-        let lengths = it.model.map_or(&models.any, |id| models.lengths(id));
+    fn pace(&self, of: Option<Id>, answering: usize, models: &Models, now: f64) -> Pace {
+        let speed = self.speed(models, of, answering, now);
+        Pace { of, speed, answer: lengths(models, of).left(0.0) / speed }
+    }
+
+    fn rest(&self, it: &Running, pace: Pace, models: &Models, now: f64) -> Rest {
         if !it.prompt {
-            let made = it.made + speed * within(now - it.told, 0.0, 10.0);
-            let answer = lengths.left(made) / speed;
+            let made = it.made + pace.speed * within(now - it.told, 0.0, 10.0);
+            let answer = lengths(models, it.model).left(made) / pace.speed;
             return Rest { left: answer, model: it.model, answer };
         }
         let waits = match &it.own {
@@ -251,12 +271,70 @@ impl Site {
             }
         };
         let answers = it.own.as_ref().is_none_or(|own| own.answers);
-        let answer = if answers { lengths.left(0.0) / speed } else { 0.0 };
+        let answer = if answers { pace.answer } else { 0.0 };
         Rest { left: waits + answer, model: it.model, answer }
     }
 }
 
 /// So many newcomers find room without another allocation.
 const ROOM: usize = 4;
+
+/// What is alike for all who run on one model.
+#[derive(Debug, Clone, Copy)]
+struct Pace {
+    of: Option<Id>,
+    /// Tokens a second of one answer.
+    speed: f64,
+    /// Seconds that a whole answer takes.
+    answer: f64,
+}
+
+fn lengths(models: &Models, of: Option<Id>) -> &Lengths {
+    of.map_or(&models.any, |id| models.lengths(id))
+}
+
 /// Tokens of a prompt that another orchestrator has placed: nobody tells.
 const UNTOLD_PROMPT: f64 = 500.0;
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::*;
+    use echo_bus::id::{AttemptId, TaskId};
+    use echo_bus::model_name::ModelName;
+
+    fn busy(tasks: u32) -> (Site, Models) {
+        let mut models = Models::default();
+        let id = models.join(ModelName::of("m"));
+        let running = (0..tasks).map(|task| Running {
+            attempt: AttemptId { task: TaskId::from_u128(task.into()), attempt: 1 },
+            model: Some(id),
+            made: 0.0,
+            prompt: true,
+            told: 0.0,
+            own: None,
+        });
+        let mut facts = Facts::new(id);
+        facts.loaded = true;
+        let site = Site { slots: 8_192, models: vec![facts], running: running.collect(), ..Site::default() };
+        (site, models)
+    }
+
+    /// The least of many looks: what else the machine does passes.
+    fn look(tasks: u32) -> Duration {
+        let (site, models) = busy(tasks);
+        let one = |_| {
+            let begun = Instant::now();
+            assert_eq!(site.doing(&models, 0.0, 1.0).rest.len(), tasks as usize);
+            begun.elapsed()
+        };
+        (0..100).map(one).min().unwrap()
+    }
+
+    #[test]
+    fn a_look_at_a_node_takes_time_in_proportion_to_its_tasks() {
+        let (few, many) = (look(256), look(2_048));
+        assert!(many < few * 24, "{few:?} for 256 tasks, {many:?} for 2,048");
+    }
+}

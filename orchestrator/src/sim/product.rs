@@ -117,7 +117,7 @@ impl Product {
 
 /// Seconds until a task is done, by which its node was chosen.
 fn expected(task: &Task) -> Option<f64> {
-    let told = task.why.as_ref()?.expected_ms;
+    let told = task.why.clone()?.read()?.expected_ms;
     Some((told.whole? - told.wait?) as f64 / 1e3)
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use echo_bus::message::Request;
+use echo_bus::message::{Relayed, Request};
 use echo_bus::model_name::ModelName;
 
 use super::State;
@@ -236,7 +236,8 @@ impl State {
             true => step.words(&why),
             false => scheduler::unmeasured(&self.registry, &holding.need, &holding.bars(), key),
         };
-        self.ask(holding, Choice { key, words, why: Some(Box::new(why)), fit: step.fit });
+        let why = Relayed::written(&why).ok();
+        self.ask(holding, Choice { key, words, why, fit: step.fit });
         self.book.sync(key.index(), self.registry.node(key), now);
         let own = Own {
             placed: now,

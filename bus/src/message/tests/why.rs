@@ -15,7 +15,7 @@ fn why() {
     };
     let text = r#"{"node":"node-a","expected_ms":{"load":0,"prompt":310,"answer":3900},"measured_ms":{"wait":90,"load":0,"prompt":310,"answer":3900,"whole":4300},"instead_of":[{"node":"node-a","expected_ms":9100,"because":"cold: 7.0 s to load"},{"node":"node-a","because":"full"}]}"#;
     golden(&why, text);
-    let why = Some(Box::new(why));
+    let why = Some(Relayed::from(why));
     let (detail, attempt) = (String::new(), None);
     golden(
         &Event { attempt, detail, why: why.clone(), ..Event::new(What::Done, 1) },
@@ -34,6 +34,34 @@ fn why() {
         format!(r#"{{"frame":"accepted","seq":0,"node":"node-a","boot":"b1","model":"m","why":{text}}}"#);
     golden(&Frame::Accepted(Box::new(accepted.clone())), &text);
     assert_eq!(Frame::read(text.as_bytes()).unwrap(), Frame::Accepted(Box::new(accepted)));
+}
+
+/// A task as an agent reads it, and what it says back.
+fn passed_on(why: &str) -> (Option<Relayed>, String) {
+    let text = format!(r#"{{"why":{why},"request":{{"kind":"generate","model":"m"}}}}"#);
+    let task = Task::read(text.as_bytes()).unwrap();
+    let said = serde_json::to_string(&task.why).unwrap();
+    (task.why, said)
+}
+
+#[test]
+fn who_passes_a_reason_on_takes_nothing_from_it() {
+    let text = r#"{"node":"node-a","newer":[1,{"words":"a \"b\""}],"expected_ms":{"whole":7}}"#;
+    let (why, said) = passed_on(text);
+    assert_eq!(said, text);
+    let whole = Times { whole: Some(7), ..Times::default() };
+    let known = Why { expected_ms: whole, ..Why::at(node()) };
+    assert_eq!(why.and_then(Relayed::read).as_deref(), Some(&known));
+    assert_eq!(Relayed::written(&known).unwrap(), Relayed::from(known));
+    assert_eq!(passed_on("null").0, None);
+    let no_reason = passed_on(r#"{"node":"*"}"#).0.expect("passed on as it is");
+    assert_eq!(no_reason.read(), None, "and nobody takes it for one");
+}
+
+#[test]
+fn a_reason_that_is_too_long_is_not_passed_on() {
+    let long = |bytes: usize| format!(r#"{{"node":"a","newer":"{}"}}"#, "x".repeat(bytes));
+    assert!(passed_on(&long(4_000)).0.is_some() && passed_on(&long(4_096)).0.is_none());
 }
 
 #[test]

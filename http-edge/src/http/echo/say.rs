@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::Json;
 use axum::response::{IntoResponse, Response};
 use echo_bus::id::{NodeId, TaskId};
-use echo_bus::message::{Done, Failure, Piece, Reason, ToolCall, Why};
+use echo_bus::message::{Done, Failure, Piece, Reason, Relayed, ToolCall};
 use serde::Serialize;
 
 use crate::http::error::ApiError;
@@ -183,7 +183,7 @@ pub struct Summary<'a> {
     chosen: &'a str,
     /// Of the attempt that gave the last part of the answer.
     #[serde(skip_serializing_if = "Option::is_none")]
-    why: Option<&'a Why>,
+    why: Option<&'a Relayed>,
 }
 
 impl<'a> Summary<'a> {
@@ -201,7 +201,7 @@ impl<'a> Summary<'a> {
             tokens: done.tokens,
             prompt_tokens: done.prompt_tokens,
             chosen: &report.chosen,
-            why: report.why.as_ref(),
+            why: report.why_text.as_ref(),
         }
     }
 }

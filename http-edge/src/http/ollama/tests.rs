@@ -31,6 +31,7 @@ pub fn report(content: &str) -> Report {
         model: "m:latest".into(),
         chosen: String::new(),
         why: None,
+        why_text: None,
         attempts: 1,
         latency: std::time::Duration::ZERO,
         waited: std::time::Duration::ZERO,

@@ -1,6 +1,6 @@
 //! Who waits, where, for how long, and who is next.
 
-use echo_bus::message::Progress;
+use echo_bus::message::{Progress, Relayed};
 
 use super::*;
 use crate::testkit::held;
@@ -128,18 +128,18 @@ fn what_was_expected_of_a_wait_goes_with_the_task() {
     let mut rig = Rig::with([measured("a", 1, 1)]);
     let first = asked(&rig.submit(1, json!({}))).remove(0);
     rig.answer(&first.0, ACCEPTED);
-    let why = first.1.why.expect("a reason");
+    let why = first.1.why.and_then(Relayed::read).expect("a reason");
     assert_eq!((why.node.as_str(), why.expected_ms.wait, why.expected_ms.load), ("a", Some(0), Some(0)));
     assert_near(why.expected_ms.answer, 2_200);
     assert_eq!(why.expected_ms.whole, Some(50 + why.expected_ms.answer.unwrap()));
     let wait = told(&rig.submit(2, json!({})));
     rig.wait(2_500);
     let (next, task) = asked(&rig.beat(beat("a", 2).build())).remove(0);
-    let why = task.why.expect("a reason");
+    let why = task.why.and_then(Relayed::read).expect("a reason");
     assert_eq!(why.expected_ms.wait, wait, "not what a later look has said");
     let placed = rig.answer(&next, ACCEPTED);
     let told = placed.iter().find_map(|action| match action {
-        Action::Announce(news) if news.what == What::Placed => news.why.clone(),
+        Action::Announce(news) if news.what == What::Placed => news.why.clone().and_then(Relayed::read),
         _ => None,
     });
     assert_eq!(told, Some(why), "and watchers hear it");
@@ -155,7 +155,7 @@ fn the_next_best_nodes_are_named_with_what_speaks_against_them() {
     let (first, task) = asked(&rig.submit(1, json!({}))).remove(0);
     rig.answer(&first, ACCEPTED);
     let reasons = |task: &Task| {
-        let others = &task.why.as_ref().expect("a reason").instead_of;
+        let others = task.why.clone().and_then(Relayed::read).expect("a reason").instead_of;
         others.iter().map(|it| format!("{} {}", it.node, it.because)).collect::<Vec<_>>()
     };
     assert_eq!(
