@@ -12,7 +12,7 @@ use tracing::{info, warn};
 
 use crate::attempt::Context;
 use crate::config::Config;
-use crate::engine::signs::Signs;
+use crate::engine::liveness::Signs;
 use crate::engine::{self, Down, Engine, Probe};
 use crate::error::Error;
 use crate::facts::Facts;

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use crate::company::{Company, Seat};
-use crate::engine::signs::Signs;
+use crate::engine::liveness::Signs;
 use crate::engine::{Engine, Order, Sign, Step};
 use crate::facts::{About, Facts, Run};
 use crate::replay::{self, ReplayBuffer};

@@ -6,10 +6,10 @@ mod calls;
 mod continuation;
 mod http;
 mod lines;
+pub mod liveness;
 pub mod ollama;
 pub mod openai;
 mod rest;
-pub mod signs;
 mod steps;
 #[cfg(test)]
 mod tests;

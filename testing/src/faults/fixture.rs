@@ -192,9 +192,14 @@ impl Fixture {
         self.ends.borrow_mut().insert(number, end);
     }
 
+    /// How many times as long as promised everything may take in this run.
+    pub fn slack(&self) -> u32 {
+        self.promised.get().slack.max(1)
+    }
+
     /// A limit of time as it holds in this run.
     pub fn limit(&self, promised: Duration) -> Duration {
-        promised.saturating_mul(self.promised.get().slack.max(1))
+        promised.saturating_mul(self.slack())
     }
 
     /// Notes a promise that does not hold.

@@ -6,8 +6,8 @@ use super::super::{fixture::Fixture, row::Row, setting::Setting};
 
 /// Between two texts, in milliseconds.
 const PACE: u64 = 10;
-/// What a machine that is busy or measures badly may add to the speed that the pace allows.
-const SLACK: f64 = 1.15;
+/// What a machine that is busy or measures badly may add to the speed that the pace allows, as a share.
+const SLACK: f64 = 0.15;
 /// All that any route says of counts.
 const COUNTS: [&str; 9] = [
     "/prompt_eval_count",
@@ -149,7 +149,7 @@ fn alike(fixture: &Fixture, asked: Asked, cut: u64, uncut: &Said, continued: &Sa
         format!("{asked:?} cut at {cut}: {continued:?} in place of {uncut:?}")
     });
     let width = if asked.wide { 3.0 } else { 1.0 };
-    let fastest = 1e3 / PACE as f64 * width * SLACK;
+    let fastest = 1e3 / PACE as f64 * width * (1.0 + SLACK * f64::from(fixture.slack()));
     fixture.promise(continued.speed.is_none_or(|speed| speed < fastest), || {
         format!("{asked:?} cut at {cut}: {:?} tokens a second where {fastest} can be", continued.speed)
     });

@@ -131,12 +131,14 @@ async fn stopped(fixture: &Fixture) {
     fixture.whole_since(began).await;
 }
 
-/// Both nodes are asked at once, so that one of the tasks meets the fault of the first.
+/// The second task comes while the first is answered, so that one of the two is sent to the node with the fault.
 async fn passed_over(fixture: &Fixture, kind: FaultKind) {
     fixture.mesh.engine(0).fault(Fault::at(kind, 0).times(1));
-    let order = Order::tokens(5).delay(20);
-    let asked = [fixture.ask(&order), fixture.ask(&order)];
-    for asked in asked {
+    let order = Order::tokens(10).delay(40);
+    let mut first = fixture.ask(&order).live();
+    first.read(1).await;
+    let second = fixture.ask(&order);
+    for asked in [first.done().await, second] {
         let number = asked.number;
         let answer = fixture.answered(asked).await;
         let met_it = fixture.times(number).await.started > 1;

@@ -1,4 +1,4 @@
-//! Signs of life, asked for once for all attempts that wait for the same model: many that wait are no reason to ask a
+//! Liveness of an engine at work: signs of life, asked for once for all attempts that wait for the same model: many that wait are no reason to ask a
 //! busy engine as many times.
 
 use std::collections::HashMap;
