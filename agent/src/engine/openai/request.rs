@@ -310,6 +310,29 @@ mod tests {
     }
 
     #[test]
+    fn parts_keep_their_order_and_each_result_is_a_message() {
+        let list: Vec<Message> = serde_json::from_value(json!([
+            {"role": "user", "foreign": {"openai": {"name": "ann"}, "ollama": {"mood": 1}}, "content": [
+                {"type": "text", "text": "before"}, {"type": "image", "data": "iVBORx"}, {"type": "text", "text": "after"}]},
+            {"role": "user", "content": [
+                {"type": "tool_result", "id": "c", "content": [{"type": "text", "text": "1"}]},
+                {"type": "tool_result", "id": "d", "content": [{"type": "text", "text": "2"}]},
+                {"type": "text", "text": "so?"}]},
+        ]))
+        .unwrap();
+        assert_eq!(
+            messages(&list),
+            json!([
+                {"role": "user", "name": "ann", "content": [{"type": "text", "text": "before"},
+                    {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORx"}},
+                    {"type": "text", "text": "after"}]},
+                {"role": "tool", "content": "1", "tool_call_id": "c"},
+                {"role": "tool", "content": "2", "tool_call_id": "d"},
+                {"role": "user", "content": "so?"}])
+        );
+    }
+
+    #[test]
     fn a_picture_is_named_by_what_it_is() {
         let named = ["iVBORw0K", "/9j/4AAQ", "R0lGODlh", "UklGRiQA", "Qk1G"].map(image_type);
         assert_eq!(named, ["image/png", "image/jpeg", "image/gif", "image/webp", "image/bmp"]);

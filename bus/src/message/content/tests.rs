@@ -58,8 +58,7 @@ fn a_message_of_an_older_edge_is_understood() {
 
 #[test]
 fn results_among_other_parts_become_messages_before_the_rest() {
-    let results =
-        vec![result("c", vec![Part::text("1")]), result("d", vec![Part::text("2"), Part::text("3")])];
+    let results = [result("c", vec![Part::text("1")]), result("d", vec![Part::text("2"), Part::text("3")])];
     let content = results.iter().cloned().chain([Part::text("and?")]).collect();
     let both = Message { role: "user".into(), content, ..Message::default() };
     let flat = both.flat();
