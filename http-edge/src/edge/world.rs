@@ -26,9 +26,11 @@ const CLIENT: Duration = Duration::from_secs(60);
 
 #[derive(Debug, Clone)]
 enum Happening {
+    /// A rigid answer cannot be continued elsewhere.
     Begin {
         kept: bool,
         whole: bool,
+        rigid: bool,
     },
     /// A node makes so many pieces of each of its answers.
     Make(usize, u8),
@@ -60,7 +62,7 @@ fn happening() -> impl Strategy<Value = Happening> {
     use Happening::*;
     let node = 0..NODES;
     prop_oneof![
-        3 => (any::<bool>(), any::<bool>()).prop_map(|(kept, whole)| Begin { kept, whole }),
+        3 => any::<(bool, bool, bool)>().prop_map(|(kept, whole, rigid)| Begin { kept, whole, rigid }),
         8 => (node.clone(), 1_u8..4).prop_map(|(node, count)| Make(node, count)),
         12 => (0_usize..4).prop_map(Deliver),
         2 => (0_usize..4).prop_map(Lose),
@@ -116,7 +118,17 @@ struct Client {
     waits: bool,
     last: u64,
     ended: bool,
+    /// When it last read, or left.
     read_at: Instant,
+}
+
+impl Client {
+    /// Until when it counts as reading: what it does not fetch for too long sends it away.
+    fn read_until(&self, now: Instant) -> Instant {
+        let has_all = self.waits && !self.woken.0.load(Ordering::SeqCst);
+        let in_time = now.duration_since(self.read_at) < CLIENT;
+        if !self.ended && (has_all || in_time) { now } else { self.read_at }
+    }
 }
 
 struct World {
@@ -125,6 +137,8 @@ struct World {
     nodes: Vec<Node>,
     flight: Vec<(String, Frame)>,
     tasks: Vec<TaskId>,
+    /// Those that are kept while nobody reads.
+    kept: Vec<TaskId>,
     clients: Vec<Client>,
     /// What each number was for whoever saw it first.
     seen: HashMap<(TaskId, u64), String>,
@@ -170,6 +184,7 @@ impl World {
             nodes: (0..NODES).map(|_| node()).collect(),
             flight: Vec::new(),
             tasks: Vec::new(),
+            kept: Vec::new(),
             clients: Vec::new(),
             seen: HashMap::new(),
             orchestrators: true,
@@ -347,14 +362,14 @@ impl World {
         self.apply(Event::Frame { inbox, frame });
     }
 
-    fn begin(&mut self, kept: bool, whole: bool) {
+    fn begin(&mut self, kept: bool, whole: bool, rigid: bool) {
         let task = TaskId::from_u128(self.tasks.len() as u128 + 1);
         let new = New {
             task,
             secret: self.tasks.len() as u128,
             request: Request::Generate(Generate { prompt: "p".into(), ..Generate::default() }),
             traceparent: None,
-            limits: limits(),
+            limits: Limits { continues: !rigid, ..limits() },
             keep: kept.then_some(KEEP),
             reads: if whole { Reads::End } else { Reads::Pieces },
         };
@@ -362,6 +377,7 @@ impl World {
         let id = self.edge.begin(new, self.now, &mut out);
         self.todo.extend(out);
         self.tasks.push(task);
+        self.kept.extend(kept.then_some(task));
         self.comes(id, whole, 0);
         self.perform();
     }
@@ -373,8 +389,15 @@ impl World {
 
     fn join(&mut self, task: usize, after: u64) {
         let Some(task) = self.tasks.get(task).copied() else { return };
-        if let Ok(id) = self.edge.join(task, Some(after)) {
-            self.comes(id, false, after);
+        match self.edge.join(task, Some(after)) {
+            Ok(id) => self.comes(id, false, after),
+            Err(Unjoined::Absent(_)) => {
+                let readers = self.clients.iter().filter(|client| client.id.task == task);
+                let read = readers.map(|client| client.read_until(self.now)).max();
+                let brief = read.is_some_and(|read| self.now.duration_since(read) < KEEP);
+                assert!(!(brief && self.kept.contains(&task)), "a kept answer is gone before its time");
+            }
+            Err(_) => {}
         }
     }
 
@@ -414,6 +437,8 @@ impl World {
                 Poll::Ready(None) => {
                     let slow = self.now.duration_since(client.read_at) >= CLIENT;
                     assert!(slow, "a reader was sent away in its time");
+                    // From here on nobody knows when it was taken for gone.
+                    self.kept.retain(|kept| *kept != client.id.task);
                     client.ended = true;
                     break;
                 }
@@ -429,7 +454,7 @@ impl World {
                 }
                 Poll::Ready(Some(News::End(report))) => {
                     assert!(!client.ended, "two ends");
-                    client.ended = true;
+                    (client.ended, client.read_at) = (true, self.now);
                     if report.ending.is_ok() {
                         let whole: String = (1..=LENGTH).map(piece).collect();
                         assert_eq!(report.content, whole);
@@ -446,7 +471,7 @@ impl World {
 
     fn happens(&mut self, happening: Happening) {
         match happening {
-            Happening::Begin { kept, whole } => self.begin(kept, whole),
+            Happening::Begin { kept, whole, rigid } => self.begin(kept, whole, rigid),
             Happening::Make(node, count) => self.make(node, count),
             Happening::Deliver(at) => self.deliver(at, false),
             Happening::Double(at) => self.deliver(at, true),
@@ -472,7 +497,7 @@ impl World {
             Happening::Read(at) => self.read(at),
             Happening::Leave(at) => {
                 if let Some(client) = self.clients.get_mut(at).filter(|client| !client.ended) {
-                    client.ended = true;
+                    (client.ended, client.read_at) = (true, self.now);
                     let id = client.id;
                     self.apply(Event::Left(id));
                 }
@@ -481,6 +506,7 @@ impl World {
             Happening::Ask(task, after, waits) => self.ask(task, after, waits),
             Happening::Stop(task) => {
                 if let Some(task) = self.tasks.get(task).copied() {
+                    self.kept.retain(|kept| *kept != task);
                     let mut out = Vec::new();
                     let _ = self.edge.stop(task, self.now, &mut out);
                     self.todo.extend(out);
@@ -536,7 +562,7 @@ fn every_reader_sees_every_piece_once_and_one_end_whatever_happens() {
     let config = ProptestConfig { max_shrink_iters: 20_000, ..ProptestConfig::default() };
     proptest!(config, |(happenings in proptest::collection::vec(happening(), 0..250))| {
         let mut world = World::new();
-        world.begin(true, false);
+        world.begin(true, false, false);
         for happening in happenings {
             world.happens(happening);
         }
