@@ -17,6 +17,8 @@ use crate::report::{AnsweredBy, Report};
 
 /// The longest answer, in bytes of all that is kept of it. An engine that never ends would fill the memory.
 pub const LARGEST: usize = 64 * 1024 * 1024;
+/// From one mark to the next, in pieces.
+const STRIDE: usize = 1024;
 /// What a task costs beside its pieces, about.
 const BASE: usize = 2048;
 
@@ -64,6 +66,10 @@ pub struct Answer {
     /// Who gave what: each node that accepted, and how many pieces there were by then.
     turns: Vec<(u64, Box<AnsweredBy>)>,
     is_read: bool,
+    /// A tool was called, though its piece may be dropped by now.
+    calls_tools: bool,
+    /// How much text there is before every [`STRIDE`]th piece, so that nobody walks from the beginning to find a place.
+    marks: Vec<(usize, usize)>,
     end: Option<Arc<Report>>,
 }
 
@@ -71,6 +77,10 @@ impl Answer {
     /// Appends a piece.
     pub fn push(&mut self, piece: Piece) {
         let length = |text: &str| u32::try_from(text.len()).ok();
+        if self.len().is_multiple_of(STRIDE as u64) {
+            self.marks.push((self.content.len(), self.thinking.len()));
+        }
+        self.calls_tools |= !piece.tool_calls.is_empty();
         self.content.push_str(&piece.content);
         self.thinking.push_str(&piece.thinking);
         let plain = match (length(&piece.content), length(&piece.thinking)) {
@@ -98,7 +108,7 @@ impl Answer {
     /// Bytes that are kept, about.
     pub fn bytes(&self) -> usize {
         let texts = self.content.len() + self.thinking.len();
-        BASE + texts + self.rich + self.entries.len() * size_of::<Entry>()
+        BASE + texts + self.rich + self.entries.len() * size_of::<Entry>() + self.marks.len() * 16
     }
 
     pub fn content(&self) -> &str {
@@ -116,7 +126,12 @@ impl Answer {
 
     /// Whether a piece is of a tool that is called.
     pub fn calls_tools(&self) -> bool {
-        self.rich().any(|piece| !piece.tool_calls.is_empty())
+        self.calls_tools
+    }
+
+    /// Somebody says that they have pieces of this answer.
+    pub fn note_read(&mut self) {
+        self.is_read = true;
     }
 
     /// Begins anew. Only while nobody has read: the numbers would mean other pieces.
@@ -125,7 +140,8 @@ impl Answer {
         self.content.clear();
         self.thinking.clear();
         self.entries.clear();
-        self.rich = 0;
+        self.marks.clear();
+        (self.rich, self.calls_tools) = (0, false);
         self.turns.iter_mut().for_each(|(number, _)| *number = 0);
     }
 
@@ -135,10 +151,12 @@ impl Answer {
         if self.dropped > 0 || after > self.len() {
             return None;
         }
-        let mut cursor = Cursor { number: after, ..Cursor::default() };
-        for entry in self.entries.iter().take(skipped) {
-            cursor.pass(entry);
-        }
+        // A mark is made by the piece behind it, so the last one may be a stride back.
+        let mark = (skipped / STRIDE).min(self.marks.len().saturating_sub(1));
+        let (content, thinking) = self.marks.get(mark).copied().unwrap_or_default();
+        let mut cursor = Cursor { number: after, content, thinking, turn: 0 };
+        let marked = mark * STRIDE;
+        self.entries.range(marked..skipped).for_each(|entry| cursor.pass(entry));
         // Whoever comes later is told the last change before this place, and not those before it.
         let before = self.turns.partition_point(|(number, _)| *number <= after);
         cursor.turn = before.saturating_sub(1);
@@ -206,9 +224,12 @@ impl Answer {
         self.end.as_deref()
     }
 
-    /// How it ended, with the whole answer.
-    pub fn report(&self) -> Option<Box<Report>> {
+    /// How it ended. A `whole` answer comes along; so does what there is of one that has failed.
+    pub fn report(&self, whole: bool) -> Option<Box<Report>> {
         let mut report = Box::new(Report::clone(self.end.as_deref()?));
+        if !whole && report.ending.is_ok() {
+            return Some(report);
+        }
         (report.content, report.thinking) = (self.content.clone(), self.thinking.clone());
         for piece in self.rich() {
             report.tool_calls.extend(piece.tool_calls.iter().cloned());
@@ -254,8 +275,8 @@ fn has_no_more(piece: &Piece) -> bool {
     tool_calls.is_empty() && nothing && !last && tokens.is_none() && prompt_tokens.is_none()
 }
 
-/// Bytes of a piece, about; the size of a JSON value is not looked for.
-fn weight(piece: &Piece) -> usize {
+/// Bytes of a piece, about, in memory and as a message; the size of a JSON value is not looked for.
+pub fn weight(piece: &Piece) -> usize {
     let calls: usize =
         piece.tool_calls.iter().map(|call| 128 + call.name.len() + size(&call.arguments)).sum();
     let values = [&piece.logprobs, &piece.progress].into_iter().flatten().map(|value| size(value));

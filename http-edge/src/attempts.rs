@@ -134,9 +134,14 @@ impl Attempts {
         self.gives
     }
 
-    /// Which request it is, and within which limits.
-    pub fn request(&self) -> &Request {
-        &self.request
+    /// Lets go of the request, once nobody is asked any more.
+    pub fn forget_request(&mut self) {
+        self.request = Request::Unknown;
+    }
+
+    /// Whether the current attempt has been given up, and the next one not begun.
+    pub fn is_given_up(&self) -> bool {
+        self.given_up
     }
 
     pub fn limits(&self) -> &Limits {

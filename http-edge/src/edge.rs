@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 use echo_bus::clock::Now;
 use echo_bus::id::{AttemptId, ProcessId, TaskId};
 use echo_bus::message::{
-    Cancel, Code, Event as Announcement, Failure, Frame, Pulse, PulseAnswer, Submission, What,
+    Cancel, Code, Event as Announcement, Failure, Frame, Pulse, PulseAnswer, Request, Submission, What,
 };
 use echo_bus::subject;
 
@@ -73,6 +73,12 @@ struct Task {
     /// Another edge has read for a client not long ago: until then somebody counts as reading.
     read_elsewhere: Option<Instant>,
     keep: Option<Duration>,
+    /// What was read is dropped, so nobody can join.
+    trimmed: bool,
+    /// How many accepted attempts were told to be followed by another.
+    retried: u32,
+    /// Of the request, while a kept task holds it.
+    request_bytes: usize,
     /// Since when nobody reads.
     alone_since: Option<Instant>,
 }
@@ -90,6 +96,11 @@ impl Edge {
         }
     }
 
+    /// Whether somebody reads an answer here, by way of this edge or of another.
+    pub fn is_read(&self, now: Instant) -> bool {
+        self.tasks.values().any(|task| task.is_read(now))
+    }
+
     /// How many tasks have not ended.
     pub fn running(&self) -> usize {
         self.tasks.values().filter(|task| !task.attempts.has_ended()).count()
@@ -98,6 +109,7 @@ impl Edge {
     /// Begins a task, with its first reader.
     pub fn begin(&mut self, new: New, now: Instant, out: &mut Vec<Action>) -> ReaderId {
         let id = new.task;
+        let request_bytes = new.keep.map_or(0, |_| size_of_request(&new.request));
         let attempts = Attempts::new(id, new.request, new.traceparent, new.limits, now);
         let mut task = Task {
             attempts,
@@ -110,9 +122,15 @@ impl Edge {
             parked: Vec::new(),
             read_elsewhere: None,
             keep: new.keep,
+            trimmed: !new.joins && new.keep.is_none(),
+            retried: 0,
+            request_bytes,
             alone_since: None,
         };
-        let reader = task.reader(id, new.reads, Default::default());
+        if new.keep.is_some() {
+            self.kept.begin(id);
+        }
+        let reader = task.reader(id, new.reads, Default::default(), now);
         self.tasks.insert(id, task);
         self.submit(id, now, out);
         reader
@@ -167,7 +185,8 @@ impl Edge {
         now: Instant,
         out: &mut Vec<Action>,
     ) {
-        let Some(task) = self.tasks.get_mut(&id).filter(|task| task.listens_to(attempt)) else { return };
+        let listens = |task: &&mut Task| task.listens_to(attempt) && !task.attempts.is_given_up();
+        let Some(task) = self.tasks.get_mut(&id).filter(listens) else { return };
         let step = match result {
             Ok(submission) => {
                 if let Some(holder) = Holder::of(&submission) {
@@ -225,6 +244,10 @@ impl Edge {
     }
 
     fn lost(&mut self, lost: Vec<Lost>, now: Instant, out: &mut Vec<Action>) {
+        if let Some(first) = lost.first() {
+            let (holder, loss, attempts) = (first.holder.clone(), first.loss, lost.len());
+            out.push(Action::Lost { holder, loss, attempts });
+        }
         for lost in lost {
             let Some(task) = self.tasks.get_mut(&lost.task).filter(|task| task.listens_to(lost.attempt))
             else {
@@ -257,7 +280,12 @@ impl Edge {
                     task.wake_readers(now, out);
                 }
             }
-            Step::Accepted => self.grew(id, now, out),
+            Step::Accepted => {
+                if let Some(task) = self.tasks.get_mut(&id) {
+                    task.line = None;
+                }
+                self.grew(id, now, out);
+            }
             Step::Grew => {
                 self.grew(id, now, out);
                 self.end_if_too_large(id, now, out);
@@ -285,11 +313,12 @@ impl Edge {
     /// The one end of a task. Its answer stays for those who have not read it yet.
     fn end(&mut self, id: TaskId, ending: Ending, now: Instant, out: &mut Vec<Action>) {
         let Some(task) = self.tasks.get_mut(&id) else { return };
-        task.resubmit_at = None;
+        (task.resubmit_at, task.line, task.request_bytes) = (None, None, 0);
         let attempts = &mut task.attempts;
         let report = Arc::new(report(attempts, ending, now));
         let first_token = attempts.first_token_at.map(|at| at.duration_since(attempts.began()));
         attempts.answer.end(report.clone());
+        attempts.forget_request();
         out.push(Action::Announce(Box::new(ended(id, &report))));
         out.push(Action::Ended { task: id, report, first_token });
         self.resequencer.end(id);
@@ -313,9 +342,12 @@ impl Edge {
     }
 
     /// An attempt that a node had accepted is followed by another.
-    fn retried(&self, id: TaskId, out: &mut Vec<Action>) {
-        let task = self.tasks.get(&id).filter(|task| task.attempts.attempts_made() > 0);
-        out.extend(task.map(|task| Action::Announce(Box::new(task.news(What::Retried)))));
+    fn retried(&mut self, id: TaskId, out: &mut Vec<Action>) {
+        let Some(task) = self.tasks.get_mut(&id) else { return };
+        let accepted = task.attempts.attempts_made();
+        if std::mem::replace(&mut task.retried, accepted) < accepted {
+            out.push(Action::Announce(Box::new(task.news(What::Retried))));
+        }
     }
 
     fn tick(&mut self, now: Instant, out: &mut Vec<Action>) {
@@ -348,6 +380,8 @@ impl Edge {
         let Some(task) = self.tasks.get_mut(&id) else { return Err(self.kept.absent(id)) };
         // Those who read it elsewhere are not waited for.
         (task.keep, task.read_elsewhere) = (None, None);
+        self.kept.end(id);
+        let Some(task) = self.tasks.get_mut(&id) else { return Err(Absent::Unknown) };
         if task.attempts.has_ended() {
             self.keep_or_drop(id, now, out);
             return Ok(Stopped::Forgotten);
@@ -390,6 +424,11 @@ impl Task {
             || self.parked.iter().any(|parked| now >= parked.until)
             || self.is_forsaken(now)
     }
+}
+
+/// As JSON; a part that cannot be written counts nothing.
+fn size_of_request(request: &Request) -> usize {
+    serde_json::to_vec(request).map_or(0, |json| json.len())
 }
 
 #[cfg(test)]

@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 
 use echo_bus::client::CallError;
 use echo_bus::id::TaskId;
-use echo_bus::message::{AnswerPart, Code, End, Failure, Portion, ReadAnswer, Relayed};
+use echo_bus::message::{AnswerPart, End, Portion, ReadAnswer, Relayed};
 use echo_bus::subject;
+use futures::future::BoxFuture;
 use tokio::sync::mpsc;
 
 use crate::report::{AnsweredBy, News, Report};
@@ -55,21 +56,25 @@ pub struct Elsewhere {
     question: ReadAnswer,
     news: VecDeque<News>,
     ended: bool,
+    /// The question under way: it outlives a caller that looks away for a sign of life.
+    pending: Option<(Instant, Asking)>,
     /// Since when the owner has not answered.
     silent_since: Option<Instant>,
 }
+
+type Asking = BoxFuture<'static, Result<AnswerPart, CallError>>;
 
 impl Elsewhere {
     /// Goes on from what the owner has said first.
     pub fn new(tasks: Arc<Tasks>, task: TaskId, after: u64, first: Portion) -> Self {
         let wait_ms = u64::try_from(WAIT.as_millis()).unwrap_or(u64::MAX);
-        let question = ReadAnswer { task, after, attempts: 0, wait_ms, stops: false };
-        let mut elsewhere = Self { tasks, question, news: VecDeque::new(), ended: false, silent_since: None };
+        let question = ReadAnswer { wait_ms, stays: true, ..ReadAnswer::after(task, after) };
+        let news = VecDeque::new();
+        let mut elsewhere = Self { tasks, question, news, ended: false, pending: None, silent_since: None };
         elsewhere.take(first);
         elsewhere
     }
 
-    /// A question that is dropped before its answer came is asked again: nothing was taken yet.
     async fn next(&mut self) -> Option<News> {
         loop {
             if let Some(news) = self.news.pop_front() {
@@ -78,27 +83,47 @@ impl Elsewhere {
             if self.ended {
                 return None;
             }
-            let answer = ask(&self.tasks, &self.question, WAIT + WORD).await;
-            self.hear(answer).await;
+            let (tasks, question) = (&self.tasks, self.question);
+            let (asked, pending) = self.pending.get_or_insert_with(|| {
+                let tasks = tasks.clone();
+                (Instant::now(), Box::pin(async move { ask(&tasks, &question, WAIT + WORD).await }))
+            });
+            let (answer, asked) = (pending.await, *asked);
+            self.hear(answer, asked);
         }
     }
 
-    async fn hear(&mut self, answer: Result<AnswerPart, CallError>) {
+    fn hear(&mut self, answer: Result<AnswerPart, CallError>, asked: Instant) {
+        self.pending = None;
         match answer {
             Ok(AnswerPart::Part(part)) => {
                 self.silent_since = None;
+                // Too many ask for this task: nobody is to ask without a pause.
+                if part.is_nothing() && asked.elapsed() < WAIT / 2 {
+                    self.pause();
+                }
                 self.take(*part);
             }
             Ok(AnswerPart::AtEnd) => self.ended = true,
             Ok(_) => self.broken("the task was ended, and its answer is kept no longer"),
             Err(_) => {
-                let since = *self.silent_since.get_or_insert_with(Instant::now);
+                let since = *self.silent_since.get_or_insert(asked);
                 if since.elapsed() >= PATIENCE {
                     return self.broken("the edge that made the answer is gone, and the answer with it");
                 }
-                tokio::time::sleep(PAUSE).await;
+                self.pause();
             }
         }
+    }
+
+    /// The next question waits a little.
+    fn pause(&mut self) {
+        let (tasks, question) = (self.tasks.clone(), self.question);
+        let later = async move {
+            tokio::time::sleep(PAUSE).await;
+            ask(&tasks, &question, WAIT + WORD).await
+        };
+        self.pending = Some((Instant::now(), Box::pin(later)));
     }
 
     fn take(&mut self, part: Portion) {
@@ -133,12 +158,21 @@ impl Elsewhere {
         }
     }
 
-    fn broken(&mut self, why: &str) {
+    fn broken(&mut self, why: &'static str) {
         self.ended = true;
-        let ending = Err(Failure::give_up(Code::Unavailable, why));
-        let (nodes, model, chosen) = Default::default();
-        let end = End { ending, nodes, model, chosen, why: None, attempts: 0, latency_ms: 0, waited_ms: 0 };
-        self.news.push_back(News::End(Box::new(report(end))));
+        self.news.push_back(News::Broken(why));
+    }
+}
+
+impl Drop for Elsewhere {
+    fn drop(&mut self) {
+        if self.ended {
+            return;
+        }
+        let (tasks, question) =
+            (self.tasks.clone(), ReadAnswer { leaves: true, stays: false, wait_ms: 0, ..self.question });
+        // The owner notices by itself, too, only later.
+        self.tasks.tracker.spawn(async move { _ = ask(&tasks, &question, WORD).await });
     }
 }
 

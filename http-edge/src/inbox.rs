@@ -10,6 +10,7 @@ use echo_bus::message::{
     AnswerPart, Disconnect, Empty, Frame, Payload, Pong, Pulse, PulseAnswer, ReadAnswer, unix_millis,
 };
 use echo_bus::subject;
+use futures::future::BoxFuture;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 use tracing::{debug, info, warn};
@@ -21,6 +22,9 @@ use crate::tasks::Tasks;
 const TICK: Duration = Duration::from_millis(50);
 /// How long our subscriptions may take to be in force again after a reconnect.
 const AGAIN: Duration = Duration::from_secs(5);
+
+/// After one that did not come back; a link that is down again ends the attempts.
+const AGAIN_SOON: Duration = Duration::from_millis(200);
 
 /// All subscriptions of an edge, in force once a round trip has come back.
 pub struct Inbox {
@@ -36,6 +40,8 @@ pub struct Inbox {
     /// The connection that was heard of last.
     epoch: u64,
     began: Instant,
+    /// The round trip after a reconnect.
+    coming_back: Option<BoxFuture<'static, ()>>,
 }
 
 impl Inbox {
@@ -60,6 +66,7 @@ impl Inbox {
             ticker,
             epoch,
             began: Instant::now(),
+            coming_back: None,
         })
     }
 
@@ -110,6 +117,10 @@ impl Inbox {
                     }
                     self.link_changed(&tasks)
                 }
+                () = back(&mut self.coming_back) => {
+                    self.coming_back = None;
+                    Some(Event::Reconnected)
+                }
                 _ = self.ticker.tick() => Some(Event::Tick { unix_ms: unix_millis() }),
             };
             if let Some(event) = event {
@@ -125,24 +136,32 @@ impl Inbox {
         answer(tasks, reply, pong);
     }
 
-    /// Silence is nobody's fault while we are cut off ourselves.
+    /// Silence is nobody's fault while we are cut off ourselves. After a reconnect our subscriptions are in force again
+    /// once a round trip has come back, unless the link changes before.
     fn link_changed(&mut self, tasks: &Arc<Tasks>) -> Option<Event> {
         let link = *self.link.borrow_and_update();
         if !link.up {
+            self.coming_back = None;
             return Some(Event::Disconnected);
         }
-        if std::mem::replace(&mut self.epoch, link.epoch) == link.epoch {
-            return None;
-        }
-        let tasks = tasks.clone();
-        tokio::spawn(async move {
-            // Our subscriptions are in force again once this is back; if it fails, the link changes again.
-            if tasks.bus.round_trip(AGAIN).await.is_ok() {
+        if std::mem::replace(&mut self.epoch, link.epoch) != link.epoch {
+            let bus = tasks.bus.clone();
+            self.coming_back = Some(Box::pin(async move {
+                while bus.round_trip(AGAIN).await.is_err() {
+                    tokio::time::sleep(AGAIN_SOON).await;
+                }
                 info!("listening again");
-            }
-            tasks.apply(Event::Reconnected);
-        });
+            }));
+        }
         None
+    }
+}
+
+/// Waits for what is under way, if something is.
+async fn back(coming_back: &mut Option<BoxFuture<'static, ()>>) {
+    match coming_back {
+        Some(coming) => coming.await,
+        None => std::future::pending().await,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use echo_bus::message::Why;
+use echo_bus::message::{Code, Why};
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
@@ -42,7 +42,11 @@ pub fn install() -> PrometheusHandle {
 
 /// A task has ended, one way or the other.
 pub fn ended(report: &Report, first_token: Option<Duration>) {
-    let outcome = if report.ending.is_ok() { "answered" } else { "failed" };
+    let outcome = match &report.ending {
+        Ok(_) => "answered",
+        Err(failure) if failure.code == Code::Cancelled => "cancelled",
+        Err(_) => "failed",
+    };
     counter!("echo_tasks_total", "outcome" => outcome).increment(1);
     counter!("echo_task_retries_total").increment(u64::from(report.attempts.saturating_sub(1)));
     if let Ok(done) = &report.ending {

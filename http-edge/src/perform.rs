@@ -10,7 +10,9 @@ use std::time::Duration;
 use echo_bus::Bus;
 use echo_bus::client::{CallError, PublishError};
 use echo_bus::id::{Inbox, NodeId, TaskId};
-use echo_bus::message::{AnswerPart, Cancel, Empty, Event as Announcement, PulseAnswer, Task, unix_millis};
+use echo_bus::message::{
+    AnswerPart, Cancel, Code, Empty, Event as Announcement, PulseAnswer, Task, unix_millis,
+};
 use echo_bus::subject;
 use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
@@ -25,12 +27,13 @@ use crate::report::Report;
 const ANSWER: Duration = Duration::from_secs(2);
 /// Messages that wait to be published.
 const QUEUE: usize = 4096;
+/// Parts of answers that do; each has 128 KiB, about.
+const PARTS: usize = 128;
 
 /// One message.
 enum Said {
     Cancel { node: Option<NodeId>, cancel: Cancel },
     Pulse { to: Inbox, answer: PulseAnswer },
-    Part { to: Inbox, part: Box<AnswerPart> },
     Announcement(Box<Announcement>),
 }
 
@@ -41,14 +44,21 @@ pub struct Performer {
     /// What comes of questions.
     answers: mpsc::Sender<Event>,
     /// `None` once the edge stops.
-    queue: Mutex<Option<mpsc::Sender<Said>>>,
+    queues: Mutex<Option<Queues>>,
+}
+
+struct Queues {
+    short: mpsc::Sender<Said>,
+    /// Parts of answers for other edges are long: they keep no pulse's answer waiting.
+    parts: mpsc::Sender<(Inbox, Box<AnswerPart>)>,
 }
 
 impl Performer {
     /// Publishes until it is closed. What comes of questions goes to `answers`.
     pub fn start(bus: Bus, tracker: TaskTracker, answers: mpsc::Sender<Event>) -> Self {
-        let (sender, mut queue) = mpsc::channel(QUEUE);
-        let publisher = bus.clone();
+        let (short, mut queue) = mpsc::channel(QUEUE);
+        let (parts, mut long) = mpsc::channel::<(Inbox, Box<AnswerPart>)>(PARTS);
+        let (publisher, teller) = (bus.clone(), bus.clone());
         tracker.spawn(async move {
             while let Some(said) = queue.recv().await {
                 if let Err(error) = publish(&publisher, said).await {
@@ -56,12 +66,36 @@ impl Performer {
                 }
             }
         });
-        Self { bus, tracker, answers, queue: Mutex::new(Some(sender)) }
+        tracker.spawn(async move {
+            while let Some((to, part)) = long.recv().await {
+                if let Err(error) = teller.answer(Some(&to), &*part).await {
+                    debug!(%error, "a part of an answer was not told; it is asked for again");
+                }
+            }
+        });
+        Self { bus, tracker, answers, queues: Mutex::new(Some(Queues { short, parts })) }
     }
 
-    /// What is in the queue is still said.
+    /// What is queued is still said.
     pub fn close(&self) {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.queues.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+
+    /// Queues what is only to be said; to be called while nobody else decides, so that what the edge decides first is
+    /// said first. What is more than words is given back.
+    pub fn say_or_return(&self, action: Action) -> Option<Action> {
+        let said = match action {
+            Action::Cancel { node, cancel } => Said::Cancel { node, cancel },
+            Action::AnswerPulse { to, answer } => Said::Pulse { to, answer },
+            Action::Announce(news) => Said::Announcement(news),
+            Action::Tell { to, part } => {
+                self.tell(to, part);
+                return None;
+            }
+            other => return Some(other),
+        };
+        self.say(said);
+        None
     }
 
     /// Does one thing, without waiting for it.
@@ -71,10 +105,9 @@ impl Performer {
             Action::Slept(away) => warn!(away_ms = away.as_millis(), "this process slept"),
             Action::Submit(task) => self.ask(submit(self.bus.clone(), task)),
             Action::Ping(ask) => self.ask(ping(self.bus.clone(), ask)),
-            Action::Cancel { node, cancel } => self.say(Said::Cancel { node, cancel }),
-            Action::AnswerPulse { to, answer } => self.say(Said::Pulse { to, answer }),
-            Action::Tell { to, part } => self.say(Said::Part { to, part }),
-            Action::Announce(news) => self.say(Said::Announcement(news)),
+            Action::Lost { holder, loss, attempts } => {
+                warn!(holder = %holder.peer, attempts, why = loss.as_str(), "lost a holder");
+            }
             Action::Ended { task, report, first_token } => {
                 log(task, &report);
                 measure::ended(&report, first_token);
@@ -83,6 +116,8 @@ impl Performer {
                 measure::hung_up();
                 debug!(%task, why, "task cancelled");
             }
+            // The others are said, under the lock.
+            _ => {}
         }
     }
 
@@ -96,8 +131,15 @@ impl Performer {
     }
 
     fn say(&self, said: Said) {
-        let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-        if queue.as_ref().is_some_and(|queue| queue.try_send(said).is_err()) {
+        let queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
+        if queues.as_ref().is_some_and(|queues| queues.short.try_send(said).is_err()) {
+            measure::unsaid();
+        }
+    }
+
+    fn tell(&self, to: Inbox, part: Box<AnswerPart>) {
+        let queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
+        if queues.as_ref().is_some_and(|queues| queues.parts.try_send((to, part)).is_err()) {
             measure::unsaid();
         }
     }
@@ -110,7 +152,6 @@ async fn publish(bus: &Bus, said: Said) -> Result<(), PublishError> {
             bus.publish(&subject::cancel_task(cancel.0.task), &cancel).await
         }
         Said::Pulse { to, answer } => bus.answer(Some(&to), &answer).await,
-        Said::Part { to, part } => bus.answer(Some(&to), &*part).await,
         Said::Announcement(mut news) => {
             let Some(task) = news.task else { return Ok(()) };
             news.at = unix_millis();
@@ -143,9 +184,7 @@ async fn ping(bus: Bus, ask: Ask) -> Event {
         Err(CallError::Unsent(_)) => Heard::CutOff,
         Err(_) => Heard::Nothing,
     };
-    if !matches!(heard, Heard::Pong(_)) {
-        warn!(holder = %holder.peer, ?heard, "a silent holder gave no answer");
-    }
+    debug!(holder = %holder.peer, ?heard, "pinged a silent holder");
     Event::Pinged { holder, heard }
 }
 
@@ -155,6 +194,7 @@ fn log(task: TaskId, report: &Report) {
     let nodes = || report.nodes.iter().map(NodeId::as_str).collect::<Vec<_>>().join(" ");
     let latency_ms = report.latency.as_millis();
     match &report.ending {
+        Err(failure) if failure.code == Code::Cancelled => debug!(%task, model, "task cancelled by its id"),
         Err(failure) => {
             let (code, error) = (failure.code, failure.for_log());
             info!(%task, model, attempts, nodes = nodes(), latency_ms, ?code, error, "task failed");

@@ -14,10 +14,12 @@ pub enum News {
     Queued { position: u32, expected_wait_ms: Option<u64> },
     /// A node has the task.
     Accepted(Box<AnsweredBy>),
-    /// Pieces of the answer; the number of the first, from 1 on.
+    /// Pieces of the answer; the number of the first, from 1 on; 0 where nothing is numbered.
     Pieces(u64, Vec<Piece>),
     /// The end, once.
     End(Box<Report>),
+    /// There is no way to the rest of the answer, which may have one all the same.
+    Broken(&'static str),
 }
 
 /// Who gives the answer from some piece on.

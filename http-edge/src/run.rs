@@ -24,6 +24,9 @@ use crate::tasks::Tasks;
 /// Answers to the edge's questions that wait to be heard; whoever brings one more waits.
 const ANSWERS: usize = 1024;
 
+/// How often a stopping edge looks whether its answers are still read elsewhere.
+const LOOK: Duration = Duration::from_millis(50);
+
 /// Why the edge cannot work.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -31,6 +34,8 @@ pub enum Error {
     Subscribe(#[from] SubscribeError),
     #[error("the broker does not bring back what this edge says to itself")]
     RoundTrip(#[from] CallError),
+    #[error("the edge hears nothing from the bus any more")]
+    Deaf,
     #[error("cannot serve HTTP")]
     Serve(#[source] io::Error),
 }
@@ -52,7 +57,7 @@ pub async fn run(
     let tasks = Tasks::new(bus.clone(), limits, config.keep_memory, answers);
     let inbox = Inbox::subscribe(&tasks, answered).await?;
     bus.round_trip(Duration::from_secs(5)).await?;
-    let listening = tokio::spawn(inbox.run(tasks.clone()));
+    let mut listening = tokio::spawn(inbox.run(tasks.clone()));
     let _inspection = bus.inspectable("HTTP API of the mesh").await;
     let connections = config.places(process::open_files());
     info!(%address, connections, "listening");
@@ -60,7 +65,13 @@ pub async fn run(
 
     let routes = http::router(&config, tasks.clone(), metrics, address);
     let doors = Doors { routes, refusal: http::refusal(), connections, patience: config.patience() };
-    let served = serve(doors, listener, shutdown.clone());
+    let served = async {
+        serve(doors, listener, shutdown.clone()).await;
+        // Clients of other edges read here, too.
+        while tasks.is_read() {
+            tokio::time::sleep(LOOK).await;
+        }
+    };
     let drained = async {
         shutdown.cancelled().await;
         info!(running = tasks.running(), "finishing what runs");
@@ -70,17 +81,19 @@ pub async fn run(
         // The aborted tasks' last words still go out.
         tokio::time::sleep(Duration::from_secs(1)).await;
     };
-    tokio::select! {
-        () = served => {}
-        () = drained => {}
-    }
+    let ended = tokio::select! {
+        () = served => Ok(()),
+        () = drained => Ok(()),
+        // An edge that hears nothing would keep its clients waiting for ever.
+        _ = &mut listening => Err(Error::Deaf),
+    };
     leave(&tasks, &bus, address).await;
     listening.abort();
-    Ok(())
+    ended
 }
 
 async fn leave(tasks: &Arc<Tasks>, bus: &Bus, address: SocketAddr) {
-    // Who left its task behind wants no answer of it any more.
+    // What is kept for nobody ends with the edge that keeps it.
     tasks.apply(Event::Abort);
     let _ = tokio::time::timeout(Duration::from_secs(2), tasks.finish()).await;
     bus.close().await;

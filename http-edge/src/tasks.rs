@@ -37,6 +37,8 @@ pub struct Wishes {
     pub limits: Option<Limits>,
     /// How long the task goes on without a reader, and its answer is kept.
     pub keep: Option<Duration>,
+    /// Whether others may read the answer too.
+    pub joins: bool,
 }
 
 impl Tasks {
@@ -56,8 +58,13 @@ impl Tasks {
     /// Decides, then acts.
     fn decide<T>(&self, decide: impl FnOnce(&mut Edge, Instant, &mut Vec<Action>) -> T) -> T {
         let mut actions = Vec::new();
-        let decided = decide(&mut self.edge(), Instant::now(), &mut actions);
-        actions.into_iter().for_each(|action| self.performer.perform(action));
+        let mut edge = self.edge();
+        let decided = decide(&mut edge, Instant::now(), &mut actions);
+        // Messages are queued under the lock: what was decided first is said first. The rest may call back.
+        let more: Vec<Action> =
+            actions.into_iter().filter_map(|action| self.performer.say_or_return(action)).collect();
+        drop(edge);
+        more.into_iter().for_each(|action| self.performer.perform(action));
         decided
     }
 
@@ -76,6 +83,7 @@ impl Tasks {
             traceparent: wishes.traceparent,
             limits,
             keep: wishes.keep,
+            joins: wishes.joins,
             reads,
         };
         let id = self.decide(|edge, now, out| edge.begin(new, now, out));
@@ -87,7 +95,7 @@ impl Tasks {
     /// # Errors
     /// When there is no such task here, or no such place in its answer.
     pub fn join(self: &Arc<Self>, task: TaskId, after: u64) -> Result<Reader, Unjoined> {
-        let id = self.edge().join(task, Some(after))?;
+        let id = self.edge().join(task, Some(after), Instant::now())?;
         Ok(Reader { tasks: self.clone(), id })
     }
 
@@ -104,6 +112,11 @@ impl Tasks {
     /// How many tasks have not ended.
     pub fn running(&self) -> usize {
         self.edge().running()
+    }
+
+    /// Whether somebody reads an answer, here or by way of another edge.
+    pub fn is_read(&self) -> bool {
+        self.edge().is_read(Instant::now())
     }
 
     /// Waits until all that was decided is done; not for tasks.

@@ -18,9 +18,22 @@ pub struct ReadAnswer {
     /// How long the answer may wait for something to tell.
     #[serde(default, skip_serializing_if = "is_default")]
     pub wait_ms: u64,
+    /// A client goes on reading after this: its task goes on as for one of the owner's own.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub stays: bool,
+    /// That client has left.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub leaves: bool,
     /// Ends the task, or forgets its answer.
     #[serde(default, skip_serializing_if = "is_default")]
     pub stops: bool,
+}
+
+impl ReadAnswer {
+    /// What comes after so many pieces, as far as it is there.
+    pub fn after(task: TaskId, after: u64) -> Self {
+        Self { task, after, attempts: 0, wait_ms: 0, stays: false, leaves: false, stops: false }
+    }
 }
 
 /// What the owner says.

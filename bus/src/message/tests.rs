@@ -473,8 +473,8 @@ fn status_and_events() {
 fn an_answer_is_read_at_another_edge_in_these_words() {
     let task = TaskId::from_u128(7);
     golden(
-        &ReadAnswer { task, after: 20, attempts: 1, wait_ms: 5_000, stops: false },
-        r#"{"task":"00000000-0000-0000-0000-000000000007","after":20,"attempts":1,"wait_ms":5000}"#,
+        &ReadAnswer { attempts: 1, wait_ms: 5_000, stays: true, ..ReadAnswer::after(task, 20) },
+        r#"{"task":"00000000-0000-0000-0000-000000000007","after":20,"attempts":1,"wait_ms":5000,"stays":true}"#,
     );
     let turn = AnswerTurn {
         after: 20,

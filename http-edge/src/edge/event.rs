@@ -10,7 +10,7 @@ use echo_bus::message::{
     Task,
 };
 
-use crate::holders::{Ask, Heard, Holder};
+use crate::holders::{Ask, Heard, Holder, Loss};
 use crate::limits::Limits;
 use crate::report::Report;
 
@@ -24,6 +24,8 @@ pub struct New {
     pub limits: Limits,
     /// How long the task goes on without a reader, and its answer is kept; at once it is cancelled without this.
     pub keep: Option<Duration>,
+    /// Whether others may read the answer too. What nobody can join is dropped once it is read.
+    pub joins: bool,
     pub reads: Reads,
 }
 
@@ -98,7 +100,7 @@ pub enum Unsubmitted {
     },
     /// It may have arrived.
     Unanswered,
-    /// It has not.
+    /// It has not, or its answer cannot be read.
     Unsent,
 }
 
@@ -116,6 +118,12 @@ pub enum Action {
         answer: PulseAnswer,
     },
     Ping(Ask),
+    /// A holder has lost so many attempts: to be told.
+    Lost {
+        holder: Holder,
+        loss: Loss,
+        attempts: usize,
+    },
     /// This process has slept so long: to be told.
     Slept(Duration),
     /// A reader has something to read.

@@ -2,9 +2,10 @@
 //!
 //! Without `keep` a task ends with its last reader, and its answer with the last one who has read its end. With it, both
 //! go on for that long after the last reader has left. All kept answers together have a limit in memory: the oldest that
-//! nobody reads go first. Ids of what was dropped are remembered for a while, so that whoever asks hears why.
+//! nobody reads go first. Ids of kept answers that were dropped are remembered
+//! for a while, so that whoever asks hears why.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::time::Instant;
 
 use echo_bus::id::TaskId;
@@ -35,12 +36,22 @@ pub enum Absent {
 #[derive(Debug)]
 pub(super) struct Kept {
     most: usize,
+    tasks: HashSet<TaskId>,
     gone: VecDeque<(TaskId, Gone)>,
 }
 
 impl Kept {
     pub fn new(most: usize) -> Self {
-        Self { most, gone: VecDeque::new() }
+        Self { most, tasks: HashSet::new(), gone: VecDeque::new() }
+    }
+
+    pub fn begin(&mut self, task: TaskId) {
+        self.tasks.insert(task);
+    }
+
+    /// It is kept no longer.
+    pub fn end(&mut self, task: TaskId) -> bool {
+        self.tasks.remove(&task)
     }
 
     fn note(&mut self, task: TaskId, why: Gone) {
@@ -85,16 +96,21 @@ impl Edge {
 
     /// Drops the oldest answers that nobody reads, until those that are left have room.
     pub(super) fn bound_memory(&mut self, now: Instant, out: &mut Vec<Action>) {
-        let kept = self.tasks.iter().filter(|(_, task)| task.keep.is_some());
-        let mut bytes: usize = kept.map(|(_, task)| task.attempts.answer.bytes()).sum();
-        while bytes > self.kept.most {
-            let unread = self.tasks.iter().filter(|(_, task)| task.keep.is_some() && !task.is_read(now));
-            let Some((id, task)) = unread.min_by_key(|(id, task)| (task.attempts.began(), **id)) else {
+        // What somebody reads is bounded by its own limit, and by that of connections.
+        let kept = self.kept.tasks.iter().filter_map(|id| self.tasks.get(id).map(|task| (*id, task)));
+        let unread = kept.filter(|(_, task)| !task.is_read(now));
+        let mut unread: Vec<_> = unread.map(|(id, task)| (task.attempts.began(), id, task.bytes())).collect();
+        let mut bytes: usize = unread.iter().map(|(_, _, bytes)| bytes).sum();
+        if bytes <= self.kept.most {
+            return;
+        }
+        unread.sort_unstable();
+        for (_, id, of_this) in unread {
+            if bytes <= self.kept.most {
                 return;
-            };
-            let (id, runs) = (*id, !task.attempts.has_ended());
-            bytes -= task.attempts.answer.bytes();
-            if runs {
+            }
+            bytes -= of_this;
+            if self.tasks.get(&id).is_some_and(|task| !task.attempts.has_ended()) {
                 self.hang_up(id, "the memory for kept answers is full", out);
             }
             self.drop_task(id, Gone::Evicted);
@@ -102,8 +118,10 @@ impl Edge {
     }
 
     fn drop_task(&mut self, id: TaskId, why: Gone) {
-        let Some(task) = self.tasks.remove(&id) else { return };
-        if task.keep.is_some() {
+        if self.tasks.remove(&id).is_none() {
+            return;
+        }
+        if self.kept.end(id) {
             self.kept.note(id, why);
         }
         self.resequencer.end(id);
@@ -112,6 +130,11 @@ impl Edge {
 }
 
 impl Task {
+    /// What it takes in memory, about.
+    fn bytes(&self) -> usize {
+        self.attempts.answer.bytes() + self.request_bytes
+    }
+
     /// Whether somebody reads, here or by way of another edge.
     pub(super) fn is_read(&self, now: Instant) -> bool {
         let elsewhere = self.read_elsewhere.is_some_and(|until| now < until);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use echo_bus::id::{NodeId, Role, TaskId};
-use echo_bus::message::{Event as Announcement, Relayed, What};
+use echo_bus::message::{Code, Event as Announcement, Relayed, What};
 
 use crate::attempts::{Attempts, Ending};
 use crate::holders::Lost;
@@ -19,6 +19,7 @@ pub fn announcement(task: TaskId, what: What) -> Announcement {
 pub fn ended(task: TaskId, report: &Report) -> Announcement {
     let (what, detail) = match &report.ending {
         Ok(_) => (What::Done, String::new()),
+        Err(failure) if failure.code == Code::Cancelled => (What::Cancelled, failure.for_log()),
         Err(failure) => (What::Failed, failure.for_log()),
     };
     Announcement {

@@ -7,7 +7,7 @@ use std::task::{Poll, Waker};
 use std::time::Instant;
 
 use echo_bus::id::TaskId;
-use echo_bus::message::{Request, What};
+use echo_bus::message::What;
 
 use super::event::{Action, ReaderId, Reads};
 use super::kept::Absent;
@@ -47,12 +47,11 @@ impl Edge {
     ///
     /// # Errors
     /// When there is no such task, or no such place in its answer.
-    pub fn join(&mut self, id: TaskId, after: Option<u64>) -> Result<ReaderId, Unjoined> {
-        let absent = Unjoined::Absent(self.kept.absent(id));
-        let Some(task) = self.tasks.get_mut(&id) else { return Err(absent) };
+    pub fn join(&mut self, id: TaskId, after: Option<u64>, now: Instant) -> Result<ReaderId, Unjoined> {
+        let Some(task) = self.tasks.get_mut(&id) else { return Err(Unjoined::Absent(self.kept.absent(id))) };
         let cursor = task.place(after.unwrap_or_default())?;
         let reads = if after.is_some() { Reads::Pieces } else { Reads::End };
-        Ok(task.reader(id, reads, cursor))
+        Ok(task.reader(id, reads, cursor, now))
     }
 
     /// The next news for a reader. Without any, `waker` is used once there are some. `None` after the end, and for a
@@ -113,37 +112,37 @@ impl Edge {
 
 impl Task {
     /// A further reader.
-    pub(super) fn reader(&mut self, task: TaskId, reads: Reads, cursor: Cursor) -> ReaderId {
+    pub(super) fn reader(&mut self, task: TaskId, reads: Reads, cursor: Cursor, now: Instant) -> ReaderId {
         let number = self.next_reader;
         self.next_reader += 1;
-        let reader = Reader { number, reads, cursor, told_lines: 0, waker: None, behind_since: None };
+        // Until it has looked for the first time, something may wait for it.
+        let reader = Reader { number, reads, cursor, told_lines: 0, waker: None, behind_since: Some(now) };
         self.readers.push(reader);
         self.alone_since = None;
         ReaderId { task, number }
     }
 
-    /// Where somebody begins who has the pieces up to `after`.
-    pub(super) fn place(&self, after: u64) -> Result<Cursor, Unjoined> {
-        let answer = &self.attempts.answer;
-        if self.is_trimmed() {
+    /// Where somebody begins who has the pieces up to `after`. Who has some has read them: they stay as they are.
+    pub(super) fn place(&mut self, after: u64) -> Result<Cursor, Unjoined> {
+        if self.trimmed {
             return Err(Unjoined::Never);
         }
-        if after == answer.len() + 1 && self.attempts.has_ended() {
+        let has_ended = self.attempts.has_ended();
+        let answer = &mut self.attempts.answer;
+        if after > 0 && after <= answer.len() {
+            answer.note_read();
+        }
+        if after == answer.len() + 1 && has_ended {
             return Err(Unjoined::AtEnd);
         }
         answer.cursor(after).ok_or_else(|| Unjoined::Ahead(answer.len()))
     }
 
-    /// A pull may say lines for a day, and nobody wants the old ones.
-    fn is_trimmed(&self) -> bool {
-        matches!(self.attempts.request(), Request::Pull(_))
-    }
-
     fn next(&mut self, id: ReaderId, waker: &Waker, now: Instant) -> Option<Poll<News>> {
-        let trimmed = self.is_trimmed();
         let answer = &mut self.attempts.answer;
         let reader = self.readers.iter_mut().find(|reader| reader.number == id.number)?;
-        reader.behind_since = None;
+        // What is still there after this was there before: from now on the reader is behind.
+        reader.behind_since = Some(now);
         if reader.reads == Reads::Pieces {
             let told = std::mem::replace(&mut reader.told_lines, self.lines);
             if let Some((position, expected_wait_ms)) = self.line.filter(|_| told < self.lines) {
@@ -152,8 +151,10 @@ impl Task {
             match answer.read(&mut reader.cursor, PORTION) {
                 Next::Turn(holder) => return Some(Poll::Ready(News::Accepted(holder))),
                 Next::Pieces(first, pieces) => {
-                    reader.behind_since = answer.has_more(&reader.cursor).then_some(now);
-                    if trimmed {
+                    if !answer.has_more(&reader.cursor) && answer.ended().is_none() {
+                        reader.behind_since = None;
+                    }
+                    if self.trimmed {
                         let read = self.readers.iter().filter(|it| it.reads == Reads::Pieces);
                         answer.trim(read.map(|it| it.cursor.number).min().unwrap_or_default());
                     }
@@ -162,9 +163,10 @@ impl Task {
                 Next::Nothing => {}
             }
         }
-        if let Some(report) = answer.report() {
+        if let Some(report) = answer.report(reader.reads == Reads::End) {
             return Some(Poll::Ready(News::End(report)));
         }
+        reader.behind_since = None;
         reader.waker = Some(waker.clone());
         Some(Poll::Pending)
     }

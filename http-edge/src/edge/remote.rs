@@ -11,15 +11,15 @@ use super::event::Action;
 use super::kept::{Absent, Gone};
 use super::readers::Unjoined;
 use super::{Edge, Stopped, Task};
-use crate::answer::{Answer, Cursor, Next};
+use crate::answer::{Answer, Cursor, Next, weight};
 use crate::report::Report;
 
 /// Bytes of pieces in one message, about.
 const PORTION: usize = 128 * 1024;
 /// The longest that a question waits for something to tell.
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
-/// After a question the next one is due within this time; until then its client counts as reading.
-const STAYS: Duration = Duration::from_secs(10);
+/// After the word that a client has left, another edge's clients have so long to ask again.
+const LEFT: Duration = Duration::from_secs(2);
 /// Questions for one task that wait at the same time; the oldest are answered for others.
 const PARKED: usize = 64;
 
@@ -47,9 +47,7 @@ impl Edge {
         let Some(task) = self.tasks.get_mut(&question.task).filter(|_| !question.stops) else {
             return out.push(Action::Tell { to, part: Box::new(part) });
         };
-        if !wait.is_zero() {
-            task.read_elsewhere = Some(now + wait + STAYS);
-        }
+        task.note_elsewhere(question, wait, &part, now);
         if wait.is_zero() || !is_nothing {
             return out.push(Action::Tell { to, part: Box::new(part) });
         }
@@ -68,8 +66,9 @@ impl Edge {
                 Err(absent) => absence(absent),
             };
         }
-        let absent = self.kept.absent(question.task);
-        let Some(task) = self.tasks.get_mut(&question.task) else { return absence(absent) };
+        let Some(task) = self.tasks.get_mut(&question.task) else {
+            return absence(self.kept.absent(question.task));
+        };
         task.alone_since = None;
         task.part(question)
     }
@@ -89,6 +88,16 @@ impl Edge {
 }
 
 impl Task {
+    /// A client of another edge reads, or has left. It has as long for a portion as a client here.
+    fn note_elsewhere(&mut self, question: &ReadAnswer, wait: Duration, part: &AnswerPart, now: Instant) {
+        let goes_on = matches!(part, AnswerPart::Part(part) if part.end.is_none());
+        if question.leaves {
+            self.read_elsewhere = self.read_elsewhere.map(|until| until.min(now + LEFT));
+        } else if question.stays && goes_on {
+            self.read_elsewhere = Some(now + wait + self.attempts.limits().client);
+        }
+    }
+
     /// What comes after the pieces that a reader has.
     fn part(&mut self, question: &ReadAnswer) -> AnswerPart {
         let cursor = match self.place(question.after) {
@@ -108,7 +117,7 @@ fn part_of(answer: &mut Answer, mut cursor: Cursor) -> Portion {
     let mut part = Portion { first: cursor.number + 1, ..Portion::default() };
     let mut bytes = 0;
     loop {
-        match answer.read(&mut cursor, PORTION - bytes) {
+        match answer.read(&mut cursor, PORTION.saturating_sub(bytes)) {
             Next::Turn(by) => part.turns.push(AnswerTurn {
                 after: cursor.number,
                 node: by.node,
@@ -118,7 +127,7 @@ fn part_of(answer: &mut Answer, mut cursor: Cursor) -> Portion {
                 chosen: by.chosen,
             }),
             Next::Pieces(_, pieces) => {
-                bytes += pieces.iter().map(|piece| 64 + piece.content.len()).sum::<usize>();
+                bytes += pieces.iter().map(weight).sum::<usize>();
                 part.pieces.extend(pieces);
                 if bytes >= PORTION {
                     break;

@@ -238,6 +238,8 @@ fn status(code: Code) -> StatusCode {
         Code::BadRequest | Code::NotCapable | Code::EngineRefused => StatusCode::BAD_REQUEST,
         Code::NotAllowed => StatusCode::FORBIDDEN,
         Code::QueueFull => StatusCode::TOO_MANY_REQUESTS,
+        // By whoever has the task's id.
+        Code::Cancelled => StatusCode::CONFLICT,
         Code::NoNode | Code::ModelNotServed | Code::Unavailable | Code::Draining | Code::Full => {
             StatusCode::SERVICE_UNAVAILABLE
         }

@@ -64,7 +64,7 @@ pub trait Voice: Send + 'static {
     /// The end of a whole answer.
     fn answered(&mut self, report: &Report, done: &Done, out: &mut Vec<u8>);
 
-    /// The end of a stream that is no whole answer.
+    /// The end of a stream that is no whole answer; without a report it is not the answer's own end.
     fn broken(&mut self, error: ApiError, report: Option<&Report>, out: &mut Vec<u8>);
 
     /// The words for a failure.
@@ -102,7 +102,11 @@ pub async fn answer(started: Started, voice: impl Voice, streams: bool) -> Resul
 
 async fn whole(mut started: Started, voice: impl Voice) -> Result<Response, ApiError> {
     while let Some(news) = started.feed.next().await {
-        let News::End(report) = news else { continue };
+        let report = match news {
+            News::End(report) => report,
+            News::Broken(why) => return Err(ApiError::unavailable(why)),
+            _ => continue,
+        };
         let route = RouteHeaders::of(&started.name, &report);
         return match &report.ending {
             Ok(done) => Ok(headed(voice.whole(&report, done), &route, voice.location(started.task))),
@@ -120,7 +124,9 @@ fn headed(mut response: Response, route: &RouteHeaders, location: Option<String>
 }
 
 fn stopping() -> ApiError {
-    ApiError::unavailable("the edge is stopping; ask again")
+    ApiError::unavailable(
+        "the edge is stopping, or its client took nothing of the answer for too long; ask again",
+    )
 }
 
 async fn stream(started: Started, voice: impl Voice) -> Result<Response, ApiError> {
@@ -170,6 +176,7 @@ impl<V: Voice> Flow<V> {
                     false
                 }
                 News::Pieces(..) => true,
+                News::Broken(why) => return Err(ApiError::unavailable(*why)),
                 News::End(report) => {
                     route = RouteHeaders::of(&self.started.name, report);
                     if let Err(failure) = &report.ending {
@@ -217,6 +224,7 @@ impl<V: Voice> Flow<V> {
         let voice = &mut self.voice;
         match news {
             None => voice.broken(stopping(), None, out),
+            Some(News::Broken(why)) => voice.broken(ApiError::unavailable(why), None, out),
             Some(News::Queued { position, expected_wait_ms }) => {
                 voice.queued(position, expected_wait_ms, out);
                 return false;

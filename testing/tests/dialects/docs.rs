@@ -10,8 +10,9 @@ use serde_json::{Value, json};
 use super::wire::{events, lines, send};
 
 /// All routes of the edge. What is added there is added here and to the documentation.
-const ROUTES: [&str; 29] = [
+const ROUTES: [&str; 32] = [
     "delete /api/delete",
+    "delete /task/{task}",
     "get /",
     "get /api/ps",
     "get /api/tags",
@@ -21,6 +22,8 @@ const ROUTES: [&str; 29] = [
     "get /metrics",
     "get /openapi.json",
     "get /status",
+    "get /task/{task}",
+    "get /task/{task}/stream",
     "get /v1/models",
     "get /v1/models/{id}",
     "post /api/blobs/{digest}",
@@ -86,12 +89,15 @@ async fn every_route_answers_as_documented() {
         operations.iter().map(|(method, path, _)| format!("{method} {path}")).collect();
     named.sort();
     assert_eq!(named, ROUTES);
+    let (_, kept) = mesh.task(&json!({"prompt": "Say hello", "keep": "60s"})).await;
+    let kept = kept["task_id"].as_str().expect("an id").to_owned();
     // What is deleted has to be there: the pull's example is the same model.
     operations.sort_by_key(|(method, _, _)| method == "delete");
     for (method, path, operation) in operations {
-        if method == "delete" {
+        if path == "/api/delete" {
             is_listed(&mesh, "all-minilm:latest").await;
         }
+        let path = path.replace("{task}", &kept);
         let example = &operation["requestBody"]["content"]["application/json"]["example"];
         let body = (!example.is_null()).then(|| example.to_string());
         let reply = call(&mesh, &method, &path, &operation, body).await;

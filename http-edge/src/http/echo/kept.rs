@@ -56,7 +56,7 @@ pub async fn state(State(api): State<Api>, Path(task): Path<String>) -> Result<R
     let end = loop {
         let after = pieces.len() as u64;
         let attempts = turns.last().map_or(0, |turn| turn.attempts);
-        let part = part(&api, ReadAnswer { task, after, attempts, wait_ms: 0, stops: false }).await?;
+        let part = part(&api, ReadAnswer { attempts, ..ReadAnswer::after(task, after) }).await?;
         let Portion { pieces: more, turns: later, end, .. } = part;
         let is_all = more.is_empty();
         pieces.extend(more);
@@ -64,6 +64,8 @@ pub async fn state(State(api): State<Api>, Path(task): Path<String>) -> Result<R
         if is_all || end.is_some() {
             break end;
         }
+        // A long answer of this edge's own is here at once: others have their turn in between.
+        tokio::task::yield_now().await;
     };
     Ok(Json(said(task, &pieces, turns.last(), end.as_deref())).into_response())
 }
@@ -110,7 +112,7 @@ pub async fn stream(
     let joined = if api.tasks().owns(task) {
         api.tasks().join(task, after).map(Feed::Here)
     } else {
-        let question = ReadAnswer { task, after, attempts: 0, wait_ms: 0, stops: false };
+        let question = ReadAnswer { stays: true, ..ReadAnswer::after(task, after) };
         match ask(api.tasks(), &question, WITHIN).await.map_err(|error| silent(&error))? {
             AnswerPart::Part(first) => {
                 let elsewhere = Elsewhere::new(api.tasks().clone(), task, after, *first);
@@ -134,7 +136,7 @@ pub async fn stream(
 /// `DELETE /task/{task}`.
 pub async fn stop(State(api): State<Api>, Path(task): Path<String>) -> Result<Response, ApiError> {
     let task = id(&task)?;
-    let question = ReadAnswer { task, after: 0, attempts: 0, wait_ms: 0, stops: true };
+    let question = ReadAnswer { stops: true, ..ReadAnswer::after(task, 0) };
     match ask(api.tasks(), &question, WITHIN).await.map_err(|error| silent(&error))? {
         AnswerPart::Stopped { ran } => {
             let state = if ran { "cancelled" } else { "forgotten" };
@@ -149,7 +151,8 @@ fn place(uri: &Uri, headers: &HeaderMap) -> Result<u64, ApiError> {
     let fields = uri.query().into_iter().flat_map(|query| query.split('&'));
     let asked = fields.filter_map(|field| field.strip_prefix("after=")).next();
     let last = headers.get("last-event-id").and_then(|id| id.to_str().ok());
-    let number = asked.or(last).unwrap_or("0").trim().parse();
+    // A browser that comes back asks under the same address, and says by the header how far it has come.
+    let number = last.or(asked).unwrap_or("0").trim().parse();
     number.map_err(|_| wrong("after", "the id of the last event that was read, a number from 0 on"))
 }
 

@@ -39,7 +39,7 @@ pub async fn pull(State(api): State<Api>, request: Request) -> Result<Response, 
         let nodes = node.cloned().into_iter().collect();
         let request = Ask::Pull(Named { model: model.clone(), nodes, extra: extra.clone() });
         let limits = Limits { total: LONGEST_PULL, ..api.tasks().limits.clone() };
-        let wishes = Wishes { traceparent: trace.clone(), limits: Some(limits), keep: None };
+        let wishes = Wishes { traceparent: trace.clone(), limits: Some(limits), ..Wishes::default() };
         api.begin_with(request, wishes, true)
     };
     let feed = match named(&nodes)?.as_slice() {

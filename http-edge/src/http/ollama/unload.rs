@@ -96,7 +96,7 @@ async fn tell(api: &Api, node: &NodeState, model: &str, trace: Option<String>) -
     }
     let request = Ask::Unload(Named { model: model.to_owned(), nodes: vec![id.clone()], extra: Map::new() });
     let limits = Limits { total: LONGEST, ..api.tasks().limits.clone() };
-    let wishes = Wishes { traceparent: trace, limits: Some(limits), keep: None };
+    let wishes = Wishes { traceparent: trace, limits: Some(limits), ..Wishes::default() };
     let mut feed = api.begin_with(request, wishes, false);
     while let Some(news) = feed.next().await {
         if let News::End(report) = news {
