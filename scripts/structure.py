@@ -34,8 +34,6 @@ NATS = {"bus", "broker", "testing"}
 TOLERATED = {
     # A circle is named by its files, as the report prints them. A smaller one within these files is tolerated too.
     "circles": [
-        "bus: message.rs message/answer.rs message/cache.rs message/content.rs message/failure.rs message/frame.rs message/heartbeat.rs message/load_options.rs message/prefix.rs message/pulse.rs message/request.rs message/status.rs message/task.rs message/why.rs",
-        "bus: client/auto.rs client/connect.rs",
         "orchestrator: sim/beat.rs sim/digest.rs sim/measure.rs",
         "orchestrator: expected.rs expected/assign.rs expected/book.rs expected/cache.rs expected/facts.rs expected/judge.rs expected/nearest.rs expected/node.rs expected/why.rs scheduler.rs",
         "orchestrator: sim/trace.rs sim/trace/scripts.rs",
