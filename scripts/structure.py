@@ -40,16 +40,12 @@ TOLERATED = {
         "orchestrator: sim/world.rs sim/world/mesh.rs",
         "orchestrator: sim/report/errors.rs sim/report/figures.rs",
         "orchestrator: sim/report.rs sim/report/markdown.rs sim/report/parts.rs sim/report/table.rs sim/report/trouble.rs",
-        "agent: engine.rs engine/calls.rs engine/http.rs engine/ollama.rs engine/ollama/embed.rs engine/ollama/probe.rs engine/ollama/reply.rs engine/ollama/request.rs engine/ollama/resume.rs engine/openai.rs engine/openai/embed.rs engine/openai/probe.rs engine/openai/reply.rs engine/openai/request.rs engine/openai/resume.rs engine/openai/show.rs engine/rest.rs engine/steps.rs",
-        "agent: facts.rs facts/prompts.rs facts/speeds.rs",
     ],
     # "crate: dependency"
     "unused": [],
     # Paths below the root.
     "long": [
         "orchestrator/src/scheduler.rs",
-        "agent/src/attempt.rs",
-        "agent/src/node.rs",
     ],
 }
 
