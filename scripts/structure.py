@@ -35,7 +35,6 @@ TOLERATED = {
     # A circle is named by its files, as the report prints them. A smaller one within these files is tolerated too.
     "circles": [
         "orchestrator: sim/beat.rs sim/digest.rs sim/measure.rs",
-        "orchestrator: expected.rs expected/assign.rs expected/book.rs expected/cache.rs expected/facts.rs expected/judge.rs expected/nearest.rs expected/node.rs expected/why.rs scheduler.rs",
         "orchestrator: sim/trace.rs sim/trace/scripts.rs",
         "orchestrator: sim/world.rs sim/world/mesh.rs",
         "orchestrator: sim/report/errors.rs sim/report/figures.rs",
@@ -45,7 +44,6 @@ TOLERATED = {
     "unused": [],
     # Paths below the root.
     "long": [
-        "orchestrator/src/scheduler.rs",
     ],
 }
 
