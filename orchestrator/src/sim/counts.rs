@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use echo_bus::message::Heartbeat;
 
-use super::beat::held;
+use super::ids::held;
 use super::text::{self, Texts};
 use super::world::{Mesh, Policy};
 use crate::fit::Fit;
