@@ -11,6 +11,7 @@ mod bounds;
 mod cache;
 mod candidate;
 mod facts;
+mod free_slot;
 mod judge;
 mod lengths;
 mod models;
@@ -20,7 +21,6 @@ mod rate;
 #[cfg(test)]
 mod tests;
 mod verdict;
-mod wait;
 mod waiting;
 mod weights;
 mod why;

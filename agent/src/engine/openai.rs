@@ -72,7 +72,7 @@ impl OpenAi {
             let call = request::fresh(order, dialect)?.ok_or_else(unknown_request)?;
             return Ok((call, Rest::default()));
         };
-        let counted = self.count(dialect, so_far).await;
+        let counted = self.count_so_far(dialect, so_far).await;
         let (rest, so_far) = Rest::of(&order.request, so_far, counted);
         Ok((self.continued(dialect, order, &so_far).await?, rest))
     }

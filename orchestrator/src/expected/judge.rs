@@ -6,10 +6,10 @@ use super::bounds::within;
 use super::cache::odds;
 use super::candidate::Candidate;
 use super::facts::{Facts, OVERHEAD, TRIAL};
+use super::free_slot::until_a_slot;
 use super::models::Id;
 use super::node::{Doing, Rest, Site};
 use super::verdict::{Parts, Verdict};
-use super::wait::until_a_slot;
 use crate::fit::Fit;
 
 /// Until a node is heard of again that has just refused a task, in seconds.

@@ -62,7 +62,7 @@ impl OpenAi {
     }
 
     /// How many tokens the text so far is, from llama.cpp. Of thoughts it does not know the marks around them.
-    pub(super) async fn count(&self, dialect: Dialect, so_far: &SoFar) -> Option<u64> {
+    pub(super) async fn count_so_far(&self, dialect: Dialect, so_far: &SoFar) -> Option<u64> {
         if so_far.exact || dialect != Dialect::LlamaCpp || !so_far.thinking.is_empty() {
             return None;
         }
