@@ -1,57 +1,32 @@
 //! One attempt at one task: from the engine's steps to frames on the edge's inbox.
 
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::task::Poll;
+mod batch;
+mod halt;
+mod progress;
+mod report;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use echo_bus::Bus;
 use echo_bus::client::PublishError;
 use echo_bus::id::{AttemptId, Inbox, NodeId};
-use echo_bus::message::{
-    Accepted, Code, Dispatch, Done, Failure, Frame, Piece, Reason, Relayed, Request, Timings, Verdict,
-};
-use futures::stream::BoxStream;
-use futures::{FutureExt, StreamExt};
+use echo_bus::message::{Accepted, Code, Dispatch, Done, Failure, Frame, Piece, Relayed, Request};
+use futures::StreamExt;
 use tokio::sync::oneshot;
-use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use crate::company::{Company, Seat};
 use crate::engine::liveness::Signs;
 use crate::engine::{Engine, Order, Sign, Step};
 use crate::facts::{About, Facts, Run};
-use crate::replay::{self, ReplayBuffer};
+use crate::replay::ReplayBuffer;
 use crate::slots::Slot;
 use crate::watchdog::{Limits, Watchdog};
-
-/// Pieces that were already waiting travel in one frame, up to so many and so many bytes.
-const PIECES: usize = 64;
-const BYTES: usize = 32 << 10;
-
-/// The way to stop an attempt from outside.
-#[derive(Debug, Default)]
-pub struct Halt {
-    token: CancellationToken,
-    why: OnceLock<Failure>,
-}
-
-impl Halt {
-    /// Stops it; `why` is what the edge is told.
-    pub fn stop(&self, why: Failure) {
-        let _ = self.why.set(why);
-        self.token.cancel();
-    }
-
-    /// Whether it was stopped.
-    pub fn is_stopped(&self) -> bool {
-        self.token.is_cancelled()
-    }
-
-    fn reason(&self) -> Failure {
-        let cancelled = || Failure::give_up(Code::Cancelled, "the task was cancelled");
-        self.why.get().cloned().unwrap_or_else(cancelled)
-    }
-}
+use batch::{BYTES, PIECES, Steps, fit_together, waiting, weight};
+pub use halt::Halt;
+use progress::Progress;
+pub use report::{End, Report};
 
 /// What all attempts share.
 pub struct Context {
@@ -90,53 +65,6 @@ pub struct Attempt {
     pub halt: Arc<Halt>,
     /// Comes when the edge has confirmed the attempt; absent where that is not needed.
     pub confirmed: Option<oneshot::Receiver<()>>,
-}
-
-/// How an attempt ended, for the node's own books.
-#[derive(Debug)]
-pub struct Report {
-    pub key: AttemptId,
-    pub model: String,
-    /// The fingerprint of what was asked.
-    pub request: u64,
-    pub end: End,
-    /// Of requests that generate; others say nothing of the engine's health.
-    pub generates: bool,
-    pub tokens: u64,
-    pub tokens_per_second: Option<f64>,
-    pub load: Option<Duration>,
-    /// It was about which models are there, or in memory.
-    pub moves: bool,
-    pub first_piece: Option<Duration>,
-}
-
-/// The end of an attempt.
-#[derive(Debug)]
-pub enum End {
-    Done,
-    Failed(Failure),
-    Halted,
-}
-
-/// What was measured on the way.
-#[derive(Debug, Default)]
-struct Progress {
-    /// When the engine was asked.
-    asked: Option<Instant>,
-    first: Option<Instant>,
-    last: Option<Instant>,
-    pieces: u64,
-    /// By the engine's count, once its last chunk is here.
-    done: Option<Counts>,
-    /// For the node's measurements; absent for requests aside.
-    run: Option<Run>,
-}
-
-/// What the engine's last chunk counts.
-#[derive(Debug)]
-struct Counts {
-    tokens: Option<u64>,
-    timings: Timings,
 }
 
 /// The end of a whole answer, and what came together with it.
@@ -403,82 +331,11 @@ impl Attempt {
     }
 }
 
-impl Progress {
-    fn counts(&self, done: &Done) -> Counts {
-        let mut timings = done.timings;
-        // Ollama does not say how long a load took for which it was asked alone.
-        if let Some(asked) = self.asked.filter(|_| done.reason == Reason::Load && timings.load_ns == 0) {
-            timings.load_ns = u64::try_from(asked.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        }
-        Counts { tokens: done.tokens, timings }
-    }
-
-    fn note(&mut self, pieces: &[Piece]) {
-        let now = Instant::now();
-        if let Some(run) = &mut self.run {
-            run.heard(pieces, now);
-        }
-        self.first.get_or_insert(now);
-        self.last = Some(now);
-        self.pieces += pieces.len() as u64;
-    }
-
-    /// From the first piece to the last; too few say nothing.
-    fn speed(&self) -> Option<f64> {
-        let time = self.last?.duration_since(self.first?).as_secs_f64();
-        (self.pieces >= 8 && time > 0.0).then(|| (self.pieces - 1) as f64 / time)
-    }
-}
-
-impl End {
-    /// The word in the metrics.
-    pub fn word(&self) -> &'static str {
-        match self {
-            Self::Done => "done",
-            Self::Halted => "cancelled",
-            Self::Failed(failure) if failure.verdict == Verdict::Elsewhere => "elsewhere",
-            Self::Failed(_) => "failed",
-        }
-    }
-}
-
-type Steps = BoxStream<'static, Result<Step, Failure>>;
-
-/// The next step, if it is here already. The connection hands over what it has read one by one, each time it is its
-/// turn: so it gets one.
-async fn waiting(steps: &mut Steps) -> Option<Option<Result<Step, Failure>>> {
-    if let Some(step) = steps.next().now_or_never() {
-        return Some(step);
-    }
-    let mut passed = false;
-    std::future::poll_fn(|cx| match std::mem::replace(&mut passed, true) {
-        true => Poll::Ready(()),
-        false => {
-            cx.waker().wake_by_ref();
-            Poll::Pending
-        }
-    })
-    .await;
-    steps.next().now_or_never()
-}
-
 async fn answer(asking: &mut Option<impl Future<Output = Sign> + Unpin>) -> Sign {
     let Some(question) = asking else { return std::future::pending().await };
     let sign = question.await;
     *asking = None;
     sign
-}
-
-/// What fits the bus alone must not be too much together.
-fn fit_together(pieces: &[Piece], done: &Done) -> bool {
-    const MOST: usize = 256 << 10;
-    let extra = || done.extra.values().map(replay::json).sum::<usize>();
-    done.body.is_none() && done.vectors.is_none() && replay::weight(pieces) + extra() < MOST
-}
-
-fn weight(piece: &Piece) -> usize {
-    let calls: usize = piece.tool_calls.iter().map(|call| call.name.len() + 64).sum();
-    piece.content.len() + piece.thinking.len() + calls + 16
 }
 
 fn too_long() -> Failure {

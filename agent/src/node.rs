@@ -1,10 +1,13 @@
 //! The state of a node and what follows from each event. No I/O and no clock: `apply` takes both from outside.
 
+mod action;
 mod admit;
 mod beat;
 mod breaker;
 mod edges;
+mod event;
 mod holding;
+mod identity;
 mod measure;
 #[cfg(test)]
 mod tests;
@@ -15,25 +18,25 @@ use std::time::{Duration, Instant};
 use echo_bus::client::Link;
 use echo_bus::clock::Now;
 use echo_bus::holding::Fence;
-use echo_bus::id::{AttemptId, BootId, Inbox, NodeId, ProcessId};
-use echo_bus::message::{
-    CacheDigest, Cancel, Code, Dispatch, Failure, Frame, Heartbeat, Pong, Pulse, PulseAnswer, Space, Task,
-};
+use echo_bus::id::{AttemptId, Inbox};
+use echo_bus::message::{Cancel, Code, Failure, Heartbeat, Pong, Space};
 use tracing::{debug, info, warn};
 
-use crate::attempt::{Attempt, End, Report};
-use crate::calibrate::{Calibrate, Calibration};
+use crate::attempt::{End, Report};
+use crate::calibrate::Calibration;
 use crate::catalog::Catalog;
 use crate::duplicate_node::DuplicateNode;
-use crate::engine::{Down, Kind, Probe};
+use crate::engine::{Down, Probe};
 use crate::facts::Facts;
 use crate::gap::Gap;
 use crate::health::{Health, Sign};
 use crate::heartbeat_schedule::HeartbeatSchedule;
 use crate::slots::Slots;
-use crate::trial::Trial;
+pub use action::{Action, Leave};
 use edges::Edges;
+pub use event::Event;
 use holding::Holdings;
+pub use identity::Identity;
 
 /// How often an engine is asked that answers, and one that does not.
 const PROBE_UP: Duration = Duration::from_secs(5);
@@ -44,87 +47,6 @@ const PROBE_SOON: Duration = Duration::from_secs(1);
 
 /// How long a leaving agent waits for the edges to have received the ends of their attempts.
 const FAREWELL: Duration = Duration::from_secs(1);
-
-/// What does not change while an agent runs.
-#[derive(Debug, Clone)]
-pub struct Identity {
-    pub node: NodeId,
-    /// This start of the agent: its incarnation. What was said to an earlier one does not count.
-    pub boot: BootId,
-    pub kind: Kind,
-    /// The operator's word; absent: the engine's.
-    pub slots: Option<u32>,
-    pub heartbeat: Duration,
-    pub load_timeout: Duration,
-    pub drain_timeout: Duration,
-    pub model_management: bool,
-    /// A model in memory is tried for its speed when nobody uses the engine.
-    pub calibrate: bool,
-    pub agent_host: String,
-    pub agent_port: u16,
-}
-
-/// What happens to a node.
-pub enum Event {
-    Cancel(Cancel),
-    Ping(Option<Inbox>),
-    /// A heartbeat under this node's id.
-    Beat(Box<Heartbeat>),
-    Task {
-        message: Result<Box<Task>, String>,
-        reply: Option<Inbox>,
-    },
-    /// A slot has been given back.
-    Freed,
-    Ended(Box<Report>),
-    /// The answer to a pulse that named these, or none.
-    Pulsed {
-        edge: ProcessId,
-        asked: Vec<AttemptId>,
-        answer: Option<PulseAnswer>,
-    },
-    Probed(Result<Probe, Down>),
-    /// What came of a trial of this model.
-    Tried(String, Result<(), Failure>),
-    /// A calibration is over, and whether the engine has failed it.
-    Calibrated {
-        failed: bool,
-    },
-    /// The round trip for a gap has come back, or has not.
-    CameBack(u64, bool),
-    Link(Link),
-    Space {
-        memory: Space,
-        disk: Space,
-    },
-    Drain,
-    Resume,
-    Stop,
-    Tick,
-}
-
-/// What is to be done.
-pub enum Action {
-    Answer { to: Option<Inbox>, answer: Dispatch },
-    Run(Box<Attempt>),
-    Beat(Box<Heartbeat>),
-    Caches(Box<CacheDigest>),
-    Pong { to: Option<Inbox>, pong: Pong },
-    Pulse { edge: ProcessId, asked: Vec<AttemptId>, pulse: Pulse },
-    Resend { to: Inbox, frames: Vec<Frame> },
-    Probe,
-    Try(Box<Trial>),
-    Calibrate(Box<Calibrate>),
-    RoundTrip(u64),
-    Leave(Leave),
-}
-
-/// Why an agent ends.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Leave {
-    Drained,
-    DuplicateNode(String),
-}
 
 /// One node.
 pub struct Node {

@@ -2,12 +2,14 @@
 
 mod auto;
 mod connect;
+mod connect_error;
 mod inspect;
 mod link;
 mod replies;
 mod subscription;
 
-pub use connect::{ConnectError, Options};
+pub use connect::Options;
+pub use connect_error::ConnectError;
 pub use inspect::Inspection;
 pub use link::Link;
 pub use subscription::{Received, Subscription};

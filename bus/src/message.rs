@@ -9,9 +9,13 @@ mod frame;
 mod heartbeat;
 pub mod lengths;
 mod load_options;
+mod loading;
+mod payload;
 pub mod prefix;
 mod pulse;
 mod request;
+mod settings;
+mod skip;
 mod status;
 mod task;
 #[cfg(test)]
@@ -25,36 +29,18 @@ pub use content::{Flat, Foreign, Message, OLLAMA, OPENAI, Part};
 pub use failure::{Code, Failure, Fault, Said, Verdict};
 pub use frame::{Accepted, Done, Frame, Piece, Reason, Timings, ToolCall, Vector};
 pub use heartbeat::{Engine, Heartbeat, Model, NodeStatus, Progress, Space, Speed};
-pub use load_options::{LoadKey, LoadOptions, Loading};
+pub use load_options::{LoadKey, LoadOptions};
+pub use loading::Loading;
+pub use payload::Payload;
 pub use prefix::{BLOCK, BLOCKS, Prefix, common};
 pub use pulse::{Cancel, Disconnect, Held, Missing, Pong, Pulse, PulseAnswer};
-pub use request::{Chat, Embed, Generate, Named, Request, Settings};
+pub use request::{Chat, Embed, Generate, Named, Request};
+pub use settings::Settings;
 pub use status::{Event, MeshStatus, NodeState, What};
 pub use task::{Dispatch, Excluded, SoFar, Submission, Task};
 pub use why::{Other, Relayed, Times, Why};
 
-use async_nats::HeaderMap;
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-
-/// A message of the bus.
-pub trait Payload: Serialize + DeserializeOwned {
-    /// Reads a message.
-    ///
-    /// # Errors
-    /// When it is no message of this type.
-    fn read(payload: &[u8]) -> serde_json::Result<Self> {
-        serde_json::from_slice(payload)
-    }
-
-    /// What travels beside the payload, for tracing.
-    fn headers(&self) -> Option<HeaderMap> {
-        None
-    }
-
-    /// Takes what travelled beside the payload.
-    fn take_headers(&mut self, _headers: &HeaderMap) {}
-}
 
 macro_rules! payloads {
     ($($type:ty),+ $(,)?) => { $(impl Payload for $type {})+ };
@@ -83,9 +69,4 @@ pub struct Empty {}
 pub fn unix_millis() -> u64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-}
-
-/// For `skip_serializing_if`.
-fn is_default<T: Default + PartialEq>(value: &T) -> bool {
-    *value == T::default()
 }

@@ -4,10 +4,14 @@
 //! Plain data without I/O and without a clock. [`Book`] is what is known, all of it told by nodes or by our own
 //! placements; [`assign`] decides, the same from the same. Times are seconds since the orchestrator's start.
 
+mod ask;
 mod assign;
 mod book;
+mod bounds;
 mod cache;
+mod candidate;
 mod facts;
+mod free_slot;
 mod judge;
 mod lengths;
 mod models;
@@ -16,20 +20,19 @@ mod node;
 mod rate;
 #[cfg(test)]
 mod tests;
+mod verdict;
+mod waiting;
 mod weights;
 mod why;
 
-pub use assign::{Ask, Look, Stand, Step, Waiting, assign};
+pub use ask::Ask;
+pub use assign::{Step, assign};
 pub use book::Book;
 pub use cache::Prompt;
+pub use candidate::Candidate;
 pub use models::Id;
-pub use nearest::{Candidate, nearest};
+pub use nearest::nearest;
 pub use node::Own;
+pub use waiting::{Look, Stand, Waiting};
 pub use weights::Weights;
 pub use why::millis;
-
-/// A number that may be reckoned with: what is none, or beyond these bounds, is the nearest of them.
-fn within(value: f64, least: f64, most: f64) -> f64 {
-    // `max` takes the other side of a comparison with NaN.
-    value.max(least).min(most)
-}

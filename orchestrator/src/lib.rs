@@ -12,6 +12,7 @@ pub mod state;
 
 mod expected;
 mod facts;
+mod fit;
 mod holding;
 mod inbox;
 mod need;

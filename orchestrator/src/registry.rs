@@ -1,5 +1,6 @@
 //! The nodes of the mesh, learned from heartbeats and from nothing else.
 
+mod key;
 mod serving;
 
 use std::collections::BTreeMap;
@@ -13,37 +14,12 @@ use echo_bus::model_name::ModelName;
 use crate::facts::{Abilities, AtBest, Facts};
 use crate::node::{Hold, Node};
 use echo_bus::clock::Now;
+pub use key::Key;
 use serving::Nodes;
-pub use serving::Serving;
+pub use serving::{Seen, Serving};
 
 /// Names of models that a refusal lists at most.
 const NAMED_MODELS: usize = 100;
-
-/// A node's place in the registry, for as long as it is there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Key(usize);
-
-/// What a node says of a model.
-#[derive(Debug, Clone, Copy)]
-pub struct Seen<'a> {
-    pub facts: Facts,
-    node: &'a Node,
-    index: u32,
-}
-
-impl Key {
-    /// Small, and no two nodes have the same at one time.
-    pub fn index(self) -> usize {
-        self.0
-    }
-}
-
-impl<'a> Seen<'a> {
-    /// All that the node says. A scan of all nodes does not read it: the facts hold what a scan needs.
-    pub fn model(&self) -> &'a Model {
-        &self.node.models()[self.index as usize]
-    }
-}
 
 /// All nodes that are alive.
 #[derive(Debug, Default)]

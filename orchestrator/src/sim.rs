@@ -11,6 +11,8 @@ pub mod counts;
 pub mod digest;
 pub mod engine;
 pub mod front;
+pub mod ids;
+pub mod lack;
 pub mod measure;
 pub mod oracle;
 pub mod parts;

@@ -9,7 +9,9 @@ use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, Url};
 use serde_json::Value;
 
-use super::{Address, Down, verdict};
+use super::address::Address;
+use super::contract::Down;
+use super::verdict;
 
 /// A connection to a machine that is there takes no longer.
 const CONNECT: Duration = Duration::from_secs(5);

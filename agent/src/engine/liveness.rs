@@ -8,7 +8,7 @@ use std::time::Instant;
 use futures::FutureExt;
 use futures::future::{BoxFuture, Shared, WeakShared};
 
-use super::{Engine, Sign};
+use super::contract::{Engine, Sign};
 
 type Question = BoxFuture<'static, Sign>;
 

@@ -15,13 +15,13 @@ use echo_bus::message::{Done, Failure, Request};
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt, TryFutureExt, TryStreamExt};
 use reqwest::Method;
-use serde_json::Value;
 
-use super::continuation::KnownTemplates;
+use super::continuation::{self, KnownTemplates};
+use super::contract::{Down, Engine, Order, Probe, Sign};
 use super::http::Http;
 use super::rest::Rest;
 use super::steps::{Steps, only, steps, unknown_request};
-use super::{Down, Engine, Order, Probe, Sign, continuation};
+use request::Call;
 
 /// An Ollama server; cheap to clone.
 #[derive(Clone)]
@@ -29,13 +29,6 @@ pub struct Ollama {
     http: Http,
     templates: Arc<KnownTemplates>,
     skills: Arc<probe::Skills>,
-}
-
-/// A request as it goes to the engine.
-#[derive(Debug, Clone, PartialEq)]
-struct Call {
-    path: &'static str,
-    body: Value,
 }
 
 impl Ollama {

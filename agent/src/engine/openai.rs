@@ -1,6 +1,7 @@
 //! Servers with OpenAI's API: llama.cpp's above all, with its own /props and /slots, and vLLM, LM Studio and others.
 
 mod counting;
+mod dialect;
 mod embed;
 mod probe;
 mod reply;
@@ -17,13 +18,13 @@ use echo_bus::message::{Code, Done, Failure, Reason, Request};
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt, TryFutureExt, TryStreamExt};
 use reqwest::{Method, Response};
-use serde_json::Value;
 
 use super::continuation::{self, KnownTemplates};
+use super::contract::{Down, Engine, Order, Probe, Sign};
 use super::http::{Http, HttpError};
 use super::rest::Rest;
 use super::steps::{Steps, only, steps, unknown_request};
-use super::{Down, Engine, Order, Probe, Sign};
+use request::Call;
 
 /// How often a server that is still loading its model is asked again.
 const LOADING: Duration = Duration::from_millis(250);
@@ -35,13 +36,6 @@ pub struct OpenAi {
     load_timeout: Duration,
     templates: Arc<KnownTemplates>,
     known: Arc<probe::Known>,
-}
-
-/// A request as it goes to the engine.
-#[derive(Debug, Clone, PartialEq)]
-struct Call {
-    path: &'static str,
-    body: Value,
 }
 
 impl OpenAi {
@@ -78,9 +72,9 @@ impl OpenAi {
             let call = request::fresh(order, dialect)?.ok_or_else(unknown_request)?;
             return Ok((call, Rest::default()));
         };
-        let counted = resume::count(self, dialect, so_far).await;
+        let counted = self.count_so_far(dialect, so_far).await;
         let (rest, so_far) = Rest::of(&order.request, so_far, counted);
-        Ok((resume::continued(self, dialect, order, &so_far).await?, rest))
+        Ok((self.continued(dialect, order, &so_far).await?, rest))
     }
 
     async fn send(&self, call: &Call) -> Result<Response, Failure> {
@@ -132,22 +126,3 @@ impl Engine for OpenAi {
         self.clone().open(order).boxed().map_ok(TryStreamExt::into_stream).try_flatten_stream().boxed()
     }
 }
-
-/// Which server it is, as far as it changes what may be said to it.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-enum Dialect {
-    LlamaCpp,
-    Vllm,
-    #[default]
-    Plain,
-}
-
-impl Dialect {
-    /// Understands `chat_template_kwargs`.
-    const fn has_template_settings(self) -> bool {
-        matches!(self, Self::LlamaCpp | Self::Vllm)
-    }
-}
-
-/// For errors about the engine itself.
-type Asked = Result<Value, HttpError>;

@@ -4,7 +4,7 @@ use echo_bus::message::{Done, Failure, Reason, Request, SoFar};
 use futures::StreamExt;
 use futures::stream::BoxStream;
 
-use super::Step;
+use super::contract::Step;
 
 /// What the engine of a continued answer says otherwise than that of a whole one.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

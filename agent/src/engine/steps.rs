@@ -9,7 +9,7 @@ use futures::stream::BoxStream;
 use futures::{Stream, StreamExt};
 use reqwest::Response;
 
-use super::Step;
+use super::contract::Step;
 use super::http;
 use super::lines::Lines;
 

@@ -2,13 +2,14 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
-use echo_bus::message::{Chat, Code, Done, Message, Reason, Request, SoFar, Verdict};
+use echo_bus::message::{Chat, Code, Done, Failure, Message, Reason, Request, SoFar, Verdict};
 use futures::StreamExt;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;

@@ -3,6 +3,8 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use super::rounded::rounded;
+
 /// Measurements that count. Their median is told: a cache that was not known of makes one look much too fast.
 const NEWEST: usize = 15;
 
@@ -47,12 +49,12 @@ impl Prompts {
         let mut sorted: Vec<f64> = self.speeds.iter().copied().collect();
         sorted.sort_by(f64::total_cmp);
         let median = sorted.get(sorted.len() / 2)?;
-        Some(super::rounded(*median))
+        Some(rounded(*median))
     }
 
     /// Tokens for 1,000 bytes of text.
     pub fn tokens_per_kb(&self) -> Option<f64> {
-        (self.bytes > 0.0).then(|| super::rounded(self.tokens / self.bytes * 1_000.0))
+        (self.bytes > 0.0).then(|| rounded(self.tokens / self.bytes * 1_000.0))
     }
 }
 

@@ -5,6 +5,8 @@ use std::time::Instant;
 
 use echo_bus::message::Speed;
 
+use super::rounded::rounded;
+
 /// The share of the newest measurement in the running average.
 const NEWEST: f64 = 0.3;
 
@@ -74,7 +76,7 @@ impl Speeds {
     pub fn told(&self, now: Instant) -> Vec<Speed> {
         let told = |(&at_once, measured): (&u32, &Measured)| {
             let age = now.saturating_duration_since(measured.at);
-            let tokens_per_second = super::rounded(measured.speed?);
+            let tokens_per_second = rounded(measured.speed?);
             Some(Speed { at_once, tokens_per_second, age_s: age.as_secs().min(OLDEST) })
         };
         self.by_count.iter().filter_map(told).collect()
@@ -82,7 +84,7 @@ impl Speeds {
 
     /// What one answer alone gets in the long run.
     pub fn long_run(&self) -> Option<f64> {
-        self.alone.map(super::rounded)
+        self.alone.map(rounded)
     }
 }
 

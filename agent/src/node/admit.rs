@@ -8,8 +8,9 @@ use echo_bus::message::{Code, Dispatch, Failure, Request, Task};
 use tokio::sync::oneshot;
 use tracing::debug;
 
+use super::Node;
+use super::action::Action;
 use super::holding::Holding;
-use super::{Action, Node};
 use crate::attempt::{Attempt, Halt};
 use crate::engine::{Kind, Order};
 use crate::loads::Start;

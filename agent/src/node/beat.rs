@@ -4,7 +4,8 @@ use std::time::Instant;
 
 use echo_bus::message::{Engine, Heartbeat, Model, NodeStatus};
 
-use super::{Action, Node, millis};
+use super::action::Action;
+use super::{Node, millis};
 
 /// What the last heartbeat said.
 #[derive(Debug, Default)]

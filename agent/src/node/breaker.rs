@@ -5,7 +5,8 @@ use std::time::Instant;
 use echo_bus::message::{Code, Failure};
 use tracing::{info, warn};
 
-use super::{Action, Node};
+use super::Node;
+use super::action::Action;
 use crate::health::Health;
 use crate::trial::Trial;
 

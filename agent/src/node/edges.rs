@@ -9,7 +9,8 @@ use echo_bus::id::{AttemptId, Peer, ProcessId};
 use echo_bus::message::{Missing, Pulse, PulseAnswer};
 use tracing::warn;
 
-use super::{Action, Node};
+use super::Node;
+use super::action::Action;
 
 struct Edge {
     next: Instant,

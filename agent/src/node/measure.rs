@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use echo_bus::id::AttemptId;
 use echo_bus::message::{CacheDigest, Capability, Model, Progress};
 
-use super::{Action, Node};
+use super::Node;
+use super::action::Action;
 use crate::calibrate::Calibrate;
 use crate::engine::Kind;
 

@@ -3,11 +3,15 @@ mod measure;
 use std::collections::BTreeSet;
 
 use echo_bus::id::TaskId;
-use echo_bus::message::{Generate, Held, Missing, Named, NodeStatus, Piece, Request};
+use echo_bus::message::{
+    Dispatch, Frame, Generate, Held, Missing, Named, NodeStatus, Piece, Pulse, PulseAnswer, Request, Task,
+};
 use proptest::prelude::*;
 
 use super::*;
+use crate::attempt::Attempt;
 use crate::catalog::tests::probe;
+use crate::engine::Kind;
 
 /// A node on a bench: time and events by hand, attempts that run until they are told to end.
 struct Bench {

@@ -8,7 +8,7 @@ use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tracing::{debug, info};
 
-use super::ConnectError;
+use super::connect_error::ConnectError;
 use crate::discover::{self, Brokers};
 
 /// What stands for an address.

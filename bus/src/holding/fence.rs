@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::Instant;
 
-use super::{FENCED, FENCES};
+use super::times::{FENCED, FENCES};
 use crate::id::{AttemptId, TaskId};
 
 /// A time, small: every attempt of the last minute has two of them.

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{LATE_TICK, RECONNECT_GRACE, SILENCE};
+use super::times::{LATE_TICK, RECONNECT_GRACE, SILENCE};
 use crate::clock::Now;
 
 /// Suspend detection: finds out that this process was stopped or its machine suspended, by a tick that comes late.

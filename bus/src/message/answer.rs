@@ -2,7 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Done, Failure, Payload, Piece, Why, is_default};
+use super::failure::Failure;
+use super::frame::{Done, Piece};
+use super::payload::Payload;
+use super::skip::is_default;
+use super::why::Why;
 use crate::id::{NodeId, TaskId};
 
 /// Any edge → the edge that owns the task: what comes after the pieces that I have? Or, with `stops`: end it.

@@ -3,7 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Held, is_default};
+use super::pulse::Held;
+use super::skip::is_default;
 use crate::id::{BootId, NodeId};
 
 /// Slots of a model that are mirrored; one with more has no mirror.

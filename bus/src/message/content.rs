@@ -8,7 +8,8 @@ use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
-use super::{ToolCall, is_default};
+use super::frame::ToolCall;
+use super::skip::is_default;
 
 /// Fields of one dialect that no neutral word fits, by the dialect's name: a node with that API gets them as they are, and
 /// no other.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::is_default;
+use super::skip::is_default;
 
 /// A refusal or the end of an attempt: always with a verdict for the program and a sentence for the person.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -3,7 +3,10 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Number, Value};
 
-use super::{Failure, Payload, Relayed, is_default};
+use super::failure::Failure;
+use super::payload::Payload;
+use super::skip::is_default;
+use super::why::Relayed;
 use crate::id::{BootId, NodeId, ProcessId};
 
 /// One message of an attempt's stream. The agent numbers its frames from 0 (`accepted`) without a gap up to and

@@ -3,7 +3,10 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{Capability, Held, LoadOptions, is_default};
+use super::capability::Capability;
+use super::load_options::LoadOptions;
+use super::pulse::Held;
+use super::skip::is_default;
 use crate::id::{BootId, NodeId};
 
 /// The state of a node. The registry is made of these and of nothing else.

@@ -6,7 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Number, Value};
 
-use super::{Model, Settings};
+use super::settings::Settings;
 
 /// Ollama's names of the options that belong to a loaded model and not to one answer.
 const NAMES: [&str; 6] = ["num_ctx", "num_batch", "num_gpu", "main_gpu", "use_mmap", "num_thread"];
@@ -61,10 +61,10 @@ impl LoadOptions {
             let text = format!("{name}={value};");
             hash = text.bytes().fold(hash, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
         }
-        LoadKey(hash.clamp(Loading::NOTHING + 1, Loading::ANYTHING - 1))
+        LoadKey(hash.clamp(LoadKey::NOTHING + 1, LoadKey::ANYTHING - 1))
     }
 
-    fn with_context(&self, length: u64) -> Self {
+    pub(super) fn with_context(&self, length: u64) -> Self {
         let mut options = self.0.clone();
         options.insert("num_ctx".to_owned(), length.into());
         Self(options)
@@ -91,62 +91,17 @@ fn whole(value: &mut Value) {
 
 /// Stands for load-time options where they are compared often.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LoadKey(u32);
+pub struct LoadKey(pub(super) u32);
+
+impl LoadKey {
+    /// No options have these keys: they stand for a model that answers nobody, and for one that answers everybody.
+    pub(super) const NOTHING: u32 = 0;
+    pub(super) const ANYTHING: u32 = u32::MAX;
+}
 
 impl Default for LoadKey {
     fn default() -> Self {
         LoadOptions::default().key()
-    }
-}
-
-/// How a node has a model in memory, or will have it before long: which requests would not load it anew.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Loading {
-    /// The options of the last request that ran there.
-    asked: u32,
-    /// The same with the context's length that the engine tells: who asks for just that length asks for nothing new.
-    found: u32,
-}
-
-impl Loading {
-    const NOTHING: u32 = 0;
-    const ANYTHING: u32 = u32::MAX;
-    /// It is not there.
-    pub const COLD: Self = Self { asked: Self::NOTHING, found: Self::NOTHING };
-
-    /// As a node describes it.
-    pub fn of(model: &Model) -> Self {
-        let Some(asked) = model.loaded_with.as_ref() else {
-            return match (model.loaded, model.context_length) {
-                (false, _) => Self::COLD,
-                // The engine has no options of this kind, or the agent is too old to tell.
-                (true, None) => Self { asked: Self::ANYTHING, found: Self::ANYTHING },
-                (true, Some(length)) => Self::told(&LoadOptions::default(), Some(length)),
-            };
-        };
-        Self::told(asked, model.context_length)
-    }
-
-    fn told(asked: &LoadOptions, length: Option<u64>) -> Self {
-        let found = length.map_or(asked.key(), |length| asked.with_context(length).key());
-        Self { asked: asked.key().0, found: found.0 }
-    }
-
-    /// After a request with these options has gone there.
-    #[must_use]
-    pub fn after(self, asked: LoadKey) -> Self {
-        if self.answers(asked) { self } else { Self { asked: asked.0, found: asked.0 } }
-    }
-
-    /// Whether a request with these options is answered without a load.
-    #[inline]
-    pub fn answers(self, asked: LoadKey) -> bool {
-        (self.asked == Self::ANYTHING) | (asked.0 == self.asked) | (asked.0 == self.found)
-    }
-
-    #[inline]
-    pub fn is_cold(self) -> bool {
-        self.asked == Self::NOTHING
     }
 }
 
@@ -159,15 +114,6 @@ mod tests {
         serde_json::from_value(value).unwrap()
     }
 
-    fn loaded(with: Option<Value>, context_length: Option<u64>) -> Loading {
-        Loading::of(&Model {
-            loaded: true,
-            loaded_with: with.map(options),
-            context_length,
-            ..Model::default()
-        })
-    }
-
     #[test]
     fn only_what_makes_an_engine_load_counts_and_a_float_is_a_number_too() {
         let asked = json!({"num_ctx": 4096.0, "temperature": 1, "use_mmap": null, "num_gpu": "many"});
@@ -178,31 +124,5 @@ mod tests {
         assert_eq!(two.key(), options(json!({"num_ctx": 9, "num_gpu": 3})).key(), "in whatever order");
         assert_ne!(two.key(), options(json!({"num_ctx": 93})).key());
         assert!(LoadOptions::of(&Settings::default()).is_empty());
-    }
-
-    #[test]
-    fn a_model_answers_who_asks_for_it_as_it_is() {
-        let key = |value| options(value).key();
-        let (none, small, large) =
-            (key(json!({})), key(json!({"num_ctx": 4096})), key(json!({"num_ctx": 8192})));
-        let by_us = loaded(Some(json!({"num_ctx": 4096})), Some(4096));
-        assert!(by_us.answers(small) && !by_us.answers(large) && !by_us.answers(none));
-        let plain = loaded(Some(json!({})), Some(4096));
-        assert!(plain.answers(none) && plain.answers(small) && !plain.answers(large));
-        let by_others = loaded(None, Some(8192));
-        assert!(by_others.answers(large) && by_others.answers(none) && !by_others.answers(small));
-        let silent = loaded(None, None);
-        assert!(silent.answers(large) && silent.answers(none), "an engine without such options");
-        assert!(!Loading::COLD.answers(none) && Loading::of(&Model::default()).is_cold());
-    }
-
-    #[test]
-    fn a_request_makes_a_model_what_it_asks_for() {
-        let (small, large) = (options(json!({"num_ctx": 1})).key(), options(json!({"num_ctx": 2})).key());
-        let after = Loading::COLD.after(small);
-        assert!(after.answers(small) && !after.answers(large));
-        assert!(after.after(large).answers(large) && !after.after(large).answers(small));
-        let plain = loaded(Some(json!({})), Some(1));
-        assert_eq!(plain.after(small), plain, "nothing is loaded for it");
     }
 }

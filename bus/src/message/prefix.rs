@@ -4,7 +4,8 @@ use std::io;
 
 use serde::Serialize;
 
-use super::{Message, Request};
+use super::content::Message;
+use super::request::Request;
 
 /// Text that one block holds, in bytes.
 pub const BLOCK: usize = 1024;

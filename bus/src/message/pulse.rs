@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::is_default;
-use crate::id::{AttemptId, BootId, Peer, TaskId};
+use super::skip::is_default;
+use crate::id::{AttemptId, BootId, Peer};
 
 /// An attempt that somebody holds. `id` is not a level of its own in the JSON.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -61,7 +61,10 @@ pub struct Cancel(pub AttemptId);
 /// What stands in the JSON. `serde(flatten)` writes the same, but reads every field into a buffer first, and a pulse or a
 /// heartbeat lists each attempt that is held.
 mod wire {
-    use super::{AttemptId, Deserialize, Serialize, TaskId, is_default};
+    use serde::{Deserialize, Serialize};
+
+    use crate::id::{AttemptId, TaskId};
+    use crate::message::skip::is_default;
 
     #[derive(Serialize, Deserialize)]
     pub struct Held {

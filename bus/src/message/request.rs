@@ -6,7 +6,11 @@ use std::io;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{Capability, LoadOptions, Message, is_default};
+use super::capability::Capability;
+use super::content::Message;
+use super::load_options::LoadOptions;
+use super::settings::Settings;
+use super::skip::is_default;
 use crate::id::NodeId;
 
 /// The request of a task.
@@ -192,57 +196,5 @@ impl TryFrom<NamedJson> for Named {
             nodes = serde_json::from_value(named)?;
         }
         Ok(Self { model, nodes, extra })
-    }
-}
-
-/// How to generate. What the client left out stays out: the engine's own defaults hold.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Settings {
-    /// Tokens at most; negative is Ollama's for no limit.
-    #[serde(default, skip_serializing_if = "is_default")]
-    pub max_tokens: Option<i64>,
-    #[serde(default, skip_serializing_if = "is_default")]
-    pub temperature: Option<f64>,
-    #[serde(default, skip_serializing_if = "is_default")]
-    pub top_p: Option<f64>,
-    #[serde(default, skip_serializing_if = "is_default")]
-    pub min_p: Option<f64>,
-    #[serde(default, skip_serializing_if = "is_default")]
-    pub top_k: Option<i64>,
-    #[serde(default, skip_serializing_if = "is_default")]
-    pub seed: Option<i64>,
-    #[serde(default, skip_serializing_if = "is_default")]
-    pub stop: Vec<String>,
-    #[serde(default, skip_serializing_if = "is_default")]
-    pub repeat_penalty: Option<f64>,
-    #[serde(default, skip_serializing_if = "is_default")]
-    pub presence_penalty: Option<f64>,
-    #[serde(default, skip_serializing_if = "is_default")]
-    pub frequency_penalty: Option<f64>,
-    /// `"json"` or a JSON schema. An answer under it cannot be continued.
-    #[serde(default, skip_serializing_if = "is_default")]
-    pub format: Option<Value>,
-    /// `true`, `false` or a level.
-    #[serde(default, skip_serializing_if = "is_default")]
-    pub think: Option<Value>,
-    #[serde(default, skip_serializing_if = "is_default")]
-    pub logprobs: Option<bool>,
-    #[serde(default, skip_serializing_if = "is_default")]
-    pub top_logprobs: Option<u32>,
-    /// As the client said it: a number of seconds or a Go duration.
-    #[serde(default, skip_serializing_if = "is_default")]
-    pub keep_alive: Option<Value>,
-    /// Ollama's own top-level fields with no place above, passed as they are to an Ollama node; its `options` object
-    /// holds the options with no place above.
-    #[serde(default, skip_serializing_if = "is_default")]
-    pub extra: Map<String, Value>,
-    /// OpenAI's fields with no place above (`tool_choice`, `logit_bias`, …), passed as they are to a node with that API.
-    #[serde(default, skip_serializing_if = "is_default")]
-    pub openai: Map<String, Value>,
-}
-
-impl Settings {
-    fn thinks(&self) -> bool {
-        self.think.as_ref().is_some_and(|think| *think != Value::Bool(false) && !think.is_null())
     }
 }

@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Engine, Model, NodeStatus, Relayed, Space, is_default};
+use super::heartbeat::{Engine, Model, NodeStatus, Space};
+use super::skip::is_default;
+use super::why::Relayed;
 use crate::id::{BootId, NodeId, ProcessId, TaskId};
 
 /// The registry as one orchestrator knows it.

@@ -3,7 +3,11 @@
 use async_nats::HeaderMap;
 use serde::{Deserialize, Serialize};
 
-use super::{Failure, Payload, Relayed, Request, is_default};
+use super::failure::Failure;
+use super::payload::Payload;
+use super::request::Request;
+use super::skip::is_default;
+use super::why::Relayed;
 use crate::id::{AttemptId, BootId, Inbox, NodeId, ProcessId, TaskId};
 
 /// One attempt at a task. Only `request` is needed from a person who submits by hand.

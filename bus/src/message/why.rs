@@ -6,7 +6,7 @@ use serde::de::{IgnoredAny, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 
-use super::is_default;
+use super::skip::is_default;
 use crate::id::NodeId;
 
 /// Other nodes that are named; more are left out, whoever says them.

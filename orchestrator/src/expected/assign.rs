@@ -1,73 +1,14 @@
 //! The plan: who goes where now, and who waits for which node.
 
-use std::sync::Arc;
-
-use echo_bus::id::TaskId;
-
+use super::ask::Ask;
 use super::book::Book;
-use super::cache::Prompt;
-use super::judge::{Bench, Others, Verdict};
-use super::models::Id;
-use super::nearest::Candidate;
+use super::candidate::Candidate;
+use super::judge::{Bench, Others};
 use super::node::{Doing, Rest, Site};
+use super::verdict::Verdict;
+use super::waiting::{Look, Waiting};
+use crate::fit::Fit;
 use crate::registry::Key;
-use crate::scheduler::Fit;
-
-/// A task that waits.
-#[derive(Debug, Clone)]
-pub struct Waiting {
-    pub task: TaskId,
-    pub ask: Ask,
-    pub look: Look,
-}
-
-/// What it asks of a node.
-#[derive(Debug, Clone)]
-pub struct Ask {
-    pub model: Id,
-    pub prompt: Arc<Prompt>,
-    /// Tokens that its answer is expected to have.
-    pub tokens: f64,
-    /// Seconds it has waited, here and before.
-    pub waited: f64,
-    /// Seconds it may still wait.
-    pub left: f64,
-}
-
-/// Where it may go.
-#[derive(Debug, Clone)]
-pub enum Look {
-    /// To one of these, be it later; so many others are worse at first sight.
-    Nearest(Vec<Candidate>, usize),
-    /// It is held, and nothing has changed that matters to it.
-    Stands(Stand),
-}
-
-/// What was decided about a task that is held, and when.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Stand {
-    pub key: Key,
-    pub fit: Fit,
-    pub verdict: Verdict,
-    pub at: f64,
-}
-
-impl Waiting {
-    /// The nodes that are looked at.
-    pub fn nodes(&self) -> &[Candidate] {
-        match &self.look {
-            Look::Nearest(nodes, _) => nodes,
-            Look::Stands(_) => &[],
-        }
-    }
-
-    fn needs_it_as_it_is(&self, key: Key) -> bool {
-        match &self.look {
-            Look::Nearest(nodes, _) => nodes.iter().any(|it| it.key == key && it.fit == Fit::AsNeeded),
-            Look::Stands(it) => it.key == key && it.fit == Fit::AsNeeded,
-        }
-    }
-}
 
 /// What was decided, task by task in their order.
 #[derive(Debug, Clone, Default, PartialEq)]

@@ -4,9 +4,10 @@ use echo_bus::id::AttemptId;
 use echo_bus::message::{CacheDigest, Model, Prefix, Progress, Request};
 use echo_bus::model_name::ModelName;
 
+use super::bounds::within;
 use super::cache::Prompt;
 use super::facts::{Facts, UNKNOWN_LOAD};
-use super::judge::until_a_slot;
+use super::free_slot::until_a_slot;
 use super::models::{Id, Models};
 use super::node::{Own, Running, Site};
 use super::weights::Weights;
@@ -124,7 +125,7 @@ impl Book {
         let site = self.site_mut(index);
         if let Some(it) = site.running.iter_mut().find(|it| it.attempt == attempt) {
             (it.model, it.prompt, it.told) = (it.model.or(model), told.prompt, now);
-            it.made = super::within(told.tokens as f64, 0.0, 1e9);
+            it.made = within(told.tokens as f64, 0.0, 1e9);
         }
     }
 

@@ -6,7 +6,7 @@ use echo_bus::id::AttemptId;
 use echo_bus::message::cache::{ASIDE, SLOTS};
 use echo_bus::message::{ModelCache, Prefix, SlotCache, prefix};
 
-use super::within;
+use super::bounds::within;
 
 /// A slot with less than this share of a prompt in common is no better than any other, as engines see it.
 const SIMILAR: f64 = 0.1;

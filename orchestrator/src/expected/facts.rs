@@ -4,8 +4,8 @@ use std::sync::LazyLock;
 
 use echo_bus::message::Model;
 
+use super::bounds::within;
 use super::models::Id;
-use super::within;
 
 /// How much slower one answer becomes with more at once, where that was not measured: the speed goes with k to this power.
 const SHARED: f64 = -0.6;
@@ -23,6 +23,9 @@ pub const UNKNOWN_SPEED: f64 = 20.0;
 pub const UNKNOWN_LOAD: f64 = 3.0 / GIB;
 /// The least that a request takes before its answer: connection, template, first token.
 pub const OVERHEAD: f64 = 0.05;
+
+/// A node that does not say whether it can do this may turn out not to: the price of a trial, in seconds.
+pub const TRIAL: f64 = 5.0;
 
 /// A model of a node.
 #[derive(Debug, Clone)]

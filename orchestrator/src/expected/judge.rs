@@ -1,15 +1,16 @@
 //! What a task costs on one node, in seconds, and when it is expected to be done there.
 
-use super::assign::Ask;
+use super::ask::Ask;
 use super::book::Book;
+use super::bounds::within;
 use super::cache::odds;
-use super::facts::{Facts, OVERHEAD};
+use super::candidate::Candidate;
+use super::facts::{Facts, OVERHEAD, TRIAL};
+use super::free_slot::until_a_slot;
 use super::models::Id;
-use super::nearest::Candidate;
 use super::node::{Doing, Rest, Site};
-use super::weights::Weights;
-use super::within;
-use crate::scheduler::Fit;
+use super::verdict::{Parts, Verdict};
+use crate::fit::Fit;
 
 /// Until a node is heard of again that has just refused a task, in seconds.
 const UNTIL_HEARD: f64 = 0.5;
@@ -25,74 +26,6 @@ const PATIENCE: f64 = 45.0;
 const MOST_OF_ITS_TIME: f64 = 0.75;
 /// So many loads long others may be taken before a task because the model is as they need it.
 const OVERTAKEN: f64 = 3.0;
-/// A node that does not say whether it can do this may turn out not to: the price of a trial, in seconds.
-pub const TRIAL: f64 = 5.0;
-
-/// A task on a node.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Verdict {
-    /// What the choice compares: the expected seconds, and what it costs others.
-    pub cost: f64,
-    /// Seconds until it is done.
-    pub expected: f64,
-    /// Seconds until its prompt is worked off.
-    pub begun: f64,
-    /// Seconds until its model is there.
-    pub ready: f64,
-    /// It cannot begin there now: all slots are taken, or others need the model as it is.
-    pub held: bool,
-    /// The model would be loaded anew for it, and it has not waited for long enough to do that to others.
-    pub yields: bool,
-    /// The slot of the engine's cache that it would get.
-    pub slot: Option<usize>,
-    pub parts: Parts,
-}
-
-impl Verdict {
-    /// The same so many seconds later, if all has gone as expected.
-    pub fn after(self, seconds: f64) -> Self {
-        let left = |time: f64| (time - seconds).max(0.0);
-        let (ready, begun) = (left(self.ready), left(self.begun));
-        let expected = begun + (self.expected - self.begun);
-        Self { cost: self.cost - seconds, expected, begun, ready, ..self }
-    }
-}
-
-/// Of what the cost is made, in seconds, and what it was reckoned from.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct Parts {
-    pub wait: f64,
-    pub load: f64,
-    /// Until other prompts are worked off.
-    pub queue: f64,
-    pub prompt: f64,
-    pub answer: f64,
-    /// What those who run there lose.
-    pub others: f64,
-    /// Models that it throws out.
-    pub evicted: f64,
-    /// A cached prompt that loses its slot.
-    pub lost: f64,
-    pub trial: f64,
-    /// Tokens.
-    pub cached: f64,
-    pub tokens: f64,
-    pub at_once: usize,
-    /// The speed was measured there; else it is taken for granted.
-    pub measured: bool,
-}
-
-impl Parts {
-    /// What it costs beside the time until it is done, if it waits for so long for a slot.
-    fn cost(&self, weights: &Weights, wait: f64) -> f64 {
-        weights.uncertain * wait
-            + weights.others * self.others
-            + weights.evicted * self.evicted
-            + weights.lost * self.lost
-            + self.trial
-    }
-}
-
 /// What others do to a task that would have the model loaded anew.
 #[derive(Debug, Clone, Copy)]
 pub struct Others<F> {
@@ -319,25 +252,3 @@ impl Bench<'_> {
         stalled + rest.iter().map(overlap).sum::<f64>() * slower
     }
 }
-
-/// Until a slot is free. If nobody knows when answers end, the first of many ends well before its mean: what loads or is
-/// in its prompt at best is over first, then answers end at their rates. If all answers are alike, one after the other
-/// ends when it is expected to.
-pub fn until_a_slot(rest: &[Rest], slots: usize, spread: f64) -> f64 {
-    let line = rest.len().saturating_sub(slots);
-    let least = rest.iter().map(|it| it.left - it.answer).fold(f64::INFINITY, f64::min);
-    let rate: f64 = rest.iter().take(slots).map(|it| 1.0 / (it.left - least).max(0.05)).sum();
-    if !least.is_finite() || rate <= 0.0 {
-        return UNKNOWN_WAIT;
-    }
-    let by_chance = least + (line + 1) as f64 / rate;
-    if spread >= 1.0 {
-        return by_chance;
-    }
-    let mut ends: Vec<f64> = rest.iter().map(|it| it.left).collect();
-    let in_order = *ends.select_nth_unstable_by(line, f64::total_cmp).1;
-    in_order + spread * (by_chance - in_order)
-}
-
-/// A node without slots.
-const UNKNOWN_WAIT: f64 = 3_600.0;

@@ -1,47 +1,17 @@
 //! The nodes that are worth a look: of many, the few that are best at first sight.
 
-use super::assign::Ask;
+use super::ask::Ask;
 use super::book::Book;
-use super::facts::{OVERHEAD, shared};
-use super::judge::TRIAL;
+use super::candidate::{Candidate, SAME};
+use super::facts::{OVERHEAD, TRIAL, shared};
 use crate::facts::AtBest;
+use crate::fit::Fit;
 use crate::registry::Key;
-use crate::scheduler::Fit;
 
 /// So many nodes are judged for a task at most.
 pub const NEAREST: usize = 16;
 /// So few tokens in a cache are taken for common ones without a look.
 const LITTLE: f32 = 64.0;
-/// Costs that differ by less are the same, in seconds.
-const SAME: f64 = 1e-6;
-
-/// A node that a task may go to.
-#[derive(Debug, Clone, Copy)]
-pub struct Candidate {
-    pub key: Key,
-    pub fit: Fit,
-    /// It is known to do what the task needs.
-    pub says: bool,
-    /// Nothing is to be heard of it before a task can go there.
-    pub is_heard: bool,
-    pub at_best: AtBest,
-    /// Slots in use, and when it was used last: between equal nodes the least decides.
-    pub used: u32,
-    pub slots: u32,
-    pub last_used: u64,
-    /// When a slot becomes free, as far as was known when that changed last; 0 if one is.
-    pub free_at: f64,
-    /// What the task costs there at first sight. Nodes that are worse by this than another one's true cost are not judged.
-    pub estimate: f64,
-}
-
-impl Candidate {
-    /// The better one by what a task costs there, then by how busy it is, then by when it was used last.
-    pub fn is_before(&self, cost: f64, other: &Self, its_cost: f64) -> bool {
-        let gap = cost - its_cost;
-        gap < -SAME || (gap <= SAME && (self.used, self.last_used) < (other.used, other.last_used))
-    }
-}
 
 /// The nearest of these nodes, best first, and how many others there are; `most` is how many come, `of` how many have the model. Of many, a busy
 /// one counts with the company that it has now, though that may leave; of few, with what is possible at best, so that none

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use echo_bus::id::AttemptId;
 
+use super::bounds::within;
 use super::cache::{Mirror, Prompt};
 use super::facts::{Facts, OVERHEAD, UNKNOWN_SPEED, shared};
 use super::lengths::Lengths;
 use super::models::{Id, Models};
-use super::within;
 use crate::facts::AtBest;
 
 /// A node.

@@ -1,8 +1,8 @@
 //! How much a node gets done when all of its slots are in use.
 
 use super::book::Book;
+use super::bounds::within;
 use super::facts::OVERHEAD;
-use super::within;
 use echo_bus::model_name::ModelName;
 
 /// A node has no more slots than this, whatever it says.

@@ -12,10 +12,10 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use serde_json::json;
 
-use super::judge::Verdict;
+use super::verdict::Verdict;
 use super::*;
+use crate::fit::Fit;
 use crate::registry::{Key, Registry};
-use crate::scheduler::Fit;
 use crate::testkit::{Clock, Words as _, beat, held, model};
 
 const NAMES: [&str; 3] = ["x", "y", "z"];

@@ -3,13 +3,15 @@
 use echo_bus::id::NodeId;
 use echo_bus::message::{Other, Times, Why};
 
-use super::assign::{Ask, Step, Waiting};
+use super::ask::Ask;
+use super::assign::Step;
+use super::bounds::within;
+use super::candidate::Candidate;
 use super::facts::OVERHEAD;
-use super::judge::Parts;
-use super::nearest::Candidate;
-use super::within;
+use super::verdict::{Parts, Verdict};
+use super::waiting::Waiting;
+use crate::fit::Fit;
 use crate::registry::Key;
-use crate::scheduler::Fit;
 
 /// Other nodes that the short form names.
 const NAMED: usize = 2;
@@ -25,7 +27,7 @@ impl Step {
     pub fn why<'a>(&self, task: &Waiting, name: impl Fn(Key) -> &'a NodeId, wait: Option<u64>) -> Why {
         let best = &self.verdict.parts;
         let here = task.nodes().iter().find(|at| at.key == self.key);
-        let other = |(key, verdict): &(Key, super::judge::Verdict)| {
+        let other = |(key, verdict): &(Key, Verdict)| {
             let told = best.measured || verdict.parts.measured;
             let there = task.nodes().iter().find(|at| at.key == *key);
             let against = Against {

@@ -1,6 +1,10 @@
 //! The nodes that have one model.
 
-use super::{Facts, Key, Node, Seen};
+use echo_bus::message::Model;
+
+use super::key::Key;
+use crate::facts::Facts;
+use crate::node::Node;
 
 /// One node, where the model stands in its list, and what is known of it there.
 #[derive(Debug, Clone, Copy)]
@@ -40,6 +44,21 @@ impl Nodes {
 
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+}
+
+/// What a node says of a model.
+#[derive(Debug, Clone, Copy)]
+pub struct Seen<'a> {
+    pub facts: Facts,
+    node: &'a Node,
+    index: u32,
+}
+
+impl<'a> Seen<'a> {
+    /// All that the node says. A scan of all nodes does not read it: the facts hold what a scan needs.
+    pub fn model(&self) -> &'a Model {
+        &self.node.models()[self.index as usize]
     }
 }
 

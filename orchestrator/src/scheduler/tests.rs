@@ -1,6 +1,6 @@
 //! Who gets a task, and what is said about it.
 
-use echo_bus::message::NodeStatus;
+use echo_bus::message::{Code, Excluded, NodeStatus};
 use serde_json::{Value, json};
 
 use super::*;

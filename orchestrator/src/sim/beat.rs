@@ -4,13 +4,15 @@
 
 mod room;
 
-use echo_bus::id::{AttemptId, BootId, NodeId, TaskId};
+use echo_bus::id::{BootId, NodeId};
 use echo_bus::message::{
-    CacheDigest, Capability, Engine as EngineKind, Heartbeat, Held, Model, NodeStatus, Progress, Space,
+    CacheDigest, Capability, Engine as EngineKind, Heartbeat, Model, NodeStatus, Progress, Space,
 };
 
 use super::digest::{Digests, Text};
 use super::engine::{EPS, Engine, Job};
+use super::ids::held;
+use super::lack::Lack;
 use super::measure::Measured;
 use super::rng::Rng;
 use room::Room;
@@ -29,26 +31,6 @@ const DIGEST_PAUSE: f64 = 0.25;
 /// The weight of the newest measurement.
 const NEWEST: f64 = 0.3;
 const GIB: f64 = (1_u64 << 30) as f64;
-
-/// What an agent does not measure or tell: for finding out what that is worth.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Lack {
-    #[default]
-    Nothing,
-    /// It says that a load takes no time.
-    Loads,
-    /// It does not say that an answer ended with a tool call.
-    Tools,
-    /// It takes cached prompt tokens for tokens that were worked off.
-    Uncached,
-    Lengths,
-    /// It tries nothing when it starts.
-    Calibration,
-    /// It looks at no running answers.
-    Running,
-    /// It says of each speed that it was measured just now.
-    Ages,
-}
 
 /// An agent beside an engine.
 #[derive(Debug)]
@@ -295,16 +277,6 @@ fn average(known: &mut Option<f64>, newest: Option<f64>) {
 
 fn space(total: f64, free: f64) -> Space {
     Space { total: (total * GIB) as u64, free: (free.max(0.0) * GIB) as u64 }
-}
-
-/// The attempt at a simulated task.
-pub fn held(task: usize) -> Held {
-    Held { id: AttemptId { task: task_id(task), attempt: 1 }, seq: None, ended: false }
-}
-
-/// The id of a simulated task.
-pub fn task_id(task: usize) -> TaskId {
-    TaskId::from_u128(task as u128 + 1)
 }
 
 #[cfg(test)]

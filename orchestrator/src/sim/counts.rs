@@ -6,12 +6,13 @@ use std::time::{Duration, Instant};
 
 use echo_bus::message::Heartbeat;
 
-use super::beat::held;
+use super::ids::held;
 use super::text::{self, Texts};
 use super::world::{Mesh, Policy};
+use crate::fit::Fit;
 use crate::need::Need;
 use crate::registry::{Key, News, Registry};
-use crate::scheduler::{self, Bars, Fit};
+use crate::scheduler::{self, Bars};
 use echo_bus::clock::Now;
 
 /// An orchestrator that counts.

@@ -6,8 +6,8 @@ use std::rc::Rc;
 use echo_bus::id::{BootId, NodeId};
 use echo_bus::message::{CacheDigest, ModelCache, Prefix, SlotCache};
 
-use super::beat::held;
 use super::engine::{Engine, Job, Kept};
+use super::ids::held;
 
 /// A text with and without the answer to come.
 #[derive(Debug, Clone)]

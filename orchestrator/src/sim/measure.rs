@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, VecDeque};
 use echo_bus::message::lengths::{CLASSES, class};
 use echo_bus::message::{Model, Speed};
 
-use super::beat::Lack;
 use super::engine::{Job, OVERHEAD};
+use super::lack::Lack;
 use super::rng::Rng;
 
 /// The weight of the newest measurement.

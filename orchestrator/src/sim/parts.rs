@@ -1,7 +1,7 @@
 //! The policy of the product without each of its parts: what each is worth. Some are left out by what agents tell, the
 //! rest by what counts in a choice.
 
-use super::beat::Lack;
+use super::lack::Lack;
 use super::text::Texts;
 use crate::expected::Weights;
 

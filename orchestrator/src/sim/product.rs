@@ -8,8 +8,8 @@ use echo_bus::id::{Inbox, TaskId};
 use echo_bus::message::{CacheDigest, Code, Failure, Frame, Heartbeat, Prefix, Submission, Task};
 use serde_json::json;
 
-use super::beat::task_id;
 use super::digest::Text;
+use super::ids::task_id;
 use super::parts::Proposal;
 use super::text::{self, Texts};
 use super::world::{Mesh, Policy};

@@ -3,37 +3,18 @@
 //! A script is a closed loop: its next turn comes a while after the last answer.
 
 mod fleet;
+mod script;
 mod scripts;
 
 use std::sync::Arc;
 
 use super::engine::{Engine, Machine, Pace};
 use fleet::{Fleet, KINDS, Kind};
+pub use script::{Script, Turn};
 use scripts::Scripts;
 
 /// All traces, by name.
 pub const NAMES: [&str; 8] = ["two", "five", "chat", "code", "burst", "owner", "mixed", "fifty"];
-
-/// One request of a script.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Turn {
-    pub model: usize,
-    pub prompt: u32,
-    pub answer: u32,
-    pub session: u64,
-    pub system: u64,
-    pub system_tokens: u32,
-    /// Seconds after the answer before it.
-    pub think: f64,
-    pub calls_tool: bool,
-}
-
-/// When a script begins, and its turns.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Script {
-    pub at: f64,
-    pub turns: Vec<Turn>,
-}
 
 /// From this time on a node has this share of its speed.
 #[derive(Debug, Clone, Copy, PartialEq)]

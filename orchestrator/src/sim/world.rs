@@ -1,20 +1,22 @@
 //! The loop that plays a trace: arrivals, engines, agents and clocks, with one or several orchestrators.
 
 mod mesh;
+mod run;
 #[cfg(test)]
 mod tests;
+mod ticket;
 
 use echo_bus::message::{CacheDigest, Heartbeat};
 
-use super::beat::Lack;
 use super::engine::Job;
+use super::lack::Lack;
 use super::rng::Rng;
-use super::trace::{Change, Trace};
-use mesh::What;
-pub use mesh::{Guess, Mesh, Outcome, Ticket};
+use super::trace::Trace;
+pub use mesh::Mesh;
+use mesh::{TICK, What};
+pub use run::Run;
+pub use ticket::{Guess, Outcome, Ticket};
 
-/// How often an orchestrator looks at its clock, in seconds.
-const TICK: f64 = 0.05;
 /// A trace that takes longer than this many seconds has come to a standstill.
 const STANDSTILL: f64 = 1e6;
 
@@ -48,18 +50,6 @@ impl Setup {
     pub fn new(seed: u64) -> Self {
         Self { seed, orchestrators: 1, beat: 1.0 }
     }
-}
-
-/// What came of a trace.
-#[derive(Debug)]
-pub struct Run {
-    pub tickets: Vec<Ticket>,
-    /// What changed meanwhile.
-    pub changes: Vec<Change>,
-    pub loads: usize,
-    pub refusals: usize,
-    /// Seconds until the last end.
-    pub seconds: f64,
 }
 
 /// A mesh and its orchestrators.

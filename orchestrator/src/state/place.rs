@@ -9,12 +9,13 @@ use echo_bus::message::{Code, Event as News, Excluded, Failure, Frame, Task, Ver
 use super::plan::{Focus, is_planned};
 use super::{State, draining, millis};
 use crate::event::{Action, Answer, Asked};
+use crate::fit::Fit;
 use crate::holding::{Holding, Phase};
 use crate::need::{Need, name_model};
 use crate::node::Hold;
 use crate::queue::Place;
 use crate::registry::{Key, Registry};
-use crate::scheduler::{self, Choice, Fit};
+use crate::scheduler::{self, Choice};
 
 impl State {
     /// Finds a node for an attempt; if there is none now, or a better one is worth waiting for, it waits.

@@ -7,8 +7,8 @@ use echo_bus::message::{Capability, Model};
 use echo_bus::model_name::ModelName;
 use serde_json::{Map, Value, json};
 
+use crate::engine::contract::{Down, Found, Probe, RUNNING, Sign};
 use crate::engine::http::{Http, HttpError};
-use crate::engine::{Down, Found, Probe, RUNNING, Sign};
 
 /// What each model can do, by its digest, for servers whose list does not say; and which models were there last.
 #[derive(Default)]

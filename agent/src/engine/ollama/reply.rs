@@ -8,9 +8,10 @@ use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
 
 use super::plain;
+use crate::engine::contract::Step;
 use crate::engine::http::said;
 use crate::engine::steps::{Translate, nonsense, unfinished};
-use crate::engine::{Step, calls, verdict};
+use crate::engine::{calls, verdict};
 
 #[derive(Deserialize)]
 struct Line {

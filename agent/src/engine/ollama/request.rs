@@ -3,8 +3,14 @@
 use echo_bus::message::{Chat, Embed, Flat, Generate, Message, Named, OLLAMA, Request, Settings, ToolCall};
 use serde_json::{Map, Value, json};
 
-use super::Call;
-use crate::engine::Order;
+use crate::engine::contract::Order;
+
+/// A request as it goes to the engine.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Call {
+    pub path: &'static str,
+    pub body: Value,
+}
 
 /// The request of an answer that has not begun.
 pub fn fresh(order: &Order) -> Option<Call> {

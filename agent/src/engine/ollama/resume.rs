@@ -11,13 +11,15 @@ use echo_bus::message::{Chat, Failure, Generate, Request, Settings, SoFar};
 use reqwest::Method;
 use serde_json::{Map, Value, json};
 
-use super::{Call, request};
+use super::request;
+use super::request::Call;
 use crate::engine::continuation::{self, KnownTemplates, PartialKind, TemplateBehaviour};
+use crate::engine::contract::Order;
 use crate::engine::http::{Http, HttpError, said, why};
 use crate::engine::lines::Lines;
 use crate::engine::steps::nonsense;
 use crate::engine::steps::unknown_request;
-use crate::engine::{Order, verdict};
+use crate::engine::verdict;
 
 /// A rendered prompt is one line, and no longer than a request may be.
 const LONGEST_PROMPT: usize = 32 << 20;

@@ -7,9 +7,12 @@ use echo_bus::model_name::ModelName;
 use reqwest::StatusCode;
 use serde_json::{Map, Value, json};
 
-use super::{Asked, Dialect};
+use super::dialect::Dialect;
+use crate::engine::contract::{Down, Found, Probe, Sign};
 use crate::engine::http::{Http, HttpError};
-use crate::engine::{Down, Found, Probe, Sign};
+
+/// For errors about the engine itself.
+type Asked = Result<Value, HttpError>;
 
 /// What was learned of the server.
 #[derive(Default)]

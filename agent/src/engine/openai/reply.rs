@@ -8,9 +8,10 @@ use serde_json::{Map, Value};
 
 use super::counting::Counting;
 use crate::engine::calls::{Calls, Part};
+use crate::engine::contract::Step;
 use crate::engine::http::said;
 use crate::engine::steps::{Translate, nonsense, unfinished};
-use crate::engine::{Step, verdict};
+use crate::engine::verdict;
 
 #[derive(Deserialize)]
 struct Chunk {

@@ -7,8 +7,16 @@ use echo_bus::message::{
 };
 use serde_json::{Map, Value, json};
 
-use super::{Call, Dialect};
-use crate::engine::{Order, continuation};
+use super::dialect::Dialect;
+use crate::engine::continuation;
+use crate::engine::contract::Order;
+
+/// A request as it goes to the engine.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Call {
+    pub path: &'static str,
+    pub body: Value,
+}
 
 /// The request of an answer that has not begun; `None` for what is no completion.
 ///

@@ -8,64 +8,123 @@ use echo_bus::message::{Chat, Failure, Generate, Request, SoFar};
 use reqwest::StatusCode;
 use serde_json::json;
 
-use super::{Call, Dialect, OpenAi, request};
-use crate::engine::Order;
+use super::dialect::Dialect;
+use super::request;
+use super::request::Call;
+use super::{OpenAi, once_loaded};
 use crate::engine::continuation::{self, PartialKind, TemplateBehaviour};
+use crate::engine::contract::Order;
 use crate::engine::http::HttpError;
 use crate::engine::steps::unknown_request;
 
-/// The request that continues the answer.
-///
-/// # Errors
-/// When it cannot be continued honestly, or the engine fails.
-pub async fn continued(
-    engine: &OpenAi,
-    dialect: Dialect,
-    order: &Order,
-    so_far: &SoFar,
-) -> Result<Call, Failure> {
-    let chat = match &order.request {
-        Request::Generate(it) if it.raw => {
-            continuation::check(&it.settings)?;
-            let prompt = format!("{}{}", it.prompt, so_far.content);
-            let settings = continuation::shortened(&it.settings, so_far);
-            return Ok(request::completion(
-                &order.model,
-                &Generate { prompt, settings, ..it.clone() },
-                dialect,
-            ));
+impl OpenAi {
+    /// The request that continues the answer.
+    ///
+    /// # Errors
+    /// When it cannot be continued honestly, or the engine fails.
+    pub(super) async fn continued(
+        &self,
+        dialect: Dialect,
+        order: &Order,
+        so_far: &SoFar,
+    ) -> Result<Call, Failure> {
+        let chat = match &order.request {
+            Request::Generate(it) if it.raw => {
+                continuation::check(&it.settings)?;
+                let prompt = format!("{}{}", it.prompt, so_far.content);
+                let settings = continuation::shortened(&it.settings, so_far);
+                return Ok(request::completion(
+                    &order.model,
+                    &Generate { prompt, settings, ..it.clone() },
+                    dialect,
+                ));
+            }
+            Request::Generate(it) if !it.suffix.is_empty() => return Err(request::no_suffix()),
+            Request::Generate(it) => continuation::as_chat(it),
+            Request::Chat(it) => it.clone(),
+            _ => return Err(unknown_request()),
+        };
+        continuation::check(&chat.settings)?;
+        if so_far.content.is_empty() {
+            return Err(continuation::cannot("it stopped in the middle of the model's thoughts"));
         }
-        Request::Generate(it) if !it.suffix.is_empty() => return Err(request::no_suffix()),
-        Request::Generate(it) => continuation::as_chat(it),
-        Request::Chat(it) => it.clone(),
-        _ => return Err(unknown_request()),
-    };
-    continuation::check(&chat.settings)?;
-    if so_far.content.is_empty() {
-        return Err(continuation::cannot("it stopped in the middle of the model's thoughts"));
+        let whole = continuation::extended(&chat, so_far);
+        let kind = PartialKind::of(&order.model, so_far);
+        let behaviour = match self.templates.get(&kind) {
+            Some(behaviour) => behaviour,
+            None => self.learn(dialect, kind, &whole).await?,
+        };
+        if behaviour == TemplateBehaviour::Raw {
+            self.raw(order, &whole, dialect).await
+        } else {
+            Ok(trailing(order, &whole, dialect))
+        }
     }
-    let whole = continuation::extended(&chat, so_far);
-    let kind = PartialKind::of(&order.model, so_far);
-    let behaviour = match engine.templates.get(&kind) {
-        Some(behaviour) => behaviour,
-        None => learn(engine, dialect, kind, &whole).await?,
-    };
-    if behaviour == TemplateBehaviour::Raw {
-        raw(engine, order, &whole, dialect).await
-    } else {
-        Ok(trailing(order, &whole, dialect))
-    }
-}
 
-/// How many tokens the text so far is, from llama.cpp. Of thoughts it does not know the marks around them.
-pub async fn count(engine: &OpenAi, dialect: Dialect, so_far: &SoFar) -> Option<u64> {
-    if so_far.exact || dialect != Dialect::LlamaCpp || !so_far.thinking.is_empty() {
-        return None;
+    /// How many tokens the text so far is, from llama.cpp. Of thoughts it does not know the marks around them.
+    pub(super) async fn count_so_far(&self, dialect: Dialect, so_far: &SoFar) -> Option<u64> {
+        if so_far.exact || dialect != Dialect::LlamaCpp || !so_far.thinking.is_empty() {
+            return None;
+        }
+        let body = json!({"content": so_far.content, "add_special": false});
+        let ask = || self.http.ask_with("/tokenize", &body);
+        let answer = once_loaded(self.load_timeout, ask).await.ok()?;
+        answer["tokens"].as_array().map(|tokens| tokens.len() as u64)
     }
-    let body = json!({"content": so_far.content, "add_special": false});
-    let ask = || engine.http.ask_with("/tokenize", &body);
-    let answer = super::once_loaded(engine.load_timeout, ask).await.ok()?;
-    answer["tokens"].as_array().map(|tokens| tokens.len() as u64)
+
+    async fn raw(&self, order: &Order, whole: &Chat, dialect: Dialect) -> Result<Call, Failure> {
+        if !whole.tools.is_empty() {
+            return Err(continuation::cannot("its tool calls would not be understood"));
+        }
+        if whole.messages.iter().any(|message| message.images().next().is_some()) {
+            return Err(continuation::cannot("its images cannot be sent again"));
+        }
+        let (fresh, text) = continuation::parted(whole);
+        let rendered = self
+            .render(&fresh)
+            .await?
+            .ok_or_else(|| continuation::cannot("the engine does not show its prompt"))?;
+        let (prompt, settings) = (rendered + &text, whole.settings.clone());
+        let generate = Generate { prompt, settings, raw: true, ..Generate::default() };
+        Ok(request::completion(&order.model, &generate, dialect))
+    }
+
+    async fn learn(
+        &self,
+        dialect: Dialect,
+        kind: PartialKind,
+        whole: &Chat,
+    ) -> Result<TemplateBehaviour, Failure> {
+        if dialect != Dialect::LlamaCpp {
+            return Ok(TemplateBehaviour::Unknown);
+        }
+        let (marked, end) = continuation::marked(whole);
+        let behaviour = match self.render(&marked).await? {
+            Some(rendered) if rendered.ends_with(&end) => TemplateBehaviour::Trailing,
+            Some(_) => TemplateBehaviour::Raw,
+            None => TemplateBehaviour::Unknown,
+        };
+        self.templates.learn(kind, behaviour);
+        Ok(behaviour)
+    }
+
+    /// The prompt that the engine would give the model, if it says so.
+    async fn render(&self, chat: &Chat) -> Result<Option<String>, Failure> {
+        let mut body = json!({
+            "messages": request::messages(&chat.messages),
+            "chat_template_kwargs": {"enable_thinking": false},
+        });
+        if !chat.tools.is_empty() {
+            body["tools"] = chat.tools.clone().into();
+        }
+        let ask = || self.http.ask_with("/apply-template", &body);
+        match once_loaded(self.load_timeout, ask).await {
+            Ok(answer) => Ok(answer["prompt"].as_str().map(str::to_owned)),
+            // It does not have the question, or not for these messages.
+            Err(HttpError::Rejected(rejection)) if !is_passing(rejection.status) => Ok(None),
+            Err(error) => Err(self.http.failure(error)),
+        }
+    }
 }
 
 fn trailing(order: &Order, whole: &Chat, dialect: Dialect) -> Call {
@@ -79,59 +138,6 @@ fn trailing(order: &Order, whole: &Chat, dialect: Dialect) -> Call {
         call.body["add_generation_prompt"] = false.into();
     }
     call
-}
-
-async fn raw(engine: &OpenAi, order: &Order, whole: &Chat, dialect: Dialect) -> Result<Call, Failure> {
-    if !whole.tools.is_empty() {
-        return Err(continuation::cannot("its tool calls would not be understood"));
-    }
-    if whole.messages.iter().any(|message| message.images().next().is_some()) {
-        return Err(continuation::cannot("its images cannot be sent again"));
-    }
-    let (fresh, text) = continuation::parted(whole);
-    let rendered = render(engine, &fresh)
-        .await?
-        .ok_or_else(|| continuation::cannot("the engine does not show its prompt"))?;
-    let (prompt, settings) = (rendered + &text, whole.settings.clone());
-    let generate = Generate { prompt, settings, raw: true, ..Generate::default() };
-    Ok(request::completion(&order.model, &generate, dialect))
-}
-
-async fn learn(
-    engine: &OpenAi,
-    dialect: Dialect,
-    kind: PartialKind,
-    whole: &Chat,
-) -> Result<TemplateBehaviour, Failure> {
-    if dialect != Dialect::LlamaCpp {
-        return Ok(TemplateBehaviour::Unknown);
-    }
-    let (marked, end) = continuation::marked(whole);
-    let behaviour = match render(engine, &marked).await? {
-        Some(rendered) if rendered.ends_with(&end) => TemplateBehaviour::Trailing,
-        Some(_) => TemplateBehaviour::Raw,
-        None => TemplateBehaviour::Unknown,
-    };
-    engine.templates.learn(kind, behaviour);
-    Ok(behaviour)
-}
-
-/// The prompt that the engine would give the model, if it says so.
-async fn render(engine: &OpenAi, chat: &Chat) -> Result<Option<String>, Failure> {
-    let mut body = json!({
-        "messages": request::messages(&chat.messages),
-        "chat_template_kwargs": {"enable_thinking": false},
-    });
-    if !chat.tools.is_empty() {
-        body["tools"] = chat.tools.clone().into();
-    }
-    let ask = || engine.http.ask_with("/apply-template", &body);
-    match super::once_loaded(engine.load_timeout, ask).await {
-        Ok(answer) => Ok(answer["prompt"].as_str().map(str::to_owned)),
-        // It does not have the question, or not for these messages.
-        Err(HttpError::Rejected(rejection)) if !is_passing(rejection.status) => Ok(None),
-        Err(error) => Err(engine.http.failure(error)),
-    }
 }
 
 /// Busy: this says nothing of the template, and must not be remembered as if it did.

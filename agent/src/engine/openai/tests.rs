@@ -6,9 +6,10 @@ use echo_bus::message::{Message, Request};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
+use super::dialect::Dialect;
 use super::embed::embedded;
 use super::reply::Reply;
-use super::{Dialect, request};
+use super::request;
 use crate::engine::steps::Translate;
 use crate::engine::{Order, Step, any};
 

@@ -2,7 +2,8 @@
 
 use std::collections::VecDeque;
 
-use super::{EPS, Engine, Job, Slot};
+use super::slot::Slot;
+use super::{EPS, Engine, Job};
 
 impl Engine {
     /// Begins to load what is waited for longest, if it can be made to fit.

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::figures::{mean, quantile};
+use super::statistics::{mean, quantile};
 use crate::sim::world::Guess;
 
 /// A shorter time counts as this long where an error is measured by what came, in seconds.

@@ -1,6 +1,7 @@
 //! Tables for documents.
 
-use super::{Errors, Row, Sheet};
+use super::errors::Errors;
+use super::table::{Row, Sheet};
 
 /// All traces in one table, and what was told against what came in another.
 pub fn markdown(sheets: &[Sheet]) -> String {

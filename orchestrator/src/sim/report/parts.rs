@@ -4,8 +4,10 @@ use std::fmt;
 
 use serde::Serialize;
 
+use super::case::{Case, play_all};
+use super::figures::Figures;
 use super::table::Multiple;
-use super::{Case, Figures, Who, play_all};
+use super::who::Who;
 use crate::sim::parts::{Proposal, without};
 use crate::sim::trace::Weight;
 use crate::sim::world::Setup;

@@ -4,8 +4,10 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::figures::{mean, spread};
-use super::{Case, Figures, Who, known, oracles_of, play_all};
+use super::case::{Case, known, play_all};
+use super::figures::Figures;
+use super::statistics::{mean, spread};
+use super::who::{Who, oracles_of};
 use crate::sim::trace::Weight;
 use crate::sim::world::Setup;
 

@@ -2,8 +2,9 @@
 
 use serde::Serialize;
 
-use super::figures::mean;
-use super::{Case, Who, play_all};
+use super::case::{Case, play_all};
+use super::statistics::mean;
+use super::who::Who;
 use crate::sim::trace::Weight;
 use crate::sim::world::{Outcome, Run, Setup};
 

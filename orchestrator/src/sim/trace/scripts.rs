@@ -1,6 +1,6 @@
 //! Single questions, chats and coding agents.
 
-use super::{Script, Turn};
+use super::script::{Script, Turn};
 use crate::sim::rng::Rng;
 
 /// The longest prompt of a coding agent.

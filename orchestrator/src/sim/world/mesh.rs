@@ -6,12 +6,17 @@ use std::collections::{BinaryHeap, HashMap};
 use echo_bus::id::NodeId;
 use echo_bus::message::{CacheDigest, Heartbeat};
 
-use super::{Run, TICK};
-use crate::sim::beat::{Agent, Lack};
+use super::run::Run;
+use super::ticket::{Guess, Outcome, Ticket, Told};
+use crate::sim::beat::Agent;
 use crate::sim::digest::Text;
 use crate::sim::engine::{Ask, Engine, Job};
+use crate::sim::lack::Lack;
 use crate::sim::rng::Rng;
 use crate::sim::trace::{Trace, Turn};
+
+/// How often an orchestrator looks at its clock, in seconds.
+pub(super) const TICK: f64 = 0.05;
 
 /// Something that happens.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -57,52 +62,6 @@ impl PartialEq for Due {
 }
 
 impl Eq for Due {}
-
-/// A task.
-#[derive(Debug, Clone, Copy)]
-pub struct Ticket {
-    pub ask: Ask,
-    pub script: usize,
-    pub turn: usize,
-    pub arrived: f64,
-    /// Its orchestrator.
-    pub owner: usize,
-    pub told: Told,
-    pub outcome: Outcome,
-}
-
-/// What was told of a task before it was known.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct Told {
-    /// Until it gets a slot, when it was queued.
-    pub wait: Option<Guess>,
-    /// Until it is done, when it was placed.
-    pub end: Option<Guess>,
-}
-
-/// So many seconds from that moment on.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Guess {
-    pub at: f64,
-    pub seconds: f64,
-}
-
-/// Where a task is, or what became of it.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Outcome {
-    Waiting,
-    Running {
-        node: usize,
-    },
-    Done {
-        node: usize,
-        job: Job,
-    },
-    /// The mesh gave it up.
-    Failed {
-        at: f64,
-    },
-}
 
 /// All engines and tasks.
 #[derive(Debug)]

@@ -1,0 +1,47 @@
+//! What happens to a node.
+
+use echo_bus::client::Link;
+use echo_bus::id::{AttemptId, Inbox, ProcessId};
+use echo_bus::message::{Cancel, Failure, Heartbeat, PulseAnswer, Space, Task};
+
+use crate::attempt::Report;
+use crate::engine::{Down, Probe};
+
+/// One thing that happened.
+pub enum Event {
+    Cancel(Cancel),
+    Ping(Option<Inbox>),
+    /// A heartbeat under this node's id.
+    Beat(Box<Heartbeat>),
+    Task {
+        message: Result<Box<Task>, String>,
+        reply: Option<Inbox>,
+    },
+    /// A slot has been given back.
+    Freed,
+    Ended(Box<Report>),
+    /// The answer to a pulse that named these, or none.
+    Pulsed {
+        edge: ProcessId,
+        asked: Vec<AttemptId>,
+        answer: Option<PulseAnswer>,
+    },
+    Probed(Result<Probe, Down>),
+    /// What came of a trial of this model.
+    Tried(String, Result<(), Failure>),
+    /// A calibration is over, and whether the engine has failed it.
+    Calibrated {
+        failed: bool,
+    },
+    /// The round trip for a gap has come back, or has not.
+    CameBack(u64, bool),
+    Link(Link),
+    Space {
+        memory: Space,
+        disk: Space,
+    },
+    Drain,
+    Resume,
+    Stop,
+    Tick,
+}
