@@ -325,6 +325,7 @@ def unshared(crates):
 
 def problems(crates):
     return {
+        "upward": [f"{crate.folder}: {short(crate, a)} -> {short(crate, b)}" for crate in crates for a, b in crate.upward()],
         "circles": [circle_name(crate, circle) for crate in crates for circle in crate.circles],
         "unused": [f"{crate.folder}: {name}" for crate in crates for name in crate.unused()]
         + [f"workspace: {name}" for name in unshared(crates)],

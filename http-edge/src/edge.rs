@@ -14,6 +14,7 @@ mod kept;
 mod news;
 mod readers;
 mod remote;
+mod time;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -38,15 +39,6 @@ use crate::attempts::{Attempts, Ending, Step};
 use crate::holders::{Holder, Holders, Lost};
 use crate::resequencer::Resequencer;
 use crate::suspects::Suspects;
-
-/// What happened to a `DELETE`d task.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stopped {
-    /// It ran, and has ended now.
-    Cancelled,
-    /// It had ended, and its answer is kept no longer.
-    Forgotten,
-}
 
 /// All that an edge decides with.
 pub struct Edge {
@@ -349,56 +341,6 @@ impl Edge {
             out.push(Action::Announce(Box::new(task.news(What::Retried))));
         }
     }
-
-    fn tick(&mut self, now: Instant, out: &mut Vec<Action>) {
-        out.extend(self.holders.tick(now).into_iter().map(Action::Ping));
-        let due: Vec<TaskId> =
-            self.tasks.iter().filter(|(_, task)| task.is_due(now)).map(|(id, _)| *id).collect();
-        for id in due {
-            self.due(id, now, out);
-        }
-        self.bound_memory(now, out);
-    }
-
-    fn due(&mut self, id: TaskId, now: Instant, out: &mut Vec<Action>) {
-        self.drop_slow(id, now, out);
-        self.answer_parked(id, now, out);
-        self.keep_or_drop(id, now, out);
-        let Some(task) = self.tasks.get_mut(&id).filter(|task| !task.attempts.has_ended()) else { return };
-        if now >= task.attempts.deadline() {
-            self.withdraw(id, None, out);
-            let Some(task) = self.tasks.get_mut(&id) else { return };
-            let step = task.attempts.expired(now);
-            self.step(id, step, None, now, out);
-        } else if task.resubmit_at.is_some_and(|at| now >= at) {
-            self.submit(id, now, out);
-        }
-    }
-
-    /// Ends a task for whoever has its id.
-    pub fn stop(&mut self, id: TaskId, now: Instant, out: &mut Vec<Action>) -> Result<Stopped, Absent> {
-        let Some(task) = self.tasks.get_mut(&id) else { return Err(self.kept.absent(id)) };
-        // Those who read it elsewhere are not waited for.
-        (task.keep, task.read_elsewhere) = (None, None);
-        self.kept.end(id);
-        let Some(task) = self.tasks.get_mut(&id) else { return Err(Absent::Unknown) };
-        if task.attempts.has_ended() {
-            self.keep_or_drop(id, now, out);
-            return Ok(Stopped::Forgotten);
-        }
-        self.withdraw(id, None, out);
-        self.fail(id, Failure::give_up(Code::Cancelled, "the task was cancelled by DELETE"), now, out);
-        Ok(Stopped::Cancelled)
-    }
-
-    fn abort(&mut self, now: Instant, out: &mut Vec<Action>) {
-        let running = self.tasks.iter().filter(|(_, task)| !task.attempts.has_ended());
-        let running: Vec<TaskId> = running.map(|(id, _)| *id).collect();
-        for id in running {
-            self.withdraw(id, None, out);
-            self.fail(id, Failure::give_up(Code::Draining, "the edge is stopping; ask again"), now, out);
-        }
-    }
 }
 
 impl Task {
@@ -415,14 +357,6 @@ impl Task {
     fn news(&self, what: What) -> Announcement {
         let (attempt, model) = (Some(self.attempts.attempt()), self.attempts.model.clone());
         Announcement { attempt, model, ..announcement(self.attempts.task, what) }
-    }
-
-    fn is_due(&self, now: Instant) -> bool {
-        let runs = !self.attempts.has_ended();
-        (runs && (now >= self.attempts.deadline() || self.resubmit_at.is_some_and(|at| now >= at)))
-            || self.has_slow(now)
-            || self.parked.iter().any(|parked| now >= parked.until)
-            || self.is_forsaken(now)
     }
 }
 

@@ -10,7 +10,8 @@ use echo_bus::message::{AnswerPart, AnswerTurn, End, Portion, ReadAnswer};
 use super::event::Action;
 use super::kept::{Absent, Gone};
 use super::readers::Unjoined;
-use super::{Edge, Stopped, Task};
+use super::time::Stopped;
+use super::{Edge, Task};
 use crate::answer::{Answer, Cursor, Next, weight};
 use crate::report::Report;
 
