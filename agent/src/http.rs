@@ -5,6 +5,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use echo_bus::host;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -77,28 +78,13 @@ fn said(status: StatusCode, success: bool, message: &str) -> Response {
     (status, [(header::CONTENT_TYPE, "application/json")], body).into_response()
 }
 
-/// An address, or a name that cannot belong to a stranger.
+/// An address of this machine or its network, or a name that cannot belong to a stranger.
 fn host_is_local(host: &str) -> bool {
-    let name = without_port(host).to_ascii_lowercase();
-    let is_address = name.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok();
-    let own = sysinfo::System::host_name().is_some_and(|own| own.eq_ignore_ascii_case(&name));
-    let reserved = [".localhost", ".local", ".internal"].iter().any(|end| name.ends_with(end));
-    !name.is_empty() && (is_address || name == "localhost" || own || reserved)
+    host::is_near(&host::name(host), sysinfo::System::host_name().as_deref())
 }
 
 fn origin_is_local(origin: &str) -> bool {
     origin.is_empty() || origin.split_once("://").is_some_and(|(_, host)| host_is_local(host))
-}
-
-fn without_port(host: &str) -> &str {
-    match host.rsplit_once(':') {
-        Some((name, port))
-            if port.bytes().all(|b| b.is_ascii_digit()) && (!name.contains(':') || name.ends_with(']')) =>
-        {
-            name
-        }
-        _ => host,
-    }
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ pub use connect::Options;
 pub use connect_error::ConnectError;
 pub use inspect::Inspection;
 pub use link::Link;
-pub use subscription::{Received, Subscription};
+pub use subscription::{Address, Received, Subscription};
 
 use std::sync::Arc;
 use std::time::Duration;

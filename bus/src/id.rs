@@ -1,6 +1,8 @@
 //! Identifiers as checked types: what has one of these types is safe inside a subject.
 
+use std::collections::HashMap;
 use std::fmt;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -127,8 +129,8 @@ fn short_random() -> String {
     text
 }
 
-/// A task, made by the edge that owns it. Half of the id tells which edge that is, so that every other edge finds it
-/// without asking around; the rest is random, and nobody guesses it.
+/// A task, made by the edge that owns it. Its first six bytes tell which edge that is, so that every other edge finds
+/// it without asking around; the rest is random, and nobody guesses it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct TaskId(Uuid);
@@ -167,6 +169,28 @@ impl TaskId {
 impl fmt::Display for TaskId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
+    }
+}
+
+/// A map by tasks that this process has made the ids of. They are random already, so they are not hashed again; ids
+/// from elsewhere are only looked up.
+pub type IdMap<T> = HashMap<TaskId, T, BuildHasherDefault<Random>>;
+
+/// Takes the random part of an id for its hash.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Random(u64);
+
+impl Hasher for Random {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for part in bytes.chunks(8) {
+            let mut word = [0; 8];
+            word[..part.len()].copy_from_slice(part);
+            self.0 = self.0.rotate_left(29) ^ u64::from_le_bytes(word);
+        }
     }
 }
 

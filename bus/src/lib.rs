@@ -5,6 +5,7 @@ pub mod client;
 pub mod clock;
 pub mod discover;
 pub mod holding;
+pub mod host;
 pub mod id;
 pub mod message;
 pub mod model_name;

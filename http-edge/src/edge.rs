@@ -16,12 +16,11 @@ mod readers;
 mod remote;
 mod time;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use echo_bus::clock::Now;
-use echo_bus::id::{AttemptId, ProcessId, TaskId};
+use echo_bus::id::{AttemptId, IdMap, ProcessId, TaskId};
 use echo_bus::message::{
     Cancel, Code, Event as Announcement, Failure, Frame, Pulse, PulseAnswer, Request, Submission, What,
 };
@@ -43,7 +42,7 @@ use crate::suspects::Suspects;
 /// All that an edge decides with.
 pub struct Edge {
     me: ProcessId,
-    tasks: HashMap<TaskId, Task>,
+    tasks: IdMap<Task>,
     resequencer: Resequencer,
     holders: Holders,
     suspects: Suspects,
@@ -80,7 +79,7 @@ impl Edge {
     pub fn new(me: ProcessId, keep_memory: usize, now: Now) -> Self {
         Self {
             me,
-            tasks: HashMap::new(),
+            tasks: IdMap::default(),
             resequencer: Resequencer::default(),
             holders: Holders::new(now),
             suspects: Suspects::default(),
@@ -210,14 +209,17 @@ impl Edge {
             self.holders.hold(id, Holder { peer, boot: accepted.boot.clone() }, now);
         }
         for frame in self.resequencer.frame(id, frame) {
-            // A frame may end the attempt; what came behind it belongs to no other.
-            if !self.tasks.get(&id).is_some_and(|task| task.listens_to(attempt)) {
-                return;
+            if !matches!(frame, Frame::Token { .. }) {
+                self.note_harm(id, &frame, now, out);
             }
-            self.note_harm(id, &frame, now, out);
-            let Some(task) = self.tasks.get_mut(&id) else { return };
-            let step = task.attempts.frame(frame, now);
-            self.step(id, step, None, now, out);
+            // A frame may end the attempt; what came behind it belongs to no other.
+            let listens = |task: &&mut Task| task.listens_to(attempt);
+            let Some(task) = self.tasks.get_mut(&id).filter(listens) else { return };
+            match task.attempts.frame(frame, now) {
+                // By far the most frequent one.
+                Step::Grew if task.parked.is_empty() && !task.is_too_large() => task.wake_readers(now, out),
+                step => self.step(id, step, None, now, out),
+            }
         }
     }
 
@@ -287,7 +289,7 @@ impl Edge {
     }
 
     fn end_if_too_large(&mut self, id: TaskId, now: Instant, out: &mut Vec<Action>) {
-        if self.tasks.get(&id).is_some_and(|task| task.attempts.answer.bytes() > LARGEST) {
+        if self.tasks.get(&id).is_some_and(Task::is_too_large) {
             let message = format!("the answer is longer than {} MiB, which no answer may be", LARGEST >> 20);
             self.withdraw(id, None, out);
             self.fail(id, Failure::give_up(Code::EngineError, message), now, out);
@@ -347,6 +349,10 @@ impl Task {
     /// Whether what this attempt says still counts.
     fn listens_to(&self, attempt: u32) -> bool {
         !self.attempts.has_ended() && self.attempts.attempt() == attempt
+    }
+
+    fn is_too_large(&self) -> bool {
+        self.attempts.answer.bytes() > LARGEST
     }
 
     /// What ends the current attempt and all before it.

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use echo_bus::clock::Now;
 use echo_bus::holding::{GONE, HANG, LocalHealth, SILENCE};
-use echo_bus::id::{AttemptId, BootId, Peer, Role, TaskId};
+use echo_bus::id::{AttemptId, BootId, IdMap, Peer, Role, TaskId};
 use echo_bus::message::{Held, Pong, Pulse, Submission};
 
 /// A start of a process that holds attempts.
@@ -99,14 +99,14 @@ struct Watched {
 /// All leases of an edge.
 #[derive(Debug)]
 pub struct Holders {
-    leases: HashMap<TaskId, Lease>,
+    leases: IdMap<Lease>,
     watched: HashMap<Holder, Watched>,
     health: LocalHealth,
 }
 
 impl Holders {
     pub fn new(now: Now) -> Self {
-        Self { leases: HashMap::new(), watched: HashMap::new(), health: LocalHealth::new(now) }
+        Self { leases: IdMap::default(), watched: HashMap::new(), health: LocalHealth::new(now) }
     }
 
     /// Whether no attempt is watched.

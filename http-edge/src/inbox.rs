@@ -78,7 +78,7 @@ impl Inbox {
                 frame = self.frames.next() => match frame {
                     None => return,
                     Some(received) => match received.message {
-                        Ok(frame) => Some(Event::Frame { inbox: received.subject.to_string(), frame }),
+                        Ok(frame) => Some(Event::Frame { inbox: received.subject, frame }),
                         Err(error) => passed_over("frame", &error),
                     },
                 },

@@ -8,7 +8,7 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
-use echo_bus::id::{AttemptId, NodeId, TaskId};
+use echo_bus::id::{AttemptId, IdMap, NodeId, TaskId};
 use echo_bus::message::{Cancel, Frame, Held, Missing};
 
 /// Frames kept of one attempt while an earlier one is missing; more are asked for again.
@@ -30,7 +30,7 @@ struct Stream {
 /// The streams of all attempts in flight, one for each task.
 #[derive(Debug, Default)]
 pub struct Resequencer {
-    streams: HashMap<TaskId, Stream>,
+    streams: IdMap<Stream>,
     inboxes: HashMap<String, TaskId>,
     /// The inboxes of attempts that nobody had accepted when they were given up, the newest last.
     given_up: VecDeque<(String, Cancel)>,

@@ -22,7 +22,30 @@ pub struct Received<M> {
     /// Where the answer goes, if one is wanted.
     pub reply: Option<Inbox>,
     /// Where the message arrived.
-    pub subject: Subject,
+    pub subject: Address,
+}
+
+/// A subject as it came in; cheap to clone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Address(Subject);
+
+impl std::ops::Deref for Address {
+    type Target = str;
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<String> for Address {
+    fn from(text: String) -> Self {
+        Self(text.into())
+    }
+}
+
+impl std::fmt::Display for Address {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
 }
 
 impl<M: Payload> Subscription<M> {
@@ -60,7 +83,7 @@ fn receive<M: Payload>(message: Message) -> Received<M> {
             None
         }
     });
-    Received { message: decode(&message), reply, subject: message.subject }
+    Received { message: decode(&message), reply, subject: Address(message.subject) }
 }
 
 /// Reads a payload; an empty one is an empty object, so that `nats req SUBJECT ''` asks a question.

@@ -48,6 +48,8 @@ pub enum AnswerPart {
     Part(Box<Portion>),
     /// The reader has all, the end too.
     AtEnd,
+    /// Answers of this kind cannot be joined.
+    Never,
     /// There are only so many pieces.
     Ahead { pieces: u64 },
     /// The task was ended, if it ran, and its answer is kept no longer.

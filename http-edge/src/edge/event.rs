@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
 
+use echo_bus::client::Address;
 use echo_bus::id::{BootId, Inbox, NodeId, Peer, TaskId};
 use echo_bus::message::{
     AnswerPart, Cancel, Event as Announcement, Frame, Pulse, PulseAnswer, ReadAnswer, Request, Submission,
@@ -55,7 +56,7 @@ pub enum Event {
         result: Result<Submission, Unsubmitted>,
     },
     Frame {
-        inbox: String,
+        inbox: Address,
         frame: Frame,
     },
     Pulse {

@@ -105,7 +105,8 @@ impl Task {
             Ok(cursor) => cursor,
             Err(Unjoined::AtEnd) => return AnswerPart::AtEnd,
             Err(Unjoined::Ahead(pieces)) => return AnswerPart::Ahead { pieces },
-            Err(Unjoined::Never | Unjoined::Absent(_)) => return AnswerPart::Unknown,
+            Err(Unjoined::Never) => return AnswerPart::Never,
+            Err(Unjoined::Absent(_)) => return AnswerPart::Unknown,
         };
         let mut part = part_of(&mut self.attempts.answer, cursor);
         part.turns.retain(|turn| turn.attempts > question.attempts);

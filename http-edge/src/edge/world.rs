@@ -255,7 +255,7 @@ impl World {
     }
 
     fn send(&mut self, inbox: &Inbox, frame: Frame) {
-        self.flight.push(Event::Frame { inbox: inbox.as_str().to_owned(), frame });
+        self.flight.push(Event::Frame { inbox: inbox.as_str().to_owned().into(), frame });
     }
 
     fn cancel(&mut self, node: Option<NodeId>, cancel: Cancel) {
@@ -317,8 +317,10 @@ impl World {
             for missing in answer.missing {
                 let Some(held) = self.nodes[node].attempts.get(&missing.id.task) else { continue };
                 for frame in &held.sent[missing.from as usize..=missing.to as usize] {
-                    self.flight
-                        .push(Event::Frame { inbox: held.inbox.as_str().to_owned(), frame: frame.clone() });
+                    self.flight.push(Event::Frame {
+                        inbox: held.inbox.as_str().to_owned().into(),
+                        frame: frame.clone(),
+                    });
                 }
             }
         }
@@ -340,7 +342,7 @@ impl World {
                     Frame::Done { seq, pieces: Vec::new(), done: Box::new(Done::default()) }
                 };
                 held.sent.push(frame.clone());
-                self.flight.push(Event::Frame { inbox: held.inbox.as_str().to_owned(), frame });
+                self.flight.push(Event::Frame { inbox: held.inbox.as_str().to_owned().into(), frame });
                 if held.ended {
                     break;
                 }
@@ -356,7 +358,7 @@ impl World {
             let frame = Frame::Failed { seq, failure };
             held.ended = true;
             held.sent.push(frame.clone());
-            self.flight.push(Event::Frame { inbox: held.inbox.as_str().to_owned(), frame });
+            self.flight.push(Event::Frame { inbox: held.inbox.as_str().to_owned().into(), frame });
         }
     }
 

@@ -1,12 +1,14 @@
 //! Who may ask: `Host` and `Origin` are checked, so that no web page can use a mesh on this machine unasked.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use axum::extract::Request;
 use axum::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use axum::http::{Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+
+use echo_bus::host;
 
 use super::error::ApiError;
 use super::route_headers;
@@ -32,14 +34,8 @@ impl Guard {
     }
 
     fn allows_host(&self, host: &str) -> bool {
-        let name = host_name(host).to_ascii_lowercase();
-        if self.any_host || name.is_empty() || name == "localhost" || self.hosts.contains(&name) {
-            return true;
-        }
-        if let Ok(ip) = name.parse::<IpAddr>() {
-            return is_near(ip);
-        }
-        [".localhost", ".local", ".internal"].iter().any(|end| name.ends_with(end))
+        let name = host::name(host);
+        self.any_host || name.is_empty() || self.hosts.contains(&name) || host::is_near(&name, None)
     }
 
     fn allows_origin(&self, origin: &str) -> bool {
@@ -51,22 +47,9 @@ impl Guard {
             return true;
         }
         let page = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
-        page.is_some_and(|page| matches!(host_name(page), "localhost" | "127.0.0.1" | "0.0.0.0" | "::1"))
-    }
-}
-
-/// The name without its port and without the brackets of an IPv6 address.
-fn host_name(host: &str) -> &str {
-    if let Some(rest) = host.strip_prefix('[') {
-        return rest.split(']').next().unwrap_or_default();
-    }
-    host.split(':').next().unwrap_or_default()
-}
-
-fn is_near(ip: IpAddr) -> bool {
-    match ip {
-        IpAddr::V4(ip) => ip.is_loopback() || ip.is_private() || ip.is_unspecified() || ip.is_link_local(),
-        IpAddr::V6(ip) => ip.is_loopback() || ip.is_unspecified() || ip.is_unique_local(),
+        page.is_some_and(|page| {
+            matches!(host::name(page).as_str(), "localhost" | "127.0.0.1" | "0.0.0.0" | "::1")
+        })
     }
 }
 

@@ -173,6 +173,7 @@ fn unjoined(part: &AnswerPart) -> Unjoined {
     match part {
         AnswerPart::AtEnd => Unjoined::AtEnd,
         AnswerPart::Ahead { pieces } => Unjoined::Ahead(*pieces),
+        AnswerPart::Never => Unjoined::Never,
         AnswerPart::Gone { evicted: true } => Unjoined::Absent(Absent::Gone(Gone::Evicted)),
         AnswerPart::Gone { evicted: false } => Unjoined::Absent(Absent::Gone(Gone::Expired)),
         AnswerPart::Part(_) | AnswerPart::Stopped { .. } | AnswerPart::Unknown => {
@@ -190,7 +191,9 @@ fn refused(unjoined: Unjoined) -> ApiError {
             "the answer is kept no longer: it made room for newer ones (--keep-memory); ask again",
         ),
         Unjoined::Ahead(pieces) => wrong("after", &format!("the answer has {pieces} pieces so far")),
-        Unjoined::Never => ApiError::bad_request("the progress of a pull cannot be joined"),
+        Unjoined::Never => ApiError::bad_request(
+            "only answers of /task and /task/stream can be joined; those of other routes are let go as they are read",
+        ),
         Unjoined::AtEnd | Unjoined::Absent(Absent::Unknown) => ApiError::not_found(
             "there is no such task: it ended with its client, or its id is wrong. With \"keep\": \"60s\" a task goes on \
              and its answer stays",

@@ -1,0 +1,73 @@
+//! Host names that cannot belong to a stranger: what agent and edge ask of the `Host` and `Origin` of a request, so that
+//! no web page reaches them under a name that it has pointed at this machine (DNS rebinding).
+
+use std::net::IpAddr;
+
+/// Endings that no public name has.
+const RESERVED: [&str; 3] = [".localhost", ".local", ".internal"];
+
+/// The name in `name:port`, in lower case and without the brackets of an IPv6 address.
+pub fn name(host: &str) -> String {
+    let name = match host.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or_default(),
+        // An IPv6 address without brackets has no port.
+        None if host.matches(':').count() > 1 => host,
+        None => host.split(':').next().unwrap_or_default(),
+    };
+    name.to_ascii_lowercase()
+}
+
+/// Whether a [`name`] is an address of this machine or its own network, or a name that only they have. `own` is what
+/// this machine is called.
+pub fn is_near(name: &str, own: Option<&str>) -> bool {
+    if let Ok(ip) = name.parse::<IpAddr>() {
+        return is_near_address(ip);
+    }
+    let is_own = own.is_some_and(|own| !own.is_empty() && own.eq_ignore_ascii_case(name));
+    name == "localhost" || is_own || RESERVED.iter().any(|end| name.ends_with(end))
+}
+
+fn is_near_address(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => ip.is_loopback() || ip.is_private() || ip.is_unspecified() || ip.is_link_local(),
+        IpAddr::V6(ip) => {
+            ip.is_loopback() || ip.is_unspecified() || ip.is_unique_local() || ip.is_unicast_link_local()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_of_this_machine_and_its_network_are_near() {
+        for near in [
+            "127.0.0.1:9001",
+            "localhost",
+            "LOCALHOST:9001",
+            "[::1]:9001",
+            "::1",
+            "[fe80::1]",
+            "192.168.1.4",
+            "a.localhost:1",
+            "box.local",
+            "Workshop:8080",
+        ] {
+            assert!(is_near(&name(near), Some("workshop")), "{near}");
+        }
+        for far in [
+            "",
+            "evil.example",
+            "evil.example:9001",
+            "localhost.evil.example",
+            "127.0.0.1.evil.example",
+            "8.8.8.8",
+            "[2001:db8::1]:80",
+            "workshop.evil.example",
+        ] {
+            assert!(!is_near(&name(far), Some("workshop")), "{far}");
+        }
+        assert!(!is_near("", Some("")), "a machine without a name is not everybody");
+    }
+}
