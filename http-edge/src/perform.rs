@@ -25,8 +25,8 @@ use crate::report::Report;
 
 /// How long an orchestrator may take to answer a submission.
 const ANSWER: Duration = Duration::from_secs(2);
-/// Messages that wait to be published.
-const QUEUE: usize = 4096;
+/// Messages that wait to be published: when ten thousand clients leave at once, each is a cancel and an event.
+const QUEUE: usize = 65_536;
 /// Parts of answers that do; each has 128 KiB, about.
 const PARTS: usize = 128;
 
