@@ -84,7 +84,7 @@ impl Edge {
         let Some(task) = self.tasks.get_mut(&id) else { return };
         let limit = task.attempts.limits().client;
         let before = task.readers.len();
-        task.readers.retain(|reader| !reader.behind_since.is_some_and(|since| now >= since + limit));
+        task.readers.retain(|reader| reader.behind_since.is_none_or(|since| now < since + limit));
         if task.readers.len() < before {
             let why = "the client took nothing of its answer for too long";
             self.keep_or_drop_because(id, why, now, out);

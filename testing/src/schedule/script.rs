@@ -26,7 +26,11 @@ pub fn request(model: &str, turns: &[Turn], answers: &[String]) -> (&'static str
     let last = turns.last().map(order).unwrap_or_default();
     match text::request(Texts::Whole, model, turns) {
         Request::Chat(chat) => {
-            let said = chat.messages.into_iter().map(|message| (message.role, message.content)).collect();
+            let said = chat
+                .messages
+                .into_iter()
+                .map(|message| (message.role.clone(), message.text().into_owned()))
+                .collect();
             ("/api/chat", json!({"model": model, "messages": messages(said, turns, answers)}))
         }
         Request::Generate(it) => {
