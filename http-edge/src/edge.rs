@@ -372,4 +372,6 @@ fn size_of_request(request: &Request) -> usize {
 }
 
 #[cfg(test)]
+mod tests;
+#[cfg(test)]
 mod world;

@@ -1,0 +1,254 @@
+//! Single promises of the edge, with explicit time; `world.rs` has all of them together.
+
+use std::task::{Poll, Waker};
+
+use echo_bus::id::{Inbox, Peer};
+use echo_bus::message::{Accepted, AnswerPart, Done, Event as News, Generate, Piece, ReadAnswer, Request};
+
+use super::*;
+use crate::limits::Limits;
+use crate::report;
+
+const TASK: TaskId = TaskId::from_u128(1);
+const KEEP: Duration = Duration::from_secs(20);
+const CLIENT: Duration = Duration::from_secs(60);
+
+struct Rig {
+    edge: Edge,
+    now: Instant,
+    out: Vec<Action>,
+}
+
+impl Rig {
+    fn new(keep_memory: usize) -> Self {
+        let now = Instant::now();
+        let edge = Edge::new("e".parse().unwrap(), keep_memory, Now { at: now, unix_ms: 0 });
+        Self { edge, now, out: Vec::new() }
+    }
+
+    fn begin(&mut self, task: TaskId, keep: Option<Duration>, prompt: &str, reads: Reads) -> ReaderId {
+        let limits = Limits {
+            attempts: 3,
+            total: Duration::from_secs(600),
+            untaken: Duration::from_secs(60),
+            first_token: Duration::from_secs(60),
+            token: Duration::from_secs(30),
+            client: CLIENT,
+            idle_sign: Duration::from_secs(10),
+            continues: false,
+            longest: 1000,
+        };
+        let request = Request::Generate(Generate { prompt: prompt.into(), ..Generate::default() });
+        let secret = task.to_string().bytes().map(u128::from).sum();
+        let new = New { task, secret, request, traceparent: None, limits, keep, joins: true, reads };
+        self.edge.begin(new, self.now, &mut self.out)
+    }
+
+    fn apply(&mut self, event: Event) {
+        self.edge.apply(event, self.now, &mut self.out);
+    }
+
+    /// The node of this number accepts the attempt that was submitted last, and gives these pieces, or all of them and
+    /// the end.
+    fn gives(&mut self, node: u32, texts: &[&str], ends: bool) {
+        let submitted = self.out.iter().rev().find_map(|action| match action {
+            Action::Submit(task) => task.inbox.clone(),
+            _ => None,
+        });
+        let inbox = submitted.expect("an attempt was submitted").as_str().to_owned();
+        let accepted = Frame::Accepted(Box::new(Accepted {
+            seq: 0,
+            node: format!("n{node}").parse().unwrap(),
+            boot: "b".parse().unwrap(),
+            model: "m".into(),
+            waited_ms: 0,
+            chosen: String::new(),
+            why: None,
+        }));
+        let pieces =
+            texts.iter().zip(1..).map(|(text, seq)| Frame::Token { seq, pieces: vec![Piece::text(*text)] });
+        let seq = texts.len() as u64 + 1;
+        let end = ends.then(|| Frame::Done { seq, pieces: Vec::new(), done: Box::new(Done::default()) });
+        for frame in std::iter::once(accepted).chain(pieces).chain(end) {
+            self.apply(Event::Frame { inbox: inbox.clone().into(), frame });
+        }
+    }
+
+    fn loses(&mut self, node: u32) {
+        let peer = Peer::agent(&format!("n{node}").parse().unwrap());
+        let holder = Holder { peer, boot: "b".parse().unwrap() };
+        self.apply(Event::Pinged { holder, heard: crate::holders::Heard::NobodyThere });
+    }
+
+    fn read(&mut self, reader: ReaderId) -> Poll<Option<report::News>> {
+        self.edge.read(reader, Waker::noop(), self.now, &mut self.out)
+    }
+
+    fn pass(&mut self, time: Duration) {
+        self.now += time;
+        self.apply(Event::Tick { unix_ms: 0 });
+    }
+
+    /// What another edge is told to a question.
+    fn asks(&mut self, question: ReadAnswer) -> Option<AnswerPart> {
+        let reply = Some(Inbox::try_from("_INBOX.x".to_owned()).unwrap());
+        self.apply(Event::Asked { question, reply });
+        self.told()
+    }
+
+    fn told(&mut self) -> Option<AnswerPart> {
+        let at = self.out.iter().rposition(|action| matches!(action, Action::Tell { .. }))?;
+        let Action::Tell { part, .. } = self.out.remove(at) else { return None };
+        Some(*part)
+    }
+
+    fn announced(&self, what: What) -> usize {
+        let is = |news: &News| news.what == what;
+        self.out.iter().filter(|action| matches!(action, Action::Announce(news) if is(news))).count()
+    }
+
+    fn is_here(&self, task: TaskId) -> bool {
+        self.edge.tasks.contains_key(&task)
+    }
+}
+
+fn question(after: u64) -> ReadAnswer {
+    ReadAnswer { wait_ms: 5_000, stays: true, ..ReadAnswer::after(TASK, after) }
+}
+
+#[test]
+fn the_oldest_kept_answers_make_room_and_whoever_asks_hears_why() {
+    let mut rig = Rig::new(8_000);
+    for number in 1..=4 {
+        let reader = rig.begin(TaskId::from_u128(number), Some(KEEP), "p", Reads::Pieces);
+        rig.gives(1, &["x"; 10], true);
+        rig.now += Duration::from_millis(1);
+        rig.apply(Event::Left(reader));
+    }
+    rig.pass(Duration::from_millis(1));
+    assert!(!rig.is_here(TASK) && rig.is_here(TaskId::from_u128(4)));
+    let gone = rig.edge.join(TASK, Some(0), rig.now).unwrap_err();
+    assert_eq!(gone, Unjoined::Absent(Absent::Gone(Gone::Evicted)));
+    rig.pass(KEEP);
+    let gone = rig.edge.join(TaskId::from_u128(4), Some(0), rig.now).unwrap_err();
+    assert_eq!(gone, Unjoined::Absent(Absent::Gone(Gone::Expired)));
+    let unknown = rig.edge.join(TaskId::from_u128(9), Some(0), rig.now).unwrap_err();
+    assert_eq!(unknown, Unjoined::Absent(Absent::Unknown));
+}
+
+#[test]
+fn a_kept_task_weighs_what_its_request_does_until_its_end() {
+    let mut rig = Rig::new(100_000);
+    let reader = rig.begin(TASK, Some(KEEP), &"p".repeat(200_000), Reads::Pieces);
+    rig.pass(Duration::from_millis(1));
+    assert!(rig.is_here(TASK), "somebody reads");
+    rig.apply(Event::Left(reader));
+    rig.pass(Duration::from_millis(1));
+    assert!(!rig.is_here(TASK));
+
+    let reader = rig.begin(TASK, Some(KEEP), &"p".repeat(200_000), Reads::Pieces);
+    rig.gives(1, &["x"], true);
+    rig.apply(Event::Left(reader));
+    rig.pass(Duration::from_millis(1));
+    assert!(rig.is_here(TASK), "the request was let go with the end");
+}
+
+#[test]
+fn a_reader_at_another_edge_keeps_a_task_and_its_leaving_ends_it_soon() {
+    let mut rig = Rig::new(1 << 20);
+    let reader = rig.begin(TASK, None, "p", Reads::Pieces);
+    rig.gives(1, &["a", "b"], false);
+    let Some(AnswerPart::Part(part)) = rig.asks(question(0)) else { panic!("no part") };
+    assert_eq!((part.first, part.pieces.len()), (1, 2));
+    rig.apply(Event::Left(reader));
+    rig.pass(CLIENT);
+    assert!(rig.is_here(TASK), "as slow as a client here may be");
+    assert_eq!(rig.asks(ReadAnswer { attempts: 1, ..question(2) }), None, "it waits for more");
+    let last = ReadAnswer { leaves: true, stays: false, wait_ms: 0, attempts: 1, ..question(2) };
+    rig.pass(Duration::from_secs(6));
+    assert!(matches!(rig.told(), Some(AnswerPart::Part(part)) if part.is_nothing()));
+    rig.asks(last);
+    rig.pass(Duration::from_secs(3));
+    assert!(!rig.is_here(TASK));
+}
+
+#[test]
+fn a_question_that_waits_is_answered_by_the_next_piece() {
+    let mut rig = Rig::new(1 << 20);
+    rig.begin(TASK, None, "p", Reads::Pieces);
+    assert_eq!(rig.asks(question(0)), None);
+    rig.gives(1, &["a"], false);
+    assert!(matches!(rig.told(), Some(AnswerPart::Part(part)) if part.turns.len() == 1));
+    assert!(matches!(rig.asks(question(9)), Some(AnswerPart::Ahead { pieces: 1 })));
+}
+
+#[test]
+fn who_has_all_but_the_end_and_does_not_fetch_it_counts_as_gone() {
+    let mut rig = Rig::new(1 << 20);
+    let reader = rig.begin(TASK, None, "p", Reads::Pieces);
+    rig.gives(1, &["a"], true);
+    assert!(matches!(rig.read(reader), Poll::Ready(Some(report::News::Accepted(_)))));
+    assert!(matches!(rig.read(reader), Poll::Ready(Some(report::News::Pieces(1, _)))));
+    rig.pass(CLIENT);
+    assert!(!rig.is_here(TASK));
+    assert!(matches!(rig.read(reader), Poll::Ready(None)));
+}
+
+#[test]
+fn a_place_that_somebody_claims_is_not_taken_back() {
+    let mut rig = Rig::new(1 << 20);
+    rig.begin(TASK, None, "p", Reads::End);
+    rig.gives(1, &["a", "b"], false);
+    let joined = rig.edge.join(TASK, Some(2), rig.now).unwrap();
+    rig.loses(1);
+    assert!(rig.edge.tasks[&TASK].attempts.has_ended(), "it cannot begin anew: two pieces are known");
+    while let Poll::Ready(Some(news)) = rig.read(joined) {
+        if let report::News::End(report) = news {
+            assert_eq!(report.ending.unwrap_err().code, Code::CannotContinue);
+        }
+    }
+}
+
+#[test]
+fn an_answer_that_nobody_has_read_begins_anew_on_another_node_and_says_so_once() {
+    let mut rig = Rig::new(1 << 20);
+    let reader = rig.begin(TASK, None, "p", Reads::Pieces);
+    rig.gives(1, &["a", "b"], false);
+    rig.loses(1);
+    assert_eq!((rig.announced(What::Lost), rig.announced(What::Retried)), (1, 1));
+    rig.apply(Event::Submitted { task: TASK, attempt: 2, result: Err(Unsubmitted::Unsent) });
+    rig.pass(Duration::from_secs(1));
+    assert_eq!(rig.announced(What::Retried), 1, "nobody had accepted that attempt");
+    rig.gives(2, &["c"], true);
+    let mut text = String::new();
+    while let Poll::Ready(Some(news)) = rig.read(reader) {
+        if let report::News::Pieces(_, pieces) = news {
+            pieces.iter().for_each(|piece| text.push_str(&piece.content));
+        }
+    }
+    assert_eq!(text, "c");
+}
+
+#[test]
+fn who_is_stopped_by_its_id_is_cancelled_down_to_its_node() {
+    let mut rig = Rig::new(1 << 20);
+    let reader = rig.begin(TASK, Some(KEEP), "p", Reads::Pieces);
+    rig.gives(1, &["a"], false);
+    assert_eq!(rig.edge.stop(TASK, rig.now, &mut rig.out), Ok(time::Stopped::Cancelled));
+    let cancels = |action: &Action| matches!(action, Action::Cancel { node: Some(_), .. });
+    assert_eq!(rig.out.iter().filter(|action| cancels(action)).count(), 1);
+    assert_eq!((rig.announced(What::Cancelled), rig.announced(What::Failed)), (1, 0));
+    while rig.read(reader).is_ready_with_news() {}
+    assert!(!rig.is_here(TASK), "and kept no longer");
+    assert_eq!(rig.edge.stop(TASK, rig.now, &mut rig.out), Err(Absent::Unknown));
+}
+
+trait HasNews {
+    fn is_ready_with_news(&self) -> bool;
+}
+
+impl HasNews for Poll<Option<report::News>> {
+    fn is_ready_with_news(&self) -> bool {
+        matches!(self, Poll::Ready(Some(_)))
+    }
+}
