@@ -1,5 +1,5 @@
-//! The one place of the edge that waits for the bus: frames, pulses, pings, ended connections, other edges' questions,
-//! the link, and time.
+//! The one place of the edge that waits for what comes from the bus unasked: frames, pulses, pings, ended connections,
+//! other edges' questions, the link; and for time. What comes of the edge's own questions arrives here too.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
