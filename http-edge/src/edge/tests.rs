@@ -230,6 +230,21 @@ fn an_answer_that_nobody_has_read_begins_anew_on_another_node_and_says_so_once()
 }
 
 #[test]
+fn a_late_answer_to_an_attempt_that_was_given_up_is_not_heard() {
+    let mut rig = Rig::new(1 << 20);
+    rig.begin(TASK, None, "p", Reads::Pieces);
+    let Some(Action::Submit(task)) = rig.out.pop() else { panic!("nothing was submitted") };
+    let inbox = task.inbox.expect("an inbox").as_str().to_owned();
+    let failure = Box::new(Failure::wait(Code::Draining, "this orchestrator is stopping"));
+    rig.apply(Event::Frame { inbox: inbox.into(), frame: Frame::Failed { seq: None, failure } });
+    let refused = Submission::Refused(Failure::give_up(Code::NoNode, "no node is known"));
+    rig.apply(Event::Submitted { task: TASK, attempt: 1, result: Ok(refused) });
+    assert!(!rig.edge.tasks[&TASK].attempts.has_ended(), "the next attempt is about to begin");
+    rig.pass(Duration::from_secs(1));
+    assert!(rig.out.iter().any(|action| matches!(action, Action::Submit(task) if task.attempt == 2)));
+}
+
+#[test]
 fn who_is_stopped_by_its_id_is_cancelled_down_to_its_node() {
     let mut rig = Rig::new(1 << 20);
     let reader = rig.begin(TASK, Some(KEEP), "p", Reads::Pieces);
