@@ -31,7 +31,7 @@ pub use frame::{Accepted, Done, Frame, Piece, Reason, Timings, ToolCall, Vector}
 pub use heartbeat::{Engine, Heartbeat, Model, NodeStatus, Progress, Space, Speed};
 pub use load_options::{LoadKey, LoadOptions};
 pub use loading::Loading;
-pub use payload::Payload;
+pub use payload::{Payload, size};
 pub use prefix::{BLOCK, BLOCKS, Prefix, common};
 pub use pulse::{Cancel, Disconnect, Held, Missing, Pong, Pulse, PulseAnswer};
 pub use request::{Chat, Embed, Generate, Named, Request};

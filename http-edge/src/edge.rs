@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 use echo_bus::clock::Now;
 use echo_bus::id::{AttemptId, IdMap, ProcessId, TaskId};
 use echo_bus::message::{
-    Cancel, Code, Event as Announcement, Failure, Frame, Pulse, PulseAnswer, Request, Submission, What,
+    self, Cancel, Code, Event as Announcement, Failure, Frame, Pulse, PulseAnswer, Submission, What,
 };
 use echo_bus::subject;
 
@@ -100,7 +100,7 @@ impl Edge {
     /// Begins a task, with its first reader.
     pub fn begin(&mut self, new: New, now: Instant, out: &mut Vec<Action>) -> ReaderId {
         let id = new.task;
-        let request_bytes = new.keep.map_or(0, |_| size_of_request(&new.request));
+        let request_bytes = new.keep.map_or(0, |_| message::size(&new.request));
         let attempts = Attempts::new(id, new.request, new.traceparent, new.limits, now);
         let mut task = Task {
             attempts,
@@ -364,11 +364,6 @@ impl Task {
         let (attempt, model) = (Some(self.attempts.attempt()), self.attempts.model.clone());
         Announcement { attempt, model, ..announcement(self.attempts.task, what) }
     }
-}
-
-/// As JSON; a part that cannot be written counts nothing.
-fn size_of_request(request: &Request) -> usize {
-    serde_json::to_vec(request).map_or(0, |json| json.len())
 }
 
 #[cfg(test)]

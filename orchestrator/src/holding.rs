@@ -1,11 +1,10 @@
 //! One attempt that this orchestrator holds: it waits, or a node has been asked to take it.
 
-use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use echo_bus::id::{Inbox, NodeId};
-use echo_bus::message::{Excluded, Failure, Task};
+use echo_bus::message::{self, Excluded, Failure, Task};
 
 use crate::expected::{Prompt, Stand, Step};
 use crate::need::Need;
@@ -109,7 +108,7 @@ impl Holding {
             refusal: None,
             relief: (!task.excluded.is_empty() && !task.second_opinion).then(|| now + RELIEF),
             judged_at: None,
-            bytes: size(&task),
+            bytes: bytes(&task),
             task: Arc::from(task),
             prompt: None,
             plan: None,
@@ -152,19 +151,7 @@ impl Holding {
 }
 
 /// The size of a task as JSON.
-fn size(task: &Task) -> usize {
-    struct Count(usize);
-    impl io::Write for Count {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0 += bytes.len();
-            Ok(bytes.len())
-        }
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-    let mut count = Count(0);
-    // What cannot be written cannot be dispatched either, and is refused there.
-    let _ = serde_json::to_writer(&mut count, &task.request);
-    count.0 + task.so_far.as_ref().map_or(0, |so_far| so_far.content.len() + so_far.thinking.len())
+fn bytes(task: &Task) -> usize {
+    let so_far = task.so_far.as_ref().map_or(0, |so_far| so_far.content.len() + so_far.thinking.len());
+    message::size(&task.request) + so_far
 }

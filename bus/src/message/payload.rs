@@ -1,5 +1,7 @@
 //! A whole message of the bus, and how it is read.
 
+use std::io;
+
 use async_nats::HeaderMap;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -21,4 +23,22 @@ pub trait Payload: Serialize + DeserializeOwned {
 
     /// Takes what travelled beside the payload.
     fn take_headers(&mut self, _headers: &HeaderMap) {}
+}
+
+/// The size of a value as JSON, which is not written anywhere. What cannot be written cannot be sent either, and is
+/// refused there.
+pub fn size(value: &impl Serialize) -> usize {
+    struct Count(usize);
+    impl io::Write for Count {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0 += bytes.len();
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut count = Count(0);
+    let _ = serde_json::to_writer(&mut count, value);
+    count.0
 }
