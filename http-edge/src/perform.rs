@@ -116,8 +116,11 @@ impl Performer {
                 measure::hung_up();
                 debug!(%task, why, "task cancelled");
             }
-            // The others are said, under the lock.
-            _ => {}
+            // Said already, under the lock.
+            Action::Cancel { .. }
+            | Action::AnswerPulse { .. }
+            | Action::Tell { .. }
+            | Action::Announce(_) => {}
         }
     }
 

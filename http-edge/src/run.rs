@@ -24,7 +24,8 @@ use crate::tasks::Tasks;
 /// Answers to the edge's questions that wait to be heard; whoever brings one more waits.
 const ANSWERS: usize = 1024;
 
-/// How often a stopping edge looks whether its answers are still read elsewhere.
+/// How often a stopping edge looks whether its answers are still read elsewhere. Only a tick can end such a reading, so
+/// looking as often as it ticks is no later than being told.
 const LOOK: Duration = Duration::from_millis(50);
 
 /// Why the edge cannot work.

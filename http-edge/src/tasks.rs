@@ -95,7 +95,7 @@ impl Tasks {
     /// # Errors
     /// When there is no such task here, or no such place in its answer.
     pub fn join(self: &Arc<Self>, task: TaskId, after: u64) -> Result<Reader, Unjoined> {
-        let id = self.edge().join(task, Some(after), Instant::now())?;
+        let id = self.edge().join(task, after, Instant::now())?;
         Ok(Reader { tasks: self.clone(), id })
     }
 

@@ -2,8 +2,7 @@
 //!
 //! Without `keep` a task ends with its last reader, and its answer with the last one who has read its end. With it, both
 //! go on for that long after the last reader has left. All kept answers together have a limit in memory: the oldest that
-//! nobody reads go first. Ids of kept answers that were dropped are remembered
-//! for a while, so that whoever asks hears why.
+//! nobody reads go first. Ids of kept answers that were dropped are remembered for a while, so that whoever asks hears why.
 
 use std::collections::{HashSet, VecDeque};
 use std::time::Instant;

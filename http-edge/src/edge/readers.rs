@@ -43,15 +43,14 @@ pub enum Unjoined {
 }
 
 impl Edge {
-    /// A reader that has the pieces up to `after`, or `None` for one that wants the end only.
+    /// A reader that has the pieces up to `after`.
     ///
     /// # Errors
     /// When there is no such task, or no such place in its answer.
-    pub fn join(&mut self, id: TaskId, after: Option<u64>, now: Instant) -> Result<ReaderId, Unjoined> {
+    pub fn join(&mut self, id: TaskId, after: u64, now: Instant) -> Result<ReaderId, Unjoined> {
         let Some(task) = self.tasks.get_mut(&id) else { return Err(Unjoined::Absent(self.kept.absent(id))) };
-        let cursor = task.place(after.unwrap_or_default())?;
-        let reads = if after.is_some() { Reads::Pieces } else { Reads::End };
-        Ok(task.reader(id, reads, cursor, now))
+        let cursor = task.place(after)?;
+        Ok(task.reader(id, Reads::Pieces, cursor, now))
     }
 
     /// The next news for a reader. Without any, `waker` is used once there are some. `None` after the end, and for a

@@ -127,12 +127,12 @@ fn the_oldest_kept_answers_make_room_and_whoever_asks_hears_why() {
     }
     rig.pass(Duration::from_millis(1));
     assert!(!rig.is_here(TASK) && rig.is_here(TaskId::from_u128(4)));
-    let gone = rig.edge.join(TASK, Some(0), rig.now).unwrap_err();
+    let gone = rig.edge.join(TASK, 0, rig.now).unwrap_err();
     assert_eq!(gone, Unjoined::Absent(Absent::Gone(Gone::Evicted)));
     rig.pass(KEEP);
-    let gone = rig.edge.join(TaskId::from_u128(4), Some(0), rig.now).unwrap_err();
+    let gone = rig.edge.join(TaskId::from_u128(4), 0, rig.now).unwrap_err();
     assert_eq!(gone, Unjoined::Absent(Absent::Gone(Gone::Expired)));
-    let unknown = rig.edge.join(TaskId::from_u128(9), Some(0), rig.now).unwrap_err();
+    let unknown = rig.edge.join(TaskId::from_u128(9), 0, rig.now).unwrap_err();
     assert_eq!(unknown, Unjoined::Absent(Absent::Unknown));
 }
 
@@ -199,7 +199,7 @@ fn a_place_that_somebody_claims_is_not_taken_back() {
     let mut rig = Rig::new(1 << 20);
     rig.begin(TASK, None, "p", Reads::End);
     rig.gives(1, &["a", "b"], false);
-    let joined = rig.edge.join(TASK, Some(2), rig.now).unwrap();
+    let joined = rig.edge.join(TASK, 2, rig.now).unwrap();
     rig.loses(1);
     assert!(rig.edge.tasks[&TASK].attempts.has_ended(), "it cannot begin anew: two pieces are known");
     while let Poll::Ready(Some(news)) = rig.read(joined) {
@@ -242,6 +242,18 @@ fn a_late_answer_to_an_attempt_that_was_given_up_is_not_heard() {
     assert!(!rig.edge.tasks[&TASK].attempts.has_ended(), "the next attempt is about to begin");
     rig.pass(Duration::from_secs(1));
     assert!(rig.out.iter().any(|action| matches!(action, Action::Submit(task) if task.attempt == 2)));
+}
+
+#[test]
+fn an_answer_that_an_engine_never_ends_is_cut_and_its_engine_stopped() {
+    let mut rig = Rig::new(1 << 20);
+    let reader = rig.begin(TASK, None, "p", Reads::End);
+    let part = "x".repeat(crate::answer::LARGEST / 4);
+    rig.gives(1, &[part.as_str(); 5], false);
+    let cancels = |action: &Action| matches!(action, Action::Cancel { node: Some(_), .. });
+    assert_eq!(rig.out.iter().filter(|action| cancels(action)).count(), 1);
+    let Poll::Ready(Some(report::News::End(report))) = rig.read(reader) else { panic!("no end") };
+    assert!(report.ending.unwrap_err().message.contains("64 MiB"));
 }
 
 #[test]

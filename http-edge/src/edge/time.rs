@@ -50,9 +50,9 @@ impl Edge {
         let Some(task) = self.tasks.get_mut(&id) else { return Err(self.kept.absent(id)) };
         // Those who read it elsewhere are not waited for.
         (task.keep, task.read_elsewhere) = (None, None);
+        let has_ended = task.attempts.has_ended();
         self.kept.end(id);
-        let Some(task) = self.tasks.get_mut(&id) else { return Err(Absent::Unknown) };
-        if task.attempts.has_ended() {
+        if has_ended {
             self.keep_or_drop(id, now, out);
             return Ok(Stopped::Forgotten);
         }

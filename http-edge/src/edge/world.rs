@@ -404,7 +404,7 @@ impl World {
 
     fn join(&mut self, task: usize, after: u64) {
         let Some(task) = self.tasks.get(task).copied() else { return };
-        match self.edge.join(task, Some(after), self.now) {
+        match self.edge.join(task, after, self.now) {
             Ok(id) => self.comes(id, false, after),
             Err(Unjoined::Absent(_)) => {
                 let readers = self.clients.iter().filter(|client| client.id.task == task);

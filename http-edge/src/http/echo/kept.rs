@@ -26,7 +26,7 @@ const WITHIN: Duration = Duration::from_secs(2);
 
 /// The answer of `GET /task/{task}`.
 #[derive(Serialize)]
-struct State_<'a> {
+struct TaskState<'a> {
     task_id: TaskId,
     /// `waiting`, `running`, `done` or `failed`.
     state: &'static str,
@@ -75,11 +75,11 @@ fn said<'a>(
     pieces: &[Piece],
     turn: Option<&'a AnswerTurn>,
     end: Option<&'a End>,
-) -> State_<'a> {
+) -> TaskState<'a> {
     let ending = end.map(|end| &end.ending);
     let done = ending.and_then(|ending| ending.as_ref().ok());
     let failure = ending.and_then(|ending| ending.as_ref().err());
-    State_ {
+    TaskState {
         task_id,
         state: match ending {
             Some(Ok(_)) => "done",
