@@ -1,0 +1,63 @@
+//! `POST /v1/messages/count_tokens`: how many tokens a prompt has, by a node that can count, else by its length.
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Response};
+use echo_bus::message::{self, Code, Done, Prefix};
+use serde_json::json;
+
+use super::ask;
+use super::refusal::{id_of, named, refusal};
+use crate::http::api::{Api, trace_of};
+use crate::http::error::ApiError;
+use crate::http::route_headers::RouteHeaders;
+use crate::limits::Limits;
+use crate::report::{News, Report};
+use crate::tasks::Wishes;
+
+/// Longer than this nobody waits for a count: an estimate is there at once.
+const WITHIN: Duration = Duration::from_secs(3);
+/// How long somebody may take to take it.
+const TAKEN_WITHIN: Duration = Duration::from_secs(1);
+/// Bytes of a token, where nobody has counted.
+const USUAL_BYTES: u64 = 4;
+
+/// `POST /v1/messages/count_tokens`.
+pub async fn tokens(State(api): State<Api>, request: Request) -> Result<Response, ApiError> {
+    let traceparent = trace_of(request.headers());
+    let asked = ask::messages(api.fields(request).await?)?;
+    let as_chat = message::Request::Chat(asked.chat);
+    let estimate = Prefix::of(&as_chat).bytes.div_ceil(USUAL_BYTES).max(1);
+    let message::Request::Chat(chat) = as_chat else { unreachable!("made two lines above") };
+    // A node that has enough to do says so at once; to ask a second one would cost more than the count is worth.
+    let limits = Limits { attempts: 1, total: WITHIN, untaken: TAKEN_WITHIN, ..api.tasks().limits.clone() };
+    let wishes = Wishes { traceparent, limits: Some(limits), ..Wishes::default() };
+    let mut feed = api.begin_with(message::Request::Count(chat), wishes, false);
+    let task = feed.task().to_string();
+    let mut report = None;
+    while let Some(news) = feed.next().await {
+        if let News::End(end) = news {
+            report = Some(end);
+        }
+    }
+    let answer = counted(report.as_deref(), estimate, &asked.model).map_err(|error| error.of(&task, "", 0))?;
+    let mut answer = named(answer, &id_of(&task));
+    if let Some(report) = report {
+        RouteHeaders::of(&task, &report).put(answer.headers_mut());
+    }
+    Ok(answer)
+}
+
+fn counted(report: Option<&Report>, estimate: u64, model: &str) -> Result<Response, ApiError> {
+    let (tokens, how) = match report.map(|report| &report.ending) {
+        Some(Ok(Done { prompt_tokens: Some(tokens), estimated: false, .. })) => (*tokens, "exact"),
+        Some(Ok(Done { prompt_tokens: Some(tokens), .. })) => (*tokens, "estimate"),
+        Some(Err(failure)) if matches!(failure.code, Code::ModelNotServed | Code::ModelMissing) => {
+            return Err(refusal(failure, model));
+        }
+        _ => (estimate, "estimate"),
+    };
+    Ok(([("x-echo-count", how)], Json(json!({"input_tokens": tokens}))).into_response())
+}
