@@ -75,8 +75,14 @@ impl Route {
 
     /// The text of each event of a stream that adds to the answer; of a sign of life it is empty.
     async fn texts(self, reply: Reply) -> Vec<String> {
-        let places =
-            ["/message/content", "/response", "/token", "/choices/0/delta/content", "/choices/0/text", "/delta/text"];
+        let places = [
+            "/message/content",
+            "/response",
+            "/token",
+            "/choices/0/delta/content",
+            "/choices/0/text",
+            "/delta/text",
+        ];
         let mut texts = Vec::new();
         for line in reply.text().await.lines() {
             let line = line.strip_prefix("data: ").unwrap_or(line);
@@ -117,8 +123,13 @@ impl Route {
         }
         let told = lines(reply).await;
         let text = |line: &Value| -> String {
-            let places =
-                ["/message/content", "/response", "/choices/0/message/content", "/choices/0/text", "/content/0/text"];
+            let places = [
+                "/message/content",
+                "/response",
+                "/choices/0/message/content",
+                "/choices/0/text",
+                "/content/0/text",
+            ];
             places.iter().find_map(|at| line.pointer(at)?.as_str()).unwrap_or_default().to_owned()
         };
         let last = told.last().expect("an answer");

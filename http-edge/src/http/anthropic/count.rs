@@ -42,7 +42,8 @@ pub async fn tokens(State(api): State<Api>, request: Request) -> Result<Response
             report = Some(end);
         }
     }
-    let answer = counted(report.as_deref(), estimate, &asked.model).map_err(|error| error.of(&task, "", 0))?;
+    let answer =
+        counted(report.as_deref(), estimate, &asked.model).map_err(|error| error.of(&task, "", 0))?;
     let mut answer = named(answer, &id_of(&task));
     if let Some(report) = report {
         RouteHeaders::of(&task, &report).put(answer.headers_mut());

@@ -62,11 +62,7 @@ impl Conversation {
     fn push(&mut self, role: &str, parts: Vec<Part>) {
         match self.messages.last_mut() {
             Some(last) if last.role == role => last.content.extend(parts),
-            _ => self.messages.push(Message {
-                role: role.to_owned(),
-                content: parts,
-                ..Message::default()
-            }),
+            _ => self.messages.push(Message { role: role.to_owned(), content: parts, ..Message::default() }),
         }
     }
 
@@ -119,9 +115,8 @@ impl Conversation {
         let mut content = match block.take("content") {
             Some(Value::Array(list)) => {
                 let list = list.into_iter().enumerate();
-                let parts = list.map(|(number, value)| {
-                    inner(&block.place(&format!("content[{number}]")), value)
-                });
+                let parts =
+                    list.map(|(number, value)| inner(&block.place(&format!("content[{number}]")), value));
                 parts.filter_map(Result::transpose).collect::<Read<Vec<_>>>()?
             }
             None => Vec::new(),
@@ -147,7 +142,9 @@ fn reminder(parts: Vec<Part>) -> Vec<Part> {
 
 /// No template has a word for a result that is an error; most tools say it themselves.
 fn says_error(content: &[Part]) -> bool {
-    content.iter().any(|part| matches!(part, Part::Text { text } if text.to_ascii_lowercase().contains("error")))
+    content
+        .iter()
+        .any(|part| matches!(part, Part::Text { text } if text.to_ascii_lowercase().contains("error")))
 }
 
 /// A block within a tool's result. What is no text and no picture is told as it is: refused, it would end the conversation.
@@ -172,9 +169,10 @@ fn shown(kind: &str, block: &mut Fields) -> Read<Option<Part>> {
             let data = source.text("data")?.unwrap_or_default();
             Ok(Some(Part::Image { data: image::plain(&source.place("data"), &data)? }))
         }
-        ("image", "url") => {
-            Err(wrong(&source.place("url"), "send the picture itself, as base64; it is not fetched from elsewhere"))
-        }
+        ("image", "url") => Err(wrong(
+            &source.place("url"),
+            "send the picture itself, as base64; it is not fetched from elsewhere",
+        )),
         ("document", "text") => Ok(said(source.text("data")?.unwrap_or_default())),
         ("image", _) => Err(source.wrong("type", "base64")),
         _ => Err(source.wrong("type", "text: no other documents can be read here")),
