@@ -183,6 +183,47 @@ async fn tools_go_there_and_back_on_both_kinds_of_node() {
     }
 }
 
+/// A template that takes instructions only at the beginning, and a model without thinking: what Claude Code sends to a model
+/// that it does not know, in its first turn and in the one behind a tool's result.
+#[tokio::test]
+async fn what_claude_code_sends_is_answered_by_a_strict_template_and_a_model_that_cannot_think() {
+    let mesh = able(Api::Openai).script(|script| {
+        script.models = vec![echo_scripted_engine::Model::named(ABLE)];
+        script.strict_template = true;
+    });
+    let mesh = mesh.await;
+    let marked = |text: &str| json!({"type": "text", "text": text, "cache_control": {"type": "ephemeral"}});
+    let placeholder = json!({"name": "DeferredToolPlaceholder", "description": "never call this tool",
+        "input_schema": {"type": "object", "properties": {}}, "defer_loading": true});
+    let body = json!({"model": ABLE, "max_tokens": 32000, "stream": true, "metadata": {"user_id": "u"},
+        "system": [{"type": "text", "text": "x-anthropic-billing-header: cc_version=2.1;"}, marked("You are an agent.")],
+        "thinking": {"type": "adaptive", "display": "omitted"}, "output_config": {"effort": "high"},
+        "context_management": {"edits": [{"type": "clear_thinking_20251015", "keep": "all"}]},
+        "tools": [weather(), placeholder], "messages": [
+            {"role": "user", "content": [marked("<system-reminder>a</system-reminder>"), marked("[tokens=2] [tool=none]")]},
+            {"role": "system", "content": [marked("# Environment")]}]});
+    let call = json!([{"type": "tool_use", "id": "toolu_1", "name": "weather", "input": {"city": "Oslo"}}]);
+    let result = json!([{"tool_use_id": "toolu_1", "type": "tool_result", "content": "(no output)", "is_error": false}]);
+    let mut next = body.clone();
+    next["messages"][1]["content"] = "# Environment".into();
+    next["messages"]
+        .as_array_mut()
+        .expect("a list")
+        .extend([json!({"role": "assistant", "content": call}), json!({"role": "user", "content": result})]);
+    for body in [body, next] {
+        let reply = send(
+            mesh.client().post("/v1/messages?beta=true", &body).header("anthropic-version", "2023-06-01"),
+        );
+        let reply = reply.await;
+        assert_eq!((reply.status(), reply.header("x-echo-attempts")), (200, "1"));
+        assert_eq!(said(&events(reply).await), "t0 t1 ");
+        let asked = sent(&mesh);
+        assert_eq!(asked["messages"][0]["content"], "You are an agent.", "without the line for the accounts");
+        let text = asked["messages"][1]["content"].as_str().expect("a text");
+        assert!(text.ends_with("<system-reminder>\n# Environment\n</system-reminder>"), "{text}");
+    }
+}
+
 #[tokio::test]
 async fn pictures_come_as_base64_and_from_nowhere_else() {
     for api in [Api::Ollama, Api::Openai] {
@@ -290,6 +331,10 @@ async fn a_count_is_exact_where_the_engine_counts_and_else_says_that_it_is_none(
     let (_, counted) = whole(mesh.client(), COUNT, &ask("[tokens=1] how many are these")).await;
     let usage = answer(&mesh, &ask("[tokens=1] how many are these")).await["usage"].clone();
     assert_eq!(counted["input_tokens"], usage["input_tokens"]);
+    mesh.node(0).pause().await;
+    let reply = post(mesh.client(), COUNT, &ask("a node that does not answer")).await;
+    assert_eq!((reply.status(), reply.header("x-echo-count")), (200, "estimate"));
+    mesh.node(0).resume();
     let nobody = Mesh::start().nodes(0).await;
     nobody.orchestrator(0).kill().await;
     let reply = post(nobody.client(), COUNT, &ask("hello")).await;

@@ -62,3 +62,32 @@ fn counted(report: Option<&Report>, estimate: u64, model: &str) -> Result<Respon
     };
     Ok(([("x-echo-count", how)], Json(json!({"input_tokens": tokens}))).into_response())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::ollama::tests::report;
+    use axum::http::StatusCode;
+    use echo_bus::message::Failure;
+
+    fn how(ending: Option<Result<Done, Failure>>) -> Result<String, StatusCode> {
+        let report = ending.map(|ending| Report { ending, ..report("") });
+        let answer = counted(report.as_ref(), 9, "m").map_err(|error| error.status())?;
+        Ok(answer.headers()["x-echo-count"].to_str().unwrap().to_owned())
+    }
+
+    #[test]
+    fn whatever_a_node_says_there_is_a_number_unless_nobody_serves_the_model() {
+        let done = |prompt_tokens, estimated| Some(Ok(Done { prompt_tokens, estimated, ..Done::default() }));
+        let failed = |code| Some(Err(Failure::give_up(code, "x")));
+        assert_eq!(how(done(Some(5), false)), Ok("exact".to_owned()));
+        let estimates =
+            [Code::Full, Code::BadRequest, Code::Expired, Code::NoNode, Code::Unavailable].map(failed);
+        for ending in estimates.into_iter().chain([None, done(Some(5), true), done(None, false)]) {
+            assert_eq!(how(ending), Ok("estimate".to_owned()));
+        }
+        for code in [Code::ModelNotServed, Code::ModelMissing] {
+            assert_eq!(how(failed(code)), Err(StatusCode::NOT_FOUND));
+        }
+    }
+}

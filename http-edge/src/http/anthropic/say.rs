@@ -47,12 +47,16 @@ struct BlockDelta<'a> {
 }
 
 #[derive(Serialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
+#[serde(tag = "type")]
 enum Delta<'a> {
-    TextDelta { text: &'a str },
-    ThinkingDelta { thinking: &'a str },
-    SignatureDelta { signature: &'a str },
-    InputJsonDelta { partial_json: &'a str },
+    #[serde(rename = "text_delta")]
+    Text { text: &'a str },
+    #[serde(rename = "thinking_delta")]
+    Thinking { thinking: &'a str },
+    #[serde(rename = "signature_delta")]
+    Signature { signature: &'a str },
+    #[serde(rename = "input_json_delta")]
+    Input { partial_json: &'a str },
 }
 
 impl Events {
@@ -80,11 +84,11 @@ impl Events {
         self.bytes += piece.thinking.len() + piece.content.len();
         if !piece.thinking.is_empty() {
             self.enter(Kind::Thinking, out);
-            self.delta(Delta::ThinkingDelta { thinking: &piece.thinking }, out);
+            self.delta(Delta::Thinking { thinking: &piece.thinking }, out);
         }
         if !piece.content.is_empty() {
             self.enter(Kind::Text, out);
-            self.delta(Delta::TextDelta { text: &piece.content }, out);
+            self.delta(Delta::Text { text: &piece.content }, out);
         }
         for call in &piece.tool_calls {
             self.call(call, out);
@@ -110,7 +114,7 @@ impl Events {
         let Some(kind) = self.open.take() else { return };
         if kind == Kind::Thinking {
             let signature = self.signature();
-            self.delta(Delta::SignatureDelta { signature: &signature }, out);
+            self.delta(Delta::Signature { signature: &signature }, out);
         }
         self.stop(out);
     }
@@ -123,7 +127,7 @@ impl Events {
         let mut block = self.tool_use(call, self.calls);
         block["input"] = json!({});
         self.start(&block, out);
-        self.delta(Delta::InputJsonDelta { partial_json: &arguments }, out);
+        self.delta(Delta::Input { partial_json: &arguments }, out);
         self.stop(out);
         self.calls += 1;
     }
