@@ -5,11 +5,12 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
-use echo_bus::message::{self, Code, Done, Prefix};
+use echo_bus::message::{self, Chat, Code, Done, Prefix};
 use serde_json::json;
+use tokio::sync::Semaphore;
 
 use super::ask;
-use super::refusal::{id_of, named, refusal};
+use super::refusal::{id_of, named, new_id, refusal};
 use crate::http::api::{Api, trace_of};
 use crate::http::error::ApiError;
 use crate::http::route_headers::RouteHeaders;
@@ -19,36 +20,41 @@ use crate::tasks::Wishes;
 
 /// Longer than this nobody waits for a count: an estimate is there at once.
 const WITHIN: Duration = Duration::from_secs(3);
-/// How long somebody may take to take it.
-const TAKEN_WITHIN: Duration = Duration::from_secs(1);
+/// An editor asks for dozens at once when it starts. A few at a time are through as soon, and leave the machine and the
+/// node's places beside its slots to others.
+static TURNS: Semaphore = Semaphore::const_new(4);
 /// Bytes of a token, where nobody has counted.
 const USUAL_BYTES: u64 = 4;
 
 /// `POST /v1/messages/count_tokens`.
 pub async fn tokens(State(api): State<Api>, request: Request) -> Result<Response, ApiError> {
-    let traceparent = trace_of(request.headers());
+    let trace = trace_of(request.headers());
     let asked = ask::messages(api.fields(request).await?)?;
     let as_chat = message::Request::Chat(asked.chat);
     let estimate = Prefix::of(&as_chat).bytes.div_ceil(USUAL_BYTES).max(1);
     let message::Request::Chat(chat) = as_chat else { unreachable!("made two lines above") };
-    // A node that has enough to do says so at once; to ask a second one would cost more than the count is worth.
-    let limits = Limits { attempts: 1, total: WITHIN, untaken: TAKEN_WITHIN, ..api.tasks().limits.clone() };
+    let counting = tokio::time::timeout(WITHIN, count(&api, chat, trace)).await;
+    let Some((task, report)) = counting.ok().flatten() else {
+        return Ok(named(counted(None, estimate, &asked.model)?, &new_id()));
+    };
+    let answer = counted(Some(&report), estimate, &asked.model).map_err(|error| error.of(&task, "", 0))?;
+    let mut answer = named(answer, &id_of(&task));
+    RouteHeaders::of(&task, &report).put(answer.headers_mut());
+    Ok(answer)
+}
+
+/// Asks one node. One that has enough to do says so at once, and a second one would cost more than the count is worth.
+async fn count(api: &Api, chat: Chat, traceparent: Option<String>) -> Option<(String, Box<Report>)> {
+    let _turn = TURNS.acquire().await.ok()?;
+    let limits = Limits { attempts: 1, ..api.tasks().limits.clone() };
     let wishes = Wishes { traceparent, limits: Some(limits), ..Wishes::default() };
     let mut feed = api.begin_with(message::Request::Count(chat), wishes, false);
-    let task = feed.task().to_string();
-    let mut report = None;
     while let Some(news) = feed.next().await {
-        if let News::End(end) = news {
-            report = Some(end);
+        if let News::End(report) = news {
+            return Some((feed.task().to_string(), report));
         }
     }
-    let answer =
-        counted(report.as_deref(), estimate, &asked.model).map_err(|error| error.of(&task, "", 0))?;
-    let mut answer = named(answer, &id_of(&task));
-    if let Some(report) = report {
-        RouteHeaders::of(&task, &report).put(answer.headers_mut());
-    }
-    Ok(answer)
+    None
 }
 
 fn counted(report: Option<&Report>, estimate: u64, model: &str) -> Result<Response, ApiError> {
