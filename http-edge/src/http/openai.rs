@@ -59,7 +59,12 @@ async fn talk(
     let trace = trace_of(request.headers());
     let asked = translate(api.fields(request).await?)?;
     let (shape, streams) = (asked.shape, asked.streams);
-    let feed = api.begin(asked.request, trace, streams);
-    let voice = say::Chunks::new(feed.task(), asked.model, shape, asked.tells_usage);
+    let further = asked.further();
+    let choices = 1 + further.len();
+    let feed = match choices {
+        1 => api.begin(asked.request, trace, streams),
+        _ => api.begin_several(asked.request, further, trace.as_ref(), streams),
+    };
+    let voice = say::Chunks::new(feed.task(), asked.model, shape, asked.tells_usage, choices);
     reply::answer(api.started(feed), voice, streams).await
 }

@@ -3,6 +3,7 @@
 mod bodies;
 mod calls;
 mod cases;
+mod choices;
 mod clients;
 mod docs;
 mod embeddings;
