@@ -13,8 +13,9 @@ mod tests;
 
 use axum::Router;
 use axum::extract::{Request, State};
+use axum::http::Uri;
 use axum::response::Response;
-use axum::routing::{get, post};
+use axum::routing::{any, get, post};
 
 use super::api::{Api, trace_of};
 use super::dialect::Dialect;
@@ -40,6 +41,14 @@ fn routes() -> Router<Api> {
         .route("/v1/embeddings", post(embed::embeddings))
         .route("/v1/models", get(models::list))
         .route("/v1/models/{*id}", get(models::one))
+        .route("/v1/audio/{*kind}", any(no_sound_and_no_pictures))
+        .route("/v1/images/{*kind}", any(no_sound_and_no_pictures))
+}
+
+/// 404 and not 501: what is 5xx, OpenAI's clients ask again.
+async fn no_sound_and_no_pictures(uri: Uri) -> ApiError {
+    let path: String = uri.path().chars().take(200).collect();
+    ApiError::not_found(format!("there is no {path}: the models of this mesh make text and vectors"))
 }
 
 async fn chat(api: State<Api>, request: Request) -> Result<Response, ApiError> {

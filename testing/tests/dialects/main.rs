@@ -9,6 +9,7 @@ mod docs;
 mod embeddings;
 mod fidelity;
 mod http;
+mod level;
 mod manage;
 mod ollama;
 mod openai;
