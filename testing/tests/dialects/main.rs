@@ -11,6 +11,7 @@ mod fidelity;
 mod http;
 mod level;
 mod manage;
+mod odd;
 mod ollama;
 mod openai;
 mod paths;
