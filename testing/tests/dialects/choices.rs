@@ -252,3 +252,20 @@ async fn a_template_refusal_of_several_choices_is_one_refusal_and_no_node_is_bla
         mesh.node_is(node.id(), "idle").await;
     }
 }
+
+#[tokio::test]
+async fn choices_that_wait_in_line_say_signs_of_life_and_none_comes_after_the_end_of_one() {
+    let mesh = able(Api::Ollama).slots(1).edge_args(["--idle-sign", "200ms"]).await;
+    let mut running = mesh.ask("count [tokens=200] [delay=10]");
+    running.read_tokens(1).await;
+    // The second and the third are begun when the one before them has ended, a second later each time.
+    let told = streamed(mesh.client(), CHAT, ask(CHAT, "[tokens=2] [first=1000]", 3, true)).await;
+    assert_eq!(texts(&told, 3), ["t0 t1 "; 3]);
+    let empty = |event: &&Value| {
+        let choice = &event["choices"][0];
+        choice["delta"] == json!({}) && choice["finish_reason"].is_null()
+    };
+    let signs = told.iter().filter(empty).count();
+    assert!(signs >= 5, "{signs} signs in five seconds");
+    assert_eq!(roles(&told), [0, 1, 2], "a sign is no second beginning");
+}

@@ -61,6 +61,8 @@ fn family<'a>(models: &'a Value, engine_name: &str) -> &'a str {
 fn insides(entry: &Value, family: &str, facts: &Facts) -> Map<String, Value> {
     let mut insides = Map::new();
     insides.insert("general.architecture".to_owned(), family.into());
+    // An editor shows its user this name.
+    insides.insert("general.basename".to_owned(), entry["id"].clone());
     if let Some(count) = entry["meta"]["n_params"].as_u64() {
         insides.insert("general.parameter_count".to_owned(), count.into());
     }
@@ -86,7 +88,7 @@ mod tests {
         assert_eq!(
             shown,
             json!({"modified_at": NEVER, "details": {"format": "gguf", "quantization_level": "", "parameter_size": "0.00M", "family": "unknown", "families": ["unknown"]},
-                "model_info": {"general.architecture": "unknown", "general.parameter_count": 5,
+                "model_info": {"general.architecture": "unknown", "general.basename": "m", "general.parameter_count": 5,
                     "unknown.context_length": 2048, "unknown.embedding_length": 576},
                 "capabilities": ["completion"]})
         );
@@ -101,8 +103,11 @@ mod tests {
     fn a_server_that_says_a_length_is_believed_and_what_nobody_says_is_left_out() {
         let models = json!({"data": [{"id": "a", "max_model_len": 4096}, {"id": "b", "max_model_len": "x"}]});
         let info = |model: &str| described(&models, &Facts::default(), model).unwrap()["model_info"].clone();
-        assert_eq!(info("a"), json!({"general.architecture": "unknown", "unknown.context_length": 4096}));
-        assert_eq!(info("b"), json!({"general.architecture": "unknown"}));
+        assert_eq!(
+            info("a"),
+            json!({"general.architecture": "unknown", "general.basename": "a", "unknown.context_length": 4096})
+        );
+        assert_eq!(info("b"), json!({"general.architecture": "unknown", "general.basename": "b"}));
         assert!(described(&models, &Facts::default(), "c").is_none());
         assert!(described(&Value::Null, &Facts::default(), "a").is_none());
     }
