@@ -89,11 +89,14 @@ pub async fn props(core: State<Arc<Core>>) -> Response {
     };
     let slots = core.script().slots;
     let context = model.context / slots.max(1) as u64;
+    // A template that can leave thoughts out names its switch.
+    let switch = if model.can("thinking") { "{#- enable_thinking #}" } else { "" };
+    let source = format!("{}{switch}", template::SOURCE);
     ok(&json!({"default_generation_settings": {"params": {"n_predict": -1}, "n_ctx": context},
         "total_slots": slots, "model_alias": model.name, "model_path": format!("{}.gguf", model.name),
         "modalities": {"vision": model.can("vision"), "audio": false},
         "chat_template_caps": {"supports_tools": model.can("tools"), "supports_tool_calls": model.can("tools")},
-        "chat_template": template::SOURCE, "bos_token": "", "eos_token": "<|end|>",
+        "chat_template": source, "bos_token": "", "eos_token": "<|end|>",
         "build_info": "b1-scripted", "is_sleeping": false}))
 }
 

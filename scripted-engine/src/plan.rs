@@ -197,9 +197,9 @@ fn thoughts(script: &Script, ask: &Ask, orders: &Directives) -> Vec<Piece> {
 }
 
 /// A call as the model writes it, a few characters to the chunk.
-fn in_words(script: &Script, call: &ToolCall) -> Vec<Piece> {
+fn in_words(script: &Script, function: &Value) -> Vec<Piece> {
     const CHUNK: usize = 7;
-    let text = call_text(&json!({"name": call.name, "arguments": call.arguments}), script.marks);
+    let text = call_text(function, script.marks);
     let chars: Vec<char> = text.chars().collect();
     chars.chunks(CHUNK).map(|chunk| Piece::Verbatim(chunk.iter().collect())).collect()
 }
@@ -210,11 +210,16 @@ fn wanted_calls(script: &Script, ask: &Ask, orders: &Directives) -> Vec<Piece> {
     }
     let ordered = orders.tool.clone().map(|name| ToolCall { name, arguments: serde_json::Map::default() });
     if ordered.is_none() && !script.tool_chunks.is_empty() {
-        return script.tool_chunks.iter().cloned().map(Piece::Calls).collect();
+        let chunks = script.tool_chunks.iter();
+        let calls = chunks.clone().filter_map(Value::as_array).flatten();
+        return match ask.raw {
+            true => calls.flat_map(|call| in_words(script, &call["function"])).collect(),
+            false => chunks.cloned().map(Piece::Calls).collect(),
+        };
     }
     let called = ordered.or_else(|| script.tool_call.clone());
     match called {
-        Some(call) if ask.raw => in_words(script, &call),
+        Some(call) if ask.raw => in_words(script, &json!({"name": call.name, "arguments": call.arguments})),
         called => called.map(Piece::Call).into_iter().collect(),
     }
 }

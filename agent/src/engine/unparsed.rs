@@ -94,12 +94,12 @@ impl Reader {
         for piece in &mut pieces[1..] {
             piece.tokens = is_counted.then_some(0);
         }
-        let first = &mut pieces[0];
-        let thinking = chunk.thinking + &first.thinking;
-        let (content, tool_calls) =
-            (std::mem::take(&mut first.content), std::mem::take(&mut first.tool_calls));
         let (tokens, prompt_tokens) = (self.tokens.take(), self.prompt_tokens.take());
-        *first = Piece { content, thinking, tool_calls, tokens, prompt_tokens, ..chunk };
+        let first = std::mem::take(&mut pieces[0]);
+        chunk.content = first.content;
+        chunk.thinking.push_str(&first.thinking);
+        chunk.tool_calls.extend(first.tool_calls);
+        pieces[0] = Piece { tokens, prompt_tokens, ..chunk };
         pieces.into_iter().map(|piece| Ok(Step::Piece(piece))).collect()
     }
 

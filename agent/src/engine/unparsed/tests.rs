@@ -110,6 +110,9 @@ async fn a_token_limit_may_fall_into_thoughts_and_into_what_looks_like_a_mark() 
 async fn an_engine_that_begins_to_think_in_the_middle_of_text_has_begun_anew() {
     let trusted = Unparsed { trusted: true, ..Unparsed::default() };
     let thought = Step::Piece(Piece { thinking: "hm".into(), ..Piece::default() });
+    let called = Piece { tool_calls: vec![ToolCall::default()], ..Piece::default() };
+    let calls = told(trusted.clone(), vec![Step::Piece(called)]).await.unwrap().calls;
+    assert_eq!(calls.len(), 1, "what the engine has read itself stays");
     let failure = told(trusted.clone(), vec![thought]).await.unwrap_err();
     assert_eq!(failure.code, Code::CannotContinue);
     assert_eq!(told(trusted, said(&["a <tool_call>"], Reason::Stop)).await.unwrap().text, "a <tool_call>");
