@@ -108,6 +108,62 @@ async fn a_real_answer_goes_on_from_another_node_where_it_broke_off() {
     }
 }
 
+/// Lines of Ollama's API: the thoughts, and the last line.
+#[derive(Default)]
+struct Thought {
+    rest: String,
+    said: String,
+    text: String,
+    last: Value,
+}
+
+impl Thought {
+    async fn read(&mut self, reply: &mut Reply, enough: impl Fn(&Self) -> bool) {
+        while !enough(self) {
+            let Some(bytes) = reply.chunk().await.expect("a whole body") else { return };
+            self.rest.push_str(std::str::from_utf8(&bytes).expect("whole lines"));
+            while let Some((line, rest)) = self.rest.split_once('\n') {
+                self.last = serde_json::from_str(line).expect("JSON");
+                self.said += self.last["message"]["thinking"].as_str().unwrap_or_default();
+                self.text += self.last["message"]["content"].as_str().unwrap_or_default();
+                self.rest = rest.to_owned();
+            }
+        }
+    }
+}
+
+/// By the server's own support for it, and by a raw prompt where that is turned off.
+#[tokio::test]
+async fn real_thoughts_go_on_from_another_node_where_they_broke_off() {
+    let test = "real_thoughts_go_on_from_another_node_where_they_broke_off";
+    let template = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/mesh/thinking.jinja");
+    for flags in [&["--template", template] as &[&str], &["--template", template, "--no-prefill"]] {
+        let Some(real) = real(test, &[flags, flags]).await else { return };
+        let story = json!([{"role": "user", "content": "Write a short story about a lighthouse keeper."}]);
+        let body = json!({"model": "smollm2", "messages": story, "think": true,
+            "options": {"num_predict": 60, "temperature": 0, "seed": 7}});
+        let mut whole = Thought::default();
+        whole.read(&mut post(real.mesh.client(), "/api/chat", body.clone()).await, |_| false).await;
+        let mut reply = post(real.mesh.client(), "/api/chat", body).await;
+        let mut thought = Thought::default();
+        thought.read(&mut reply, |it| it.said.len() > 60).await;
+        let (node, before) = (reply.header("x-echo-node").to_owned(), thought.said.chars().count());
+        real.agents.iter().find(|agent| agent.name().ends_with(&node)).expect("that node").kill().await;
+        thought.read(&mut reply, |_| false).await;
+        let said: String = whole.said.chars().take(before + 12).collect();
+        assert!(
+            thought.said.starts_with(&said),
+            "{flags:?}: {:?} in place of {:?}",
+            thought.said,
+            whole.said
+        );
+        assert_eq!((thought.text.as_str(), whole.text.as_str()), ("", ""), "{flags:?}: all of it is thought");
+        for count in ["eval_count", "prompt_eval_count", "done_reason"] {
+            assert_eq!(thought.last[count], whole.last[count], "{flags:?}: {count} in {}", thought.last);
+        }
+    }
+}
+
 /// A character of several tokens is cut at no place where its counts or its limit could show it.
 #[tokio::test]
 async fn a_real_answer_of_emoji_keeps_its_limit_and_its_counts() {
