@@ -80,10 +80,11 @@ impl<E: Renders + Sync> Look<'_, E> {
         if shown.behaviour == TemplateBehaviour::Trailing {
             return Ok(shown);
         }
-        if thinks {
+        let is_raw = shown.behaviour == TemplateBehaviour::Raw;
+        if thinks || (is_raw && !so_far.thinking.is_empty() && !self.moment.own_way) {
             shown.thoughts = self.thoughts(chat).await?;
         }
-        if self.moment.tools && (thinks || shown.behaviour == TemplateBehaviour::Raw) {
+        if self.moment.tools && (thinks || is_raw) {
             shown.calls = self.calls(chat).await?;
         }
         Ok(shown)
@@ -131,8 +132,15 @@ impl<E: Renders + Sync> Look<'_, E> {
         let (asked, text) = parted(&whole);
         let images = asked.messages.iter().flat_map(|message| message.images().map(str::to_owned)).collect();
         let calls = !whole.tools.is_empty();
+        let thinks = self.moment.doing == Doing::Thinking;
         let (prompt, closes) = match shown.thoughts {
-            Thoughts::Marked(Marked { prompt, closes }) => (prompt + &so_far.thinking, Some(closes)),
+            Thoughts::Marked(Marked { prompt, closes, .. }) if thinks => {
+                (prompt + &so_far.thinking, Some(closes))
+            }
+            // The model goes on knowing what it has thought.
+            Thoughts::Marked(Marked { prompt, between, .. }) => {
+                (prompt + &so_far.thinking + &between + &so_far.content, None)
+            }
             _ => {
                 let rendered = self.engine.render(&asked, Rendering::Text).await?;
                 let rendered = rendered.ok_or_else(|| self.moment.cannot(decision::Why::NoPrompt))?;

@@ -64,6 +64,8 @@ pub struct Marked {
     pub prompt: String,
     /// What the model writes where they end.
     pub closes: String,
+    /// The same with the white space that the template has around it.
+    pub between: String,
 }
 
 /// Partial answers that templates treat alike. Many trim white space at the end of a message, so a text that
@@ -161,26 +163,26 @@ pub fn thoughts_in(rendered: &str) -> Option<Marked> {
     // From behind, since a user's message may hold the same words.
     let text = rendered.rfind(TEXT_MARK)?;
     let thought = rendered[..text].rfind(MARK)?;
-    let closes = rendered[thought + MARK.len()..text].trim();
-    is_mark(closes).then(|| Marked { prompt: rendered[..thought].to_owned(), closes: closes.to_owned() })
+    let between = &rendered[thought + MARK.len()..text];
+    let (prompt, closes) = (rendered[..thought].to_owned(), between.trim().to_owned());
+    is_mark(&closes).then(|| Marked { prompt, closes, between: between.to_owned() })
 }
 
 /// The same of a template that leaves thoughts out of a conversation: from the beginning of an answer that thinks, and
 /// that of one that does not, which some templates give empty thoughts.
 pub fn thoughts_between(thinking: &str, calm: &str) -> Option<Marked> {
-    let opened = |prompt: &str| {
-        let (_, name) = prompt.trim_end().strip_suffix('>')?.rsplit_once('<')?;
+    let marked = |prompt: String, name: &str| {
         let closes = format!("</{name}>");
-        (is_mark(&closes)).then_some((name.to_owned(), closes))
+        // Other tags may begin an answer too.
+        let is_thought = ["think", "thought", "reason"].iter().any(|word| name.contains(word));
+        let between = format!("\n{closes}\n\n");
+        (is_thought && is_mark(&closes)).then_some(Marked { prompt, closes, between })
     };
-    if let Some((_, closes)) = opened(thinking) {
-        return Some(Marked { prompt: thinking.to_owned(), closes });
-    }
-    let empty = calm.strip_prefix(thinking)?.trim();
-    let (opens, _) = empty.split_once('>')?;
-    let (name, closes) = opened(&format!("{opens}>"))?;
-    let is_pair = empty.strip_prefix(&format!("<{name}>")).is_some_and(|rest| rest.trim() == closes);
-    is_pair.then(|| Marked { prompt: format!("{thinking}<{name}>\n"), closes })
+    let opened = thinking.trim_end().strip_suffix('>').and_then(|tag| tag.rsplit_once('<'));
+    opened.and_then(|(_, name)| marked(thinking.to_owned(), name)).or_else(|| {
+        let (name, rest) = calm.strip_prefix(thinking)?.trim().strip_prefix('<')?.split_once('>')?;
+        marked(format!("{thinking}<{name}>\n"), name).filter(|marked| rest.trim() == marked.closes)
+    })
 }
 
 /// A mark as `</think>`. One with a bar, as `<|end|>`, is a control token: engines leave it out of what they give out, so

@@ -15,7 +15,7 @@ fn shown(words: &str) -> Shown {
         "-" => TemplateBehaviour::Raw,
         _ => TemplateBehaviour::Unknown,
     };
-    let marked = Marked { prompt: "p".to_owned(), closes: "</think>".to_owned() };
+    let marked = Marked { prompt: "p".into(), closes: "</think>".into(), between: "</think>".into() };
     let thoughts = match () {
         () if words.contains('m') => Thoughts::Marked(marked),
         () if words.contains('u') => Thoughts::Unmarked,

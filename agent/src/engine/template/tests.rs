@@ -27,7 +27,7 @@ fn asking(text: &str) -> Chat {
 #[test]
 fn a_rendering_shows_where_thoughts_begin_and_what_ends_them() {
     let marked = thoughts_in(&rendered(&with_thoughts(&asking("hi")))).unwrap();
-    assert_eq!(marked.closes, "</think>");
+    assert_eq!((marked.closes.as_str(), marked.between.as_str()), ("</think>", "\n</think>\n\n"));
     assert_eq!(marked.prompt, "<|user|>\nhi<|end|>\n<|assistant|>\n<think>\n");
 }
 
@@ -46,7 +46,13 @@ fn where_thoughts_are_left_out_the_beginning_of_an_answer_shows_them() {
     assert_eq!((opens.prompt.as_str(), opens.closes.as_str()), ("<|a|>\n<think>\n", "</think>"));
     let empty = thoughts_between("<|a|>\n", "<|a|>\n<think>\n\n</think>\n\n").unwrap();
     assert_eq!((empty.prompt.as_str(), empty.closes.as_str()), ("<|a|>\n<think>\n", "</think>"));
-    for (thinking, calm) in [("<|a|>\n", "<|a|>\n"), ("<|a|>\n", "<|a|>\n<b>x</b>"), ("a", "b")] {
+    for (thinking, calm) in [
+        ("<|a|>\n", "<|a|>\n"),
+        ("<|a|>\n", "<|a|>\n<b>x</b>"),
+        ("<|a|>\n", "<|a|>\n<b></b>"),
+        ("<assistant>", "<assistant>"),
+        ("a", "b"),
+    ] {
         assert_eq!(thoughts_between(thinking, calm), None, "{thinking:?} {calm:?}");
     }
 }

@@ -14,6 +14,8 @@ const SEEN: usize = 3;
 enum Doing {
     Text,
     Thoughts,
+    /// Text, after thoughts.
+    Answer,
     /// The first of several tool calls has been sent.
     Called,
     /// Text has been sent, and of the tool calls nothing yet, though the engine writes them.
@@ -30,7 +32,7 @@ enum Outcome {
     /// One error with these words, and no end that looks finished.
     Ends(&'static str),
 }
-use Doing::{Called, Calling, Raw, Text, Thoughts};
+use Doing::{Answer, Called, Calling, Raw, Text, Thoughts};
 use Outcome::{BeginsAnew, Ends, GoesOn};
 
 #[derive(Clone, Copy, Debug)]
@@ -69,6 +71,10 @@ impl Row {
         self
     }
 
+    const fn thinks(self) -> bool {
+        matches!(self.doing, Thoughts | Answer)
+    }
+
     const fn calls(self) -> bool {
         matches!(self.doing, Called | Calling)
     }
@@ -79,7 +85,7 @@ impl Row {
 
     fn body(self) -> Value {
         let tool = if self.tools { "[tool=now]" } else { "" };
-        let thoughts = if self.doing == Thoughts { LENGTH } else { 0 };
+        let thoughts = if self.thinks() { LENGTH } else { 0 };
         let prompt = format!("count [tokens={LENGTH}][thoughts={thoughts}][delay=25]{tool}\n");
         let mut body = json!({"model": "scripted", "stream": !self.unread, "options": {"temperature": 0}});
         if self.doing == Raw {
@@ -87,7 +93,7 @@ impl Row {
             return body;
         }
         body["messages"] = json!([{"role": "user", "content": prompt}]);
-        body["think"] = (self.doing == Thoughts).into();
+        body["think"] = self.thinks().into();
         if self.images {
             body["messages"][0]["images"] = json!(["iVBORw0KGgo="]);
         }
@@ -139,7 +145,7 @@ impl Heard {
             Thoughts => words(&self.thoughts),
             Called => self.calls > 0,
             Calling => self.text.split_whitespace().count() as u64 == LENGTH,
-            Text | Raw => words(&self.text),
+            Text | Answer | Raw => words(&self.text),
         }
     }
 }
@@ -201,7 +207,7 @@ fn judge(mesh: &Mesh, engine: &str, row: Row, resumed: u64, heard: &Heard) {
     let all = |name: &str| (0..LENGTH).map(|index| format!("{name}{index} ")).collect::<String>();
     let text = if row.format { format!("{{\"text\":\"{}\"}}", all("t")) } else { all("t") };
     assert_eq!(heard.text.trim_end_matches('\n'), text, "{}", what());
-    let thoughts = if row.doing == Thoughts { all("h") } else { String::new() };
+    let thoughts = if row.thinks() { all("h") } else { String::new() };
     assert_eq!(heard.thoughts.trim_end_matches('\n'), thoughts, "{}", what());
     let calls = match row.doing {
         Calling => CALLS,
@@ -259,6 +265,7 @@ async fn an_answer_of_ollama_goes_on_wherever_it_honestly_can() {
         row(Text, GoesOn).images(),
         row(Thoughts, GoesOn),
         row(Thoughts, GoesOn).tools(),
+        row(Answer, GoesOn),
     ];
     let ended = [
         row(Text, GoesOn),
@@ -266,6 +273,7 @@ async fn an_answer_of_ollama_goes_on_wherever_it_honestly_can() {
         row(Text, GoesOn).images(),
         row(Thoughts, GoesOn),
         row(Thoughts, GoesOn).tools(),
+        row(Answer, GoesOn),
         row(Text, FORMAT).format(),
         row(Text, BeginsAnew).format().unread(),
         row(Called, Ends("after a tool call was sent")),
@@ -293,6 +301,7 @@ async fn an_answer_of_llama_cpp_goes_on_wherever_it_honestly_can() {
         row(Text, GoesOn).images(),
         row(Thoughts, GoesOn),
         row(Thoughts, GoesOn).tools(),
+        row(Answer, GoesOn),
         row(Thoughts, GoesOn).images(),
         row(Text, FORMAT).format(),
         row(Text, BeginsAnew).format().unread(),
@@ -307,6 +316,7 @@ async fn an_answer_of_llama_cpp_goes_on_wherever_it_honestly_can() {
         row(Text, BeginsAnew).images().unread(),
         row(Thoughts, GoesOn),
         row(Thoughts, GoesOn).tools(),
+        row(Answer, GoesOn),
     ];
     let unmarked =
         [row(Text, NO_CALL_FORM).tools(), row(Thoughts, NO_MARKS), row(Thoughts, BeginsAnew).unread()];
@@ -329,6 +339,7 @@ async fn an_answer_of_another_openai_server_goes_on_wherever_it_honestly_can() {
         row(Thoughts, NO_THOUGHTS),
         row(Thoughts, NO_THOUGHTS).tools(),
         row(Thoughts, BeginsAnew).unread(),
+        row(Answer, GoesOn),
         row(Text, FORMAT).format(),
         row(Calling, GoesOn),
         row(Raw, GoesOn),
