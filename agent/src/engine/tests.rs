@@ -346,6 +346,22 @@ async fn text_that_goes_on_raw_stands_behind_its_thoughts() {
 }
 
 #[tokio::test]
+async fn thoughts_whose_limit_is_spent_end_there_and_not_in_an_error() {
+    let (_fake, engine) = Fake::start(Kind::Openai, older_llama_cpp_that_stops).await;
+    engine.probe().await.unwrap();
+    let order = limited(1, in_thoughts("I think ").so_far.unwrap());
+    let (text, done) = end(&engine, order).await;
+    assert_eq!((text.as_str(), done.reason, done.tokens), ("", Reason::Length, Some(0)));
+}
+
+fn older_llama_cpp_that_stops(path: &str, body: &Value) -> Response {
+    if path != "/v1/completions" {
+        return older_llama_cpp(path, body);
+    }
+    "data: {\"choices\":[{\"text\":\"x\",\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n".into_response()
+}
+
+#[tokio::test]
 async fn a_vllm_is_not_asked_to_go_on_in_the_middle_of_thoughts() {
     let (fake, engine) = Fake::start(Kind::Openai, |path, _| match path {
         "/v1/models" => json!({"data": [{"id": "m", "owned_by": "vllm"}]}).to_string().into_response(),

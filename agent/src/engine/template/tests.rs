@@ -38,6 +38,8 @@ fn a_template_without_marks_that_can_be_seen_has_none() {
     let control =
         "<|channel|>analysis<|message|>seam:<|end|><|start|>assistant<|channel|>final<|message|>seam:text";
     assert_eq!(thoughts_in(control), None, "a control token is not given out");
+    let partly = "<think>seam:</think><|end|><|assistant|>seam:text<end>";
+    assert_eq!(thoughts_in(partly), None, "nor a part of the mark");
 }
 
 #[test]
@@ -62,6 +64,7 @@ fn a_call_is_known_by_its_form_and_an_example_in_the_prompt_is_none() {
     assert!(has_call(&rendered(&with_call(&asking("hi")))));
     let example = "<tool_call>\n{\"name\": <function-name>, \"arguments\": <args-json-object>}\n</tool_call>";
     assert!(!has_call(example));
+    assert!(!has_call("<tool_call>{\"name\": \"example\", \"arguments\": {}}</tool_call>"));
     assert!(!has_call("[TOOL_CALLS][{\"name\": \"seam\", \"arguments\": {\"seam\": [1]}}]"));
     assert!(!has_call(
         "<tool_call>\n<function=seam>\n<parameter=seam>\n[1]\n</parameter>\n</function>\n</tool_call>"
