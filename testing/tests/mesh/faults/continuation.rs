@@ -1,7 +1,7 @@
 //! A node dies in mid-answer, on each kind of engine, whatever was going on: the answer goes on, begins anew, or ends with
 //! an error that says what was going on. The table in docs/faults.md has the same rows.
 
-use echo_scripted_engine::{Api, Model, Script};
+use echo_scripted_engine::{Api, Fault, FaultKind, Model, Script};
 use echo_testing::{client::Reply, mesh::Mesh};
 use serde_json::{Value, json};
 
@@ -79,6 +79,17 @@ impl Row {
         matches!(self.doing, Called | Calling)
     }
 
+    /// After so many chunks the engine stands still, so that its node dies in the middle however slow the machine is.
+    fn stalls_at(self, api: Api) -> u64 {
+        let (seen, calling) = (SEEN as u64 + 1, u64::from(api != Api::Ollama));
+        match self.doing {
+            Text | Thoughts | Raw => seen,
+            Answer => LENGTH + seen,
+            Called => LENGTH + 1,
+            Calling => LENGTH + calling,
+        }
+    }
+
     fn path(self) -> &'static str {
         if self.doing == Raw { "/api/generate" } else { "/api/chat" }
     }
@@ -86,7 +97,7 @@ impl Row {
     fn body(self) -> Value {
         let tool = if self.tools { "[tool=now]" } else { "" };
         let thoughts = if self.thinks() { LENGTH } else { 0 };
-        let prompt = format!("count [tokens={LENGTH}][thoughts={thoughts}][delay=25]{tool}\n");
+        let prompt = format!("count [tokens={LENGTH}][thoughts={thoughts}][delay=5]{tool}\n");
         let mut body = json!({"model": "scripted", "stream": !self.unread, "options": {"temperature": 0}});
         if self.doing == Raw {
             (body["prompt"], body["raw"]) = (prompt.into(), true.into());
@@ -157,15 +168,25 @@ async fn read(reply: &mut Reply, heard: &mut Heard, until: impl Fn(&Heard) -> bo
     }
 }
 
+/// Only what is asked from now on answers without a stop.
+fn heal(mesh: &Mesh) {
+    mesh.nodes().iter().for_each(|node| node.engine().heal());
+}
+
 /// Asks, and kills the node that answers once so much has come.
 async fn play(mesh: &Mesh, row: Row) -> Heard {
+    for node in mesh.nodes() {
+        let engine = node.engine();
+        engine.fault(Fault::at(FaultKind::Stall, row.stalls_at(engine.script().api)));
+    }
     let (call, mut heard) = (mesh.client().post(row.path(), &row.body()), Heard::default());
-    let node = if row.unread {
+    if row.unread {
         let asked = tokio::spawn(call.send());
         let node = in_the_middle(mesh).await;
+        heal(mesh);
         mesh.node(&*node).kill().await;
-        heard.line(&asked.await.expect("no panic").expect("a reply").json().await);
-        node
+        let (reply, ()) = tokio::join!(asked, mesh.node(&*node).start());
+        heard.line(&reply.expect("no panic").expect("a reply").json().await);
     } else {
         let mut reply = call.send().await.expect("a reply");
         if reply.status() != 200 {
@@ -173,11 +194,10 @@ async fn play(mesh: &Mesh, row: Row) -> Heard {
         }
         read(&mut reply, &mut heard, |heard| heard.has(row.doing)).await;
         let node = reply.header("x-echo-node").to_owned();
+        heal(mesh);
         mesh.node(&*node).kill().await;
-        read(&mut reply, &mut heard, |_| false).await;
-        node
-    };
-    mesh.node(&*node).start().await;
+        tokio::join!(read(&mut reply, &mut heard, |_| false), mesh.node(&*node).start());
+    }
     mesh.is_whole().await;
     heard
 }
