@@ -139,29 +139,46 @@ async fn real_thoughts_go_on_from_another_node_where_they_broke_off() {
     let template = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/mesh/thinking.jinja");
     for flags in [&["--template", template] as &[&str], &["--template", template, "--no-prefill"]] {
         let Some(real) = real(test, &[flags, flags]).await else { return };
-        let story = json!([{"role": "user", "content": "Write a short story about a lighthouse keeper."}]);
-        let body = json!({"model": "smollm2", "messages": story, "think": true,
-            "options": {"num_predict": 60, "temperature": 0, "seed": 7}});
-        let mut whole = Thought::default();
-        whole.read(&mut post(real.mesh.client(), "/api/chat", body.clone()).await, |_| false).await;
-        let mut reply = post(real.mesh.client(), "/api/chat", body).await;
-        let mut thought = Thought::default();
-        thought.read(&mut reply, |it| it.said.len() > 60).await;
-        let (node, before) = (reply.header("x-echo-node").to_owned(), thought.said.chars().count());
-        real.agents.iter().find(|agent| agent.name().ends_with(&node)).expect("that node").kill().await;
-        thought.read(&mut reply, |_| false).await;
-        let said: String = whole.said.chars().take(before + 12).collect();
-        assert!(
-            thought.said.starts_with(&said),
-            "{flags:?}: {:?} in place of {:?}",
-            thought.said,
-            whole.said
-        );
-        assert_eq!((thought.text.as_str(), whole.text.as_str()), ("", ""), "{flags:?}: all of it is thought");
-        for count in ["eval_count", "prompt_eval_count", "done_reason"] {
-            assert_eq!(thought.last[count], whole.last[count], "{flags:?}: {count} in {}", thought.last);
+        for thinks in [false, true] {
+            goes_on(&real, thinks).await;
         }
     }
+}
+
+/// The node that answers is killed, and started again.
+async fn goes_on(real: &Real, thinks: bool) {
+    let story = json!([{"role": "user", "content": "Write a short story about a lighthouse keeper."}]);
+    let body = json!({"model": "smollm2", "messages": story, "think": thinks,
+        "options": {"num_predict": 60, "temperature": 0, "seed": 7}});
+    let said = |it: &Thought| if thinks { it.said.clone() } else { it.text.clone() };
+    let mut whole = Thought::default();
+    whole.read(&mut post(real.mesh.client(), "/api/chat", body.clone()).await, |_| false).await;
+    let mut reply = post(real.mesh.client(), "/api/chat", body).await;
+    let mut answer = Thought::default();
+    answer.read(&mut reply, |it| said(it).len() > 60).await;
+    let (node, before) = (reply.header("x-echo-node").to_owned(), said(&answer).chars().count());
+    let agent = real.agents.iter().find(|agent| agent.name().ends_with(&node)).expect("that node");
+    agent.kill().await;
+    answer.read(&mut reply, |_| false).await;
+    let wanted: String = said(&whole).chars().take(before + 12).collect();
+    assert!(said(&answer).starts_with(&wanted), "{:?} in place of {:?}", said(&answer), said(&whole));
+    let other = |it: &Thought| if thinks { it.text.clone() } else { it.said.clone() };
+    assert_eq!(
+        (other(&answer), other(&whole)),
+        (String::new(), String::new()),
+        "nothing is in a wrong place"
+    );
+    for count in ["eval_count", "prompt_eval_count", "done_reason"] {
+        assert_eq!(answer.last[count], whole.last[count], "{count} in {}", answer.last);
+    }
+    agent.start().await;
+    until("the node to be back", || async {
+        let status = real.mesh.try_status().await?;
+        let idle =
+            status["nodes"].as_array().map(|nodes| nodes.iter().filter(|it| it["status"] == "idle").count());
+        holds(idle == Some(real.agents.len()), status)
+    })
+    .await;
 }
 
 /// A character of several tokens is cut at no place where its counts or its limit could show it.
