@@ -38,60 +38,56 @@ pub enum Plan {
     Raw(Generate, Unparsed),
 }
 
-/// How the answer to a conversation goes on.
-///
-/// # Errors
-/// When it cannot go on honestly, or the engine fails.
-pub async fn plan<E: Renders + Sync>(
-    (server, engine, templates): (Server, &E, &KnownTemplates),
-    (model, chat): (&str, &Chat),
-    so_far: &SoFar,
-) -> Result<Plan, Failure> {
-    let moment = Moment::of_chat(chat, so_far);
-    let whole = extended(chat, so_far);
-    let look = Look { server, engine, templates, model, moment };
-    let shown = look.at(chat, &whole, so_far).await?;
-    match decision::decide(server, moment, &shown).map_err(|why| moment.cannot(why))? {
-        Means::Trailing => Ok(Plan::Trailing(whole)),
-        Means::Raw => look.raw(shown, whole, so_far).await,
+/// One answer that goes on at one engine.
+pub struct Continuation<'a, E> {
+    pub server: Server,
+    pub engine: &'a E,
+    pub templates: &'a KnownTemplates,
+    pub model: &'a str,
+    pub so_far: &'a SoFar,
+}
+
+impl<E: Renders + Sync> Continuation<'_, E> {
+    /// How the answer to a conversation goes on.
+    ///
+    /// # Errors
+    /// When it cannot go on honestly, or the engine fails.
+    pub async fn plan(&self, chat: &Chat) -> Result<Plan, Failure> {
+        let moment = Moment::of_chat(chat, self.so_far);
+        let whole = extended(chat, self.so_far);
+        let shown = self.look(moment, chat, &whole).await?;
+        match decision::decide(self.server, moment, &shown).map_err(|why| moment.cannot(why))? {
+            Means::Trailing => Ok(Plan::Trailing(whole)),
+            Means::Raw => self.raw(moment, shown, whole).await,
+        }
     }
-}
 
-/// What has to be known of the template before the decision.
-struct Look<'a, E> {
-    server: Server,
-    engine: &'a E,
-    templates: &'a KnownTemplates,
-    model: &'a str,
-    moment: Moment,
-}
-
-impl<E: Renders + Sync> Look<'_, E> {
-    async fn at(&self, chat: &Chat, whole: &Chat, so_far: &SoFar) -> Result<Shown, Failure> {
+    /// What has to be known of the template before the decision.
+    async fn look(&self, moment: Moment, chat: &Chat, whole: &Chat) -> Result<Shown, Failure> {
         let mut shown = Shown::default();
-        let thinks = self.moment.doing == Doing::Thinking;
-        let is_settled = self.moment.bound || (thinks && self.moment.own_way);
+        let thinks = moment.doing == Doing::Thinking;
+        let is_settled = moment.bound || (thinks && moment.own_way);
         if is_settled || matches!(self.server, Server::Vllm | Server::Plain) {
             return Ok(shown);
         }
         if !(thinks && self.server == Server::Ollama) {
-            shown.behaviour = self.behaviour(whole, so_far).await?;
+            shown.behaviour = self.behaviour(whole).await?;
         }
         if shown.behaviour == TemplateBehaviour::Trailing {
             return Ok(shown);
         }
         let is_raw = shown.behaviour == TemplateBehaviour::Raw;
-        if thinks || (is_raw && !so_far.thinking.is_empty() && !self.moment.own_way) {
+        if thinks || (is_raw && !self.so_far.thinking.is_empty() && !moment.own_way) {
             shown.thoughts = self.thoughts(chat).await?;
         }
-        if self.moment.tools && (thinks || is_raw) {
+        if moment.tools && (thinks || is_raw) {
             shown.calls = self.calls(chat).await?;
         }
         Ok(shown)
     }
 
-    async fn behaviour(&self, whole: &Chat, so_far: &SoFar) -> Result<TemplateBehaviour, Failure> {
-        let kind = PartialKind::of(self.model, so_far);
+    async fn behaviour(&self, whole: &Chat) -> Result<TemplateBehaviour, Failure> {
+        let kind = PartialKind::of(self.model, self.so_far);
         if let Some(known) = self.templates.behaviour(&kind) {
             return Ok(known);
         }
@@ -123,27 +119,29 @@ impl<E: Renders + Sync> Look<'_, E> {
             return Ok(known);
         }
         let rendered = self.engine.render(&template::with_call(chat), Rendering::Text).await?;
-        let calls = rendered.is_some_and(|rendered| template::has_call(&rendered));
+        // What the engine did not show says nothing of the model: these tools may be at fault.
+        let Some(rendered) = rendered else { return Ok(false) };
+        let calls = template::has_call(&rendered);
         self.templates.learn_calls(self.model, calls);
         Ok(calls)
     }
 
-    async fn raw(&self, shown: Shown, whole: Chat, so_far: &SoFar) -> Result<Plan, Failure> {
+    async fn raw(&self, moment: Moment, shown: Shown, whole: Chat) -> Result<Plan, Failure> {
         let (asked, text) = parted(&whole);
         let images = asked.messages.iter().flat_map(|message| message.images().map(str::to_owned)).collect();
         let calls = !whole.tools.is_empty();
-        let thinks = self.moment.doing == Doing::Thinking;
+        let thinks = moment.doing == Doing::Thinking;
         let (prompt, closes) = match shown.thoughts {
             Thoughts::Marked(Marked { prompt, closes, .. }) if thinks => {
-                (prompt + &so_far.thinking, Some(closes))
+                (prompt + &self.so_far.thinking, Some(closes))
             }
             // The model goes on knowing what it has thought.
             Thoughts::Marked(Marked { prompt, between, .. }) => {
-                (prompt + &so_far.thinking + &between + &so_far.content, None)
+                (prompt + &self.so_far.thinking + &between + &self.so_far.content, None)
             }
             _ => {
                 let rendered = self.engine.render(&asked, Rendering::Text).await?;
-                let rendered = rendered.ok_or_else(|| self.moment.cannot(decision::Why::NoPrompt))?;
+                let rendered = rendered.ok_or_else(|| moment.cannot(decision::Why::NoPrompt))?;
                 (rendered + &text, None)
             }
         };

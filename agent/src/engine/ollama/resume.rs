@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 
 use super::request;
 use super::request::Call;
-use crate::engine::continuation::{self, Plan, Rendering, Renders};
+use crate::engine::continuation::{self, Continuation, Plan, Rendering, Renders};
 use crate::engine::contract::Order;
 use crate::engine::decision::{self, Moment, Server, Why};
 use crate::engine::http::{Http, HttpError, said, why};
@@ -51,8 +51,9 @@ pub async fn continued(
         Request::Chat(it) => it,
         _ => return Err(unknown_request()),
     };
-    let plan = (Server::Ollama, &prompts, templates);
-    Ok(match continuation::plan(plan, (&order.model, chat), so_far).await? {
+    let (server, engine, model) = (Server::Ollama, &prompts, &*order.model);
+    let continuation = Continuation { server, engine, templates, model, so_far };
+    Ok(match continuation.plan(chat).await? {
         Plan::Trailing(chat) => {
             let body = request::chat(&order.model, &chat);
             (Call { path: "/api/chat", body }, Unparsed::default())

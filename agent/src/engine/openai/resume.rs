@@ -12,7 +12,7 @@ use super::dialect::Dialect;
 use super::request;
 use super::request::Call;
 use super::{OpenAi, once_loaded};
-use crate::engine::continuation::{self, Plan, Rendering, Renders};
+use crate::engine::continuation::{self, Continuation, Plan, Rendering, Renders};
 use crate::engine::contract::Order;
 use crate::engine::decision::{self, Moment, Server};
 use crate::engine::http::HttpError;
@@ -42,8 +42,9 @@ impl OpenAi {
             Request::Chat(it) => it,
             _ => return Err(unknown_request()),
         };
-        let plan = (server, self, &*self.templates);
-        Ok(match continuation::plan(plan, (&order.model, chat), so_far).await? {
+        let (engine, templates, model) = (self, &*self.templates, &*order.model);
+        let continuation = Continuation { server, engine, templates, model, so_far };
+        Ok(match continuation.plan(chat).await? {
             Plan::Trailing(chat) => {
                 let in_text = !so_far.content.is_empty();
                 let trusted = in_text && dialect != Dialect::LlamaCpp;
