@@ -7,6 +7,7 @@ mod embed;
 mod message;
 mod models;
 mod refusal;
+mod responses;
 mod say;
 #[cfg(test)]
 mod tests;
@@ -40,6 +41,7 @@ fn routes() -> Router<Api> {
         .route("/v1/embeddings", post(embed::embeddings))
         .route("/v1/models", get(models::list))
         .route("/v1/models/{*id}", get(models::one))
+        .merge(responses::routes())
 }
 
 async fn chat(api: State<Api>, request: Request) -> Result<Response, ApiError> {

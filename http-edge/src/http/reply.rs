@@ -76,6 +76,11 @@ pub trait Voice: Send + 'static {
         Duration::MAX
     }
 
+    /// Whether a failure before the first piece is told by an event, too: to who asks for an answer that is kept.
+    fn tells_failures(&self) -> bool {
+        false
+    }
+
     /// Whether who waits in line is told so, before anything else.
     fn tells_of_the_line(&self) -> bool {
         false
@@ -179,7 +184,9 @@ impl<V: Voice> Flow<V> {
                 News::Broken(why) => return Err(ApiError::unavailable(*why)),
                 News::End(report) => {
                     route = RouteHeaders::of(&self.started.name, report);
-                    if let Err(failure) = &report.ending {
+                    if let Err(failure) = &report.ending
+                        && !self.voice.tells_failures()
+                    {
                         return Err(self.voice.error(failure, report).route(route));
                     }
                     true

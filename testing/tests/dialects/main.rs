@@ -13,6 +13,7 @@ mod ollama;
 mod openai;
 mod paths;
 mod pictures;
+mod responses;
 mod routes;
 mod show;
 mod unload;
