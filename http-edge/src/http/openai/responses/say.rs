@@ -106,7 +106,11 @@ impl Voice for Events {
                 let response = self.template.failed(&self.output, failure, error.words());
                 self.end(&response, out);
             }
-            None => self.log.aside("error", &shape(&error)["error"], out),
+            None => {
+                let said = &shape(&error)["error"];
+                let (code, message, param) = (&said["code"], &said["message"], &said["param"]);
+                self.log.aside("error", &json!({"code": code, "message": message, "param": param}), out);
+            }
         }
     }
 
