@@ -349,6 +349,29 @@ async fn an_answer_in_the_background_is_joined_at_any_edge_after_any_event() {
 }
 
 #[tokio::test]
+async fn a_background_answer_that_waits_in_line_says_so_and_can_be_cancelled_there() {
+    let mesh = able(Api::Ollama).slots(1).await;
+    let mut running = mesh.stream(&json!({"prompt": "[tokens=3000] [delay=10]", "model_hint": ABLE}));
+    running.read_tokens(1).await;
+    let (_, begun) = whole(mesh.client(), PATH, &with(ask("[tokens=1]"), json!({"background": true}))).await;
+    assert_eq!(begun["status"], "queued", "{begun}");
+    let id = id_of(&begun);
+    assert_eq!(state(mesh.client(), &id).await.1["status"], "queued");
+    let cancelled = send(mesh.client().call("POST", &format!("{PATH}/{id}/cancel"))).await.json().await;
+    assert_eq!(
+        (&cancelled["status"], &cancelled["output"]),
+        (&json!("cancelled"), &json!([])),
+        "{cancelled}"
+    );
+    drop(running);
+    mesh.is_quiet().await;
+    assert_eq!(mesh.engine(0).counters().started, 1, "it never reached the engine");
+    // Nobody serves the model: no id is given out that would be good for nothing.
+    let nobody = json!({"model": "nobody", "input": "x", "background": true});
+    assert_eq!(whole(mesh.client(), PATH, &nobody).await.0, 404);
+}
+
+#[tokio::test]
 async fn a_background_answer_outlives_its_client_and_is_cancelled_by_its_id() {
     let mesh = able(Api::Ollama).edges(2).await;
     let long = with(ask("[tokens=3000] [delay=10]"), json!({"background": true, "stream": true}));

@@ -87,6 +87,7 @@ pub fn id(task: TaskId) -> String {
     format!("resp_{task}")
 }
 
+/// What a client left out stays out: the engine's own defaults hold, and nobody here knows them.
 fn asked(chat: &Chat, memo: &Memo) -> Map<String, Value> {
     let said = |name: &str| memo.said.get(name).cloned();
     let own = chat.messages.first().filter(|_| memo.own_system).and_then(|first| first.content.first());
@@ -112,12 +113,12 @@ fn asked(chat: &Chat, memo: &Memo) -> Map<String, Value> {
         ("safety_identifier", said("safety_identifier").unwrap_or_default()),
         ("service_tier", said("service_tier").unwrap_or_else(|| "default".into())),
         ("store", said("store").unwrap_or(true.into())),
-        ("temperature", json!(chat.settings.temperature.unwrap_or(1.0))),
+        ("temperature", json!(chat.settings.temperature)),
         ("text", text),
         ("tool_choice", said("tool_choice").unwrap_or_else(|| choice(chat))),
         ("tools", chat.tools.iter().map(flat).collect()),
         ("top_logprobs", 0.into()),
-        ("top_p", json!(chat.settings.top_p.unwrap_or(1.0))),
+        ("top_p", json!(chat.settings.top_p)),
         ("truncation", said("truncation").unwrap_or_else(|| "disabled".into())),
         ("user", Value::Null),
     ];

@@ -136,7 +136,7 @@ pub async fn conversation(api: &Api, previous: TaskId) -> Result<Vec<Item>, ApiE
     let named = |error: ApiError| error.param("previous_response_id");
     let kept = kept(api, &id(previous)).await.map_err(named)?;
     let answer = answer(api, previous).await.map_err(named)?;
-    if !answer.end.as_ref().is_some_and(|end| end.ending.is_ok()) {
+    if answer.end.as_ref().is_none_or(|end| end.ending.is_err()) {
         return Err(wrong("previous_response_id", "that response has no whole answer to go on from"));
     }
     let mut said = items(&without_system(&kept.chat, &kept.memo));
