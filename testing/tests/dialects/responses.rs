@@ -366,9 +366,17 @@ async fn a_background_answer_that_waits_in_line_says_so_and_can_be_cancelled_the
     drop(running);
     mesh.is_quiet().await;
     assert_eq!(mesh.engine(0).counters().started, 1, "it never reached the engine");
-    // Nobody serves the model: no id is given out that would be good for nothing.
+    // A refusal that comes later is told under the id that was given out by then.
     let nobody = json!({"model": "nobody", "input": "x", "background": true});
-    assert_eq!(whole(mesh.client(), PATH, &nobody).await.0, 404);
+    let (status, begun) = whole(mesh.client(), PATH, &nobody).await;
+    if status != 404 {
+        let id = id_of(&begun);
+        mesh.until("the refusal", || async {
+            let known = state(mesh.client(), &id).await.1;
+            holds(known["status"] == "failed" && known["error"].to_string().contains("does not exist"), known)
+        })
+        .await;
+    }
 }
 
 #[tokio::test]
