@@ -76,8 +76,8 @@ pub trait Voice: Send + 'static {
         Duration::MAX
     }
 
-    /// Whether a failure before the first piece is told by an event, too: to who asks for an answer that is kept.
-    fn tells_failures(&self) -> bool {
+    /// Whether this failure is told by an event even before the first piece, and not by a status of its own.
+    fn tells(&self, _failure: &Failure) -> bool {
         false
     }
 
@@ -185,7 +185,7 @@ impl<V: Voice> Flow<V> {
                 News::End(report) => {
                     route = RouteHeaders::of(&self.started.name, report);
                     if let Err(failure) = &report.ending
-                        && !self.voice.tells_failures()
+                        && !self.voice.tells(failure)
                     {
                         return Err(self.voice.error(failure, report).route(route));
                     }

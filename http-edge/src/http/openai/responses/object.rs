@@ -160,11 +160,14 @@ fn usage(output: &Output, done: &Done, attempts: u32) -> Value {
     })
 }
 
+/// The conversation does not fit into the model's context.
+pub const TOO_LONG: &str = "context_length_exceeded";
+
 /// What went wrong, in words that agents act on.
-fn code(failure: &Failure) -> &'static str {
+pub fn code(failure: &Failure) -> &'static str {
     match failure.code {
         Code::QueueFull => "rate_limit_exceeded",
-        Code::BadRequest | Code::EngineRefused if is_too_long(failure) => "context_length_exceeded",
+        Code::BadRequest | Code::EngineRefused if is_too_long(failure) => TOO_LONG,
         Code::BadRequest | Code::EngineRefused | Code::NotCapable => "invalid_prompt",
         _ => "server_error",
     }

@@ -8,7 +8,7 @@ use echo_bus::message::{Done, Failure, Piece, Reason};
 use serde_json::{Value, json};
 
 use super::super::refusal::{json as plain, refusal, shape};
-use super::object::Template;
+use super::object::{TOO_LONG, Template, code};
 use super::output::{Log, Output};
 use crate::http::error::ApiError;
 use crate::http::reply::Voice;
@@ -126,8 +126,9 @@ impl Voice for Events {
         self.background
     }
 
-    fn tells_failures(&self) -> bool {
-        self.rejoins
+    /// Agents shorten a conversation that is too long only where an event says so; of a status they give up.
+    fn tells(&self, failure: &Failure) -> bool {
+        self.rejoins || code(failure) == TOO_LONG
     }
 
     fn queued(&mut self, _: u32, _: Option<u64>, out: &mut Vec<u8>) {

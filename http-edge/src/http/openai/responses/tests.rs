@@ -228,7 +228,10 @@ fn a_failure_says_what_agents_act_on() {
     let error = json!({"code": "rate_limit_exceeded", "message": "the queue is full; try again in 3s"});
     assert_eq!(failed(full), (json!("failed"), error));
     let long = Failure::give_up(Code::EngineRefused, "the request exceeds the available context size");
-    assert_eq!(failed(long).1["code"], "context_length_exceeded");
+    assert_eq!(failed(long.clone()).1["code"], "context_length_exceeded");
+    let other = Failure::give_up(Code::EngineRefused, "no such template");
+    assert_eq!((voice(None).tells(&long), voice(None).tells(&other)), (true, false));
+    assert!(voice(Some(0)).tells(&other), "of an answer that is kept it is a part");
     assert_eq!(failed(Failure::give_up(Code::EngineError, "x")).1["code"], "server_error");
     assert_eq!(failed(Failure::give_up(Code::Cancelled, "x")), (json!("cancelled"), Value::Null));
 }
