@@ -311,6 +311,22 @@ async fn a_failure_in_mid_stream_is_the_last_event_and_no_whole_answer() {
 }
 
 #[tokio::test]
+async fn a_streamed_conversation_that_is_too_long_ends_in_the_event_that_agents_act_on() {
+    let mesh = able(Api::Ollama).await;
+    let long = "[fault=fail] [words=the request exceeds the available context size, try increasing it]";
+    let told = events(post(mesh.client(), PATH, &streamed(ask(long))).await).await;
+    numbered(&told, 0);
+    let last = told.last().expect("an end");
+    let code = &last["response"]["error"]["code"];
+    assert_eq!(
+        (&last["type"], code),
+        (&json!("response.failed"), &json!("context_length_exceeded")),
+        "{last}"
+    );
+    assert_eq!(whole(mesh.client(), PATH, &ask(long)).await.0, 400);
+}
+
+#[tokio::test]
 async fn an_answer_goes_on_inside_its_item_when_its_node_dies() {
     let mesh = Mesh::start().await;
     let body = json!({"model": "scripted", "stream": true, "input": "[tokens=40] [delay=5] [fault=die@10]"});
