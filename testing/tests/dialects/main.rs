@@ -17,6 +17,7 @@ mod ollama;
 mod openai;
 mod paths;
 mod pictures;
+mod responses;
 mod routes;
 mod show;
 mod unload;
