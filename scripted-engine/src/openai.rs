@@ -136,12 +136,15 @@ fn ask(core: &Core, request: Request, kind: Kind) -> Result<Ask, Refusal> {
     let none = request.tool_choice.as_ref().and_then(Value::as_str) == Some("none");
     let unthinking = request.chat_template_kwargs.as_ref().and_then(|kwargs| kwargs.get("enable_thinking"))
         == Some(&Value::Bool(false));
+    // llama.cpp's server passes over it where no template is used.
+    let script = core.script();
+    let reads_format = kind == Kind::Chat || script.plain || script.max_model_len.is_some();
     let number = ANSWERS.fetch_add(1, Relaxed);
     let usage = request.stream_options.as_ref().and_then(|options| options.include_usage);
     Ok(Ask {
         limit: limit(&request),
         stop: stop(request.stop.as_ref())?,
-        json: wants_json(&request),
+        json: wants_json(&request, reads_format),
         tools: !none && prompt.tools,
         raw: kind != Kind::Chat,
         think: kind == Kind::Chat && !unthinking && model.can("thinking"),
@@ -172,8 +175,9 @@ fn stop(value: Option<&Value>) -> Result<Vec<String>, Refusal> {
     inputs(value).ok_or_else(|| Refusal::bad("\"stop\" must be a string or a list of strings"))
 }
 
-fn wants_json(request: &Request) -> bool {
-    let kind = request.response_format.as_ref().and_then(|format| format.get("type"));
+fn wants_json(request: &Request, reads_format: bool) -> bool {
+    let format = request.response_format.as_ref().filter(|_| reads_format);
+    let kind = format.and_then(|format| format.get("type"));
     let kind = kind.and_then(Value::as_str);
     request.json_schema.is_some() || matches!(kind, Some("json_object" | "json_schema"))
 }

@@ -12,6 +12,7 @@ mod fidelity;
 mod http;
 mod level;
 mod manage;
+mod matrix;
 mod odd;
 mod ollama;
 mod openai;

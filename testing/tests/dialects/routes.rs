@@ -7,7 +7,7 @@ use echo_testing::{
     client::{Call, Reply},
     mesh::{Mesh, until},
 };
-use futures::future::join_all;
+use futures::future::{join, join_all};
 use serde_json::{Value, json};
 
 use super::wire::{ABLE, EMBEDDER, able, events, lines, said, send};
@@ -22,6 +22,8 @@ struct Route {
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Kind {
+    /// The mesh's own.
+    Task,
     Prompt,
     Messages,
     /// OpenAI's responses.
@@ -41,7 +43,11 @@ fn generating() -> Vec<Route> {
         ("/v1/messages", Kind::Messages),
         ("/v1/responses", Kind::Items),
     ];
-    routes.iter().flat_map(|&(path, kind)| [true, false].map(|stream| Route { path, kind, stream })).collect()
+    let own = [("/task/stream", true), ("/task", false)];
+    let own = own.map(|(path, stream)| Route { path, kind: Kind::Task, stream });
+    let others =
+        routes.iter().flat_map(|&(path, kind)| [true, false].map(|stream| Route { path, kind, stream }));
+    own.into_iter().chain(others).collect()
 }
 
 /// Those and the ones that embed.
@@ -55,6 +61,7 @@ fn all() -> Vec<Route> {
 impl Route {
     fn body(self, prompt: &str) -> Value {
         match self.kind {
+            Kind::Task => json!({"model_hint": ABLE, "prompt": prompt, "think": false}),
             Kind::Prompt => json!({"model": ABLE, "prompt": prompt, "stream": self.stream}),
             Kind::Messages => {
                 let messages = json!([{"role": "user", "content": prompt}]);
@@ -96,16 +103,14 @@ impl Route {
             let line = line.strip_prefix("data: ").unwrap_or(line);
             // Comments and empty lines are what a client's idle timer does not see.
             let Ok(event) = serde_json::from_str::<Value>(line) else { continue };
-            // Of a response's events only its text and its repeated state stand where others have nothing else.
-            let kind = event["type"].as_str().unwrap_or("response.in_progress");
-            if !["response.output_text.delta", "response.in_progress"].contains(&kind) {
-                continue;
-            }
             if event["done"] == true || event["choices"][0]["finish_reason"].is_string() {
                 continue;
             }
             assert!(event.get("error").is_none(), "{self:?}: {event}");
-            if self.is_anthropics() && event["type"] != "ping" && event["type"] != "content_block_delta" {
+            // Dialects with many kinds of events: those that add text, and the one that is a sign of life.
+            let counted =
+                ["response.output_text.delta", "response.in_progress", "content_block_delta", "ping"];
+            if event["type"].as_str().is_some_and(|kind| !counted.contains(&kind)) {
                 continue;
             }
             let text = places.iter().find_map(|at| event.pointer(at)?.as_str());
@@ -124,21 +129,33 @@ impl Route {
 
     /// Whether an event is the end of a whole answer.
     fn is_end(self, event: &Value) -> bool {
-        if self.is_anthropics() { event["type"] == "message_stop" } else { *event == json!("[DONE]") }
+        match self.path {
+            "/task/stream" => event["success"] == true,
+            "/v1/messages" => event["type"] == "message_stop",
+            "/v1/responses" => event["type"] == "response.completed",
+            _ if self.is_openais() => *event == json!("[DONE]"),
+            _ => event["done"] == true,
+        }
+    }
+
+    /// Whether it streams server-sent events, and no lines.
+    fn sends_events(self) -> bool {
+        self.stream && (self.is_openais() || self.kind == Kind::Task)
     }
 
     /// The text of an answer, or how many vectors it holds.
     async fn reads(self, reply: Reply) -> String {
-        if self.stream && self.kind == Kind::Items {
-            let told = events(reply).await;
-            assert_eq!(told.last().expect("an end")["type"], "response.completed", "{self:?}");
-            let deltas = told.iter().filter(|event| event["type"] == "response.output_text.delta");
-            return deltas.filter_map(|event| event["delta"].as_str()).collect();
-        }
-        if self.stream && self.is_openais() {
+        if self.sends_events() {
             let told = events(reply).await;
             assert!(told.last().is_some_and(|last| self.is_end(last)), "{self:?}");
-            return said(&told);
+            return match self.kind {
+                Kind::Items => {
+                    let deltas = told.iter().filter(|event| event["type"] == "response.output_text.delta");
+                    deltas.filter_map(|event| event["delta"].as_str()).collect()
+                }
+                Kind::Task => told.iter().filter_map(|event| event["token"].as_str()).collect(),
+                _ => said(&told),
+            };
         }
         let told = lines(reply).await;
         let text = |line: &Value| -> String {
@@ -149,6 +166,7 @@ impl Route {
                 "/choices/0/text",
                 "/content/0/text",
                 "/output/0/content/0/text",
+                "/content",
             ];
             places.iter().find_map(|at| line.pointer(at)?.as_str()).unwrap_or_default().to_owned()
         };
@@ -157,6 +175,7 @@ impl Route {
             Kind::Input if self.is_openais() => last["data"].as_array().map_or(0, Vec::len).to_string(),
             Kind::Input => last["embeddings"].as_array().map_or(0, Vec::len).to_string(),
             Kind::Embedding => usize::from(last["embedding"].is_array()).to_string(),
+            Kind::Task => text(last),
             _ if self.is_openais() => text(last),
             _ => {
                 assert_eq!(last["done"], true, "{self:?}: {last}");
@@ -180,9 +199,8 @@ impl Route {
     }
 }
 
-#[tokio::test]
-async fn an_answer_goes_on_from_another_node_on_every_route() {
-    let mesh = able(Api::Ollama).nodes(2).slots(1).await;
+async fn goes_on(api: Api) {
+    let mesh = able(api).nodes(2).slots(1).await;
     for route in generating() {
         let before: Vec<u64> = mesh.nodes().iter().map(|node| node.engine().counters().tokens).collect();
         let asked = tokio::spawn(send(route.call(&mesh, "[tokens=40] [delay=10]")));
@@ -208,8 +226,12 @@ async fn an_answer_goes_on_from_another_node_on_every_route() {
 }
 
 #[tokio::test]
-async fn who_waits_in_line_is_served_in_turn_and_told_how_long_it_was() {
-    let mesh = able(Api::Ollama).slots(1).await;
+async fn an_answer_goes_on_from_another_node_on_every_route() {
+    join(goes_on(Api::Ollama), goes_on(Api::Openai)).await;
+}
+
+async fn waits(api: Api) {
+    let mesh = able(api).slots(1).await;
     let mut running = mesh.stream(&json!({"prompt": "[tokens=60] [delay=10]", "model_hint": "plain"}));
     running.read_tokens(1).await;
     let answers = all().into_iter().map(|route| {
@@ -219,15 +241,15 @@ async fn who_waits_in_line_is_served_in_turn_and_told_how_long_it_was() {
     for (route, reply) in join_all(answers).await {
         assert_eq!(reply.status(), 200, "{route:?}");
         assert_eq!(reply.header("x-request-id"), "mine:1", "{route:?}");
-        assert_eq!(
-            (reply.header("x-echo-node"), reply.header("x-echo-attempts")),
-            ("node-a", "1"),
-            "{route:?}"
-        );
         assert_eq!(reply.header("x-echo-task-id").len(), 36, "{route:?}");
-        assert!(reply.header("x-echo-model").ends_with(":latest"), "{route:?}");
-        let waited: u64 = reply.header("x-echo-queue-ms").parse().expect("milliseconds");
-        assert!(waited > 0, "{route:?} waited {waited} ms");
+        // Our own stream tells of the line at once, and its head knows no node yet.
+        if route.path != "/task/stream" {
+            let made = (reply.header("x-echo-node"), reply.header("x-echo-attempts"));
+            assert_eq!(made, ("node-a", "1"), "{route:?}");
+            assert!(reply.header("x-echo-model").ends_with(":latest"), "{route:?}");
+            let waited: u64 = reply.header("x-echo-queue-ms").parse().expect("milliseconds");
+            assert!(waited > 0, "{route:?} waited {waited} ms");
+        }
         assert_eq!(route.reads(reply).await, route.answer(3), "{route:?}");
     }
     running.rest().await.assert_every_token_once(60);
@@ -235,8 +257,12 @@ async fn who_waits_in_line_is_served_in_turn_and_told_how_long_it_was() {
 }
 
 #[tokio::test]
-async fn a_full_queue_says_when_to_come_back_on_every_route() {
-    let mesh = able(Api::Ollama).slots(1).orchestrator_args(["--queue-limit", "1"]).await;
+async fn who_waits_in_line_is_served_in_turn_and_told_how_long_it_was() {
+    join(waits(Api::Ollama), waits(Api::Openai)).await;
+}
+
+async fn full(api: Api) {
+    let mesh = able(api).slots(1).orchestrator_args(["--queue-limit", "1"]).await;
     for _ in 0..5 {
         // What it says about the time is measured.
         mesh.ask("[tokens=3] [delay=5]").rest().await.assert_answered();
@@ -256,8 +282,12 @@ async fn a_full_queue_says_when_to_come_back_on_every_route() {
 }
 
 #[tokio::test]
-async fn a_deadline_holds_on_every_route_before_the_first_piece_and_after_it() {
-    let mesh = able(Api::Ollama).slots(16).edge_args(["--task-timeout", "1s"]).await;
+async fn a_full_queue_says_when_to_come_back_on_every_route() {
+    join(full(Api::Ollama), full(Api::Openai)).await;
+}
+
+async fn deadline(api: Api) {
+    let mesh = able(api).slots(16).edge_args(["--task-timeout", "1s"]).await;
     mesh.engine(0).edit(|script| script.first_token_delay = Duration::from_secs(20));
     let began = Instant::now();
     let early = all().into_iter().map(|route| {
@@ -276,20 +306,21 @@ async fn a_deadline_holds_on_every_route_before_the_first_piece_and_after_it() {
     });
     for (route, reply) in join_all(late).await {
         assert_eq!(reply.status(), if route.stream { 200 } else { 504 }, "{route:?}");
-        let told = if route.stream && route.is_openais() { events(reply).await } else { lines(reply).await };
+        let told = if route.sends_events() { events(reply).await } else { lines(reply).await };
         let last = told.last().expect("a last word");
         assert!(!route.complaint(last).is_empty());
-        assert!(
-            !told.iter().any(|event| route.is_end(event)) && told.iter().all(|line| line["done"] != true),
-            "{route:?}"
-        );
+        assert!(!told.iter().any(|event| route.is_end(event)), "{route:?}");
     }
     mesh.is_quiet_within(Duration::from_secs(1)).await;
 }
 
 #[tokio::test]
-async fn hanging_up_stops_the_engine_on_every_route() {
-    let mesh = able(Api::Ollama).slots(1).await;
+async fn a_deadline_holds_on_every_route_before_the_first_piece_and_after_it() {
+    join(deadline(Api::Ollama), deadline(Api::Openai)).await;
+}
+
+async fn hangs_up(api: Api) {
+    let mesh = able(api).slots(1).await;
     let routes = all();
     for route in &routes {
         // A request for vectors has no prompt that could order a long answer.
@@ -308,10 +339,14 @@ async fn hanging_up_stops_the_engine_on_every_route() {
     assert_eq!(mesh.engine(0).counters().cancelled, routes.len() as u64);
 }
 
-/// The routes that stream, our own included.
+#[tokio::test]
+async fn hanging_up_stops_the_engine_on_every_route() {
+    join(hangs_up(Api::Ollama), hangs_up(Api::Openai)).await;
+}
+
+/// The routes that stream.
 fn streaming() -> Vec<Route> {
-    let own = Route { path: "/task/stream", kind: Kind::Prompt, stream: true };
-    generating().into_iter().filter(|route| route.stream).chain([own]).collect()
+    generating().into_iter().filter(|route| route.stream).collect()
 }
 
 /// How many events without text came before the answer's first text, and how many after it.

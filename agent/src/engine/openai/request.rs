@@ -85,6 +85,15 @@ fn tool_choice(choice: &ToolChoice) -> Value {
 pub fn completion(model: &str, generate: &Generate, dialect: Dialect) -> Call {
     let mut body = common(model, &generate.settings, dialect);
     body.insert("prompt".into(), generate.prompt.as_str().into());
+    match (&generate.settings.format, dialect) {
+        (None, _) => {}
+        // Without a template llama.cpp's server reads no `response_format`.
+        (Some(format), Dialect::LlamaCpp) => {
+            let schema = if format.is_object() { format.clone() } else { json!({}) };
+            body.insert("json_schema".into(), schema);
+        }
+        (Some(format), _) => set(&mut body, "response_format", response_format(format)),
+    }
     if generate.settings.logprobs == Some(true) {
         body.insert("logprobs".into(), generate.settings.top_logprobs.unwrap_or(1).into());
     }
@@ -265,6 +274,20 @@ mod tests {
             json!({"model": "m", "stream": true, "prompt": "hi", "logprobs": 1,
                 "stream_options": {"include_usage": true, "continuous_usage_stats": true}})
         );
+    }
+
+    #[test]
+    fn a_raw_prompt_has_its_schema_in_the_words_of_its_server() {
+        let schema = json!({"type": "object"});
+        let it = |format: &Value| Generate {
+            raw: true,
+            settings: Settings { format: Some(format.clone()), ..Settings::default() },
+            ..Generate::default()
+        };
+        let body = |format, dialect| completion("m", &it(format), dialect).body;
+        assert_eq!(body(&schema, Dialect::LlamaCpp)["json_schema"], schema);
+        assert_eq!(body(&json!("json"), Dialect::LlamaCpp)["json_schema"], json!({}));
+        assert_eq!(body(&schema, Dialect::Vllm)["response_format"]["json_schema"]["schema"], schema);
     }
 
     #[test]
