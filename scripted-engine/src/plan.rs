@@ -21,7 +21,8 @@ pub enum Piece {
     Thought(u64),
     Text(Range<u64>),
     Verbatim(String),
-    Call(ToolCall),
+    /// A call and its number.
+    Call(usize, ToolCall),
     /// A chunk's `tool_calls` as the script spells them.
     Calls(Value),
 }
@@ -189,9 +190,13 @@ fn wanted_calls(script: &Script, ask: &Ask, orders: &Directives) -> Vec<Piece> {
     if !ask.tools {
         return Vec::new();
     }
+    if !orders.calls.is_empty() {
+        let calls = if ask.prompt.told { &[] } else { orders.calls.as_slice() };
+        return calls.iter().cloned().enumerate().map(|(number, call)| Piece::Call(number, call)).collect();
+    }
     let ordered = orders.tool.clone().map(|name| ToolCall { name, arguments: serde_json::Map::default() });
     if ordered.is_none() && !script.tool_chunks.is_empty() {
         return script.tool_chunks.iter().cloned().map(Piece::Calls).collect();
     }
-    ordered.or_else(|| script.tool_call.clone()).map(Piece::Call).into_iter().collect()
+    ordered.or_else(|| script.tool_call.clone()).map(|call| Piece::Call(0, call)).into_iter().collect()
 }

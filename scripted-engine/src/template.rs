@@ -32,6 +32,8 @@ pub struct Prompt {
     pub question: String,
     /// What the answer consists of already.
     pub so_far: String,
+    /// The last turn is a tool's result.
+    pub told: bool,
 }
 
 impl Prompt {
@@ -51,6 +53,7 @@ impl Prompt {
             rendered,
             question: question.map(|turn| turn.content.clone()).unwrap_or_default(),
             so_far: open.map(|turn| turn.content.clone()).unwrap_or_default(),
+            told: turns.last().is_some_and(|turn| turn.role == "tool"),
         }
     }
 
@@ -61,7 +64,12 @@ impl Prompt {
             None => prompt.split_at(prompt.len() - trailing_tokens(prompt)),
         };
         let question = before.rfind(USER).map_or(before, |place| &before[place..]);
-        Self { rendered: prompt.to_owned(), question: question.to_owned(), so_far: so_far.to_owned() }
+        Self {
+            rendered: prompt.to_owned(),
+            question: question.to_owned(),
+            so_far: so_far.to_owned(),
+            told: false,
+        }
     }
 
     /// The index of the token that comes next.
