@@ -256,7 +256,10 @@ impl Attempt {
                 self.send(context, frame).await?;
             }
         }
-        let Some(done) = end.transpose()? else { return Ok(None) };
+        let Some(mut done) = end.transpose()? else { return Ok(None) };
+        if let (Request::Count(chat), None) = (&self.order.request, done.prompt_tokens) {
+            (done.prompt_tokens, done.estimated) = (Some(context.facts.estimate(&self.model, chat)), true);
+        }
         progress.done = Some(progress.counts(&done));
         Ok(Some(Last { pieces, done }))
     }

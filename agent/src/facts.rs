@@ -17,13 +17,14 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use echo_bus::id::{AttemptId, BootId, NodeId};
-use echo_bus::message::{CacheDigest, Model, Progress};
+use echo_bus::message::{CacheDigest, Chat, Model, Progress, Request};
 
 use lengths::Lengths;
 use mirror::Mirror;
 use prompts::Prompts;
 pub use run::{About, Run};
 use speeds::Speeds;
+use text::Text;
 use timeline::{Sample, Timeline};
 
 /// How often answers that run are measured.
@@ -31,6 +32,9 @@ const LIVE: Duration = Duration::from_secs(2);
 
 /// Of a model that is not in memory and was not used for so long little is told.
 const QUIET: Duration = Duration::from_secs(600);
+
+/// Before anything was measured: four bytes to a token.
+const USUAL_TOKENS_PER_KB: f64 = 250.0;
 
 /// All of it; shared by the attempts and the node.
 #[derive(Debug)]
@@ -133,6 +137,19 @@ impl Facts {
         model.prompt_tokens_per_second = measured.prompts.speed();
         model.tokens_per_kb = measured.prompts.tokens_per_kb();
         model.lengths = measured.lengths.told();
+    }
+
+    /// About how many tokens the prompt of a conversation has: what the engine has counted of the same beginning, and
+    /// the rest at the rate of the prompts before.
+    pub fn estimate(&self, model: &str, chat: &Chat) -> u64 {
+        let text = Text::of(&Request::Chat(chat.clone()), None);
+        let state = self.state();
+        let measured = state.models.get(model).and_then(|measured| measured.prompts.tokens_per_kb());
+        let per_kb = measured.unwrap_or(USUAL_TOKENS_PER_KB);
+        let (tokens, bytes) = state.mirror.counted(model, &text).unwrap_or_default();
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "no prompt is that long")]
+        let rest = (text.bytes().saturating_sub(bytes) as f64 * per_kb / 1_000.0).ceil() as u64;
+        (tokens + rest).max(1)
     }
 
     /// How far an attempt is; `None` before it is at the engine.

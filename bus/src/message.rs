@@ -34,7 +34,7 @@ pub use loading::Loading;
 pub use payload::{Payload, size};
 pub use prefix::{BLOCK, BLOCKS, Prefix, common};
 pub use pulse::{Cancel, Disconnect, Held, Missing, Pong, Pulse, PulseAnswer};
-pub use request::{Chat, Embed, Generate, Named, Request};
+pub use request::{Chat, Embed, Generate, Named, Request, ToolChoice};
 pub use settings::Settings;
 pub use status::{Event, MeshStatus, NodeState, What};
 pub use task::{Dispatch, Excluded, SoFar, Submission, Task};

@@ -17,7 +17,7 @@ mod remote;
 mod time;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use echo_bus::clock::Now;
 use echo_bus::id::{AttemptId, IdMap, ProcessId, TaskId};
@@ -26,7 +26,7 @@ use echo_bus::message::{
 };
 use echo_bus::subject;
 
-pub use self::event::{Action, Event, New, ReaderId, Reads, Unsubmitted};
+pub use self::event::{Action, Event, Keep, New, ReaderId, Reads, Unsubmitted};
 use self::kept::Kept;
 pub use self::kept::{Absent, Gone};
 use self::news::{announcement, ended, node_of, report};
@@ -63,7 +63,7 @@ struct Task {
     parked: Vec<Parked>,
     /// Another edge has read for a client not long ago: until then somebody counts as reading.
     read_elsewhere: Option<Instant>,
-    keep: Option<Duration>,
+    keep: Option<Keep>,
     /// What was read is dropped, so nobody can join.
     trimmed: bool,
     /// How many accepted attempts were told to be followed by another.
@@ -307,12 +307,15 @@ impl Edge {
     /// The one end of a task. Its answer stays for those who have not read it yet.
     fn end(&mut self, id: TaskId, ending: Ending, now: Instant, out: &mut Vec<Action>) {
         let Some(task) = self.tasks.get_mut(&id) else { return };
-        (task.resubmit_at, task.line, task.request_bytes) = (None, None, 0);
+        (task.resubmit_at, task.line) = (None, None);
         let attempts = &mut task.attempts;
         let report = Arc::new(report(attempts, ending, now));
         let first_token = attempts.first_token_at.map(|at| at.duration_since(attempts.began()));
         attempts.answer.end(report.clone());
-        attempts.forget_request();
+        if !task.keep.is_some_and(|keep| keep.request) {
+            attempts.forget_request();
+            task.request_bytes = 0;
+        }
         out.push(Action::Announce(Box::new(ended(id, &report))));
         out.push(Action::Ended { task: id, report, first_token });
         self.resequencer.end(id);

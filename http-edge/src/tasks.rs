@@ -5,7 +5,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use echo_bus::Bus;
 use echo_bus::clock::Now;
@@ -14,7 +14,7 @@ use echo_bus::message::{AnswerPart, ReadAnswer, Request};
 use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 
-use crate::edge::{Action, Edge, Event, New, ReaderId, Reads, Unjoined};
+use crate::edge::{Action, Edge, Event, Keep, New, ReaderId, Reads, Unjoined};
 use crate::limits::Limits;
 use crate::perform::Performer;
 use crate::report::News;
@@ -35,8 +35,8 @@ pub struct Wishes {
     pub traceparent: Option<String>,
     /// Other limits than the edge's own.
     pub limits: Option<Limits>,
-    /// How long the task goes on without a reader, and its answer is kept.
-    pub keep: Option<Duration>,
+    /// What stays while nobody reads.
+    pub keep: Option<Keep>,
     /// Whether others may read the answer too.
     pub joins: bool,
 }

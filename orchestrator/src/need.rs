@@ -56,7 +56,7 @@ impl Need {
             Request::Unknown => {
                 return Err(bad("this kind of request is not known here: the mesh needs an update"));
             }
-            Request::Generate(_) | Request::Chat(_) => {
+            Request::Generate(_) | Request::Chat(_) | Request::Count(_) => {
                 (model.map_or(Line::Default, Line::Model), false, None)
             }
             Request::Embed(_) => (model.map(Line::Model).ok_or_else(unnamed)?, false, None),
@@ -74,7 +74,7 @@ impl Need {
             load: load_options.as_ref().map(LoadOptions::key),
             load_options: load_options.unwrap_or_default(),
             is_load: request.is_load(),
-            aside: named.is_some(),
+            aside: named.is_some() || matches!(request, Request::Count(_)),
             managed,
             nodes: named.map(|named| named.nodes.clone()).unwrap_or_default(),
         })
@@ -101,7 +101,7 @@ fn bad(message: impl Into<String>) -> Failure {
 pub fn name_model(request: &mut Request, name: &str) {
     let model = match request {
         Request::Generate(it) => &mut it.model,
-        Request::Chat(it) => &mut it.model,
+        Request::Chat(it) | Request::Count(it) => &mut it.model,
         Request::Embed(it) => &mut it.model,
         Request::Show(it) | Request::Pull(it) | Request::Delete(it) | Request::Unload(it) => {
             return name.clone_into(&mut it.model);

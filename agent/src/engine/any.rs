@@ -86,9 +86,9 @@ pub fn chat() -> impl Strategy<Value = Chat> {
         });
     let lists = (prop::collection::vec(message(), 0..4), prop::collection::vec(json(), 0..3));
     (lists, settings).prop_map(|((messages, tools), settings)| Chat {
-        model: None,
         messages,
         tools,
         settings,
+        ..Chat::default()
     })
 }

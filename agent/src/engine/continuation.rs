@@ -136,7 +136,7 @@ pub fn as_chat(generate: &Generate) -> Chat {
     asked.content.extend(generate.images.iter().map(|data| Part::Image { data: data.clone() }));
     messages.push(asked);
     let (model, settings) = (generate.model.clone(), generate.settings.clone());
-    Chat { model, messages, tools: Vec::new(), settings }
+    Chat { model, messages, settings, ..Chat::default() }
 }
 
 /// The settings with a token limit that counts what was made already; at least one token stays.

@@ -1,5 +1,6 @@
 //! Servers with OpenAI's API: llama.cpp's above all, with its own /props and /slots, and vLLM, LM Studio and others.
 
+mod count;
 mod counting;
 mod dialect;
 mod embed;
@@ -18,6 +19,7 @@ use echo_bus::message::{Code, Done, Failure, Reason, Request};
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt, TryFutureExt, TryStreamExt};
 use reqwest::{Method, Response};
+use tokio::sync::Semaphore;
 
 use super::continuation::{self, KnownTemplates};
 use super::contract::{Down, Engine, Order, Probe, Sign};
@@ -36,12 +38,20 @@ pub struct OpenAi {
     load_timeout: Duration,
     templates: Arc<KnownTemplates>,
     known: Arc<probe::Known>,
+    /// One count of a prompt at a time.
+    counts: Arc<Semaphore>,
 }
 
 impl OpenAi {
     /// The server at the other end of `http`.
     pub fn new(http: Http, load_timeout: Duration) -> Self {
-        Self { http, load_timeout, templates: Arc::default(), known: Arc::default() }
+        Self {
+            http,
+            load_timeout,
+            templates: Arc::default(),
+            known: Arc::default(),
+            counts: Arc::new(Semaphore::new(1)),
+        }
     }
 
     async fn open(self, order: Order) -> Result<Steps, Failure> {
@@ -54,6 +64,7 @@ impl OpenAi {
                 Ok(rest.told(steps(self.send(&call).await?, reply::Reply::default()).boxed()))
             }
             Request::Embed(it) => Ok(only(embed::vectors(&self.http, &order.model, it).await?)),
+            Request::Count(it) => Ok(only(self.count(it).await)),
             Request::Show(_) => {
                 let shown = show::show(&self.http, &self.known.facts(), &order.model).await?;
                 Ok(only(Done { body: Some(shown), ..Done::default() }))

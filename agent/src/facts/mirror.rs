@@ -142,6 +142,16 @@ impl Mirror {
         }
     }
 
+    /// The tokens of the longest text in a slot with which this one begins, and its bytes.
+    pub fn counted(&self, model: &str, text: &Text) -> Option<(u64, u64)> {
+        let slots = &self.models.get(model)?.slots;
+        let whole = slots.iter().filter(|slot| slot.run.is_none() && slot.tokens > 0);
+        let begins =
+            whole.filter(|slot| slot.text.whole() > 0 && slot.text.common(text) >= slot.text.whole());
+        let longest = begins.max_by_key(|slot| slot.text.bytes())?;
+        Some((longest.tokens, longest.text.bytes()))
+    }
+
     /// The model was unloaded, or its engine has died: its slots are empty.
     pub fn forget(&mut self, model: &str) {
         self.changes += u64::from(self.models.remove(model).is_some());

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use echo_bus::id::{AttemptId, Inbox};
-use echo_bus::message::{Code, Dispatch, Failure, Request, Task};
+use echo_bus::message::{Capability, Code, Dispatch, Failure, Request, Task};
 use tokio::sync::oneshot;
 use tracing::debug;
 
@@ -69,6 +69,10 @@ impl Node {
         match &task.request {
             Request::Show(named) | Request::Unload(named) => {
                 let found = self.model(Some(&named.model))?;
+                self.aside(found)
+            }
+            Request::Count(_) => {
+                let found = self.model_of(&task.request)?;
                 self.aside(found)
             }
             Request::Pull(named) | Request::Delete(named) => {
@@ -174,8 +178,16 @@ impl Node {
         Ok(Admitted { model, engine_name, loaded, slot: Some(slot) })
     }
 
-    fn accept(&mut self, task: Task, admitted: Admitted, inbox: Inbox, reply: Option<Inbox>, now: Instant) {
+    fn accept(
+        &mut self,
+        mut task: Task,
+        admitted: Admitted,
+        inbox: Inbox,
+        reply: Option<Inbox>,
+        now: Instant,
+    ) {
         let key = task.id();
+        self.forget_wishes(&mut task.request, &admitted.model);
         if admitted.slot.is_some() {
             self.calibration.make_way();
         }
@@ -228,6 +240,15 @@ impl Node {
             halt,
             confirmed,
         })));
+    }
+
+    /// Where thinking is only wished for, a model that cannot is not told to: Ollama would refuse the request.
+    fn forget_wishes(&self, request: &mut Request, model: &str) {
+        let Some(settings) = request.settings_mut().filter(|settings| settings.think_if_able) else { return };
+        let thinks = self.catalog.find(model).is_some_and(|found| found.model.can(&Capability::Thinking));
+        if self.identity.kind == Kind::Ollama && !thinks {
+            settings.think = None;
+        }
     }
 
     /// What the task finds in the engine's memory, and leaves there. Only Ollama loads by what a request says.

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::failure::Failure;
 use super::frame::{Done, Piece};
 use super::payload::Payload;
+use super::request::Request;
 use super::skip::is_default;
 use super::why::Why;
 use crate::id::{NodeId, TaskId};
@@ -31,12 +32,24 @@ pub struct ReadAnswer {
     /// Ends the task, or forgets its answer.
     #[serde(default, skip_serializing_if = "is_default")]
     pub stops: bool,
+    /// What was asked is wanted, and no piece.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub asks_request: bool,
 }
 
 impl ReadAnswer {
     /// What comes after so many pieces, as far as it is there.
     pub fn after(task: TaskId, after: u64) -> Self {
-        Self { task, after, attempts: 0, wait_ms: 0, stays: false, leaves: false, stops: false }
+        Self {
+            task,
+            after,
+            attempts: 0,
+            wait_ms: 0,
+            stays: false,
+            leaves: false,
+            stops: false,
+            asks_request: false,
+        }
     }
 }
 
@@ -73,12 +86,15 @@ pub struct Portion {
     pub turns: Vec<AnswerTurn>,
     #[serde(default, skip_serializing_if = "is_default")]
     pub end: Option<Box<End>>,
+    /// What was asked, for who wants to know and where it is kept.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub request: Option<Box<Request>>,
 }
 
 impl Portion {
     /// Whether it tells nothing.
     pub fn is_nothing(&self) -> bool {
-        self.pieces.is_empty() && self.turns.is_empty() && self.end.is_none()
+        self.pieces.is_empty() && self.turns.is_empty() && self.end.is_none() && self.request.is_none()
     }
 }
 

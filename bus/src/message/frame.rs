@@ -78,6 +78,7 @@ impl Payload for Frame {
             let done = Box::new(Done {
                 reason: it.reason,
                 prompt_tokens: it.prompt_tokens,
+                estimated: it.estimated,
                 so_far_tokens: it.so_far_tokens,
                 cached_tokens: it.cached_tokens,
                 tokens: it.tokens,
@@ -114,6 +115,8 @@ struct Whole {
     reason: Reason,
     #[serde(default)]
     prompt_tokens: Option<u64>,
+    #[serde(default)]
+    estimated: bool,
     #[serde(default)]
     so_far_tokens: Option<u64>,
     #[serde(default)]
@@ -215,6 +218,9 @@ pub struct Done {
     /// Tokens of the prompt, by the engine's count. It counts the text so far of a continued answer among them.
     #[serde(default, skip_serializing_if = "is_default")]
     pub prompt_tokens: Option<u64>,
+    /// Nobody has counted those: they are an estimate.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub estimated: bool,
     /// How many of those are the text so far, where the agent had them counted.
     #[serde(default, skip_serializing_if = "is_default")]
     pub so_far_tokens: Option<u64>,

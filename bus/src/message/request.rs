@@ -20,6 +20,9 @@ pub enum Request {
     Generate(Generate),
     Chat(Chat),
     Embed(Embed),
+    /// How many tokens the prompt of this conversation has; nothing is generated, and no slot is taken. The answer is in
+    /// [`Done::prompt_tokens`](super::Done::prompt_tokens).
+    Count(Chat),
     Show(Named),
     Pull(Named),
     Delete(Named),
@@ -35,10 +38,19 @@ impl Request {
     pub fn model(&self) -> Option<&str> {
         match self {
             Self::Generate(it) => it.model.as_deref(),
-            Self::Chat(it) => it.model.as_deref(),
+            Self::Chat(it) | Self::Count(it) => it.model.as_deref(),
             Self::Embed(it) => it.model.as_deref(),
             Self::Show(it) | Self::Pull(it) | Self::Delete(it) | Self::Unload(it) => Some(&it.model),
             Self::Unknown => None,
+        }
+    }
+
+    /// How its answer is to be generated, if one is.
+    pub fn settings_mut(&mut self) -> Option<&mut Settings> {
+        match self {
+            Self::Generate(it) => Some(&mut it.settings),
+            Self::Chat(it) => Some(&mut it.settings),
+            _ => None,
         }
     }
 
@@ -82,16 +94,21 @@ impl Request {
                 need(true, Capability::Completion);
                 need(!it.images.is_empty(), Capability::Vision);
                 need(!it.suffix.is_empty(), Capability::Insert);
-                need(it.settings.thinks(), Capability::Thinking);
+                need(it.settings.must_think(), Capability::Thinking);
             }
             Self::Chat(it) => {
                 need(true, Capability::Completion);
                 need(it.messages.iter().any(|message| message.images().next().is_some()), Capability::Vision);
                 need(!it.tools.is_empty(), Capability::Tools);
-                need(it.settings.thinks(), Capability::Thinking);
+                need(it.settings.must_think(), Capability::Thinking);
             }
             Self::Embed(_) => need(true, Capability::Embedding),
-            Self::Show(_) | Self::Pull(_) | Self::Delete(_) | Self::Unload(_) | Self::Unknown => {}
+            Self::Count(_)
+            | Self::Show(_)
+            | Self::Pull(_)
+            | Self::Delete(_)
+            | Self::Unload(_)
+            | Self::Unknown => {}
         }
         needs
     }
@@ -102,7 +119,12 @@ impl Request {
             Self::Generate(it) => Some(LoadOptions::of(&it.settings)),
             Self::Chat(it) => Some(LoadOptions::of(&it.settings)),
             Self::Embed(it) => Some(LoadOptions::of(&it.settings)),
-            Self::Show(_) | Self::Pull(_) | Self::Delete(_) | Self::Unload(_) | Self::Unknown => None,
+            Self::Count(_)
+            | Self::Show(_)
+            | Self::Pull(_)
+            | Self::Delete(_)
+            | Self::Unload(_)
+            | Self::Unknown => None,
         }
     }
 }
@@ -141,8 +163,24 @@ pub struct Chat {
     /// As the client described them; both dialects use the same shape.
     #[serde(default, skip_serializing_if = "is_default")]
     pub tools: Vec<Value>,
+    /// Absent: the model calls what it wants to.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub tool_choice: Option<ToolChoice>,
+    /// Whether it may call several at once; absent: as the engine does.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub parallel_tool_calls: Option<bool>,
     #[serde(default, skip_serializing_if = "is_default")]
     pub settings: Settings,
+}
+
+/// What has to be called. An engine without a word for it (Ollama) gets the tools alone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ToolChoice {
+    /// Some tool.
+    Required,
+    /// This one. The request has no other tools.
+    Only(String),
 }
 
 /// Vectors for texts.

@@ -35,6 +35,9 @@ pub struct Settings {
     /// `true`, `false` or a level.
     #[serde(default, skip_serializing_if = "is_default")]
     pub think: Option<Value>,
+    /// Thinking is a wish: a model that cannot answers without it. Else such a model refuses.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub think_if_able: bool,
     #[serde(default, skip_serializing_if = "is_default")]
     pub logprobs: Option<bool>,
     #[serde(default, skip_serializing_if = "is_default")]
@@ -46,13 +49,15 @@ pub struct Settings {
     /// holds the options with no place above.
     #[serde(default, skip_serializing_if = "is_default")]
     pub extra: Map<String, Value>,
-    /// OpenAI's fields with no place above (`tool_choice`, `logit_bias`, …), passed as they are to a node with that API.
+    /// OpenAI's fields with no place above (`logit_bias`, `user`, …), passed as they are to a node with that API.
     #[serde(default, skip_serializing_if = "is_default")]
     pub openai: Map<String, Value>,
 }
 
 impl Settings {
-    pub(super) fn thinks(&self) -> bool {
-        self.think.as_ref().is_some_and(|think| *think != Value::Bool(false) && !think.is_null())
+    /// Whether the model has to be one that thinks.
+    pub(super) fn must_think(&self) -> bool {
+        !self.think_if_able
+            && self.think.as_ref().is_some_and(|think| *think != Value::Bool(false) && !think.is_null())
     }
 }

@@ -189,6 +189,19 @@ fn requests() {
         &Request::Generate(Generate { prompt: "p".into(), settings, ..Generate::default() }),
         r#"{"kind":"generate","prompt":"p","settings":{"openai":{"tool_choice":"required"}}}"#,
     );
+    let chat = Chat {
+        tools: vec![json!({})],
+        tool_choice: Some(ToolChoice::Only("f".into())),
+        parallel_tool_calls: Some(false),
+        settings: Settings { think: Some("low".into()), think_if_able: true, ..Settings::default() },
+        ..Chat::default()
+    };
+    golden(
+        &Request::Chat(chat),
+        r#"{"kind":"chat","messages":[],"tools":[{}],"tool_choice":{"only":"f"},"parallel_tool_calls":false,"settings":{"think":"low","think_if_able":true}}"#,
+    );
+    golden(&ToolChoice::Required, r#""required""#);
+    golden(&Request::Count(Chat::default()), r#"{"kind":"count","messages":[]}"#);
     let named = Named { model: "m".into(), ..Named::default() };
     golden(&Request::Show(named.clone()), r#"{"kind":"show","model":"m"}"#);
     let some = Named { nodes: vec![node()], ..named.clone() };
@@ -484,10 +497,16 @@ fn an_answer_is_read_at_another_edge_in_these_words() {
         waited_ms: 3,
         chosen: String::new(),
     };
-    let portion = Portion { first: 21, pieces: vec![Piece::text("a")], turns: vec![turn], end: None };
+    let portion =
+        Portion { first: 21, pieces: vec![Piece::text("a")], turns: vec![turn], end: None, request: None };
     golden(
         &AnswerPart::Part(Box::new(portion)),
         r#"{"answer":"part","first":21,"pieces":[{"content":"a"}],"turns":[{"after":20,"node":"node-a","model":"m","attempts":2,"waited_ms":3}]}"#,
+    );
+    let asked = Request::Chat(Chat { messages: vec![Message::said("user", "hi")], ..Chat::default() });
+    golden(
+        &AnswerPart::Part(Box::new(Portion { request: Some(Box::new(asked)), ..Portion::default() })),
+        r#"{"answer":"part","request":{"kind":"chat","messages":[{"role":"user","content":"hi"}]}}"#,
     );
     golden(&AnswerPart::Gone { evicted: true }, r#"{"answer":"gone","evicted":true}"#);
     golden(&AnswerPart::Unknown, r#"{"answer":"unknown"}"#);

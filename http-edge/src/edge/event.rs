@@ -23,11 +23,22 @@ pub struct New {
     pub request: Request,
     pub traceparent: Option<String>,
     pub limits: Limits,
-    /// How long the task goes on without a reader, and its answer is kept; at once it is cancelled without this.
-    pub keep: Option<Duration>,
+    /// What stays while nobody reads; without this the task is cancelled at once.
+    pub keep: Option<Keep>,
     /// Whether others may read the answer too. What nobody can join is dropped once it is read.
     pub joins: bool,
     pub reads: Reads,
+}
+
+/// What stays of a task that nobody reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Keep {
+    /// For how long its answer stays.
+    pub time: Duration,
+    /// Whether the task goes on, too; else it ends with its last reader, and an answer that has ended stays.
+    pub goes_on: bool,
+    /// Whether what was asked stays with the answer.
+    pub request: bool,
 }
 
 /// Names one reader of one task.

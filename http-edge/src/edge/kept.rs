@@ -1,7 +1,8 @@
 //! What nobody reads: when its task is cancelled, and when its answer is dropped.
 //!
 //! Without `keep` a task ends with its last reader, and its answer with the last one who has read its end. With it, both
-//! go on for that long after the last reader has left. All kept answers together have a limit in memory: the oldest that
+//! go on for that long after the last reader has left; with a `keep` that does not go on only the answer of a task that has
+//! ended does. All kept answers together have a limit in memory: the oldest that
 //! nobody reads go first. Ids of kept answers that were dropped are remembered for a while, so that whoever asks hears why.
 
 use std::collections::{HashSet, VecDeque};
@@ -142,7 +143,8 @@ impl Task {
 
     /// Whether nobody has read for as long as the task goes on without a reader.
     pub(super) fn is_forsaken(&self, now: Instant) -> bool {
-        !self.is_read(now)
-            && self.alone_since.is_none_or(|since| now >= since + self.keep.unwrap_or_default())
+        let stays = self.keep.filter(|keep| keep.goes_on || self.attempts.has_ended());
+        let time = stays.map(|keep| keep.time).unwrap_or_default();
+        !self.is_read(now) && self.alone_since.is_none_or(|since| now >= since + time)
     }
 }

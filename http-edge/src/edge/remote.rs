@@ -71,6 +71,10 @@ impl Edge {
             return absence(self.kept.absent(question.task));
         };
         task.alone_since = None;
+        if question.asks_request {
+            let request = task.attempts.request().filter(|_| !task.trimmed).cloned().map(Box::new);
+            return AnswerPart::Part(Box::new(Portion { request, ..Portion::default() }));
+        }
         task.part(question)
     }
 

@@ -1,6 +1,7 @@
 //! Single promises of the edge, with explicit time; `world.rs` has all of them together.
 
 use std::task::{Poll, Waker};
+use std::time::Duration;
 
 use echo_bus::id::{Inbox, Peer};
 use echo_bus::message::{Accepted, AnswerPart, Done, Event as News, Generate, Piece, ReadAnswer, Request};
@@ -27,17 +28,12 @@ impl Rig {
     }
 
     fn begin(&mut self, task: TaskId, keep: Option<Duration>, prompt: &str, reads: Reads) -> ReaderId {
-        let limits = Limits {
-            attempts: 3,
-            total: Duration::from_secs(600),
-            untaken: Duration::from_secs(60),
-            first_token: Duration::from_secs(60),
-            token: Duration::from_secs(30),
-            client: CLIENT,
-            idle_sign: Duration::from_secs(10),
-            continues: false,
-            longest: 1000,
-        };
+        let keep = keep.map(|time| Keep { time, goes_on: true, request: false });
+        self.begin_kept(task, keep, prompt, reads)
+    }
+
+    fn begin_kept(&mut self, task: TaskId, keep: Option<Keep>, prompt: &str, reads: Reads) -> ReaderId {
+        let limits = limits();
         let request = Request::Generate(Generate { prompt: prompt.into(), ..Generate::default() });
         let secret = task.to_string().bytes().map(u128::from).sum();
         let new = New { task, secret, request, traceparent: None, limits, keep, joins: true, reads };
@@ -278,4 +274,47 @@ impl HasNews for Poll<Option<report::News>> {
     fn is_ready_with_news(&self) -> bool {
         matches!(self, Poll::Ready(Some(_)))
     }
+}
+
+fn limits() -> Limits {
+    Limits {
+        attempts: 3,
+        total: Duration::from_secs(600),
+        untaken: Duration::from_secs(60),
+        first_token: Duration::from_secs(60),
+        token: Duration::from_secs(30),
+        client: CLIENT,
+        idle_sign: Duration::from_secs(10),
+        continues: false,
+        longest: 1000,
+    }
+}
+
+#[test]
+fn an_answer_that_stays_after_its_end_does_not_make_its_task_go_on_alone() {
+    let keep = Keep { time: KEEP, goes_on: false, request: true };
+    let mut rig = Rig::new(1 << 20);
+    let left = rig.begin_kept(TASK, Some(keep), "p", Reads::Pieces);
+    rig.gives(1, &["a"], false);
+    rig.apply(Event::Left(left));
+    assert_eq!(rig.edge.running(), 0, "it ends with its client");
+
+    let other = TaskId::from_u128(2);
+    let reader = rig.begin_kept(other, Some(keep), "p", Reads::Pieces);
+    rig.gives(1, &["a"], true);
+    rig.apply(Event::Left(reader));
+    let question = ReadAnswer { asks_request: true, ..ReadAnswer::after(other, 0) };
+    let AnswerPart::Part(part) = rig.edge.answer(&question, rig.now, &mut rig.out) else {
+        panic!("it stays")
+    };
+    assert!(
+        matches!(part.request.as_deref(), Some(Request::Generate(it)) if it.prompt == "p"),
+        "with what was asked"
+    );
+    for _ in 0..2 {
+        rig.now += KEEP;
+        rig.apply(Event::Tick { unix_ms: 0 });
+    }
+    let part = rig.edge.answer(&question, rig.now, &mut rig.out);
+    assert_eq!(part, AnswerPart::Gone { evicted: false }, "until its time is over");
 }

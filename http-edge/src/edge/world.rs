@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Poll, Wake, Waker};
+use std::time::Duration;
 
 use echo_bus::id::{BootId, Inbox, NodeId, Peer};
 use echo_bus::message::{
@@ -384,7 +385,7 @@ impl World {
             request: Request::Generate(Generate { prompt: "p".into(), ..Generate::default() }),
             traceparent: None,
             limits: Limits { continues: !rigid, ..limits() },
-            keep: kept.then_some(KEEP),
+            keep: kept.then_some(Keep { time: KEEP, goes_on: true, request: false }),
             joins: true,
             reads: if whole { Reads::End } else { Reads::Pieces },
         };

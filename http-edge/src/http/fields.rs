@@ -133,11 +133,6 @@ impl Fields {
         text.ok_or_else(|| self.wrong(name, "a text that is not empty"))
     }
 
-    /// Puts a field back.
-    pub fn put(&mut self, name: &str, value: Value) {
-        self.map.insert(name.to_owned(), value);
-    }
-
     /// What is left of it, as the fields of this dialect.
     pub fn foreign(self, dialect: &str) -> Foreign {
         let rest = self.rest();

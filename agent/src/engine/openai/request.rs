@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use echo_bus::message::{
     Chat, Code, Embed, Failure, Flat, Generate, Message, OPENAI, Part, Request, Settings, ToolCall,
+    ToolChoice,
 };
 use serde_json::{Map, Value, json};
 
@@ -44,6 +45,8 @@ pub fn chat(model: &str, chat: &Chat, dialect: Dialect) -> Call {
     body.insert("messages".into(), messages(&chat.messages));
     if !chat.tools.is_empty() {
         body.insert("tools".into(), chat.tools.clone().into());
+        set(&mut body, "tool_choice", chat.tool_choice.as_ref().map(tool_choice));
+        set(&mut body, "parallel_tool_calls", chat.parallel_tool_calls.map(Value::from));
     }
     if let Some(format) = settings.format.as_ref().and_then(response_format) {
         body.insert("response_format".into(), format);
@@ -60,6 +63,13 @@ pub fn chat(model: &str, chat: &Chat, dialect: Dialect) -> Call {
         _ => {}
     }
     Call { path: "/v1/chat/completions", body: body.into() }
+}
+
+fn tool_choice(choice: &ToolChoice) -> Value {
+    match choice {
+        ToolChoice::Required => "required".into(),
+        ToolChoice::Only(name) => json!({"type": "function", "function": {"name": name}}),
+    }
 }
 
 /// A prompt that goes to the model as it is.

@@ -6,7 +6,7 @@
 
 use echo_bus::message::{Chat, Failure, Generate, Request, SoFar};
 use reqwest::StatusCode;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::dialect::Dialect;
 use super::request;
@@ -67,9 +67,7 @@ impl OpenAi {
             return None;
         }
         let body = json!({"content": so_far.content, "add_special": false});
-        let ask = || self.http.ask_with("/tokenize", &body);
-        let answer = once_loaded(self.load_timeout, ask).await.ok()?;
-        answer["tokens"].as_array().map(|tokens| tokens.len() as u64)
+        self.tokens(&body).await
     }
 
     async fn raw(&self, order: &Order, whole: &Chat, dialect: Dialect) -> Result<Call, Failure> {
@@ -81,7 +79,7 @@ impl OpenAi {
         }
         let (fresh, text) = continuation::parted(whole);
         let rendered = self
-            .render(&fresh)
+            .render(&fresh, CALM)
             .await?
             .ok_or_else(|| continuation::cannot("the engine does not show its prompt"))?;
         let (prompt, settings) = (rendered + &text, whole.settings.clone());
@@ -99,7 +97,7 @@ impl OpenAi {
             return Ok(TemplateBehaviour::Unknown);
         }
         let (marked, end) = continuation::marked(whole);
-        let behaviour = match self.render(&marked).await? {
+        let behaviour = match self.render(&marked, CALM).await? {
             Some(rendered) if rendered.ends_with(&end) => TemplateBehaviour::Trailing,
             Some(_) => TemplateBehaviour::Raw,
             None => TemplateBehaviour::Unknown,
@@ -109,11 +107,11 @@ impl OpenAi {
     }
 
     /// The prompt that the engine would give the model, if it says so.
-    async fn render(&self, chat: &Chat) -> Result<Option<String>, Failure> {
-        let mut body = json!({
-            "messages": request::messages(&chat.messages),
-            "chat_template_kwargs": {"enable_thinking": false},
-        });
+    pub(super) async fn render(&self, chat: &Chat, think: Option<&Value>) -> Result<Option<String>, Failure> {
+        let mut body = json!({"messages": request::messages(&chat.messages)});
+        if let Some(Value::Bool(think)) = think {
+            body["chat_template_kwargs"] = json!({"enable_thinking": think});
+        }
         if !chat.tools.is_empty() {
             body["tools"] = chat.tools.clone().into();
         }
@@ -126,6 +124,9 @@ impl OpenAi {
         }
     }
 }
+
+/// The thoughts are over, so the prompt must not open new ones.
+const CALM: Option<&Value> = Some(&Value::Bool(false));
 
 fn trailing(order: &Order, whole: &Chat, dialect: Dialect) -> Call {
     let mut call = request::chat(&order.model, whole, dialect);

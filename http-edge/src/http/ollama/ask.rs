@@ -70,7 +70,7 @@ pub fn chat(mut fields: Fields) -> Read<Asked> {
     let tools = fields.list("tools")?;
     let streams = streams && !messages.is_empty();
     let settings = settings(fields)?;
-    let request = Chat { model: Some(model.clone()), messages, tools, settings };
+    let request = Chat { model: Some(model.clone()), messages, tools, settings, ..Chat::default() };
     Ok(Asked { request: Request::Chat(request), model, streams, shape: Shape::Chat })
 }
 

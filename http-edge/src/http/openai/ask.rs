@@ -1,6 +1,6 @@
 //! OpenAI's requests as tasks of the mesh. What has no place in a task goes on, as it is, to nodes with this API.
 
-use echo_bus::message::{Chat, Generate, Request, Settings};
+use echo_bus::message::{Chat, Generate, Request, Settings, ToolChoice};
 use serde_json::{Value, json};
 
 use super::message::messages;
@@ -48,14 +48,15 @@ pub fn chat(mut fields: Fields) -> Read<Asked> {
     if messages.is_empty() {
         return Err(wrong("messages", "is empty; say something"));
     }
-    let tools = tools(&mut fields)?;
+    let (tools, tool_choice) = tools(&mut fields)?;
+    let parallel_tool_calls = fields.flag("parallel_tool_calls")?;
     let format = format(&mut fields)?;
     let think = effort(&mut fields)?;
     let logprobs = fields.flag("logprobs")?;
     let top_logprobs = fields.count("top_logprobs")?;
     check_logprobs("top_logprobs", top_logprobs)?;
     let settings = Settings { format, think, logprobs, top_logprobs, ..settings(fields)? };
-    let request = Chat { model: named(&model), messages, tools, settings };
+    let request = Chat { model: named(&model), messages, tools, tool_choice, parallel_tool_calls, settings };
     Ok(Asked { request: Request::Chat(request), model, streams, tells_usage, shape: Shape::Chat })
 }
 
@@ -116,9 +117,11 @@ fn one_answer(fields: &mut Fields) -> Read<()> {
 
 /// The tools that the model may call. One that has to be called is the only one that it is shown; that some tool has
 /// to be called is said to nodes that understand it.
-fn tools(fields: &mut Fields) -> Read<Vec<Value>> {
+fn tools(fields: &mut Fields) -> Read<(Vec<Value>, Option<ToolChoice>)> {
     let tools = fields.list("tools")?;
-    let name = |tool: &Value| tool["function"]["name"].as_str().map(str::to_owned);
+    fn name(tool: &Value) -> Option<&str> {
+        tool["function"]["name"].as_str()
+    }
     for (place, tool) in tools.iter().enumerate() {
         if tool["type"] != "function" || name(tool).is_none() {
             return Err(wrong(
@@ -127,22 +130,18 @@ fn tools(fields: &mut Fields) -> Read<Vec<Value>> {
             ));
         }
     }
-    let Some(choice) = fields.take("tool_choice") else { return Ok(tools) };
+    let Some(choice) = fields.take("tool_choice") else { return Ok((tools, None)) };
     match &choice {
-        Value::String(word) if word == "none" => Ok(Vec::new()),
-        Value::String(word) if word == "auto" => Ok(tools),
-        Value::String(word) if word == "required" => {
-            fields.put("tool_choice", choice);
-            Ok(tools)
-        }
+        Value::String(word) if word == "none" => Ok((Vec::new(), None)),
+        Value::String(word) if word == "auto" => Ok((tools, None)),
+        Value::String(word) if word == "required" => Ok((tools, Some(ToolChoice::Required))),
         Value::Object(_) => {
-            let wanted = name(&choice);
-            let chosen: Vec<Value> = tools.into_iter().filter(|tool| name(tool) == wanted).collect();
+            let wanted = name(&choice).unwrap_or_default();
+            let chosen: Vec<Value> = tools.into_iter().filter(|tool| name(tool) == Some(wanted)).collect();
             if chosen.is_empty() {
                 return Err(wrong("tool_choice", "names none of the tools"));
             }
-            fields.put("tool_choice", choice);
-            Ok(chosen)
+            Ok((chosen, Some(ToolChoice::Only(wanted.to_owned()))))
         }
         _ => Err(wrong("tool_choice", "expected none, auto, required or a function")),
     }

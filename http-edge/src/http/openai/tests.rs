@@ -47,16 +47,17 @@ fn every_field_of_a_chat_has_its_place_and_the_others_go_on() {
         "max_completion_tokens": 9, "max_tokens": 3, "presence_penalty": 1, "frequency_penalty": -1,
         "logprobs": true, "top_logprobs": 2, "reasoning_effort": "minimal", "logit_bias": {"1": 2},
         "response_format": {"type": "json_schema", "json_schema": {"name": "a", "schema": {"type": "object"}}},
-        "tools": [tool("f")], "tool_choice": "required"})))
+        "tools": [tool("f")], "tool_choice": "required", "parallel_tool_calls": false})))
     .unwrap();
     assert!(asked.streams && asked.tells_usage && asked.model == "m");
     assert_eq!(
         serde_json::to_value(asked.request).unwrap(),
         json!({"kind": "chat", "model": "m", "messages": hello(), "tools": [tool("f")],
+            "tool_choice": "required", "parallel_tool_calls": false,
             "settings": {"max_tokens": 9, "temperature": 0.5, "top_p": 0.25, "seed": 7, "stop": ["x"],
                 "presence_penalty": 1.0, "frequency_penalty": -1.0, "format": {"type": "object"}, "think": "low",
                 "logprobs": true, "top_logprobs": 2,
-                "openai": {"logit_bias": {"1": 2}, "tool_choice": "required"}}})
+                "openai": {"logit_bias": {"1": 2}}}})
     );
 }
 
@@ -104,7 +105,7 @@ fn a_choice_of_tools_is_kept_as_far_as_every_node_can() {
     assert_eq!(with(json!("auto"))["tools"].as_array().map(Vec::len), Some(2));
     let one = with(json!({"type": "function", "function": {"name": "g"}}));
     assert_eq!(one["tools"], json!([tool("g")]));
-    assert_eq!(one["settings"]["openai"]["tool_choice"]["function"]["name"], "g");
+    assert_eq!(one["tool_choice"], json!({"only": "g"}));
 }
 
 #[test]
