@@ -61,6 +61,20 @@ def schema():
     assert json.loads(plain.choices[0].message.content) == {"text": tokens(1)}, plain
 
 
+def choices():
+    answer = chats.create(model="able", messages=ask("[tokens=3]"), n=3, reasoning_effort="none")
+    assert [choice.index for choice in answer.choices] == [0, 1, 2], answer
+    assert all(choice.message.content == tokens(3) for choice in answer.choices), answer
+    assert answer.usage.completion_tokens == 9, answer.usage
+    said = {}
+    for part in chats.create(model="able", messages=ask("[tokens=3]"), n=3, stream=True, reasoning_effort="none",
+                             stream_options={"include_usage": True}):
+        for choice in part.choices:
+            said[choice.index] = said.get(choice.index, "") + (choice.delta.content or "")
+        usage = part.usage
+    assert said == dict.fromkeys(range(3), tokens(3)) and usage.completion_tokens == 9, (said, usage)
+
+
 def logprobs():
     answer = chats.create(model="able", messages=ask("[tokens=2]"), logprobs=True, top_logprobs=2, reasoning_effort="none")
     entries = answer.choices[0].logprobs.content
@@ -111,7 +125,7 @@ def errors():
         (lambda: chats.create(model="nobody", messages=ask("x")), openai.NotFoundError, "model_not_found"),
         (lambda: chats.create(model="nobody", messages=ask("x"), stream=True), openai.NotFoundError, "model_not_found"),
         (lambda: client.models.retrieve("nobody"), openai.NotFoundError, "model_not_found"),
-        (lambda: chats.create(model="able", messages=ask("x"), n=2), openai.BadRequestError, None),
+        (lambda: chats.create(model="able", messages=ask("x"), n=9), openai.BadRequestError, None),
         (lambda: chats.create(model="plain", messages=ask("x"), reasoning_effort="high"), openai.BadRequestError,
          "not_capable"),
         (lambda: client.embeddings.create(model="able", input="x"), openai.BadRequestError, "not_capable"),
@@ -141,5 +155,5 @@ def cancel_by_closing():
     stops_the_engine(hang_up)
 
 
-run([chat, streaming, headers, tools, schema, logprobs, pictures, completions, embeddings, models, slowly,
-     errors, cancel_by_closing])
+run([chat, streaming, headers, tools, schema, choices, logprobs, pictures, completions, embeddings, models,
+     slowly, errors, cancel_by_closing])

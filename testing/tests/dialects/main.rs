@@ -4,7 +4,9 @@ mod bodies;
 mod calls;
 mod cases;
 mod clients;
+mod codex;
 mod docs;
+mod editors;
 mod embeddings;
 mod fidelity;
 mod http;
@@ -15,6 +17,8 @@ mod paths;
 mod pictures;
 mod routes;
 mod show;
+#[path = "../mesh/skip.rs"]
+mod skip;
 mod unload;
 mod webui;
 mod wire;
