@@ -105,7 +105,9 @@ async function errors() {
   }
   await refuses(() => messages.create({ ...SAME, messages: [] }), { status: 400, type: "invalid_request_error" });
   await assert.rejects(() => messages.create({ ...SAME, messages: [] }), Anthropic.BadRequestError);
-  const body = { ...SAME, messages: ask("[tokens=9] [delay=5] [fault=error@3] [call=weather {}]"), tools: TOOLS };
+  // What has to be JSON cannot go on elsewhere.
+  const output_config = { format: { type: "json_schema", schema: { type: "object" } } };
+  const body = { ...SAME, messages: ask("[tokens=9] [delay=5] [fault=error@3]"), output_config };
   await assert.rejects(() => messages.stream(body).finalMessage(), /scripted fault/);
 }
 

@@ -2,6 +2,7 @@
 
 import anthropic
 from common import EDGE, LONG, SLOW, run, stops_the_engine, tokens
+from pydantic import BaseModel
 
 client = anthropic.Anthropic(base_url=EDGE, api_key="any", max_retries=0)
 messages = client.messages
@@ -26,7 +27,8 @@ def text(message):
 
 
 def whole():
-    answer = messages.create(**SAME, system="be brief", messages=ask("[tokens=5]"), temperature=0.2, top_k=3, top_p=0.9)
+    answer = messages.create(**SAME, system="be brief", messages=ask("[tokens=5]"),
+                             extra_body={"temperature": 0.2, "top_k": 3, "top_p": 0.9})
     assert text(answer) == tokens(5) and answer.stop_reason == "end_turn" and answer.stop_sequence is None, answer
     assert answer.type == "message" and answer.role == "assistant" and answer.model == "able" and answer.id, answer
     assert answer.usage.input_tokens > 0 and answer.usage.output_tokens >= 5, answer
@@ -100,6 +102,17 @@ def tools():
     assert text(none) == tokens(2) and none.stop_reason == "end_turn", none
 
 
+class Said(BaseModel):
+    text: str
+
+
+def schema():
+    answer = messages.parse(**SAME, messages=ask("[tokens=2]"), output_format=Said)
+    assert answer.parsed_output == Said(text=tokens(2)), answer
+    with messages.stream(**SAME, messages=ask("[tokens=2]"), output_format=Said) as stream:
+        assert stream.get_final_message().parsed_output == Said(text=tokens(2))
+
+
 def stops():
     answer = messages.create(**SAME, messages=ask("[tokens=9]"), stop_sequences=["t3"])
     assert text(answer) == tokens(3) and answer.stop_reason in ("stop_sequence", "end_turn"), answer
@@ -155,8 +168,8 @@ def errors():
         else:
             raise AssertionError(f"no {kind.__name__}")
     try:
-        with messages.stream(**SAME, messages=ask("[tokens=9] [delay=5] [fault=error@3] [call=weather {}]"),
-                             tools=TOOLS) as stream:
+        # What has to be JSON cannot go on elsewhere.
+        with messages.stream(**SAME, messages=ask("[tokens=9] [delay=5] [fault=error@3]"), output_format=Said) as stream:
             stream.until_done()
     except anthropic.APIStatusError as error:
         assert "scripted fault" in str(error) and error.body["type"] == "error", error
@@ -172,4 +185,4 @@ def cancel_by_closing():
     stops_the_engine(hang_up)
 
 
-run([whole, streaming, helpers, thinking, tools, stops, pictures, counting, models, slowly, errors, cancel_by_closing])
+run([whole, streaming, helpers, thinking, tools, schema, stops, pictures, counting, models, slowly, errors, cancel_by_closing])
