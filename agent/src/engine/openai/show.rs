@@ -20,7 +20,18 @@ const LENGTHS: [&str; 3] = ["max_model_len", "context_length", "context_window"]
 pub async fn show(http: &Http, facts: &Facts, model: &str) -> Result<Value, Failure> {
     let models = http.get("/v1/models").await.map_err(|error| http.failure(error))?;
     described(&models, facts, model)
+        .map(with_parameters)
         .ok_or_else(|| Failure::elsewhere(Code::ModelMissing, "the engine does not have the model any more"))
+}
+
+/// An editor that sends a length of its own takes it from the parameters, a text with a line for each.
+fn with_parameters(mut shown: Value) -> Value {
+    let inside = &shown["model_info"];
+    let family = inside["general.architecture"].as_str().unwrap_or(UNKNOWN);
+    if let Some(length) = inside[&format!("{family}.context_length")].as_u64() {
+        shown["parameters"] = format!("num_ctx {length}").into();
+    }
+    shown
 }
 
 fn described(models: &Value, facts: &Facts, engine_name: &str) -> Option<Value> {
@@ -38,27 +49,8 @@ fn described(models: &Value, facts: &Facts, engine_name: &str) -> Option<Value> 
         none if none.is_empty() => vec![Capability::Completion],
         some => some,
     };
-    let length = length(entry, facts);
-    let mut insides = insides(entry, family, length);
-    insides.insert("general.basename".to_owned(), base(&found.model.name).into());
-    let mut shown = json!({"details": details, "model_info": insides, "capabilities": capabilities});
-    if let Some(length) = length {
-        // An editor that sends its own length takes it from here.
-        shown["parameters"] = format!("num_ctx {length}").into();
-    }
-    Some(shown)
-}
-
-/// What a person calls the model: without its folder and its tag.
-fn base(name: &str) -> &str {
-    let name = name.rsplit('/').next().unwrap_or(name);
-    name.split(':').next().unwrap_or(name)
-}
-
-/// What one conversation may have here: what the model was trained with would be more than a slot of this server takes.
-fn length(entry: &Value, facts: &Facts) -> Option<u64> {
-    let said = LENGTHS.iter().find_map(|name| entry[*name].as_u64());
-    facts.slot_context().or(said).filter(|length| *length > 0)
+    let insides = insides(entry, family, facts.slot_context());
+    Some(json!({"details": details, "model_info": insides, "capabilities": capabilities}))
 }
 
 /// llama.cpp lists its models in Ollama's words too, and has a field for it there.
@@ -69,14 +61,16 @@ fn family<'a>(models: &'a Value, engine_name: &str) -> &'a str {
     said.filter(|family| !family.is_empty()).unwrap_or(UNKNOWN)
 }
 
-/// A model's insides, under Ollama's names.
-fn insides(entry: &Value, family: &str, length: Option<u64>) -> Map<String, Value> {
+/// A model's insides, under Ollama's names. The length is what one conversation may have here: what the model was trained
+/// with would be more than a slot of this server takes.
+fn insides(entry: &Value, family: &str, slot: Option<u64>) -> Map<String, Value> {
     let mut insides = Map::new();
     insides.insert("general.architecture".to_owned(), family.into());
     if let Some(count) = entry["meta"]["n_params"].as_u64() {
         insides.insert("general.parameter_count".to_owned(), count.into());
     }
-    if let Some(length) = length {
+    let said = LENGTHS.iter().find_map(|name| entry[*name].as_u64());
+    if let Some(length) = slot.or(said).filter(|length| *length > 0) {
         insides.insert(format!("{family}.context_length"), length.into());
     }
     if let Some(size) = entry["meta"]["n_embd"].as_u64() {
@@ -98,9 +92,9 @@ mod tests {
         assert_eq!(
             shown,
             json!({"details": {"format": "gguf", "parameter_size": "0.00M", "family": "unknown", "families": ["unknown"]},
-                "model_info": {"general.architecture": "unknown", "general.basename": "m", "general.parameter_count": 5,
+                "model_info": {"general.architecture": "unknown", "general.parameter_count": 5,
                     "unknown.context_length": 2048, "unknown.embedding_length": 576},
-                "parameters": "num_ctx 2048", "capabilities": ["completion"]})
+                "capabilities": ["completion"]})
         );
         let named = json!({"data": [{"id": "m"}], "models": [{"name": "m", "details": {"family": "qwen3"}}]});
         assert_eq!(
@@ -110,16 +104,18 @@ mod tests {
     }
 
     #[test]
+    fn the_length_is_a_parameter_too_where_it_is_known() {
+        let inside = json!({"general.architecture": "qwen3", "qwen3.context_length": 2048});
+        assert_eq!(with_parameters(json!({"model_info": inside}))["parameters"], "num_ctx 2048");
+        assert!(with_parameters(json!({"model_info": {}})).get("parameters").is_none());
+    }
+
+    #[test]
     fn a_server_that_says_a_length_is_believed_and_what_nobody_says_is_left_out() {
         let models = json!({"data": [{"id": "a", "max_model_len": 4096}, {"id": "b", "max_model_len": "x"}]});
         let info = |model: &str| described(&models, &Facts::default(), model).unwrap()["model_info"].clone();
-        assert_eq!(
-            info("a"),
-            json!({"general.architecture": "unknown", "general.basename": "a", "unknown.context_length": 4096})
-        );
-        assert_eq!(info("b"), json!({"general.architecture": "unknown", "general.basename": "b"}));
-        assert!(described(&models, &Facts::default(), "b").unwrap().get("parameters").is_none());
-        assert_eq!((base("hf.co/ggml-org/gemma:q4"), base("smollm2:latest")), ("gemma", "smollm2"));
+        assert_eq!(info("a"), json!({"general.architecture": "unknown", "unknown.context_length": 4096}));
+        assert_eq!(info("b"), json!({"general.architecture": "unknown"}));
         assert!(described(&models, &Facts::default(), "c").is_none());
         assert!(described(&Value::Null, &Facts::default(), "a").is_none());
     }
