@@ -13,7 +13,7 @@ use axum::routing::{get, post};
 use serde_json::{Value, json};
 
 use super::api::Api;
-use super::dialect::Dialect;
+use super::dialect::{Dialect, unlisted};
 use super::error::ApiError;
 use super::reply;
 use say::TaskVoice;
@@ -23,7 +23,9 @@ pub static DIALECT: Dialect = Dialect {
     about: "The mesh's own routes",
     hint: "",
     owns: |_, _| true,
+    header: None,
     routes,
+    models: unlisted,
     documented: docs::routes,
     refusal,
 };

@@ -14,7 +14,7 @@ mod tests;
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::response::Response;
-use axum::routing::{get, post};
+use axum::routing::post;
 
 use super::api::{Api, trace_of};
 use super::dialect::Dialect;
@@ -28,7 +28,9 @@ pub static DIALECT: Dialect = Dialect {
     about: "Set the base URL to this address and /v1; any key will do",
     hint: "; the base URL of OpenAI's API ends in one /v1",
     owns: |first, _| first == "v1",
+    header: None,
     routes,
+    models: models::said,
     documented: docs::routes,
     refusal: refusal::shape,
 };
@@ -38,8 +40,6 @@ fn routes() -> Router<Api> {
         .route("/v1/chat/completions", post(chat))
         .route("/v1/completions", post(text))
         .route("/v1/embeddings", post(embed::embeddings))
-        .route("/v1/models", get(models::list))
-        .route("/v1/models/{*id}", get(models::one))
 }
 
 async fn chat(api: State<Api>, request: Request) -> Result<Response, ApiError> {

@@ -33,7 +33,7 @@ pub fn document() -> Value {
             "title": "Echo-System",
             "version": env!("CARGO_PKG_VERSION"),
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
-            "description": "One HTTP API for a mesh of language models: its own routes, Ollama's API and OpenAI's. \
+            "description": "One HTTP API for a mesh of language models: its own routes, Ollama's API, OpenAI's and Anthropic's. \
                 Every answer of a task says where it was made, in the headers x-echo-task-id, x-echo-node, \
                 x-echo-model, x-echo-attempts and x-echo-queue-ms, and in x-echo-why why it was made there. A header x-request-id is given back.",
         },

@@ -77,7 +77,7 @@ pub fn meant(path: &str) -> Option<(String, &'static Known)> {
 pub fn hint(path: &str) -> (String, &'static Dialect) {
     let Some((right, route)) = meant(path) else {
         let all = "the routes are POST /task, POST /task/stream, GET /status, GET /health, GET /metrics, Ollama's under \
-            /api and OpenAI's under /v1";
+            /api, OpenAI's under /v1 and Anthropic's POST /v1/messages";
         return (all.to_owned(), dialects::of(path));
     };
     let dialect = dialects::of(&right);

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::wire::{events, lines, send};
 
 /// All routes of the edge. What is added there is added here and to the documentation.
-const ROUTES: [&str; 32] = [
+const ROUTES: [&str; 34] = [
     "delete /api/delete",
     "delete /task/{task}",
     "get /",
@@ -43,6 +43,8 @@ const ROUTES: [&str; 32] = [
     "post /v1/chat/completions",
     "post /v1/completions",
     "post /v1/embeddings",
+    "post /v1/messages",
+    "post /v1/messages/count_tokens",
 ];
 
 async fn mesh() -> Mesh {

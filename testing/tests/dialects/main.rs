@@ -1,5 +1,6 @@
-//! The drop-in APIs on real processes: Ollama's and OpenAI's words, through the mesh and to the letter.
+//! The drop-in APIs on real processes: Ollama's, OpenAI's and Anthropic's words, through the mesh and to the letter.
 
+mod anthropic;
 mod bodies;
 mod calls;
 mod cases;

@@ -36,6 +36,7 @@ fn generating() -> Vec<Route> {
         ("/api/chat", Kind::Messages),
         ("/v1/chat/completions", Kind::Messages),
         ("/v1/completions", Kind::Prompt),
+        ("/v1/messages", Kind::Messages),
     ];
     routes.iter().flat_map(|&(path, kind)| [true, false].map(|stream| Route { path, kind, stream })).collect()
 }
@@ -54,6 +55,9 @@ impl Route {
             Kind::Prompt => json!({"model": ABLE, "prompt": prompt, "stream": self.stream}),
             Kind::Messages => {
                 let messages = json!([{"role": "user", "content": prompt}]);
+                if self.is_anthropics() {
+                    return json!({"model": ABLE, "max_tokens": 4096, "messages": messages, "stream": self.stream});
+                }
                 // A model that can think would do so first on the routes that chat.
                 let quiet = if self.is_openais() { "reasoning_effort" } else { "think" };
                 let mut body = json!({"model": ABLE, "messages": messages, "stream": self.stream});
@@ -71,8 +75,14 @@ impl Route {
 
     /// The text of each event of a stream that adds to the answer; of a sign of life it is empty.
     async fn texts(self, reply: Reply) -> Vec<String> {
-        let places =
-            ["/message/content", "/response", "/token", "/choices/0/delta/content", "/choices/0/text"];
+        let places = [
+            "/message/content",
+            "/response",
+            "/token",
+            "/choices/0/delta/content",
+            "/choices/0/text",
+            "/delta/text",
+        ];
         let mut texts = Vec::new();
         for line in reply.text().await.lines() {
             let line = line.strip_prefix("data: ").unwrap_or(line);
@@ -82,6 +92,9 @@ impl Route {
                 continue;
             }
             assert!(event.get("error").is_none(), "{self:?}: {event}");
+            if self.is_anthropics() && event["type"] != "ping" && event["type"] != "content_block_delta" {
+                continue;
+            }
             let text = places.iter().find_map(|at| event.pointer(at)?.as_str());
             texts.push(text.unwrap_or_default().to_owned());
         }
@@ -92,16 +105,31 @@ impl Route {
         self.path.starts_with("/v1")
     }
 
+    fn is_anthropics(self) -> bool {
+        self.path == "/v1/messages"
+    }
+
+    /// Whether an event is the end of a whole answer.
+    fn is_end(self, event: &Value) -> bool {
+        if self.is_anthropics() { event["type"] == "message_stop" } else { *event == json!("[DONE]") }
+    }
+
     /// The text of an answer, or how many vectors it holds.
     async fn reads(self, reply: Reply) -> String {
         if self.stream && self.is_openais() {
             let told = events(reply).await;
-            assert_eq!(told.last(), Some(&json!("[DONE]")), "{self:?}");
+            assert!(told.last().is_some_and(|last| self.is_end(last)), "{self:?}");
             return said(&told);
         }
         let told = lines(reply).await;
         let text = |line: &Value| -> String {
-            let places = ["/message/content", "/response", "/choices/0/message/content", "/choices/0/text"];
+            let places = [
+                "/message/content",
+                "/response",
+                "/choices/0/message/content",
+                "/choices/0/text",
+                "/content/0/text",
+            ];
             places.iter().find_map(|at| line.pointer(at)?.as_str()).unwrap_or_default().to_owned()
         };
         let last = told.last().expect("an answer");
@@ -231,7 +259,7 @@ async fn a_deadline_holds_on_every_route_before_the_first_piece_and_after_it() {
         let last = told.last().expect("a last word");
         assert!(!route.complaint(last).is_empty());
         assert!(
-            !told.contains(&json!("[DONE]")) && told.iter().all(|line| line["done"] != true),
+            !told.iter().any(|event| route.is_end(event)) && told.iter().all(|line| line["done"] != true),
             "{route:?}"
         );
     }
