@@ -143,7 +143,8 @@ impl Reader {
         std::future::poll_fn(|context| self.poll(context.waker())).await
     }
 
-    fn poll(&self, waker: &Waker) -> Poll<Option<News>> {
+    /// The same for who looks at several readers; `waker` is woken when there is something.
+    pub fn poll(&self, waker: &Waker) -> Poll<Option<News>> {
         self.tasks.decide(|edge, now, out| edge.read(self.id, waker, now, out))
     }
 }

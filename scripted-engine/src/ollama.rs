@@ -176,7 +176,10 @@ fn common_ask(
         Value::Null => None,
         Value::Bool(think) => Some(think),
         Value::String(level) if ["low", "medium", "high", "max"].contains(&level.as_str()) => Some(true),
-        other => return Err(Refusal::bad(format!("invalid think value: {other}"))),
+        other => {
+            let levels = "must be \"high\", \"medium\", \"low\", \"max\", true, or false";
+            return Err(Refusal::bad(format!("invalid think value: {other} ({levels})")));
+        }
     };
     if think == Some(true) {
         needs.push("thinking");

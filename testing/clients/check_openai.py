@@ -19,10 +19,10 @@ def chat():
     assert answer.choices[0].message.content == tokens(5) and answer.choices[0].finish_reason == "stop", answer
     assert answer.usage.completion_tokens == 5 and answer.usage.total_tokens > 5 and answer.model == "able", answer
     limited = chats.create(model="able", messages=ask("[tokens=5]"), max_completion_tokens=2, reasoning_effort="none")
+    assert limited.choices[0].finish_reason == "length" and limited.choices[0].message.content == tokens(2), limited
     # An effort is a wish: a model that cannot think answers without.
     wished = chats.create(model="plain", messages=ask("[tokens=2]"), reasoning_effort="xhigh")
     assert wished.choices[0].message.content == tokens(2), wished
-    assert limited.choices[0].finish_reason == "length" and limited.choices[0].message.content == tokens(2), limited
 
 
 def streaming():

@@ -8,7 +8,7 @@ use axum::body::{Body, Bytes};
 use axum::http::header::{self, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use echo_bus::id::{NodeId, TaskId};
-use echo_bus::message::{Done, Failure, Piece};
+use echo_bus::message::{Done, Failure, Piece, Reason};
 use tokio::time::Instant;
 
 use super::error::ApiError;
@@ -57,6 +57,12 @@ pub trait Voice: Send + 'static {
 
     /// The number of the next piece; for dialects whose streams can be joined.
     fn next_is(&mut self, _number: u64) {}
+
+    /// What follows is of this one of several answers.
+    fn choice(&mut self, _number: usize) {}
+
+    /// That one is whole.
+    fn choice_ended(&mut self, _reason: Reason, _out: &mut Vec<u8>) {}
 
     /// Pieces that arrived together.
     fn pieces(&mut self, pieces: Vec<Piece>, out: &mut Vec<u8>);
@@ -175,7 +181,8 @@ impl<V: Voice> Flow<V> {
                     route.accepted(holder);
                     false
                 }
-                News::Pieces(..) => true,
+                News::Choice(_) => false,
+                News::Pieces(..) | News::ChoiceEnd(_) => true,
                 News::Broken(why) => return Err(ApiError::unavailable(*why)),
                 News::End(report) => {
                     route = RouteHeaders::of(&self.started.name, report);
@@ -231,6 +238,14 @@ impl<V: Voice> Flow<V> {
             }
             Some(News::Accepted(holder)) => {
                 voice.accepted(&holder.node, &holder.model, out);
+                return false;
+            }
+            Some(News::Choice(number)) => {
+                voice.choice(number);
+                return false;
+            }
+            Some(News::ChoiceEnd(reason)) => {
+                voice.choice_ended(reason, out);
                 return false;
             }
             Some(News::Pieces(first, pieces)) => {

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::wire::{events, lines, send};
 
 /// All routes of the edge. What is added there is added here and to the documentation.
-const ROUTES: [&str; 34] = [
+const ROUTES: [&str; 32] = [
     "delete /api/delete",
     "delete /task/{task}",
     "get /",
@@ -33,11 +33,9 @@ const ROUTES: [&str; 34] = [
     "post /api/embed",
     "post /api/embeddings",
     "post /api/generate",
-    "post /api/me",
     "post /api/pull",
     "post /api/push",
     "post /api/show",
-    "post /api/signout",
     "post /task",
     "post /task/stream",
     "post /v1/chat/completions",

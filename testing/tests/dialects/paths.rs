@@ -131,7 +131,8 @@ async fn the_version_is_the_level_of_the_api_whatever_the_nodes_are() {
     let mesh = able(Api::Openai).await;
     let level = version(&mesh).await;
     let numbers: Vec<u64> = level.split('.').map(|part| part.parse().expect("a number")).collect();
-    assert!(numbers >= vec![0, 6, 4], "{level}: an editor asks for more");
+    // An editor asks for 0.6.4, who looks for OpenAI's Responses for 0.13.4.
+    assert!(numbers >= vec![0, 13, 4], "{level}");
     assert_eq!(mesh.status().await["edge"]["version"], env!("CARGO_PKG_VERSION"));
     mesh.orchestrator(0).kill().await;
     assert_eq!(version(&mesh).await, level, "nobody knows the nodes");
@@ -144,8 +145,6 @@ async fn what_only_a_node_can_do_for_ollamas_command_says_so_and_what_to_do() {
     let mesh = Mesh::start().nodes(0).await;
     for (path, command) in [
         ("/api/push", "ollama push"),
-        ("/api/me", "ollama signin"),
-        ("/api/signout", "ollama signout"),
         ("/api/create", "ollama create"),
         ("/api/copy", "ollama cp"),
         ("/api/blobs/sha256:0", "on a node"),

@@ -218,3 +218,22 @@ async fn real_clients_talk_to_a_real_model_in_both_dialects() {
     command.arg(package::folder().join("check_real.py"));
     package::run(command, &format!("http://{}", real.mesh.edge(0).address()), "").await;
 }
+
+/// The real template, with all that it puts around a conversation, and the marks that its tokens begin with.
+#[tokio::test]
+async fn a_real_count_is_what_a_real_chat_then_says() {
+    let Some(real) = real("a_real_count_is_what_a_real_chat_then_says", &[&[]]).await else { return };
+    let model = real.mesh.status().await["nodes"][0]["models"][0].clone();
+    let user = |text: &str| json!({"role": "user", "content": text});
+    let turns = json!([{"role": "system", "content": "Be brief."}, user("Name a colour."),
+        {"role": "assistant", "content": "Blue."}, user("Another one: \u{1f600} <|im_start|> na\u{ef}ve\n\n  twice")]);
+    for messages in [json!([user("hi")]), turns] {
+        let mut chat = json!({"model": model, "messages": messages});
+        let counted = crate::count::count(&real.mesh, chat.clone()).await;
+        chat["max_tokens"] = 1.into();
+        let answer = post(real.mesh.client(), "/v1/chat/completions", chat).await.json().await;
+        let told = &answer["usage"]["prompt_tokens"];
+        assert!(told.as_u64().is_some_and(|tokens| tokens > 5), "{answer}");
+        assert_eq!((&counted["prompt_tokens"], &counted["estimated"]), (told, &Value::Null), "{answer}");
+    }
+}

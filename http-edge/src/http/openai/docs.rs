@@ -11,6 +11,7 @@ const CHAT_FIELDS: &[(&str, &str)] = &[
     ("stream_options", "object"),
     ("tools", "array"),
     ("tool_choice", "string|object"),
+    ("parallel_tool_calls", "boolean"),
     ("response_format", "object"),
     ("n", "integer"),
     ("stop", "string|array"),
@@ -24,6 +25,7 @@ const CHAT_FIELDS: &[(&str, &str)] = &[
     ("logprobs", "boolean"),
     ("top_logprobs", "integer"),
     ("reasoning_effort", "string"),
+    ("reasoning", "object"),
 ];
 
 /// All of them, in the order in which they are read.
@@ -58,6 +60,7 @@ pub fn routes() -> Vec<Route> {
                 ("prompt!", "string|array"),
                 ("suffix", "string"),
                 ("stream", "boolean"),
+                ("n", "integer"),
                 ("max_tokens", "integer"),
                 ("temperature", "number"),
                 ("stop", "string|array"),
