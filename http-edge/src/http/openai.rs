@@ -7,6 +7,7 @@ mod embed;
 mod message;
 mod models;
 mod refusal;
+mod responses;
 mod say;
 #[cfg(test)]
 mod tests;
@@ -43,6 +44,7 @@ fn routes() -> Router<Api> {
         .route("/v1/embeddings", post(embed::embeddings))
         .route("/v1/audio/{*kind}", any(no_sound_and_no_pictures))
         .route("/v1/images/{*kind}", any(no_sound_and_no_pictures))
+        .merge(responses::routes())
 }
 
 /// 404 and not 501: what is 5xx, OpenAI's clients ask again.

@@ -82,6 +82,11 @@ pub trait Voice: Send + 'static {
         Duration::MAX
     }
 
+    /// Whether this failure is told by an event even before the first piece, and not by a status of its own.
+    fn tells(&self, _failure: &Failure) -> bool {
+        false
+    }
+
     /// Whether who waits in line is told so, before anything else.
     fn tells_of_the_line(&self) -> bool {
         false
@@ -186,7 +191,9 @@ impl<V: Voice> Flow<V> {
                 News::Broken(why) => return Err(ApiError::unavailable(*why)),
                 News::End(report) => {
                     route = RouteHeaders::of(&self.started.name, report);
-                    if let Err(failure) = &report.ending {
+                    if let Err(failure) = &report.ending
+                        && !self.voice.tells(failure)
+                    {
                         return Err(self.voice.error(failure, report).route(route));
                     }
                     true

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use super::wire::{ABLE, EMBEDDER, able, send};
 
 /// The routes that take JSON and run a task, each with a body whose text is `text`.
-fn routes(text: &str) -> [(&'static str, Value); 11] {
+fn routes(text: &str) -> [(&'static str, Value); 12] {
     let messages = json!([{"role": "user", "content": text}]);
     [
         ("/task", json!({"prompt": text, "model_hint": ABLE})),
@@ -31,6 +31,7 @@ fn routes(text: &str) -> [(&'static str, Value); 11] {
         ("/v1/completions", json!({"model": ABLE, "prompt": text})),
         ("/v1/embeddings", json!({"model": EMBEDDER, "input": text})),
         ("/v1/messages", json!({"model": ABLE, "max_tokens": 64, "messages": messages})),
+        ("/v1/responses", json!({"model": ABLE, "input": text})),
     ]
 }
 

@@ -7,12 +7,13 @@ use echo_testing::{
 };
 use serde_json::{Value, json};
 
-use super::wire::{events, lines, send};
+use super::wire::{events, lines, send, whole};
 
 /// All routes of the edge. What is added there is added here and to the documentation.
-const ROUTES: [&str; 32] = [
+const ROUTES: [&str; 37] = [
     "delete /api/delete",
     "delete /task/{task}",
+    "delete /v1/responses/{response}",
     "get /",
     "get /api/ps",
     "get /api/tags",
@@ -26,6 +27,8 @@ const ROUTES: [&str; 32] = [
     "get /task/{task}/stream",
     "get /v1/models",
     "get /v1/models/{id}",
+    "get /v1/responses/{response}",
+    "get /v1/responses/{response}/input_items",
     "post /api/blobs/{digest}",
     "post /api/chat",
     "post /api/copy",
@@ -43,6 +46,8 @@ const ROUTES: [&str; 32] = [
     "post /v1/embeddings",
     "post /v1/messages",
     "post /v1/messages/count_tokens",
+    "post /v1/responses",
+    "post /v1/responses/{response}/cancel",
 ];
 
 async fn mesh() -> Mesh {
@@ -91,13 +96,17 @@ async fn every_route_answers_as_documented() {
     assert_eq!(named, ROUTES);
     let (_, kept) = mesh.task(&json!({"prompt": "Say hello", "keep": "60s"})).await;
     let kept = kept["task_id"].as_str().expect("an id").to_owned();
+    let background = json!({"model": "mistral", "input": "Say hello", "background": true});
+    let (status, response) = whole(mesh.client(), "/v1/responses", &background).await;
+    assert_eq!(status, 200, "{response}");
+    let response = response["id"].as_str().expect("an id").to_owned();
     // What is deleted has to be there: the pull's example is the same model.
     operations.sort_by_key(|(method, _, _)| method == "delete");
     for (method, path, operation) in operations {
         if path == "/api/delete" {
             is_listed(&mesh, "all-minilm:latest").await;
         }
-        let path = path.replace("{task}", &kept);
+        let path = path.replace("{task}", &kept).replace("{response}", &response);
         let example = &operation["requestBody"]["content"]["application/json"]["example"];
         let body = (!example.is_null()).then(|| example.to_string());
         let reply = call(&mesh, &method, &path, &operation, body).await;

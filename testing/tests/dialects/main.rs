@@ -19,6 +19,7 @@ mod ollama;
 mod openai;
 mod paths;
 mod pictures;
+mod responses;
 mod routes;
 mod show;
 #[path = "../mesh/skip.rs"]

@@ -235,7 +235,8 @@ async fn errors_have_openais_shape() {
         (CHAT, with(ask("x"), json!({"n": 9})), 400, Value::Null, json!("n")),
         (CHAT, json!({"model": ABLE}), 400, Value::Null, json!("messages")),
         ("/v1/embeddings", json!({"model": ABLE, "input": "x"}), 400, json!("not_capable"), Value::Null),
-        ("/v1/responses", json!({}), 404, json!("not_found"), Value::Null),
+        ("/v1/assistants", json!({}), 404, json!("not_found"), Value::Null),
+        ("/v1/responses", json!({}), 400, Value::Null, json!("input")),
     ] {
         for stream in [false, true] {
             let (got, answer) =

@@ -24,6 +24,8 @@ struct Route {
 enum Kind {
     Prompt,
     Messages,
+    /// OpenAI's responses.
+    Items,
     Input,
     /// Ollama's older route of embeddings.
     Embedding,
@@ -37,6 +39,7 @@ fn generating() -> Vec<Route> {
         ("/v1/chat/completions", Kind::Messages),
         ("/v1/completions", Kind::Prompt),
         ("/v1/messages", Kind::Messages),
+        ("/v1/responses", Kind::Items),
     ];
     routes.iter().flat_map(|&(path, kind)| [true, false].map(|stream| Route { path, kind, stream })).collect()
 }
@@ -64,6 +67,10 @@ impl Route {
                 body[quiet] = if self.is_openais() { "none".into() } else { false.into() };
                 body
             }
+            Kind::Items => {
+                let quiet = json!({"effort": "none"});
+                json!({"model": ABLE, "input": prompt, "stream": self.stream, "reasoning": quiet})
+            }
             Kind::Input => json!({"model": EMBEDDER, "input": prompt}),
             Kind::Embedding => json!({"model": EMBEDDER, "prompt": prompt}),
         }
@@ -82,12 +89,18 @@ impl Route {
             "/choices/0/delta/content",
             "/choices/0/text",
             "/delta/text",
+            "/delta",
         ];
         let mut texts = Vec::new();
         for line in reply.text().await.lines() {
             let line = line.strip_prefix("data: ").unwrap_or(line);
             // Comments and empty lines are what a client's idle timer does not see.
             let Ok(event) = serde_json::from_str::<Value>(line) else { continue };
+            // Of a response's events only its text and its repeated state stand where others have nothing else.
+            let kind = event["type"].as_str().unwrap_or("response.in_progress");
+            if !["response.output_text.delta", "response.in_progress"].contains(&kind) {
+                continue;
+            }
             if event["done"] == true || event["choices"][0]["finish_reason"].is_string() {
                 continue;
             }
@@ -116,6 +129,12 @@ impl Route {
 
     /// The text of an answer, or how many vectors it holds.
     async fn reads(self, reply: Reply) -> String {
+        if self.stream && self.kind == Kind::Items {
+            let told = events(reply).await;
+            assert_eq!(told.last().expect("an end")["type"], "response.completed", "{self:?}");
+            let deltas = told.iter().filter(|event| event["type"] == "response.output_text.delta");
+            return deltas.filter_map(|event| event["delta"].as_str()).collect();
+        }
         if self.stream && self.is_openais() {
             let told = events(reply).await;
             assert!(told.last().is_some_and(|last| self.is_end(last)), "{self:?}");
@@ -129,6 +148,7 @@ impl Route {
                 "/choices/0/message/content",
                 "/choices/0/text",
                 "/content/0/text",
+                "/output/0/content/0/text",
             ];
             places.iter().find_map(|at| line.pointer(at)?.as_str()).unwrap_or_default().to_owned()
         };
@@ -154,6 +174,7 @@ impl Route {
 
     /// The words of an error in the dialect's own shape.
     fn complaint(self, error: &Value) -> String {
+        let error = error.get("response").unwrap_or(error);
         let said = if self.is_openais() { &error["error"]["message"] } else { &error["error"] };
         said.as_str().unwrap_or_else(|| panic!("{self:?}: not this dialect's shape: {error}")).to_owned()
     }
