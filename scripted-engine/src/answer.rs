@@ -132,7 +132,7 @@ impl Answer {
             };
             self.wait().await;
             tokens += self.plan.tokens(&piece);
-            self.totals.called |= matches!(piece, Piece::Call(_) | Piece::Calls(_));
+            self.totals.called |= matches!(piece, Piece::Call(..) | Piece::Calls(_));
             self.pour(&piece, text, thought, &mut out);
             let made = Totals {
                 tokens: self.totals.tokens + tokens,
@@ -162,12 +162,12 @@ impl Answer {
             let Some(piece) = self.plan.next() else { break };
             self.wait().await;
             self.made(self.plan.tokens(&piece));
-            self.totals.called |= matches!(piece, Piece::Call(_) | Piece::Calls(_));
+            self.totals.called |= matches!(piece, Piece::Call(..) | Piece::Calls(_));
             match piece {
                 Piece::Thought(index) => whole.thoughts.push_str(&format!("h{index} ")),
                 Piece::Text(range) => whole.text.push_str(&self.text(range)),
                 Piece::Verbatim(text) => whole.text.push_str(&text),
-                Piece::Call(call) => whole.call = Some(call),
+                Piece::Call(_, call) => whole.called.push(call),
                 Piece::Calls(calls) => whole.calls.extend(calls.as_array().cloned().unwrap_or_default()),
             }
             self.sent += 1;
@@ -218,7 +218,7 @@ impl Answer {
                 text.pour(&word, out);
             }
             Piece::Verbatim(said) => text.pour(escaped(said).as_bytes(), out),
-            Piece::Call(call) => out.extend(self.voice.call(call)),
+            Piece::Call(number, call) => out.extend(self.voice.call(*number, call)),
             Piece::Calls(calls) => out.extend(self.voice.calls(calls)),
         }
     }

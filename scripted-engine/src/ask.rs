@@ -54,7 +54,7 @@ pub struct Whole {
     pub so_far: String,
     pub text: String,
     pub thoughts: String,
-    pub call: Option<ToolCall>,
+    pub called: Vec<ToolCall>,
     /// Calls to the letter.
     pub calls: Vec<Value>,
 }
@@ -70,7 +70,8 @@ pub trait Voice: Send + Sync {
     }
     /// Adds the counts so far to the line that ends `out`, where the request wants them.
     fn count(&self, _made: &Totals, _out: &mut Vec<u8>) {}
-    fn call(&self, call: &ToolCall) -> Vec<u8>;
+    /// A call by its number in the answer.
+    fn call(&self, number: usize, call: &ToolCall) -> Vec<u8>;
     /// A chunk with these `tool_calls` to the letter.
     fn calls(&self, calls: &Value) -> Vec<u8>;
     /// All that follows the last line; `last` is text that travels with the end.
@@ -83,6 +84,14 @@ pub trait Voice: Send + Sync {
     /// Whether a request that does not stream runs on after its client has gone.
     fn runs_on(&self) -> bool {
         false
+    }
+}
+
+/// How an answer names a call, by its number.
+pub fn id(number: usize) -> String {
+    match number {
+        0 => "call_scripted".to_owned(),
+        _ => format!("call_scripted{number}"),
     }
 }
 

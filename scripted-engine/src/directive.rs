@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::script::FaultKind;
+use super::script::{FaultKind, ToolCall};
 
 /// Longer answers or waits than these are a typing error, not a test.
 const MOST_TOKENS: u64 = 10_000_000;
@@ -22,6 +22,8 @@ pub struct Directives {
     pub wide: bool,
     pub text_in_final: Option<bool>,
     pub tool: Option<String>,
+    /// Calls with their arguments, such as `[call=look {"at": 1}]`, one after another, until a tool has answered.
+    pub calls: Vec<ToolCall>,
     /// The kind and the index of the token in whose place it comes. An answer that is resumed at that
     /// token or later does not meet it again, so that a continuation elsewhere gets past it.
     pub fault: Option<(FaultKind, u64)>,
@@ -53,11 +55,18 @@ impl Directives {
             "wide" => self.wide = value == "1",
             "final" => self.text_in_final = Some(value == "text"),
             "tool" => self.tool = Some(value.to_owned()),
+            "call" => self.calls.extend(call(value)),
             "words" => self.words = Some(value.to_owned()),
             "fault" => self.fault = fault(value).or(self.fault),
             _ => {}
         }
     }
+}
+
+/// `look {"at": 1}`; the arguments hold no brackets, in which an order ends.
+fn call(value: &str) -> Option<ToolCall> {
+    let (name, arguments) = value.split_once(' ')?;
+    Some(ToolCall { name: name.to_owned(), arguments: serde_json::from_str(arguments).ok()? })
 }
 
 /// `die@10`, or `busy` alone for the beginning.
@@ -79,5 +88,9 @@ mod tests {
         assert_eq!(found.delay, Some(Duration::from_millis(50)));
         assert_eq!(found.fault, Some((FaultKind::Die, 10)));
         assert_eq!(Directives::read("[fault=explode@3] [1] [a=b"), Directives::default());
+        let called =
+            Directives::read("[call=look {\"at\": 1}] [call=see {}] [call=none] [call=bad {1}]").calls;
+        assert_eq!(called.iter().map(|call| call.name.as_str()).collect::<Vec<_>>(), ["look", "see"]);
+        assert_eq!(called[0].arguments["at"], 1);
     }
 }

@@ -75,7 +75,7 @@ pub async fn show(core: State<Arc<Core>>, body: Bytes) -> Response {
     }
     let Some(model) = core.models.find(&name) else { return refuse(&Refusal::missing(&name)) };
     let family = &model.family;
-    let info = json!({"general.architecture": family, format!("{family}.context_length"): model.context,
+    let info = json!({"general.architecture": family, "general.basename": model.name, format!("{family}.context_length"): model.context,
         format!("{family}.embedding_length"): embedding::DIMENSIONS});
     let shown = json!({"modelfile": format!("FROM {name}\n"), "parameters": "", "license": "Apache-2.0",
         "template": template::SOURCE, "details": details(&model), "model_info": info,

@@ -6,7 +6,7 @@ use axum::response::Response;
 use serde_json::{Map, Value, json};
 
 use super::{
-    ask::{self, Refusal, Totals, Voice, Whole},
+    ask::{self, Refusal, Totals, Voice, Whole, id},
     clock::rfc3339,
     line_template::{LineTemplate, TEXT},
     script::ToolCall,
@@ -85,15 +85,15 @@ impl OllamaVoice {
         json!([entry])
     }
 
-    fn called(&self, call: &ToolCall) -> Value {
-        let mut function = json!({"index": 0, "name": call.name, "arguments": call.arguments});
-        let mut called = json!({"id": "call_scripted"});
+    fn called(&self, number: usize, call: &ToolCall) -> Value {
+        let mut function = json!({"index": number, "name": call.name, "arguments": call.arguments});
+        let mut called = json!({"id": id(number)});
         if self.newer {
             function["strict"] = true.into();
             called["origin"] = json!({"part": 1});
         }
         called["function"] = function;
-        json!([called])
+        called
     }
 }
 
@@ -111,8 +111,8 @@ impl Voice for OllamaVoice {
         LineTemplate::new("", &chunk.into(), "\n")
     }
 
-    fn call(&self, call: &ToolCall) -> Vec<u8> {
-        self.calls(&self.called(call))
+    fn call(&self, number: usize, call: &ToolCall) -> Vec<u8> {
+        self.calls(&json!([self.called(number, call)]))
     }
 
     fn calls(&self, calls: &Value) -> Vec<u8> {
@@ -136,8 +136,9 @@ impl Voice for OllamaVoice {
         let mut chunk = self.chunk(&whole.text, thought, true);
         self.finish(&mut chunk, totals);
         let mut chunk = Value::from(chunk);
-        if let Some(call) = &whole.call {
-            chunk["message"]["tool_calls"] = self.called(call);
+        let called = whole.called.iter().enumerate().map(|(number, call)| self.called(number, call));
+        if !whole.called.is_empty() {
+            chunk["message"]["tool_calls"] = called.collect();
         }
         if !whole.calls.is_empty() {
             chunk["message"]["tool_calls"] = whole.calls.clone().into();

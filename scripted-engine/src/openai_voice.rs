@@ -4,7 +4,7 @@ use axum::{http::StatusCode, response::Response};
 use serde_json::{Value, json};
 
 use super::{
-    ask::{self, Refusal, Totals, Voice, Whole},
+    ask::{self, Refusal, Totals, Voice, Whole, id},
     clock::unix,
     line_template::{LineTemplate, TEXT},
     script::ToolCall,
@@ -74,14 +74,10 @@ impl OpenaiVoice {
             "truncated": false, "stop_type": kind, "stopping_word": "", "timings": Self::timings(totals)})
     }
 
-    fn called(&self, call: &ToolCall, index: bool) -> Value {
+    fn called(&self, number: usize, call: &ToolCall) -> Value {
         let arguments = Value::from(call.arguments.clone()).to_string();
         let function = json!({"name": call.name, "arguments": arguments});
-        let mut called = json!({"id": "call_scripted", "type": "function", "function": function});
-        if index {
-            called["index"] = 0.into();
-        }
-        json!([called])
+        json!({"id": id(number), "type": "function", "function": function})
     }
 }
 
@@ -118,12 +114,13 @@ impl Voice for OpenaiVoice {
         }
     }
 
-    fn call(&self, call: &ToolCall) -> Vec<u8> {
-        let mut begun = self.called(call, true);
-        let arguments = begun[0]["function"]["arguments"].take();
-        begun[0]["function"]["arguments"] = "".into();
-        let mut out = self.calls(&begun);
-        out.extend(self.calls(&json!([{"index": 0, "function": {"arguments": arguments}}])));
+    fn call(&self, number: usize, call: &ToolCall) -> Vec<u8> {
+        let mut begun = self.called(number, call);
+        begun["index"] = number.into();
+        let arguments = begun["function"]["arguments"].take();
+        begun["function"]["arguments"] = "".into();
+        let mut out = self.calls(&json!([begun]));
+        out.extend(self.calls(&json!([{"index": number, "function": {"arguments": arguments}}])));
         out
     }
 
@@ -169,8 +166,9 @@ impl Voice for OpenaiVoice {
                 if !whole.thoughts.is_empty() {
                     message["reasoning_content"] = whole.thoughts.as_str().into();
                 }
-                if let Some(call) = &whole.call {
-                    message["tool_calls"] = self.called(call, false);
+                if !whole.called.is_empty() {
+                    let called = whole.called.iter().enumerate();
+                    message["tool_calls"] = called.map(|(number, call)| self.called(number, call)).collect();
                 }
                 if !whole.calls.is_empty() {
                     message["tool_calls"] = whole.calls.clone().into();

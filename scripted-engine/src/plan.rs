@@ -21,7 +21,8 @@ pub enum Piece {
     Thought(u64),
     Text(Range<u64>),
     Verbatim(String),
-    Call(ToolCall),
+    /// A call and its number.
+    Call(usize, ToolCall),
     /// A chunk's `tool_calls` as the script spells them.
     Calls(Value),
 }
@@ -204,9 +205,25 @@ fn in_words(script: &Script, function: &Value) -> Vec<Piece> {
     chars.chunks(CHUNK).map(|chunk| Piece::Verbatim(chunk.iter().collect())).collect()
 }
 
+/// A call as this route says it.
+fn said(script: &Script, ask: &Ask, number: usize, call: ToolCall) -> Vec<Piece> {
+    match ask.raw {
+        true => in_words(script, &json!({"name": call.name, "arguments": call.arguments})),
+        false => vec![Piece::Call(number, call)],
+    }
+}
+
 fn wanted_calls(script: &Script, ask: &Ask, orders: &Directives) -> Vec<Piece> {
     if !ask.tools {
         return Vec::new();
+    }
+    if !orders.calls.is_empty() {
+        let calls = if ask.prompt.told { Vec::new() } else { orders.calls.clone() };
+        return calls
+            .into_iter()
+            .enumerate()
+            .flat_map(|(number, call)| said(script, ask, number, call))
+            .collect();
     }
     let ordered = orders.tool.clone().map(|name| ToolCall { name, arguments: serde_json::Map::default() });
     if ordered.is_none() && !script.tool_chunks.is_empty() {
@@ -218,8 +235,5 @@ fn wanted_calls(script: &Script, ask: &Ask, orders: &Directives) -> Vec<Piece> {
         };
     }
     let called = ordered.or_else(|| script.tool_call.clone());
-    match called {
-        Some(call) if ask.raw => in_words(script, &json!({"name": call.name, "arguments": call.arguments})),
-        called => called.map(Piece::Call).into_iter().collect(),
-    }
+    called.map(|call| said(script, ask, 0, call)).unwrap_or_default()
 }

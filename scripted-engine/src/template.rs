@@ -9,6 +9,7 @@ const TOOLS: &str = "<|tools|>\n";
 
 const ASSISTANT: &str = "<|assistant|>\n";
 const USER: &str = "<|user|>\n";
+const TOOL: &str = "<|tool|>\n";
 
 /// The template as Ollama and llama.cpp's server show it.
 pub const SOURCE: &str = "{{- range .Messages }}<|{{ .Role }}|>\n{{ .Content }}\n{{ end }}<|assistant|>\n";
@@ -73,6 +74,8 @@ pub struct Prompt {
     pub question: String,
     /// What the answer consists of already.
     pub so_far: String,
+    /// A tool has answered since the question.
+    pub told: bool,
     /// The thoughts so far, where the answer is in the middle of them.
     pub thoughts: Option<String>,
     /// Tools are offered.
@@ -104,6 +107,7 @@ impl Prompt {
             rendered,
             question: question.map(|turn| turn.content.clone()).unwrap_or_default(),
             so_far: open.map(|turn| turn.content.clone()).unwrap_or_default(),
+            told: turns.iter().rev().take_while(|turn| turn.role != "user").any(|turn| turn.role == "tool"),
             thoughts: thinks.map(|turn| turn.thinking.clone()),
             tools: !tools.is_empty(),
         }
@@ -126,6 +130,7 @@ impl Prompt {
             rendered: prompt.to_owned(),
             question: question.to_owned(),
             so_far: so_far.to_owned(),
+            told: question.contains(TOOL),
             thoughts,
             tools: before.starts_with(TOOLS),
         }

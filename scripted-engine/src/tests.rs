@@ -350,6 +350,36 @@ async fn llama_calls_tools_and_tells_about_itself() {
 }
 
 #[tokio::test]
+async fn ordered_calls_are_made_until_a_tool_has_answered() {
+    let engine = Engine::start(script(2)).await;
+    let question = json!({"role": "user", "content": r#"[call=look {"at": 1}] [call=see {"of": "x"}]"#});
+    let ask = |messages: Value, stream: bool| {
+        let mut request = talk(messages);
+        request["tools"] = json!([{"type": "function", "function": {"name": "look"}}]);
+        request["stream"] = stream.into();
+        request
+    };
+    let called = ask(json!([question]), false);
+    let reply = json_of(post(&engine.url(), "/v1/chat/completions", called.clone()).await).await;
+    let calls = &reply["choices"][0]["message"]["tool_calls"];
+    assert_eq!((&calls[0]["id"], &calls[1]["id"]), (&json!("call_scripted"), &json!("call_scripted1")));
+    assert_eq!(calls[1]["function"], json!({"name": "see", "arguments": r#"{"of":"x"}"#}));
+    let native = json_of(post(&engine.url(), "/api/chat", called).await).await;
+    assert_eq!(
+        native["message"]["tool_calls"][1]["function"],
+        json!({"index": 1, "name": "see", "arguments": {"of": "x"}})
+    );
+    let (streamed, _) =
+        events(post(&engine.url(), "/v1/chat/completions", ask(json!([question]), true)).await).await;
+    let begun = streamed.iter().filter_map(|event| event["choices"][0]["delta"]["tool_calls"].as_array());
+    let numbers: Vec<_> = begun.map(|calls| calls[0]["index"].clone()).collect();
+    assert_eq!(numbers, [0, 0, 1, 1]);
+    let told = json!([question, {"role": "assistant", "content": ""}, {"role": "tool", "content": "here"}]);
+    let (answered, _) = lines(post(&engine.url(), "/api/chat", ask(told, true)).await).await;
+    assert_eq!(said(&answered, "/message/content"), tokens(0, 2));
+}
+
+#[tokio::test]
 async fn a_loading_model_is_listed_and_refuses_only_beyond_its_queue() {
     let load_delay = Duration::from_millis(300);
     let engine = Engine::start(Script { load_delay, queue_limit: 1, slots: 9, ..script(2) }).await;

@@ -20,6 +20,9 @@ def chat():
     assert answer.usage.completion_tokens == 5 and answer.usage.total_tokens > 5 and answer.model == "able", answer
     limited = chats.create(model="able", messages=ask("[tokens=5]"), max_completion_tokens=2, reasoning_effort="none")
     assert limited.choices[0].finish_reason == "length" and limited.choices[0].message.content == tokens(2), limited
+    # An effort is a wish: a model that cannot think answers without.
+    wished = chats.create(model="plain", messages=ask("[tokens=2]"), reasoning_effort="xhigh")
+    assert wished.choices[0].message.content == tokens(2), wished
 
 
 def streaming():
@@ -61,10 +64,21 @@ def schema():
     assert json.loads(plain.choices[0].message.content) == {"text": tokens(1)}, plain
 
 
+def choices():
+    answer = chats.create(model="able", messages=ask("[tokens=3]"), n=3, reasoning_effort="none")
+    assert [choice.index for choice in answer.choices] == [0, 1, 2], answer
+    assert all(choice.message.content == tokens(3) for choice in answer.choices), answer
+    assert answer.usage.completion_tokens == 9, answer.usage
+    said = {}
+    for part in chats.create(model="able", messages=ask("[tokens=3]"), n=3, stream=True, reasoning_effort="none",
+                             stream_options={"include_usage": True}):
+        for choice in part.choices:
+            said[choice.index] = said.get(choice.index, "") + (choice.delta.content or "")
+        usage = part.usage
+    assert said == dict.fromkeys(range(3), tokens(3)) and usage.completion_tokens == 9, (said, usage)
+
+
 def logprobs():
-    two = chats.create(model="able", messages=ask("[tokens=2]"), n=2, reasoning_effort="none")
-    assert [choice.message.content for choice in two.choices] == ["t0 t1 "] * 2, two
-    chats.create(model="plain", messages=ask("[tokens=1]"), reasoning_effort="high")
     answer = chats.create(model="able", messages=ask("[tokens=2]"), logprobs=True, top_logprobs=2, reasoning_effort="none")
     entries = answer.choices[0].logprobs.content
     assert [entry.token for entry in entries] == ["t0 ", "t1 "] and len(entries[0].top_logprobs) == 2, answer
@@ -142,5 +156,5 @@ def cancel_by_closing():
     stops_the_engine(hang_up)
 
 
-run([chat, streaming, headers, tools, schema, logprobs, pictures, completions, embeddings, models, slowly,
-     errors, cancel_by_closing])
+run([chat, streaming, headers, tools, schema, choices, logprobs, pictures, completions, embeddings, models,
+     slowly, errors, cancel_by_closing])

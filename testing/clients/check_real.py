@@ -1,7 +1,8 @@
-"""A real model through the mesh, by the real Python clients of both dialects: chat, completion and vectors."""
+"""A real model through the mesh, by the real Python clients of all dialects: chat, completion and vectors."""
 
 import math
 
+import anthropic
 import ollama
 import openai
 from common import EDGE, run
@@ -13,6 +14,7 @@ SAME = {"temperature": 0, "seed": 7}
 
 theirs = openai.OpenAI(base_url=EDGE + "/v1", api_key="any", max_retries=0)
 ours = ollama.Client(host=EDGE)
+claude = anthropic.Anthropic(base_url=EDGE, api_key="any", max_retries=0)
 
 
 def chats():
@@ -27,6 +29,30 @@ def chats():
     parts = list(ours.chat(MODEL, messages=ASK, options=options, stream=True))
     assert "".join(part.message.content for part in parts) == said and len(parts) > 10, parts
     assert parts[-1].done_reason in ("stop", "length") and parts[-1].total_duration > 0, parts[-1]
+
+
+def messages():
+    same = {"model": MODEL, "messages": ASK, "max_tokens": 24, "extra_body": {"temperature": 0}}
+    whole = claude.messages.create(**same)
+    said = whole.content[0].text
+    assert len(said.split()) > 4 and whole.usage.output_tokens <= 24, whole
+    assert whole.stop_reason in ("end_turn", "max_tokens"), whole
+    stream = claude.messages.create(**same, stream=True)
+    deltas = [event.delta.text for event in stream if event.type == "content_block_delta"]
+    assert "".join(deltas) == said and len(deltas) > 10, (deltas, said)
+    counted = claude.messages.count_tokens(model=MODEL, messages=ASK).input_tokens
+    assert counted == whole.usage.input_tokens + whole.usage.cache_read_input_tokens, (counted, whole.usage)
+
+
+def responses():
+    same = {"model": MODEL, "input": ASK, "max_output_tokens": 24, "temperature": 0}
+    whole = theirs.responses.create(**same)
+    assert len(whole.output_text.split()) > 4 and whole.usage.output_tokens <= 24, whole
+    with theirs.responses.stream(**same) as stream:
+        deltas = [event.delta for event in stream if event.type == "response.output_text.delta"]
+    assert "".join(deltas) == whole.output_text and len(deltas) > 10, (deltas, whole)
+    more = theirs.responses.create(**{**same, "input": "And one about a harbour."}, previous_response_id=whole.id)
+    assert more.output_text and more.usage.input_tokens > whole.usage.input_tokens + 20, more
 
 
 def completions():
@@ -66,4 +92,4 @@ def shows():
     assert f"{MODEL}:latest" in [model.model for model in ours.list().models]
 
 
-run([chats, completions, schema, vectors, shows])
+run([chats, messages, responses, completions, schema, vectors, shows])

@@ -1,34 +1,39 @@
 #!/usr/bin/env bash
-# Installs the real clients of both APIs, pinned, into the cache, once, and prints how to run them.
-#   setup.sh python    a Python that can import ollama and openai
-#   setup.sh node      a folder beside whose node_modules a script can import ollama and openai
-# Without network, pip or npm it says why on stderr and fails.
+# Installs the real clients of the three APIs into the cache, once, and prints how to run them.
+#   setup.sh python    a Python that can import anthropic, ollama and openai
+#   setup.sh node      a folder beside whose node_modules a script can import @anthropic-ai/sdk, ollama and openai
+#   setup.sh codex     the program of OpenAI's Codex CLI
+# Without network, pip or npm it says why on stderr and fails. All is pinned by version and by hash. To pin others, change
+# requirements.in or a package.json and, beside it,
+#   uv pip compile --universal --python-version 3.10 --generate-hashes --no-annotate --no-header requirements.in -o requirements.txt
+#   npm install --package-lock-only --omit-lockfile-registry-resolved
 set -eu
 
-PYTHON_OLLAMA=0.6.3
-PYTHON_OPENAI=3.54.0
-NODE_OLLAMA=0.6.4
-NODE_OPENAI=7.57.0
+HERE=$(cd "$(dirname "$0")" && pwd)
 CACHE=${ECHO_CACHE_DIR:-$HOME/.cache/echo-system}/clients
 
 main() {
     mkdir -p "$CACHE"
     case ${1:-} in
     python) python_clients ;;
-    node) node_clients ;;
-    *) fail "usage: setup.sh python|node" ;;
+    node) npm_clients node ;;
+    codex)
+        dir=$(npm_clients codex)
+        echo "$dir/node_modules/.bin/codex"
+        ;;
+    *) fail "usage: setup.sh python|node|codex" ;;
     esac
 }
 
 python_clients() {
     local python dir
     python=$(command -v "${ECHO_PYTHON:-python3}") || fail "there is no python3"
-    dir=$CACHE/python-$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')-$PYTHON_OLLAMA-$PYTHON_OPENAI
+    dir=$CACHE/python-$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')-$(sum requirements.txt)
     if [ ! -x "$dir/python" ]; then
         fresh=$(mktemp -d "$CACHE/new.XXXXXX")
         trap 'rm -rf "$fresh"' EXIT
-        "$python" -m pip install --quiet --disable-pip-version-check --target "$fresh/site" \
-            "ollama==$PYTHON_OLLAMA" "openai==$PYTHON_OPENAI" >&2 || fail "pip could not install the clients, see above"
+        "$python" -m pip install --quiet --disable-pip-version-check --target "$fresh/site" --require-hashes \
+            --requirement "$HERE/requirements.txt" >&2 || fail "pip could not install the clients, see above"
         printf '#!/bin/sh\nPYTHONPATH="%s/site" exec "%s" "$@"\n' "$dir" "$python" >"$fresh/python"
         chmod 755 "$fresh" "$fresh/python"
         put "$dir"
@@ -36,19 +41,31 @@ python_clients() {
     echo "$dir/python"
 }
 
-node_clients() {
-    local dir=$CACHE/node-$NODE_OLLAMA-$NODE_OPENAI
+npm_clients() {
+    local dir
+    dir=$CACHE/$1-$(sum "$1/package-lock.json")
     command -v npm >/dev/null 2>&1 || fail "there is no npm"
-    if [ ! -d "$dir/node_modules/openai" ]; then
+    if [ ! -d "$dir/node_modules" ]; then
         fresh=$(mktemp -d "$CACHE/new.XXXXXX")
         trap 'rm -rf "$fresh"' EXIT
-        echo '{"private": true, "type": "module"}' >"$fresh/package.json"
-        (cd "$fresh" && npm install --no-save --no-audit --no-fund --ignore-scripts --loglevel=error \
-            "ollama@$NODE_OLLAMA" "openai@$NODE_OPENAI") >&2 || fail "npm could not install the clients, see above"
+        cp "$HERE/$1/package.json" "$HERE/$1/package-lock.json" "$fresh"
+        (cd "$fresh" && npm ci --no-audit --no-fund --ignore-scripts --loglevel=error) >&2 ||
+            fail "npm could not install $1's packages, see above"
+        [ "$1" != codex ] || runs "$fresh"
         chmod 755 "$fresh"
         put "$dir"
     fi
     echo "$dir"
+}
+
+# Its program is a package of its own for each machine; npm leaves out one that it cannot fetch, or whose hash is wrong.
+runs() {
+    HOME=$1 CODEX_HOME=$1 "$1/node_modules/.bin/codex" --version >&2 || fail "npm installed a Codex without its program"
+}
+
+# Changed pins are another installation.
+sum() {
+    cksum <"$HERE/$1" | tr ' ' -
 }
 
 # Another run may have been quicker: then its installation is as good.

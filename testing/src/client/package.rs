@@ -1,19 +1,23 @@
-//! The real clients of both APIs, which `testing/clients/setup.sh` installs.
+//! The real clients of all three APIs, which `testing/clients/setup.sh` installs.
 
 use std::{path::PathBuf, process::Stdio};
 
-use tokio::process::Command;
+use tokio::{process::Command, sync::Mutex};
+
+/// One installation at a time: the tests that come meanwhile find what the first has installed.
+static INSTALLING: Mutex<()> = Mutex::const_new(());
 
 /// Where their scripts are.
 pub fn folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("clients")
 }
 
-/// What the set-up prints: for `python` a Python that can import them, for `node` their folder.
+/// What the set-up prints: for `python` a Python that can import them, for `node` their folder, for `codex` its program.
 ///
 /// # Errors
 /// Why there is nothing.
 pub async fn set_up(what: &str) -> Result<String, String> {
+    let _alone = INSTALLING.lock().await;
     let output = Command::new(folder().join("setup.sh")).arg(what).stdin(Stdio::null()).output().await;
     let output = output.map_err(|error| error.to_string())?;
     if output.status.success() {
@@ -29,7 +33,15 @@ pub async fn set_up(what: &str) -> Result<String, String> {
 /// With all that it says, when it fails.
 pub async fn run(mut command: Command, edge: &str, engine: &str) {
     command.env("ECHO_EDGE_URL", edge).env("ECHO_ENGINE_URL", engine).env("PYTHONDONTWRITEBYTECODE", "1");
-    for name in ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy", "OPENAI_BASE_URL", "OLLAMA_HOST"] {
+    for name in [
+        "HTTP_PROXY",
+        "http_proxy",
+        "ALL_PROXY",
+        "all_proxy",
+        "OPENAI_BASE_URL",
+        "OLLAMA_HOST",
+        "ANTHROPIC_BASE_URL",
+    ] {
         command.env_remove(name);
     }
     let output = command.stdin(Stdio::null()).kill_on_drop(true).output().await.expect("the client runs");

@@ -1,7 +1,4 @@
-//! The real clients of both APIs, in Python and in JavaScript, against a mesh: what users run, unchanged.
-
-#[path = "../mesh/skip.rs"]
-mod skip;
+//! The real clients of all three APIs, in Python and in JavaScript, against a mesh: what users run, unchanged.
 
 use std::path::PathBuf;
 
@@ -13,6 +10,7 @@ use echo_testing::{
 use tokio::process::Command;
 
 use super::wire::able;
+use crate::skip;
 
 /// A mesh whose signs of life come often, so that no check has to wait for long.
 async fn mesh() -> Mesh {
@@ -60,6 +58,11 @@ async fn node(script: &str) {
 }
 
 #[tokio::test]
+async fn anthropics_python_client() {
+    python("check_anthropic.py").await;
+}
+
+#[tokio::test]
 async fn ollamas_python_client() {
     python("check_ollama.py").await;
 }
@@ -70,6 +73,16 @@ async fn openais_python_client() {
 }
 
 #[tokio::test]
+async fn openais_python_client_with_responses() {
+    python("check_responses.py").await;
+}
+
+#[tokio::test]
+async fn anthropics_javascript_client() {
+    node("check_anthropic.mjs").await;
+}
+
+#[tokio::test]
 async fn ollamas_javascript_client() {
     node("check_ollama.mjs").await;
 }
@@ -77,4 +90,9 @@ async fn ollamas_javascript_client() {
 #[tokio::test]
 async fn openais_javascript_client() {
     node("check_openai.mjs").await;
+}
+
+#[tokio::test]
+async fn openais_javascript_client_with_responses() {
+    node("check_responses.mjs").await;
 }

@@ -75,7 +75,7 @@ async fn routes(mesh: &Mesh) -> Vec<(String, String)> {
     let document = get(mesh, "/openapi.json").await;
     let mut routes = Vec::new();
     for (path, operations) in document["paths"].as_object().expect("paths") {
-        let path = path.replace("{id}", "able").replace("{task_id}", "x");
+        let path = path.replace("{id}", "able").replace("{task_id}", "x").replace("{response}", "task");
         routes.extend(
             operations.as_object().expect("methods").keys().map(|it| (it.to_uppercase(), path.clone())),
         );

@@ -6,7 +6,9 @@ mod calls;
 mod cases;
 mod choices;
 mod clients;
+mod codex;
 mod docs;
+mod editors;
 mod embeddings;
 mod fidelity;
 mod http;
@@ -21,6 +23,8 @@ mod pictures;
 mod responses;
 mod routes;
 mod show;
+#[path = "../mesh/skip.rs"]
+mod skip;
 mod unload;
 mod webui;
 mod wire;

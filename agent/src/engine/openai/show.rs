@@ -20,7 +20,18 @@ const NEVER: &str = "0001-01-01T00:00:00Z";
 pub async fn show(http: &Http, facts: &Facts, model: &str) -> Result<Value, Failure> {
     let models = http.get("/v1/models").await.map_err(|error| http.failure(error))?;
     described(&models, facts, model)
+        .map(with_parameters)
         .ok_or_else(|| Failure::elsewhere(Code::ModelMissing, "the engine does not have the model any more"))
+}
+
+/// An editor that sends a length of its own takes it from the parameters, a text with a line for each.
+fn with_parameters(mut shown: Value) -> Value {
+    let inside = &shown["model_info"];
+    let family = inside["general.architecture"].as_str().unwrap_or(UNKNOWN);
+    if let Some(length) = inside[&format!("{family}.context_length")].as_u64() {
+        shown["parameters"] = format!("num_ctx {length}").into();
+    }
+    shown
 }
 
 fn described(models: &Value, facts: &Facts, engine_name: &str) -> Option<Value> {
@@ -97,6 +108,13 @@ mod tests {
             described(&named, &Facts::default(), "m").unwrap()["model_info"]["general.architecture"],
             "qwen3"
         );
+    }
+
+    #[test]
+    fn the_length_is_a_parameter_too_where_it_is_known() {
+        let inside = json!({"general.architecture": "qwen3", "qwen3.context_length": 2048});
+        assert_eq!(with_parameters(json!({"model_info": inside}))["parameters"], "num_ctx 2048");
+        assert!(with_parameters(json!({"model_info": {}})).get("parameters").is_none());
     }
 
     #[test]
