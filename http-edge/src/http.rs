@@ -4,6 +4,7 @@ mod anthropic;
 mod api;
 mod body;
 mod coding;
+mod count;
 mod dialect;
 mod dialects;
 mod docs;
@@ -96,6 +97,6 @@ async fn no_route(uri: Uri, headers: HeaderMap) -> ApiError {
 
 async fn wrong_method(method: Method, uri: Uri) -> ApiError {
     let path: String = uri.path().chars().take(200).collect();
-    let right = paths::known(uri.path()).map_or("GET", |route| &route.method);
+    let right = paths::methods(uri.path()).unwrap_or_else(|| "GET".to_owned());
     ApiError::method_not_allowed(format!("{path} takes {right}, not {method}"))
 }

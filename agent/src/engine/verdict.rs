@@ -8,7 +8,7 @@
 use echo_bus::message::{Code, Failure};
 
 /// Said about a request that cannot work on any node.
-const CLIENTS: [&str; 16] = [
+const CLIENTS: [&str; 12] = [
     "invalid format",
     "must be of type",
     "invalid json schema",
@@ -19,12 +19,19 @@ const CLIENTS: [&str; 16] = [
     "jinja",
     "roles must alternate",
     "detokenize",
+    "illegal base64",
+    "failed to process image",
+];
+
+/// Said about a request that does not fit into the model's context.
+const TOO_LONG: [&str; 7] = [
     "input is too large",
     "input length exceeds",
     "exceeds the context length",
     "exceeds the available context size",
-    "illegal base64",
-    "failed to process image",
+    "exceeded max context length",
+    "maximum context length is",
+    "prompt is too long",
 ];
 
 /// Said when a model cannot be brought into memory.
@@ -58,22 +65,30 @@ pub fn rejected(status: u16, words: &str) -> Failure {
         401 | 403 => Failure::elsewhere(Code::NotAllowed, said("does not let this agent in")),
         501 => Failure::elsewhere(Code::NotCapable, said("cannot do this")),
         400..=498 => Failure::give_up(Code::EngineRefused, said("refused the request")),
-        _ if says(words, &CLIENTS) => {
+        _ if says(words, &CLIENTS) || says(words, &TOO_LONG) => {
             // The status that a mistake of the client's should have had.
             let refused = Failure::give_up(Code::EngineRefused, said("refused the request"));
-            return refused.saying(Some(400), told);
+            return sized(refused.saying(Some(400), told));
         }
         _ if is_death(words) => Failure::elsewhere(Code::EngineUnreachable, said("lost its model")),
         _ => Failure::elsewhere(Code::EngineError, said("failed")),
     };
-    failure.saying(Some(status), told)
+    sized(failure.saying(Some(status), told))
+}
+
+/// Says whether what was sent is too long: clients shorten a conversation where they hear that.
+fn sized(mut failure: Failure) -> Failure {
+    if let Some(said) = failure.said.as_mut() {
+        said.too_long = says(&said.words, &TOO_LONG);
+    }
+    failure
 }
 
 /// An error in the middle of a stream. The model may have caused it as well as the engine: a tool call that cannot be
 /// parsed is reported like this, the same each time.
 pub fn reported(words: &str) -> Failure {
     let code = if is_death(words) { Code::EngineUnreachable } else { Code::EngineError };
-    Failure::elsewhere(code, format!("the engine reported: {words}")).saying(None, words)
+    sized(Failure::elsewhere(code, format!("the engine reported: {words}")).saying(None, words))
 }
 
 /// Whether the model could not be loaded.
@@ -105,6 +120,22 @@ fn own(words: &str) -> String {
 mod tests {
     use super::*;
     use echo_bus::message::Verdict;
+
+    #[test]
+    fn an_engine_that_finds_a_prompt_too_long_is_understood_whatever_its_status() {
+        for (status, words) in [
+            (400, "request (9000 tokens) exceeds the available context size (4096 tokens)"),
+            (400, "This model's maximum context length is 4096 tokens"),
+            (500, "input is too large to process. increase the physical batch size"),
+            (500, "the input length exceeds the context length"),
+        ] {
+            let failure = rejected(status, words);
+            assert!(failure.is_too_long() && failure.verdict == Verdict::GiveUp, "{words}");
+        }
+        assert!(reported("prompt is too long").is_too_long());
+        assert!(!rejected(400, "no such template").is_too_long());
+        assert!(!reported("error parsing tool call: raw='the prompt is too long'").is_too_long());
+    }
 
     #[test]
     fn a_status_decides_who_tries_next() {

@@ -32,6 +32,9 @@ pub struct Said {
     #[serde(default, skip_serializing_if = "is_default")]
     pub status: Option<u16>,
     pub words: String,
+    /// They say that what was sent does not fit into the model's context.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub too_long: bool,
 }
 
 /// Which request did it, when an engine died or stalled.
@@ -78,7 +81,7 @@ impl Failure {
     /// Adds the engine's own answer.
     #[must_use]
     pub fn saying(mut self, status: Option<u16>, words: impl Into<String>) -> Self {
-        self.said = Some(Box::new(Said { status, words: words.into() }));
+        self.said = Some(Box::new(Said { status, words: words.into(), too_long: false }));
         self
     }
 
@@ -86,6 +89,11 @@ impl Failure {
     /// other node is asked, and what that says settles it.
     pub fn is_refusal(&self) -> bool {
         self.verdict == Verdict::Elsewhere && self.code == Code::EngineError && self.said.is_some()
+    }
+
+    /// Whether the engine says that what was sent does not fit into the model's context.
+    pub fn is_too_long(&self) -> bool {
+        self.said.as_ref().is_some_and(|said| said.too_long)
     }
 
     /// What happened, for a log: without the engine's words, which may quote a prompt or an answer.

@@ -109,7 +109,7 @@ impl Text {
                     self.push(it.suffix.as_bytes());
                 }
             }
-            Request::Chat(it) => {
+            Request::Chat(it) | Request::Count(it) => {
                 // Templates put the tools where the instructions are, before what is said.
                 let instructions = it.messages.iter().take_while(|message| message.role == "system").count();
                 let (instructions, said) = it.messages.split_at(instructions);

@@ -62,7 +62,7 @@ impl Attempts {
             refusal.message = format!("{}; what broke it off: {}", refusal.message, cause.message);
             // An engine's words are for the client, and for no log.
             refusal.said =
-                cause.said.map(|_| Box::new(Said { status: None, words: refusal.message.clone() }));
+                cause.said.map(|_| Box::new(Said { words: refusal.message.clone(), ..Said::default() }));
         }
         self.fail(refusal)
     }

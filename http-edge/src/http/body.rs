@@ -125,7 +125,7 @@ fn parse<T: DeserializeOwned>(text: &str) -> Result<T, ApiError> {
     let mut json = serde_json::Deserializer::from_str(text);
     let parsed = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let path = error.path().to_string();
-        let place = if path == "." { String::new() } else { format!("{path}: ") };
+        let place = if path == "." || path == "?" { String::new() } else { format!("{path}: ") };
         ApiError::bad_request(format!("{place}{}", error.into_inner()))
     })?;
     json.end().map_err(|error| ApiError::bad_request(error.to_string()))?;

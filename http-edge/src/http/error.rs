@@ -47,6 +47,9 @@ struct Told {
     /// The engine's own words, for the dialects that its clients speak.
     #[serde(skip)]
     words: Option<String>,
+    /// What was sent does not fit into the model's context.
+    #[serde(skip)]
+    too_long: bool,
     /// The field of the request that is at fault.
     #[serde(skip)]
     param: Option<String>,
@@ -71,6 +74,7 @@ impl ApiError {
             content: None,
             attempts: None,
             words: None,
+            too_long: false,
             param: None,
             shape: None,
             route: None,
@@ -148,6 +152,7 @@ impl ApiError {
         let code = code.as_ref().and_then(|code| code.as_str()).unwrap_or("unknown");
         let mut error = Self::new(status_of(failure), code, failure.message.clone());
         error.0.words = failure.said.as_ref().map(|said| said.words.clone());
+        error.0.too_long = failure.is_too_long();
         error.0.retry_after_s = failure.retry_after_ms.map(|ms| ms.div_ceil(1000).max(1));
         error
     }
@@ -217,6 +222,11 @@ impl ApiError {
     /// The field that is at fault.
     pub fn field(&self) -> Option<&str> {
         self.0.param.as_deref()
+    }
+
+    /// Whether what was sent does not fit into the model's context.
+    pub fn is_too_long(&self) -> bool {
+        self.0.too_long
     }
 
     /// What a client of the engine's own API would have read.

@@ -62,12 +62,25 @@ fn after(parameter: &str) -> &str {
 
 /// The route of a path.
 pub fn known(path: &str) -> Option<&'static Known> {
+    all().iter().rev().filter(|route| route.is(path)).max_by_key(|route| route.tail())
+}
+
+/// The methods that a path takes, in words.
+pub fn methods(path: &str) -> Option<String> {
+    let route = known(path)?;
+    let mut methods: Vec<&str> =
+        all().iter().filter(|other| other.path == route.path).map(|other| other.method.as_str()).collect();
+    methods.sort_unstable_by_key(|method| *method != "GET");
+    methods.dedup();
+    Some(methods.join(" or "))
+}
+
+fn all() -> &'static [Known] {
     static ALL: OnceLock<Vec<Known>> = OnceLock::new();
-    let all = ALL.get_or_init(|| {
+    ALL.get_or_init(|| {
         let routes = dialects::documented().into_iter();
         routes.map(|route| Known { method: route.method.to_uppercase(), path: route.path }).collect()
-    });
-    all.iter().rev().filter(|route| route.is(path)).max_by_key(|route| route.tail())
+    })
 }
 
 /// What a path without a route is likely to mean: the same with another beginning, or with less of it.

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::wire::{events, lines, send, whole};
 
 /// All routes of the edge. What is added there is added here and to the documentation.
-const ROUTES: [&str; 37] = [
+const ROUTES: [&str; 38] = [
     "delete /api/delete",
     "delete /task/{task}",
     "delete /v1/responses/{response}",
@@ -47,6 +47,7 @@ const ROUTES: [&str; 37] = [
     "post /v1/messages",
     "post /v1/messages/count_tokens",
     "post /v1/responses",
+    "post /v1/responses/input_tokens",
     "post /v1/responses/{response}/cancel",
 ];
 

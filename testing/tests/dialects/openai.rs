@@ -256,6 +256,9 @@ async fn errors_have_openais_shape() {
         (broken.status(), broken.json().await["error"]["type"].clone()),
         (400, json!("invalid_request_error"))
     );
+    let long = ask("[fault=fail] [words=the request exceeds the available context size]");
+    let (status, error) = whole(mesh.client(), CHAT, &long).await;
+    assert_eq!((status, &error["error"]["code"]), (400, &json!("context_length_exceeded")), "{error}");
 }
 
 #[tokio::test]

@@ -327,6 +327,20 @@ async fn a_streamed_conversation_that_is_too_long_ends_in_the_event_that_agents_
 }
 
 #[tokio::test]
+async fn the_prompt_of_a_response_is_counted_and_nothing_is_compacted() {
+    for (api, how) in [(Api::Ollama, "estimate"), (Api::Openai, "exact")] {
+        let mesh = able(api).await;
+        let reply = post(mesh.client(), &format!("{PATH}/input_tokens"), &ask("one two three")).await;
+        assert_eq!((reply.status(), reply.header("x-echo-count")), (200, how));
+        let said = reply.json().await;
+        assert!(said["object"] == "response.input_tokens" && said["input_tokens"].is_u64(), "{said}");
+        assert_eq!(mesh.engine(0).counters().tokens, 0, "nothing is generated");
+        let (status, said) = whole(mesh.client(), &format!("{PATH}/compact"), &ask("x")).await;
+        assert_eq!((status, &said["error"]["type"]), (404, &json!("invalid_request_error")), "{said}");
+    }
+}
+
+#[tokio::test]
 async fn an_answer_goes_on_inside_its_item_when_its_node_dies() {
     let mesh = Mesh::start().await;
     let body = json!({"model": "scripted", "stream": true, "input": "[tokens=40] [delay=5] [fault=die@10]"});
@@ -360,8 +374,16 @@ async fn an_answer_in_the_background_is_joined_at_any_edge_after_any_event() {
         assert_eq!((status, &known), (200, &here.last().expect("an end")["response"]), "at edge {edge}");
         assert_eq!((&known["metadata"]["mine"], &known["background"]), (&json!("1"), &json!(true)));
     }
-    let bad = send(mesh.client().get(&format!("{PATH}/{id}?stream=true&starting_after=x"))).await;
-    assert_eq!(bad.status(), 400);
+    for beyond in ["x", &here.len().to_string()] {
+        let bad = send(mesh.client().get(&format!("{PATH}/{id}?stream=true&starting_after={beyond}"))).await;
+        assert_eq!(bad.status(), 400, "{beyond}");
+    }
+    let all = here.len() as u64 - 1;
+    assert_eq!(
+        rest(mesh.client(), &id, Some(all)).await,
+        Vec::<Value>::new(),
+        "who has all gets nothing more"
+    );
 }
 
 #[tokio::test]

@@ -284,10 +284,10 @@ mod tests {
             settings: Settings { format: Some(format.clone()), ..Settings::default() },
             ..Generate::default()
         };
-        let body = |format, dialect| completion("m", &it(format), dialect).body;
-        assert_eq!(body(&schema, Dialect::LlamaCpp)["json_schema"], schema);
-        assert_eq!(body(&json!("json"), Dialect::LlamaCpp)["json_schema"], json!({}));
-        assert_eq!(body(&schema, Dialect::Vllm)["response_format"]["json_schema"]["schema"], schema);
+        let body = |format: Value, dialect| completion("m", &it(&format), dialect).body;
+        assert_eq!(body(schema.clone(), Dialect::LlamaCpp)["json_schema"], schema);
+        assert_eq!(body(json!("json"), Dialect::LlamaCpp)["json_schema"], json!({}));
+        assert_eq!(body(schema.clone(), Dialect::Vllm)["response_format"]["json_schema"]["schema"], schema);
     }
 
     #[test]

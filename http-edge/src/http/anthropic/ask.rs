@@ -104,7 +104,8 @@ fn settings(fields: &mut Fields) -> Read<Settings> {
     })
 }
 
-/// How much to think, in Ollama's words. Who does not ask for it gets no thoughts: so this API promises.
+/// How much to think, in Ollama's words. Who does not ask for it gets no thoughts, whatever the effort: so this API
+/// promises.
 fn think(fields: &mut Fields, effort: Option<String>) -> Read<Option<Value>> {
     let effort = effort.map(|effort| match effort.as_str() {
         "low" | "medium" | "high" | "max" => effort.into(),
@@ -113,7 +114,7 @@ fn think(fields: &mut Fields, effort: Option<String>) -> Read<Option<Value>> {
         // A level of tomorrow.
         _ => Value::Bool(true),
     });
-    let Some(thinking) = fields.take("thinking") else { return Ok(Some(effort.unwrap_or(false.into()))) };
+    let Some(thinking) = fields.take("thinking") else { return Ok(Some(false.into())) };
     let mut thinking = Fields::within("thinking", thinking)?;
     let kind = thinking.text("type")?.unwrap_or_default();
     match kind.as_str() {

@@ -1,6 +1,5 @@
 //! What Anthropic's clients read where nothing is said: a refusal, and the id of the request.
 
-use axum::http::StatusCode;
 use axum::http::header::{HeaderName, HeaderValue};
 use axum::response::Response;
 use echo_bus::message::{Code, Failure};
@@ -11,13 +10,6 @@ use crate::http::error::ApiError;
 
 /// Under which the clients' libraries look for the id of a request.
 const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
-/// How engines say that a prompt does not fit.
-const TOO_LONG: [&str; 4] = [
-    "exceeds the available context size",
-    "exceeds the context length",
-    "input length exceeds",
-    "maximum context length is",
-];
 /// Models that a refusal names.
 const MOST_NAMED: usize = 10;
 
@@ -41,9 +33,7 @@ pub fn shape(error: &ApiError) -> Value {
 /// The engine's words, or ours. Claude Code shortens a conversation by itself when it reads that its prompt is too long.
 fn message(error: &ApiError) -> String {
     let words = error.words();
-    let is_too_long =
-        error.status() == StatusCode::BAD_REQUEST && TOO_LONG.iter().any(|said| words.contains(said));
-    if is_too_long { format!("prompt is too long: {words}") } else { words.to_owned() }
+    if error.is_too_long() { format!("prompt is too long: {words}") } else { words.to_owned() }
 }
 
 /// The words for a failure; `model` as the client wrote it.

@@ -116,8 +116,9 @@ fn thinking_is_a_wish_and_only_whoever_asks_gets_thoughts() {
         (json!({"type": "adaptive", "display": "omitted"}), Value::Null, json!(true)),
         (json!({"type": "adaptive"}), json!("high"), json!("high")),
         (enabled, json!("xhigh"), json!("max")),
-        (Value::Null, json!("low"), json!("low")),
-        (Value::Null, json!("a level of tomorrow"), json!(true)),
+        (json!({"type": "adaptive"}), json!("a level of tomorrow"), json!(true)),
+        // An effort does not switch it on.
+        (Value::Null, json!("low"), json!(false)),
     ] {
         let body = json!({"messages": hello(), "thinking": thinking, "output_config": {"effort": effort}});
         let settings = chat(body).settings;
@@ -362,7 +363,8 @@ fn what_nobody_has_counted_is_estimated_and_no_cache_of_another_node_counts() {
 #[test]
 fn a_prompt_that_is_too_long_is_told_in_the_words_that_make_claude_code_shorten_it() {
     let words = "request (9000 tokens) exceeds the available context size (4096 tokens), try increasing it";
-    let failure = Failure::give_up(Code::EngineRefused, "refused").saying(Some(400), words);
+    let mut failure = Failure::give_up(Code::EngineRefused, "refused").saying(Some(400), words);
+    failure.said.as_mut().unwrap().too_long = true;
     let said = shape(&ApiError::failed(&failure));
     assert_eq!(said["error"]["message"], format!("prompt is too long: {words}"));
     let other = Failure::give_up(Code::EngineRefused, "refused").saying(Some(400), "no such thing");

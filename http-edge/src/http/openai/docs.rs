@@ -113,6 +113,13 @@ pub fn routes() -> Vec<Route> {
             json!({"model": "mistral", "input": "Say hello"}),
             RESPONSE,
         ),
+        route(
+            "/v1/responses/input_tokens",
+            "How many tokens the prompt of a response would have; takes no slot",
+            RESPONSE_FIELDS,
+            json!({"model": "mistral", "input": "Say hello"}),
+            &["object", "input_tokens"],
+        ),
         read(
             "/v1/responses/{response}",
             "A response that is kept; with ?stream=true its events, after ?starting_after=N",

@@ -7,9 +7,13 @@ use serde_json::{Value, json as object};
 
 use crate::http::error::ApiError;
 
+/// The code by which clients know that a conversation does not fit into the model's context.
+pub const TOO_LONG: &str = "context_length_exceeded";
+
 /// An error in OpenAI's shape.
 pub fn shape(error: &ApiError) -> Value {
     let (kind, code) = match (error.status().as_u16(), error.code()) {
+        _ if error.is_too_long() => ("invalid_request_error", Some(TOO_LONG)),
         (429, _) => ("rate_limit_error", Some("rate_limit_exceeded")),
         (403, code) => ("permission_error", Some(code)),
         (400, "bad_request") => ("invalid_request_error", None),

@@ -14,13 +14,14 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::response::Response;
-use axum::routing::{get, post};
+use axum::routing::{any, get, post};
 use echo_bus::message::{Memo, Request as Ask};
 
 use super::refusal::{json, refusal};
 use crate::edge::Keep;
 use crate::feed::Feed;
 use crate::http::api::{Api, trace_of};
+use crate::http::count::count;
 use crate::http::error::ApiError;
 use crate::http::reply;
 use crate::report::News;
@@ -37,6 +38,8 @@ const PLACED: Duration = Duration::from_secs(1);
 pub fn routes() -> Router<Api> {
     Router::new()
         .route("/v1/responses", post(create))
+        .route("/v1/responses/input_tokens", post(input_tokens))
+        .route("/v1/responses/compact", any(no_compaction))
         .route("/v1/responses/{response}", get(stored::get).delete(stored::delete))
         .route("/v1/responses/{response}/cancel", post(stored::cancel))
         .route("/v1/responses/{response}/input_items", get(stored::input_items))
@@ -66,6 +69,21 @@ fn wishes(api: &Api, traceparent: Option<String>, memo: Memo, stores: bool, back
     let keep = stores.then_some(Keep { time, goes_on: background, request: true });
     let memo = stores.then(|| Box::new(memo));
     Wishes { traceparent, keep, memo, joins: stores, ..Wishes::default() }
+}
+
+/// `POST /v1/responses/input_tokens`.
+async fn input_tokens(State(api): State<Api>, request: Request) -> Result<Response, ApiError> {
+    let trace = trace_of(request.headers());
+    let mut asked = ask::read(api.fields(request).await?)?;
+    let before = before(&api, &mut asked).await?;
+    asked.converse(before);
+    let model = asked.chat.model.clone().unwrap_or_default();
+    let count = count(&api, asked.chat, trace).await.map_err(|failure| refusal(&failure, &model))?;
+    Ok(count.answer(serde_json::json!({"object": "response.input_tokens", "input_tokens": count.tokens})))
+}
+
+async fn no_compaction() -> ApiError {
+    ApiError::not_found("conversations are not compacted here; send a shorter one to POST /v1/responses")
 }
 
 /// What was said before this request, and the items that it refers to.

@@ -11,6 +11,8 @@ use crate::http::error::ApiError;
 use crate::http::fields::{Fields, wrong};
 use crate::http::time;
 
+const NO_LOGPROBS: &str = "no log probabilities on this route; /v1/chat/completions gives them";
+
 type Read<T> = Result<T, ApiError>;
 
 /// A request that has been understood; what it refers to is still to be looked up.
@@ -206,7 +208,11 @@ fn settings(fields: &mut Fields) -> Read<Settings> {
         return Err(wrong("max_output_tokens", "at least 1"));
     }
     if fields.count("top_logprobs")?.is_some_and(|top| top > 0) {
-        return Err(wrong("top_logprobs", "not on this route; /v1/chat/completions gives them"));
+        return Err(wrong("top_logprobs", NO_LOGPROBS));
+    }
+    // What else may be included is there anyway, or is nothing that an engine has.
+    if fields.texts("include")?.iter().any(|what| what == "message.output_text.logprobs") {
+        return Err(wrong("include", NO_LOGPROBS));
     }
     let think = effort(fields)?;
     Ok(Settings {

@@ -4,6 +4,7 @@ use echo_bus::id::TaskId;
 use echo_bus::message::{Chat, Code, Done, Failure, Memo, Reason, ToolChoice};
 use serde_json::{Map, Value, json};
 
+use super::super::refusal::TOO_LONG;
 use super::output::Output;
 
 /// All that is known of a response before it is made.
@@ -160,24 +161,14 @@ fn usage(output: &Output, done: &Done, attempts: u32) -> Value {
     })
 }
 
-/// The conversation does not fit into the model's context.
-pub const TOO_LONG: &str = "context_length_exceeded";
-
 /// What went wrong, in words that agents act on.
 pub fn code(failure: &Failure) -> &'static str {
     match failure.code {
         Code::QueueFull => "rate_limit_exceeded",
-        Code::BadRequest | Code::EngineRefused if is_too_long(failure) => TOO_LONG,
+        Code::BadRequest | Code::EngineRefused | Code::EngineError if failure.is_too_long() => TOO_LONG,
         Code::BadRequest | Code::EngineRefused | Code::NotCapable => "invalid_prompt",
         _ => "server_error",
     }
-}
-
-/// Whether an engine says that the conversation does not fit into its context.
-fn is_too_long(failure: &Failure) -> bool {
-    let words = failure.said.as_ref().map_or(failure.message.as_str(), |said| &said.words).to_lowercase();
-    words.contains("context")
-        && ["exceed", "too long", "too large", "longer"].iter().any(|word| words.contains(word))
 }
 
 /// Agents wait for as long as the message says.

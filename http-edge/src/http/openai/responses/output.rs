@@ -29,6 +29,11 @@ impl Log {
         Self::after(Some(u64::MAX))
     }
 
+    /// How many events there were.
+    pub fn events(&self) -> u64 {
+        self.next
+    }
+
     /// Writes the next event.
     pub fn event(&mut self, kind: &str, data: &impl Serialize, out: &mut Vec<u8>) {
         let number = self.next;

@@ -8,7 +8,7 @@ use echo_bus::message::{Done, Failure, Piece, Reason};
 use serde_json::{Value, json};
 
 use super::super::refusal::{json as plain, refusal, shape};
-use super::object::{TOO_LONG, Template, code};
+use super::object::Template;
 use super::output::{Log, Output};
 use crate::http::error::ApiError;
 use crate::http::reply::Voice;
@@ -128,7 +128,7 @@ impl Voice for Events {
 
     /// Agents shorten a conversation that is too long only where an event says so; of a status they give up.
     fn tells(&self, failure: &Failure) -> bool {
-        self.rejoins || code(failure) == TOO_LONG
+        self.rejoins || failure.is_too_long()
     }
 
     fn queued(&mut self, _: u32, _: Option<u64>, out: &mut Vec<u8>) {

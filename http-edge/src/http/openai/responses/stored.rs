@@ -58,6 +58,12 @@ pub async fn get(
     let has = query(&uri, "starting_after").map(str::parse).transpose();
     let has =
         has.map_err(|_| wrong("starting_after", "the sequence_number of the last event that was read"))?;
+    if let Some(has) = has {
+        let last = answer(&api, kept.task).await?.last_event(kept.task);
+        if has > last {
+            return Err(wrong("starting_after", &format!("the last event so far has the number {last}")));
+        }
+    }
     let feed = if api.tasks().owns(kept.task) {
         api.tasks().join(kept.task, 0).map(Feed::Here).map_err(|_| gone(&response))?
     } else {
@@ -188,12 +194,25 @@ impl Kept {
 
 impl Answer {
     fn output(&self, task: TaskId) -> Output {
-        let (mut output, mut log, mut out) = (Output::new(task), Log::silent(), Vec::new());
+        self.replay(task, &mut Log::silent())
+    }
+
+    /// The number of the last event that there is so far.
+    fn last_event(&self, task: TaskId) -> u64 {
+        let mut log = Log::silent();
+        self.replay(task, &mut log);
+        // Beside those of the output: two at the beginning, one at the end.
+        let more = 2 + u64::from(self.end.is_some());
+        (log.events() + more).saturating_sub(1)
+    }
+
+    fn replay(&self, task: TaskId, log: &mut Log) -> Output {
+        let (mut output, mut out) = (Output::new(task), Vec::new());
         for piece in &self.pieces {
-            output.piece(piece, &mut log, &mut out);
+            output.piece(piece, log, &mut out);
         }
         if let Some(Ok(done)) = self.end.as_ref().map(|end| &end.ending) {
-            output.end(super::say::last(done), &mut log, &mut out);
+            output.end(super::say::last(done), log, &mut out);
         }
         output
     }

@@ -227,7 +227,8 @@ fn a_failure_says_what_agents_act_on() {
     full.retry_after_ms = Some(2_500);
     let error = json!({"code": "rate_limit_exceeded", "message": "the queue is full; try again in 3s"});
     assert_eq!(failed(full), (json!("failed"), error));
-    let long = Failure::give_up(Code::EngineRefused, "the request exceeds the available context size");
+    let mut long = Failure::give_up(Code::EngineRefused, "refused").saying(Some(400), "too long");
+    long.said.as_mut().unwrap().too_long = true;
     assert_eq!(failed(long.clone()).1["code"], "context_length_exceeded");
     let other = Failure::give_up(Code::EngineRefused, "no such template");
     assert_eq!((voice(None).tells(&long), voice(None).tells(&other)), (true, false));
