@@ -59,9 +59,10 @@ pub async fn get(
     let has =
         has.map_err(|_| wrong("starting_after", "the sequence_number of the last event that was read"))?;
     if let Some(has) = has {
-        let last = answer(&api, kept.task).await?.last_event(kept.task);
-        if has > last {
-            return Err(wrong("starting_after", &format!("the last event so far has the number {last}")));
+        let answer = answer(&api, kept.task).await?;
+        let last = answer.last_event(kept.task);
+        if answer.end.is_some() && has > last {
+            return Err(wrong("starting_after", &format!("the last event has the number {last}")));
         }
     }
     let feed = if api.tasks().owns(kept.task) {
@@ -197,13 +198,12 @@ impl Answer {
         self.replay(task, &mut Log::silent())
     }
 
-    /// The number of the last event that there is so far.
+    /// The number of the last event of an answer that has ended.
     fn last_event(&self, task: TaskId) -> u64 {
         let mut log = Log::silent();
         self.replay(task, &mut log);
-        // Beside those of the output: two at the beginning, one at the end.
-        let more = 2 + u64::from(self.end.is_some());
-        (log.events() + more).saturating_sub(1)
+        // Beside those of the output there are two at the beginning and one at the end; they count from 0.
+        log.events() + 2
     }
 
     fn replay(&self, task: TaskId, log: &mut Log) -> Output {
