@@ -70,7 +70,8 @@ pub struct Config {
     #[arg(long, env = "ECHO_IDLE_SIGN", default_value = "10s", value_parser = time::some, value_name = "TIME")]
     pub idle_sign: Duration,
 
-    /// The longest time that a client may have its task go on, and its answer kept, while it does not listen ("keep")
+    /// The longest time that a client may have its task go on, and its answer kept, while it does not listen ("keep"); a
+    /// stored response stays for so long, an hour at most
     #[arg(long, env = "ECHO_KEEP_LIMIT", default_value = "10m", value_parser = time::some, value_name = "TIME")]
     pub keep_limit: Duration,
 

@@ -1,6 +1,8 @@
 //! The routes of the edge. Each dialect is a folder that translates; what all of them share lies beside.
 
 mod anthropic;
+#[cfg(test)]
+mod any;
 mod api;
 mod body;
 mod coding;
@@ -22,6 +24,7 @@ mod openai;
 mod openapi;
 mod options;
 pub mod paths;
+mod reminder;
 mod reply;
 mod route;
 mod route_headers;

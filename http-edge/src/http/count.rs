@@ -90,7 +90,7 @@ impl Count {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::ollama::tests::report;
+    use crate::http::any::report;
 
     #[test]
     fn whatever_a_node_says_there_is_a_number_unless_nobody_serves_the_model() {

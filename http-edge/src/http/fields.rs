@@ -164,6 +164,27 @@ pub fn wrong(field: &str, why: &str) -> ApiError {
     ApiError::bad_request(format!("{field}: {why}")).param(field)
 }
 
+/// How much to think, in Ollama's words, from the words of the other dialects.
+pub fn effort(word: &str) -> Value {
+    match word {
+        "none" => false.into(),
+        "minimal" | "low" => "low".into(),
+        "medium" | "high" => word.into(),
+        "xhigh" | "max" => "max".into(),
+        // A level of tomorrow.
+        _ => true.into(),
+    }
+}
+
+/// A word of a client's, as much of it as may stand in a log.
+pub fn shortened(word: &str) -> &str {
+    let end = word.char_indices().map(|(at, _)| at).find(|at| *at >= LONGEST_LOGGED);
+    &word[..end.unwrap_or(word.len())]
+}
+
+/// The longest word of a client's that is logged, in bytes.
+const LONGEST_LOGGED: usize = 64;
+
 /// The longest name of a model.
 const LONGEST_MODEL: usize = 256;
 

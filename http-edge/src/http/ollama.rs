@@ -7,7 +7,7 @@ mod models;
 mod refusal;
 mod say;
 #[cfg(test)]
-pub mod tests;
+mod tests;
 mod unload;
 
 use axum::Router;

@@ -10,7 +10,7 @@ use crate::report::{AnsweredBy, Report};
 
 /// The headers that tell where an answer was made.
 pub const NAMES: &str = "x-echo-task-id, x-echo-node, x-echo-model, x-echo-attempts, x-echo-queue-ms, x-echo-why, \
-                         x-request-id";
+                         x-echo-count, x-request-id, request-id, content-location";
 
 const TASK_ID: HeaderName = HeaderName::from_static("x-echo-task-id");
 const NODE: HeaderName = HeaderName::from_static("x-echo-node");

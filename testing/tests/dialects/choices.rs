@@ -128,7 +128,9 @@ async fn each_choice_has_a_seed_of_its_own() {
     for api in [Api::Ollama, Api::Openai] {
         let mesh = able(api).await;
         let mut body = ask(CHAT, "[tokens=1]", 3, false);
-        for (seed, wanted) in [(json!(7), vec![7, 8, 9]), (Value::Null, vec![])] {
+        for (seed, wanted) in
+            [(json!(7), vec![7, 8, 9]), (json!(-1), vec![-1, -1, -1]), (Value::Null, vec![])]
+        {
             let before = mesh.engine(0).requests().len();
             body["seed"] = seed;
             let (status, answer) = whole(mesh.client(), CHAT, &body).await;

@@ -6,7 +6,7 @@ use tracing::debug;
 
 use super::message::conversation;
 use crate::http::error::ApiError;
-use crate::http::fields::{Fields, check_model, wrong};
+use crate::http::fields::{self, Fields, check_model, wrong};
 
 /// A request that has been understood.
 #[derive(Debug)]
@@ -41,7 +41,7 @@ fn tools(fields: &mut Fields) -> Read<Vec<Value>> {
         let mut tool = Fields::within(format!("tools[{place}]"), value)?;
         let kind = tool.text("type")?.unwrap_or_default();
         if !matches!(kind.as_str(), "" | "custom") {
-            debug!(kind, "left out a tool that only its maker's servers can run");
+            debug!(kind = fields::shortened(&kind), "left out a tool that only its maker's servers can run");
             continue;
         }
         let mut function = Map::new();
@@ -107,13 +107,7 @@ fn settings(fields: &mut Fields) -> Read<Settings> {
 /// How much to think, in Ollama's words. Who does not ask for it gets no thoughts, whatever the effort: so this API
 /// promises.
 fn think(fields: &mut Fields, effort: Option<String>) -> Read<Option<Value>> {
-    let effort = effort.map(|effort| match effort.as_str() {
-        "low" | "medium" | "high" | "max" => effort.into(),
-        "minimal" => "low".into(),
-        "xhigh" => "max".into(),
-        // A level of tomorrow.
-        _ => Value::Bool(true),
-    });
+    let effort = effort.as_deref().map(fields::effort);
     let Some(thinking) = fields.take("thinking") else { return Ok(Some(false.into())) };
     let mut thinking = Fields::within("thinking", thinking)?;
     let kind = thinking.text("type")?.unwrap_or_default();

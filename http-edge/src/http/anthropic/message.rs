@@ -8,6 +8,7 @@ use serde_json::Value;
 use crate::http::error::ApiError;
 use crate::http::fields::{Fields, wrong};
 use crate::http::image;
+use crate::http::reminder::reminder;
 
 /// How Claude Code begins a line of its instructions that is for Anthropic's accounts and no model. It changes from
 /// request to request, and at the very beginning of a prompt it would spoil every engine's cache.
@@ -41,11 +42,16 @@ struct Conversation {
     messages: Vec<Message>,
     /// The functions of the calls so far, by the calls' ids: a result names only the call.
     called: HashMap<String, String>,
+    /// Calls of the message that goes on.
+    calls: u32,
 }
 
 impl Conversation {
     fn message(&mut self, mut fields: Fields) -> Read<()> {
         let role = fields.text("role")?.unwrap_or_default();
+        if self.messages.last().is_none_or(|last| last.role != role) {
+            self.calls = 0;
+        }
         let parts = self.content(&mut fields, "content")?;
         match role.as_str() {
             "user" | "assistant" => self.push(&role, parts),
@@ -75,8 +81,7 @@ impl Conversation {
                 let mut parts = Vec::new();
                 for (number, block) in blocks.into_iter().enumerate() {
                     let block = Fields::within(fields.place(&format!("{name}[{number}]")), block)?;
-                    let calls = parts.iter().filter(|part| matches!(part, Part::ToolCall(_))).count();
-                    parts.extend(self.block(block, calls)?);
+                    parts.extend(self.block(block)?);
                 }
                 Ok(parts)
             }
@@ -84,7 +89,7 @@ impl Conversation {
         }
     }
 
-    fn block(&mut self, mut block: Fields, calls: usize) -> Read<Option<Part>> {
+    fn block(&mut self, mut block: Fields) -> Read<Option<Part>> {
         let kind = block.text("type")?.unwrap_or_default();
         match kind.as_str() {
             "text" | "image" | "document" => shown(&kind, &mut block),
@@ -94,16 +99,17 @@ impl Conversation {
             }
             // Nobody but its maker can read it.
             "redacted_thinking" => Ok(None),
-            "tool_use" => self.call(block, calls).map(Some),
+            "tool_use" => self.call(block).map(Some),
             "tool_result" => self.result(block).map(Some),
             _ => Err(block.wrong("type", "text, image, document, thinking, tool_use or tool_result")),
         }
     }
 
-    fn call(&mut self, mut block: Fields, calls: usize) -> Read<Part> {
+    fn call(&mut self, mut block: Fields) -> Read<Part> {
         let (id, name) = (block.required_text("id")?, block.required_text("name")?);
         self.called.insert(id.clone(), name.clone());
-        let index = u32::try_from(calls).unwrap_or_default();
+        let index = self.calls;
+        self.calls = self.calls.saturating_add(1);
         let arguments = block.object("input")?.into();
         Ok(Part::ToolCall(ToolCall { id, index, name, arguments, ..ToolCall::default() }))
     }
@@ -128,16 +134,6 @@ impl Conversation {
         }
         Ok(Part::ToolResult { id, name, content })
     }
-}
-
-/// What stands in the middle of a conversation as an instruction. Many templates refuse one that is not the first, and put
-/// at the beginning it would spoil the engine's cache: it is told with what the user says, marked as Claude Code does.
-fn reminder(parts: Vec<Part>) -> Vec<Part> {
-    let marked = |part| match part {
-        Part::Text { text } => Part::text(format!("<system-reminder>\n{text}\n</system-reminder>")),
-        other => other,
-    };
-    parts.into_iter().map(marked).collect()
 }
 
 /// No template has a word for a result that is an error; most tools say it themselves.

@@ -68,8 +68,10 @@ fn parameter(query: &str, name: &str) -> Option<String> {
     let said = query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))?;
     let (mut bytes, mut rest) = (Vec::with_capacity(said.len()), said.as_bytes());
     while let [first, more @ ..] = rest {
-        let digits =
-            more.get(..2).filter(|_| *first == b'%').and_then(|digits| std::str::from_utf8(digits).ok());
+        let digits = more
+            .get(..2)
+            .filter(|digits| *first == b'%' && digits.iter().all(u8::is_ascii_hexdigit))
+            .and_then(|digits| std::str::from_utf8(digits).ok());
         let escaped = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
         bytes.push(escaped.unwrap_or(*first));
         rest = if escaped.is_some() { &more[2..] } else { more };

@@ -124,9 +124,7 @@ impl Events {
         self.leave(out);
         let arguments = input(call).to_string();
         self.bytes += call.name.len() + arguments.len();
-        let mut block = self.tool_use(call, self.calls);
-        block["input"] = json!({});
-        self.start(&block, out);
+        self.start(&self.tool_use(call, self.calls, json!({})), out);
         self.delta(Delta::Input { partial_json: &arguments }, out);
         self.stop(out);
         self.calls += 1;
@@ -154,9 +152,9 @@ impl Events {
     }
 
     /// Clients answer a call by its id, so each has one.
-    fn tool_use(&self, call: &ToolCall, number: usize) -> Value {
+    fn tool_use(&self, call: &ToolCall, number: usize, input: Value) -> Value {
         let id = if call.id.is_empty() { format!("toolu_{}_{number}", self.task) } else { call.id.clone() };
-        json!({"type": "tool_use", "id": id, "name": call.name, "input": input(call)})
+        json!({"type": "tool_use", "id": id, "name": call.name, "input": input})
     }
 
     fn blocks(&self, report: &Report) -> Vec<Value> {
@@ -170,7 +168,7 @@ impl Events {
             blocks.push(json!({"type": "text", "text": report.content}));
         }
         let calls = report.tool_calls.iter().enumerate();
-        blocks.extend(calls.map(|(number, call)| self.tool_use(call, number)));
+        blocks.extend(calls.map(|(number, call)| self.tool_use(call, number, input(call))));
         blocks
     }
 }

@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 use super::ask::{self, Asked};
 use super::refusal::shape;
 use super::{ApiError, say};
+use crate::http::any::{any_piece, report};
 use crate::http::fields::Fields;
 use crate::http::image::tests::PNG;
-use crate::http::ollama::tests::{any_piece, report};
 use crate::http::reply::Voice;
 use crate::http::text;
 use crate::report::Report;
@@ -104,6 +104,17 @@ fn instructions_come_first_and_later_ones_with_what_the_user_says() {
             {"role": "user", "content": [text("hi"), text(&reminder("c")), text("you")]},
             {"role": "assistant", "content": "yes"}, {"role": "user", "content": reminder("d")}])
     );
+}
+
+#[test]
+fn calls_of_messages_that_become_one_are_numbered_through() {
+    let call = |id: &str| json!([{"type": "tool_use", "id": id, "name": "f", "input": {}}]);
+    let said = as_json(json!({"messages": [{"role": "user", "content": "x"},
+        {"role": "assistant", "content": call("a")}, {"role": "assistant", "content": call("b")},
+        {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "a"}]},
+        {"role": "assistant", "content": call("c")}]}));
+    let index = |message: usize, part: usize| said["messages"][message]["content"][part]["index"].as_u64();
+    assert_eq!((index(1, 0), index(1, 1), index(3, 0)), (None, Some(1), None), "{said}");
 }
 
 #[test]

@@ -192,7 +192,8 @@ fn refused(unjoined: Unjoined) -> ApiError {
         ),
         Unjoined::Ahead(pieces) => wrong("after", &format!("the answer has {pieces} pieces so far")),
         Unjoined::Never => ApiError::bad_request(
-            "only answers of /task and /task/stream can be joined; those of other routes are let go as they are read",
+            "only answers of /task, /task/stream and stored ones of /v1/responses can be joined; those of other routes are let go \
+             as they are read",
         ),
         Unjoined::AtEnd | Unjoined::Absent(Absent::Unknown) => ApiError::not_found(
             "there is no such task: it ended with its client, or its id is wrong. With \"keep\": \"60s\" a task goes on \

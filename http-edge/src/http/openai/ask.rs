@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::message::messages;
 use crate::http::error::ApiError;
-use crate::http::fields::{Fields, check_model, wrong};
+use crate::http::fields::{self, Fields, check_model, wrong};
 
 /// Tokens whose probabilities may be asked for at each place.
 const MOST_LOGPROBS: u32 = 20;
@@ -28,12 +28,14 @@ pub struct Asked {
 }
 
 impl Asked {
-    /// The requests of the further answers. With a seed each has another one: the same would make the same answer.
+    /// The requests of the further answers. With a seed each has another one: the same would make the same answer. A
+    /// negative one is none: engines choose then.
     pub fn further(&self) -> Vec<Request> {
         let request = |number: u8| {
             let mut request = self.request.clone();
-            if let Some(seed) = request.settings_mut().and_then(|settings| settings.seed.as_mut()) {
-                *seed = seed.wrapping_add(number.into());
+            let seed = request.settings_mut().and_then(|settings| settings.seed.as_mut());
+            if let Some(seed) = seed.filter(|seed| **seed >= 0) {
+                *seed = seed.saturating_add(number.into());
             }
             request
         };
@@ -116,6 +118,7 @@ pub fn text(mut fields: Fields) -> Read<Asked> {
         further,
     })
 }
+
 /// The model as the client wrote it; empty if it named none.
 pub fn model(fields: &mut Fields) -> Read<String> {
     let model = fields.text("model")?.unwrap_or_default();
@@ -198,16 +201,11 @@ fn format(fields: &mut Fields) -> Read<Option<Value>> {
     }
 }
 
-/// How much to think, in Ollama's words, under both names that clients use.
+/// How much to think, under both names that clients use.
 fn effort(fields: &mut Fields) -> Read<Option<Value>> {
     let older = fields.text("reasoning_effort")?;
     let newer = Fields::within("reasoning", fields.object("reasoning")?.into())?.text("effort")?;
-    Ok(newer.or(older).map(|effort| match effort.as_str() {
-        "none" => false.into(),
-        "minimal" => "low".into(),
-        "xhigh" => "max".into(),
-        other => other.into(),
-    }))
+    Ok(newer.or(older).as_deref().map(fields::effort))
 }
 
 fn check_logprobs(field: &str, top: Option<u32>) -> Read<()> {

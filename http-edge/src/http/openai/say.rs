@@ -231,13 +231,15 @@ impl Voice for Chunks {
     }
 
     fn idle(&mut self, out: &mut Vec<u8>) {
-        // Nothing follows the end of a choice.
-        self.choice = self.choices.iter().position(|told| !told.ended).unwrap_or(self.choice);
+        // Nothing follows the end of a choice. Whose news come next is told only when that changes.
+        let going_on = self.choices.iter().position(|told| !told.ended).unwrap_or(self.choice);
+        let told = std::mem::replace(&mut self.choice, going_on);
         match self.shape {
             Shape::Chat if !self.choices[self.choice].began => self.begin(out),
             Shape::Chat => self.delta(Delta::default(), None, out),
             Shape::Text => self.piece(&Piece::default(), out),
         }
+        self.choice = told;
     }
 }
 

@@ -13,7 +13,7 @@ use super::ask::{self, Asked, Shape};
 use super::refusal::shape;
 use super::{ApiError, Fields, embed, say};
 use crate::feed::Feed;
-use crate::http::ollama::tests::{any_json, any_piece, report};
+use crate::http::any::{any_json, any_piece, report};
 use crate::http::reply::{self, Started, Voice};
 use crate::report::{News, Report};
 
@@ -194,6 +194,23 @@ fn a_chat_is_told_in_chunks() {
     assert_eq!((&events[5]["usage"], &events[6]["choices"]), (&Value::Null, &json!([])));
     assert_eq!(events[6]["usage"], json!({"prompt_tokens": 2, "completion_tokens": 3, "total_tokens": 5}));
     assert_eq!(events[7], "[DONE]");
+}
+
+#[test]
+fn a_sign_of_life_of_one_choice_moves_no_text_of_another() {
+    let mut voice = say::Chunks::new(TaskId::from_u128(7), "m".into(), Shape::Chat, true, 2);
+    let mut out = Vec::new();
+    voice.choice(1);
+    voice.pieces(vec![Piece::text("a")], &mut out);
+    voice.idle(&mut out);
+    // Whose news come is told only when that changes.
+    voice.pieces(vec![Piece::text("b")], &mut out);
+    let events = events(&out);
+    let said = events.iter().map(|event| &event["choices"][0]);
+    let said = said.filter(|choice| choice["delta"]["content"].as_str().is_some_and(|text| !text.is_empty()));
+    let said: Vec<_> =
+        said.map(|choice| (choice["index"].clone(), choice["delta"]["content"].clone())).collect();
+    assert_eq!(said, [(json!(1), json!("a")), (json!(1), json!("b"))]);
 }
 
 #[test]

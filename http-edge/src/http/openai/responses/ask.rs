@@ -8,7 +8,7 @@ use tracing::debug;
 use super::super::ask::model;
 use super::item::{self, Item};
 use crate::http::error::ApiError;
-use crate::http::fields::{Fields, wrong};
+use crate::http::fields::{self, Fields, wrong};
 use crate::http::time;
 
 const NO_LOGPROBS: &str = "no log probabilities on this route; /v1/chat/completions gives them";
@@ -145,7 +145,9 @@ fn tools(fields: &mut Fields) -> Read<(Vec<Value>, Option<ToolChoice>)> {
         let mut tool = Fields::within(format!("tools[{at}]"), tool)?;
         match tool.text("type")?.as_deref() {
             Some("function") => tools.push(function(tool)?),
-            Some(kind) => debug!(kind, "a tool of a kind that is not served is left out"),
+            Some(kind) => {
+                debug!(kind = fields::shortened(kind), "a tool of a kind that is not served is left out")
+            }
             None => return Err(tool.wrong("type", "function")),
         }
     }
@@ -226,17 +228,10 @@ fn settings(fields: &mut Fields) -> Read<Settings> {
     })
 }
 
-/// How much to think, in Ollama's words. It is a wish, whatever the model: profiles of agents name levels that only some
-/// models have. A word that says nothing here leaves it to the model.
+/// How much to think. It is a wish, whatever the model: profiles of agents name levels that only some models have.
 fn effort(fields: &mut Fields) -> Read<Option<Value>> {
     let mut reasoning = Fields::within("reasoning", fields.object("reasoning")?.into())?;
-    Ok(match reasoning.text("effort")?.unwrap_or_default().as_str() {
-        "none" => Some(false.into()),
-        "minimal" | "low" => Some("low".into()),
-        level @ ("medium" | "high") => Some(level.into()),
-        "xhigh" | "max" => Some("max".into()),
-        _ => None,
-    })
+    Ok(reasoning.text("effort")?.filter(|effort| !effort.is_empty()).as_deref().map(fields::effort))
 }
 
 fn format(fields: &mut Fields) -> Read<Option<Value>> {

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use crate::http::error::ApiError;
 use crate::http::fields::{Fields, wrong};
 use crate::http::image;
+use crate::http::reminder::reminder;
 
 type Read<T> = Result<T, ApiError>;
 
@@ -146,23 +147,29 @@ fn call(fields: &mut Fields) -> Read<ToolCall> {
 pub fn messages(items: Vec<Item>) -> Vec<Message> {
     let mut all: Vec<Message> = Vec::new();
     let mut names: HashMap<String, String> = HashMap::new();
+    let mut turn = Turn::default();
     for item in items {
         match item {
-            Item::Message { role, content } if role == "assistant" => said(&mut all, content, false),
+            Item::Message { role, content } if role == "assistant" => turn.goes_on(&mut all, content),
             Item::Message { role, content } => {
-                let is_first = role == "system" && all.iter().all(|message| message.role == "system");
-                match all.last_mut().filter(|_| is_first) {
-                    Some(system) => system.content.extend(content),
-                    None => all.push(Message { role, content, ..Message::default() }),
+                let is_first = all.len() < 2 && all.first().is_none_or(|first| first.role == "system");
+                match all.last_mut() {
+                    Some(system) if is_first && role == "system" => system.content.extend(content),
+                    Some(_) if role == "system" => all.push(Message {
+                        role: "user".to_owned(),
+                        content: reminder(content),
+                        ..Message::default()
+                    }),
+                    _ => all.push(Message { role, content, ..Message::default() }),
                 }
             }
             Item::Reasoning { text } if text.is_empty() => {}
             Item::Reasoning { text } => {
-                said(&mut all, vec![Part::Thinking { text, signature: String::new() }], false);
+                turn.goes_on(&mut all, vec![Part::Thinking { text, signature: String::new() }]);
             }
             Item::Call(call) => {
                 names.insert(call.id.clone(), call.name.clone());
-                said(&mut all, vec![Part::ToolCall(call)], true);
+                turn.goes_on(&mut all, vec![Part::ToolCall(call)]);
             }
             Item::Output { call: id, content } => {
                 let name = names.get(&id).cloned().unwrap_or_default();
@@ -175,21 +182,34 @@ pub fn messages(items: Vec<Item>) -> Vec<Message> {
     all
 }
 
-/// The assistant goes on, or begins a turn: after a text that nothing was called in.
-fn said(all: &mut Vec<Message>, mut content: Vec<Part>, calls: bool) {
-    let goes_on = |last: &&mut Message| {
-        let has_called = last.tool_calls().next().is_some();
-        last.role == "assistant" && (calls || has_called || last.text().is_empty())
-    };
-    match all.last_mut().filter(goes_on) {
-        Some(last) => {
-            let number = u32::try_from(last.tool_calls().count()).unwrap_or(u32::MAX);
-            if let [Part::ToolCall(call)] = content.as_mut_slice() {
-                call.index = number;
-            }
-            last.content.extend(content);
+/// What the assistant has said in its turn so far.
+#[derive(Default)]
+struct Turn {
+    calls: u32,
+    speaks: bool,
+}
+
+impl Turn {
+    /// The assistant goes on, or begins a turn: after a text that nothing was called in.
+    fn goes_on(&mut self, all: &mut Vec<Message>, mut content: Vec<Part>) {
+        let call = match content.as_mut_slice() {
+            [Part::ToolCall(call)] => Some(call),
+            _ => None,
+        };
+        let goes_on = call.is_some() || self.calls > 0 || !self.speaks;
+        let last = all.last_mut().filter(|last| last.role == "assistant" && goes_on);
+        if last.is_none() {
+            *self = Self::default();
         }
-        None => all.push(Message { role: "assistant".to_owned(), content, ..Message::default() }),
+        if let Some(call) = call {
+            call.index = self.calls;
+            self.calls = self.calls.saturating_add(1);
+        }
+        self.speaks |= content.iter().any(|part| matches!(part, Part::Text { text } if !text.is_empty()));
+        match last {
+            Some(last) => last.content.extend(content),
+            None => all.push(Message { role: "assistant".to_owned(), content, ..Message::default() }),
+        }
     }
 }
 

@@ -13,11 +13,11 @@ use super::item::{self, Item, items, messages};
 use super::object::Template;
 use super::output::{Log, Output};
 use super::say::Events;
+use crate::http::any::{any_json, any_piece, report};
 use crate::http::body;
 use crate::http::error::ApiError;
 use crate::http::fields::Fields;
 use crate::http::image::tests::PNG;
-use crate::http::ollama::tests::{any_json, any_piece, report};
 use crate::http::reply::Voice;
 use crate::report::Report;
 
@@ -127,12 +127,23 @@ fn a_word_for_effort_is_never_an_error() {
         (json!("minimal"), Some(json!("low"))),
         (json!("high"), Some(json!("high"))),
         (json!("xhigh"), Some(json!("max"))),
-        (json!("galactic"), None),
+        (json!("galactic"), Some(json!(true))),
         (Value::Null, None),
     ] {
         let settings = asked(json!({"input": "x", "reasoning": {"effort": effort}})).settings;
         assert_eq!((settings.think_if_able, settings.think), (think.is_some(), think), "{effort}");
     }
+}
+
+#[test]
+fn later_instructions_are_told_with_what_the_user_says() {
+    let developer = |text: &str| json!({"role": "developer", "content": text});
+    let chat = asked(json!({"input": [developer("a"), developer("b"), {"role": "user", "content": "hi"},
+        developer("c")]}));
+    let said: Vec<(&str, String)> =
+        chat.messages.iter().map(|message| (message.role.as_str(), message.text().into_owned())).collect();
+    let later = "<system-reminder>\nc\n</system-reminder>".to_owned();
+    assert_eq!(said, [("system", "a\nb".to_owned()), ("user", "hi".to_owned()), ("user", later)]);
 }
 
 #[test]

@@ -1,0 +1,71 @@
+//! What the tests of all dialects have in common: a report, and any JSON and any piece that may come.
+
+use echo_bus::message::{Done, Piece, ToolCall};
+use proptest::prelude::*;
+use serde_json::{Map, Value};
+
+use crate::report::Report;
+
+/// How a task went that has said this.
+pub fn report(content: &str) -> Report {
+    Report {
+        ending: Ok(Done::default()),
+        content: content.to_owned(),
+        thinking: String::new(),
+        tool_calls: Vec::new(),
+        logprobs: Vec::new(),
+        extra: Map::new(),
+        nodes: Vec::new(),
+        model: "m:latest".into(),
+        chosen: String::new(),
+        why: None,
+        why_text: None,
+        attempts: 1,
+        latency: std::time::Duration::ZERO,
+        waited: std::time::Duration::ZERO,
+        others: Vec::new(),
+    }
+}
+
+/// Any JSON, with the fields of the dialect among its names.
+pub fn any_json() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        "\\PC{0,8}".prop_map(Value::from),
+    ];
+    let name = prop_oneof![
+        "(model|prompt|messages|role|content|tools|tool_calls|function|arguments|index|options|images|stream|format|input)",
+        "(type|text|image_url|url|n|stop|logprobs|top_logprobs|response_format|json_schema|tool_choice|stream_options)",
+        "[a-z_]{1,6}",
+    ];
+    leaf.prop_recursive(4, 32, 6, move |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..5).prop_map(Value::from),
+            prop::collection::btree_map(name.clone(), inner, 0..6)
+                .prop_map(|map| Value::Object(map.into_iter().collect())),
+        ]
+    })
+}
+
+/// Any piece that the bus may bring.
+pub fn any_piece() -> impl Strategy<Value = Piece> {
+    let object = || any_json().prop_map(|value| value.as_object().cloned().unwrap_or_default());
+    let call = ("[a-z]{0,3}", any::<u32>(), "\\PC{0,5}", any_json(), object());
+    let call =
+        call.prop_map(|(id, index, name, arguments, extra)| ToolCall { id, index, name, arguments, extra });
+    let said = ("\\PC{0,6}", "\\PC{0,6}", prop::collection::vec(call, 0..3));
+    (said, prop::option::of(any_json()), object(), any::<bool>()).prop_map(
+        |((content, thinking, tool_calls), logprobs, extra, last)| Piece {
+            content,
+            thinking,
+            tool_calls,
+            logprobs: logprobs.map(Box::new),
+            extra: Piece::extra(extra),
+            last,
+            ..Piece::default()
+        },
+    )
+}
