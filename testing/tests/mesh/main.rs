@@ -18,4 +18,5 @@ mod skip;
 mod slow;
 mod start;
 mod warm;
+mod watch;
 mod why;
