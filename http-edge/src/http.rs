@@ -19,6 +19,7 @@ mod ollama;
 mod openai;
 mod openapi;
 mod options;
+mod page;
 pub mod paths;
 mod reply;
 mod route;
@@ -58,8 +59,10 @@ pub fn router(
     let guard = Guard::new(address, &config.allow_host, &config.allow_origin);
     let settings = Settings { guard, body_pause: config.body_timeout, keep_limit: config.keep_limit };
     let api = Api::new(tasks, watch, metrics, address, settings);
-    let mut routes =
-        Router::new().route("/openapi.json", get(openapi::openapi)).route("/docs", get(docs::page));
+    let mut routes = Router::new()
+        .route("/openapi.json", get(openapi::openapi))
+        .route("/docs", get(docs::page))
+        .route("/page/{file}", get(page::file));
     for dialect in dialects::all() {
         routes = routes.merge((dialect.routes)());
     }

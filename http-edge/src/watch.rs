@@ -80,15 +80,7 @@ impl Watch {
         });
         open.empty = None;
         let first = event("snapshot", open.number, &open.picture.whole());
-        let heard = open.viewers.subscribe();
-        drop(state);
-        futures::stream::unfold((Some(first), heard), |(first, mut heard)| async {
-            match first {
-                Some(first) => Some((first, (None, heard))),
-                // Whoever has fallen behind has missed something: a new beginning costs less than the rest.
-                None => heard.recv().await.ok().map(|bytes| (bytes, (None, heard))),
-            }
-        })
+        follow(first, open.viewers.subscribe())
     }
 
     /// The task that is shown under this name.
@@ -168,6 +160,36 @@ impl Open {
     }
 }
 
+fn follow(first: Bytes, heard: broadcast::Receiver<Bytes>) -> impl Stream<Item = Bytes> + Send + use<> {
+    futures::stream::unfold((Some(first), heard), |(first, mut heard)| async {
+        match first {
+            Some(first) => Some((first, (None, heard))),
+            // Whoever has fallen behind has missed something: a new beginning costs less than the rest.
+            None => heard.recv().await.ok().map(|bytes| (bytes, (None, heard))),
+        }
+    })
+}
+
 fn event(kind: &str, number: u64, data: &Value) -> Bytes {
     format!("event: {kind}\nid: {number}\ndata: {data}\n\n").into()
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::StreamExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_viewer_that_falls_behind_is_let_go_and_one_that_keeps_up_is_not() {
+        let (viewers, heard) = broadcast::channel(BEHIND);
+        let slow = follow("first".into(), heard);
+        let mut quick = Box::pin(follow("first".into(), viewers.subscribe()));
+        assert_eq!(quick.next().await, Some("first".into()));
+        for number in 0..=BEHIND {
+            viewers.send(number.to_string().into()).unwrap();
+            assert_eq!(quick.next().await, Some(number.to_string().into()));
+        }
+        assert_eq!(slow.collect::<Vec<_>>().await, ["first"]);
+    }
 }

@@ -1,0 +1,98 @@
+// The mesh as the edge tells it: one stream, a new one by itself when that breaks, and the truth about how old it is.
+
+import { merge } from "./merge.js";
+
+/**
+ * @typedef {{wait?: number, load?: number, prompt?: number, answer?: number, whole?: number}} Times
+ * @typedef {{node: string, expected_ms?: Times, measured_ms?: Times,
+ *   instead_of?: {node: string, expected_ms?: number, because?: string}[]}} Why
+ * @typedef {{name: string, loaded?: boolean, size?: number, can: string[], tokens_per_second?: number,
+ *   unavailable?: string}} Model
+ * @typedef {{status: "idle" | "busy" | "draining" | "unavailable" | "silent", reason?: string, active: number,
+ *   slots: number, made: number, models: Model[], engine: {kind: string, version?: string},
+ *   memory: {total: number, free: number}, disk: {total: number, free: number}, host: string, port: number,
+ *   version: string, since: number, heard?: number}} MeshNode
+ * @typedef {{state: "waiting" | "running" | "moving" | "done" | "failed" | "cancelled", model?: string, node?: string,
+ *   nodes: string[], attempt: number, began: number, ended?: number, position?: number, expected_wait_ms?: number,
+ *   tokens: number, prompt?: boolean, latency_ms?: number, detail?: string, why?: Why}} Task
+ * @typedef {{connected?: boolean, orchestrator?: string, default_model?: string}} About
+ * @typedef {{mesh: About, nodes: Record<string, MeshNode>, tasks: Record<string, Task>}} Mesh
+ * @typedef {"connecting" | "live" | "old"} Freshness
+ */
+
+/** The edge gives a sign of life every ten seconds. */
+const SIGN = 10_000;
+const LATE = SIGN + 5_000;
+const FIRST_PAUSE = 500;
+const LONGEST_PAUSE = 10_000;
+
+export class Live extends EventTarget {
+  /** @type {Mesh} */
+  mesh = { mesh: {}, nodes: {}, tasks: {} };
+  /** @type {Freshness} */
+  freshness = "connecting";
+  /** When something was heard last. */
+  heard = 0;
+  #pause = FIRST_PAUSE;
+  /** @type {EventSource | undefined} */
+  #source;
+
+  begin() {
+    this.#open();
+    setInterval(() => this.#look(), 1000);
+    // A page that was asleep asks at once.
+    document.addEventListener("visibilitychange", () => {
+      if (!document.hidden) this.#look();
+    });
+  }
+
+  #open() {
+    this.#source?.close();
+    const source = new EventSource("/mesh/watch");
+    this.#source = source;
+    source.addEventListener("snapshot", (event) => {
+      this.mesh = JSON.parse(event.data);
+      this.#pause = FIRST_PAUSE;
+      this.#hear("snapshot", this.mesh);
+    });
+    source.addEventListener("change", (event) => {
+      const patch = JSON.parse(event.data);
+      this.dispatchEvent(new CustomEvent("before", { detail: patch }));
+      this.mesh = merge(this.mesh, patch);
+      this.#hear("change", patch);
+    });
+    source.addEventListener("alive", () => this.#hear("alive", {}));
+    source.addEventListener("error", () => {
+      // Not left to the browser: some give up after the first refusal.
+      source.close();
+      if (this.#source !== source) return;
+      this.#source = undefined;
+      this.#tell(this.heard ? "old" : "connecting");
+      setTimeout(() => this.#open(), this.#pause * (0.75 + Math.random() / 2));
+      this.#pause = Math.min(this.#pause * 2, LONGEST_PAUSE);
+    });
+  }
+
+  /** @param {string} kind @param {unknown} detail */
+  #hear(kind, detail) {
+    this.heard = Date.now();
+    this.#tell("live");
+    if (kind !== "alive") this.dispatchEvent(new CustomEvent(kind, { detail }));
+  }
+
+  #look() {
+    const age = Date.now() - this.heard;
+    if (this.freshness === "live" && age > LATE) {
+      this.#tell("old");
+      this.#open();
+    }
+    this.dispatchEvent(new Event("second"));
+  }
+
+  /** @param {Freshness} freshness */
+  #tell(freshness) {
+    if (this.freshness === freshness) return;
+    this.freshness = freshness;
+    this.dispatchEvent(new Event("freshness"));
+  }
+}
