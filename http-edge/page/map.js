@@ -99,7 +99,7 @@ export class MapView {
     say(this.figures.waits, line.length);
     say(this.labels.waits, "waiting");
     const wait = line.find(([, task]) => task.expected_wait_ms !== undefined)?.[1].expected_wait_ms;
-    say(this.hubText, line.length === 0 ? (answers ? `gives ${count(answers, "answer")}` : "waits for requests") : `${line.length} waiting${wait === undefined ? "" : `, first in about ${span(wait)}`}`);
+    say(this.hubText, line.length === 0 ? (answers ? `${count(answers, "answer")} under way` : "waits for requests") : `${line.length} waiting${wait === undefined ? "" : `, first in about ${span(wait)}`}`);
     const shown = Math.min(line.length, SHOWN_WAITING);
     while (this.queue.childElementCount > shown) this.queue.lastElementChild?.remove();
     while (this.queue.childElementCount < shown) this.queue.append(h("i"));

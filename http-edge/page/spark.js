@@ -52,7 +52,8 @@ export function sparkline() {
   return {
     element,
     draw(pace) {
-      const found = paths(pace.rates, Math.max(...pace.rates, 1));
+      // A little room above, so that a steady pace does not look like a limit.
+      const found = paths(pace.rates, Math.max(...pace.rates, 1) * 1.15);
       line.setAttribute("d", found.line);
       area.setAttribute("d", found.area);
     },

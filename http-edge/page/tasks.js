@@ -109,12 +109,19 @@ export class TasksView {
     }
     mark(path, "title", task.attempt > 1 ? count(task.attempt, "attempt") : null);
     say(tokens, task.tokens || "–");
-    const measured = speed(task);
-    say(speedCell, measured === undefined ? "–" : rate(measured));
+    say(speedCell, this.#speed(task));
     const token = firstToken(task);
     say(first, token === undefined ? "–" : span(token));
     say(time, span(task.latency_ms ?? (task.ended ?? Date.now()) - task.began));
     /** @type {HTMLElement} */ (cancel.firstElementChild).hidden = group(task) === "ended";
+  }
+
+  /** As it was measured; of an answer on its way about what it is so far. @param {Task} task */
+  #speed(task) {
+    const measured = speed(task);
+    if (measured !== undefined) return rate(measured);
+    const seconds = (Date.now() - task.began) / 1000;
+    return task.state === "running" && task.tokens >= 10 && seconds > 1 ? `≈ ${rate(task.tokens / seconds)}` : "–";
   }
 
   /** @param {HTMLTableRowElement} row @param {Task} task */

@@ -47,5 +47,5 @@ function others(task) {
   const list = (task.why?.instead_of ?? []).map((other) =>
     h("li", {}, h("strong", {}, other.node), other.expected_ms === undefined ? null : ` – done in ${span(other.expected_ms)}`, other.because ? h("div", { class: "muted" }, other.because) : null),
   );
-  return h("div", {}, h("h3", {}, "Who else could have"), list.length > 0 ? h("ul", {}, ...list) : h("p", { class: "muted" }, "No other node with this model was free to be asked."));
+  return h("div", {}, h("h3", {}, "Who else could have"), list.length > 0 ? h("ul", {}, ...list) : h("p", { class: "muted" }, "No other node was in question."));
 }

@@ -2,6 +2,7 @@
 # Installs the real clients of both APIs, pinned, into the cache, once, and prints how to run them.
 #   setup.sh python    a Python that can import ollama and openai
 #   setup.sh node      a folder beside whose node_modules a script can import ollama and openai
+#   setup.sh page      the same with what checks the page: typescript, playwright-core and axe-core
 # Without network, pip or npm it says why on stderr and fails.
 set -eu
 
@@ -9,14 +10,18 @@ PYTHON_OLLAMA=0.6.3
 PYTHON_OPENAI=3.54.0
 NODE_OLLAMA=0.6.4
 NODE_OPENAI=7.57.0
+TYPESCRIPT=7.0.2
+PLAYWRIGHT=1.65.1
+AXE=4.14.1
 CACHE=${ECHO_CACHE_DIR:-$HOME/.cache/echo-system}/clients
 
 main() {
     mkdir -p "$CACHE"
     case ${1:-} in
     python) python_clients ;;
-    node) node_clients ;;
-    *) fail "usage: setup.sh python|node" ;;
+    node) packages "node-$NODE_OLLAMA-$NODE_OPENAI" "ollama@$NODE_OLLAMA" "openai@$NODE_OPENAI" ;;
+    page) packages "page-$TYPESCRIPT-$PLAYWRIGHT-$AXE" "typescript@$TYPESCRIPT" "playwright-core@$PLAYWRIGHT" "axe-core@$AXE" ;;
+    *) fail "usage: setup.sh python|node|page" ;;
     esac
 }
 
@@ -36,15 +41,16 @@ python_clients() {
     echo "$dir/python"
 }
 
-node_clients() {
-    local dir=$CACHE/node-$NODE_OLLAMA-$NODE_OPENAI
+# No package's own scripts are run, and no browser is fetched.
+packages() {
+    local dir=$CACHE/$1
+    shift
     command -v npm >/dev/null 2>&1 || fail "there is no npm"
-    if [ ! -d "$dir/node_modules/openai" ]; then
+    if [ ! -d "$dir/node_modules" ]; then
         fresh=$(mktemp -d "$CACHE/new.XXXXXX")
         trap 'rm -rf "$fresh"' EXIT
         echo '{"private": true, "type": "module"}' >"$fresh/package.json"
-        (cd "$fresh" && npm install --no-save --no-audit --no-fund --ignore-scripts --loglevel=error \
-            "ollama@$NODE_OLLAMA" "openai@$NODE_OPENAI") >&2 || fail "npm could not install the clients, see above"
+        (cd "$fresh" && npm install --no-save --no-audit --no-fund --ignore-scripts --loglevel=error "$@") >&2 || fail "npm could not install the clients, see above"
         chmod 755 "$fresh"
         put "$dir"
     fi

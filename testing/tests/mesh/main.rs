@@ -10,6 +10,7 @@ mod lan;
 mod life;
 mod load;
 mod memory;
+mod page;
 mod real;
 mod refusals;
 mod rejoin;
