@@ -120,7 +120,7 @@ function nextMachine() {
         "div",
         {},
         h("p", {}, "On a machine with an engine, beside a copy of ", h("span", { class: "mono" }, "echo-agent"), " and of the mesh's secret, this line is all that it takes:"),
-        h("pre", {}, LINE),
+        h("pre", { tabindex: 0 }, LINE),
         h("p", { class: "muted" }, "The broker must listen on your network: ", h("span", { class: "mono" }, "echo-broker --listen 0.0.0.0:4222 --secret-file ~/.echo-secret"), ". The secret is in neither of the two lines, nor in the code."),
         copy,
       ),

@@ -25,6 +25,8 @@ export class TasksView {
     this.rows = new Map();
     /** @type {Set<string>} */
     this.open = new Set();
+    /** When the tokens of an answer were seen first. @type {Map<string, {tokens: number, at: number}>} */
+    this.first = new Map();
     this.state = choice("State", ["", "running", "waiting", "ended"], ["All states", "Running", "Waiting", "Ended"], () => this.update());
     this.node = choice("Node", [""], ["All nodes"], () => this.update());
     this.model = choice("Model", [""], ["All models"], () => this.update());
@@ -109,19 +111,25 @@ export class TasksView {
     }
     mark(path, "title", task.attempt > 1 ? count(task.attempt, "attempt") : null);
     say(tokens, task.tokens || "–");
-    say(speedCell, this.#speed(task));
+    say(speedCell, this.#speed(id, task));
     const token = firstToken(task);
     say(first, token === undefined ? "–" : span(token));
     say(time, span(task.latency_ms ?? (task.ended ?? Date.now()) - task.began));
     /** @type {HTMLElement} */ (cancel.firstElementChild).hidden = group(task) === "ended";
   }
 
-  /** As it was measured; of an answer on its way about what it is so far. @param {Task} task */
-  #speed(task) {
+  /** As it was measured; of an answer on its way since it is seen here. @param {string} id @param {Task} task */
+  #speed(id, task) {
     const measured = speed(task);
     if (measured !== undefined) return rate(measured);
-    const seconds = (Date.now() - task.began) / 1000;
-    return task.state === "running" && task.tokens >= 10 && seconds > 1 ? `≈ ${rate(task.tokens / seconds)}` : "–";
+    if (task.state !== "running" || task.tokens === 0) {
+      this.first.delete(id);
+      return "–";
+    }
+    const first = this.first.get(id) ?? { tokens: task.tokens, at: Date.now() };
+    this.first.set(id, first);
+    const seconds = (Date.now() - first.at) / 1000;
+    return seconds > 1 ? `≈ ${rate((task.tokens - first.tokens) / seconds)}` : "–";
   }
 
   /** @param {HTMLTableRowElement} row @param {Task} task */

@@ -50,6 +50,7 @@ async function mesh(what, part) {
   assert.equal((await told.next()).value, "done", `${what} ${part}`);
 }
 
+const seen = (page, view) => page.locator(`#view-${view}`);
 const card = (page, node) => page.locator(`.card[data-node="${node}"]`);
 const word = (page, node) => card(page, node).locator(".word");
 const say = (text, more = "") => `Please answer. [say=${encodeURIComponent(text)}] ${more}`;
@@ -108,8 +109,8 @@ const checks = {
     await page.locator(".foot .where", { hasText: /node-[ab]/ }).waitFor();
     await idle(page);
     assert.equal((await lastText(page).innerText()).trim(), counted(60));
-    await page.getByText("Why there?").click();
-    await page.getByText("Who else could have").waitFor();
+    await seen(page, "chat").getByText("Why there?").last().click();
+    await seen(page, "chat").getByText("Who else could have").last().waitFor();
     await nothingSeriousForScreenReaders(page, "chat");
     await page.context().close();
   },
@@ -145,7 +146,7 @@ const checks = {
     assert.equal((await lastText(page).innerText()).trim(), counted(150), "every token once, in order");
     assert.equal((await where.innerText()).trim(), `${first} → ${second}`);
     await go(page, "health");
-    await page.getByText("not heard of for").waitFor();
+    await seen(page, "health").getByText("not heard of for").waitFor();
     await mesh("start", first);
     await go(page, "map");
     await until("the node to be back", async () => (await word(page, first).textContent()) === "Ready");
@@ -168,7 +169,7 @@ const checks = {
     const page = await open(DESKTOP, "light", "/#health");
     await page.getByRole("button", { name: "Drain node-a" }).click();
     await page.getByRole("button", { name: "Resume node-a" }).waitFor();
-    await page.getByText("drained: it takes nothing new until it is resumed.").waitFor();
+    await seen(page, "health").getByText("drained: it takes nothing new until it is resumed.").waitFor();
     await go(page, "map");
     assert.equal(await word(page, "node-a").textContent(), "Draining");
     await go(page, "health");
@@ -183,7 +184,7 @@ const checks = {
     const row = page.locator("tr.task", { has: page.locator(".state[data-is=running]") });
     await row.waitFor();
     await row.locator(".more").click();
-    await page.getByText("Who else could have").waitFor();
+    await seen(page, "tasks").getByText("Who else could have").waitFor();
     assert(!(await page.locator("body").innerText()).includes("a-secret"), "no prompt is shown");
     await row.getByRole("button", { name: /Cancel/ }).click();
     assert.equal((await asked).status, 409);
