@@ -2,6 +2,7 @@
 
 import { h, keyed, mark, say } from "./dom.js";
 import { tasksByNode, waiting, word } from "./facts.js";
+import { newsOf } from "./news.js";
 import { NodeCard } from "./node.js";
 import { Pace } from "./spark.js";
 import { count, rate, span } from "./text.js";
@@ -11,6 +12,7 @@ import { Travel } from "./travel.js";
 const DENSE = 60;
 const FEW = 4;
 const SHOWN_WAITING = 40;
+const SHOWN_NEWS = 6;
 
 /** @typedef {import("./live.js").Live} Live */
 
@@ -37,7 +39,9 @@ export class MapView {
     this.chosen = h("ul", { class: "cards chosen", hidden: true, "aria-label": "The chosen node" });
     this.empty = h("div", { class: "empty", hidden: true }, h("h2", {}, "No node yet"), h("p", {}, "Start an agent beside an engine, and it appears here. The line for it is under ", h("a", { href: "#health" }, "Health"), "."));
     this.stage = h("div", { class: "stage" }, this.hub, this.chosen, this.cards, this.empty);
-    root.append(h("div", { class: "head" }, this.title, this.totals), this.stage);
+    this.news = h("ol", { role: "log", "aria-label": "What has happened lately" });
+    this.lately = h("section", { class: "lately", hidden: true, "aria-labelledby": "lately-title" }, h("h2", { id: "lately-title" }, "Lately"), this.news);
+    root.append(h("div", { class: "head" }, this.title, this.totals), this.stage, this.lately);
     this.travel = new Travel(this.stage);
     /** @type {Map<string, NodeCard>} */
     this.known = new Map();
@@ -50,7 +54,11 @@ export class MapView {
     this.dense = false;
     this.began = Date.now();
     live.addEventListener("snapshot", () => this.update());
-    live.addEventListener("before", (event) => this.#depart(/** @type {CustomEvent} */ (event).detail));
+    live.addEventListener("before", (event) => {
+      const patch = /** @type {CustomEvent} */ (event).detail;
+      this.#depart(patch);
+      this.#tell(newsOf(live.mesh, patch));
+    });
     live.addEventListener("change", () => this.update());
     live.addEventListener("second", () => this.#second());
     addEventListener("resize", () => this.#wires());
@@ -175,6 +183,16 @@ export class MapView {
       const from = had === undefined ? this.hub : this.elements.get(had);
       if (to && from && to !== from) this.travel.fly(from, to, had !== undefined);
     }
+  }
+
+  /** @param {import("./news.js").News[]} news */
+  #tell(news) {
+    // Whoever opens the page is told what is, not that it has just come about.
+    if (Date.now() - this.began < 2500) return;
+    const at = new Date().toLocaleTimeString("en-GB");
+    this.news.prepend(...news.slice(-SHOWN_NEWS).map(({ level, text }) => h("li", { "data-level": level }, h("time", {}, at), h("i", { class: "dot", "aria-hidden": "true" }), h("span", {}, text))));
+    while (this.news.childElementCount > SHOWN_NEWS) this.news.lastElementChild?.remove();
+    this.lately.hidden = this.news.childElementCount === 0;
   }
 
   #second() {

@@ -90,6 +90,15 @@ async function fits(page, where) {
   assert(over <= 0, `${where} scrolls sideways by ${over}`);
 }
 
+function fleetNode(index) {
+  const status = index % 17 === 0 ? "silent" : index % 5 === 0 ? "busy" : index % 29 === 0 ? "draining" : "idle";
+  return {
+    status, active: status === "busy" ? 2 : 0, slots: 2, made: index, host: "10.0.0.1", port: 9001, version: "0.1.0", since: Date.now() - 5e6,
+    models: [{ name: "mistral:latest", loaded: index % 2 === 0, can: ["completion"] }], engine: { kind: "ollama", version: "0.33.0" },
+    memory: { total: 64e9, free: 3e10 }, disk: { total: 1e12, free: 5e11 }, ...(status === "silent" ? { heard: Date.now() - 9000 } : {}),
+  };
+}
+
 /** The text of a long scripted answer, each token once and in order. */
 const counted = (count) => Array.from({ length: count }, (_, index) => `t${index}`).join(" ");
 
@@ -268,6 +277,26 @@ const checks = {
     await page.context().close();
   },
 
+  async fifty_nodes_and_a_thousand_fit() {
+    for (const [size, count] of [[DESKTOP, 50], [PHONE, 50], [DESKTOP, 1000], [PHONE, 1000]]) {
+      const nodes = Object.fromEntries(Array.from({ length: count }, (_, index) => [`node-${index}`, fleetNode(index)]));
+      const context = await browser.newContext({ viewport: size });
+      const page = await context.newPage();
+      // So many agents do not run here: the edge's first word is said in its place.
+      await page.route("**/mesh/watch", (route) => route.fulfill({ contentType: "text/event-stream", body: `event: snapshot\nid: 0\ndata: ${JSON.stringify({ mesh: { connected: true, orchestrator: "o" }, nodes, tasks: {} })}\n\n` }));
+      await page.goto(EDGE);
+      const shown = page.locator(count > 60 ? ".cell" : ".card");
+      await until(`${count} nodes`, async () => (await shown.count()) === count);
+      await fits(page, `${count} nodes at ${size.width}`);
+      if (count > 60) {
+        await page.getByRole("button", { name: /^node-7:/ }).click();
+        await page.locator(".chosen .card h2", { hasText: "node-7" }).waitFor();
+      }
+      await page.screenshot({ path: `${SHOTS}/nodes-${count}-${size.width}.png` });
+      await context.close();
+    }
+  },
+
   async it_looks_right_on_every_screen() {
     const pace = "[delay=45]";
     const code = "A binary search halves what is left with each step, so it takes **about log₂ n** steps.\n\n```python\ndef find(items, wanted):\n    low, high = 0, len(items)\n    while low < high:\n        middle = (low + high) // 2\n        if items[middle] < wanted:\n            low = middle + 1\n        else:\n            high = middle\n    return low\n```\n\n- The list must be sorted.\n- `bisect.bisect_left` of the standard library does the same.\n\nFor a million items that is twenty steps instead of a million.";
@@ -275,7 +304,7 @@ const checks = {
     const asks = [1, 2].map(() => fetch(`${EDGE}/v1/chat/completions`, { method: "POST", signal: busy.signal, headers: { "content-type": "application/json" }, body: JSON.stringify({ model: "mistral", stream: true, messages: [{ role: "user", content: `[tokens=9000] ${pace}` }] }) }).then((reply) => reply.text(), () => undefined).catch(() => undefined));
     for (const [name, size] of [["desktop", DESKTOP], ["phone", PHONE]]) for (const scheme of ["light", "dark"]) {
       const page = await open(size, scheme, "/#chat");
-      await send(page, say(code).replace("Please answer.", "How does a binary search work?"));
+      await send(page, say(code, "[delay=16]").replace("Please answer.", "How does a binary search work?"));
       await idle(page);
       await page.evaluate(() => { const asked = document.querySelector(".msg.user"); if (asked) asked.textContent = "How does a binary search work?"; document.activeElement?.blur(); });
       for (const view of ["chat", "map", "tasks", "health"]) {

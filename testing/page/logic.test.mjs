@@ -15,6 +15,7 @@ const { bounded } = await page("conversations");
 const { request, take } = await page("responses");
 const { Pace, paths } = await page("spark");
 const facts = await page("facts");
+const news = await page("news");
 const text = await page("text");
 
 const task = (more) => ({ state: "running", nodes: [], attempt: 1, began: 0, tokens: 0, ...more });
@@ -178,6 +179,16 @@ test("tasks are listed, filtered, and have their place in line", () => {
   assert.deepEqual(ids({ model: "m", state: "waiting" }), ["b", "d"]);
   assert.deepEqual([...facts.positions(tasks)], [["d", 1], ["b", 2]]);
   assert.deepEqual([...facts.tasksByNode(tasks).keys()], ["n2"]);
+});
+
+test("what happens is told in sentences, and what does not is not", () => {
+  const { newsOf } = news;
+  const before = { ...mesh({ a: node(), b: node({ status: "silent" }) }), tasks: { t: task({ nodes: ["a"], tokens: 9 }) } };
+  const said = (patch) => newsOf(before, patch).map((one) => one.text);
+  assert.deepEqual(said({ nodes: { a: { status: "busy" }, b: { made: 3 } }, tasks: { t: { tokens: 10 } } }), []);
+  assert.deepEqual(said({ nodes: { a: { status: "silent" }, b: { status: "idle" }, c: node() } }), ["a has fallen silent", "b is back", "c is in the mesh"]);
+  assert.deepEqual(said({ tasks: { t: { nodes: ["a", "b"] }, u: { nodes: ["a"], state: "running" } } }), ["an answer of a goes on at b after 9 tokens"]);
+  assert.deepEqual(said({ tasks: { t: { state: "failed", detail: "no" }, u: null } }), ["a task has failed: no"]);
 });
 
 test("figures are told where they were measured, and nowhere else", () => {

@@ -34,7 +34,7 @@ macro_rules! files {
     };
 }
 
-static FILES: [File; 25] = files![
+static FILES: [File; 26] = files![
     "app.css",
     "app.js",
     "chat.js",
@@ -49,6 +49,7 @@ static FILES: [File; 25] = files![
     "markdown.js",
     "merge.js",
     "message.js",
+    "news.js",
     "node.js",
     "picture.js",
     "qr.js",

@@ -164,6 +164,7 @@ impl Node {
             return false;
         }
         self.heard = Some(self.last.unix_ms);
+        self.active = 0;
         self.status = Status::Silent(Silent::Silent);
         true
     }
