@@ -20,6 +20,8 @@ import { merge } from "./merge.js";
  * @typedef {"connecting" | "live" | "old"} Freshness
  */
 
+/** A break that is shorter than this is nobody's concern. */
+const BRIEF = 1500;
 /** The edge gives a sign of life every ten seconds. */
 const SIGN = 10_000;
 const LATE = SIGN + 5_000;
@@ -34,6 +36,8 @@ export class Live extends EventTarget {
   /** When something was heard last. */
   heard = 0;
   #pause = FIRST_PAUSE;
+  /** Since when there is no stream. @type {number | undefined} */
+  #broken;
   /** @type {EventSource | undefined} */
   #source;
 
@@ -67,7 +71,7 @@ export class Live extends EventTarget {
       source.close();
       if (this.#source !== source) return;
       this.#source = undefined;
-      this.#tell(this.heard ? "old" : "connecting");
+      this.#broken ??= Date.now();
       setTimeout(() => this.#open(), this.#pause * (0.75 + Math.random() / 2));
       this.#pause = Math.min(this.#pause * 2, LONGEST_PAUSE);
     });
@@ -76,12 +80,14 @@ export class Live extends EventTarget {
   /** @param {string} kind @param {unknown} detail */
   #hear(kind, detail) {
     this.heard = Date.now();
+    this.#broken = undefined;
     this.#tell("live");
     if (kind !== "alive") this.dispatchEvent(new CustomEvent(kind, { detail }));
   }
 
   #look() {
     const age = Date.now() - this.heard;
+    if (this.freshness === "live" && this.#broken !== undefined && Date.now() - this.#broken > BRIEF) this.#tell("old");
     if (this.freshness === "live" && age > LATE) {
       this.#tell("old");
       this.#open();

@@ -22,7 +22,7 @@ export class MapView {
     this.root = root;
     this.live = live;
     this.title = h("h1", { id: "map-title" }, "Mesh");
-    this.figures = { nodes: h("b"), answers: h("b"), rate: h("b"), waits: h("b") };
+    this.figures = { nodes: h("b"), answers: h("b"), rate: h("b", {}, "0"), waits: h("b") };
     this.labels = { nodes: h("span"), answers: h("span"), waits: h("span") };
     this.totals = h(
       "div",
@@ -188,9 +188,10 @@ export class MapView {
   /** @param {import("./news.js").News[]} news */
   #tell(news) {
     // Whoever opens the page is told what is, not that it has just come about.
-    if (Date.now() - this.began < 2500) return;
+    const isNew = Date.now() - this.began < 2500;
+    const told = news.filter((one) => !isNew || one.level !== "good").slice(-SHOWN_NEWS);
     const at = new Date().toLocaleTimeString("en-GB");
-    this.news.prepend(...news.slice(-SHOWN_NEWS).map(({ level, text }) => h("li", { "data-level": level }, h("time", {}, at), h("i", { class: "dot", "aria-hidden": "true" }), h("span", {}, text))));
+    this.news.prepend(...told.map(({ level, text }) => h("li", { "data-level": level }, h("time", {}, at), h("i", { class: "dot", "aria-hidden": "true" }), h("span", {}, text))));
     while (this.news.childElementCount > SHOWN_NEWS) this.news.lastElementChild?.remove();
     this.lately.hidden = this.news.childElementCount === 0;
   }

@@ -39,6 +39,7 @@ async function open(size, scheme = "light", path = "/") {
   return page;
 }
 
+const NODES = ["node-a", "node-b", "node-c"];
 const DESKTOP = { width: 1280, height: 800 };
 const PHONE = { width: 390, height: 844 };
 
@@ -99,13 +100,20 @@ function fleetNode(index) {
   };
 }
 
+/** Somebody asks, until the signal. */
+async function streams(model, content, signal) {
+  const body = JSON.stringify({ model, stream: true, messages: [{ role: "user", content }] });
+  const asked = fetch(`${EDGE}/v1/chat/completions`, { method: "POST", signal, headers: { "content-type": "application/json" }, body });
+  await asked.then((reply) => reply.text()).catch(() => undefined);
+}
+
 /** The text of a long scripted answer, each token once and in order. */
 const counted = (count) => Array.from({ length: count }, (_, index) => `t${index}`).join(" ");
 
 const checks = {
-  async the_page_shows_both_nodes() {
+  async the_page_shows_every_node() {
     const page = await open(DESKTOP);
-    for (const node of ["node-a", "node-b"]) await card(page, node).waitFor();
+    for (const node of NODES) await card(page, node).waitFor();
     assert.equal(await word(page, "node-a").textContent(), "Ready");
     assert.equal(await page.title(), "Mesh · Echo");
     await page.context().close();
@@ -115,7 +123,7 @@ const checks = {
     const page = await open(DESKTOP, "light", "/#chat");
     await send(page, "count [tokens=60] [delay=30]");
     await until("a part of the answer", async () => /t3 /.test(await lastText(page).innerText()) && !/t59/.test(await lastText(page).innerText()));
-    await page.locator(".foot .where", { hasText: /node-[ab]/ }).waitFor();
+    await page.locator(".foot .where", { hasText: /node-[abc]/ }).waitFor();
     await idle(page);
     assert.equal((await lastText(page).innerText()).trim(), counted(60));
     await seen(page, "chat").getByText("Why there?").last().click();
@@ -131,7 +139,7 @@ const checks = {
     await page.getByRole("button", { name: "Stop" }).click();
     await page.locator(".foot", { hasText: "stopped" }).waitFor();
     await go(page, "map");
-    await until("both nodes to be ready", async () => (await word(page, "node-a").textContent()) === "Ready" && (await word(page, "node-b").textContent()) === "Ready");
+    for (const node of NODES) await until("every node to be ready", async () => (await word(page, node).textContent()) === "Ready");
     await page.context().close();
   },
 
@@ -141,13 +149,14 @@ const checks = {
     await until("a part of the answer", async () => /t9 /.test(await lastText(page).innerText()));
     const where = page.locator(".foot .where").last();
     const first = (await where.innerText()).trim();
-    const second = first === "node-a" ? "node-b" : "node-a";
     await go(page, "map");
     await card(page, first).locator(".now li").waitFor();
     await mesh("kill", first);
-    await card(page, second).locator(".moved-tag", { hasText: `from ${first}` }).waitFor();
+    const moved = page.locator(".card", { has: page.locator(".moved-tag", { hasText: `from ${first}` }) });
+    await moved.waitFor();
+    const second = await moved.getAttribute("data-node");
+    await page.locator(".lately", { hasText: `an answer of ${first} goes on at ${second}` }).waitFor();
     await until("the killed node to be silent", async () => (await word(page, first).textContent()) === "Silent");
-    await page.screenshot({ path: `${SHOTS}/map-moved-desktop-light.png` });
     await go(page, "tasks");
     await page.locator("tr.task .path", { hasText: `${first} → ${second}` }).waitFor();
     await go(page, "chat");
@@ -277,6 +286,26 @@ const checks = {
     await page.context().close();
   },
 
+  async a_busy_mesh_that_loses_a_node_is_worth_a_picture() {
+    const pages = await Promise.all(["light", "dark"].map((scheme) => open({ width: 1280, height: 720 }, scheme)));
+    const busy = new AbortController();
+    const asks = Array.from({ length: 5 }, (_, index) => streams(index === 0 ? "qwen3" : "mistral", `[tokens=9000] [delay=${30 + 9 * index}]`, busy.signal));
+    const [page] = pages;
+    await until("a minute's worth of pace", async () => Number(await page.locator(".totals b").nth(2).textContent()) > 60);
+    await new Promise((done) => setTimeout(done, 12_000));
+    await mesh("kill", "node-b");
+    await page.locator(".moved-tag").first().waitFor();
+    await until("the killed node to be silent", async () => (await word(page, "node-b").textContent()) === "Silent");
+    await new Promise((done) => setTimeout(done, 4_000));
+    for (const [index, scheme] of ["light", "dark"].entries()) {
+      await pages[index].screenshot({ path: `${SHOTS}/page-map-${scheme}.png` });
+      await pages[index].context().close();
+    }
+    busy.abort();
+    await Promise.all(asks);
+    await mesh("start", "node-b");
+  },
+
   async fifty_nodes_and_a_thousand_fit() {
     for (const [size, count] of [[DESKTOP, 50], [PHONE, 50], [DESKTOP, 1000], [PHONE, 1000]]) {
       const nodes = Object.fromEntries(Array.from({ length: count }, (_, index) => [`node-${index}`, fleetNode(index)]));
@@ -301,7 +330,7 @@ const checks = {
     const pace = "[delay=45]";
     const code = "A binary search halves what is left with each step, so it takes **about log₂ n** steps.\n\n```python\ndef find(items, wanted):\n    low, high = 0, len(items)\n    while low < high:\n        middle = (low + high) // 2\n        if items[middle] < wanted:\n            low = middle + 1\n        else:\n            high = middle\n    return low\n```\n\n- The list must be sorted.\n- `bisect.bisect_left` of the standard library does the same.\n\nFor a million items that is twenty steps instead of a million.";
     const busy = new AbortController();
-    const asks = [1, 2].map(() => fetch(`${EDGE}/v1/chat/completions`, { method: "POST", signal: busy.signal, headers: { "content-type": "application/json" }, body: JSON.stringify({ model: "mistral", stream: true, messages: [{ role: "user", content: `[tokens=9000] ${pace}` }] }) }).then((reply) => reply.text(), () => undefined).catch(() => undefined));
+    const asks = [1, 2].map(() => streams("mistral", `[tokens=9000] ${pace}`, busy.signal));
     for (const [name, size] of [["desktop", DESKTOP], ["phone", PHONE]]) for (const scheme of ["light", "dark"]) {
       const page = await open(size, scheme, "/#chat");
       await send(page, say(code, "[delay=16]").replace("Please answer.", "How does a binary search work?"));
@@ -309,7 +338,7 @@ const checks = {
       await page.evaluate(() => { const asked = document.querySelector(".msg.user"); if (asked) asked.textContent = "How does a binary search work?"; document.activeElement?.blur(); });
       for (const view of ["chat", "map", "tasks", "health"]) {
         await go(page, view);
-        if (view === "map") await until("a pace", async () => Number(await card(page, "node-a").locator(".pace b").textContent()) > 0);
+        if (view === "map") await until("a pace", async () => Number(await page.locator(".totals b").nth(2).textContent()) > 0);
         await nothingSeriousForScreenReaders(page, `${view}, ${name}, ${scheme}`);
         await fits(page, `${view}, ${name}`);
         await page.screenshot({ path: `${SHOTS}/${view}-${name}-${scheme}.png` });

@@ -99,7 +99,7 @@ async fn the_page_in_a_real_browser() {
     };
     let models = vec![Model::named("mistral").able("vision"), Model::named("qwen3")];
     // On a port of its own, since a page that has lost its edge looks for it where it was.
-    let mesh = Mesh::start().nodes(2).slots(2).script(|script| script.models = models).await;
+    let mesh = Mesh::start().nodes(3).slots(2).script(|script| script.models = models).await;
     mesh.edge(0).set("--listen", mesh.edge(0).address().to_string());
     // A script finds its packages beside itself.
     let beside = home.join(format!("run-{}", std::process::id()));
