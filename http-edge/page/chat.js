@@ -1,6 +1,6 @@
 // The playground: ask the mesh something, see which node answers and why, and go on reading after a reload.
 
-import { load, save, fresh, title } from "./conversations.js";
+import { drop, fresh, load, save, tidy, title } from "./conversations.js";
 import { h, keyed, mark, say } from "./dom.js";
 import { models } from "./facts.js";
 import { Message } from "./message.js";
@@ -66,7 +66,8 @@ export class ChatView {
     this.root.append(h("h1", { class: "visually-hidden", id: "chat-title" }, "Chat"), this.side, h("div", { class: "talk" }, this.scroller, h("div", { class: "composer" }, form)), this.said);
     this.#openUp(this.open);
     for (const kind of ["snapshot", "change"]) live.addEventListener(kind, () => this.update());
-    addEventListener("pagehide", () => save(this.all));
+    tidy(this.all);
+    addEventListener("pagehide", () => this.all.forEach((conversation) => this.#isRunning(conversation) && save(conversation)));
     for (const conversation of this.all) {
       const last = conversation.turns.at(-1)?.answer;
       if (last?.state === "running") this.#takeUp(conversation, last);
@@ -154,7 +155,7 @@ export class ChatView {
     const last = conversation.turns.at(-1)?.answer;
     if (last?.state === "running") this.#stop(last);
     this.all = this.all.filter((other) => other !== conversation);
-    save(this.all);
+    drop(conversation);
     if (conversation === this.open) this.#openUp(this.all[0] ?? fresh(conversation.model));
     else this.#showList();
   }
@@ -201,13 +202,15 @@ export class ChatView {
   async #run(conversation, answer, act) {
     const controller = new AbortController();
     this.running.set(answer, controller);
-    save(this.all);
+    save(conversation);
     this.#showList();
     this.#showSend();
-    await act(controller.signal, () => this.#shown(answer));
+    await act(controller.signal, () => this.#shown(answer, conversation));
     this.running.delete(answer);
     conversation.changed = Date.now();
-    save(this.all);
+    // It may have been deleted meanwhile.
+    if (this.all.includes(conversation)) save(conversation);
+    tidy(this.all);
     this.#shown(answer);
     this.#showSend();
     say(this.said, answer.state === "done" ? "The answer is complete" : (answer.error ?? "The answer was stopped"));
@@ -216,28 +219,35 @@ export class ChatView {
   /** @param {Answer} answer */
   #stop(answer) {
     end(answer, "stopped");
-    this.running.get(answer)?.abort();
-    cancel(answer);
-    save(this.all);
+    // An answer that has no id yet is cancelled as soon as it has one.
+    if (answer.id) {
+      this.running.get(answer)?.abort();
+      cancel(answer);
+    }
     this.#shown(answer);
     this.#showSend();
   }
 
-  /** Something of an answer is new. @param {Answer} answer */
-  #shown(answer) {
+  /** @param {Conversation} conversation */
+  #isRunning(conversation) {
+    return conversation.turns.at(-1)?.answer.state === "running";
+  }
+
+  /** Something of an answer is new. @param {Answer} answer @param {Conversation} [conversation] To be written down. */
+  #shown(answer, conversation) {
     const message = this.messages.find((known) => known.turn.answer === answer);
     const scroller = this.scroller;
     const follows = scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < 80;
     message?.show(() => follows && scroller.scrollTo(0, scroller.scrollHeight));
     message?.look(this.live.mesh);
-    if (Date.now() - this.written > WRITE) {
+    if (conversation && Date.now() - this.written > WRITE) {
       this.written = Date.now();
-      save(this.all);
+      save(conversation);
     }
   }
 
   #showSend() {
-    const running = this.open.turns.at(-1)?.answer.state === "running";
+    const running = this.#isRunning(this.open);
     say(this.send, running ? "Stop" : "Send");
   }
 
@@ -245,7 +255,7 @@ export class ChatView {
   #key(event) {
     if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
     event.preventDefault();
-    if (this.open.turns.at(-1)?.answer.state !== "running") this.#submit(event);
+    if (!this.#isRunning(this.open)) this.#submit(event);
   }
 
   #grow() {
@@ -263,14 +273,14 @@ export class ChatView {
   /** @param {"model" | "system"} name @param {string} value */
   #set(name, value) {
     this.open[name] = value;
-    save(this.all);
+    save(this.open);
   }
 
   /** @param {number | null} value */
   #setTemperature(value) {
     this.open.temperature = value;
     this.#showTemperature();
-    save(this.all);
+    save(this.open);
   }
 
   #showTemperature() {

@@ -10,7 +10,8 @@
  *   turns: Turn[]}} Conversation
  */
 
-const KEY = "echo-conversations";
+/** Each has an entry of its own: an answer that grows does not write all others again. */
+const PREFIX = "echo-conversation ";
 const MOST = 40;
 /** Characters of all of them; a browser gives a page about five million. */
 export const ROOM = 3_500_000;
@@ -41,25 +42,45 @@ function withoutPictures(conversation) {
   return { ...conversation, turns: conversation.turns.map((turn) => ({ ...turn, said: { ...turn.said, images: [] } })) };
 }
 
-/** @returns {Conversation[]} */
+/** All that are kept, the newest first. @returns {Conversation[]} */
 export function load() {
-  try {
-    const read = JSON.parse(localStorage.getItem(KEY) ?? "[]");
-    return Array.isArray(read) ? read.filter((it) => typeof it?.id === "string" && Array.isArray(it.turns)) : [];
-  } catch {
-    return [];
+  const found = [];
+  for (const key of Object.keys(localStorage).filter((name) => name.startsWith(PREFIX))) {
+    try {
+      const read = JSON.parse(localStorage.getItem(key) ?? "");
+      if (typeof read?.id === "string" && Array.isArray(read.turns)) found.push(read);
+    } catch {
+      localStorage.removeItem(key);
+    }
+  }
+  return found.sort((a, b) => b.changed - a.changed);
+}
+
+/** Writes one down; where the browser has no room for it, older ones go. @param {Conversation} conversation */
+export function save(conversation) {
+  if (conversation.turns.length === 0) return;
+  for (const room of [ROOM, ROOM / 2, ROOM / 8, 0]) {
+    try {
+      localStorage.setItem(PREFIX + conversation.id, JSON.stringify(conversation));
+      return;
+    } catch {
+      tidy(load().filter((other) => other.id !== conversation.id), room);
+    }
   }
 }
 
-/** @param {Conversation[]} all */
-export function save(all) {
-  for (const room of [ROOM, ROOM / 2, ROOM / 8]) {
-    try {
-      localStorage.setItem(KEY, JSON.stringify(bounded(all, room)));
-      return;
-    } catch {
-      // The browser gives less room: less is kept.
-    }
+/** @param {Conversation} conversation */
+export function drop(conversation) {
+  localStorage.removeItem(PREFIX + conversation.id);
+}
+
+/** Lets go what is over the bound. @param {Conversation[]} all @param {number} [room] */
+export function tidy(all, room = ROOM) {
+  const kept = bounded(all, room);
+  for (const conversation of all) {
+    const one = kept.find((other) => other.id === conversation.id);
+    if (!one) drop(conversation);
+    else if (one !== conversation) localStorage.setItem(PREFIX + one.id, JSON.stringify(one));
   }
 }
 

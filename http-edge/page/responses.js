@@ -153,6 +153,7 @@ async function hear(response, answer, changed) {
       continue;
     }
     take(answer, read);
+    if (read.type === "response.created" && answer.state === "stopped") cancel(answer);
     changed();
     if (answer.state !== "running") return false;
   }

@@ -143,6 +143,25 @@ const checks = {
     await page.context().close();
   },
 
+  async stop_before_the_first_word_ends_the_work_too_and_chats_are_kept_and_deleted() {
+    const page = await open(DESKTOP, "light", "/#chat");
+    await send(page, "one [tokens=5000] [delay=20]");
+    await page.getByRole("button", { name: "Stop" }).click();
+    await idle(page);
+    await page.getByRole("button", { name: "New chat" }).click();
+    await send(page, "two [tokens=3]");
+    await until("an answer", async () => (await lastText(page).innerText()).trim() === counted(3));
+    await page.reload();
+    const entries = page.locator(".side .open");
+    assert.deepEqual(await entries.allTextContents(), ["two [tokens=3]", "one [tokens=5000] [delay=20]"]);
+    await page.getByRole("button", { name: "Delete two [tokens=3]" }).click();
+    await page.reload();
+    assert.deepEqual(await entries.allTextContents(), ["one [tokens=5000] [delay=20]"]);
+    await go(page, "map");
+    for (const node of NODES) await until("every node to be ready", async () => (await word(page, node).textContent()) === "Ready");
+    await page.context().close();
+  },
+
   async a_killed_node_is_seen_and_its_answer_goes_on() {
     const page = await open(DESKTOP, "light", "/#chat");
     await send(page, "count [tokens=150] [delay=30]");
@@ -294,7 +313,7 @@ const checks = {
     await until("a minute's worth of pace", async () => Number(await page.locator(".totals b").nth(2).textContent()) > 60);
     await new Promise((done) => setTimeout(done, 12_000));
     await mesh("kill", "node-b");
-    await page.locator(".moved-tag").first().waitFor();
+    await page.locator(".moved-tag:visible").first().waitFor();
     await until("the killed node to be silent", async () => (await word(page, "node-b").textContent()) === "Silent");
     await new Promise((done) => setTimeout(done, 4_000));
     for (const [index, scheme] of ["light", "dark"].entries()) {
