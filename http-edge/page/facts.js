@@ -67,6 +67,14 @@ export function positions(tasks) {
   return found;
 }
 
+/** How long a task is still expected to wait; undefined where nobody knows. @param {Task} task @param {number} now */
+export function remaining(task, now) {
+  if (task.state !== "waiting" || task.expected_wait_ms === undefined || task.queued === undefined) return undefined;
+  const left = task.expected_wait_ms - (now - task.queued);
+  // What has not come true is not said any more.
+  return left >= 0 ? left : undefined;
+}
+
 /** @typedef {{state: string, node: string, model: string}} Wanted */
 
 /**

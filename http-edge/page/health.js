@@ -43,7 +43,7 @@ export class HealthView {
 
   update() {
     const { mesh } = this.live;
-    const found = this.live.heard ? troubles(mesh, Date.now()) : [];
+    const found = this.live.heard ? troubles(mesh, this.live.now()) : [];
     this.badge.hidden = found.length === 0;
     say(this.badge, found.length);
     if (this.root.hidden) return;
@@ -61,7 +61,7 @@ export class HealthView {
       this.rows,
       Object.entries(mesh.nodes).sort(([a], [b]) => a.localeCompare(b, "en", { numeric: true })),
       (_, id) => this.#row(id),
-      (row, node) => updateRow(row, node),
+      (row, node) => updateRow(row, node, this.live.now()),
     );
   }
 
@@ -82,8 +82,8 @@ export class HealthView {
   }
 }
 
-/** @param {HTMLTableRowElement} row @param {MeshNode} node */
-function updateRow(row, node) {
+/** @param {HTMLTableRowElement} row @param {MeshNode} node @param {number} now */
+function updateRow(row, node, now) {
   const [name, state, version, engine, models, up, memory, action] = row.cells;
   mark(row, "data-status", node.status);
   say(/** @type {Element} */ (state.querySelector(".state > span")), word(node));
@@ -91,7 +91,7 @@ function updateRow(row, node) {
   say(engine, `${node.engine.kind} ${node.engine.version ?? ""}`);
   const loaded = node.models.filter((model) => model.loaded).map((model) => modelName(model.name));
   say(models, loaded.join(", ") || "none");
-  say(up, node.status === "silent" ? "–" : span(Date.now() - node.since));
+  say(up, node.status === "silent" ? "–" : span(now - node.since));
   say(memory, node.memory.total ? `${size(node.memory.free)} of ${size(node.memory.total)}` : "–");
   const button = /** @type {HTMLButtonElement} */ (action.firstElementChild);
   const order = node.status === "draining" ? "Resume" : "Drain";

@@ -13,7 +13,7 @@ import { merge } from "./merge.js";
  *   memory: {total: number, free: number}, disk: {total: number, free: number}, host: string, port: number,
  *   version: string, since: number, heard?: number}} MeshNode
  * @typedef {{state: "waiting" | "running" | "moving" | "done" | "failed" | "cancelled", model?: string, node?: string,
- *   nodes: string[], attempt: number, began: number, ended?: number, position?: number, expected_wait_ms?: number,
+ *   nodes: string[], attempt: number, began: number, ended?: number, queued?: number, position?: number, expected_wait_ms?: number,
  *   tokens: number, prompt?: boolean, latency_ms?: number, detail?: string, why?: Why}} Task
  * @typedef {{connected?: boolean, orchestrator?: string, default_model?: string}} About
  * @typedef {{mesh: About, nodes: Record<string, MeshNode>, tasks: Record<string, Task>}} Mesh
@@ -33,13 +33,20 @@ export class Live extends EventTarget {
   mesh = { mesh: {}, nodes: {}, tasks: {} };
   /** @type {Freshness} */
   freshness = "connecting";
-  /** When something was heard last. */
+  /** When something was heard last, by this machine's clock. */
   heard = 0;
+  /** What the edge's clock is ahead of this machine's. */
+  #ahead = 0;
   #pause = FIRST_PAUSE;
   /** Since when there is no stream. @type {number | undefined} */
   #broken;
   /** @type {EventSource | undefined} */
   #source;
+
+  /** The time by the edge's clock, as all times that it tells. */
+  now() {
+    return Date.now() + this.#ahead;
+  }
 
   begin() {
     this.#open();
@@ -55,7 +62,9 @@ export class Live extends EventTarget {
     const source = new EventSource("/mesh/watch");
     this.#source = source;
     source.addEventListener("snapshot", (event) => {
-      this.mesh = JSON.parse(event.data);
+      const { at, ...mesh } = JSON.parse(event.data);
+      this.#ahead = at - Date.now();
+      this.mesh = mesh;
       this.#pause = FIRST_PAUSE;
       this.#hear("snapshot", this.mesh);
     });

@@ -1,7 +1,7 @@
 // The map: what every node is and does now.
 
 import { h, keyed, mark, say } from "./dom.js";
-import { tasksByNode, waiting, word } from "./facts.js";
+import { remaining, tasksByNode, waiting, word } from "./facts.js";
 import { newsOf } from "./news.js";
 import { NodeCard } from "./node.js";
 import { Pace } from "./spark.js";
@@ -88,7 +88,7 @@ export class MapView {
     if (dense) {
       keyed(this.cards, this.elements, items, (_, id) => this.#cell(id), (cell, node, id) => this.#updateCell(cell, node, id));
     } else {
-      keyed(this.cards, this.elements, items, (_, id) => this.#card(id), (_, node, id) => this.known.get(id)?.update(node, running.get(id) ?? [], Date.now()));
+      keyed(this.cards, this.elements, items, (_, id) => this.#card(id), (_, node, id) => this.known.get(id)?.update(node, running.get(id) ?? [], this.live.now()));
     }
     this.#updateChosen(running);
     this.#wires();
@@ -106,8 +106,8 @@ export class MapView {
     say(this.labels.answers, answers === 1 ? "answer now" : "answers now");
     say(this.figures.waits, line.length);
     say(this.labels.waits, "waiting");
-    const wait = line.find(([, task]) => task.expected_wait_ms !== undefined)?.[1].expected_wait_ms;
-    say(this.hubText, line.length === 0 ? (answers ? `${count(answers, "answer")} under way` : "waits for requests") : `${line.length} waiting${wait === undefined ? "" : `, first in about ${span(wait)}`}`);
+    const wait = line[0] && remaining(line[0][1], this.live.now());
+    say(this.hubText, line.length === 0 ? (answers ? `${count(answers, "answer")} under way` : "waits for requests") : `${line.length} waiting${wait === undefined ? "" : `, the first for about ${span(wait)}`}`);
     const shown = Math.min(line.length, SHOWN_WAITING);
     while (this.queue.childElementCount > shown) this.queue.lastElementChild?.remove();
     while (this.queue.childElementCount < shown) this.queue.append(h("i"));
@@ -153,7 +153,7 @@ export class MapView {
       card = this.known.get(id);
       if (card) this.chosen.replaceChildren(card.element);
     }
-    card?.update(node, running.get(id) ?? [], Date.now());
+    card?.update(node, running.get(id) ?? [], this.live.now());
   }
 
   /** Lines to the nodes that answer; of many they would be a tangle. */

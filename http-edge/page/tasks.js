@@ -1,7 +1,7 @@
 // The tasks: what runs, what waits, what has ended. Nothing of what was asked, and nothing of the answers.
 
 import { h, keyed, mark, say } from "./dom.js";
-import { firstToken, group, listed, positions, speed } from "./facts.js";
+import { firstToken, group, listed, positions, remaining, speed } from "./facts.js";
 import { count, modelName, rate, span } from "./text.js";
 import { whyBox } from "./why.js";
 
@@ -102,7 +102,8 @@ export class TasksView {
     mark(/** @type {Element} */ (more.firstElementChild), "aria-expanded", String(this.open.has(id)));
     const badge = /** @type {Element} */ (state.firstElementChild);
     mark(badge, "data-is", task.state);
-    const wait = task.expected_wait_ms === undefined ? "" : `, about ${span(task.expected_wait_ms)}`;
+    const left = remaining(task, this.live.now());
+    const wait = left === undefined ? "" : `, about ${span(left)}`;
     say(/** @type {Element} */ (badge.lastElementChild), place === undefined ? STATES[task.state] : `Waiting, place ${place}${wait}`);
     say(model, modelName(task.model) || "–");
     const text = task.nodes.join(" → ") || "–";
@@ -114,7 +115,7 @@ export class TasksView {
     say(speedCell, this.#speed(id, task));
     const token = firstToken(task);
     say(first, token === undefined ? "–" : span(token));
-    say(time, span(task.latency_ms ?? (task.ended ?? Date.now()) - task.began));
+    say(time, span(task.latency_ms ?? (task.ended ?? this.live.now()) - task.began));
     /** @type {HTMLElement} */ (cancel.firstElementChild).hidden = group(task) === "ended";
   }
 

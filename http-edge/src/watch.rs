@@ -18,6 +18,7 @@ use axum::body::Bytes;
 use echo_bus::Bus;
 use echo_bus::clock::Now;
 use echo_bus::id::TaskId;
+use echo_bus::message::unix_millis;
 use futures::Stream;
 use serde_json::Value;
 use tokio::sync::broadcast;
@@ -79,7 +80,10 @@ impl Watch {
             Open { picture: Picture::default(), viewers, number: 0, spoke: Instant::now(), empty: None }
         });
         open.empty = None;
-        let first = event("snapshot", open.number, &open.picture.whole());
+        let mut whole = open.picture.whole();
+        // By our clock, as all times in it: the viewer's may be another.
+        whole["at"] = unix_millis().into();
+        let first = event("snapshot", open.number, &whole);
         follow(first, open.viewers.subscribe())
     }
 

@@ -331,7 +331,7 @@ const checks = {
       const context = await browser.newContext({ viewport: size });
       const page = await context.newPage();
       // So many agents do not run here: the edge's first word is said in its place.
-      await page.route("**/mesh/watch", (route) => route.fulfill({ contentType: "text/event-stream", body: `event: snapshot\nid: 0\ndata: ${JSON.stringify({ mesh: { connected: true, orchestrator: "o" }, nodes, tasks: {} })}\n\n` }));
+      await page.route("**/mesh/watch", (route) => route.fulfill({ contentType: "text/event-stream", body: `event: snapshot\nid: 0\ndata: ${JSON.stringify({ at: Date.now(), mesh: { connected: true, orchestrator: "o" }, nodes, tasks: {} })}\n\n` }));
       await page.goto(EDGE);
       const shown = page.locator(count > 60 ? ".cell" : ".card");
       await until(`${count} nodes`, async () => (await shown.count()) === count);

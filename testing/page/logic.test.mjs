@@ -181,6 +181,13 @@ test("tasks are listed, filtered, and have their place in line", () => {
   assert.deepEqual([...facts.tasksByNode(tasks).keys()], ["n2"]);
 });
 
+test("an expected wait runs down, and one that has not come true is not said", () => {
+  const waits = task({ state: "waiting", queued: 1_000, expected_wait_ms: 500 });
+  assert.deepEqual([facts.remaining(waits, 1_200), facts.remaining(waits, 1_501)], [300, undefined]);
+  assert.equal(facts.remaining({ ...waits, state: "running" }, 1_200), undefined);
+  assert.equal(facts.remaining(task({ state: "waiting", queued: 1 }), 2), undefined);
+});
+
 test("what happens is told in sentences, and what does not is not", () => {
   const { newsOf } = news;
   const before = { ...mesh({ a: node(), b: node({ status: "silent" }) }), tasks: { t: task({ nodes: ["a"], tokens: 9 }) } };

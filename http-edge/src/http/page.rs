@@ -152,9 +152,14 @@ mod tests {
         };
         assert!(prefers("text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8"));
         assert!(prefers("text/html") && prefers("TEXT/HTML;q=0.9, text/plain;q=0.5"));
-        for words in
-            ["*/*", "application/json, text/plain, */*", "text/*", "text/plain, text/html;q=0.5", "text/html;q=0", ""]
-        {
+        for words in [
+            "*/*",
+            "application/json, text/plain, */*",
+            "text/*",
+            "text/plain, text/html;q=0.5",
+            "text/html;q=0",
+            "",
+        ] {
             assert!(!prefers(words), "{words}");
         }
         assert!(!prefers_html(&HeaderMap::new()));
@@ -193,6 +198,11 @@ mod tests {
         headers.insert(header::IF_NONE_MATCH, format!("\"x\", {}", file.tag()).parse().unwrap());
         let answer = file.answer(&headers);
         assert_eq!(answer.status(), StatusCode::NOT_MODIFIED);
-        assert!(answer.headers()[header::CONTENT_SECURITY_POLICY].to_str().unwrap().contains("default-src 'none'"));
+        assert!(
+            answer.headers()[header::CONTENT_SECURITY_POLICY]
+                .to_str()
+                .unwrap()
+                .contains("default-src 'none'")
+        );
     }
 }

@@ -29,7 +29,9 @@ pub struct Task {
     began: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     ended: Option<u64>,
-    /// Its place in line when it joined that, and how long it was expected to wait.
+    /// When it joined the line that it waits in, which place it had then, and how long it was expected to wait.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    queued: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     position: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -82,6 +84,7 @@ impl Task {
             attempt: 0,
             began: now.unix_ms,
             ended: None,
+            queued: None,
             position: None,
             expected_wait_ms: None,
             tokens: 0,
@@ -108,6 +111,7 @@ impl Task {
         match event.what {
             What::Queued if !is_late => {
                 (self.state, self.attempt, self.node) = (State::Waiting, attempt, None);
+                self.queued = Some(now.unix_ms);
                 (self.position, self.expected_wait_ms) = (event.position, event.expected_wait_ms);
             }
             What::Placed => {
@@ -156,7 +160,13 @@ impl Task {
     }
 
     /// A node's heartbeat lists an attempt of it. `None` if it says nothing new.
-    pub fn hear(&mut self, node: &NodeId, attempt: u32, progress: Option<&Progress>, now: Now) -> Option<Made> {
+    pub fn hear(
+        &mut self,
+        node: &NodeId,
+        attempt: u32,
+        progress: Option<&Progress>,
+        now: Now,
+    ) -> Option<Made> {
         if self.state.is_end() || attempt < self.attempt {
             return None;
         }

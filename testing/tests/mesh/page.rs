@@ -3,11 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
+use echo_scripted_engine::Model;
 use echo_testing::{
     client::package::set_up,
     mesh::{Mesh, Program},
 };
-use echo_scripted_engine::Model;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::Command;
 
@@ -105,7 +105,8 @@ async fn the_page_in_a_real_browser() {
     let beside = home.join(format!("run-{}", std::process::id()));
     std::fs::create_dir_all(&beside).expect("the cache can be written");
     std::fs::copy(folder("testing/page/check.mjs"), beside.join("check.mjs")).expect("the script is copied");
-    let shots = std::env::var_os("ECHO_PAGE_SHOTS").map_or_else(|| mesh.folder().join("shots"), PathBuf::from);
+    let shots =
+        std::env::var_os("ECHO_PAGE_SHOTS").map_or_else(|| mesh.folder().join("shots"), PathBuf::from);
     std::fs::create_dir_all(&shots).expect("a folder for screenshots");
     let mut command = Command::new("node");
     command.arg(beside.join("check.mjs")).args(std::env::var("ECHO_PAGE_ONLY").ok());

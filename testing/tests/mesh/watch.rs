@@ -2,10 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use echo_testing::{
-    client::Reply,
-    mesh::Mesh,
-};
+use echo_testing::{client::Reply, mesh::Mesh};
 use serde_json::{Value, json};
 
 /// A viewer that takes each change, as the page does.
@@ -26,7 +23,8 @@ impl Viewer {
     async fn take(&mut self) -> bool {
         loop {
             if let Some((event, rest)) = self.text.split_once("\n\n") {
-                let line = |name| event.lines().find_map(|line: &str| line.strip_prefix(name)).unwrap_or_default();
+                let line =
+                    |name| event.lines().find_map(|line: &str| line.strip_prefix(name)).unwrap_or_default();
                 let data: Value = serde_json::from_str(line("data: ")).expect("JSON");
                 match line("event: ") {
                     "snapshot" => self.seen = data,
@@ -76,13 +74,16 @@ async fn a_viewer_sees_nodes_a_task_its_move_to_another_node_and_its_end_and_no_
     let mut viewer = Viewer::begin(&mesh).await;
     viewer.sees("both nodes", |seen| seen["nodes"].as_object().is_some_and(|nodes| nodes.len() == 2)).await;
     let asked = mesh.ask("a-secret-prompt [tokens=120] [delay=20]");
-    viewer.sees("a running task", |seen| tasks(seen).iter().any(|task| task["tokens"].as_u64() > Some(5))).await;
+    viewer
+        .sees("a running task", |seen| tasks(seen).iter().any(|task| task["tokens"].as_u64() > Some(5)))
+        .await;
     let node = tasks(&viewer.seen)[0]["node"].as_str().expect("a node").to_owned();
     mesh.node(node.as_str()).kill().await;
-    viewer.sees("the task on the other node", |seen| {
-        tasks(seen).iter().any(|task| task["state"] == "running" && task["node"] != node.as_str())
-    })
-    .await;
+    viewer
+        .sees("the task on the other node", |seen| {
+            tasks(seen).iter().any(|task| task["state"] == "running" && task["node"] != node.as_str())
+        })
+        .await;
     let answered = asked.rest().await;
     answered.assert_answered();
     viewer.sees("its end", |seen| tasks(seen).iter().any(|task| task["state"] == "done")).await;
@@ -101,8 +102,10 @@ async fn a_task_that_is_shown_can_be_ended_by_the_name_under_which_it_is_shown()
     let mut viewer = Viewer::begin(&mesh).await;
     let _asked = mesh.ask("[tokens=10000] [delay=20]");
     viewer.sees("a running task", |seen| tasks(seen).iter().any(|task| task["state"] == "running")).await;
-    let shown = viewer.seen["tasks"].as_object().and_then(|tasks| tasks.keys().next()).expect("a task").clone();
-    let reply = mesh.client().call("DELETE", &format!("/mesh/tasks/{shown}")).send().await.expect("an answer");
+    let shown =
+        viewer.seen["tasks"].as_object().and_then(|tasks| tasks.keys().next()).expect("a task").clone();
+    let reply =
+        mesh.client().call("DELETE", &format!("/mesh/tasks/{shown}")).send().await.expect("an answer");
     assert_eq!(reply.status(), 200);
     viewer.sees("its end", |seen| tasks(seen).iter().any(|task| task["state"] == "cancelled")).await;
     mesh.is_quiet().await;

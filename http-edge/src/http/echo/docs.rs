@@ -75,7 +75,7 @@ pub fn routes() -> Vec<Route> {
             summary: "The mesh as it is (the event `snapshot`), then each `change` of it as a merge patch (RFC 7396), until \
                 you leave; `alive` is a sign of life. Neither prompts nor answers, and no ids of tasks",
             media: "text/event-stream",
-            gives: &["mesh", "nodes", "tasks"],
+            gives: &["at", "mesh", "nodes", "tasks"],
             ..PLAIN
         },
         Route {

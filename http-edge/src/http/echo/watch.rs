@@ -60,7 +60,9 @@ async fn order(api: &Api, node: &str, wish: Wish) -> Result<Response, ApiError> 
         CallError::NoResponders(_) => ApiError::not_found(format!(
             "there is no node {node}, or its agent is older than this: ask its own port, POST /drain"
         )),
-        error => ApiError::unavailable(format!("{node} does not answer ({error}); look again, and ask again")),
+        error => {
+            ApiError::unavailable(format!("{node} does not answer ({error}); look again, and ask again"))
+        }
     })?;
     if stopping && wish == Wish::Resume {
         return Err(ApiError::unavailable(format!("{node} is leaving; start its agent again")));

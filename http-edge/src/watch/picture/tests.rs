@@ -36,7 +36,8 @@ impl Bench {
             seq: None,
             ended: false,
         };
-        let progress = |&(_, _, tokens): &(u128, u32, u64)| Progress { model: "m".into(), tokens, prompt: tokens == 0 };
+        let progress =
+            |&(_, _, tokens): &(u128, u32, u64)| Progress { model: "m".into(), tokens, prompt: tokens == 0 };
         let beat = Heartbeat {
             node: node.parse().unwrap(),
             boot: "b1".parse().unwrap(),
@@ -91,7 +92,10 @@ fn a_task_is_seen_to_wait_to_run_and_to_go_on_elsewhere() {
     bench.event(What::Placed, 7, 1, Some(NODE_A));
     bench.beat(NODE_A, &[(7, 1, 10)]);
     let seen = bench.task(7);
-    assert_eq!((&seen["state"], &seen["node"], &seen["tokens"]), (&"running".into(), &NODE_A.into(), &10.into()));
+    assert_eq!(
+        (&seen["state"], &seen["node"], &seen["tokens"]),
+        (&"running".into(), &NODE_A.into(), &10.into())
+    );
     bench.event(What::Lost, 7, 1, Some(NODE_A));
     // The node that was lost does not know it.
     bench.beat(NODE_A, &[(7, 1, 11)]);
@@ -100,12 +104,19 @@ fn a_task_is_seen_to_wait_to_run_and_to_go_on_elsewhere() {
     bench.beat(NODE_A, &[(7, 1, 12)]);
     bench.beat(NODE_B, &[(7, 2, 25)]);
     let seen = bench.task(7);
-    assert_eq!((&seen["node"], &seen["attempt"], &seen["nodes"]), (&NODE_B.into(), &2.into(), &json!([NODE_A, NODE_B])));
+    assert_eq!(
+        (&seen["node"], &seen["attempt"], &seen["nodes"]),
+        (&NODE_B.into(), &2.into(), &json!([NODE_A, NODE_B]))
+    );
     bench.event(What::Done, 7, 2, Some(NODE_B));
     bench.event(What::Placed, 7, 3, Some(NODE_A));
     assert_eq!(bench.task(7)["state"], "done", "an end is final");
     let nodes = bench.seen()["nodes"].clone();
-    assert_eq!((&nodes[NODE_A]["made"], &nodes[NODE_B]["made"]), (&10.into(), &15.into()), "each has made its part");
+    assert_eq!(
+        (&nodes[NODE_A]["made"], &nodes[NODE_B]["made"]),
+        (&10.into(), &15.into()),
+        "each has made its part"
+    );
 }
 
 #[test]
@@ -194,8 +205,15 @@ enum Step {
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let what = prop::sample::select(vec![
-        What::Queued, What::Placed, What::Released, What::Lost, What::Retried, What::Done, What::Failed,
-        What::Cancelled, What::Unknown,
+        What::Queued,
+        What::Placed,
+        What::Released,
+        What::Lost,
+        What::Retried,
+        What::Done,
+        What::Failed,
+        What::Cancelled,
+        What::Unknown,
     ]);
     let step = prop_oneof![
         4 => (what, 0..4u128, 0..4u32, any::<bool>()).prop_map(|(what, task, attempt, a)| Step::Event(what, task, attempt, a)),
