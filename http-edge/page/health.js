@@ -34,7 +34,7 @@ export class HealthView {
         "section",
         { class: "panel", "aria-label": "Nodes" },
         h("div", { class: "title" }, h("h2", {}, "Nodes"), this.said),
-        h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Table of nodes" }, h("table", {}, h("thead", {}, h("tr", {}, ...names.map((name) => h("th", { scope: "col" }, name || h("span", { class: "visually-hidden" }, "Actions"))))), this.body)),
+        h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Table of nodes" }, h("table", { class: "stack" }, h("thead", {}, h("tr", {}, ...names.map((name) => h("th", { scope: "col" }, name || h("span", { class: "visually-hidden" }, "Actions"))))), this.body)),
       ),
       nextMachine(),
     );
@@ -68,7 +68,14 @@ export class HealthView {
   /** @param {string} id */
   #row(id) {
     const button = h("button", { class: "btn small", type: "button", onclick: () => this.#order(id, button) }, "Drain");
-    return h("tr", {}, h("td", {}, h("strong", {}, id)), h("td", {}, h("span", { class: "state" }, h("i", { class: "dot", "aria-hidden": "true" }), h("span"))), h("td"), h("td"), h("td"), h("td"), h("td"), h("td", { class: "n" }, button));
+    return h(
+      "tr",
+      {},
+      h("td", {}, h("strong", {}, id)),
+      h("td", {}, h("span", { class: "state" }, h("i", { class: "dot", "aria-hidden": "true" }), h("span"))),
+      ...["agent", "engine", "in memory", "up for", "free"].map((name) => h("td", { "data-name": name })),
+      h("td", { class: "n" }, button),
+    );
   }
 
   /** @param {string} id @param {HTMLButtonElement} button */

@@ -36,7 +36,7 @@ export class TasksView {
     this.table = h(
       "div",
       { class: "panel" },
-      h("div", { class: "scroll" }, h("table", { class: "tasks" }, h("thead", {}, h("tr", {}, ...COLUMNS.map((name, index) => h("th", { scope: "col", class: index >= 4 && index <= 7 ? "n" : "" }, name || h("span", { class: "visually-hidden" }, "Cancel"))))), this.body)),
+      h("div", { class: "scroll" }, h("table", { class: "stack" }, h("thead", {}, h("tr", {}, ...COLUMNS.map((name, index) => h("th", { scope: "col", class: index >= 4 && index <= 7 ? "n" : "" }, name || h("span", { class: "visually-hidden" }, "Cancel"))))), this.body)),
     );
     root.append(
       h("div", { class: "head" }, h("h1", { id: "tasks-title" }, "Tasks"), h("div", { class: "row" }, this.state.element, this.node.element, this.model.element)),
