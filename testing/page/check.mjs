@@ -310,8 +310,9 @@ const checks = {
     const busy = new AbortController();
     const asks = Array.from({ length: 5 }, (_, index) => streams(index === 0 ? "qwen3" : "mistral", `[tokens=9000] [delay=${30 + 9 * index}]`, busy.signal));
     const [page] = pages;
-    await until("a minute's worth of pace", async () => Number(await page.locator(".totals b").nth(2).textContent()) > 60);
-    await new Promise((done) => setTimeout(done, 12_000));
+    await until("all of them to be answered", async () => Number(await page.locator(".totals b").nth(2).textContent()) > 60);
+    // For the picture's sake: a sparkline is of the time that has passed.
+    await new Promise((done) => setTimeout(done, 10_000));
     await mesh("kill", "node-b");
     await page.locator(".moved-tag:visible").first().waitFor();
     await until("the killed node to be silent", async () => (await word(page, "node-b").textContent()) === "Silent");

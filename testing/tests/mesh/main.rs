@@ -10,7 +10,6 @@ mod lan;
 mod life;
 mod load;
 mod memory;
-mod page;
 mod real;
 mod refusals;
 mod rejoin;

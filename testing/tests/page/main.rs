@@ -1,4 +1,8 @@
-//! The page in a real Chromium, its logic under node, and its types.
+//! The page in a real Chromium, its logic under node, and its types. A program of its own, since a browser takes a core to
+//! itself: the tests of the mesh run before or after it, and not beside.
+
+#[path = "../mesh/skip.rs"]
+mod skip;
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -10,8 +14,6 @@ use echo_testing::{
 };
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::Command;
-
-use super::skip;
 
 /// Where Debian and others put it.
 const BROWSERS: [&str; 4] = ["chromium", "chromium-browser", "google-chrome-stable", "google-chrome"];
