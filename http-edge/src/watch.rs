@@ -35,8 +35,8 @@ const TICK: Duration = Duration::from_millis(250);
 const SIGN: Duration = Duration::from_secs(10);
 /// How long the last viewer's leaving is not believed: a page that is loaded again is back by then.
 const LINGER: Duration = Duration::from_secs(5);
-/// Messages that a viewer may be behind: ten seconds of a busy mesh.
-const BEHIND: usize = 40;
+/// Messages that a viewer may be behind: sixteen seconds of a busy mesh. A power of two, as the channel makes it anyway.
+const BEHIND: usize = 64;
 
 /// The one place where this edge watches the mesh.
 pub struct Watch {
