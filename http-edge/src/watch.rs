@@ -194,6 +194,7 @@ mod tests {
             viewers.send(number.to_string().into()).unwrap();
             assert_eq!(quick.next().await, Some(number.to_string().into()));
         }
+        drop(viewers);
         assert_eq!(slow.collect::<Vec<_>>().await, ["first"]);
     }
 }

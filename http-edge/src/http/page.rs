@@ -181,7 +181,8 @@ mod tests {
     fn nothing_in_a_file_needs_what_the_policy_forbids() {
         for file in &FILES {
             let text = std::str::from_utf8(file.bytes).unwrap();
-            for inline in ["<style", " style=\"", " onclick=\"", "innerHTML", "eval(", "@import", "url(http"] {
+            for inline in ["<style", " style=\"", " onclick=\"", "innerHTML", "eval(", "@import", "url(http"]
+            {
                 assert!(!text.contains(inline), "{} has {inline}", file.name);
             }
             for script in text.match_indices("<script").map(|(at, _)| &text[at..]) {
