@@ -45,6 +45,8 @@ def arguments():
     parser.add_argument("--alias", default="smollm2", help="the model's name in the API")
     parser.add_argument("--model", help="a GGUF file (default: the one of the wheel)")
     parser.add_argument("--embeddings", action="store_true", help="serve /v1/embeddings too")
+    parser.add_argument("--template", help="a file with another chat template (Jinja)")
+    parser.add_argument("--no-prefill", action="store_true", help="never continue a trailing assistant message")
     parser.add_argument("--metrics", action="store_true", help="serve /metrics too")
     parser.add_argument("--nice", type=int, default=0, help="make way for other programs, up to 19 (default 0)")
     parser.add_argument("--detached", action="store_true", help="outlive the process that started this one")
@@ -120,6 +122,11 @@ def start(args, model):
     params.endpoint_metrics = args.metrics
     params.ui = False
     params.cors_origins = "localhost"
+    if args.template:
+        with open(args.template, encoding="utf-8") as template:
+            params.chat_template = template.read()
+        params.use_jinja = True
+    params.prefill_assistant = not args.no_prefill
     if args.embeddings:
         params.embedding = True
         params.pooling_type = xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN

@@ -6,6 +6,7 @@ mod any;
 mod calls;
 mod continuation;
 mod contract;
+mod decision;
 mod http;
 mod lines;
 pub mod liveness;
@@ -13,8 +14,10 @@ pub mod ollama;
 pub mod openai;
 mod rest;
 mod steps;
+mod template;
 #[cfg(test)]
 mod tests;
+mod unparsed;
 pub mod verdict;
 
 use std::sync::Arc;

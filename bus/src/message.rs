@@ -23,7 +23,7 @@ mod task;
 mod tests;
 mod why;
 
-pub use answer::{AnswerPart, AnswerTurn, End, Portion, ReadAnswer};
+pub use answer::{AnswerPart, AnswerTurn, End, Memo, Portion, ReadAnswer};
 pub use cache::{CacheDigest, ModelCache, SlotCache};
 pub use capability::Capability;
 pub use content::{Flat, Foreign, Message, OLLAMA, OPENAI, Part};

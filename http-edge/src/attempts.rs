@@ -51,6 +51,8 @@ pub struct Attempts {
     /// The current attempt has given something.
     gives: bool,
     charges: Charges,
+    /// What broke off the answer that goes on now.
+    broke_off: Option<Box<Failure>>,
     /// Of the request; worked out where something went wrong.
     fingerprint: OnceCell<u64>,
     pauses: u32,
@@ -93,6 +95,7 @@ impl Attempts {
             accepts: 0,
             gives: false,
             charges: Charges::default(),
+            broke_off: None,
             fingerprint: OnceCell::new(),
             pauses: 0,
             excluded: Vec::new(),
@@ -271,6 +274,9 @@ impl Attempts {
     fn failed(&mut self, failure: Failure, now: Instant) -> Step {
         // Not by us, who would not hear it: somebody took this attempt for one that nobody wants.
         let cancelled = failure.code == Code::Cancelled;
+        if failure.code == Code::CannotContinue && self.has_begun() {
+            return self.cannot_continue(failure, now);
+        }
         if failure.verdict == Verdict::GiveUp && !cancelled {
             return self.give_up(failure);
         }
@@ -316,18 +322,6 @@ impl Attempts {
         if self.excluded.len() < EXCLUDED && !self.excluded.contains(&node) {
             self.excluded.push(node);
         }
-    }
-
-    /// Goes on elsewhere where that is honest.
-    fn resume(&mut self, failure: Failure, now: Instant) -> Step {
-        if self.has_begun() && !self.can_continue() {
-            if self.answer.is_read() {
-                let message = format!("{}; {}", failure.for_log(), self.why_not());
-                return self.fail(Failure::give_up(Code::CannotContinue, message));
-            }
-            self.forget_answer();
-        }
-        self.untaken_at_once(now)
     }
 
     /// Nobody has seen the partial answer: begin anew.

@@ -22,7 +22,7 @@ use std::time::Instant;
 use echo_bus::clock::Now;
 use echo_bus::id::{AttemptId, IdMap, ProcessId, TaskId};
 use echo_bus::message::{
-    self, Cancel, Code, Event as Announcement, Failure, Frame, Pulse, PulseAnswer, Submission, What,
+    self, Cancel, Code, Event as Announcement, Failure, Frame, Memo, Pulse, PulseAnswer, Submission, What,
 };
 use echo_bus::subject;
 
@@ -64,6 +64,7 @@ struct Task {
     /// Another edge has read for a client not long ago: until then somebody counts as reading.
     read_elsewhere: Option<Instant>,
     keep: Option<Keep>,
+    memo: Option<Box<Memo>>,
     /// What was read is dropped, so nobody can join.
     trimmed: bool,
     /// How many accepted attempts were told to be followed by another.
@@ -100,7 +101,7 @@ impl Edge {
     /// Begins a task, with its first reader.
     pub fn begin(&mut self, new: New, now: Instant, out: &mut Vec<Action>) -> ReaderId {
         let id = new.task;
-        let request_bytes = new.keep.map_or(0, |_| message::size(&new.request));
+        let request_bytes = new.keep.map_or(0, |_| message::size(&new.request) + message::size(&new.memo));
         let attempts = Attempts::new(id, new.request, new.traceparent, new.limits, now);
         let mut task = Task {
             attempts,
@@ -113,6 +114,7 @@ impl Edge {
             parked: Vec::new(),
             read_elsewhere: None,
             keep: new.keep,
+            memo: new.memo,
             trimmed: !new.joins && new.keep.is_none(),
             retried: 0,
             request_bytes,

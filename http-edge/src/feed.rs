@@ -1,5 +1,7 @@
 //! Where the news of an answer come from: a task of this edge, one of another edge, or several tasks as one.
 
+mod choices;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,6 +15,7 @@ use tokio::sync::mpsc;
 
 use crate::report::{AnsweredBy, News, Report};
 use crate::tasks::{Reader, Tasks};
+pub use choices::Choices;
 
 /// How long the owner of a task may wait for something to tell.
 const WAIT: Duration = Duration::from_secs(5);
@@ -27,6 +30,8 @@ const PAUSE: Duration = Duration::from_millis(200);
 pub enum Feed {
     Here(Reader),
     Elsewhere(Box<Elsewhere>),
+    /// Several answers to one request.
+    Choices(Box<Choices>),
     /// Gathered from several tasks; the first of them gives it its id.
     Gathered(TaskId, mpsc::Receiver<News>),
 }
@@ -36,6 +41,7 @@ impl Feed {
         match self {
             Self::Here(reader) => reader.task(),
             Self::Elsewhere(elsewhere) => elsewhere.question.task,
+            Self::Choices(choices) => choices.task(),
             Self::Gathered(task, _) => *task,
         }
     }
@@ -45,6 +51,7 @@ impl Feed {
         match self {
             Self::Here(reader) => reader.next().await,
             Self::Elsewhere(elsewhere) => elsewhere.next().await,
+            Self::Choices(choices) => choices.next().await,
             Self::Gathered(_, news) => news.recv().await,
         }
     }
@@ -208,5 +215,6 @@ fn report(end: End) -> Report {
         attempts: end.attempts,
         latency: Duration::from_millis(end.latency_ms),
         waited: Duration::from_millis(end.waited_ms),
+        others: Vec::new(),
     }
 }

@@ -14,6 +14,7 @@ mod guard;
 mod image;
 mod logprobs;
 mod mesh;
+mod models;
 mod names;
 mod ollama;
 mod openai;
@@ -63,6 +64,7 @@ pub fn router(
         .route("/openapi.json", get(openapi::openapi))
         .route("/docs", get(docs::page))
         .route("/page/{file}", get(page::file));
+    routes = routes.merge(models::routes());
     for dialect in dialects::all() {
         routes = routes.merge((dialect.routes)());
     }
@@ -74,7 +76,7 @@ pub fn router(
 /// What is served to clients for whom there is no place.
 pub fn refusal() -> Router {
     Router::new().fallback(async |request: Request| {
-        let dialect = dialects::of(request.uri().path());
+        let dialect = dialects::of_request(request.uri().path(), request.headers());
         // Its body is not waited for: a client that sends half of one would keep the place of a refusal.
         let mut response = ApiError::crowded().into_response();
         dialect.shape(&mut response);
@@ -85,7 +87,7 @@ pub fn refusal() -> Router {
 /// What happens to every request and its answer, whatever the route. One layer, since each costs every request a copy
 /// of its route and a box for its future.
 async fn passage(State(api): State<Api>, request: Request, next: Next) -> Response {
-    let dialect = dialects::of(request.uri().path());
+    let dialect = dialects::of_request(request.uri().path(), request.headers());
     let id = route_headers::own_id(request.headers());
     let mut response = guard::check(api.guard(), request, next).await;
     route_headers::give_back(id, &mut response);
@@ -97,9 +99,7 @@ async fn passage(State(api): State<Api>, request: Request, next: Next) -> Respon
 async fn no_route(uri: Uri, headers: HeaderMap) -> ApiError {
     let path: String = uri.path().chars().take(200).collect();
     let (hint, dialect) = paths::hint(uri.path());
-    if *dialect == anthropic::DIALECT || headers.contains_key("anthropic-version") {
-        return anthropic::unserved(&path);
-    }
+    let dialect = dialects::known(&headers).unwrap_or(dialect);
     ApiError::not_found(format!("there is no {path}; {hint}; GET /docs describes them all"))
         .shaped(dialect.refusal)
 }

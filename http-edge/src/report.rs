@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use echo_bus::id::NodeId;
-use echo_bus::message::{Done, Failure, Piece, Relayed, ToolCall, Why};
+use echo_bus::message::{Done, Failure, Piece, Reason, Relayed, ToolCall, Why};
 use serde_json::{Map, Value};
 
 /// What a reader of an answer gets, one after the other.
@@ -16,6 +16,10 @@ pub enum News {
     Accepted(Box<AnsweredBy>),
     /// Pieces of the answer; the number of the first, from 1 on; 0 where nothing is numbered.
     Pieces(u64, Vec<Piece>),
+    /// Of several answers to one request: pieces and ends of this one follow, until another is named.
+    Choice(usize),
+    /// That one is whole; [`News::End`] comes after the last of them.
+    ChoiceEnd(Reason),
     /// The end, once.
     End(Box<Report>),
     /// There is no way to the rest of the answer, which may have one all the same.
@@ -53,4 +57,6 @@ pub struct Report {
     pub attempts: u32,
     pub latency: Duration,
     pub waited: Duration,
+    /// The further answers, where several were asked for: whole ones, in their order.
+    pub others: Vec<Report>,
 }

@@ -10,7 +10,7 @@ use std::time::Instant;
 use echo_bus::Bus;
 use echo_bus::clock::Now;
 use echo_bus::id::TaskId;
-use echo_bus::message::{AnswerPart, ReadAnswer, Request};
+use echo_bus::message::{AnswerPart, Memo, ReadAnswer, Request};
 use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 
@@ -37,6 +37,8 @@ pub struct Wishes {
     pub limits: Option<Limits>,
     /// What stays while nobody reads.
     pub keep: Option<Keep>,
+    /// What is to be read again with the request that stays.
+    pub memo: Option<Box<Memo>>,
     /// Whether others may read the answer too.
     pub joins: bool,
 }
@@ -83,6 +85,7 @@ impl Tasks {
             traceparent: wishes.traceparent,
             limits,
             keep: wishes.keep,
+            memo: wishes.memo,
             joins: wishes.joins,
             reads,
         };
@@ -143,7 +146,8 @@ impl Reader {
         std::future::poll_fn(|context| self.poll(context.waker())).await
     }
 
-    fn poll(&self, waker: &Waker) -> Poll<Option<News>> {
+    /// The same for who looks at several readers; `waker` is woken when there is something.
+    pub fn poll(&self, waker: &Waker) -> Poll<Option<News>> {
         self.tasks.decide(|edge, now, out| edge.read(self.id, waker, now, out))
     }
 }

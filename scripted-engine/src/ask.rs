@@ -21,6 +21,8 @@ pub struct Ask {
     /// The answer has to be JSON.
     pub json: bool,
     pub tools: bool,
+    /// The prompt goes to the model as it is, and what it writes comes out as it is: thoughts and calls are text.
+    pub raw: bool,
     /// Thinking, where the model can.
     pub think: bool,
     /// What the model has to be able to do.

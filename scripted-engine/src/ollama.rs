@@ -19,7 +19,8 @@ use super::{
     models::Load,
     ollama_voice::{OllamaVoice, refuse},
     run,
-    template::{Prompt, Turn},
+    script::Api,
+    template::{Prompt, Style, Turn},
     wire::Link,
 };
 
@@ -71,6 +72,8 @@ struct Chat {
 struct Message {
     role: String,
     content: Option<String>,
+    thinking: Option<String>,
+    tool_calls: Option<Vec<Value>>,
     images: Option<Vec<String>>,
 }
 
@@ -121,13 +124,15 @@ fn generate_ask(request: Generate) -> Result<Wants, Refusal> {
         let system = request.system.filter(|system| !system.is_empty());
         let system = system.map(|system| Turn::new("system", system));
         let turns: Vec<_> = system.into_iter().chain([Turn::new("user", prompt)]).collect();
-        Prompt::chat(&turns, false)
+        Prompt::chat(&turns, &[], Style { continues: false, continues_thoughts: false, marks: false })
     };
     let mut needs = vec!["completion"];
     needs.extend(request.suffix.filter(|suffix| !suffix.is_empty()).map(|_| "insert"));
     needs.extend(request.images.filter(|images| !images.is_empty()).map(|_| "vision"));
     let render = request.common.render_only == Some(true);
-    let ask = common_ask(request.common, prompt, needs, |voice| voice.context = !raw)?;
+    let tools = prompt.tools;
+    let mut ask = common_ask(request.common, prompt, needs, |voice| voice.context = !raw)?;
+    (ask.raw, ask.tools) = (raw, raw && tools);
     Ok(wants(ask, empty, render))
 }
 
@@ -140,16 +145,20 @@ fn chat_ask(core: &Core, request: Chat) -> Result<Wants, Refusal> {
     if messages.iter().any(|message| message.images.as_ref().is_some_and(|images| !images.is_empty())) {
         needs.push("vision");
     }
-    let tools = request.tools.is_some_and(|tools| !tools.is_empty());
-    if tools {
+    let tools = request.tools.unwrap_or_default();
+    if !tools.is_empty() {
         needs.push("tools");
     }
-    let turn = |message: &Message| Turn::new(&message.role, message.content.clone().unwrap_or_default());
+    let turn = |message: &Message| Turn {
+        thinking: message.thinking.clone().unwrap_or_default(),
+        calls: message.tool_calls.clone().unwrap_or_default(),
+        ..Turn::new(&message.role, message.content.clone().unwrap_or_default())
+    };
     let turns: Vec<_> = messages.iter().map(turn).collect();
-    let prompt = Prompt::chat(&turns, core.script().continues);
+    let prompt = Prompt::chat(&turns, &tools, core.script().style(Api::Ollama));
     let render = request.common.render_only == Some(true);
     let mut ask = common_ask(request.common, prompt, needs, |voice| voice.chat = true)?;
-    ask.tools = tools;
+    ask.tools = !tools.is_empty();
     // A model that can think does so unless it is told not to.
     let thinks = core.models.find(&ask.model).is_some_and(|model| model.can("thinking"));
     ask.think = ask.think && thinks;
@@ -176,7 +185,10 @@ fn common_ask(
         Value::Null => None,
         Value::Bool(think) => Some(think),
         Value::String(level) if ["low", "medium", "high", "max"].contains(&level.as_str()) => Some(true),
-        other => return Err(Refusal::bad(format!("invalid think value: {other}"))),
+        other => {
+            let levels = "must be \"high\", \"medium\", \"low\", \"max\", true, or false";
+            return Err(Refusal::bad(format!("invalid think value: {other} ({levels})")));
+        }
     };
     if think == Some(true) {
         needs.push("thinking");
@@ -198,6 +210,7 @@ fn common_ask(
         stop: stop(&options)?,
         json: wants_json(common.format)?,
         tools: false,
+        raw: false,
         think: think.unwrap_or(voice.chat),
         needs,
         stream: common.stream.unwrap_or(true),

@@ -22,7 +22,7 @@ use super::{
     ollama::read,
     openai_voice::{Kind, OpenaiVoice, refuse},
     run,
-    script::Model,
+    script::{Api, Model},
     template::{Prompt, Turn},
     wire::Link,
 };
@@ -62,6 +62,8 @@ struct StreamOptions {
 pub struct Message {
     role: String,
     content: Option<Value>,
+    reasoning_content: Option<String>,
+    tool_calls: Option<Vec<Value>>,
 }
 
 impl Message {
@@ -74,7 +76,12 @@ impl Message {
             }
             _ => String::new(),
         };
-        Turn::new(&self.role, text)
+        let (thinking, calls) = (self.reasoning_content.clone(), self.tool_calls.clone());
+        Turn {
+            thinking: thinking.unwrap_or_default(),
+            calls: calls.unwrap_or_default(),
+            ..Turn::new(&self.role, text)
+        }
     }
 
     fn shows(&self) -> bool {
@@ -121,7 +128,7 @@ fn ask(core: &Core, request: Request, kind: Kind) -> Result<Ask, Refusal> {
             return Err(Refusal::broken("template: system message must come first"));
         }
         let turns: Vec<_> = messages.iter().map(Message::turn).collect();
-        Prompt::chat(&turns, core.script().continues)
+        Prompt::chat(&turns, request.tools.as_deref().unwrap_or_default(), core.script().style(Api::Openai))
     } else {
         let prompt = inputs(request.prompt.as_ref()).filter(|prompts| !prompts.is_empty());
         Prompt::raw(&prompt.ok_or_else(|| Refusal::bad("\"prompt\" must be a string"))?.concat())
@@ -132,12 +139,13 @@ fn ask(core: &Core, request: Request, kind: Kind) -> Result<Ask, Refusal> {
     let number = ANSWERS.fetch_add(1, Relaxed);
     let usage = request.stream_options.as_ref().and_then(|options| options.include_usage);
     Ok(Ask {
-        prompt,
         limit: limit(&request),
         stop: stop(request.stop.as_ref())?,
         json: wants_json(&request),
-        tools: !none && request.tools.as_ref().is_some_and(|tools| !tools.is_empty()),
+        tools: !none && prompt.tools,
+        raw: kind != Kind::Chat,
         think: kind == Kind::Chat && !unthinking && model.can("thinking"),
+        prompt,
         needs,
         stream: request.stream.unwrap_or(false),
         load_options: None,

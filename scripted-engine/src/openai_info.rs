@@ -14,7 +14,7 @@ use super::{
     ollama::read,
     openai::{Message, loading, served},
     openai_voice::refuse,
-    script::Model,
+    script::{Api, Model},
     template::{self, Prompt},
 };
 
@@ -26,7 +26,7 @@ fn ok(value: &Value) -> Response {
 
 /// The first model, as the server has only one, unless it is still loading. Only llama.cpp says more of itself.
 fn ready(core: &Core) -> Result<Model, Refusal> {
-    if core.script().max_model_len.is_some() {
+    if !core.script().is_llama_cpp() {
         return Err(Refusal::new(StatusCode::NOT_FOUND, "Not Found"));
     }
     let model = core.models.all().into_iter().next().ok_or_else(loading)?;
@@ -45,9 +45,12 @@ pub async fn models(core: State<Arc<Core>>) -> Response {
     if models.iter().any(|model| core.models.phase(&model.name) == Phase::Loading) {
         return refuse(&loading());
     }
-    let other = core.script().max_model_len;
+    let script = core.script();
     let data = models.iter().map(|model| {
-        if let Some(length) = other {
+        if script.plain {
+            return json!({"id": model.name, "object": "model", "owned_by": "somebody"});
+        }
+        if let Some(length) = script.max_model_len {
             return json!({"id": model.name, "object": "model", "owned_by": "vllm", "max_model_len": length});
         }
         json!({"id": model.name, "object": "model", "created": unix(), "owned_by": "llamacpp",
@@ -59,7 +62,7 @@ pub async fn models(core: State<Arc<Core>>) -> Response {
             "details": {"format": "gguf"}})
     });
     let (data, listed): (Vec<_>, Vec<_>) = (data.collect(), listed.collect());
-    if other.is_some() {
+    if !script.is_llama_cpp() {
         return ok(&json!({"object": "list", "data": data}));
     }
     ok(&json!({"object": "list", "data": data, "models": listed}))
@@ -86,11 +89,14 @@ pub async fn props(core: State<Arc<Core>>) -> Response {
     };
     let slots = core.script().slots;
     let context = model.context / slots.max(1) as u64;
+    // A template that can leave thoughts out names its switch.
+    let switch = if model.can("thinking") { "{#- enable_thinking #}" } else { "" };
+    let source = format!("{}{switch}", template::SOURCE);
     ok(&json!({"default_generation_settings": {"params": {"n_predict": -1}, "n_ctx": context},
         "total_slots": slots, "model_alias": model.name, "model_path": format!("{}.gguf", model.name),
         "modalities": {"vision": model.can("vision"), "audio": false},
         "chat_template_caps": {"supports_tools": model.can("tools"), "supports_tool_calls": model.can("tools")},
-        "chat_template": template::SOURCE, "bos_token": "", "eos_token": "<|end|>",
+        "chat_template": source, "bos_token": "", "eos_token": "<|end|>",
         "build_info": "b1-scripted", "is_sleeping": false}))
 }
 
@@ -98,13 +104,15 @@ pub async fn props(core: State<Arc<Core>>) -> Response {
 #[serde(default)]
 struct Messages {
     messages: Vec<Message>,
+    tools: Vec<Value>,
 }
 
 pub async fn apply_template(core: State<Arc<Core>>, body: Bytes) -> Response {
     match read::<Messages>(&body) {
         Ok(request) => {
             let turns: Vec<_> = request.messages.iter().map(Message::turn).collect();
-            ok(&json!({"prompt": Prompt::chat(&turns, core.script().continues).rendered}))
+            let style = core.script().style(Api::Openai);
+            ok(&json!({"prompt": Prompt::chat(&turns, &request.tools, style).rendered}))
         }
         Err(refusal) => refuse(&refusal),
     }

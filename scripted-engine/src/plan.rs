@@ -2,14 +2,14 @@
 
 use std::{collections::VecDeque, ops::Range, time::Duration};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{
     ask::Ask,
     directive::Directives,
     script::{Fault, FaultKind, Script, ToolCall},
     seat::words,
-    template::{WIDTH, token},
+    template::{THOUGHT, WIDTH, call_text, thought, token},
 };
 
 const OPEN_JSON: &str = "{\"text\":\"";
@@ -72,10 +72,7 @@ impl Plan {
             fault: None,
             words: orders.words.clone(),
         };
-        if ask.prompt.so_far.is_empty() {
-            let thoughts = if ask.think { orders.thoughts.unwrap_or(script.thoughts) } else { 0 };
-            plan.before.extend((0..thoughts).map(Piece::Thought));
-        }
+        plan.before.extend(thoughts(script, ask, &orders));
         if ask.json && calls.is_empty() {
             if ask.prompt.so_far.is_empty() {
                 plan.before.push_back(Piece::Verbatim(OPEN_JSON.to_owned()));
@@ -191,13 +188,44 @@ impl Iterator for Plan {
     }
 }
 
+/// The thoughts that are still to come; as text where the engine does not read what its model writes.
+fn thoughts(script: &Script, ask: &Ask, orders: &Directives) -> Vec<Piece> {
+    let is_inside = ask.prompt.thoughts.is_some();
+    if !(is_inside || ask.think && ask.prompt.so_far.is_empty()) {
+        return Vec::new();
+    }
+    let left = ask.prompt.next_thought()..orders.thoughts.unwrap_or(script.thoughts);
+    if !ask.raw {
+        return left.map(Piece::Thought).collect();
+    }
+    let said = left.map(|index| Piece::Verbatim(thought(index)));
+    said.chain(is_inside.then(|| Piece::Verbatim(THOUGHT.to_owned()))).collect()
+}
+
+/// A call as the model writes it, a few characters to the chunk.
+fn in_words(script: &Script, function: &Value) -> Vec<Piece> {
+    const CHUNK: usize = 7;
+    let text = call_text(function, script.marks);
+    let chars: Vec<char> = text.chars().collect();
+    chars.chunks(CHUNK).map(|chunk| Piece::Verbatim(chunk.iter().collect())).collect()
+}
+
 fn wanted_calls(script: &Script, ask: &Ask, orders: &Directives) -> Vec<Piece> {
     if !ask.tools {
         return Vec::new();
     }
     let ordered = orders.tool.clone().map(|name| ToolCall { name, arguments: serde_json::Map::default() });
     if ordered.is_none() && !script.tool_chunks.is_empty() {
-        return script.tool_chunks.iter().cloned().map(Piece::Calls).collect();
+        let chunks = script.tool_chunks.iter();
+        let calls = chunks.clone().filter_map(Value::as_array).flatten();
+        return match ask.raw {
+            true => calls.flat_map(|call| in_words(script, &call["function"])).collect(),
+            false => chunks.cloned().map(Piece::Calls).collect(),
+        };
     }
-    ordered.or_else(|| script.tool_call.clone()).map(Piece::Call).into_iter().collect()
+    let called = ordered.or_else(|| script.tool_call.clone());
+    match called {
+        Some(call) if ask.raw => in_words(script, &json!({"name": call.name, "arguments": call.arguments})),
+        called => called.map(Piece::Call).into_iter().collect(),
+    }
 }

@@ -35,7 +35,7 @@ async fn go(core: Arc<Core>, link: Link, ask: Ask) -> Response {
     let script = core.script();
     let plan = Plan::new(&script, &ask, core.take_fault());
     run.is_of(plan.task);
-    if !ask.prompt.so_far.is_empty() {
+    if ask.prompt.is_begun() {
         core.tally.resumed(ask.prompt.fits(ask.prompt.next_token()));
     }
     let ready = match core.rig.clone() {

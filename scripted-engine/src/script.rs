@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::hardware::Hardware;
+use super::{hardware::Hardware, template::Style};
 
 /// What a loaded model takes beside its weights, none of it on the graphics card.
 const AROUND: u64 = 64 << 20;
@@ -190,6 +190,8 @@ pub struct Script {
     pub batch: usize,
     /// Whether the chat template continues a trailing assistant message.
     pub continues: bool,
+    /// Whether it marks thoughts and tool calls so that a reader of raw text sees them.
+    pub marks: bool,
     /// The chat template refuses a system message that is not the first.
     pub strict_template: bool,
     /// Thinking tokens before the answer of a model that can think.
@@ -202,6 +204,8 @@ pub struct Script {
     pub tool_chunks: Vec<serde_json::Value>,
     /// Speaks as vLLM and not as llama.cpp: with this length in its list of models, and no /props or /slots.
     pub max_model_len: Option<u64>,
+    /// Speaks OpenAI's API and nothing of its own, as many servers do.
+    pub plain: bool,
     /// The longest text that is embedded, in words; absent: any.
     pub embedding_limit: Option<usize>,
     pub pull_steps: u64,
@@ -232,12 +236,14 @@ impl Default for Script {
             load_delay: Duration::ZERO,
             batch: 64,
             continues: true,
+            marks: true,
             strict_template: false,
             thoughts: 3,
             text_in_final: false,
             tool_call: None,
             tool_chunks: Vec::new(),
             max_model_len: None,
+            plain: false,
             embedding_limit: None,
             pull_steps: 4,
             pull_delay: Duration::ZERO,
@@ -250,6 +256,18 @@ impl Default for Script {
 }
 
 impl Script {
+    /// What the template does with the end of a conversation. llama.cpp's server can leave thoughts open; Ollama's
+    /// templates close them.
+    pub fn style(&self, api: Api) -> Style {
+        let continues_thoughts = self.continues && api == Api::Openai;
+        Style { continues: self.continues, continues_thoughts, marks: self.marks }
+    }
+
+    /// Speaks as llama.cpp's server, which tells more of itself than others.
+    pub fn is_llama_cpp(&self) -> bool {
+        self.max_model_len.is_none() && !self.plain
+    }
+
     /// This script with the fields of a JSON object in place of its own.
     pub fn patched(&self, patch: &serde_json::Value) -> Result<Self, String> {
         let patch = patch.as_object().ok_or("a script is a JSON object")?;

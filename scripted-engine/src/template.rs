@@ -1,5 +1,12 @@
 //! The chat template of every scripted model, and how a prompt's text so far is told from its question.
 
+use serde_json::{Value, json};
+
+/// Around thoughts, and around a tool call.
+const THINKS: &str = "<think>\n";
+pub const THOUGHT: &str = "\n</think>\n\n";
+const TOOLS: &str = "<|tools|>\n";
+
 const ASSISTANT: &str = "<|assistant|>\n";
 const USER: &str = "<|user|>\n";
 
@@ -16,12 +23,46 @@ pub const WIDTH: u64 = 3;
 pub struct Turn {
     pub role: String,
     pub content: String,
+    pub thinking: String,
+    /// Tool calls, in whatever shape the API has them.
+    pub calls: Vec<Value>,
 }
 
 impl Turn {
     pub fn new(role: &str, content: impl Into<String>) -> Self {
-        Self { role: role.to_owned(), content: content.into() }
+        Self { role: role.to_owned(), content: content.into(), ..Self::default() }
     }
+
+    /// Its thoughts are shown only where it is the last, as most templates do.
+    fn render(&self, is_last: bool, style: Style) -> String {
+        let thoughts = match is_last && style.marks && !self.thinking.is_empty() {
+            true => format!("{THINKS}{}{THOUGHT}", self.thinking),
+            false => String::new(),
+        };
+        let calls: String = self.calls.iter().map(|call| call_text(&call["function"], style.marks)).collect();
+        format!("<|{}|>\n{thoughts}{}{calls}\n", self.role, self.content)
+    }
+}
+
+/// What the template does with the end of a conversation.
+#[derive(Clone, Copy, Debug)]
+pub struct Style {
+    /// A trailing assistant turn stays open.
+    pub continues: bool,
+    /// One that holds nothing but thoughts stays open inside them.
+    pub continues_thoughts: bool,
+    /// Thoughts and tool calls have marks around them that a reader can see.
+    pub marks: bool,
+}
+
+/// A tool call as the model writes it.
+pub fn call_text(function: &Value, marks: bool) -> String {
+    let arguments = match &function["arguments"] {
+        Value::String(text) => serde_json::from_str(text).unwrap_or_default(),
+        arguments => arguments.clone(),
+    };
+    let call = json!({"name": function["name"], "arguments": arguments});
+    if marks { format!("<tool_call>\n{call}\n</tool_call>") } else { format!("call {call}") }
 }
 
 /// A prompt that the engine is to continue.
@@ -32,36 +73,74 @@ pub struct Prompt {
     pub question: String,
     /// What the answer consists of already.
     pub so_far: String,
+    /// The thoughts so far, where the answer is in the middle of them.
+    pub thoughts: Option<String>,
+    /// Tools are offered.
+    pub tools: bool,
 }
 
 impl Prompt {
-    /// A conversation through the template. `continues`: a trailing assistant turn stays open.
-    pub fn chat(turns: &[Turn], continues: bool) -> Self {
+    /// A conversation through the template.
+    pub fn chat(turns: &[Turn], tools: &[Value], style: Style) -> Self {
         let mut rendered = String::new();
-        for turn in turns {
-            rendered.push_str(&format!("<|{}|>\n{}\n", turn.role, turn.content));
+        if !tools.is_empty() {
+            rendered.push_str(&format!("{TOOLS}{}\n", Value::from(tools.to_vec())));
         }
-        let open = turns.last().filter(|turn| continues && turn.role == "assistant");
-        match open {
-            Some(_) => rendered.truncate(rendered.len() - 1),
-            None => rendered.push_str(ASSISTANT),
+        for (place, turn) in turns.iter().enumerate() {
+            rendered.push_str(&turn.render(place + 1 == turns.len(), style));
+        }
+        let last = turns.last().filter(|turn| turn.role == "assistant");
+        let thinks = last.filter(|turn| {
+            style.continues_thoughts && style.marks && turn.content.is_empty() && !turn.thinking.is_empty()
+        });
+        let open = last.filter(|_| style.continues && thinks.is_none());
+        match (open, thinks) {
+            (_, Some(_)) => rendered.truncate(rendered.len() - THOUGHT.len() - 1),
+            (Some(_), None) => rendered.truncate(rendered.len() - 1),
+            (None, None) => rendered.push_str(ASSISTANT),
         }
         let question = turns.iter().rev().find(|turn| turn.role == "user");
         Self {
             rendered,
             question: question.map(|turn| turn.content.clone()).unwrap_or_default(),
             so_far: open.map(|turn| turn.content.clone()).unwrap_or_default(),
+            thoughts: thinks.map(|turn| turn.thinking.clone()),
+            tools: !tools.is_empty(),
         }
     }
 
     /// A prompt that is taken as it is: rendered by this template, by another, or by none.
     pub fn raw(prompt: &str) -> Self {
-        let (before, so_far) = match prompt.rfind(ASSISTANT) {
+        let (before, answer) = match prompt.rfind(ASSISTANT) {
             Some(place) => prompt.split_at(place + ASSISTANT.len()),
             None => prompt.split_at(prompt.len() - trailing_tokens(prompt)),
         };
+        let (thoughts, so_far) =
+            match answer.strip_prefix(THINKS).map(|rest| (rest, rest.split_once(THOUGHT))) {
+                Some((_, Some((_, so_far)))) => (None, so_far),
+                Some((thoughts, None)) => (Some(thoughts.to_owned()), ""),
+                None => (None, answer),
+            };
         let question = before.rfind(USER).map_or(before, |place| &before[place..]);
-        Self { rendered: prompt.to_owned(), question: question.to_owned(), so_far: so_far.to_owned() }
+        Self {
+            rendered: prompt.to_owned(),
+            question: question.to_owned(),
+            so_far: so_far.to_owned(),
+            thoughts,
+            tools: before.starts_with(TOOLS),
+        }
+    }
+
+    /// Whether it ends with a part of an answer.
+    pub fn is_begun(&self) -> bool {
+        !self.so_far.is_empty() || self.thoughts.is_some()
+    }
+
+    /// The index of the thought that comes next.
+    pub fn next_thought(&self) -> u64 {
+        let last = self.thoughts.as_deref().and_then(|thoughts| thoughts.split_whitespace().next_back());
+        let last = last.and_then(|word| word.strip_prefix('h')?.parse::<u64>().ok());
+        last.map_or(0, |last| last.saturating_add(1))
     }
 
     /// The index of the token that comes next.
@@ -70,8 +149,11 @@ impl Prompt {
         last.map_or(0, |last| last.saturating_add(1))
     }
 
-    /// Whether the text so far ends in exactly what this engine would have said up to `next`.
+    /// Whether the text so far ends in exactly what this engine would have said up to `next`, and so do its thoughts.
     pub fn fits(&self, next: u64) -> bool {
+        if let Some(thoughts) = &self.thoughts {
+            return *thoughts == (0..self.next_thought()).map(thought).collect::<String>();
+        }
         let said: String = (0..next).map(token).collect();
         let so_far = self.so_far.replace(WIDE, "");
         let so_far = so_far.strip_suffix(&said);
@@ -93,6 +175,11 @@ pub fn tokens(text: &str) -> u64 {
 /// The text of a token.
 pub fn token(index: u64) -> String {
     format!("t{index} ")
+}
+
+/// The text of a thought.
+pub fn thought(index: u64) -> String {
+    format!("h{index} ")
 }
 
 /// The index of the token that a word ends in, such as 7 in `t7` and `[/INST]t7`.
@@ -123,15 +210,54 @@ fn trailing_tokens(text: &str) -> usize {
 mod tests {
     use super::*;
 
+    const OPEN: Style = Style { continues: true, continues_thoughts: true, marks: true };
+    const SHUT: Style = Style { continues: false, continues_thoughts: false, marks: true };
+
+    #[test]
+    fn thoughts_are_continued_open_or_raw() {
+        let mut turns = [Turn::new("user", "hi"), Turn::new("assistant", "")];
+        turns[1].thinking = "h0 h1 ".to_owned();
+        let open = Prompt::chat(&turns, &[], OPEN);
+        assert_eq!(open.rendered, "<|user|>\nhi\n<|assistant|>\n<think>\nh0 h1 ");
+        let raw = Prompt::raw(&open.rendered);
+        for prompt in [&open, &raw] {
+            assert_eq!((prompt.next_thought(), prompt.fits(0), prompt.so_far.as_str()), (2, true, ""));
+        }
+        assert!(!Prompt::raw("<|assistant|>\n<think>\nh0 h2 ").fits(0), "a thought is missing");
+        let shut = Prompt::chat(&turns, &[], SHUT);
+        assert!(
+            shut.rendered.ends_with("<think>\nh0 h1 \n</think>\n\n\n<|assistant|>\n"),
+            "{}",
+            shut.rendered
+        );
+        let over = Prompt::raw("<|assistant|>\n<think>\nh0 \n</think>\n\nt0 t1 ");
+        assert_eq!((over.thoughts.as_deref(), over.so_far.as_str()), (None, "t0 t1 "));
+    }
+
+    #[test]
+    fn tools_and_calls_stand_in_the_prompt() {
+        let mut turn = Turn::new("assistant", "");
+        turn.calls = vec![json!({"function": {"name": "now", "arguments": "{\"tz\":1}"}})];
+        let prompt = Prompt::chat(&[turn, Turn::new("tool", "12")], &[json!({"a": 1})], SHUT);
+        assert!(
+            prompt
+                .rendered
+                .contains("<tool_call>\n{\"name\":\"now\",\"arguments\":{\"tz\":1}}\n</tool_call>"),
+            "{}",
+            prompt.rendered
+        );
+        assert!(prompt.tools && Prompt::raw(&prompt.rendered).tools);
+    }
+
     #[test]
     fn a_trailing_assistant_turn_stays_open() {
         let turns = [Turn::new("user", "hi [tokens=5]"), Turn::new("assistant", "t0 t1 ")];
-        let open = Prompt::chat(&turns, true);
+        let open = Prompt::chat(&turns, &[], OPEN);
         assert_eq!(open.rendered, "<|user|>\nhi [tokens=5]\n<|assistant|>\nt0 t1 ");
         assert_eq!((open.next_token(), open.fits(2)), (2, true));
         assert_eq!(Prompt::raw(&open.rendered).so_far, "t0 t1 ");
         assert!(Prompt::raw(&open.rendered).question.contains("[tokens=5]"));
-        let closed = Prompt::chat(&turns, false);
+        let closed = Prompt::chat(&turns, &[], SHUT);
         assert_eq!(closed.next_token(), 0);
         assert!(closed.rendered.ends_with("t1 \n<|assistant|>\n"));
     }

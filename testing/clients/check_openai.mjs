@@ -77,7 +77,9 @@ async function slowly() {
 
 async function errors() {
   await refuses(() => chats.create({ model: "nobody", messages: ask("x") }), { status: 404, code: "model_not_found" });
-  await refuses(() => chats.create({ model, messages: ask("x"), n: 2 }), { status: 400, param: "n" });
+  await refuses(() => chats.create({ model, messages: ask("x"), n: 9 }), { status: 400, param: "n" });
+  const two = await chats.create({ model, messages: ask("[tokens=2]"), n: 2, reasoning_effort: "none" });
+  if (two.choices.map((choice) => choice.message.content).join("|") !== "t0 t1 |t0 t1 ") throw new Error(JSON.stringify(two));
   const messages = ask("[tokens=9] [delay=5] [fault=error@3]");
   const response_format = { type: "json_object" };
   await assert.rejects(async () => {

@@ -1,83 +1,154 @@
 //! Failover in mid-answer: how an engine continues what another has begun, as far as all dialects share it. The text so far
 //! goes in as a trailing assistant message, where the model's template really continues one; else the raw prompt ends with it.
 
-use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
-
-use echo_bus::message::{Chat, Code, Failure, Generate, Message, Part, Settings, SoFar};
+use echo_bus::message::{Chat, Failure, Generate, Message, Part, Settings, SoFar};
 use serde_json::Value;
 
-/// Stands before the text in a trial rendering, so that a template that merely ends alike is not taken for one that
-/// ends with the text.
-const MARK: &str = "seam:";
+use super::decision::{self, Doing, Means, Moment, Server};
+use super::template::{self, KnownTemplates, Marked, PartialKind, Shown, TemplateBehaviour, Thoughts};
+use super::unparsed::Unparsed;
 
-/// Models whose templates are remembered; more are asked again.
-const MOST: usize = 4096;
-
-/// What a model's template does with a trailing assistant message.
+/// What a prompt is rendered for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TemplateBehaviour {
-    /// The rendered prompt ends with it, to the letter.
+pub enum Rendering {
+    /// A trailing assistant message, as the request that continues it will be rendered.
     Trailing,
-    /// It does not: the prompt has to be rendered without it and continued raw.
-    Raw,
-    /// The engine does not show its prompts. Then the trailing message is sent as it is, white space included, and
-    /// the engine is trusted with it.
-    Unknown,
+    /// An answer whose thoughts are over.
+    Text,
+    /// A request as it was asked, which may begin with thoughts.
+    AsAsked,
 }
 
-/// Partial answers that templates treat alike. Many trim white space at the end of a message, so a text that
-/// ends in it is a kind of its own.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct PartialKind {
-    model: String,
-    space_at_end: bool,
-    in_thoughts: bool,
+/// An engine that may show its prompts.
+pub trait Renders {
+    /// The prompt that the engine would give the model; `None` if it does not say.
+    fn render(
+        &self,
+        chat: &Chat,
+        rendering: Rendering,
+    ) -> impl Future<Output = Result<Option<String>, Failure>> + Send;
 }
 
-impl PartialKind {
-    pub fn of(model: &str, so_far: &SoFar) -> Self {
-        let in_thoughts = so_far.content.is_empty();
-        let text = if in_thoughts { &so_far.thinking } else { &so_far.content };
-        Self { model: model.to_owned(), space_at_end: text.ends_with(char::is_whitespace), in_thoughts }
-    }
+/// What to ask the engine for.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Plan {
+    /// The conversation with the partial answer at its end.
+    Trailing(Chat),
+    /// A prompt that ends with the answer so far, and what the agent has to tell apart in what comes.
+    Raw(Generate, Unparsed),
 }
 
-/// What is known of the templates.
-#[derive(Debug, Default)]
-pub struct KnownTemplates(Mutex<HashMap<PartialKind, TemplateBehaviour>>);
+/// One answer that goes on at one engine.
+pub struct Continuation<'a, E> {
+    pub server: Server,
+    pub engine: &'a E,
+    pub templates: &'a KnownTemplates,
+    pub model: &'a str,
+    pub so_far: &'a SoFar,
+}
 
-impl KnownTemplates {
-    pub fn get(&self, kind: &PartialKind) -> Option<TemplateBehaviour> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(kind).copied()
-    }
-
-    pub fn learn(&self, kind: PartialKind, behaviour: TemplateBehaviour) {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.len() >= MOST {
-            known.clear();
+impl<E: Renders + Sync> Continuation<'_, E> {
+    /// How the answer to a conversation goes on.
+    ///
+    /// # Errors
+    /// When it cannot go on honestly, or the engine fails.
+    pub async fn plan(&self, chat: &Chat) -> Result<Plan, Failure> {
+        let moment = Moment::of_chat(chat, self.so_far);
+        let whole = extended(chat, self.so_far);
+        let shown = self.look(moment, chat, &whole).await?;
+        match decision::decide(self.server, moment, &shown).map_err(|why| moment.cannot(why))? {
+            Means::Trailing => Ok(Plan::Trailing(whole)),
+            Means::Raw => self.raw(moment, shown, whole).await,
         }
-        known.insert(kind, behaviour);
     }
 
-    /// The models have changed: so may have their templates.
-    pub fn forget(&self) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    /// What has to be known of the template before the decision.
+    async fn look(&self, moment: Moment, chat: &Chat, whole: &Chat) -> Result<Shown, Failure> {
+        let mut shown = Shown::default();
+        let thinks = moment.doing == Doing::Thinking;
+        let is_settled = moment.bound || (thinks && moment.own_way);
+        if is_settled || matches!(self.server, Server::Vllm | Server::Plain) {
+            return Ok(shown);
+        }
+        if !(thinks && self.server == Server::Ollama) {
+            shown.behaviour = self.behaviour(whole).await?;
+        }
+        if shown.behaviour == TemplateBehaviour::Trailing {
+            return Ok(shown);
+        }
+        let is_raw = shown.behaviour == TemplateBehaviour::Raw;
+        if thinks || (is_raw && !self.so_far.thinking.is_empty() && !moment.own_way) {
+            shown.thoughts = self.thoughts(chat).await?;
+        }
+        if moment.tools && (thinks || is_raw) {
+            shown.calls = self.calls(chat).await?;
+        }
+        Ok(shown)
     }
-}
 
-/// Why a partial answer cannot be continued.
-pub fn cannot(why: &str) -> Failure {
-    Failure::give_up(Code::CannotContinue, format!("the answer cannot be continued on another node: {why}"))
-}
+    async fn behaviour(&self, whole: &Chat) -> Result<TemplateBehaviour, Failure> {
+        let kind = PartialKind::of(self.model, self.so_far);
+        if let Some(known) = self.templates.behaviour(&kind) {
+            return Ok(known);
+        }
+        let (marked, end) = template::marked(whole);
+        let behaviour = match self.engine.render(&marked, Rendering::Trailing).await? {
+            Some(rendered) if rendered.ends_with(&end) => TemplateBehaviour::Trailing,
+            Some(_) => TemplateBehaviour::Raw,
+            None => TemplateBehaviour::Unknown,
+        };
+        self.templates.learn(kind, behaviour);
+        Ok(behaviour)
+    }
 
-/// Refuses what no engine can honestly continue.
-///
-/// # Errors
-/// When the answer is bound to a format.
-pub fn check(settings: &Settings) -> Result<(), Failure> {
-    let bound = settings.format.as_ref().is_some_and(|format| !format.is_null() && format != "");
-    if bound { Err(cannot("it has to be valid JSON as a whole")) } else { Ok(()) }
+    async fn thoughts(&self, chat: &Chat) -> Result<Thoughts, Failure> {
+        let trial = template::with_thoughts(chat);
+        let trial = self.engine.render(&trial, Rendering::AsAsked).await?;
+        if let Some(marked) = trial.as_deref().and_then(template::thoughts_in) {
+            return Ok(Thoughts::Marked(marked));
+        }
+        let thinking = self.engine.render(chat, Rendering::AsAsked).await?;
+        let calm = self.engine.render(chat, Rendering::Text).await?;
+        let (Some(thinking), Some(calm)) = (thinking, calm) else { return Ok(Thoughts::Hidden) };
+        let marked = template::thoughts_between(&thinking, &calm);
+        Ok(marked.map_or(Thoughts::Unmarked, Thoughts::Marked))
+    }
+
+    async fn calls(&self, chat: &Chat) -> Result<bool, Failure> {
+        if let Some(known) = self.templates.calls(self.model) {
+            return Ok(known);
+        }
+        let rendered = self.engine.render(&template::with_call(chat), Rendering::Text).await?;
+        // What the engine did not show says nothing of the model: these tools may be at fault.
+        let Some(rendered) = rendered else { return Ok(false) };
+        let calls = template::has_call(&rendered);
+        self.templates.learn_calls(self.model, calls);
+        Ok(calls)
+    }
+
+    async fn raw(&self, moment: Moment, shown: Shown, whole: Chat) -> Result<Plan, Failure> {
+        let (asked, text) = parted(&whole);
+        let images = asked.messages.iter().flat_map(|message| message.images().map(str::to_owned)).collect();
+        let calls = !whole.tools.is_empty();
+        let thinks = moment.doing == Doing::Thinking;
+        let (prompt, closes) = match shown.thoughts {
+            Thoughts::Marked(Marked { prompt, closes, .. }) if thinks => {
+                (prompt + &self.so_far.thinking, Some(closes))
+            }
+            // The model goes on knowing what it has thought.
+            Thoughts::Marked(Marked { prompt, between, .. }) => {
+                (prompt + &self.so_far.thinking + &between + &self.so_far.content, None)
+            }
+            _ => {
+                let rendered = self.engine.render(&asked, Rendering::Text).await?;
+                let rendered = rendered.ok_or_else(|| moment.cannot(decision::Why::NoPrompt))?;
+                (rendered + &text, None)
+            }
+        };
+        let generate =
+            Generate { prompt, raw: true, images, settings: whole.settings, ..Generate::default() };
+        Ok(Plan::Raw(generate, Unparsed { closes, calls, trusted: false }))
+    }
 }
 
 /// Whether there is anything to continue.
@@ -98,24 +169,6 @@ pub fn extended(chat: &Chat, so_far: &SoFar) -> Chat {
     }
     chat.settings = shortened(&chat.settings, so_far);
     chat
-}
-
-/// The conversation for a trial rendering, and what the rendered prompt has to end with.
-pub fn marked(extended: &Chat) -> (Chat, String) {
-    let mut chat = extended.clone();
-    let Some(last) = chat.messages.last_mut() else { return (chat, String::new()) };
-    let thinks = last.text().is_empty();
-    let first = last.content.iter_mut().find_map(|part| match part {
-        Part::Text { text } if !thinks => Some(text),
-        Part::Thinking { text, .. } if thinks => Some(text),
-        _ => None,
-    });
-    match first {
-        Some(text) => text.insert_str(0, MARK),
-        None => last.push_thinking(MARK),
-    }
-    let end = if thinks { last.thinking() } else { last.text() }.into_owned();
-    (chat, end)
 }
 
 /// The conversation without the answer, and all that the assistant has said of it.
@@ -190,21 +243,6 @@ mod tests {
         assert_eq!(shortened(&Settings::default(), &so_far("x", 4)), Settings::default());
     }
 
-    #[test]
-    fn json_answers_are_not_continued() {
-        for format in [json!("json"), json!({"type": "object"})] {
-            let settings = Settings { format: Some(format), ..Settings::default() };
-            assert_eq!(check(&settings).unwrap_err().code, Code::CannotContinue);
-        }
-        assert!(check(&Settings { format: Some(json!("")), ..Settings::default() }).is_ok());
-    }
-
-    #[test]
-    fn white_space_at_the_end_is_a_shape_of_its_own() {
-        assert_ne!(PartialKind::of("m", &so_far("a", 1)), PartialKind::of("m", &so_far("a ", 1)));
-        assert_eq!(PartialKind::of("m", &so_far("a\n", 1)), PartialKind::of("m", &so_far("b ", 1)));
-    }
-
     proptest! {
         #[test]
         fn the_text_goes_on_to_the_letter(before in ".{0,12}", text in ".{1,12}") {
@@ -212,7 +250,8 @@ mod tests {
             begun.messages[1] = Message::said("assistant", before.clone());
             let whole = extended(&begun, &so_far(&text, 1));
             prop_assert_eq!(parted(&whole).1, format!("{before}{text}"));
-            prop_assert_eq!(marked(&whole).1, format!("{MARK}{before}{text}"));
+            let end = format!(":{before}{text}");
+            prop_assert!(template::marked(&whole).1.ends_with(&end));
         }
     }
 }

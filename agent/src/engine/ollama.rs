@@ -16,11 +16,13 @@ use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt, TryFutureExt, TryStreamExt};
 use reqwest::Method;
 
-use super::continuation::{self, KnownTemplates};
+use super::continuation;
 use super::contract::{Down, Engine, Order, Probe, Sign};
 use super::http::Http;
 use super::rest::Rest;
 use super::steps::{Steps, only, steps, unknown_request};
+use super::template::KnownTemplates;
+use super::unparsed::Unparsed;
 use request::Call;
 
 /// An Ollama server; cheap to clone.
@@ -41,9 +43,9 @@ impl Ollama {
         let model = order.model.as_str();
         match &order.request {
             Request::Generate(_) | Request::Chat(_) => {
-                let (call, rest) = self.prepare(&order).await?;
+                let (call, rest, unparsed) = self.prepare(&order).await?;
                 let answer = self.http.send(Method::POST, call.path, &call.body).await?;
-                Ok(rest.told(steps(answer, reply::Reply::default()).boxed()))
+                Ok(rest.told(steps(answer, reply::Reply::default()).boxed(), unparsed))
             }
             Request::Embed(it) if it.unscaled && it.input.len() < 2 => {
                 let body = request::embed_one(model, it);
@@ -79,20 +81,21 @@ impl Ollama {
         }
     }
 
-    async fn prepare(&self, order: &Order) -> Result<(Call, Rest), Failure> {
+    async fn prepare(&self, order: &Order) -> Result<(Call, Rest, Unparsed), Failure> {
         let fresh = request::fresh(order).ok_or_else(unknown_request)?;
         let Some(so_far) = order.so_far.as_ref().filter(|so_far| continuation::is_begun(so_far)) else {
-            return Ok((fresh, Rest::default()));
+            return Ok((fresh, Rest::default(), Unparsed::default()));
         };
         let counted = match so_far.exact {
             true => None,
             false => {
-                let call = resume::continued(&self.http, &self.templates, order, so_far).await?;
+                let (call, _) = resume::continued(&self.http, &self.templates, order, so_far).await?;
                 resume::count(&self.http, fresh, call).await
             }
         };
         let (rest, so_far) = Rest::of(&order.request, so_far, counted);
-        Ok((resume::continued(&self.http, &self.templates, order, &so_far).await?, rest))
+        let (call, unparsed) = resume::continued(&self.http, &self.templates, order, &so_far).await?;
+        Ok((call, rest, unparsed))
     }
 }
 

@@ -21,11 +21,13 @@ use futures::{FutureExt, StreamExt, TryFutureExt, TryStreamExt};
 use reqwest::{Method, Response};
 use tokio::sync::Semaphore;
 
-use super::continuation::{self, KnownTemplates};
+use super::continuation;
 use super::contract::{Down, Engine, Order, Probe, Sign};
 use super::http::{Http, HttpError};
 use super::rest::Rest;
 use super::steps::{Steps, only, steps, unknown_request};
+use super::template::KnownTemplates;
+use super::unparsed::Unparsed;
 use request::Call;
 
 /// How often a server that is still loading its model is asked again.
@@ -60,8 +62,9 @@ impl OpenAi {
             Request::Chat(it) if it.messages.is_empty() => Ok(loaded()),
             Request::Unload(_) => Ok(loaded()),
             Request::Generate(_) | Request::Chat(_) => {
-                let (call, rest) = self.prepare(&order).await?;
-                Ok(rest.told(steps(self.send(&call).await?, reply::Reply::default()).boxed()))
+                let (call, rest, unparsed) = self.prepare(&order).await?;
+                let answer = self.send(&call).await?;
+                Ok(rest.told(steps(answer, reply::Reply::default()).boxed(), unparsed))
             }
             Request::Embed(it) => Ok(only(embed::vectors(&self.http, &order.model, it).await?)),
             Request::Count(it) => Ok(only(self.count(it).await)),
@@ -77,15 +80,16 @@ impl OpenAi {
         }
     }
 
-    async fn prepare(&self, order: &Order) -> Result<(Call, Rest), Failure> {
+    async fn prepare(&self, order: &Order) -> Result<(Call, Rest, Unparsed), Failure> {
         let dialect = self.known.dialect();
         let Some(so_far) = order.so_far.as_ref().filter(|so_far| continuation::is_begun(so_far)) else {
             let call = request::fresh(order, dialect)?.ok_or_else(unknown_request)?;
-            return Ok((call, Rest::default()));
+            return Ok((call, Rest::default(), Unparsed::default()));
         };
         let counted = self.count_so_far(dialect, so_far).await;
         let (rest, so_far) = Rest::of(&order.request, so_far, counted);
-        Ok((self.continued(dialect, order, &so_far).await?, rest))
+        let (call, unparsed) = self.continued(dialect, order, &so_far).await?;
+        Ok((call, rest, unparsed))
     }
 
     async fn send(&self, call: &Call) -> Result<Response, Failure> {

@@ -5,6 +5,7 @@ use futures::StreamExt;
 use futures::stream::BoxStream;
 
 use super::contract::Step;
+use super::unparsed::Unparsed;
 
 /// What the engine of a continued answer says otherwise than that of a whole one.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -34,7 +35,9 @@ impl Rest {
     pub fn told(
         self,
         steps: BoxStream<'static, Result<Step, Failure>>,
+        unparsed: Unparsed,
     ) -> BoxStream<'static, Result<Step, Failure>> {
+        let steps = if self.spent { steps } else { unparsed.told_apart(steps) };
         if self == Self::default() {
             return steps;
         }

@@ -248,6 +248,133 @@ async fn a_llama_cpp_that_loads_its_model_shows_its_prompt_afterwards() {
     );
 }
 
+/// The thoughts and the text that came.
+async fn told(engine: &Arc<dyn Engine>, order: Order) -> (String, String) {
+    let (mut steps, mut told) = (engine.run(order), (String::new(), String::new()));
+    while let Some(step) = steps.next().await {
+        if let Step::Piece(piece) = step.unwrap() {
+            told.0.push_str(&piece.thinking);
+            told.1.push_str(&piece.content);
+        }
+    }
+    told
+}
+
+fn in_thoughts(thinking: &str) -> Order {
+    let so_far = SoFar { thinking: thinking.into(), tokens: 1, exact: true, ..SoFar::default() };
+    Order { so_far: Some(so_far), ..chat("") }
+}
+
+/// An older llama.cpp: it drops the thoughts of a trailing message, and continues none where the model may think.
+fn older_llama_cpp(path: &str, body: &Value) -> Response {
+    let thinks = body["chat_template_kwargs"]["enable_thinking"] != false;
+    let messages = body["messages"].as_array().cloned().unwrap_or_default();
+    let last = messages.last().filter(|last| last["role"] == "assistant").cloned();
+    match path {
+        "/v1/models" => json!({"data": [{"id": "m"}]}).to_string().into_response(),
+        "/props" => json!({"default_generation_settings": {}}).to_string().into_response(),
+        "/apply-template" if last.is_some() && thinks => {
+            let message = "Assistant response prefill is incompatible with enable_thinking.";
+            let error = json!({"error": {"code": 400, "message": message}});
+            (StatusCode::BAD_REQUEST, error.to_string()).into_response()
+        }
+        "/apply-template" => {
+            let opens = if thinks { "" } else { "<think>\n\n</think>\n\n" };
+            let text = last.map(|last| last["content"].as_str().unwrap_or_default().to_owned());
+            let prompt = format!("<|user|>hi<|assistant|>\n{opens}{}", text.unwrap_or_default());
+            json!({"prompt": prompt}).to_string().into_response()
+        }
+        _ => {
+            let chunk =
+                |text: &str, reason: Value| json!({"choices": [{"text": text, "finish_reason": reason}]});
+            let said = ["so</th", "ink>\n\nHel", "lo"].map(|text| chunk(text, Value::Null));
+            let events = said.into_iter().chain([chunk("", "stop".into())]);
+            events.map(|event| format!("data: {event}\n\n")).collect::<String>().into_response()
+        }
+    }
+}
+
+#[tokio::test]
+async fn thoughts_go_on_raw_at_a_llama_cpp_that_drops_them_from_a_trailing_message() {
+    let (fake, engine) = Fake::start(Kind::Openai, older_llama_cpp).await;
+    engine.probe().await.unwrap();
+    assert_eq!(told(&engine, in_thoughts("I think ")).await, ("so".to_owned(), "Hello".to_owned()));
+    let (path, body) = fake.last();
+    assert_eq!(
+        (path.as_str(), &body["prompt"]),
+        ("/v1/completions", &json!("<|user|>hi<|assistant|>\n<think>\nI think "))
+    );
+}
+
+#[tokio::test]
+async fn thoughts_go_on_raw_at_an_ollama_even_where_it_would_continue_them_as_text() {
+    let (fake, engine) = Fake::start(Kind::Ollama, |_, body| {
+        if body["_debug_render_only"] == true {
+            let last = &body["messages"][1];
+            let (thinking, text) = (last["thinking"].as_str(), last["content"].as_str().unwrap_or_default());
+            let thoughts = thinking.map(|it| format!("<think>{it}</think>{text}"));
+            let rendered = format!("<user>hi<assistant>{}", thoughts.unwrap_or_default());
+            assert_eq!(body["think"], true, "a model thinks unless it is told otherwise");
+            return json!({"_debug_info": {"rendered_template": rendered}}).to_string().into_response();
+        }
+        let lines = ["so</think>", "Hello"].map(|text| json!({"response": text}).to_string() + "\n");
+        (lines.concat() + "{\"done\":true,\"done_reason\":\"stop\"}\n").into_response()
+    })
+    .await;
+    assert_eq!(told(&engine, in_thoughts("I think ")).await, ("so".to_owned(), "Hello".to_owned()));
+    let (path, body) = fake.last();
+    assert_eq!((path.as_str(), &body["raw"], &body["think"]), ("/api/generate", &json!(true), &Value::Null));
+    assert_eq!(body["prompt"], "<user>hi<assistant><think>I think ");
+}
+
+#[tokio::test]
+async fn text_that_goes_on_raw_stands_behind_its_thoughts() {
+    let (fake, engine) = Fake::start(Kind::Ollama, |path, body| {
+        let last = &body["messages"][1];
+        if body["_debug_render_only"] == true && last["thinking"].is_string() {
+            let (thinking, text) = (last["thinking"].as_str().unwrap(), last["content"].as_str().unwrap());
+            let rendered = format!("<user>hi<assistant><think>{thinking}</think>{}<end>", text.trim_end());
+            return json!({"_debug_info": {"rendered_template": rendered}}).to_string().into_response();
+        }
+        ollama(true, path, body)
+    })
+    .await;
+    let mut order = in_thoughts("I see.");
+    order.so_far.as_mut().unwrap().content = "one \n".into();
+    assert_eq!(all(&engine, order).await.unwrap(), "more");
+    assert_eq!(fake.last().1["prompt"], "<user>hi<assistant><think>I see.</think>one \n");
+}
+
+#[tokio::test]
+async fn thoughts_whose_limit_is_spent_end_there_and_not_in_an_error() {
+    let (_fake, engine) = Fake::start(Kind::Openai, older_llama_cpp_that_stops).await;
+    engine.probe().await.unwrap();
+    let order = limited(1, in_thoughts("I think ").so_far.unwrap());
+    let (text, done) = end(&engine, order).await;
+    assert_eq!((text.as_str(), done.reason, done.tokens), ("", Reason::Length, Some(0)));
+}
+
+fn older_llama_cpp_that_stops(path: &str, body: &Value) -> Response {
+    if path != "/v1/completions" {
+        return older_llama_cpp(path, body);
+    }
+    "data: {\"choices\":[{\"text\":\"x\",\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n".into_response()
+}
+
+#[tokio::test]
+async fn a_vllm_is_not_asked_to_go_on_in_the_middle_of_thoughts() {
+    let (fake, engine) = Fake::start(Kind::Openai, |path, _| match path {
+        "/v1/models" => json!({"data": [{"id": "m", "owned_by": "vllm"}]}).to_string().into_response(),
+        _ => StatusCode::NOT_FOUND.into_response(),
+    })
+    .await;
+    engine.probe().await.unwrap();
+    let asked = fake.count();
+    let failure = all(&engine, in_thoughts("I think ")).await.unwrap_err();
+    assert_eq!((failure.verdict, failure.code), (Verdict::GiveUp, Code::CannotContinue));
+    assert_eq!(fake.count(), asked, "nothing can come of it");
+}
+
 #[tokio::test]
 async fn dropping_the_stream_closes_the_connection() {
     struct Gone(tokio::sync::mpsc::Sender<()>);

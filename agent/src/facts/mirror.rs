@@ -53,6 +53,8 @@ struct Model {
 struct Slot {
     text: Text,
     tokens: u64,
+    /// Tokens of that text, where the engine has counted them.
+    counted: Option<u64>,
     tool: bool,
     /// The mesh's attempt that runs in it, or was the last.
     attempt: Option<AttemptId>,
@@ -78,6 +80,8 @@ pub struct Left {
     /// Prompt and answer, or the prompt alone.
     pub text: Text,
     pub tokens: u64,
+    /// Tokens of the text by the engine's count. What is in the slot beside it (thoughts) is not among them.
+    pub counted: Option<u64>,
     pub tool: bool,
     /// The prompt's length, and how much of it the engine says it had, both in bytes of text.
     pub prompt: u64,
@@ -119,8 +123,8 @@ impl Mirror {
             model.learn(&run, cached, left.prompt);
         }
         let attempt = model.slots[place].attempt;
-        let Left { text, tokens, tool, .. } = left;
-        model.slots[place] = Slot { text, tokens, tool, attempt, run: None, used: Some(now) };
+        let Left { text, tokens, counted, tool, .. } = left;
+        model.slots[place] = Slot { text, tokens, counted, tool, attempt, run: None, used: Some(now) };
     }
 
     /// An attempt was given up while its prompt was worked off: nobody knows how far that came.
@@ -144,12 +148,11 @@ impl Mirror {
 
     /// The tokens of the longest text in a slot with which this one begins, and its bytes.
     pub fn counted(&self, model: &str, text: &Text) -> Option<(u64, u64)> {
-        let slots = &self.models.get(model)?.slots;
-        let whole = slots.iter().filter(|slot| slot.run.is_none() && slot.tokens > 0);
+        let slots = self.models.get(model)?.slots.iter().filter(|slot| slot.run.is_none());
         let begins =
-            whole.filter(|slot| slot.text.whole() > 0 && slot.text.common(text) >= slot.text.whole());
-        let longest = begins.max_by_key(|slot| slot.text.bytes())?;
-        Some((longest.tokens, longest.text.bytes()))
+            slots.filter(|slot| slot.text.whole() > 0 && slot.text.common(text) >= slot.text.whole());
+        let counts = begins.filter_map(|slot| Some((slot.counted?, slot.text.bytes())));
+        counts.max_by_key(|(_, bytes)| *bytes)
     }
 
     /// The model was unloaded, or its engine has died: its slots are empty.

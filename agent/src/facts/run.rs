@@ -162,9 +162,12 @@ impl Run {
         let bytes = self.prompt.bytes();
         let whole = done.prompt_tokens.unwrap_or_default().saturating_add(tokens);
         let share = |cached: u64| Some(cached.saturating_mul(bytes) / done.prompt_tokens?.max(1));
+        // Thoughts are in the slot, and not in its text.
+        let text_tokens = |prompt| if self.answer.thinking().is_empty() { prompt + tokens } else { prompt };
         Left {
             text: self.text(request),
             tokens: whole,
+            counted: done.prompt_tokens.map(text_tokens),
             tool: done.reason == Reason::ToolCalls,
             prompt: bytes,
             cached: done.cached_tokens.and_then(share),

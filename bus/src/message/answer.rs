@@ -1,6 +1,7 @@
 //! Reading an answer at another edge than the one that owns its task.
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use super::failure::Failure;
 use super::frame::{Done, Piece};
@@ -35,6 +36,9 @@ pub struct ReadAnswer {
     /// What was asked is wanted, and no piece.
     #[serde(default, skip_serializing_if = "is_default")]
     pub asks_request: bool,
+    /// Ends the task if it runs; its answer so far stays as long as it would have.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub cancels: bool,
 }
 
 impl ReadAnswer {
@@ -49,6 +53,7 @@ impl ReadAnswer {
             leaves: false,
             stops: false,
             asks_request: false,
+            cancels: false,
         }
     }
 }
@@ -65,7 +70,7 @@ pub enum AnswerPart {
     Never,
     /// There are only so many pieces.
     Ahead { pieces: u64 },
-    /// The task was ended, if it ran, and its answer is kept no longer.
+    /// The task was ended, if it ran. Its answer is kept no longer, but after `cancels`.
     Stopped { ran: bool },
     /// The answer is kept no longer: its time is over, or it made room for others.
     Gone { evicted: bool },
@@ -89,6 +94,22 @@ pub struct Portion {
     /// What was asked, for who wants to know and where it is kept.
     #[serde(default, skip_serializing_if = "is_default")]
     pub request: Option<Box<Request>>,
+    /// Comes with it.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub memo: Option<Box<Memo>>,
+}
+
+/// What a dialect wants to read again with the request of a kept answer. It stays at the edges: no engine needs it.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Memo {
+    /// When it was asked, in seconds since 1970.
+    pub asked_at: u64,
+    /// The first text of the first message belongs to this request alone, and not to the conversation.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub own_system: bool,
+    /// What the client said and gets back with its answer, in the dialect's own words.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub said: Map<String, Value>,
 }
 
 impl Portion {

@@ -511,7 +511,7 @@ fn an_answer_is_read_at_another_edge_in_these_words() {
         chosen: String::new(),
     };
     let portion =
-        Portion { first: 21, pieces: vec![Piece::text("a")], turns: vec![turn], end: None, request: None };
+        Portion { first: 21, pieces: vec![Piece::text("a")], turns: vec![turn], ..Portion::default() };
     golden(
         &AnswerPart::Part(Box::new(portion)),
         r#"{"answer":"part","first":21,"pieces":[{"content":"a"}],"turns":[{"after":20,"node":"node-a","model":"m","attempts":2,"waited_ms":3}]}"#,
@@ -520,6 +520,16 @@ fn an_answer_is_read_at_another_edge_in_these_words() {
     golden(
         &AnswerPart::Part(Box::new(Portion { request: Some(Box::new(asked)), ..Portion::default() })),
         r#"{"answer":"part","request":{"kind":"chat","messages":[{"role":"user","content":"hi"}]}}"#,
+    );
+    let said = json!({"user": "ann"}).as_object().cloned().unwrap_or_default();
+    let memo = Some(Box::new(Memo { asked_at: 9, own_system: true, said }));
+    golden(
+        &AnswerPart::Part(Box::new(Portion { memo, ..Portion::default() })),
+        r#"{"answer":"part","memo":{"asked_at":9,"own_system":true,"said":{"user":"ann"}}}"#,
+    );
+    golden(
+        &ReadAnswer { cancels: true, ..ReadAnswer::after(task, 0) },
+        r#"{"task":"00000000-0000-0000-0000-000000000007","cancels":true}"#,
     );
     golden(&AnswerPart::Gone { evicted: true }, r#"{"answer":"gone","evicted":true}"#);
     golden(&AnswerPart::Unknown, r#"{"answer":"unknown"}"#);

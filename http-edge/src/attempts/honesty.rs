@@ -1,30 +1,70 @@
-//! Whether an answer that has begun can be continued honestly, and why not.
+//! Whether an answer that has begun can go on elsewhere honestly, as far as the edge can say; how its engine takes it is
+//! the agent's to decide (`agent/src/engine/decision.rs`). What cannot go on begins anew while nobody has read it.
 
-use echo_bus::message::{Request, Settings};
+use std::time::Instant;
 
-use super::Attempts;
+use echo_bus::message::{Code, Failure, Request, Said, Settings};
+
+use super::{Attempts, Step};
+
+const ASK_AGAIN: &str = "ask again, or without streaming: what nobody has read yet begins anew by itself";
 
 impl Attempts {
     pub(super) fn can_continue(&self) -> bool {
-        self.limits.continues
-            && !self.answer.calls_tools()
-            && !self.has_format()
-            && self.fits()
-            && self.is_text()
+        self.why_not().is_none()
     }
 
-    pub(super) fn why_not(&self) -> &'static str {
+    /// What was going on, and why the answer cannot go on from there.
+    fn why_not(&self) -> Option<&'static str> {
         if !self.limits.continues {
-            "answers are not continued elsewhere on this mesh (--continue never)"
+            Some(
+                "the answer broke off, and answers are not continued elsewhere on this mesh (--continue never)",
+            )
         } else if self.answer.calls_tools() {
-            "an answer that has begun to call tools cannot be continued elsewhere"
+            Some(
+                "the answer broke off after a tool call was sent, and cannot go on at another node: no engine takes \
+                 up an answer behind a call",
+            )
         } else if self.has_format() {
-            "an answer under a JSON format cannot be continued elsewhere"
+            Some(
+                "the answer broke off under a JSON format, and cannot go on at another node: it has to be valid as a \
+                 whole",
+            )
         } else if !self.fits() {
-            "the answer so far is too long to be continued elsewhere"
+            Some("the answer broke off, and is too long to go on at another node")
+        } else if !self.is_text() {
+            Some("the answer broke off, and this kind of request cannot go on at another node")
         } else {
-            "this kind of request cannot be continued elsewhere"
+            None
         }
+    }
+
+    /// Goes on elsewhere where that is honest.
+    pub(super) fn resume(&mut self, failure: Failure, now: Instant) -> Step {
+        if self.has_begun() {
+            if let Some(why) = self.why_not() {
+                self.broke_off = Some(Box::new(failure));
+                let refusal = Failure::give_up(Code::CannotContinue, format!("{why}; {ASK_AGAIN}"));
+                return self.cannot_continue(refusal, now);
+            }
+            self.broke_off = Some(Box::new(failure));
+        }
+        self.untaken_at_once(now)
+    }
+
+    /// Begins anew where nobody has read, and else ends with what broke the answer off.
+    pub(super) fn cannot_continue(&mut self, mut refusal: Failure, now: Instant) -> Step {
+        if !self.answer.is_read() {
+            self.forget_answer();
+            return self.untaken_at_once(now);
+        }
+        if let Some(cause) = self.broke_off.take() {
+            refusal.message = format!("{}; what broke it off: {}", refusal.message, cause.message);
+            // An engine's words are for the client, and for no log.
+            refusal.said =
+                cause.said.map(|_| Box::new(Said { status: None, words: refusal.message.clone() }));
+        }
+        self.fail(refusal)
     }
 
     fn fits(&self) -> bool {

@@ -232,7 +232,46 @@ fn a_schema_or_a_tool_call_is_not_continued_once_seen() {
     let piece = Piece { tool_calls: vec![ToolCall::default()], ..Piece::default() };
     calling.attempts.frame(Frame::Token { seq: 1, pieces: vec![piece] }, calling.now);
     calling.read();
-    assert_eq!(failure(calling.lose(1)).code, Code::CannotContinue);
+    let failure = failure(calling.lose(1));
+    assert_eq!(failure.code, Code::CannotContinue);
+    assert!(failure.message.contains("after a tool call was sent"), "{}", failure.message);
+    assert!(failure.message.contains("what broke it off: node n1"), "{}", failure.message);
+}
+
+/// An answer that broke off by an engine's own words, and went to a node whose engine cannot go on from there.
+fn not_continued(streams: bool) -> (World, Step) {
+    let mut world = World::new(prompt(), streams);
+    world.submit();
+    world.accept(1);
+    world.token("One ");
+    let broken = Failure::elsewhere(Code::EngineError, "the engine reported: no more secret");
+    assert_eq!(world.fail(broken.saying(None, "no more secret")), Step::Again(Duration::ZERO));
+    assert!(world.submit().so_far.is_some());
+    world.accept(2);
+    let step = world.fail(Failure::give_up(Code::CannotContinue, "it cannot go on; ask again"));
+    (world, step)
+}
+
+#[test]
+fn an_answer_that_an_engine_cannot_go_on_with_begins_anew_while_nobody_has_read_it() {
+    let (mut world, step) = not_continued(false);
+    assert_eq!(step, Step::Again(Duration::ZERO));
+    let task = world.submit();
+    assert_eq!((task.so_far, task.excluded.len()), (None, 1), "the second node has done nothing wrong");
+    world.accept(2);
+    world.token("Two");
+    assert_eq!(world.attempts.answer.content(), "Two");
+}
+
+#[test]
+fn an_answer_that_cannot_go_on_ends_with_what_broke_it_off_and_logs_no_words_of_an_engine() {
+    let (_, step) = not_continued(true);
+    let failure = failure(step);
+    assert_eq!(failure.code, Code::CannotContinue);
+    let message = "it cannot go on; ask again; what broke it off: the engine reported: no more secret";
+    assert_eq!(failure.message, message);
+    assert_eq!(failure.said.as_ref().unwrap().words, message, "so do the clients of the engine's own API");
+    assert!(!failure.for_log().contains("secret"));
 }
 
 #[test]

@@ -7,8 +7,8 @@ use std::time::Duration;
 use echo_bus::client::Address;
 use echo_bus::id::{BootId, Inbox, NodeId, Peer, TaskId};
 use echo_bus::message::{
-    AnswerPart, Cancel, Event as Announcement, Frame, Pulse, PulseAnswer, ReadAnswer, Request, Submission,
-    Task,
+    AnswerPart, Cancel, Event as Announcement, Frame, Memo, Pulse, PulseAnswer, ReadAnswer, Request,
+    Submission, Task,
 };
 
 use crate::holders::{Ask, Heard, Holder, Loss};
@@ -25,6 +25,8 @@ pub struct New {
     pub limits: Limits,
     /// What stays while nobody reads; without this the task is cancelled at once.
     pub keep: Option<Keep>,
+    /// What the client's dialect wants to read again with the request, while that stays.
+    pub memo: Option<Box<Memo>>,
     /// Whether others may read the answer too. What nobody can join is dropped once it is read.
     pub joins: bool,
     pub reads: Reads,

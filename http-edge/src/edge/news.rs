@@ -62,5 +62,6 @@ pub fn report(attempts: &Attempts, ending: Ending, now: Instant) -> Report {
         attempts: attempts.attempts_made(),
         latency: now.duration_since(attempts.began()),
         waited: attempts.waited(),
+        others: Vec::new(),
     }
 }

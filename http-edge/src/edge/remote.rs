@@ -45,7 +45,8 @@ impl Edge {
         let wait = Duration::from_millis(question.wait_ms).min(LONGEST_WAIT);
         let part = self.answer(question, now, out);
         let is_nothing = matches!(&part, AnswerPart::Part(part) if part.is_nothing());
-        let Some(task) = self.tasks.get_mut(&question.task).filter(|_| !question.stops) else {
+        let Some(task) = self.tasks.get_mut(&question.task).filter(|_| !question.stops && !question.cancels)
+        else {
             return out.push(Action::Tell { to, part: Box::new(part) });
         };
         task.note_elsewhere(question, wait, &part, now);
@@ -61,8 +62,8 @@ impl Edge {
 
     /// What can be told to a question now. Whoever asks for an answer counts as a reader that has come and gone.
     pub fn answer(&mut self, question: &ReadAnswer, now: Instant, out: &mut Vec<Action>) -> AnswerPart {
-        if question.stops {
-            return match self.stop(question.task, now, out) {
+        if question.stops || question.cancels {
+            return match self.stop(question.task, question.stops, now, out) {
                 Ok(stopped) => AnswerPart::Stopped { ran: stopped == Stopped::Cancelled },
                 Err(absent) => absence(absent),
             };
@@ -73,7 +74,8 @@ impl Edge {
         task.alone_since = None;
         if question.asks_request {
             let request = task.attempts.request().filter(|_| !task.trimmed).cloned().map(Box::new);
-            return AnswerPart::Part(Box::new(Portion { request, ..Portion::default() }));
+            let memo = request.as_ref().and(task.memo.clone());
+            return AnswerPart::Part(Box::new(Portion { request, memo, ..Portion::default() }));
         }
         task.part(question)
     }

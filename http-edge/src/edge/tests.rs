@@ -36,7 +36,8 @@ impl Rig {
         let limits = limits();
         let request = Request::Generate(Generate { prompt: prompt.into(), ..Generate::default() });
         let secret = task.to_string().bytes().map(u128::from).sum();
-        let new = New { task, secret, request, traceparent: None, limits, keep, joins: true, reads };
+        let memo = Some(Box::new(Memo { asked_at: 7, ..Memo::default() }));
+        let new = New { task, secret, request, traceparent: None, limits, keep, memo, joins: true, reads };
         self.edge.begin(new, self.now, &mut self.out)
     }
 
@@ -257,13 +258,33 @@ fn who_is_stopped_by_its_id_is_cancelled_down_to_its_node() {
     let mut rig = Rig::new(1 << 20);
     let reader = rig.begin(TASK, Some(KEEP), "p", Reads::Pieces);
     rig.gives(1, &["a"], false);
-    assert_eq!(rig.edge.stop(TASK, rig.now, &mut rig.out), Ok(time::Stopped::Cancelled));
+    assert_eq!(rig.edge.stop(TASK, true, rig.now, &mut rig.out), Ok(time::Stopped::Cancelled));
     let cancels = |action: &Action| matches!(action, Action::Cancel { node: Some(_), .. });
     assert_eq!(rig.out.iter().filter(|action| cancels(action)).count(), 1);
     assert_eq!((rig.announced(What::Cancelled), rig.announced(What::Failed)), (1, 0));
     while rig.read(reader).is_ready_with_news() {}
     assert!(!rig.is_here(TASK), "and kept no longer");
-    assert_eq!(rig.edge.stop(TASK, rig.now, &mut rig.out), Err(Absent::Unknown));
+    assert_eq!(rig.edge.stop(TASK, true, rig.now, &mut rig.out), Err(Absent::Unknown));
+}
+
+#[test]
+fn who_is_cancelled_by_its_id_can_be_read_up_to_there() {
+    let mut rig = Rig::new(1 << 20);
+    let reader = rig.begin(TASK, Some(KEEP), "p", Reads::Pieces);
+    rig.gives(1, &["a"], false);
+    rig.apply(Event::Left(reader));
+    let cancel = ReadAnswer { cancels: true, ..ReadAnswer::after(TASK, 0) };
+    for ran in [true, false] {
+        assert_eq!(rig.edge.answer(&cancel, rig.now, &mut rig.out), AnswerPart::Stopped { ran });
+        let AnswerPart::Part(part) = rig.edge.answer(&ReadAnswer::after(TASK, 0), rig.now, &mut rig.out)
+        else {
+            panic!("it stays")
+        };
+        let end = part.end.expect("an end");
+        assert_eq!((part.pieces.len(), end.ending.unwrap_err().code), (1, Code::Cancelled));
+    }
+    let cancels = |action: &Action| matches!(action, Action::Cancel { node: Some(_), .. });
+    assert_eq!(rig.out.iter().filter(|action| cancels(action)).count(), 1);
 }
 
 trait HasNews {
@@ -311,6 +332,7 @@ fn an_answer_that_stays_after_its_end_does_not_make_its_task_go_on_alone() {
         matches!(part.request.as_deref(), Some(Request::Generate(it)) if it.prompt == "p"),
         "with what was asked"
     );
+    assert_eq!(part.memo.map(|memo| memo.asked_at), Some(7));
     for _ in 0..2 {
         rig.now += KEEP;
         rig.apply(Event::Tick { unix_ms: 0 });

@@ -45,19 +45,27 @@ impl Edge {
         }
     }
 
-    /// Ends a task for whoever has its id.
-    pub fn stop(&mut self, id: TaskId, now: Instant, out: &mut Vec<Action>) -> Result<Stopped, Absent> {
+    /// Ends a task for whoever has its id. Unless it `forgets`, the answer so far stays for as long as it would have.
+    pub fn stop(
+        &mut self,
+        id: TaskId,
+        forgets: bool,
+        now: Instant,
+        out: &mut Vec<Action>,
+    ) -> Result<Stopped, Absent> {
         let Some(task) = self.tasks.get_mut(&id) else { return Err(self.kept.absent(id)) };
-        // Those who read it elsewhere are not waited for.
-        (task.keep, task.read_elsewhere) = (None, None);
         let has_ended = task.attempts.has_ended();
-        self.kept.end(id);
+        if forgets {
+            // Those who read it elsewhere are not waited for.
+            (task.keep, task.read_elsewhere) = (None, None);
+            self.kept.end(id);
+        }
         if has_ended {
             self.keep_or_drop(id, now, out);
             return Ok(Stopped::Forgotten);
         }
         self.withdraw(id, None, out);
-        self.fail(id, Failure::give_up(Code::Cancelled, "the task was cancelled by DELETE"), now, out);
+        self.fail(id, Failure::give_up(Code::Cancelled, "the task was cancelled"), now, out);
         Ok(Stopped::Cancelled)
     }
 

@@ -385,6 +385,7 @@ impl World {
             request: Request::Generate(Generate { prompt: "p".into(), ..Generate::default() }),
             traceparent: None,
             limits: Limits { continues: !rigid, ..limits() },
+            memo: None,
             keep: kept.then_some(Keep { time: KEEP, goes_on: true, request: false }),
             joins: true,
             reads: if whole { Reads::End } else { Reads::Pieces },
@@ -525,7 +526,7 @@ impl World {
                 if let Some(task) = self.tasks.get(task).copied() {
                     self.kept.retain(|kept| *kept != task);
                     let mut out = Vec::new();
-                    let _ = self.edge.stop(task, self.now, &mut out);
+                    let _ = self.edge.stop(task, true, self.now, &mut out);
                     self.todo.extend(out);
                     self.perform();
                 }

@@ -1,53 +1,58 @@
-//! Anthropic's API. No route of it is served; its clients are told so in words that they read.
+//! Anthropic's API: what its clients say becomes a task of the mesh, and the news of the task become the events of blocks.
+
+mod ask;
+mod count;
+mod docs;
+mod message;
+mod models;
+mod refusal;
+mod say;
+#[cfg(test)]
+mod tests;
 
 use axum::Router;
-use serde_json::{Value, json};
+use axum::extract::{Request, State};
+use axum::response::Response;
+use axum::routing::{any, post};
+use echo_bus::message::Request as Asks;
 
+use super::api::{Api, trace_of};
 use super::dialect::Dialect;
 use super::error::ApiError;
+use super::reply;
 
 pub static DIALECT: Dialect = Dialect {
     name: "Anthropic",
-    about: "",
-    hint: "",
+    about: "Set ANTHROPIC_BASE_URL to this address, without /v1; any key will do",
+    hint: "; the base URL of Anthropic's API has no /v1",
+    header: Some("anthropic-version"),
     owns: |first, second| first == "v1" && second == "messages",
-    routes: Router::new,
-    documented: Vec::new,
-    refusal,
+    routes,
+    models: models::said,
+    documented: docs::routes,
+    refusal: refusal::shape,
 };
 
-/// The words for a client that asks for any of its routes.
-pub fn unserved(path: &str) -> ApiError {
-    let error = format!(
-        "there is no {path}: this mesh does not speak Anthropic's API. It speaks OpenAI's (POST \
-         /v1/chat/completions, GET /v1/models), Ollama's (POST /api/chat) and its own; GET /docs describes them"
-    );
-    ApiError::not_found(error).shaped(refusal)
+fn routes() -> Router<Api> {
+    Router::new()
+        .route("/v1/messages", post(messages))
+        .route("/v1/messages/count_tokens", post(count::tokens))
+        .route("/v1/messages/batches", any(no_batches))
+        .route("/v1/messages/batches/{*rest}", any(no_batches))
 }
 
-fn refusal(error: &ApiError) -> Value {
-    let kind = match error.status().as_u16() {
-        403 => "permission_error",
-        404 => "not_found_error",
-        413 => "request_too_large",
-        429 => "rate_limit_error",
-        400..=499 => "invalid_request_error",
-        503 => "overloaded_error",
-        504 => "timeout_error",
-        _ => "api_error",
-    };
-    json!({"type": "error", "error": {"type": kind, "message": error.message()}})
+/// `POST /v1/messages`: the next message of a conversation, whole or as events.
+async fn messages(State(api): State<Api>, request: Request) -> Result<Response, ApiError> {
+    let trace = trace_of(request.headers());
+    let asked = ask::messages(api.fields(request).await?)?;
+    let feed = api.begin(Asks::Chat(asked.chat), trace, asked.streams);
+    let task = feed.task().to_string();
+    let voice = say::Events::new(&task, asked.model);
+    let answer = reply::answer(api.started(feed), voice, asked.streams).await;
+    let answer = answer.map_err(|error| error.of(&task, "", 0))?;
+    Ok(refusal::named(answer, &refusal::id_of(&task)))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_error_is_an_event_of_its_kind() {
-        assert_eq!(
-            refusal(&ApiError::not_found("x")),
-            json!({"type": "error", "error": {"type": "not_found_error", "message": "x"}})
-        );
-    }
+async fn no_batches() -> ApiError {
+    ApiError::not_found("batches are not served here; send each request to POST /v1/messages")
 }

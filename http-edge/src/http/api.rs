@@ -16,7 +16,7 @@ use super::guard::Guard;
 use super::names::{Name, Names};
 use super::reply::Started;
 use crate::edge::Reads;
-use crate::feed::Feed;
+use crate::feed::{Choices, Feed};
 use crate::limits::ROOM_FOR_CONTINUATION;
 use crate::tasks::{Tasks, Wishes};
 use crate::watch::Watch;
@@ -104,6 +104,23 @@ impl Api {
     /// Begins a task that ends with its client; with `streams`, pieces are among the news.
     pub fn begin(&self, request: Request, traceparent: Option<String>, streams: bool) -> Feed {
         self.begin_with(request, Wishes { traceparent, ..Wishes::default() }, streams)
+    }
+
+    /// Several answers to one request, `further` beside the first: a task for each.
+    pub fn begin_several(
+        &self,
+        first: Request,
+        further: Vec<Request>,
+        traceparent: Option<&String>,
+        streams: bool,
+    ) -> Feed {
+        let reads = if streams { Reads::Pieces } else { Reads::End };
+        let begin = |request| {
+            let wishes = Wishes { traceparent: traceparent.cloned(), ..Wishes::default() };
+            self.tasks().begin(request, wishes, reads)
+        };
+        let first = begin(first);
+        Feed::Choices(Box::new(Choices::new(first, further.into_iter().map(begin))))
     }
 
     /// The same with wishes.

@@ -1,5 +1,7 @@
 //! All dialects. One more is a folder beside these and a line here.
 
+use axum::http::HeaderMap;
+
 use super::dialect::Dialect;
 use super::route::Route;
 use super::{anthropic, echo, ollama, openai};
@@ -17,6 +19,17 @@ pub fn of(path: &str) -> &'static Dialect {
     let mut words = path.split('/').skip(1);
     let (first, second) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
     ALL.iter().find(|dialect| (dialect.owns)(first, second)).copied().unwrap_or(&echo::DIALECT)
+}
+
+/// The dialect of who asks, be it under the path of another.
+pub fn of_request(path: &str, headers: &HeaderMap) -> &'static Dialect {
+    known(headers).unwrap_or_else(|| of(path))
+}
+
+/// The dialect whose clients send such headers.
+pub fn known(headers: &HeaderMap) -> Option<&'static Dialect> {
+    let sent = |dialect: &&&Dialect| dialect.header.is_some_and(|header| headers.contains_key(header));
+    ALL.iter().find(sent).copied()
 }
 
 /// Every route that is documented, in the order in which they are read.

@@ -14,7 +14,7 @@ use axum::routing::{delete, get, post};
 use serde_json::{Value, json};
 
 use super::api::Api;
-use super::dialect::Dialect;
+use super::dialect::{Dialect, unlisted};
 use super::error::ApiError;
 use super::reply;
 use say::TaskVoice;
@@ -24,7 +24,9 @@ pub static DIALECT: Dialect = Dialect {
     about: "The mesh's own routes",
     hint: "",
     owns: |_, _| true,
+    header: None,
     routes,
+    models: unlisted,
     documented: docs::routes,
     refusal,
 };

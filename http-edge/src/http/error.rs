@@ -170,6 +170,11 @@ impl ApiError {
         self
     }
 
+    /// Whose task it was.
+    pub fn task(&self) -> Option<&str> {
+        self.0.task_id.as_deref()
+    }
+
     /// Adds the field that is at fault.
     #[must_use]
     pub fn param(mut self, name: impl Into<String>) -> Self {

@@ -16,7 +16,7 @@ use axum::response::Response;
 use axum::routing::{any, delete, get, post};
 
 use super::api::{Api, trace_of};
-use super::dialect::Dialect;
+use super::dialect::{Dialect, unlisted};
 use super::error::ApiError;
 use super::fields::Fields;
 use super::page;
@@ -28,7 +28,9 @@ pub static DIALECT: Dialect = Dialect {
     about: "Set OLLAMA_HOST to this address",
     hint: "; the address for Ollama's API has no path",
     owns: |first, _| first == "api",
+    header: None,
     routes,
+    models: unlisted,
     documented: docs::routes,
     refusal: refusal::shape,
 };

@@ -33,7 +33,7 @@ pub fn document() -> Value {
             "title": "Echo-System",
             "version": env!("CARGO_PKG_VERSION"),
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
-            "description": "One HTTP API for a mesh of language models: its own routes, Ollama's API and OpenAI's. \
+            "description": "One HTTP API for a mesh of language models: its own routes, Ollama's API, OpenAI's and Anthropic's. \
                 Every answer of a task says where it was made, in the headers x-echo-task-id, x-echo-node, \
                 x-echo-model, x-echo-attempts and x-echo-queue-ms, and in x-echo-why why it was made there. A header x-request-id is given back.",
         },
@@ -95,6 +95,7 @@ impl Route {
             "id" => "mistral:latest",
             "node" => "node-a",
             "shown" => "0011223344556677",
+            "response" => "resp_00000000-0000-8000-8000-000000000000",
             "task" => "00000000-0000-8000-8000-000000000000",
             _ => "sha256:0",
         };

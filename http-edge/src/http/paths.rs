@@ -45,11 +45,19 @@ pub struct Known {
 
 impl Known {
     fn is(&self, path: &str) -> bool {
-        match self.path.split_once('{') {
-            Some((before, _)) => path.strip_prefix(before).is_some_and(|rest| !rest.is_empty()),
-            None => path == self.path,
-        }
+        let Some((before, parameter)) = self.path.split_once('{') else { return path == self.path };
+        let rest = path.strip_prefix(before).and_then(|rest| rest.strip_suffix(after(parameter)));
+        rest.is_some_and(|value| !value.is_empty())
     }
+
+    /// How much of the path stands behind its parameter. A name with slashes in it looks like a longer route.
+    fn tail(&self) -> usize {
+        self.path.split_once('{').map_or(0, |(_, parameter)| after(parameter).len())
+    }
+}
+
+fn after(parameter: &str) -> &str {
+    parameter.split_once('}').map_or("", |(_, after)| after)
 }
 
 /// The route of a path.
@@ -59,7 +67,7 @@ pub fn known(path: &str) -> Option<&'static Known> {
         let routes = dialects::documented().into_iter();
         routes.map(|route| Known { method: route.method.to_uppercase(), path: route.path }).collect()
     });
-    all.iter().find(|route| route.is(path))
+    all.iter().rev().filter(|route| route.is(path)).max_by_key(|route| route.tail())
 }
 
 /// What a path without a route is likely to mean: the same with another beginning, or with less of it.
@@ -77,7 +85,7 @@ pub fn meant(path: &str) -> Option<(String, &'static Known)> {
 pub fn hint(path: &str) -> (String, &'static Dialect) {
     let Some((right, route)) = meant(path) else {
         let all = "the routes are POST /task, POST /task/stream, GET /status, GET /health, GET /metrics, Ollama's under \
-            /api and OpenAI's under /v1";
+            /api, OpenAI's under /v1 and Anthropic's POST /v1/messages";
         return (all.to_owned(), dialects::of(path));
     };
     let dialect = dialects::of(&right);
@@ -124,6 +132,9 @@ mod tests {
             ("/generate", "POST /api/generate"),
             ("/openai/v1/completions", "POST /v1/completions"),
             ("/v1/task", "POST /task"),
+            ("/v1/v1/responses", "POST /v1/responses"),
+            ("/responses/resp_x/cancel", "POST /v1/responses/resp_x/cancel"),
+            ("/responses/resp_x", "GET /v1/responses/resp_x"),
         ] {
             let (hint, dialect) = hint(path);
             assert!(hint.starts_with(&format!("{right} is the route")), "{path}: {hint}");

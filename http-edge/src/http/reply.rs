@@ -8,7 +8,7 @@ use axum::body::{Body, Bytes};
 use axum::http::header::{self, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use echo_bus::id::{NodeId, TaskId};
-use echo_bus::message::{Done, Failure, Piece};
+use echo_bus::message::{Done, Failure, Piece, Reason};
 use tokio::time::Instant;
 
 use super::error::ApiError;
@@ -58,6 +58,12 @@ pub trait Voice: Send + 'static {
     /// The number of the next piece; for dialects whose streams can be joined.
     fn next_is(&mut self, _number: u64) {}
 
+    /// What follows is of this one of several answers.
+    fn choice(&mut self, _number: usize) {}
+
+    /// That one is whole.
+    fn choice_ended(&mut self, _reason: Reason, _out: &mut Vec<u8>) {}
+
     /// Pieces that arrived together.
     fn pieces(&mut self, pieces: Vec<Piece>, out: &mut Vec<u8>);
 
@@ -74,6 +80,11 @@ pub trait Voice: Send + 'static {
     /// one is told by the last event. It never waits longer than until the first sign of life is due.
     fn patience(&self) -> Duration {
         Duration::MAX
+    }
+
+    /// Whether this failure is told by an event even before the first piece, and not by a status of its own.
+    fn tells(&self, _failure: &Failure) -> bool {
+        false
     }
 
     /// Whether who waits in line is told so, before anything else.
@@ -175,11 +186,14 @@ impl<V: Voice> Flow<V> {
                     route.accepted(holder);
                     false
                 }
-                News::Pieces(..) => true,
+                News::Choice(_) => false,
+                News::Pieces(..) | News::ChoiceEnd(_) => true,
                 News::Broken(why) => return Err(ApiError::unavailable(*why)),
                 News::End(report) => {
                     route = RouteHeaders::of(&self.started.name, report);
-                    if let Err(failure) = &report.ending {
+                    if let Err(failure) = &report.ending
+                        && !self.voice.tells(failure)
+                    {
                         return Err(self.voice.error(failure, report).route(route));
                     }
                     true
@@ -231,6 +245,14 @@ impl<V: Voice> Flow<V> {
             }
             Some(News::Accepted(holder)) => {
                 voice.accepted(&holder.node, &holder.model, out);
+                return false;
+            }
+            Some(News::Choice(number)) => {
+                voice.choice(number);
+                return false;
+            }
+            Some(News::ChoiceEnd(reason)) => {
+                voice.choice_ended(reason, out);
                 return false;
             }
             Some(News::Pieces(first, pieces)) => {

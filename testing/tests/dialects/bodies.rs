@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use super::wire::{ABLE, EMBEDDER, able, send};
 
 /// The routes that take JSON and run a task, each with a body whose text is `text`.
-fn routes(text: &str) -> [(&'static str, Value); 10] {
+fn routes(text: &str) -> [(&'static str, Value); 12] {
     let messages = json!([{"role": "user", "content": text}]);
     [
         ("/task", json!({"prompt": text, "model_hint": ABLE})),
@@ -30,6 +30,8 @@ fn routes(text: &str) -> [(&'static str, Value); 10] {
         ("/v1/chat/completions", json!({"model": ABLE, "messages": messages})),
         ("/v1/completions", json!({"model": ABLE, "prompt": text})),
         ("/v1/embeddings", json!({"model": EMBEDDER, "input": text})),
+        ("/v1/messages", json!({"model": ABLE, "max_tokens": 64, "messages": messages})),
+        ("/v1/responses", json!({"model": ABLE, "input": text})),
     ]
 }
 
@@ -239,4 +241,13 @@ async fn half_an_emoji_in_a_tools_result_or_its_arguments_is_mended_too() {
         let seen = reached(&mesh, "Oslo").await;
         assert!(seen.contains("rain \u{fffd}") && seen.contains("Oslo \u{fffd}"), "{path}: {seen}");
     }
+    let body = format!(
+        r#"{{"model":"{ABLE}","messages":[{{"role":"user","content":"[tokens=1] weather?"}},{{"role":"assistant","content":
+        [{{"type":"tool_use","id":"c","name":"w","input":{{"city":"Bergen \ude00"}}}}]}},{{"role":"user","content":
+        [{{"type":"tool_result","tool_use_id":"c","content":[{{"type":"text","text":"snow \ud83d"}}]}}]}}]}}"#
+    );
+    let reply = send(post(&mesh, "/v1/messages", body)).await;
+    assert_eq!(reply.status(), 200, "{}", reply.text().await);
+    let seen = reached(&mesh, "Bergen").await;
+    assert!(seen.contains("snow \u{fffd}") && seen.contains("Bergen \u{fffd}"), "{seen}");
 }

@@ -1,4 +1,4 @@
-//! Tool calls on their way from engines that write them in odd ways to clients of both dialects.
+//! Tool calls on their way from engines that write them in odd ways to clients of all dialects.
 
 use echo_scripted_engine::Api;
 use echo_testing::mesh::Mesh;
@@ -96,6 +96,7 @@ async fn told(mesh: &Mesh, shape: &str) {
     assert_eq!(cities(&calls), both, "{shape}: {told:?}");
     assert_eq!((&calls[0]["index"], &calls[1]["index"]), (&json!(0), &json!(1)), "{shape}: {calls:?}");
     assert!(calls[0]["id"] != calls[1]["id"] && calls[1]["id"].is_string(), "{shape}: {calls:?}");
+    uses(mesh, shape).await;
     let (status, answer) = whole(mesh.client(), "/api/chat", &body(false)).await;
     assert_eq!(status, 200, "{shape}: {answer}");
     let streamed = lines(post(mesh.client(), "/api/chat", &body(true)).await).await;
@@ -106,6 +107,31 @@ async fn told(mesh: &Mesh, shape: &str) {
         let indexes = calls.iter().map(|call| &call["function"]["index"]);
         assert!(indexes.eq([&json!(0), &json!(1)]), "{shape}: {calls:?}");
     }
+}
+
+/// The same in Anthropic's blocks.
+async fn uses(mesh: &Mesh, shape: &str) {
+    let body = |stream: bool| {
+        let tool = json!({"name": "weather", "input_schema": {"type": "object"}});
+        json!({"model": ABLE, "messages": [{"role": "user", "content": "weather?"}], "tools": [tool], "stream": stream})
+    };
+    let both = ["Oslo", "Lima"];
+    let (status, answer) = whole(mesh.client(), "/v1/messages", &body(false)).await;
+    let uses: Vec<&Value> = answer["content"].as_array().expect("blocks").iter().collect();
+    let cities: Vec<&str> = uses.iter().filter_map(|block| block["input"]["city"].as_str()).collect();
+    assert_eq!((status, cities), (200, both.to_vec()), "{shape}: {answer}");
+    let told = events(post(mesh.client(), "/v1/messages", &body(true)).await).await;
+    let of = |kind: &str| told.iter().filter(|event| event["type"] == kind).cloned().collect::<Vec<_>>();
+    let arguments = |event: &Value| -> Value {
+        let text = event["delta"]["partial_json"].as_str().expect("a call comes in one piece");
+        serde_json::from_str(text).expect("arguments are JSON")
+    };
+    let told: Vec<Value> = of("content_block_delta").iter().map(arguments).collect();
+    assert_eq!(told, both.map(|city| json!({ "city": city })), "{shape}");
+    let starts = of("content_block_start");
+    let ids: Vec<&Value> = starts.iter().map(|event| &event["content_block"]["id"]).collect();
+    assert!(ids.len() == 2 && ids[0] != ids[1] && ids[1].is_string(), "{shape}: {ids:?}");
+    assert_eq!((&starts[0]["index"], &starts[1]["index"]), (&json!(0), &json!(1)), "{shape}");
 }
 
 #[tokio::test]

@@ -7,13 +7,14 @@ use echo_testing::{
 };
 use serde_json::{Value, json};
 
-use super::wire::{events, lines, send};
+use super::wire::{events, lines, send, whole};
 
 /// All routes of the edge. What is added there is added here and to the documentation.
-const ROUTES: [&str; 36] = [
+const ROUTES: [&str; 41] = [
     "delete /api/delete",
     "delete /mesh/tasks/{shown}",
     "delete /task/{task}",
+    "delete /v1/responses/{response}",
     "get /",
     "get /api/ps",
     "get /api/tags",
@@ -28,6 +29,8 @@ const ROUTES: [&str; 36] = [
     "get /task/{task}/stream",
     "get /v1/models",
     "get /v1/models/{id}",
+    "get /v1/responses/{response}",
+    "get /v1/responses/{response}/input_items",
     "post /api/blobs/{digest}",
     "post /api/chat",
     "post /api/copy",
@@ -35,11 +38,9 @@ const ROUTES: [&str; 36] = [
     "post /api/embed",
     "post /api/embeddings",
     "post /api/generate",
-    "post /api/me",
     "post /api/pull",
     "post /api/push",
     "post /api/show",
-    "post /api/signout",
     "post /nodes/{node}/drain",
     "post /nodes/{node}/resume",
     "post /task",
@@ -47,6 +48,10 @@ const ROUTES: [&str; 36] = [
     "post /v1/chat/completions",
     "post /v1/completions",
     "post /v1/embeddings",
+    "post /v1/messages",
+    "post /v1/messages/count_tokens",
+    "post /v1/responses",
+    "post /v1/responses/{response}/cancel",
 ];
 
 async fn mesh() -> Mesh {
@@ -95,6 +100,10 @@ async fn every_route_answers_as_documented() {
     assert_eq!(named, ROUTES);
     let (_, kept) = mesh.task(&json!({"prompt": "Say hello", "keep": "60s"})).await;
     let kept = kept["task_id"].as_str().expect("an id").to_owned();
+    let background = json!({"model": "mistral", "input": "Say hello", "background": true});
+    let (status, response) = whole(mesh.client(), "/v1/responses", &background).await;
+    assert_eq!(status, 200, "{response}");
+    let response = response["id"].as_str().expect("an id").to_owned();
     // What is deleted has to be there: the pull's example is the same model.
     operations.sort_by_key(|(method, path, _)| (method == "delete", path.starts_with("/nodes")));
     for (method, path, operation) in operations {
@@ -104,7 +113,7 @@ async fn every_route_answers_as_documented() {
             "/mesh/watch" | "/mesh/tasks/{shown}" => continue,
             _ => {}
         }
-        let path = path.replace("{task}", &kept);
+        let path = path.replace("{task}", &kept).replace("{response}", &response);
         let example = &operation["requestBody"]["content"]["application/json"]["example"];
         let body = (!example.is_null()).then(|| example.to_string());
         let reply = call(&mesh, &method, &path, &operation, body).await;

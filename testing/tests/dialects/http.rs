@@ -21,6 +21,7 @@ fn routes() -> Vec<(&'static str, Value)> {
         ("/api/show", json!({"model": "scripted"})),
     ];
     for stream in [true, false] {
+        routes.push(("/v1/messages", json!({"model": "scripted", "messages": messages, "stream": stream})));
         routes
             .push(("/api/generate", json!({"model": "scripted", "prompt": "[tokens=2]", "stream": stream})));
         routes.push(("/api/chat", json!({"model": "scripted", "messages": messages, "stream": stream})));

@@ -1,18 +1,23 @@
-//! The drop-in APIs on real processes: Ollama's and OpenAI's words, through the mesh and to the letter.
+//! The drop-in APIs on real processes: Ollama's, OpenAI's and Anthropic's words, through the mesh and to the letter.
 
+mod anthropic;
 mod bodies;
 mod calls;
 mod cases;
+mod choices;
 mod clients;
 mod docs;
 mod embeddings;
 mod fidelity;
 mod http;
+mod level;
 mod manage;
+mod odd;
 mod ollama;
 mod openai;
 mod paths;
 mod pictures;
+mod responses;
 mod routes;
 mod show;
 mod unload;

@@ -1,6 +1,6 @@
 //! OpenAI's API, on nodes of both kinds.
 
-use echo_scripted_engine::{Api, Engine, Model, Script};
+use echo_scripted_engine::{Api, Engine, Hardware, Model, Script};
 use echo_testing::mesh::Mesh;
 use serde_json::{Value, json};
 
@@ -232,17 +232,11 @@ async fn errors_have_openais_shape() {
             json!("model_not_found"),
             json!("model"),
         ),
-        (CHAT, with(ask("x"), json!({"n": 2})), 400, Value::Null, json!("n")),
+        (CHAT, with(ask("x"), json!({"n": 9})), 400, Value::Null, json!("n")),
         (CHAT, json!({"model": ABLE}), 400, Value::Null, json!("messages")),
-        (
-            CHAT,
-            json!({"model": "plain", "messages": [{"role": "user", "content": "x"}], "reasoning_effort": "high"}),
-            400,
-            json!("not_capable"),
-            Value::Null,
-        ),
         ("/v1/embeddings", json!({"model": ABLE, "input": "x"}), 400, json!("not_capable"), Value::Null),
-        ("/v1/responses", json!({}), 404, json!("not_found"), Value::Null),
+        ("/v1/assistants", json!({}), 404, json!("not_found"), Value::Null),
+        ("/v1/responses", json!({}), 400, Value::Null, json!("input")),
     ] {
         for stream in [false, true] {
             let (got, answer) =
@@ -293,4 +287,106 @@ async fn an_answer_goes_on_when_its_node_dies() {
     let told = events(post(mesh.client(), CHAT, &body).await).await;
     let wanted: String = (0..40).map(|index| format!("t{index} ")).collect();
     assert_eq!((said(&told), told.last()), (wanted, Some(&json!("[DONE]"))));
+}
+
+#[tokio::test]
+async fn an_effort_is_a_wish_under_both_names_and_no_word_for_it_is_an_error() {
+    let thought = |answer: &Value| answer["choices"][0]["message"]["reasoning_content"].is_string();
+    for api in [Api::Ollama, Api::Openai] {
+        let mesh = able(api).await;
+        for word in ["minimal", "low", "medium", "high", "xhigh", "max", "turbo", "", "none"] {
+            for effort in [json!({"reasoning_effort": word}), json!({"reasoning": {"effort": word}})] {
+                for model in [ABLE, "plain"] {
+                    let body = with(ask("[tokens=2]"), json!({"model": model, "reasoning_effort": null}));
+                    let body = with(body, effort.clone());
+                    let (status, answer) = whole(mesh.client(), CHAT, &body).await;
+                    assert_eq!(status, 200, "{api:?} {model} {effort}: {answer}");
+                    assert_eq!(answer["choices"][0]["message"]["content"], "t0 t1 ", "{answer}");
+                    assert_eq!(
+                        thought(&answer),
+                        model == ABLE && word != "none",
+                        "{api:?} {effort}: {answer}"
+                    );
+                }
+            }
+        }
+        let sent = mesh.engine(0).requests();
+        let words = sent
+            .iter()
+            .map(|request| &request.body[if api == Api::Ollama { "think" } else { "reasoning_effort" }]);
+        let levels = ["low", "medium", "high", "max"];
+        assert!(
+            words.filter_map(Value::as_str).all(|word| levels.contains(&word)),
+            "no engine hears a word that it may not know"
+        );
+    }
+}
+
+#[tokio::test]
+async fn who_asks_in_ollamas_words_for_thinking_that_is_not_there_is_refused_as_before() {
+    let mesh = able(Api::Ollama).await;
+    let messages = json!([{"role": "user", "content": "x"}]);
+    for (model, think) in [("plain", json!(true)), ("plain", json!("high")), (ABLE, json!("turbo"))] {
+        let body = json!({"model": model, "messages": messages, "think": think, "stream": false});
+        let (status, answer) = whole(mesh.client(), "/api/chat", &body).await;
+        assert_eq!(status, 400, "{model} {think}: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn what_the_engine_had_of_a_prompt_is_told_where_it_says_so() {
+    for (api, says) in [(Api::Openai, true), (Api::Ollama, false)] {
+        let mesh = able(api).script(|script| script.hardware = Some(Hardware::default())).await;
+        let body = ask("a long prompt that is asked twice, word for word [tokens=1]");
+        let mut told = Vec::new();
+        for _ in 0..2 {
+            let (status, answer) = whole(mesh.client(), CHAT, &body).await;
+            assert_eq!(status, 200, "{answer}");
+            told.push(answer["usage"]["prompt_tokens_details"]["cached_tokens"].as_u64());
+        }
+        let streamed = with(body, json!({"stream": true, "stream_options": {"include_usage": true}}));
+        let events = events(post(mesh.client(), CHAT, &streamed).await).await;
+        let usage = &events[events.len() - 2]["usage"];
+        told.push(usage["prompt_tokens_details"]["cached_tokens"].as_u64());
+        assert_eq!(told[0], says.then_some(0), "{told:?}");
+        assert!(told[1..].iter().all(|cached| cached.is_some_and(|cached| cached > 5) == says), "{told:?}");
+    }
+}
+
+/// The fields that reach an engine with OpenAI's API as they were said, and leave an Ollama node with what it knows.
+#[tokio::test]
+async fn a_choice_of_tools_and_a_developers_word_reach_each_engine_in_its_own_words() {
+    let tools = json!([weather(), {"type": "function", "function": {"name": "clock", "parameters": {"type": "object"}}}]);
+    let clock = json!({"type": "function", "function": {"name": "clock"}});
+    for api in [Api::Ollama, Api::Openai] {
+        let mesh = able(api).await;
+        for (choice, parallel, names) in [
+            (json!("auto"), Value::Null, 2),
+            (json!("required"), json!(false), 2),
+            (clock.clone(), json!(true), 1),
+            (json!("none"), Value::Null, 0),
+        ] {
+            let messages = json!([{"role": "developer", "content": "be brief"}, {"role": "user", "content": "[tokens=1]"}]);
+            let more = json!({"tools": tools, "tool_choice": choice, "parallel_tool_calls": parallel,
+                "messages": messages, "max_completion_tokens": 9});
+            let (status, answer) = whole(mesh.client(), CHAT, &with(ask(""), more)).await;
+            assert_eq!(status, 200, "{answer}");
+            let requests = mesh.engine(0).requests();
+            let sent = &requests.last().expect("a request").body;
+            assert_eq!(sent["tools"].as_array().map_or(0, Vec::len), names, "{sent}");
+            assert_eq!(sent["messages"][0]["role"], "system", "{sent}");
+            let limit =
+                if api == Api::Ollama { &sent["options"]["num_predict"] } else { &sent["max_tokens"] };
+            assert_eq!(*limit, 9, "{sent}");
+            let said = |name: &str| sent.get(name).cloned().unwrap_or_default();
+            if api == Api::Ollama {
+                // It has no words for these.
+                assert_eq!((said("tool_choice"), said("parallel_tool_calls")), (Value::Null, Value::Null));
+            } else {
+                let wanted =
+                    if ["auto", "none"].iter().any(|word| choice == *word) { Value::Null } else { choice };
+                assert_eq!((said("tool_choice"), said("parallel_tool_calls")), (wanted, parallel), "{sent}");
+            }
+        }
+    }
 }

@@ -24,6 +24,8 @@ struct Route {
 enum Kind {
     Prompt,
     Messages,
+    /// OpenAI's responses.
+    Items,
     Input,
     /// Ollama's older route of embeddings.
     Embedding,
@@ -36,6 +38,8 @@ fn generating() -> Vec<Route> {
         ("/api/chat", Kind::Messages),
         ("/v1/chat/completions", Kind::Messages),
         ("/v1/completions", Kind::Prompt),
+        ("/v1/messages", Kind::Messages),
+        ("/v1/responses", Kind::Items),
     ];
     routes.iter().flat_map(|&(path, kind)| [true, false].map(|stream| Route { path, kind, stream })).collect()
 }
@@ -54,11 +58,18 @@ impl Route {
             Kind::Prompt => json!({"model": ABLE, "prompt": prompt, "stream": self.stream}),
             Kind::Messages => {
                 let messages = json!([{"role": "user", "content": prompt}]);
+                if self.is_anthropics() {
+                    return json!({"model": ABLE, "max_tokens": 4096, "messages": messages, "stream": self.stream});
+                }
                 // A model that can think would do so first on the routes that chat.
                 let quiet = if self.is_openais() { "reasoning_effort" } else { "think" };
                 let mut body = json!({"model": ABLE, "messages": messages, "stream": self.stream});
                 body[quiet] = if self.is_openais() { "none".into() } else { false.into() };
                 body
+            }
+            Kind::Items => {
+                let quiet = json!({"effort": "none"});
+                json!({"model": ABLE, "input": prompt, "stream": self.stream, "reasoning": quiet})
             }
             Kind::Input => json!({"model": EMBEDDER, "input": prompt}),
             Kind::Embedding => json!({"model": EMBEDDER, "prompt": prompt}),
@@ -71,17 +82,32 @@ impl Route {
 
     /// The text of each event of a stream that adds to the answer; of a sign of life it is empty.
     async fn texts(self, reply: Reply) -> Vec<String> {
-        let places =
-            ["/message/content", "/response", "/token", "/choices/0/delta/content", "/choices/0/text"];
+        let places = [
+            "/message/content",
+            "/response",
+            "/token",
+            "/choices/0/delta/content",
+            "/choices/0/text",
+            "/delta/text",
+            "/delta",
+        ];
         let mut texts = Vec::new();
         for line in reply.text().await.lines() {
             let line = line.strip_prefix("data: ").unwrap_or(line);
             // Comments and empty lines are what a client's idle timer does not see.
             let Ok(event) = serde_json::from_str::<Value>(line) else { continue };
+            // Of a response's events only its text and its repeated state stand where others have nothing else.
+            let kind = event["type"].as_str().unwrap_or("response.in_progress");
+            if !["response.output_text.delta", "response.in_progress"].contains(&kind) {
+                continue;
+            }
             if event["done"] == true || event["choices"][0]["finish_reason"].is_string() {
                 continue;
             }
             assert!(event.get("error").is_none(), "{self:?}: {event}");
+            if self.is_anthropics() && event["type"] != "ping" && event["type"] != "content_block_delta" {
+                continue;
+            }
             let text = places.iter().find_map(|at| event.pointer(at)?.as_str());
             texts.push(text.unwrap_or_default().to_owned());
         }
@@ -92,16 +118,38 @@ impl Route {
         self.path.starts_with("/v1")
     }
 
+    fn is_anthropics(self) -> bool {
+        self.path == "/v1/messages"
+    }
+
+    /// Whether an event is the end of a whole answer.
+    fn is_end(self, event: &Value) -> bool {
+        if self.is_anthropics() { event["type"] == "message_stop" } else { *event == json!("[DONE]") }
+    }
+
     /// The text of an answer, or how many vectors it holds.
     async fn reads(self, reply: Reply) -> String {
+        if self.stream && self.kind == Kind::Items {
+            let told = events(reply).await;
+            assert_eq!(told.last().expect("an end")["type"], "response.completed", "{self:?}");
+            let deltas = told.iter().filter(|event| event["type"] == "response.output_text.delta");
+            return deltas.filter_map(|event| event["delta"].as_str()).collect();
+        }
         if self.stream && self.is_openais() {
             let told = events(reply).await;
-            assert_eq!(told.last(), Some(&json!("[DONE]")), "{self:?}");
+            assert!(told.last().is_some_and(|last| self.is_end(last)), "{self:?}");
             return said(&told);
         }
         let told = lines(reply).await;
         let text = |line: &Value| -> String {
-            let places = ["/message/content", "/response", "/choices/0/message/content", "/choices/0/text"];
+            let places = [
+                "/message/content",
+                "/response",
+                "/choices/0/message/content",
+                "/choices/0/text",
+                "/content/0/text",
+                "/output/0/content/0/text",
+            ];
             places.iter().find_map(|at| line.pointer(at)?.as_str()).unwrap_or_default().to_owned()
         };
         let last = told.last().expect("an answer");
@@ -126,6 +174,7 @@ impl Route {
 
     /// The words of an error in the dialect's own shape.
     fn complaint(self, error: &Value) -> String {
+        let error = error.get("response").unwrap_or(error);
         let said = if self.is_openais() { &error["error"]["message"] } else { &error["error"] };
         said.as_str().unwrap_or_else(|| panic!("{self:?}: not this dialect's shape: {error}")).to_owned()
     }
@@ -231,7 +280,7 @@ async fn a_deadline_holds_on_every_route_before_the_first_piece_and_after_it() {
         let last = told.last().expect("a last word");
         assert!(!route.complaint(last).is_empty());
         assert!(
-            !told.contains(&json!("[DONE]")) && told.iter().all(|line| line["done"] != true),
+            !told.iter().any(|event| route.is_end(event)) && told.iter().all(|line| line["done"] != true),
             "{route:?}"
         );
     }

@@ -26,6 +26,9 @@ async fn an_editor_learns_what_a_model_can_take_on_every_kind_of_node() {
         for body in [json!({"model": ABLE}), json!({"name": ABLE}), json!({"model": ABLE, "verbose": true})] {
             let (status, shown) = whole(mesh.client(), "/api/show", &body).await;
             assert_eq!((status, length(&shown)), (200, Some(wanted)), "{api:?} {body}: {shown}");
+            // Ollama's models have a name of their own there, where their file has one.
+            let name = &shown["model_info"]["general.basename"];
+            assert!(api == Api::Ollama || name == ABLE, "{shown}");
             assert!(
                 shown["capabilities"].as_array().is_some_and(|it| it.contains(&json!("completion"))),
                 "{shown}"

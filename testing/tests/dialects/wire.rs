@@ -61,7 +61,8 @@ pub async fn events(reply: Reply) -> Vec<Value> {
 pub fn said(events: &[Value]) -> String {
     let text = |event: &Value| {
         let choice = &event["choices"][0];
-        choice["delta"]["content"].as_str().or(choice["text"].as_str()).unwrap_or_default().to_owned()
+        let places = [&choice["delta"]["content"], &choice["text"], &event["delta"]["text"]];
+        places.iter().find_map(|text| text.as_str()).unwrap_or_default().to_owned()
     };
     events.iter().map(text).collect()
 }

@@ -4,6 +4,7 @@
 mod agent;
 mod broker;
 mod clock;
+mod continuation;
 mod drain;
 mod edge;
 mod engine;

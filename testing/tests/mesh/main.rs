@@ -2,6 +2,7 @@
 
 mod api;
 mod cli;
+mod count;
 mod doors;
 mod engine;
 mod facts;

@@ -108,6 +108,79 @@ async fn a_real_answer_goes_on_from_another_node_where_it_broke_off() {
     }
 }
 
+/// Lines of Ollama's API: the thoughts, and the last line.
+#[derive(Default)]
+struct Thought {
+    rest: String,
+    said: String,
+    text: String,
+    last: Value,
+}
+
+impl Thought {
+    async fn read(&mut self, reply: &mut Reply, enough: impl Fn(&Self) -> bool) {
+        while !enough(self) {
+            let Some(bytes) = reply.chunk().await.expect("a whole body") else { return };
+            self.rest.push_str(std::str::from_utf8(&bytes).expect("whole lines"));
+            while let Some((line, rest)) = self.rest.split_once('\n') {
+                self.last = serde_json::from_str(line).expect("JSON");
+                self.said += self.last["message"]["thinking"].as_str().unwrap_or_default();
+                self.text += self.last["message"]["content"].as_str().unwrap_or_default();
+                self.rest = rest.to_owned();
+            }
+        }
+    }
+}
+
+/// By the server's own support for it, and by a raw prompt where that is turned off.
+#[tokio::test]
+async fn real_thoughts_go_on_from_another_node_where_they_broke_off() {
+    let test = "real_thoughts_go_on_from_another_node_where_they_broke_off";
+    let template = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/mesh/thinking.jinja");
+    for flags in [&["--template", template] as &[&str], &["--template", template, "--no-prefill"]] {
+        let Some(real) = real(test, &[flags, flags]).await else { return };
+        for thinks in [false, true] {
+            goes_on(&real, thinks).await;
+        }
+    }
+}
+
+/// The node that answers is killed, and started again.
+async fn goes_on(real: &Real, thinks: bool) {
+    let story = json!([{"role": "user", "content": "Write a short story about a lighthouse keeper."}]);
+    let body = json!({"model": "smollm2", "messages": story, "think": thinks,
+        "options": {"num_predict": 60, "temperature": 0, "seed": 7}});
+    let said = |it: &Thought| if thinks { it.said.clone() } else { it.text.clone() };
+    let mut whole = Thought::default();
+    whole.read(&mut post(real.mesh.client(), "/api/chat", body.clone()).await, |_| false).await;
+    let mut reply = post(real.mesh.client(), "/api/chat", body).await;
+    let mut answer = Thought::default();
+    answer.read(&mut reply, |it| said(it).len() > 60).await;
+    let (node, before) = (reply.header("x-echo-node").to_owned(), said(&answer).chars().count());
+    let agent = real.agents.iter().find(|agent| agent.name().ends_with(&node)).expect("that node");
+    agent.kill().await;
+    answer.read(&mut reply, |_| false).await;
+    let wanted: String = said(&whole).chars().take(before + 12).collect();
+    assert!(said(&answer).starts_with(&wanted), "{:?} in place of {:?}", said(&answer), said(&whole));
+    let other = |it: &Thought| if thinks { it.text.clone() } else { it.said.clone() };
+    assert_eq!(
+        (other(&answer), other(&whole)),
+        (String::new(), String::new()),
+        "nothing is in a wrong place"
+    );
+    for count in ["eval_count", "prompt_eval_count", "done_reason"] {
+        assert_eq!(answer.last[count], whole.last[count], "{count} in {}", answer.last);
+    }
+    agent.start().await;
+    until("the node to be back", || async {
+        let status = real.mesh.try_status().await?;
+        let idle =
+            status["nodes"].as_array().map(|nodes| nodes.iter().filter(|it| it["status"] == "idle").count());
+        holds(idle == Some(real.agents.len()), status)
+    })
+    .await;
+}
+
 /// A character of several tokens is cut at no place where its counts or its limit could show it.
 #[tokio::test]
 async fn a_real_answer_of_emoji_keeps_its_limit_and_its_counts() {
@@ -217,4 +290,23 @@ async fn real_clients_talk_to_a_real_model_in_both_dialects() {
     let mut command = Command::new(python);
     command.arg(package::folder().join("check_real.py"));
     package::run(command, &format!("http://{}", real.mesh.edge(0).address()), "").await;
+}
+
+/// The real template, with all that it puts around a conversation, and the marks that its tokens begin with.
+#[tokio::test]
+async fn a_real_count_is_what_a_real_chat_then_says() {
+    let Some(real) = real("a_real_count_is_what_a_real_chat_then_says", &[&[]]).await else { return };
+    let model = real.mesh.status().await["nodes"][0]["models"][0].clone();
+    let user = |text: &str| json!({"role": "user", "content": text});
+    let turns = json!([{"role": "system", "content": "Be brief."}, user("Name a colour."),
+        {"role": "assistant", "content": "Blue."}, user("Another one: \u{1f600} <|im_start|> na\u{ef}ve\n\n  twice")]);
+    for messages in [json!([user("hi")]), turns] {
+        let mut chat = json!({"model": model, "messages": messages});
+        let counted = crate::count::count(&real.mesh, chat.clone()).await;
+        chat["max_tokens"] = 1.into();
+        let answer = post(real.mesh.client(), "/v1/chat/completions", chat).await.json().await;
+        let told = &answer["usage"]["prompt_tokens"];
+        assert!(told.as_u64().is_some_and(|tokens| tokens > 5), "{answer}");
+        assert_eq!((&counted["prompt_tokens"], &counted["estimated"]), (told, &Value::Null), "{answer}");
+    }
 }

@@ -5,6 +5,9 @@ use serde_json::{Map, Value, json};
 
 use crate::engine::contract::Order;
 
+/// How much a model may be told to think.
+const LEVELS: [&str; 4] = ["low", "medium", "high", "max"];
+
 /// A request as it goes to the engine.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Call {
@@ -76,13 +79,21 @@ fn common(model: &str, settings: &Settings) -> Map<String, Value> {
     body.remove("options");
     set(&mut body, "options", (!options.is_empty()).then_some(options.into()));
     set(&mut body, "format", settings.format.clone());
-    set(&mut body, "think", settings.think.clone());
+    set(&mut body, "think", think(settings));
     set(&mut body, "keep_alive", settings.keep_alive.clone());
     set(&mut body, "logprobs", settings.logprobs.map(Value::from));
     set(&mut body, "top_logprobs", settings.top_logprobs.map(Value::from));
     body.insert("model".into(), model.into());
     body.insert("stream".into(), true.into());
     body
+}
+
+/// What a client said in Ollama's words goes on as it was said. Where it is a wish, a word that Ollama would refuse the
+/// whole request for is one to think.
+fn think(settings: &Settings) -> Option<Value> {
+    let known = |think: &Value| think.as_str().is_none_or(|level| LEVELS.contains(&level));
+    let think = settings.think.as_ref()?;
+    Some(if settings.think_if_able && !known(think) { true.into() } else { think.clone() })
 }
 
 fn options(settings: &Settings) -> Map<String, Value> {

@@ -2,8 +2,9 @@
 //!
 //! A trailing assistant message is continued where the model's template ends with it, which is asked once by a
 //! rendering without generation (`_debug_render_only`). Where the template does something else with it, or trims white
-//! space that the client already has, the prompt is rendered without the answer and goes in raw with the exact text.
-//! An engine that does not know that question ignores it and is trusted with the trailing message.
+//! space that the client already has, the prompt is rendered without the answer and goes in raw with the exact text. So
+//! it does in the middle of thoughts, always: Ollama would give out the rest of them as text. An engine that does not know
+//! that question ignores it and is trusted with the trailing message.
 
 use std::time::Duration;
 
@@ -13,12 +14,15 @@ use serde_json::{Map, Value, json};
 
 use super::request;
 use super::request::Call;
-use crate::engine::continuation::{self, KnownTemplates, PartialKind, TemplateBehaviour};
+use crate::engine::continuation::{self, Continuation, Plan, Rendering, Renders};
 use crate::engine::contract::Order;
+use crate::engine::decision::{self, Moment, Server, Why};
 use crate::engine::http::{Http, HttpError, said, why};
 use crate::engine::lines::Lines;
 use crate::engine::steps::nonsense;
 use crate::engine::steps::unknown_request;
+use crate::engine::template::{KnownTemplates, Shown, TemplateBehaviour};
+use crate::engine::unparsed::Unparsed;
 use crate::engine::verdict;
 
 /// A rendered prompt is one line, and no longer than a request may be.
@@ -28,7 +32,7 @@ const LONGEST_PROMPT: usize = 32 << 20;
 const LONGEST_COUNTED: usize = 64 << 10;
 const COUNTING: Duration = Duration::from_secs(5);
 
-/// The request that continues the answer.
+/// The request that continues the answer, and what has to be told apart in what comes.
 ///
 /// # Errors
 /// When it cannot be continued honestly, or the engine fails.
@@ -37,19 +41,31 @@ pub async fn continued(
     templates: &KnownTemplates,
     order: &Order,
     so_far: &SoFar,
-) -> Result<Call, Failure> {
-    let continuation = Continuation { http, templates, model: &order.model, so_far };
-    match &order.request {
-        Request::Generate(it) => {
-            continuation::check(&it.settings)?;
-            continuation.generate(it).await
+) -> Result<(Call, Unparsed), Failure> {
+    let prompts = Prompts { http, model: &order.model };
+    let chat = match &order.request {
+        Request::Generate(it) if it.raw || has_own_template(it) => {
+            return Ok((prompts.completion(it, so_far).await?, Unparsed::default()));
         }
-        Request::Chat(it) => {
-            continuation::check(&it.settings)?;
-            continuation.chat(it).await
+        Request::Generate(it) => &continuation::as_chat(it),
+        Request::Chat(it) => it,
+        _ => return Err(unknown_request()),
+    };
+    let (server, engine, model) = (Server::Ollama, &prompts, &*order.model);
+    let continuation = Continuation { server, engine, templates, model, so_far };
+    Ok(match continuation.plan(chat).await? {
+        Plan::Trailing(chat) => {
+            let body = request::chat(&order.model, &chat);
+            (Call { path: "/api/chat", body }, Unparsed::default())
         }
-        _ => Err(unknown_request()),
-    }
+        Plan::Raw(generate, unparsed) => (prompts.raw(generate), unparsed),
+    })
+}
+
+/// The client says itself how its prompt is rendered.
+fn has_own_template(generate: &Generate) -> bool {
+    let named = ["template", "context"].iter().any(|name| generate.settings.extra.contains_key(*name));
+    named || !generate.suffix.is_empty()
 }
 
 /// How many tokens the text so far is: what the prompt has more with it than without it. Ollama counts nothing by itself,
@@ -84,96 +100,72 @@ fn limit_to_one(body: &mut Value) {
     body["options"]["num_predict"] = 1.into();
 }
 
-struct Continuation<'a> {
+/// How an Ollama renders prompts.
+struct Prompts<'a> {
     http: &'a Http,
-    templates: &'a KnownTemplates,
     model: &'a str,
-    so_far: &'a SoFar,
 }
 
-impl Continuation<'_> {
-    async fn generate(&self, generate: &Generate) -> Result<Call, Failure> {
-        let settings = continuation::shortened(&generate.settings, self.so_far);
+impl Renders for Prompts<'_> {
+    async fn render(&self, chat: &Chat, rendering: Rendering) -> Result<Option<String>, Failure> {
+        let settings = match rendering {
+            Rendering::Trailing => chat.settings.clone(),
+            Rendering::Text => calm(&chat.settings),
+            // A model thinks unless the client has said otherwise.
+            Rendering::AsAsked => {
+                let think = chat.settings.think.clone().or(Some(Value::Bool(true)));
+                Settings { think, ..chat.settings.clone() }
+            }
+        };
+        let chat = Chat { settings, ..chat.clone() };
+        self.rendered("/api/chat", request::chat(self.model, &chat)).await
+    }
+}
+
+impl Prompts<'_> {
+    /// A completion whose prompt is the client's own, or rendered by its own template.
+    async fn completion(&self, generate: &Generate, so_far: &SoFar) -> Result<Call, Failure> {
+        let moment = Moment::of_generate(generate, so_far);
+        let shown = Shown { behaviour: TemplateBehaviour::Raw, ..Shown::default() };
+        decision::decide(Server::Ollama, moment, &shown).map_err(|why| moment.cannot(why))?;
+        let settings = continuation::shortened(&generate.settings, so_far);
+        let rendered = if generate.raw {
+            generate.prompt.clone()
+        } else {
+            let fresh = Generate { settings: calm(&settings), ..generate.clone() };
+            let rendered = self.rendered("/api/generate", request::generate(self.model, &fresh)).await?;
+            rendered.ok_or_else(|| moment.cannot(Why::NoPrompt))?
+        };
+        let prompt = rendered + &so_far.content;
         if generate.raw {
-            let prompt = format!("{}{}", generate.prompt, self.so_far.content);
-            return Ok(self.raw(&Generate { prompt, settings, ..generate.clone() }));
+            return Ok(self.call(&Generate { prompt, settings, ..generate.clone() }));
         }
-        let special = ["template", "context"].iter().any(|name| generate.settings.extra.contains_key(*name));
-        if !special && generate.suffix.is_empty() {
-            return self.chat(&continuation::as_chat(generate)).await;
-        }
-        let fresh = Generate { settings: calm(&settings), ..generate.clone() };
-        let rendered = self.render("/api/generate", request::generate(self.model, &fresh)).await?;
-        let rendered = rendered.ok_or_else(|| continuation::cannot("the engine does not show its prompt"))?;
-        self.after(rendered, &self.so_far.content, generate.images.clone(), &settings)
+        let images = generate.images.clone();
+        Ok(self.raw(Generate { prompt, raw: true, images, settings, ..Generate::default() }))
     }
 
-    async fn chat(&self, chat: &Chat) -> Result<Call, Failure> {
-        let whole = continuation::extended(chat, self.so_far);
-        let kind = PartialKind::of(self.model, self.so_far);
-        let behaviour = match self.templates.get(&kind) {
-            Some(behaviour) => behaviour,
-            None => self.learn(kind, &whole).await?,
-        };
-        if behaviour != TemplateBehaviour::Raw {
-            return Ok(Call { path: "/api/chat", body: request::chat(self.model, &whole) });
-        }
-        if !chat.tools.is_empty() {
-            return Err(continuation::cannot("its tool calls would not be understood"));
-        }
-        let (fresh, text) = continuation::parted(&whole);
-        let images = fresh.messages.iter().flat_map(|message| message.images().map(str::to_owned)).collect();
-        let fresh = Chat { settings: calm(&fresh.settings), ..fresh };
-        let rendered = self.render("/api/chat", request::chat(self.model, &fresh)).await?;
-        let rendered =
-            rendered.ok_or_else(|| continuation::cannot("the engine does not show its prompt any more"))?;
-        self.after(rendered, &text, images, &whole.settings)
-    }
-
-    async fn learn(&self, kind: PartialKind, whole: &Chat) -> Result<TemplateBehaviour, Failure> {
-        let (marked, end) = continuation::marked(whole);
-        let rendered = self.render("/api/chat", request::chat(self.model, &marked)).await?;
-        let behaviour = match rendered {
-            Some(rendered) if rendered.ends_with(&end) => TemplateBehaviour::Trailing,
-            Some(_) => TemplateBehaviour::Raw,
-            None => TemplateBehaviour::Unknown,
-        };
-        self.templates.learn(kind, behaviour);
-        Ok(behaviour)
-    }
-
-    fn after(
-        &self,
-        rendered: String,
-        text: &str,
-        images: Vec<String>,
-        settings: &Settings,
-    ) -> Result<Call, Failure> {
-        if self.so_far.content.is_empty() {
-            return Err(continuation::cannot("it stopped in the middle of the model's thoughts"));
-        }
-        let mut settings = settings.clone();
-        settings.think = None;
+    /// A rendered prompt has in it all that these settings say.
+    fn raw(&self, mut generate: Generate) -> Call {
+        generate.settings.think = None;
         for name in ["template", "context"] {
-            settings.extra.remove(name);
+            generate.settings.extra.remove(name);
         }
-        let prompt = rendered + text;
-        Ok(self.raw(&Generate { prompt, raw: true, images, settings, ..Generate::default() }))
+        self.call(&generate)
     }
 
-    fn raw(&self, generate: &Generate) -> Call {
+    fn call(&self, generate: &Generate) -> Call {
         Call { path: "/api/generate", body: request::generate(self.model, generate) }
     }
 
     /// The prompt that the engine would give the model; `None` from an engine that generates instead. That one is told
     /// to make one token at most, and is hung up on at its first line.
-    async fn render(&self, path: &str, mut body: Value) -> Result<Option<String>, Failure> {
+    async fn rendered(&self, path: &str, mut body: Value) -> Result<Option<String>, Failure> {
         body["_debug_render_only"] = true.into();
         limit_to_one(&mut body);
         let mut answer = self.http.send(Method::POST, path, &body).await?;
         let mut lines = Lines::new(LONGEST_PROMPT);
         let line = loop {
-            let line = lines.next().map_err(|_| continuation::cannot("the prompt so far is too long"))?;
+            let line = lines.next().map_err(|_| nonsense("an endless prompt"))?;
             match line {
                 Some(line) if line.is_empty() => continue,
                 Some(line) => break line,

@@ -5,6 +5,7 @@ use serde_json::json;
 
 use super::dialect::Dialect;
 use super::{OpenAi, once_loaded};
+use crate::engine::continuation::{Rendering, Renders as _};
 
 impl OpenAi {
     /// The count, where this engine can count: pictures and prompts that it does not show are left to an estimate.
@@ -20,7 +21,7 @@ impl OpenAi {
         if !shows || has_images {
             return None;
         }
-        let prompt = self.render(chat, chat.settings.think.as_ref()).await.ok()??;
+        let prompt = self.render(chat, Rendering::AsAsked).await.ok()??;
         let body = json!({"content": prompt, "add_special": true, "parse_special": true});
         self.tokens(&body).await
     }

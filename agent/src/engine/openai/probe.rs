@@ -8,11 +8,17 @@ use reqwest::StatusCode;
 use serde_json::{Map, Value, json};
 
 use super::dialect::Dialect;
-use crate::engine::contract::{Down, Found, Probe, Sign};
+use crate::engine::contract::{Down, Found, Probe, RUNNING, Sign};
 use crate::engine::http::{Http, HttpError};
 
 /// For errors about the engine itself.
 type Asked = Result<Value, HttpError>;
+
+/// Fields in which servers say how many tokens one conversation may have: vLLM's, and others' by the same API.
+const LENGTHS: [&str; 3] = ["max_model_len", "context_length", "context_window"];
+
+/// When a model leaves the memory of a server that keeps it: as Ollama writes a time that never comes.
+const FOREVER: &str = "2318-01-01T00:00:00Z";
 
 /// What was learned of the server.
 #[derive(Default)]
@@ -34,9 +40,12 @@ pub struct Facts {
 }
 
 impl Facts {
-    /// Tokens that one slot has room for: llama.cpp shares its context out over them.
-    pub fn slot_context(&self) -> Option<u64> {
-        self.props["default_generation_settings"]["n_ctx"].as_u64()
+    /// Tokens that one conversation with a model may have: what one slot has room for, since llama.cpp shares its context
+    /// out over them, or what the server's list says.
+    pub fn context(&self, entry: &Value) -> Option<u64> {
+        let slot = self.props["default_generation_settings"]["n_ctx"].as_u64();
+        let said = LENGTHS.iter().find_map(|name| entry[*name].as_u64());
+        slot.or(said).filter(|length| *length > 0)
     }
 
     #[cfg(test)]
@@ -192,6 +201,11 @@ fn extra(entry: &Value, facts: &Facts) -> Map<String, Value> {
         }
     }
     let mut extra = Map::new();
+    let mut running = json!({"expires_at": FOREVER, "size_vram": 0});
+    if let Some(length) = facts.context(entry) {
+        running["context_length"] = length.into();
+    }
+    extra.insert(RUNNING.to_owned(), running);
     if !details.is_empty() {
         extra.insert("details".into(), details.into());
     }
@@ -257,7 +271,9 @@ mod tests {
         let models = json!({"data": [{"id": "a/b", "owned_by": "someone"}]});
         let model = &found(&models, &Facts::default()).unwrap()[0].model;
         assert!(
-            model.capabilities.is_empty() && model.extra.is_empty() && model.can(&Capability::Completion)
+            model.capabilities.is_empty()
+                && model.extra["running"].get("context_length").is_none()
+                && model.can(&Capability::Completion)
         );
         assert!(found(&json!({"models": []}), &Facts::default()).is_none());
     }

@@ -58,11 +58,20 @@ pub fn chat(model: &str, chat: &Chat, dialect: Dialect) -> Call {
             body.insert("chat_template_kwargs".into(), json!({"enable_thinking": think}));
         }
         Some(Value::String(level)) => {
-            body.insert("reasoning_effort".into(), level.as_str().into());
+            set(&mut body, "reasoning_effort", effort(level, settings.think_if_able))
         }
         _ => {}
     }
     Call { path: "/v1/chat/completions", body: body.into() }
+}
+
+/// A level of thinking. As a wish it is said only in words that every server of this kind takes.
+fn effort(level: &str, is_wish: bool) -> Option<Value> {
+    match level {
+        "low" | "medium" | "high" => Some(level.into()),
+        "max" if is_wish => Some("high".into()),
+        _ => (!is_wish).then(|| level.into()),
+    }
 }
 
 fn tool_choice(choice: &ToolChoice) -> Value {

@@ -1,8 +1,8 @@
 //! Continuing a partial answer on a server with OpenAI's API.
 //!
-//! llama.cpp continues a trailing assistant message, and shows by /apply-template what it makes of it: where the
-//! prompt does not end with the text to the letter, the prompt without the answer goes in raw with the exact text.
-//! vLLM has to be told to continue; other servers are trusted with the trailing message.
+//! llama.cpp continues a trailing assistant message, in the middle of its thoughts too, and shows by /apply-template what it
+//! makes of it: where the prompt does not end with the text to the letter, the prompt without the answer goes in raw with
+//! the exact text. vLLM has to be told to continue; other servers are trusted with the trailing message.
 
 use echo_bus::message::{Chat, Failure, Generate, Request, SoFar};
 use reqwest::StatusCode;
@@ -12,13 +12,16 @@ use super::dialect::Dialect;
 use super::request;
 use super::request::Call;
 use super::{OpenAi, once_loaded};
-use crate::engine::continuation::{self, PartialKind, TemplateBehaviour};
+use crate::engine::continuation::{self, Continuation, Plan, Rendering, Renders};
 use crate::engine::contract::Order;
+use crate::engine::decision::{self, Moment, Server};
 use crate::engine::http::HttpError;
 use crate::engine::steps::unknown_request;
+use crate::engine::template::Shown;
+use crate::engine::unparsed::Unparsed;
 
 impl OpenAi {
-    /// The request that continues the answer.
+    /// The request that continues the answer, and what has to be told apart in what comes.
     ///
     /// # Errors
     /// When it cannot be continued honestly, or the engine fails.
@@ -27,38 +30,30 @@ impl OpenAi {
         dialect: Dialect,
         order: &Order,
         so_far: &SoFar,
-    ) -> Result<Call, Failure> {
+    ) -> Result<(Call, Unparsed), Failure> {
+        let server = server(dialect);
         let chat = match &order.request {
             Request::Generate(it) if it.raw => {
-                continuation::check(&it.settings)?;
-                let prompt = format!("{}{}", it.prompt, so_far.content);
-                let settings = continuation::shortened(&it.settings, so_far);
-                return Ok(request::completion(
-                    &order.model,
-                    &Generate { prompt, settings, ..it.clone() },
-                    dialect,
-                ));
+                let call = completion(server, order, it, so_far, dialect)?;
+                return Ok((call, Unparsed::default()));
             }
             Request::Generate(it) if !it.suffix.is_empty() => return Err(request::no_suffix()),
-            Request::Generate(it) => continuation::as_chat(it),
-            Request::Chat(it) => it.clone(),
+            Request::Generate(it) => &continuation::as_chat(it),
+            Request::Chat(it) => it,
             _ => return Err(unknown_request()),
         };
-        continuation::check(&chat.settings)?;
-        if so_far.content.is_empty() {
-            return Err(continuation::cannot("it stopped in the middle of the model's thoughts"));
-        }
-        let whole = continuation::extended(&chat, so_far);
-        let kind = PartialKind::of(&order.model, so_far);
-        let behaviour = match self.templates.get(&kind) {
-            Some(behaviour) => behaviour,
-            None => self.learn(dialect, kind, &whole).await?,
-        };
-        if behaviour == TemplateBehaviour::Raw {
-            self.raw(order, &whole, dialect).await
-        } else {
-            Ok(trailing(order, &whole, dialect))
-        }
+        let (engine, templates, model) = (self, &*self.templates, &*order.model);
+        let continuation = Continuation { server, engine, templates, model, so_far };
+        Ok(match continuation.plan(chat).await? {
+            Plan::Trailing(chat) => {
+                let in_text = !so_far.content.is_empty();
+                let trusted = in_text && dialect != Dialect::LlamaCpp;
+                (trailing(order, &chat, dialect, in_text), Unparsed { trusted, ..Unparsed::default() })
+            }
+            Plan::Raw(generate, unparsed) => {
+                (request::completion(&order.model, &generate, dialect), unparsed)
+            }
+        })
     }
 
     /// How many tokens the text so far is, from llama.cpp. Of thoughts it does not know the marks around them.
@@ -69,48 +64,19 @@ impl OpenAi {
         let body = json!({"content": so_far.content, "add_special": false});
         self.tokens(&body).await
     }
+}
 
-    async fn raw(&self, order: &Order, whole: &Chat, dialect: Dialect) -> Result<Call, Failure> {
-        if !whole.tools.is_empty() {
-            return Err(continuation::cannot("its tool calls would not be understood"));
-        }
-        if whole.messages.iter().any(|message| message.images().next().is_some()) {
-            return Err(continuation::cannot("its images cannot be sent again"));
-        }
-        let (fresh, text) = continuation::parted(whole);
-        let rendered = self
-            .render(&fresh, CALM)
-            .await?
-            .ok_or_else(|| continuation::cannot("the engine does not show its prompt"))?;
-        let (prompt, settings) = (rendered + &text, whole.settings.clone());
-        let generate = Generate { prompt, settings, raw: true, ..Generate::default() };
-        Ok(request::completion(&order.model, &generate, dialect))
-    }
-
-    async fn learn(
-        &self,
-        dialect: Dialect,
-        kind: PartialKind,
-        whole: &Chat,
-    ) -> Result<TemplateBehaviour, Failure> {
-        if dialect != Dialect::LlamaCpp {
-            return Ok(TemplateBehaviour::Unknown);
-        }
-        let (marked, end) = continuation::marked(whole);
-        let behaviour = match self.render(&marked, CALM).await? {
-            Some(rendered) if rendered.ends_with(&end) => TemplateBehaviour::Trailing,
-            Some(_) => TemplateBehaviour::Raw,
-            None => TemplateBehaviour::Unknown,
+impl Renders for OpenAi {
+    async fn render(&self, chat: &Chat, rendering: Rendering) -> Result<Option<String>, Failure> {
+        let as_asked = || chat.settings.think.clone().filter(Value::is_boolean);
+        let thinks = match rendering {
+            Rendering::AsAsked => as_asked(),
+            Rendering::Trailing if ends_in_thoughts(chat) => as_asked(),
+            Rendering::Trailing | Rendering::Text => Some(false.into()),
         };
-        self.templates.learn(kind, behaviour);
-        Ok(behaviour)
-    }
-
-    /// The prompt that the engine would give the model, if it says so.
-    pub(super) async fn render(&self, chat: &Chat, think: Option<&Value>) -> Result<Option<String>, Failure> {
         let mut body = json!({"messages": request::messages(&chat.messages)});
-        if let Some(Value::Bool(think)) = think {
-            body["chat_template_kwargs"] = json!({"enable_thinking": think});
+        if let Some(thinks) = thinks {
+            body["chat_template_kwargs"] = json!({"enable_thinking": thinks});
         }
         if !chat.tools.is_empty() {
             body["tools"] = chat.tools.clone().into();
@@ -125,12 +91,36 @@ impl OpenAi {
     }
 }
 
-/// The thoughts are over, so the prompt must not open new ones.
-const CALM: Option<&Value> = Some(&Value::Bool(false));
+const fn server(dialect: Dialect) -> Server {
+    match dialect {
+        Dialect::LlamaCpp => Server::LlamaCpp,
+        Dialect::Vllm => Server::Vllm,
+        Dialect::Plain => Server::Plain,
+    }
+}
 
-fn trailing(order: &Order, whole: &Chat, dialect: Dialect) -> Call {
+fn completion(
+    server: Server,
+    order: &Order,
+    generate: &Generate,
+    so_far: &SoFar,
+    dialect: Dialect,
+) -> Result<Call, Failure> {
+    let moment = Moment::of_generate(generate, so_far);
+    decision::decide(server, moment, &Shown::default()).map_err(|why| moment.cannot(why))?;
+    let prompt = format!("{}{}", generate.prompt, so_far.content);
+    let settings = continuation::shortened(&generate.settings, so_far);
+    Ok(request::completion(&order.model, &Generate { prompt, settings, ..generate.clone() }, dialect))
+}
+
+/// Whether the trailing message is nothing but thoughts.
+fn ends_in_thoughts(chat: &Chat) -> bool {
+    chat.messages.last().is_some_and(|last| last.text().is_empty() && !last.thinking().is_empty())
+}
+
+fn trailing(order: &Order, whole: &Chat, dialect: Dialect, in_text: bool) -> Call {
     let mut call = request::chat(&order.model, whole, dialect);
-    if dialect.has_template_settings() {
+    if in_text && dialect.has_template_settings() {
         // The thoughts are over; llama.cpp refuses to continue where new ones may begin.
         call.body["chat_template_kwargs"] = json!({"enable_thinking": false});
     }
@@ -162,13 +152,15 @@ mod tests {
         let chat = continuation::as_chat(&Generate { prompt: "count".into(), ..Generate::default() });
         let order = Order { request: Request::Chat(chat.clone()), model: "m".into(), so_far: None };
         let whole = continuation::extended(&chat, &so_far);
-        let body = trailing(&order, &whole, Dialect::Vllm).body;
+        let body = trailing(&order, &whole, Dialect::Vllm, true).body;
         assert_eq!(
             (&body["continue_final_message"], &body["add_generation_prompt"]),
             (&json!(true), &json!(false))
         );
         assert_eq!(body["messages"][1], json!({"role": "assistant", "content": "one "}));
-        assert!(trailing(&order, &whole, Dialect::Plain).body.get("chat_template_kwargs").is_none());
-        assert!(trailing(&order, &whole, Dialect::LlamaCpp).body.get("continue_final_message").is_none());
+        assert!(trailing(&order, &whole, Dialect::Plain, true).body.get("chat_template_kwargs").is_none());
+        assert!(
+            trailing(&order, &whole, Dialect::LlamaCpp, true).body.get("continue_final_message").is_none()
+        );
     }
 }

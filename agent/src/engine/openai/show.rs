@@ -10,8 +10,8 @@ use crate::engine::http::Http;
 /// it cannot be left out.
 const UNKNOWN: &str = "unknown";
 
-/// Fields in which servers say how many tokens one conversation may have: vLLM's, and others' by the same API.
-const LENGTHS: [&str; 3] = ["max_model_len", "context_length", "context_window"];
+/// A time that nobody knows, as Ollama writes it.
+const NEVER: &str = "0001-01-01T00:00:00Z";
 
 /// A description of a model: no more than the server says.
 ///
@@ -31,6 +31,10 @@ fn described(models: &Value, facts: &Facts, engine_name: &str) -> Option<Value> 
         Some(Value::Object(details)) => details.clone(),
         _ => Map::new(),
     };
+    // Some readers have no default for a field that is missing.
+    for name in ["format", "parameter_size", "quantization_level"] {
+        details.entry(name).or_insert_with(|| "".into());
+    }
     details.insert("family".to_owned(), family.into());
     details.insert("families".to_owned(), json!([family]));
     // Who says nothing is taken to generate, here as in the choice among nodes.
@@ -38,8 +42,10 @@ fn described(models: &Value, facts: &Facts, engine_name: &str) -> Option<Value> 
         none if none.is_empty() => vec![Capability::Completion],
         some => some,
     };
-    let insides = insides(entry, family, facts.slot_context());
-    Some(json!({"details": details, "model_info": insides, "capabilities": capabilities}))
+    let insides = insides(entry, family, facts);
+    Some(
+        json!({"details": details, "model_info": insides, "capabilities": capabilities, "modified_at": NEVER}),
+    )
 }
 
 /// llama.cpp lists its models in Ollama's words too, and has a field for it there.
@@ -52,14 +58,15 @@ fn family<'a>(models: &'a Value, engine_name: &str) -> &'a str {
 
 /// A model's insides, under Ollama's names. The length is what one conversation may have here: what the model was trained
 /// with would be more than a slot of this server takes.
-fn insides(entry: &Value, family: &str, slot: Option<u64>) -> Map<String, Value> {
+fn insides(entry: &Value, family: &str, facts: &Facts) -> Map<String, Value> {
     let mut insides = Map::new();
     insides.insert("general.architecture".to_owned(), family.into());
+    // An editor shows its user this name.
+    insides.insert("general.basename".to_owned(), entry["id"].clone());
     if let Some(count) = entry["meta"]["n_params"].as_u64() {
         insides.insert("general.parameter_count".to_owned(), count.into());
     }
-    let said = LENGTHS.iter().find_map(|name| entry[*name].as_u64());
-    if let Some(length) = slot.or(said).filter(|length| *length > 0) {
+    if let Some(length) = facts.context(entry) {
         insides.insert(format!("{family}.context_length"), length.into());
     }
     if let Some(size) = entry["meta"]["n_embd"].as_u64() {
@@ -80,8 +87,8 @@ mod tests {
         let shown = described(&models, &Facts::llama(props), "m").unwrap();
         assert_eq!(
             shown,
-            json!({"details": {"format": "gguf", "parameter_size": "0.00M", "family": "unknown", "families": ["unknown"]},
-                "model_info": {"general.architecture": "unknown", "general.parameter_count": 5,
+            json!({"modified_at": NEVER, "details": {"format": "gguf", "quantization_level": "", "parameter_size": "0.00M", "family": "unknown", "families": ["unknown"]},
+                "model_info": {"general.architecture": "unknown", "general.basename": "m", "general.parameter_count": 5,
                     "unknown.context_length": 2048, "unknown.embedding_length": 576},
                 "capabilities": ["completion"]})
         );
@@ -96,8 +103,11 @@ mod tests {
     fn a_server_that_says_a_length_is_believed_and_what_nobody_says_is_left_out() {
         let models = json!({"data": [{"id": "a", "max_model_len": 4096}, {"id": "b", "max_model_len": "x"}]});
         let info = |model: &str| described(&models, &Facts::default(), model).unwrap()["model_info"].clone();
-        assert_eq!(info("a"), json!({"general.architecture": "unknown", "unknown.context_length": 4096}));
-        assert_eq!(info("b"), json!({"general.architecture": "unknown"}));
+        assert_eq!(
+            info("a"),
+            json!({"general.architecture": "unknown", "general.basename": "a", "unknown.context_length": 4096})
+        );
+        assert_eq!(info("b"), json!({"general.architecture": "unknown", "general.basename": "b"}));
         assert!(described(&models, &Facts::default(), "c").is_none());
         assert!(described(&Value::Null, &Facts::default(), "a").is_none());
     }

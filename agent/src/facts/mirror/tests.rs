@@ -37,6 +37,7 @@ impl Bench {
         let left = Left {
             text: Text::of(&request(prompt), Some(&answer)),
             tokens: 7,
+            counted: Some(prompt.len() as u64 / 4),
             tool: false,
             prompt: prompt.len() as u64,
             cached,
@@ -222,4 +223,47 @@ proptest! {
         }
         prop_assert!(bench.mirror.models["m"].aside.len() <= ASIDE);
     }
+}
+
+#[test]
+fn the_longest_text_with_which_a_prompt_begins_has_its_count() {
+    let mut bench = Bench::new(3);
+    let counted = |bench: &Bench, prompt: &str| bench.mirror.counted("m", &text(prompt));
+    let (short, longer) = (long('a'), format!("{}{}", long('a'), long('b')));
+    let whole = format!("{longer}{}", long('c'));
+    assert_eq!(counted(&bench, &whole), None);
+    bench.ask(&long('z'));
+    bench.ask(&short);
+    assert_eq!(counted(&bench, &whole), Some((512, 2048)));
+    // It takes another slot, since what both have in common is put aside for it.
+    bench.ask(&long('y'));
+    let (run, _) = bench.begin(&longer);
+    assert_eq!(counted(&bench, &whole), None, "nobody knows yet how many that are");
+    bench.end(run, &longer, "", None);
+    assert_eq!(counted(&bench, &whole), Some((1024, 4096)));
+    // Of two that both fit, the longer one.
+    let (busy, _) = bench.begin(&longer);
+    let (beside, _) = bench.begin(&short);
+    bench.end(beside, &short, "", None);
+    assert_eq!(counted(&bench, &whole), Some((512, 2048)), "what runs has no count");
+    bench.end(busy, &longer, "", None);
+    assert_eq!(counted(&bench, &whole), Some((1024, 4096)));
+    assert_eq!(counted(&bench, &short), Some((512, 2048)), "the longer one is no beginning of it");
+    assert_eq!(counted(&bench, "z"), None, "too short to be told apart");
+    assert_eq!(bench.mirror.counted("other", &text(&whole)), None);
+    bench.mirror.forget("m");
+    assert_eq!(counted(&bench, &whole), None);
+}
+
+#[test]
+fn a_text_that_was_given_up_or_that_nobody_counted_has_no_count() {
+    let mut bench = Bench::new(1);
+    bench.ask(&long('a'));
+    let whole = format!("{}{}", long('a'), long('b'));
+    let (run, _) = bench.begin(&whole);
+    bench.mirror.give_up("m", run, bench.now);
+    assert_eq!(bench.mirror.counted("m", &text(&whole)), None);
+    let (run, _) = bench.begin(&whole);
+    bench.mirror.end("m", run, Left { text: text(&whole), tokens: 9, ..Left::default() }, bench.now);
+    assert_eq!(bench.mirror.counted("m", &text(&format!("{whole}c"))), None);
 }

@@ -169,7 +169,5 @@ fn models() -> Vec<Route> {
         never("/api/copy"),
         never("/api/push"),
         never("/api/blobs/{digest}"),
-        never("/api/me"),
-        never("/api/signout"),
     ]
 }

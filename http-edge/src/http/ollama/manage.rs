@@ -237,11 +237,12 @@ pub async fn blobs() -> ApiError {
     cannot("take blobs", "they belong to /api/create, which works on a node only")
 }
 
-/// `POST /api/me`, by which `ollama signin` begins, and `POST /api/signout`.
+/// `POST /api/me`, by which `ollama signin` begins, and `POST /api/signout`: not there, as on a server that knows no
+/// cloud, but with a word to the person who has typed the command.
 pub async fn sign_in() -> ApiError {
-    cannot(
-        "sign in to ollama.com or out of it",
-        "each node has its own key; run `ollama signin` or `ollama signout` there, with OLLAMA_HOST unset",
+    ApiError::not_found(
+        "a mesh does not sign in to ollama.com or out of it: each node has its own key; run `ollama signin` or \
+         `ollama signout` there, with OLLAMA_HOST unset",
     )
 }
 

@@ -3,7 +3,7 @@
 use axum::extract::State;
 use axum::response::Response;
 use echo_bus::id::NodeId;
-use echo_bus::message::{MeshStatus, Model, NodeState};
+use echo_bus::message::{Capability, MeshStatus, Model, NodeState};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
@@ -13,12 +13,20 @@ use crate::http::error::ApiError;
 use crate::http::mesh;
 
 /// The version of Ollama whose API is spoken here. Clients compare it with the first version that has what they need
-/// (an editor asks for 0.6.4 at least), so it promises an API and is no version of the mesh. 0.12.11 has all that the
-/// routes here take and give, up to `logprobs`; the releases after it brought `/v1/responses` and `/v1/messages`.
-pub const API_LEVEL: &str = "0.12.11";
+/// (an editor asks for 0.6.4, an agent that speaks OpenAI's Responses for 0.13.4), so it promises an API and is no
+/// version of the mesh. 0.40.0 is the level up to which the routes of text and vectors are served; what a mesh has no
+/// engines for (sound, decision models, ollama.com) is 404 in words.
+pub const API_LEVEL: &str = "0.40.0";
 
 /// Where a node's description of a model holds what is true only while it is loaded.
 const RUNNING: &str = "running";
+
+/// What is said of every model, and is empty where its engine does not say it.
+const DETAILS: [&str; 4] = ["format", "family", "parameter_size", "quantization_level"];
+
+/// A time that nobody knows, as Ollama writes it.
+const NEVER: &str = "0001-01-01T00:00:00Z";
+
 /// What stands for the digest of a model whose engine has none. Clients tell models apart by it, so that each has its
 /// own, and the same on every node.
 fn digest(name: &str) -> String {
@@ -36,9 +44,11 @@ pub async fn tags(State(api): State<Api>) -> Result<Response, ApiError> {
 fn listed(model: &Model) -> Value {
     let mut entry = described(model);
     entry.remove(RUNNING);
-    if !model.capabilities.is_empty() {
-        entry.insert("capabilities".to_owned(), json!(model.capabilities));
-    }
+    entry.entry("modified_at").or_insert_with(|| NEVER.into());
+    // Who says nothing is taken to generate, here as in the choice among nodes.
+    let silent = [Capability::Completion];
+    let capabilities = if model.capabilities.is_empty() { &silent } else { &model.capabilities[..] };
+    entry.insert("capabilities".to_owned(), json!(capabilities));
     entry.into()
 }
 
@@ -48,7 +58,13 @@ fn described(model: &Model) -> Map<String, Value> {
     entry.insert("model".to_owned(), model.name.as_str().into());
     entry.insert("size".to_owned(), model.size.into());
     entry.entry("digest").or_insert_with(|| digest(&model.name).into());
-    entry.entry("details").or_insert_with(|| json!({}));
+    if let Value::Object(details) = entry.entry("details").or_insert_with(|| json!({})) {
+        // Some readers have no default for a field that is missing.
+        for name in DETAILS {
+            details.entry(name).or_insert_with(|| "".into());
+        }
+        details.entry("families").or_insert_with(|| json!([]));
+    }
     entry
 }
 
@@ -99,7 +115,8 @@ mod tests {
         };
         assert_eq!(
             listed(&model),
-            json!({"name": "m:latest", "model": "m:latest", "size": 5, "digest": "d", "details": {"family": "x"},
+            json!({"name": "m:latest", "model": "m:latest", "size": 5, "digest": "d",
+                "details": {"family": "x", "format": "", "parameter_size": "", "quantization_level": "", "families": []},
                 "modified_at": "t", "new": 1, "capabilities": ["tools"]})
         );
         let digest = |name: &str| listed(&Model { name: name.into(), ..Model::default() })["digest"].clone();

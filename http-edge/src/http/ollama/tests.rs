@@ -35,6 +35,7 @@ pub fn report(content: &str) -> Report {
         attempts: 1,
         latency: std::time::Duration::ZERO,
         waited: std::time::Duration::ZERO,
+        others: Vec::new(),
     }
 }
 

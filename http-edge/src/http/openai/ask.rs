@@ -10,6 +10,9 @@ use crate::http::fields::{Fields, check_model, wrong};
 /// Tokens whose probabilities may be asked for at each place.
 const MOST_LOGPROBS: u32 = 20;
 
+/// Answers that may be asked for at once.
+const MOST_CHOICES: u8 = 8;
+
 /// A request that has been understood.
 #[derive(Debug)]
 pub struct Asked {
@@ -20,6 +23,22 @@ pub struct Asked {
     /// A stream ends with a chunk that holds the counts.
     pub tells_usage: bool,
     pub shape: Shape,
+    /// Further answers to the same.
+    pub further: u8,
+}
+
+impl Asked {
+    /// The requests of the further answers. With a seed each has another one: the same would make the same answer.
+    pub fn further(&self) -> Vec<Request> {
+        let request = |number: u8| {
+            let mut request = self.request.clone();
+            if let Some(seed) = request.settings_mut().and_then(|settings| settings.seed.as_mut()) {
+                *seed = seed.wrapping_add(number.into());
+            }
+            request
+        };
+        (1..=self.further).map(request).collect()
+    }
 }
 
 /// The shape of the answer.
@@ -35,7 +54,7 @@ type Read<T> = Result<T, ApiError>;
 pub fn chat(mut fields: Fields) -> Read<Asked> {
     let model = model(&mut fields)?;
     let (streams, tells_usage) = stream(&mut fields)?;
-    one_answer(&mut fields)?;
+    let further = choices(&mut fields)? - 1;
     for old in ["functions", "function_call"] {
         if fields.take(old).is_some() {
             return Err(wrong(old, "this old form is not understood; use tools and tool_choice"));
@@ -55,9 +74,11 @@ pub fn chat(mut fields: Fields) -> Read<Asked> {
     let logprobs = fields.flag("logprobs")?;
     let top_logprobs = fields.count("top_logprobs")?;
     check_logprobs("top_logprobs", top_logprobs)?;
-    let settings = Settings { format, think, logprobs, top_logprobs, ..settings(fields)? };
+    // Clients name an effort whatever the model is: one that cannot think, or not so, answers all the same.
+    let think_if_able = think.is_some();
+    let settings = Settings { format, think, think_if_able, logprobs, top_logprobs, ..settings(fields)? };
     let request = Chat { model: named(&model), messages, tools, tool_choice, parallel_tool_calls, settings };
-    Ok(Asked { request: Request::Chat(request), model, streams, tells_usage, shape: Shape::Chat })
+    Ok(Asked { request: Request::Chat(request), model, streams, tells_usage, shape: Shape::Chat, further })
 }
 
 /// `POST /v1/completions`: the prompt goes to the model as it is, without a template, on every node.
@@ -69,7 +90,7 @@ pub fn chat(mut fields: Fields) -> Read<Asked> {
 pub fn text(mut fields: Fields) -> Read<Asked> {
     let model = model(&mut fields)?;
     let (streams, tells_usage) = stream(&mut fields)?;
-    one_answer(&mut fields)?;
+    let further = choices(&mut fields)? - 1;
     if fields.flag("echo")?.unwrap_or_default() {
         return Err(wrong("echo", "the prompt is not repeated here"));
     }
@@ -86,7 +107,14 @@ pub fn text(mut fields: Fields) -> Read<Asked> {
     // What comes after the answer is a matter of the model's template.
     let raw = suffix.is_empty();
     let request = Generate { model: named(&model), prompt, suffix, raw, settings, ..Generate::default() };
-    Ok(Asked { request: Request::Generate(request), model, streams, tells_usage, shape: Shape::Text })
+    Ok(Asked {
+        request: Request::Generate(request),
+        model,
+        streams,
+        tells_usage,
+        shape: Shape::Text,
+        further,
+    })
 }
 /// The model as the client wrote it; empty if it named none.
 pub fn model(fields: &mut Fields) -> Read<String> {
@@ -106,13 +134,16 @@ fn stream(fields: &mut Fields) -> Read<(bool, bool)> {
     Ok((streams, streams && options.flag("include_usage")?.unwrap_or_default()))
 }
 
-fn one_answer(fields: &mut Fields) -> Read<()> {
-    for name in ["n", "best_of"] {
-        if fields.whole(name)?.is_some_and(|number| number != 1) {
-            return Err(wrong(name, "only 1 is possible: ask again for another answer"));
-        }
+/// How many answers are wanted.
+fn choices(fields: &mut Fields) -> Read<u8> {
+    let wanted = fields.whole("n")?.unwrap_or(1);
+    let choices = u8::try_from(wanted).ok().filter(|wanted| (1..=MOST_CHOICES).contains(wanted));
+    let choices = choices.ok_or_else(|| wrong("n", &format!("between 1 and {MOST_CHOICES}")))?;
+    // Of more answers than are given, nobody here can tell the best.
+    if fields.whole("best_of")?.is_some_and(|of| of != 1 && of != wanted) {
+        return Err(wrong("best_of", "answers are not compared here; ask for all of them with n"));
     }
-    Ok(())
+    Ok(choices)
 }
 
 /// The tools that the model may call. One that has to be called is the only one that it is shown; that some tool has
@@ -167,10 +198,11 @@ fn format(fields: &mut Fields) -> Read<Option<Value>> {
     }
 }
 
-/// How much to think, in Ollama's words.
+/// How much to think, in Ollama's words, under both names that clients use.
 fn effort(fields: &mut Fields) -> Read<Option<Value>> {
-    let effort = fields.text("reasoning_effort")?;
-    Ok(effort.map(|effort| match effort.as_str() {
+    let older = fields.text("reasoning_effort")?;
+    let newer = Fields::within("reasoning", fields.object("reasoning")?.into())?.text("effort")?;
+    Ok(newer.or(older).map(|effort| match effort.as_str() {
         "none" => false.into(),
         "minimal" => "low".into(),
         "xhigh" => "max".into(),

@@ -44,7 +44,7 @@ fn write(part: &impl Serialize, out: &mut Vec<u8>) {
 /// What one chunk adds: a delta to a conversation, or text.
 #[derive(Default, Serialize)]
 pub struct Choice<'a> {
-    pub index: u8,
+    pub index: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub delta: Option<Delta<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -25,14 +25,24 @@ pub struct Chunks {
     tells_usage: bool,
     /// How each chunk begins; empty until the first one, when the model is known.
     head: Vec<u8>,
+    choices: Vec<Told>,
+    /// The one of which pieces come.
+    choice: usize,
+}
+
+/// What has been told of one choice.
+#[derive(Debug, Clone, Default)]
+struct Told {
     began: bool,
+    ended: bool,
     calls: usize,
     /// The length of the text so far, in characters, for the places of log probabilities.
     offset: usize,
 }
 
 impl Chunks {
-    pub fn new(task: TaskId, model: String, shape: Shape, tells_usage: bool) -> Self {
+    /// Of so many choices, at least one.
+    pub fn new(task: TaskId, model: String, shape: Shape, tells_usage: bool, choices: usize) -> Self {
         let created = time::unix();
         let kind = if shape == Shape::Chat { "chatcmpl" } else { "cmpl" };
         let id = format!("{kind}-{task}");
@@ -44,10 +54,18 @@ impl Chunks {
             shape,
             tells_usage,
             head: Vec::new(),
-            began: false,
-            calls: 0,
-            offset: 0,
+            choices: vec![Told::default(); choices.max(1)],
+            choice: 0,
         }
+    }
+
+    fn told(&mut self) -> &mut Told {
+        &mut self.choices[self.choice]
+    }
+
+    /// A choice of a chunk, to be filled in.
+    fn next(&self) -> Choice<'static> {
+        Choice { index: self.choice, ..Choice::default() }
     }
 
     fn chunk(&mut self, choices: &[Choice<'_>], usage: &Value, out: &mut Vec<u8>) {
@@ -61,12 +79,12 @@ impl Chunks {
     }
 
     fn delta(&mut self, delta: Delta<'_>, logprobs: Option<Value>, out: &mut Vec<u8>) {
-        self.chunk(&[Choice { delta: Some(delta), logprobs, ..Choice::default() }], &Value::Null, out);
+        self.chunk(&[Choice { delta: Some(delta), logprobs, ..self.next() }], &Value::Null, out);
     }
 
     /// The first chunk of a conversation names the role.
     fn begin(&mut self, out: &mut Vec<u8>) {
-        if !std::mem::replace(&mut self.began, true) && self.shape == Shape::Chat {
+        if !std::mem::replace(&mut self.told().began, true) && self.shape == Shape::Chat {
             let named = Delta { role: Some("assistant"), content: Some(""), ..Delta::default() };
             self.delta(named, None, out);
         }
@@ -75,17 +93,18 @@ impl Chunks {
     fn piece(&mut self, piece: &Piece, out: &mut Vec<u8>) {
         let entries = piece.logprobs.as_deref().map(logprobs::entries).filter(|entries| !entries.is_empty());
         if self.shape == Shape::Text {
-            let logprobs = entries.map(|entries| logprobs::of_text(&entries, &mut self.offset));
-            let choice = Choice { text: Some(&piece.content), logprobs, ..Choice::default() };
+            let logprobs = entries.map(|entries| logprobs::of_text(&entries, &mut self.told().offset));
+            let choice = Choice { text: Some(&piece.content), logprobs, ..self.next() };
             return self.chunk(&[choice], &Value::Null, out);
         }
         let thinking = (!piece.thinking.is_empty()).then_some(piece.thinking.as_str());
         let says_nothing_else = thinking.is_none() && piece.tool_calls.is_empty();
         let content = (!piece.content.is_empty() || says_nothing_else).then_some(piece.content.as_str());
         let calls = piece.tool_calls.iter().map(|call| {
-            let mut said = self.tool_call(call, self.calls);
-            said["index"] = self.calls.into();
-            self.calls += 1;
+            let number = self.told().calls;
+            self.told().calls += 1;
+            let mut said = self.tool_call(call, self.choice, number);
+            said["index"] = number.into();
             said
         });
         let tool_calls = calls.collect();
@@ -93,9 +112,13 @@ impl Chunks {
         self.delta(delta, entries.map(logprobs::of_chat), out);
     }
 
-    /// Clients answer a call by its id, so each has one.
-    fn tool_call(&self, call: &ToolCall, number: usize) -> Value {
-        let id = if call.id.is_empty() { format!("call_{}_{number}", self.task) } else { call.id.clone() };
+    /// Clients answer a call by its id, so each has one, which no other choice has.
+    fn tool_call(&self, call: &ToolCall, choice: usize, number: usize) -> Value {
+        let id = match (call.id.as_str(), choice) {
+            ("", 0) => format!("call_{}_{number}", self.task),
+            ("", _) => format!("call_{}_{choice}_{number}", self.task),
+            (id, _) => id.to_owned(),
+        };
         let arguments = match &call.arguments {
             Value::String(text) => text.clone(),
             other => other.to_string(),
@@ -103,7 +126,24 @@ impl Chunks {
         json!({"id": id, "type": "function", "function": {"name": call.name, "arguments": arguments}})
     }
 
-    fn message(&self, report: &Report) -> Value {
+    /// A whole choice.
+    fn whole_choice(&self, index: usize, report: &Report, reason: Reason) -> Value {
+        let entries: Vec<Value> = report.logprobs.iter().flat_map(logprobs::entries).collect();
+        let entries = (!entries.is_empty()).then_some(entries);
+        let finish = finish(reason, !report.tool_calls.is_empty());
+        match self.shape {
+            Shape::Chat => {
+                let (message, logprobs) = (self.message(report, index), entries.map(logprobs::of_chat));
+                json!({"index": index, "message": message, "logprobs": logprobs, "finish_reason": finish})
+            }
+            Shape::Text => {
+                let logprobs = entries.map(|entries| logprobs::of_text(&entries, &mut 0));
+                json!({"index": index, "text": report.content, "logprobs": logprobs, "finish_reason": finish})
+            }
+        }
+    }
+
+    fn message(&self, report: &Report, choice: usize) -> Value {
         let mut message = Map::new();
         message.insert("role".to_owned(), "assistant".into());
         let silent = report.content.is_empty() && !report.tool_calls.is_empty();
@@ -115,8 +155,10 @@ impl Chunks {
         }
         if !report.tool_calls.is_empty() {
             let calls = report.tool_calls.iter().enumerate();
-            message
-                .insert("tool_calls".to_owned(), calls.map(|(at, call)| self.tool_call(call, at)).collect());
+            message.insert(
+                "tool_calls".to_owned(),
+                calls.map(|(at, call)| self.tool_call(call, choice, at)).collect(),
+            );
         }
         message.into()
     }
@@ -128,27 +170,14 @@ impl Voice for Chunks {
     }
 
     fn whole(&self, report: &Report, done: &Done) -> Response {
-        let entries: Vec<Value> = report.logprobs.iter().flat_map(logprobs::entries).collect();
-        let entries = (!entries.is_empty()).then_some(entries);
-        let finish = finish(done.reason, !report.tool_calls.is_empty());
-        let (kind, choice) = match self.shape {
-            Shape::Chat => {
-                let logprobs = entries.map(logprobs::of_chat);
-                let message = self.message(report);
-                let choice =
-                    json!({"index": 0, "message": message, "logprobs": logprobs, "finish_reason": finish});
-                ("chat.completion", choice)
-            }
-            Shape::Text => {
-                let logprobs = entries.map(|entries| logprobs::of_text(&entries, &mut 0));
-                let choice = json!({"index": 0, "text": report.content, "logprobs": logprobs, "finish_reason": finish});
-                ("text_completion", choice)
-            }
-        };
+        let kind = if self.shape == Shape::Chat { "chat.completion" } else { "text_completion" };
+        let reports = std::iter::once((report, done.reason)).chain(others(report));
+        let choices = reports.enumerate().map(|(index, (it, reason))| self.whole_choice(index, it, reason));
+        let choices: Vec<Value> = choices.collect();
         let model = if self.model.is_empty() { &report.model } else { &self.model };
         plain(json!({
             "id": self.id, "object": kind, "created": self.created, "model": model,
-            "system_fingerprint": FINGERPRINT, "choices": [choice], "usage": usage(report, done),
+            "system_fingerprint": FINGERPRINT, "choices": choices, "usage": usage(report, done),
         }))
     }
 
@@ -159,14 +188,25 @@ impl Voice for Chunks {
         }
     }
 
-    fn answered(&mut self, report: &Report, done: &Done, out: &mut Vec<u8>) {
+    fn choice(&mut self, number: usize) {
+        self.choice = number.min(self.choices.len() - 1);
+    }
+
+    fn choice_ended(&mut self, reason: Reason, out: &mut Vec<u8>) {
         self.begin(out);
         let (delta, text) = match self.shape {
             Shape::Chat => (Some(Delta::default()), None),
             Shape::Text => (None, Some("")),
         };
-        let finish_reason = Some(finish(done.reason, self.calls > 0));
-        self.chunk(&[Choice { delta, text, finish_reason, ..Choice::default() }], &Value::Null, out);
+        let finish_reason = Some(finish(reason, self.told().calls > 0));
+        self.chunk(&[Choice { delta, text, finish_reason, ..self.next() }], &Value::Null, out);
+        self.told().ended = true;
+    }
+
+    fn answered(&mut self, report: &Report, done: &Done, out: &mut Vec<u8>) {
+        if !self.told().ended {
+            self.choice_ended(done.reason, out);
+        }
         if self.tells_usage {
             self.chunk(&[], &usage(report, done), out);
         }
@@ -191,8 +231,10 @@ impl Voice for Chunks {
     }
 
     fn idle(&mut self, out: &mut Vec<u8>) {
+        // Nothing follows the end of a choice.
+        self.choice = self.choices.iter().position(|told| !told.ended).unwrap_or(self.choice);
         match self.shape {
-            Shape::Chat if !self.began => self.begin(out),
+            Shape::Chat if !self.choices[self.choice].began => self.begin(out),
             Shape::Chat => self.delta(Delta::default(), None, out),
             Shape::Text => self.piece(&Piece::default(), out),
         }
@@ -208,11 +250,27 @@ fn finish(reason: Reason, called: bool) -> &'static str {
     }
 }
 
-/// Of an answer that went on elsewhere, absent counts are unknown: that is not zero.
+/// The further choices of an answer; each is whole.
+fn others(report: &Report) -> impl Iterator<Item = (&Report, Reason)> {
+    report.others.iter().filter_map(|other| Some((other, other.ending.as_ref().ok()?.reason)))
+}
+
+/// The tokens of all choices, and those of the prompt once, though each choice has read it.
 fn usage(report: &Report, done: &Done) -> Value {
-    if report.attempts > 1 && (done.prompt_tokens.is_none() || done.tokens.is_none()) {
-        return Value::Null;
+    let ends = report.others.iter().filter_map(|other| Some((other, other.ending.as_ref().ok()?)));
+    let made = ends
+        .map(|(other, done)| count(other, done.tokens))
+        .fold(count(report, done.tokens), |sum, more| Some(sum?.saturating_add(more?)));
+    let (Some(prompt), Some(made)) = (count(report, done.prompt_tokens), made) else { return Value::Null };
+    let total = prompt.saturating_add(made);
+    let mut usage = json!({"prompt_tokens": prompt, "completion_tokens": made, "total_tokens": total});
+    if let Some(cached) = done.cached_tokens {
+        usage["prompt_tokens_details"] = json!({"cached_tokens": cached});
     }
-    let (prompt, made) = (done.prompt_tokens.unwrap_or_default(), done.tokens.unwrap_or_default());
-    json!({"prompt_tokens": prompt, "completion_tokens": made, "total_tokens": prompt.saturating_add(made)})
+    usage
+}
+
+/// Of an answer that went on elsewhere, absent counts are unknown: that is not zero.
+fn count(report: &Report, count: Option<u64>) -> Option<u64> {
+    if report.attempts > 1 { count } else { Some(count.unwrap_or_default()) }
 }

@@ -55,7 +55,7 @@ fn every_field_of_a_chat_has_its_place_and_the_others_go_on() {
         json!({"kind": "chat", "model": "m", "messages": hello(), "tools": [tool("f")],
             "tool_choice": "required", "parallel_tool_calls": false,
             "settings": {"max_tokens": 9, "temperature": 0.5, "top_p": 0.25, "seed": 7, "stop": ["x"],
-                "presence_penalty": 1.0, "frequency_penalty": -1.0, "format": {"type": "object"}, "think": "low",
+                "presence_penalty": 1.0, "frequency_penalty": -1.0, "format": {"type": "object"}, "think": "low", "think_if_able": true,
                 "logprobs": true, "top_logprobs": 2,
                 "openai": {"logit_bias": {"1": 2}}}})
     );
@@ -121,7 +121,10 @@ fn formats_have_three_forms() {
 fn what_is_wrong_is_named() {
     for (body, param) in [
         (json!({}), "messages"),
-        (json!({"messages": hello(), "n": 2}), "n"),
+        (json!({"messages": hello(), "n": 0}), "n"),
+        (json!({"messages": hello(), "n": 9}), "n"),
+        (json!({"messages": hello(), "n": 2.5}), "n"),
+        (json!({"messages": hello(), "n": 2, "best_of": 3}), "best_of"),
         (json!({"messages": hello(), "max_tokens": 0}), "max_tokens"),
         (json!({"messages": hello(), "top_logprobs": 21}), "top_logprobs"),
         (json!({"messages": hello(), "temperature": "hot"}), "temperature"),
@@ -161,7 +164,7 @@ fn events(out: &[u8]) -> Vec<Value> {
 }
 
 fn voice(shape: Shape, tells_usage: bool) -> say::Chunks {
-    say::Chunks::new(TaskId::from_u128(7), "m".into(), shape, tells_usage)
+    say::Chunks::new(TaskId::from_u128(7), "m".into(), shape, tells_usage, 1)
 }
 
 #[test]
@@ -194,9 +197,67 @@ fn a_chat_is_told_in_chunks() {
 }
 
 #[test]
+fn each_choice_has_its_own_role_calls_and_end() {
+    let mut voice = say::Chunks::new(TaskId::from_u128(7), "m".into(), Shape::Chat, true, 3);
+    let mut out = Vec::new();
+    let call = ToolCall { name: "f".into(), arguments: json!({}), ..ToolCall::default() };
+    for choice in [1, 0, 1] {
+        voice.choice(choice);
+        voice.pieces(vec![Piece { tool_calls: vec![call.clone()], ..Piece::default() }], &mut out);
+    }
+    voice.choice_ended(Reason::Stop, &mut out);
+    // The second has ended: a sign of life is of one that has not.
+    voice.idle(&mut out);
+    voice.choice(2);
+    voice.choice_ended(Reason::Length, &mut out);
+    voice.choice(0);
+    voice.choice_ended(Reason::Stop, &mut out);
+    let of = |tokens, cached_tokens| Done {
+        prompt_tokens: Some(9),
+        tokens: Some(tokens),
+        cached_tokens,
+        ..Done::default()
+    };
+    let other = |done| Report { ending: Ok(done), ..report("") };
+    let whole = Report { others: vec![other(of(2, Some(9))), other(of(3, None))], ..report("") };
+    voice.answered(&whole, &of(1, Some(4)), &mut out);
+    let events = events(&out);
+    let told = |of: &dyn Fn(&Value) -> Value| {
+        let choices = events.iter().filter_map(|event| event["choices"].get(0));
+        choices
+            .map(|choice| (choice["index"].as_u64().unwrap(), of(choice)))
+            .filter(|(_, it)| !it.is_null())
+            .collect::<Vec<_>>()
+    };
+    let id = |of: &str| json!(format!("call_00000000-0000-0000-0000-000000000007_{of}"));
+    assert_eq!(
+        told(&|choice| choice["delta"]["tool_calls"][0]["id"].clone()),
+        [(1, id("1_0")), (0, id("0")), (1, id("1_1"))]
+    );
+    let role = json!("assistant");
+    assert_eq!(
+        told(&|choice| choice["delta"]["role"].clone()),
+        [(1, role.clone()), (0, role.clone()), (2, role)]
+    );
+    assert_eq!(
+        told(&|choice| choice["finish_reason"].clone()),
+        [(1, json!("tool_calls")), (2, json!("length")), (0, json!("tool_calls"))]
+    );
+    let usage = &events[events.len() - 2]["usage"];
+    let wanted = json!({"prompt_tokens": 9, "completion_tokens": 6, "total_tokens": 15,
+        "prompt_tokens_details": {"cached_tokens": 4}});
+    assert_eq!((usage, events.last()), (&wanted, Some(&json!("[DONE]"))));
+    // What one of them does not know is not known of all.
+    let lost = Report { attempts: 2, ..other(Done::default()) };
+    let mut out = Vec::new();
+    voice.answered(&Report { others: vec![lost], ..report("") }, &of(1, None), &mut out);
+    assert_eq!(self::events(&out)[0]["usage"], Value::Null);
+}
+
+#[test]
 fn a_sign_of_life_adds_nothing_and_does_not_fix_the_model() {
     for shape in [Shape::Chat, Shape::Text] {
-        let mut voice = say::Chunks::new(TaskId::from_u128(7), String::new(), shape, false);
+        let mut voice = say::Chunks::new(TaskId::from_u128(7), String::new(), shape, false, 1);
         let mut out = Vec::new();
         voice.idle(&mut out);
         voice.idle(&mut out);
