@@ -18,8 +18,8 @@ const wrong = [];
 /** A killed edge or a refused request is part of some checks. */
 let expected = [];
 
-async function open(size, scheme = "light", path = "/") {
-  const context = await browser.newContext({ viewport: size, colorScheme: scheme, reducedMotion: "no-preference", deviceScaleFactor: 1 });
+async function open(size, scheme = "light", path = "/", reducedMotion = "no-preference") {
+  const context = await browser.newContext({ viewport: size, colorScheme: scheme, reducedMotion, deviceScaleFactor: 1 });
   const page = await context.newPage();
   page.setDefaultTimeout(PATIENCE);
   page.on("console", (message) => {
@@ -170,7 +170,9 @@ const checks = {
     const first = (await where.innerText()).trim();
     await go(page, "map");
     await card(page, first).locator(".now li").waitFor();
+    const flight = page.locator(".flyer.moved").waitFor({ state: "attached" });
     await mesh("kill", first);
+    await flight;
     const moved = page.locator(".card", { has: page.locator(".moved-tag", { hasText: `from ${first}` }) });
     await moved.waitFor();
     const second = await moved.getAttribute("data-node");
@@ -187,6 +189,22 @@ const checks = {
     await mesh("start", first);
     await go(page, "map");
     await until("the node to be back", async () => (await word(page, first).textContent()) === "Ready");
+    await page.context().close();
+  },
+
+  async who_wants_no_motion_gets_none() {
+    const page = await open(DESKTOP, "light", "/", "reduce");
+    await page.evaluate(() => {
+      globalThis.flown = 0;
+      new MutationObserver((seen) => seen.forEach(({ addedNodes }) => addedNodes.forEach((node) => (globalThis.flown += Number(node.classList?.contains("flyer") ?? 0))))).observe(document.body, { childList: true, subtree: true });
+    });
+    const busy = new AbortController();
+    const asked = streams("mistral", "[tokens=500] [delay=20]", busy.signal);
+    await page.locator(".now li").first().waitFor();
+    const moving = await page.evaluate(() => document.getAnimations().filter((animation) => animation.playState === "running").length);
+    assert.deepEqual([await page.evaluate(() => globalThis.flown), moving], [0, 0]);
+    busy.abort();
+    await asked;
     await page.context().close();
   },
 

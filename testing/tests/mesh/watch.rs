@@ -146,3 +146,29 @@ async fn viewers_keep_no_edge_from_leaving() {
     while viewer.take().await {}
     assert!(began.elapsed() < Duration::from_secs(5), "the edge took {:?} to leave", began.elapsed());
 }
+
+#[tokio::test]
+async fn a_browser_gets_the_page_and_every_client_of_ollama_its_words() {
+    let mesh = Mesh::start().nodes(0).await;
+    let ask = async |method: &str, path: &str, accept: &str| {
+        let call = mesh.client().call(method, path).header("accept", accept);
+        call.send().await.expect("an answer")
+    };
+    for accept in ["*/*", "application/json", "text/plain"] {
+        let words = ask("GET", "/", accept).await;
+        assert_eq!(words.header("content-type"), "text/plain; charset=utf-8");
+        assert_eq!((words.status(), words.text().await.as_str()), (200, "Ollama is running"), "{accept}");
+        let head = ask("HEAD", "/", accept).await;
+        assert_eq!((head.status(), head.header("content-type")), (200, "text/plain; charset=utf-8"));
+    }
+    let page = ask("GET", "/", "text/html,application/xhtml+xml,*/*;q=0.8").await;
+    assert_eq!((page.status(), page.header("content-type")), (200, "text/html; charset=utf-8"));
+    assert_eq!(page.header("vary"), "accept");
+    assert!(page.header("content-security-policy").starts_with("default-src 'none'; script-src 'self';"));
+    let page = page.text().await;
+    for (_, rest) in page.match_indices("\"/page/").map(|(at, _)| page.split_at(at + 1)) {
+        let path = rest.split('"').next().unwrap_or_default();
+        assert_eq!(ask("GET", path, "*/*").await.status(), 200, "{path}");
+    }
+    assert_eq!(ask("GET", "/page/..%2fCargo.toml", "*/*").await.status(), 404);
+}
