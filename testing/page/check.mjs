@@ -145,8 +145,9 @@ const checks = {
 
   async stop_before_the_first_word_ends_the_work_too_and_chats_are_kept_and_deleted() {
     const page = await open(DESKTOP, "light", "/#chat");
-    await send(page, "one [tokens=5000] [delay=20]");
-    await page.getByRole("button", { name: "Stop" }).click();
+    await page.getByRole("textbox", { name: "Message", exact: true }).fill("one [tokens=5000] [delay=20]");
+    // Send and, before anything can have come back, Stop.
+    await page.evaluate(() => [1, 2].forEach(() => document.querySelector("form")?.requestSubmit()));
     await idle(page);
     await page.getByRole("button", { name: "New chat" }).click();
     await send(page, "two [tokens=3]");
