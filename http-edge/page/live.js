@@ -25,6 +25,8 @@ const BRIEF = 1500;
 /** The edge gives a sign of life every ten seconds. */
 const SIGN = 10_000;
 const LATE = SIGN + 5_000;
+/** A page that nobody sees for so long gives its stream back: a browser opens six to one edge, whatever the tabs. */
+const UNSEEN = 30_000;
 const FIRST_PAUSE = 500;
 const LONGEST_PAUSE = 10_000;
 
@@ -40,6 +42,10 @@ export class Live extends EventTarget {
   #pause = FIRST_PAUSE;
   /** Since when there is no stream. @type {number | undefined} */
   #broken;
+  #opened = 0;
+  /** Since when nobody sees the page. @type {number | undefined} */
+  #unseen;
+  #parked = false;
   /** @type {EventSource | undefined} */
   #source;
 
@@ -52,15 +58,14 @@ export class Live extends EventTarget {
     this.#open();
     setInterval(() => this.#look(), 1000);
     // A page that was asleep asks at once.
-    document.addEventListener("visibilitychange", () => {
-      if (!document.hidden) this.#look();
-    });
+    document.addEventListener("visibilitychange", () => this.#look());
   }
 
   #open() {
     this.#source?.close();
     const source = new EventSource("/mesh/watch");
     this.#source = source;
+    this.#opened = Date.now();
     source.addEventListener("snapshot", (event) => {
       const { at, ...mesh } = JSON.parse(event.data);
       this.#ahead = at - Date.now();
@@ -81,7 +86,7 @@ export class Live extends EventTarget {
       if (this.#source !== source) return;
       this.#source = undefined;
       this.#broken ??= Date.now();
-      setTimeout(() => this.#open(), this.#pause * (0.75 + Math.random() / 2));
+      setTimeout(() => this.#parked || this.#open(), this.#pause * (0.75 + Math.random() / 2));
       this.#pause = Math.min(this.#pause * 2, LONGEST_PAUSE);
     });
   }
@@ -95,13 +100,29 @@ export class Live extends EventTarget {
   }
 
   #look() {
-    const age = Date.now() - this.heard;
+    this.#unseen = document.hidden ? (this.#unseen ?? Date.now()) : undefined;
+    if (this.#unseen !== undefined && Date.now() - this.#unseen > UNSEEN) return this.#park();
+    if (this.#parked && this.#unseen === undefined) {
+      this.#parked = false;
+      this.#open();
+    }
+    if (this.#parked) return;
     if (this.freshness === "live" && this.#broken !== undefined && Date.now() - this.#broken > BRIEF) this.#tell("old");
-    if (this.freshness === "live" && age > LATE) {
-      this.#tell("old");
+    // A stream may be open and lead nowhere.
+    if (this.#source && Date.now() - Math.max(this.heard, this.#opened) > LATE) {
+      if (this.heard) this.#tell("old");
       this.#open();
     }
     this.dispatchEvent(new Event("second"));
+  }
+
+  #park() {
+    if (this.#parked) return;
+    this.#parked = true;
+    this.#source?.close();
+    this.#source = undefined;
+    this.#broken = undefined;
+    this.#tell("connecting");
   }
 
   /** @param {Freshness} freshness */

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
-import { test } from "node:test";
+import { mock, test } from "node:test";
 
 const page = (name) => import(new URL(`../../http-edge/page/${name}.js`, import.meta.url));
 const { merge } = await page("merge");
@@ -214,4 +214,62 @@ test("models to ask are those of nodes that are up and can generate, the loaded 
     c: node({ status: "silent", models: [{ name: "gone", can: [] }] }),
   }));
   assert.deepEqual(found.map((model) => [model.name, model.loaded, model.sees, model.nodes]), [["small", true, true, 1], ["big", false, false, 2]]);
+});
+
+test("a stream that breaks or falls silent is opened again, and a page that nobody sees gives its own back", async () => {
+  const opened = [];
+  const listeners = {};
+  globalThis.document = { hidden: false, addEventListener: (kind, act) => (listeners[kind] = act) };
+  globalThis.EventSource = class extends EventTarget {
+    open = true;
+    constructor() {
+      super();
+      opened.push(this);
+    }
+    close() {
+      this.open = false;
+    }
+    say(kind, data) {
+      if (this.open) this.dispatchEvent(Object.assign(new Event(kind), { data: JSON.stringify(data) }));
+    }
+  };
+  mock.timers.enable({ apis: ["setInterval", "setTimeout", "Date"], now: 1_000_000 });
+  const { Live } = await page("live");
+  const live = new Live();
+  live.begin();
+  const greet = () => opened.at(-1).say("snapshot", { at: 3_600_000 + Date.now(), mesh: {}, nodes: { a: { made: 1 } }, tasks: {} });
+  greet();
+  assert.deepEqual([live.freshness, live.mesh.nodes.a.made, live.now() - Date.now()], ["live", 1, 3_600_000]);
+  opened[0].say("change", { nodes: { a: { made: 2 } } });
+  assert.equal(live.mesh.nodes.a.made, 2);
+  // A short break is no alarm, a longer one is.
+  opened[0].dispatchEvent(new Event("error"));
+  mock.timers.tick(1_000);
+  assert.deepEqual([live.freshness, opened.length], ["live", 2]);
+  opened[1].dispatchEvent(new Event("error"));
+  mock.timers.tick(1_000);
+  assert.equal(live.freshness, "old");
+  mock.timers.tick(2_000);
+  greet();
+  assert.equal(live.freshness, "live");
+  // Silence, too: the edge gives a sign every ten seconds.
+  const before = opened.length;
+  mock.timers.tick(17_000);
+  assert.deepEqual([live.freshness, opened.length > before], ["old", true]);
+  mock.timers.tick(17_000);
+  assert.equal(opened.length, before + 2, "a stream that leads nowhere is opened again, too");
+  greet();
+  document.hidden = true;
+  listeners.visibilitychange();
+  for (let second = 0; second < 32; second += 1) {
+    opened.at(-1).say("alive", {});
+    mock.timers.tick(1_000);
+  }
+  assert.deepEqual([live.freshness, opened.some((source) => source.open)], ["connecting", false]);
+  document.hidden = false;
+  listeners.visibilitychange();
+  assert.deepEqual(opened.filter((source) => source.open).length, 1);
+  greet();
+  assert.equal(live.freshness, "live");
+  mock.timers.reset();
 });
