@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use echo_bus::Bus;
 use echo_bus::client::{CallError, Link, Received, Subscription};
 use echo_bus::id::{NodeId, Peer};
-use echo_bus::message::{Cancel, Empty, Heartbeat, Task};
+use echo_bus::message::{Cancel, Empty, Heartbeat, Order, Task};
 use echo_bus::subject;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -93,6 +93,7 @@ pub struct Subscriptions {
     cancels: Subscription<Cancel>,
     pings: Subscription<Empty>,
     beats: Subscription<Heartbeat>,
+    orders: Subscription<Order>,
     tasks: Subscription<Task>,
 }
 
@@ -128,6 +129,7 @@ impl Subscriptions {
             beats: bus.subscribe(&subject::heartbeats_of(node)).await?,
             cancels: bus.subscribe(&subject::cancels_at(node)).await?,
             pings: bus.subscribe(&subject::pings(&Peer::agent(node))).await?,
+            orders: bus.subscribe(&subject::orders(node)).await?,
             tasks: bus.subscribe_in(&subject::dispatched(node), GROUP).await?,
         };
         let mut link = bus.link();
@@ -150,6 +152,9 @@ impl Subscriptions {
             cancel = self.cancels.next_readable() => cancel.map(Event::Cancel),
             beat = self.beats.next_readable() => beat.map(|beat| Event::Beat(Box::new(beat))),
             ping = self.pings.next() => ping.map(|ping| Event::Ping(ping.reply)),
+            order = self.orders.next() => order.map(|order| {
+                Event::Ordered { wish: order.message.ok().map(|order| order.wish), reply: order.reply }
+            }),
             received = self.tasks.next() => received.map(task),
         }
     }

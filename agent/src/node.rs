@@ -19,7 +19,7 @@ use echo_bus::client::Link;
 use echo_bus::clock::Now;
 use echo_bus::holding::Fence;
 use echo_bus::id::{AttemptId, Inbox};
-use echo_bus::message::{Cancel, Code, Failure, Heartbeat, Pong, Space};
+use echo_bus::message::{Cancel, Code, Failure, Heartbeat, Ordered, Pong, Space, Wish};
 use tracing::{debug, info, warn};
 
 use crate::attempt::{End, Report};
@@ -148,6 +148,7 @@ impl Node {
             Event::Space { memory, disk } => (self.memory, self.disk) = (memory, disk),
             Event::Drain => self.set_draining(true, now.at),
             Event::Resume => self.set_draining(false, now.at),
+            Event::Ordered { wish, reply } => self.ordered(wish, reply, now.at),
             Event::Stop => self.begin_to_stop(now.at),
             Event::Tick => self.tick(now.at),
         }
@@ -296,6 +297,17 @@ impl Node {
             info!(draining, "drain");
             self.schedule.changed(true, now);
         }
+    }
+
+    /// An operator's wish, and how things stand after it.
+    fn ordered(&mut self, wish: Option<Wish>, to: Option<Inbox>, now: Instant) {
+        match wish {
+            Some(Wish::Drain) => self.set_draining(true, now),
+            Some(Wish::Resume) => self.set_draining(false, now),
+            Some(Wish::Unknown) | None => {}
+        }
+        let now = Ordered { draining: self.draining, stopping: self.stop.is_some() };
+        self.out.push(Action::Ordered { to, now });
     }
 
     fn begin_to_stop(&mut self, now: Instant) {

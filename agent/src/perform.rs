@@ -79,6 +79,10 @@ impl Performer {
                 let context = self.context.clone();
                 self.jobs.spawn(async move { said(context.bus.answer(to.as_ref(), &pong).await) });
             }
+            Action::Ordered { to, now } => {
+                let context = self.context.clone();
+                self.jobs.spawn(async move { said(context.bus.answer(to.as_ref(), &now).await) });
+            }
             Action::Pulse { edge, asked, pulse } => self.pulse(edge, asked, pulse),
             Action::Resend { to, frames } => self.resend(to, frames),
             Action::Probe => {

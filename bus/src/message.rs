@@ -10,6 +10,7 @@ mod heartbeat;
 pub mod lengths;
 mod load_options;
 mod loading;
+mod order;
 mod payload;
 pub mod prefix;
 mod pulse;
@@ -31,6 +32,7 @@ pub use frame::{Accepted, Done, Frame, Piece, Reason, Timings, ToolCall, Vector}
 pub use heartbeat::{Engine, Heartbeat, Model, NodeStatus, Progress, Space, Speed};
 pub use load_options::{LoadKey, LoadOptions};
 pub use loading::Loading;
+pub use order::{Order, Ordered, Wish};
 pub use payload::{Payload, size};
 pub use prefix::{BLOCK, BLOCKS, Prefix, common};
 pub use pulse::{Cancel, Disconnect, Held, Missing, Pong, Pulse, PulseAnswer};
@@ -55,6 +57,8 @@ payloads!(
     Event,
     Heartbeat,
     MeshStatus,
+    Order,
+    Ordered,
     Pong,
     Pulse,
     PulseAnswer,

@@ -5,8 +5,8 @@ use std::marker::PhantomData;
 
 use crate::id::{Inbox, NodeId, Peer, ProcessId, Role, TaskId};
 use crate::message::{
-    AnswerPart, CacheDigest, Cancel, Disconnect, Dispatch, Empty, Event, Frame, Heartbeat, MeshStatus, Pong,
-    Pulse, PulseAnswer, ReadAnswer, Submission, Task,
+    AnswerPart, CacheDigest, Cancel, Disconnect, Dispatch, Empty, Event, Frame, Heartbeat, MeshStatus, Order,
+    Ordered, Pong, Pulse, PulseAnswer, ReadAnswer, Submission, Task,
 };
 
 /// A subject that messages of type `M` may be published to.
@@ -186,6 +186,26 @@ pub fn task_event(task: TaskId, what: crate::message::What) -> Subject<Event> {
     Subject::new(format_args!("echo.event.task.{task}.{}", what.as_str()))
 }
 
+/// All events of nodes.
+pub fn node_events() -> Filter<Event> {
+    Filter::new(format_args!("echo.event.node.*.*"))
+}
+
+/// All events of tasks.
+pub fn task_events() -> Filter<Event> {
+    Filter::new(format_args!("echo.event.task.*.*"))
+}
+
+/// Edge → the agent of this node: what its operator wants of it.
+pub fn order(node: &NodeId) -> Call<Order, Ordered> {
+    Call::new(format_args!("_echo.order.{node}"))
+}
+
+/// The orders for this node.
+pub fn orders(node: &NodeId) -> Filter<Order> {
+    Filter::new(format_args!("_echo.order.{node}"))
+}
+
 /// The prefix under which a process receives the answers to what it asks.
 pub(crate) fn replies(role: Role, id: &ProcessId) -> String {
     format!("_INBOX.{}.{id}.reply", role.as_str())
@@ -218,5 +238,9 @@ mod tests {
             node_event(&node, crate::message::What::Joined).to_string(),
             "echo.event.node.node-a.joined"
         );
+        assert_eq!(node_events().to_string(), "echo.event.node.*.*");
+        assert_eq!(task_events().to_string(), "echo.event.task.*.*");
+        assert_eq!(order(&node).to_string(), "_echo.order.node-a");
+        assert_eq!(orders(&node).to_string(), "_echo.order.node-a");
     }
 }

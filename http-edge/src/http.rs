@@ -23,6 +23,7 @@ mod ollama;
 mod openai;
 mod openapi;
 mod options;
+mod page;
 pub mod paths;
 mod reminder;
 mod reply;
@@ -44,6 +45,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 
 use crate::config::Config;
 use crate::tasks::Tasks;
+use crate::watch::Watch;
 use api::{Api, Settings};
 use error::ApiError;
 use guard::Guard;
@@ -52,12 +54,20 @@ use guard::Guard;
 const SERVER: &str = concat!("echo-edge/", env!("CARGO_PKG_VERSION"));
 
 /// All routes.
-pub fn router(config: &Config, tasks: Arc<Tasks>, metrics: PrometheusHandle, address: SocketAddr) -> Router {
+pub fn router(
+    config: &Config,
+    tasks: Arc<Tasks>,
+    watch: Arc<Watch>,
+    metrics: PrometheusHandle,
+    address: SocketAddr,
+) -> Router {
     let guard = Guard::new(address, &config.allow_host, &config.allow_origin);
     let settings = Settings { guard, body_pause: config.body_timeout, keep_limit: config.keep_limit };
-    let api = Api::new(tasks, metrics, address, settings);
-    let mut routes =
-        Router::new().route("/openapi.json", get(openapi::openapi)).route("/docs", get(docs::page));
+    let api = Api::new(tasks, watch, metrics, address, settings);
+    let mut routes = Router::new()
+        .route("/openapi.json", get(openapi::openapi))
+        .route("/docs", get(docs::page))
+        .route("/page/{file}", get(page::file));
     routes = routes.merge(models::routes());
     for dialect in dialects::all() {
         routes = routes.merge((dialect.routes)());

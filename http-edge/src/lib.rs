@@ -17,6 +17,7 @@ pub mod run;
 mod serve;
 mod suspects;
 mod tasks;
+mod watch;
 
 pub use config::Config;
 pub use run::run;

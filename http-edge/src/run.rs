@@ -20,6 +20,7 @@ use crate::http;
 use crate::inbox::Inbox;
 use crate::serve::{Doors, serve};
 use crate::tasks::Tasks;
+use crate::watch::Watch;
 
 /// Answers to the edge's questions that wait to be heard; whoever brings one more waits.
 const ANSWERS: usize = 1024;
@@ -64,7 +65,8 @@ pub async fn run(
     info!(%address, connections, "listening");
     info!(edge = %bus.me().id, "ready");
 
-    let routes = http::router(&config, tasks.clone(), metrics, address);
+    let watch = Watch::new(bus.clone(), shutdown.clone());
+    let routes = http::router(&config, tasks.clone(), watch, metrics, address);
     let doors = Doors { routes, refusal: http::refusal(), connections, patience: config.patience() };
     let served = async {
         serve(doors, listener, shutdown.clone()).await;

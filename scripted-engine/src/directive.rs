@@ -24,6 +24,8 @@ pub struct Directives {
     pub tool: Option<String>,
     /// Calls with their arguments, such as `[call=look {"at": 1}]`, one after another, until a tool has answered.
     pub calls: Vec<ToolCall>,
+    /// The answer itself, to the letter. In the order it is percent-encoded, so that it may hold anything.
+    pub say: Option<String>,
     /// The kind and the index of the token in whose place it comes. An answer that is resumed at that
     /// token or later does not meet it again, so that a continuation elsewhere gets past it.
     pub fault: Option<(FaultKind, u64)>,
@@ -56,6 +58,7 @@ impl Directives {
             "final" => self.text_in_final = Some(value == "text"),
             "tool" => self.tool = Some(value.to_owned()),
             "call" => self.calls.extend(call(value)),
+            "say" => self.say = decoded(value).or(self.say.take()),
             "words" => self.words = Some(value.to_owned()),
             "fault" => self.fault = fault(value).or(self.fault),
             _ => {}
@@ -76,6 +79,22 @@ fn fault(value: &str) -> Option<(FaultKind, u64)> {
     Some((kind, at.parse().ok()?))
 }
 
+/// What `encodeURIComponent` has made; none if it has not.
+fn decoded(value: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(value.len());
+    let mut rest = value.bytes();
+    while let Some(byte) = rest.next() {
+        bytes.push(match byte {
+            b'%' => {
+                let mut digit = || char::from(rest.next()?).to_digit(16);
+                u8::try_from(digit()? * 16 + digit()?).ok()?
+            }
+            byte => byte,
+        });
+    }
+    String::from_utf8(bytes).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -87,6 +106,9 @@ mod tests {
         assert_eq!((found.task, found.tokens), (Some(7), Some(64)));
         assert_eq!(found.delay, Some(Duration::from_millis(50)));
         assert_eq!(found.fault, Some((FaultKind::Die, 10)));
+        let say = |order: &str| Directives::read(order).say;
+        assert_eq!(say("[say=%3Cb%3E%20%5Bx%5D%20%C3%A4]").as_deref(), Some("<b> [x] ä"));
+        assert_eq!((say("[say=%4]"), say("[say=%zz]"), say("[say=%FF]")), (None, None, None));
         assert_eq!(Directives::read("[fault=explode@3] [1] [a=b"), Directives::default());
         let called =
             Directives::read("[call=look {\"at\": 1}] [call=see {}] [call=none] [call=bad {1}]").calls;

@@ -80,6 +80,12 @@ impl Plan {
             }
             plan.after.push_back(Piece::Verbatim(CLOSE_JSON.to_owned()));
         }
+        if let Some(text) = &orders.say {
+            // Word by word, and from where another engine has come to.
+            let rest = text.strip_prefix(ask.prompt.so_far.as_str()).unwrap_or_default();
+            plan.before.extend(rest.split_inclusive(' ').map(|word| Piece::Verbatim(word.to_owned())));
+            plan.range.end = plan.range.start;
+        }
         plan.stop_at(&ask.stop);
         plan.after.extend(calls);
         plan.limit(ask.limit);

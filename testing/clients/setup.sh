@@ -3,6 +3,7 @@
 #   setup.sh python    a Python that can import anthropic, ollama and openai
 #   setup.sh node      a folder beside whose node_modules a script can import @anthropic-ai/sdk, ollama and openai
 #   setup.sh codex     the program of OpenAI's Codex CLI
+#   setup.sh page      a folder with what checks the page: typescript, playwright-core and axe-core
 # Without network, pip or npm it says why on stderr and fails. All is pinned by version and by hash. To pin others, change
 # requirements.in or a package.json and, beside it,
 #   uv pip compile --universal --python-version 3.10 --generate-hashes --no-annotate --no-header requirements.in -o requirements.txt
@@ -16,12 +17,12 @@ main() {
     mkdir -p "$CACHE"
     case ${1:-} in
     python) python_clients ;;
-    node) npm_clients node ;;
+    node | page) npm_clients "$1" ;;
     codex)
         dir=$(npm_clients codex)
         echo "$dir/node_modules/.bin/codex"
         ;;
-    *) fail "usage: setup.sh python|node|codex" ;;
+    *) fail "usage: setup.sh python|node|codex|page" ;;
     esac
 }
 

@@ -1,7 +1,7 @@
 //! What a node wants to be done.
 
 use echo_bus::id::{AttemptId, Inbox, ProcessId};
-use echo_bus::message::{CacheDigest, Dispatch, Frame, Heartbeat, Pong, Pulse};
+use echo_bus::message::{CacheDigest, Dispatch, Frame, Heartbeat, Ordered, Pong, Pulse};
 
 use crate::attempt::Attempt;
 use crate::calibrate::Calibrate;
@@ -14,6 +14,7 @@ pub enum Action {
     Beat(Box<Heartbeat>),
     Caches(Box<CacheDigest>),
     Pong { to: Option<Inbox>, pong: Pong },
+    Ordered { to: Option<Inbox>, now: Ordered },
     Pulse { edge: ProcessId, asked: Vec<AttemptId>, pulse: Pulse },
     Resend { to: Inbox, frames: Vec<Frame> },
     Probe,

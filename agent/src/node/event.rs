@@ -2,7 +2,7 @@
 
 use echo_bus::client::Link;
 use echo_bus::id::{AttemptId, Inbox, ProcessId};
-use echo_bus::message::{Cancel, Failure, Heartbeat, PulseAnswer, Space, Task};
+use echo_bus::message::{Cancel, Failure, Heartbeat, PulseAnswer, Space, Task, Wish};
 
 use crate::attempt::Report;
 use crate::engine::{Down, Probe};
@@ -42,6 +42,11 @@ pub enum Event {
     },
     Drain,
     Resume,
+    /// The same by way of the bus; `None` is an order that cannot be read.
+    Ordered {
+        wish: Option<Wish>,
+        reply: Option<Inbox>,
+    },
     Stop,
     Tick,
 }

@@ -485,6 +485,32 @@ fn a_drained_node_tries_nothing() {
 }
 
 #[test]
+fn an_order_from_the_bus_drains_and_resumes_and_each_is_answered() {
+    let mut bench = Bench::new(1);
+    let mut order = |wish, expected| {
+        bench.out.clear();
+        bench.apply(Event::Ordered { wish, reply: None });
+        let said = bench.out.iter().find_map(|it| match it {
+            Action::Ordered { now, .. } => Some(*now),
+            _ => None,
+        });
+        assert_eq!(said, Some(expected), "{wish:?}");
+        bench.code(bench.task(1, 1))
+    };
+    let now = |draining, stopping| Ordered { draining, stopping };
+    assert_eq!(order(Some(Wish::Drain), now(true, false)), Some(Code::Draining));
+    // What cannot be read changes nothing, and is answered all the same.
+    assert_eq!(order(None, now(true, false)), Some(Code::Draining));
+    assert_eq!(order(Some(Wish::Unknown), now(true, false)), Some(Code::Draining));
+    assert_eq!(order(Some(Wish::Resume), now(false, false)), None);
+    bench.apply(Event::Stop);
+    bench.out.clear();
+    bench.apply(Event::Ordered { wish: Some(Wish::Resume), reply: None });
+    let left = |it: &Action| matches!(it, Action::Ordered { now, .. } if now.draining && now.stopping);
+    assert!(bench.out.iter().any(left), "a node that leaves says so");
+}
+
+#[test]
 fn refused_requests_close_nothing() {
     let mut bench = Bench::new(2);
     for number in 1..=5 {

@@ -70,6 +70,12 @@ pub struct Event {
     /// Of a task's end: from the client's request to the end.
     #[serde(default, skip_serializing_if = "is_default")]
     pub latency_ms: Option<u64>,
+    /// Of a task that waits: its place in the line of its model, from 1, when it joined that.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub position: Option<u32>,
+    /// Of a task that waits: for how long it was expected to; absent where nobody has measured that.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub expected_wait_ms: Option<u64>,
     /// A sentence. Never holds a prompt or an answer.
     #[serde(default, skip_serializing_if = "is_default")]
     pub detail: String,
@@ -90,6 +96,8 @@ impl Event {
             model: String::new(),
             tokens: None,
             latency_ms: None,
+            position: None,
+            expected_wait_ms: None,
             detail: String::new(),
             why: None,
         }

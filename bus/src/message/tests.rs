@@ -480,6 +480,19 @@ fn status_and_events() {
         &Event { node: Some(node()), attempt: Some(1), detail: "gone".into(), ..Event::new(What::Lost, 1) },
         r#"{"what":"lost","at":1,"node":"node-a","attempt":1,"detail":"gone"}"#,
     );
+    golden(
+        &Event { position: Some(2), expected_wait_ms: Some(900), ..Event::new(What::Queued, 1) },
+        r#"{"what":"queued","at":1,"position":2,"expected_wait_ms":900}"#,
+    );
+}
+
+#[test]
+fn an_operators_order_and_the_answer_to_it() {
+    golden(&Order { wish: Wish::Drain }, r#"{"wish":"drain"}"#);
+    golden(&Order { wish: Wish::Resume }, r#"{"wish":"resume"}"#);
+    golden(&Ordered { draining: true, stopping: false }, r#"{"draining":true,"stopping":false}"#);
+    let newer: Order = serde_json::from_str(r#"{"wish":"sing","song":"x"}"#).unwrap();
+    assert_eq!(newer.wish, Wish::Unknown);
 }
 
 #[test]

@@ -19,6 +19,7 @@ use crate::edge::Reads;
 use crate::feed::{Choices, Feed};
 use crate::limits::ROOM_FOR_CONTINUATION;
 use crate::tasks::{Tasks, Wishes};
+use crate::watch::Watch;
 
 /// The edge, as a handler sees it; cheap to clone.
 #[derive(Clone)]
@@ -35,6 +36,7 @@ pub struct Settings {
 
 struct Shared {
     tasks: Arc<Tasks>,
+    watch: Arc<Watch>,
     metrics: PrometheusHandle,
     guard: Guard,
     address: SocketAddr,
@@ -46,17 +48,22 @@ struct Shared {
 impl Api {
     pub fn new(
         tasks: Arc<Tasks>,
+        watch: Arc<Watch>,
         metrics: PrometheusHandle,
         address: SocketAddr,
         settings: Settings,
     ) -> Self {
         let Settings { guard, body_pause, keep_limit } = settings;
         let names = Names::default();
-        Self(Arc::new(Shared { tasks, metrics, guard, address, body_pause, keep_limit, names }))
+        Self(Arc::new(Shared { tasks, watch, metrics, guard, address, body_pause, keep_limit, names }))
     }
 
     pub fn tasks(&self) -> &Arc<Tasks> {
         &self.0.tasks
+    }
+
+    pub fn watch(&self) -> &Arc<Watch> {
+        &self.0.watch
     }
 
     pub fn guard(&self) -> &Guard {

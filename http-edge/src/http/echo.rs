@@ -5,11 +5,12 @@ mod docs;
 mod kept;
 mod say;
 mod status;
+mod watch;
 
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use serde_json::{Value, json};
 
 use super::api::Api;
@@ -36,6 +37,10 @@ fn routes() -> Router<Api> {
         .route("/task/stream", post(streamed))
         .route("/task/{task}", get(kept::state).delete(kept::stop))
         .route("/task/{task}/stream", get(kept::stream))
+        .route("/mesh/watch", get(watch::watch))
+        .route("/mesh/tasks/{shown}", delete(watch::stop))
+        .route("/nodes/{node}/drain", post(watch::drain))
+        .route("/nodes/{node}/resume", post(watch::resume))
         .route("/status", get(status::status))
         .route("/health", get(|| async { "ok" }))
         .route("/metrics", get(metrics))

@@ -38,6 +38,15 @@ impl Guard {
         self.any_host || name.is_empty() || self.hosts.contains(&name) || host::is_near(&name, None)
     }
 
+    /// The edge's own page, under an address or a name that cannot be made to point here from outside. Behind another
+    /// name a stranger's page may be (DNS rebinding): that one is to be allowed by name.
+    fn is_own_page(&self, origin: &str, asked: &str) -> bool {
+        let page = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
+        let name = host::name(asked);
+        page.is_some_and(|page| !page.is_empty() && page.eq_ignore_ascii_case(asked))
+            && (self.hosts.contains(&name) || host::is_near(&name, None))
+    }
+
     fn allows_origin(&self, origin: &str) -> bool {
         let origin = origin.to_ascii_lowercase();
         if self.origins.iter().any(|allowed| allowed == "*" || *allowed == origin) {
@@ -68,7 +77,8 @@ pub async fn check(guard: &Guard, request: Request, next: Next) -> Response {
     let Some(origin) = request.headers().get(header::ORIGIN).cloned() else {
         return next.run(request).await;
     };
-    if !guard.allows_origin(origin.to_str().unwrap_or("?")) {
+    let page = origin.to_str().unwrap_or("?");
+    if !guard.allows_origin(page) && !guard.is_own_page(page, &host) {
         return ApiError::forbidden("this web origin may not ask here; allow it with --allow-origin")
             .into_response();
     }
@@ -94,7 +104,7 @@ fn allow(mut response: Response, origin: HeaderValue) -> Response {
     let headers = response.headers_mut();
     headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
     headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(route_headers::NAMES));
-    headers.insert(header::VARY, HeaderValue::from_static("origin"));
+    headers.append(header::VARY, HeaderValue::from_static("origin"));
     response
 }
 
@@ -119,6 +129,28 @@ mod tests {
         }
         let open = Guard::new("0.0.0.0:8080".parse().unwrap(), &[], &[]);
         assert!(open.allows_host("mesh:8080"));
+    }
+
+    #[test]
+    fn the_page_of_an_edge_on_the_network_may_ask_that_edge_unless_its_name_may_be_anybodys() {
+        let open = Guard::new("0.0.0.0:8080".parse().unwrap(), &["mesh.example.org".to_owned()], &[]);
+        for (origin, host) in [
+            ("http://192.168.1.5:8080", "192.168.1.5:8080"),
+            ("https://box.local", "box.local"),
+            ("http://mesh.example.org:8080", "mesh.example.org:8080"),
+        ] {
+            assert!(open.is_own_page(origin, host), "{origin} was kept out");
+        }
+        for (origin, host) in [
+            ("http://evil.example:8080", "evil.example:8080"),
+            ("http://192.168.1.5:8080", "192.168.1.5:9090"),
+            ("http://192.168.1.6:8080", "192.168.1.5:8080"),
+            ("ftp://192.168.1.5", "192.168.1.5"),
+            ("http://", ""),
+            ("null", "null"),
+        ] {
+            assert!(!open.is_own_page(origin, host), "{origin} was let in");
+        }
     }
 
     #[test]

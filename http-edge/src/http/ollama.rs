@@ -19,6 +19,7 @@ use super::api::{Api, trace_of};
 use super::dialect::{Dialect, unlisted};
 use super::error::ApiError;
 use super::fields::Fields;
+use super::page;
 use super::reply;
 use ask::Asked;
 
@@ -36,7 +37,7 @@ pub static DIALECT: Dialect = Dialect {
 
 fn routes() -> Router<Api> {
     Router::new()
-        .route("/", get(|| async { "Ollama is running" }))
+        .route("/", get(page::front))
         .route("/api/generate", post(generate))
         .route("/api/chat", post(chat))
         .route("/api/embed", post(embed))

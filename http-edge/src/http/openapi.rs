@@ -93,6 +93,8 @@ impl Route {
         let name = rest.split('}').next()?;
         let example = match name {
             "id" => "mistral:latest",
+            "node" => "node-a",
+            "shown" => "0011223344556677",
             "response" => "resp_00000000-0000-8000-8000-000000000000",
             "task" => "00000000-0000-8000-8000-000000000000",
             _ => "sha256:0",

@@ -86,7 +86,9 @@ impl State {
             holding.first_wait = expected;
         }
         self.tell_position(&holding, position, expected);
-        self.announce_task(What::Queued, &holding, None, format!("waits at position {position}"));
+        let queued = self.news_of_task(What::Queued, &holding, None, format!("waits at position {position}"));
+        let (position, expected_wait_ms) = (Some(position), expected);
+        self.out.push(Action::Announce(News { position, expected_wait_ms, ..queued }));
         self.keep(holding);
     }
 

@@ -19,4 +19,5 @@ mod skip;
 mod slow;
 mod start;
 mod warm;
+mod watch;
 mod why;

@@ -70,6 +70,38 @@ pub fn routes() -> Vec<Route> {
             fails: &[503],
             ..PLAIN
         },
+        Route {
+            path: "/mesh/watch",
+            summary: "The mesh as it is (the event `snapshot`), then each `change` of it as a merge patch (RFC 7396), until \
+                you leave; `alive` is a sign of life. Neither prompts nor answers, and no ids of tasks",
+            media: "text/event-stream",
+            gives: &["at", "mesh", "nodes", "tasks"],
+            ..PLAIN
+        },
+        Route {
+            method: "delete",
+            path: "/mesh/tasks/{shown}",
+            summary: "Ends a task that is shown under this name in /mesh/watch",
+            gives: &["success", "shown"],
+            fails: &[404, 410, 503],
+            ..PLAIN
+        },
+        Route {
+            method: "post",
+            path: "/nodes/{node}/drain",
+            summary: "The node finishes what it has and takes nothing new",
+            gives: &["success", "node_id", "draining"],
+            fails: &[400, 404, 503],
+            ..PLAIN
+        },
+        Route {
+            method: "post",
+            path: "/nodes/{node}/resume",
+            summary: "The node takes work again",
+            gives: &["success", "node_id", "draining"],
+            fails: &[400, 404, 503],
+            ..PLAIN
+        },
         Route { path: "/health", summary: "Whether this edge lives", media: "text/plain", ..PLAIN },
         Route { path: "/metrics", summary: "Measurements, for Prometheus", media: "text/plain", ..PLAIN },
         Route { path: "/openapi.json", summary: "This description", gives: &["openapi", "paths"], ..PLAIN },

@@ -136,12 +136,15 @@ pub async fn stream(
 /// `DELETE /task/{task}`.
 pub async fn stop(State(api): State<Api>, Path(task): Path<String>) -> Result<Response, ApiError> {
     let task = id(&task)?;
+    let state = if end(&api, task).await? { "cancelled" } else { "forgotten" };
+    Ok(Json(json!({"task_id": task, "success": true, "state": state})).into_response())
+}
+
+/// Ends a task, or drops its answer; whether it ran.
+pub async fn end(api: &Api, task: TaskId) -> Result<bool, ApiError> {
     let question = ReadAnswer { stops: true, ..ReadAnswer::after(task, 0) };
     match ask(api.tasks(), &question, WITHIN).await.map_err(|error| silent(&error))? {
-        AnswerPart::Stopped { ran } => {
-            let state = if ran { "cancelled" } else { "forgotten" };
-            Ok(Json(json!({"task_id": task, "success": true, "state": state})).into_response())
-        }
+        AnswerPart::Stopped { ran } => Ok(ran),
         other => Err(refused(unjoined(&other))),
     }
 }

@@ -131,7 +131,13 @@ fn models() -> Vec<Route> {
     let fields: &[(&str, &str)] =
         &[("model!", "string"), ("nodes", "array"), ("stream", "boolean"), ("insecure", "boolean")];
     vec![
-        Route { path: "/", tag: "Ollama", summary: "A sign of life", media: "text/plain", ..PLAIN },
+        Route {
+            path: "/",
+            tag: "Ollama",
+            summary: "A sign of life; for a browser (Accept: text/html) the page of the mesh",
+            media: "text/plain",
+            ..PLAIN
+        },
         Route {
             fails: &[],
             ..read("/api/version", "The version of Ollama whose API is spoken here", &["version"])

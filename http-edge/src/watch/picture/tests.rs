@@ -1,0 +1,269 @@
+use std::time::{Duration, Instant};
+
+use echo_bus::id::AttemptId;
+use echo_bus::message::{Engine, Held, NodeStatus, Progress, Space, What, Why};
+use proptest::prelude::*;
+
+use super::*;
+
+const NODE_A: &str = "node-a";
+const NODE_B: &str = "node-b";
+
+struct Bench {
+    picture: Picture,
+    now: Now,
+    number: u64,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let now = Now { at: Instant::now(), unix_ms: 1_000_000 };
+        let mut bench = Self { picture: Picture::default(), now, number: 0 };
+        bench.picture.apply(Heard::Link(true), now);
+        bench
+    }
+
+    fn pass(&mut self, time: Duration) {
+        self.now.at += time;
+        self.now.unix_ms += u64::try_from(time.as_millis()).unwrap();
+        self.picture.tick(self.now);
+    }
+
+    fn beat(&mut self, node: &str, active: &[(u128, u32, u64)]) {
+        self.number += 1;
+        let held = |&(task, attempt, _): &(u128, u32, u64)| Held {
+            id: AttemptId { task: TaskId::from_u128(task), attempt },
+            seq: None,
+            ended: false,
+        };
+        let progress =
+            |&(_, _, tokens): &(u128, u32, u64)| Progress { model: "m".into(), tokens, prompt: tokens == 0 };
+        let beat = Heartbeat {
+            node: node.parse().unwrap(),
+            boot: "b1".parse().unwrap(),
+            number: self.number,
+            status: NodeStatus::Idle,
+            reason: String::new(),
+            active: active.iter().map(held).collect(),
+            progress: active.iter().map(progress).collect(),
+            slots: 2,
+            models: None,
+            engine: Engine::default(),
+            // Its last digits change all the time.
+            memory: Space { total: 64 << 30, free: (32 << 30) + self.number * 1_000 },
+            model_memory: 0,
+            disk: Space::default(),
+            agent_host: "h".into(),
+            agent_port: 1,
+            version: "1".into(),
+            uptime_ms: 0,
+            model_management: false,
+        };
+        self.picture.apply(Heard::Beat(Box::new(beat)), self.now);
+    }
+
+    fn event(&mut self, what: What, task: u128, attempt: u32, node: Option<&str>) {
+        let event = Event {
+            task: Some(TaskId::from_u128(task)),
+            attempt: Some(attempt),
+            node: node.map(|node| node.parse().unwrap()),
+            why: node.map(|node| Why::at(node.parse().unwrap()).into()),
+            ..Event::new(what, 1)
+        };
+        self.picture.apply(Heard::Event(Box::new(event)), self.now);
+    }
+
+    fn seen(&mut self) -> Value {
+        self.picture.changes();
+        self.picture.whole()
+    }
+
+    fn task(&mut self, task: u128) -> Value {
+        self.seen()["tasks"][shown(TaskId::from_u128(task))].clone()
+    }
+}
+
+#[test]
+fn a_task_is_seen_to_wait_to_run_and_to_go_on_elsewhere() {
+    let mut bench = Bench::new();
+    bench.beat(NODE_A, &[]);
+    bench.beat(NODE_B, &[]);
+    bench.event(What::Queued, 7, 1, None);
+    assert_eq!(bench.task(7)["state"], "waiting");
+    bench.event(What::Placed, 7, 1, Some(NODE_A));
+    bench.beat(NODE_A, &[(7, 1, 10)]);
+    let seen = bench.task(7);
+    assert_eq!(
+        (&seen["state"], &seen["node"], &seen["tokens"]),
+        (&"running".into(), &NODE_A.into(), &10.into())
+    );
+    bench.event(What::Lost, 7, 1, Some(NODE_A));
+    // The node that was lost does not know it.
+    bench.beat(NODE_A, &[(7, 1, 11)]);
+    assert_eq!(bench.task(7)["state"], "moving");
+    bench.event(What::Placed, 7, 2, Some(NODE_B));
+    bench.beat(NODE_A, &[(7, 1, 12)]);
+    bench.beat(NODE_B, &[(7, 2, 25)]);
+    let seen = bench.task(7);
+    assert_eq!(
+        (&seen["node"], &seen["attempt"], &seen["nodes"]),
+        (&NODE_B.into(), &2.into(), &json!([NODE_A, NODE_B]))
+    );
+    bench.event(What::Done, 7, 2, Some(NODE_B));
+    bench.event(What::Placed, 7, 3, Some(NODE_A));
+    assert_eq!(bench.task(7)["state"], "done", "an end is final");
+    let nodes = bench.seen()["nodes"].clone();
+    assert_eq!(
+        (&nodes[NODE_A]["made"], &nodes[NODE_B]["made"]),
+        (&10.into(), &15.into()),
+        "each has made its part"
+    );
+}
+
+#[test]
+fn viewers_never_get_the_id_by_which_an_answer_is_read() {
+    let mut bench = Bench::new();
+    bench.event(What::Queued, 7, 1, None);
+    let id = TaskId::from_u128(7);
+    assert!(!bench.seen().to_string().contains(&id.to_string()));
+    assert_eq!(bench.picture.task(&shown(id)), Some(id));
+    assert_eq!(bench.picture.task("nothing"), None);
+    // The page works it out by itself: its own test has the same pair.
+    assert_eq!(shown(id), "0d25a51a47b7f482");
+}
+
+#[test]
+fn a_silent_node_is_shown_as_silent_and_forgotten_later() {
+    let mut bench = Bench::new();
+    bench.beat(NODE_A, &[]);
+    bench.pass(Duration::from_millis(2_900));
+    assert_eq!(bench.seen()["nodes"][NODE_A]["status"], "idle");
+    bench.pass(Duration::from_millis(100));
+    let seen = bench.seen();
+    assert_eq!(seen["nodes"][NODE_A]["status"], "silent");
+    assert_eq!(seen["nodes"][NODE_A]["heard"], 1_000_000);
+    bench.beat(NODE_A, &[]);
+    assert_eq!(bench.seen()["nodes"][NODE_A], {
+        let mut node = seen["nodes"][NODE_A].clone();
+        node["status"] = "idle".into();
+        node.as_object_mut().unwrap().remove("heard");
+        node
+    });
+    bench.pass(super::super::node::FORGOTTEN);
+    assert_eq!(bench.seen()["nodes"], json!({}));
+}
+
+#[test]
+fn nobodys_silence_counts_while_we_are_cut_off() {
+    let mut bench = Bench::new();
+    bench.beat(NODE_A, &[(7, 1, 1)]);
+    bench.picture.apply(Heard::Link(false), bench.now);
+    bench.pass(Duration::from_secs(60));
+    bench.picture.apply(Heard::Link(true), bench.now);
+    bench.pass(Duration::from_secs(1));
+    let seen = bench.seen();
+    assert_eq!(seen["nodes"][NODE_A]["status"], "idle");
+    assert_eq!(seen["tasks"].as_object().unwrap().len(), 1);
+}
+
+#[test]
+fn a_task_whose_end_nobody_told_goes_and_ended_ones_are_bounded() {
+    let mut bench = Bench::new();
+    bench.beat(NODE_A, &[(7, 1, 1)]);
+    bench.pass(Duration::from_secs(9));
+    assert_eq!(bench.seen()["tasks"], json!({}));
+    for task in 0..ENDED as u128 + 50 {
+        bench.event(What::Placed, task, 1, Some(NODE_A));
+        bench.event(What::Done, task, 1, Some(NODE_A));
+    }
+    assert_eq!(bench.seen()["tasks"].as_object().unwrap().len(), ENDED);
+    for task in 0..TASKS as u128 * 2 {
+        bench.event(What::Placed, 1_000_000 + task, 1, Some(NODE_A));
+    }
+    assert_eq!(bench.seen()["tasks"].as_object().unwrap().len(), TASKS);
+}
+
+#[test]
+fn an_idle_mesh_says_nothing() {
+    let mut bench = Bench::new();
+    bench.beat(NODE_A, &[]);
+    assert!(bench.picture.changes().is_some());
+    for _ in 0..10 {
+        bench.pass(Duration::from_secs(1));
+        bench.beat(NODE_A, &[]);
+        assert_eq!(bench.picture.changes(), None);
+    }
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Event(What, u128, u32, bool),
+    Beat(bool, Vec<(u128, u32, u64)>),
+    Pass(u64),
+    Link(bool),
+    Look,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let what = prop::sample::select(vec![
+        What::Queued,
+        What::Placed,
+        What::Released,
+        What::Lost,
+        What::Retried,
+        What::Done,
+        What::Failed,
+        What::Cancelled,
+        What::Unknown,
+    ]);
+    let step = prop_oneof![
+        4 => (what, 0..4u128, 0..4u32, any::<bool>()).prop_map(|(what, task, attempt, a)| Step::Event(what, task, attempt, a)),
+        3 => (any::<bool>(), prop::collection::vec((0..4u128, 1..4u32, 0..50u64), 0..3)).prop_map(|(a, held)| Step::Beat(a, held)),
+        1 => (0..5_000u64).prop_map(Step::Pass),
+        1 => any::<bool>().prop_map(Step::Link),
+        2 => Just(Step::Look),
+    ];
+    prop::collection::vec(step, 0..60)
+}
+
+/// As the page does it.
+fn merge(target: &mut Value, patch: &Value) {
+    let Some(patch) = patch.as_object() else { return *target = patch.clone() };
+    if !target.is_object() {
+        *target = json!({});
+    }
+    let target = target.as_object_mut().unwrap();
+    for (name, value) in patch {
+        if value.is_null() {
+            target.remove(name);
+        } else {
+            merge(target.entry(name.clone()).or_insert(Value::Null), value);
+        }
+    }
+}
+
+proptest! {
+    /// Whoever came early and took every change sees what one sees who comes now; and nobody sees a task in two minds.
+    #[test]
+    fn changes_add_up_to_the_whole_whatever_happens(steps in steps()) {
+        let mut bench = Bench::new();
+        let mut viewer = bench.picture.whole();
+        for step in steps {
+            match step {
+                Step::Event(what, task, attempt, a) => bench.event(what, task, attempt, Some(if a { NODE_A } else { NODE_B })),
+                Step::Beat(a, held) => bench.beat(if a { NODE_A } else { NODE_B }, &held),
+                Step::Pass(ms) => bench.pass(Duration::from_millis(ms)),
+                Step::Link(up) => bench.picture.apply(Heard::Link(up), bench.now),
+                Step::Look => {
+                    if let Some(change) = bench.picture.changes() {
+                        merge(&mut viewer, &change);
+                    }
+                    prop_assert_eq!(&viewer, &bench.picture.whole());
+                }
+            }
+            for task in bench.picture.tasks.values() {
+                prop_assert!(task.state != super::super::task::State::Running || task.node.is_some());
+            }
+        }
+    }
+}

@@ -1,0 +1,275 @@
+// The logic of the page, without a browser: node --test.
+
+import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
+import { readFileSync } from "node:fs";
+import { mock, test } from "node:test";
+
+const page = (name) => import(new URL(`../../http-edge/page/${name}.js`, import.meta.url));
+const { merge } = await page("merge");
+const { Events } = await page("sse");
+const { sha256, shownAs } = await page("sha256");
+const { qr } = await page("qr");
+const { inline, parse, safe } = await page("markdown");
+const { bounded } = await page("conversations");
+const { request, take } = await page("responses");
+const { Pace, paths } = await page("spark");
+const facts = await page("facts");
+const news = await page("news");
+const text = await page("text");
+
+const task = (more) => ({ state: "running", nodes: [], attempt: 1, began: 0, tokens: 0, ...more });
+const node = (more) => ({
+  status: "idle", active: 0, slots: 1, made: 0, models: [{ name: "m", can: [] }], engine: { kind: "ollama" },
+  memory: { total: 100, free: 50 }, disk: { total: 100, free: 50 }, host: "h", port: 1, version: "1", since: 0, ...more,
+});
+const mesh = (nodes, more = {}) => ({ mesh: { connected: true, orchestrator: "o", ...more }, nodes, tasks: {} });
+
+test("a merge patch is applied as RFC 7396 says", () => {
+  for (const [target, patch, merged] of [
+    [{ a: "b" }, { a: "c" }, { a: "c" }],
+    [{ a: "b", b: "c" }, { a: null }, { b: "c" }],
+    [{ a: ["b"] }, { a: "c" }, { a: "c" }],
+    [{ a: { b: "c" } }, { a: { b: "d", c: null } }, { a: { b: "d" } }],
+    [{}, { a: { bb: { ccc: null } } }, { a: { bb: {} } }],
+    [["a"], { a: 1 }, { a: 1 }],
+    [{ e: 1 }, { a: { b: 1 } }, { e: 1, a: { b: 1 } }],
+  ]) assert.deepEqual(merge(structuredClone(target), patch), merged);
+  assert.equal(merge({}, JSON.parse('{"__proto__": {"evil": true}}')).evil, undefined);
+});
+
+test("events are read whatever pieces they come in", () => {
+  const stream = 'event: a\nid: 1\ndata: {"x":\ndata: 1}\n\n: comment\n\ndata: two\r\n\r\ndata: 3\n\n';
+  const whole = new Events().take(stream);
+  assert.deepEqual(whole, [
+    { event: "a", id: "1", data: '{"x":\n1}' },
+    { event: "message", id: "", data: "two" },
+    { event: "message", id: "", data: "3" },
+  ]);
+  const bytewise = new Events();
+  assert.deepEqual([...stream].flatMap((letter) => bytewise.take(letter)), whole);
+});
+
+test("SHA-256 is node's", () => {
+  for (const length of [0, 1, 3, 36, 55, 56, 63, 64, 65, 200]) {
+    const said = "ä".repeat(length % 7) + "x".repeat(length);
+    assert.equal(sha256(said), createHash("sha256").update(said).digest("hex"));
+  }
+  // The edge's own test has the same pair.
+  assert.equal(shownAs("00000000-0000-0000-0000-000000000007"), "0d25a51a47b7f482");
+});
+
+test("QR codes are those of another encoder", () => {
+  for (const { text: said, version, mask, sha } of JSON.parse(readFileSync(new URL("qr.vectors.json", import.meta.url), "utf8"))) {
+    const grid = qr(said, mask);
+    assert.equal(grid.length, 17 + 4 * version);
+    const rows = grid.map((row) => row.map((dark) => (dark ? "1" : "0")).join("")).join("\n");
+    assert.equal(createHash("sha256").update(rows).digest("hex"), sha, said);
+  }
+  assert.equal(qr("x".repeat(214)), undefined);
+});
+
+test("only http and https are links", () => {
+  for (const href of ["https://example.org/a?b#c", "http://[::1]:8080/", "HTTPS://EXAMPLE.ORG"]) assert(safe(href), href);
+  for (const href of [
+    "javascript:alert(1)", "JaVaScRiPt:alert(1)", " javascript:alert(1)", "java\nscript:alert(1)", "data:text/html,<script>1</script>",
+    "vbscript:x", "file:///etc/passwd", "//evil.example", "/status", "#chat", "https:evil", "http://", "blob:https://x/y",
+  ]) assert.equal(safe(href), undefined, href);
+  const links = (said) => JSON.stringify(inline(said)).match(/"href":"[^"]*"/g) ?? [];
+  assert.deepEqual(links("[x](javascript:alert(1)) [y](data:text/html;base64,AAAA) <a href='javascript:1'>z</a>"), []);
+  assert.deepEqual(links("[x](https://example.org) and https://example.com/a."), ['"href":"https://example.org/"', '"href":"https://example.com/a"']);
+});
+
+test("HTML in an answer is text", () => {
+  const hostile = '<script>alert(1)</script> <img src=x onerror="alert(1)"> <svg/onload=alert(1)>';
+  assert.deepEqual(parse(hostile), [{ kind: "paragraph", text: hostile }]);
+  assert.deepEqual(inline(hostile), [{ kind: "text", text: hostile }]);
+});
+
+test("Markdown as models write it", () => {
+  const blocks = parse("# One\n\nText *soft* **hard**\nnext `a*b*c`\n\n- a\n- b\n  - c\n\n1. x\n2. y\n\n```js\nlet a = `1`;\n```\n\n> said\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n---\n```py\nunfinished");
+  assert.deepEqual(blocks.map((block) => block.kind), ["heading", "paragraph", "list", "list", "code", "quote", "table", "rule", "code"]);
+  assert.equal(blocks[2].items.length, 2);
+  assert.equal(blocks[2].items[1][1].kind, "list");
+  assert.deepEqual(blocks[4], { kind: "code", language: "js", text: "let a = `1`;" });
+  assert.deepEqual(blocks[6].rows, [["1", "2"]]);
+  assert.equal(blocks[8].text, "unfinished");
+  assert.deepEqual(inline("2 * 3 * 4 and snake_case_name").map((piece) => piece.kind), ["text"]);
+  assert.deepEqual(inline("a **b** c").map((piece) => piece.kind), ["text", "strong", "text"]);
+});
+
+test("no text takes long or breaks the parser", () => {
+  const began = Date.now();
+  for (const evil of ["*".repeat(20_000), "[".repeat(20_000), "> ".repeat(5_000), "- ".repeat(5_000), "`".repeat(20_000), "**a ".repeat(5_000), "_a ".repeat(8_000), "|".repeat(9_000), `${"  ".repeat(200)}- x\n`.repeat(50), "[a](".repeat(5_000), "#".repeat(9_999), "http://".repeat(3_000)]) {
+    for (const block of parse(evil)) if ("text" in block) inline(block.text);
+  }
+  assert(Date.now() - began < 5_000, `${Date.now() - began} ms`);
+});
+
+test("conversations are bounded, and pictures of old ones go first", () => {
+  const conversation = (changed, image) => ({ id: `${changed}`, title: "", changed, model: "", system: "", temperature: null, turns: [{ said: { text: "hello", images: image ? ["x".repeat(image)] : [] }, answer: { text: "a" } }] });
+  assert.equal(bounded(Array.from({ length: 100 }, (_, index) => conversation(index))).length, 40);
+  const kept = bounded([conversation(1, 600), conversation(2, 600)], 1_100);
+  assert.deepEqual(kept.map((one) => [one.id, one.turns[0].said.images.length]), [["2", 1], ["1", 0]]);
+  assert.deepEqual(bounded([conversation(1, 600)], 10), []);
+});
+
+test("an answer takes each event once, whatever comes again", () => {
+  const answer = { sequence: -1, state: "running", text: "", thinking: "", began: 0 };
+  const delta = (sequence_number, delta) => ({ type: "response.output_text.delta", sequence_number, delta });
+  take(answer, { type: "response.created", sequence_number: 0, response: { id: "resp_1", model: "m" } });
+  for (const event of [delta(1, "a"), delta(2, "b"), delta(1, "a"), delta(2, "b"), delta(3, "c")]) take(answer, event);
+  take(answer, { type: "response.reasoning_text.delta", sequence_number: 4, delta: "hm" });
+  assert.deepEqual([answer.id, answer.text, answer.thinking, answer.sequence, answer.state], ["resp_1", "abc", "hm", 4, "running"]);
+  take(answer, { type: "response.completed", sequence_number: 5, response: { usage: { output_tokens: 3 } } });
+  assert.deepEqual([answer.state, answer.tokens], ["done", 3]);
+  const failed = { ...answer, sequence: -1, state: "running" };
+  take(failed, { type: "response.failed", sequence_number: 1, response: { error: { message: "no node" } } });
+  assert.deepEqual([failed.state, failed.error], ["failed", "no node"]);
+});
+
+test("a request is the conversation in the words of the Responses API", () => {
+  const turn = (said, answer, images = []) => ({ said: { text: said, images }, answer: { text: answer } });
+  const asked = request({ model: "m", system: "be brief", temperature: 0.2, turns: [turn("hi", "hello"), turn("look", "", ["data:image/png;base64,AA"])] });
+  assert.deepEqual(asked, {
+    model: "m", stream: true, background: true, store: true, instructions: "be brief", temperature: 0.2,
+    input: [
+      { type: "message", role: "user", content: [{ type: "input_text", text: "hi" }] },
+      { type: "message", role: "assistant", content: [{ type: "output_text", text: "hello" }] },
+      { type: "message", role: "user", content: [{ type: "input_image", image_url: "data:image/png;base64,AA" }, { type: "input_text", text: "look" }] },
+    ],
+  });
+  assert(!("temperature" in request({ model: "m", system: "", temperature: null, turns: [] })));
+});
+
+test("a pace is of the last seconds, and a count that begins anew is no burst", () => {
+  const pace = new Pace();
+  for (const count of [100, 110, 120, 130]) pace.note(count);
+  assert.equal(pace.now, 10);
+  pace.note(5);
+  assert.equal(pace.now, 0);
+  for (let index = 0; index < 100; index += 1) pace.note(5 + index);
+  assert.equal(pace.rates.length, 60);
+  assert.equal(paths([], 1).line, "");
+  assert(paths([0, 10], 10).line.startsWith("M58,19.50L59,0.50"));
+});
+
+test("troubles are said in words, the worst first", () => {
+  assert.deepEqual(facts.troubles(mesh({ a: node() }), 0), []);
+  const found = facts.troubles(
+    mesh({ a: node({ status: "draining", version: "2" }), b: node({ status: "silent", heard: 1_000 }), c: node({ memory: { total: 100, free: 1 } }) }, { orchestrator: "" }), 6_000);
+  assert.deepEqual(found.map((one) => [one.level, one.node]), [["bad", undefined], ["bad", "b"], ["warn", "a"], ["warn", "c"], ["warn", undefined]]);
+  assert.match(found[1].text, /not heard of for 5\.0 s/);
+  assert.equal(facts.troubles(mesh({}), 0).length, 1);
+  assert.match(facts.troubles(mesh({ a: node({ models: [] }) }), 0)[0].text, /No node that is up has a model/);
+});
+
+test("tasks are listed, filtered, and have their place in line", () => {
+  const tasks = {
+    a: task({ state: "done", ended: 5, nodes: ["n1"], model: "m" }),
+    b: task({ state: "waiting", began: 3, model: "m" }),
+    c: task({ state: "running", began: 1, nodes: ["n1", "n2"], node: "n2", model: "o" }),
+    d: task({ state: "waiting", began: 2, model: "m" }),
+    e: task({ state: "failed", ended: 9 }),
+  };
+  const ids = (wanted) => facts.listed(tasks, { state: "", node: "", model: "", ...wanted }).map(([id]) => id);
+  assert.deepEqual(ids({}), ["c", "b", "d", "e", "a"]);
+  assert.deepEqual(ids({ node: "n1" }), ["c", "a"]);
+  assert.deepEqual(ids({ model: "m", state: "waiting" }), ["b", "d"]);
+  assert.deepEqual([...facts.positions(tasks)], [["d", 1], ["b", 2]]);
+  assert.deepEqual([...facts.tasksByNode(tasks).keys()], ["n2"]);
+});
+
+test("an expected wait runs down, and one that has not come true is not said", () => {
+  const waits = task({ state: "waiting", queued: 1_000, expected_wait_ms: 500 });
+  assert.deepEqual([facts.remaining(waits, 1_200), facts.remaining(waits, 1_501)], [300, undefined]);
+  assert.equal(facts.remaining({ ...waits, state: "running" }, 1_200), undefined);
+  assert.equal(facts.remaining(task({ state: "waiting", queued: 1 }), 2), undefined);
+});
+
+test("what happens is told in sentences, and what does not is not", () => {
+  const { newsOf } = news;
+  const before = { ...mesh({ a: node(), b: node({ status: "silent" }) }), tasks: { t: task({ nodes: ["a"], tokens: 9 }) } };
+  const said = (patch) => newsOf(before, patch).map((one) => one.text);
+  assert.deepEqual(said({ nodes: { a: { status: "busy" }, b: { made: 3 } }, tasks: { t: { tokens: 10 } } }), []);
+  assert.deepEqual(said({ nodes: { a: { status: "silent" }, b: { status: "idle" }, c: node() } }), ["a has fallen silent", "b is back", "c is in the mesh"]);
+  assert.deepEqual(said({ tasks: { t: { nodes: ["a", "b"] }, u: { nodes: ["a"], state: "running" } } }), ["an answer of a goes on at b after 9 tokens"]);
+  assert.deepEqual(said({ tasks: { t: { state: "failed", detail: "no" }, u: null } }), ["a task has failed: no"]);
+});
+
+test("figures are told where they were measured, and nowhere else", () => {
+  const why = { node: "n", measured_ms: { wait: 100, prompt: 200, answer: 1_000 } };
+  assert.equal(facts.firstToken(task({ why })), 300);
+  assert.equal(facts.speed(task({ why, tokens: 51, nodes: ["n"] })), 50);
+  assert.equal(facts.speed(task({ why, tokens: 51, nodes: ["n", "o"] })), undefined, "others have made a part");
+  assert.equal(facts.firstToken(task({})), undefined);
+  assert.deepEqual([text.span(40), text.span(1_240), text.span(185_000), text.span(90_000_000)], ["40 ms", "1.2 s", "3 min 5 s", "1 d 1 h"]);
+  assert.deepEqual([text.size(0), text.size(1_500), text.size(32_000_000_000)], ["0 B", "1.5 kB", "32 GB"]);
+});
+
+test("models to ask are those of nodes that are up and can generate, the loaded ones first", () => {
+  const found = facts.models(mesh({
+    a: node({ models: [{ name: "big", can: ["completion"] }, { name: "embed", can: ["embedding"] }] }),
+    b: node({ models: [{ name: "small", can: ["completion", "vision"], loaded: true }, { name: "big", can: ["completion"] }] }),
+    c: node({ status: "silent", models: [{ name: "gone", can: [] }] }),
+  }));
+  assert.deepEqual(found.map((model) => [model.name, model.loaded, model.sees, model.nodes]), [["small", true, true, 1], ["big", false, false, 2]]);
+});
+
+test("a stream that breaks or falls silent is opened again, and a page that nobody sees gives its own back", async () => {
+  const opened = [];
+  const listeners = {};
+  globalThis.document = { hidden: false, addEventListener: (kind, act) => (listeners[kind] = act) };
+  globalThis.EventSource = class extends EventTarget {
+    open = true;
+    constructor() {
+      super();
+      opened.push(this);
+    }
+    close() {
+      this.open = false;
+    }
+    say(kind, data) {
+      if (this.open) this.dispatchEvent(Object.assign(new Event(kind), { data: JSON.stringify(data) }));
+    }
+  };
+  mock.timers.enable({ apis: ["setInterval", "setTimeout", "Date"], now: 1_000_000 });
+  const { Live } = await page("live");
+  const live = new Live();
+  live.begin();
+  const greet = () => opened.at(-1).say("snapshot", { at: 3_600_000 + Date.now(), mesh: {}, nodes: { a: { made: 1 } }, tasks: {} });
+  greet();
+  assert.deepEqual([live.freshness, live.mesh.nodes.a.made, live.now() - Date.now()], ["live", 1, 3_600_000]);
+  opened[0].say("change", { nodes: { a: { made: 2 } } });
+  assert.equal(live.mesh.nodes.a.made, 2);
+  // A short break is no alarm, a longer one is.
+  opened[0].dispatchEvent(new Event("error"));
+  mock.timers.tick(1_000);
+  assert.deepEqual([live.freshness, opened.length], ["live", 2]);
+  opened[1].dispatchEvent(new Event("error"));
+  mock.timers.tick(1_000);
+  assert.equal(live.freshness, "old");
+  mock.timers.tick(2_000);
+  greet();
+  assert.equal(live.freshness, "live");
+  // Silence, too: the edge gives a sign every ten seconds.
+  const before = opened.length;
+  mock.timers.tick(17_000);
+  assert.deepEqual([live.freshness, opened.length > before], ["old", true]);
+  mock.timers.tick(17_000);
+  assert.equal(opened.length, before + 2, "a stream that leads nowhere is opened again, too");
+  greet();
+  document.hidden = true;
+  listeners.visibilitychange();
+  for (let second = 0; second < 32; second += 1) {
+    opened.at(-1).say("alive", {});
+    mock.timers.tick(1_000);
+  }
+  assert.deepEqual([live.freshness, opened.some((source) => source.open)], ["connecting", false]);
+  document.hidden = false;
+  listeners.visibilitychange();
+  assert.deepEqual(opened.filter((source) => source.open).length, 1);
+  greet();
+  assert.equal(live.freshness, "live");
+  mock.timers.reset();
+});
