@@ -78,11 +78,20 @@ pub fn router(
 }
 
 /// What is served to clients for whom there is no place.
-pub fn refusal() -> Router {
-    Router::new().fallback(async |request: Request| {
+pub fn crowded() -> Router {
+    refusal(ApiError::crowded)
+}
+
+/// What is served while the edge has not reached its broker yet.
+pub fn starting() -> Router {
+    refusal(ApiError::starting)
+}
+
+fn refusal(error: fn() -> ApiError) -> Router {
+    Router::new().fallback(async move |request: Request| {
         let dialect = dialects::of_request(request.uri().path(), request.headers());
         // Its body is not waited for: a client that sends half of one would keep the place of a refusal.
-        let mut response = ApiError::crowded().into_response();
+        let mut response = error().into_response();
         dialect.shape(&mut response);
         response
     })

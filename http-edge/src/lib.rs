@@ -20,4 +20,4 @@ mod tasks;
 mod watch;
 
 pub use config::Config;
-pub use run::run;
+pub use run::{run, starting};

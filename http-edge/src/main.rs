@@ -31,7 +31,7 @@ fn runtime(threads: u16) -> anyhow::Result<Runtime> {
 async fn start(config: Config) -> anyhow::Result<()> {
     let shutdown = process::shutdown();
     let metrics = echo_edge::measure::install();
-    let listener = TcpListener::bind(config.listen).await.map_err(|error| {
+    let mut listener = TcpListener::bind(config.listen).await.map_err(|error| {
         let listen = config.listen;
         BadConfig(format!(
             "cannot listen on {listen}: {error}; free the port or choose another with --listen"
@@ -43,7 +43,8 @@ async fn start(config: Config) -> anyhow::Result<()> {
         id: ProcessId::random(),
         secret: config.bus.secret().map_err(BadConfig::because)?,
     };
-    let connected = shutdown.run_until_cancelled(Bus::connect(options)).await;
+    let connects = shutdown.run_until_cancelled(Bus::connect(options));
+    let connected = echo_edge::starting(&mut listener, connects).await;
     let bus = match connected {
         None => return Ok(()),
         Some(Err(error)) if error.is_configuration() => return Err(BadConfig::because(error).into()),

@@ -18,7 +18,7 @@ use crate::config::Config;
 use crate::edge::Event;
 use crate::http;
 use crate::inbox::Inbox;
-use crate::serve::{Doors, serve};
+use crate::serve::{Doors, refuse_until, serve};
 use crate::tasks::Tasks;
 use crate::watch::Watch;
 
@@ -40,6 +40,11 @@ pub enum Error {
     Deaf,
     #[error("cannot serve HTTP")]
     Serve(#[source] io::Error),
+}
+
+/// Tells whoever asks that the edge starts, until its bus is there.
+pub async fn starting<T>(listener: &mut TcpListener, connects: impl Future<Output = T>) -> T {
+    refuse_until(http::starting(), listener, connects).await
 }
 
 /// Serves until `shutdown`, then finishes what runs, for `--drain-timeout` at most.
@@ -67,7 +72,7 @@ pub async fn run(
 
     let watch = Watch::new(bus.clone(), shutdown.clone());
     let routes = http::router(&config, tasks.clone(), watch, metrics, address);
-    let doors = Doors { routes, refusal: http::refusal(), connections, patience: config.patience() };
+    let doors = Doors { routes, refusal: http::crowded(), connections, patience: config.patience() };
     let served = async {
         serve(doors, listener, shutdown.clone()).await;
         // Clients of other edges read here, too.

@@ -34,6 +34,7 @@ pub use patience::Patience;
 pub const REFUSED_AT_ONCE: usize = 64;
 /// A connection that is refused has this long to say what it wants, so that the refusal answers something.
 const REFUSED_WITHIN: Duration = Duration::from_secs(1);
+const REFUSED: Patience = Patience { head: REFUSED_WITHIN, idle: REFUSED_WITHIN, stuck: REFUSED_WITHIN };
 /// How long a client over HTTP/2 may take to hear that its connection ends.
 const GOODBYE: Duration = Duration::from_secs(1);
 
@@ -54,8 +55,7 @@ pub struct Doors {
 
 impl Doors {
     fn refused(&self) -> (Router, Patience) {
-        let patience = Patience { head: REFUSED_WITHIN, idle: REFUSED_WITHIN, stuck: REFUSED_WITHIN };
-        (self.refusal.clone(), patience)
+        (self.refusal.clone(), REFUSED)
     }
 }
 
@@ -80,6 +80,32 @@ pub async fn serve(doors: Doors, mut listener: TcpListener, shutdown: Cancellati
     drop(listener);
     open.close();
     open.wait().await;
+}
+
+/// Refuses whoever comes until this is done: who is kept waiting without a word takes the edge for broken.
+pub async fn refuse_until<T>(
+    refusal: Router,
+    listener: &mut TcpListener,
+    done: impl Future<Output = T>,
+) -> T {
+    let over = CancellationToken::new();
+    let _over = over.clone().drop_guard();
+    let places = Arc::new(Semaphore::new(REFUSED_AT_ONCE));
+    let mut done = pin!(done);
+    loop {
+        let place = places.clone().acquire_owned();
+        let next = async {
+            let place = place.await.expect("the places are never closed");
+            (Listener::accept(listener).await.0, Place::new(place))
+        };
+        tokio::select! {
+            biased;
+            done = &mut done => return done,
+            (stream, place) = next => {
+                tokio::spawn(connection(stream, (refusal.clone(), REFUSED), over.clone(), place));
+            }
+        }
+    }
 }
 
 /// A connection's place among all, until it ends.

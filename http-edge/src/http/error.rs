@@ -139,8 +139,18 @@ impl ApiError {
 
     /// There is no place for another connection.
     pub fn crowded() -> Self {
-        let mut error =
-            Self::unavailable("too many connections are open here; close idle ones, or ask again soon");
+        Self::for_now("too many connections are open here; close idle ones, or ask again soon")
+    }
+
+    /// The edge has no bus yet.
+    pub fn starting() -> Self {
+        Self::for_now(
+            "the edge has not reached its broker yet; start echo-broker or correct --nats, and ask again",
+        )
+    }
+
+    fn for_now(why: &str) -> Self {
+        let mut error = Self::unavailable(why);
         error.0.retry_after_s = Some(1);
         error.0.ends_connection = true;
         error

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use echo_testing::mesh::{Broker, Program, until};
+use echo_testing::{
+    client::Client,
+    mesh::{Broker, Program, until},
+};
 
 fn program(binary: &'static str, args: &[&str]) -> Program {
     Program::new(binary, binary, args.iter().map(|arg| (*arg).to_owned()).collect())
@@ -89,6 +92,33 @@ async fn a_broker_that_does_not_answer_is_waited_for_in_words_and_found_when_it_
         let status = program.stop().await;
         assert!(status.success(), "{status}");
     }
+}
+
+#[tokio::test]
+async fn an_edge_without_a_broker_says_so_and_keeps_nobody_waiting() {
+    let broker = Broker::start().await;
+    let url = broker.url();
+    broker.kill().await;
+    // A port that was free a moment ago: the edge tells its own only when it is ready.
+    let free = std::net::TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr()).expect("a port");
+    let edge = program("echo-edge", &["--nats", &url, "--listen", &free.to_string()]);
+    edge.launch().await;
+    edge.mentions("echo-broker").await;
+    let client = Client::new(free);
+    for (method, path) in
+        [("GET", "/health"), ("POST", "/task"), ("POST", "/api/chat"), ("POST", "/v1/messages")]
+    {
+        let reply = client.call(method, path).body("{}").send().await.expect("an answer");
+        assert_eq!((reply.status(), reply.header("retry-after")), (503, "1"), "{path}");
+        let said = reply.text().await;
+        assert!(said.contains("broker"), "{path}: {said}");
+    }
+    broker.start().await;
+    edge.ready().await;
+    let reply = client.get("/health").send().await.expect("an answer");
+    let said = reply.text().await;
+    assert!(!said.contains("has not reached its broker"), "{said}");
+    assert!(edge.stop().await.success());
 }
 
 #[tokio::test]
