@@ -16,6 +16,8 @@ use tokio::net::TcpListener;
 
 use super::*;
 
+mod continuation;
+
 type Answer = dyn Fn(&str, &Value) -> Response + Send + Sync;
 
 /// A server that answers by a function and remembers what it was asked.

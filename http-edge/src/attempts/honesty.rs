@@ -76,8 +76,7 @@ impl Attempts {
     }
 
     fn has_format(&self) -> bool {
-        let format = settings(&self.request).and_then(|settings| settings.format.as_ref());
-        format.is_some_and(|format| !format.is_null() && format != "")
+        settings(&self.request).is_some_and(Settings::has_format)
     }
 }
 

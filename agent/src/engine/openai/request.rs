@@ -85,14 +85,11 @@ fn tool_choice(choice: &ToolChoice) -> Value {
 pub fn completion(model: &str, generate: &Generate, dialect: Dialect) -> Call {
     let mut body = common(model, &generate.settings, dialect);
     body.insert("prompt".into(), generate.prompt.as_str().into());
-    match (&generate.settings.format, dialect) {
-        (None, _) => {}
+    let format = generate.settings.format.as_ref();
+    match dialect {
         // Without a template llama.cpp's server reads no `response_format`.
-        (Some(format), Dialect::LlamaCpp) => {
-            let schema = if format.is_object() { format.clone() } else { json!({}) };
-            body.insert("json_schema".into(), schema);
-        }
-        (Some(format), _) => set(&mut body, "response_format", response_format(format)),
+        Dialect::LlamaCpp => set(&mut body, "json_schema", format.and_then(json_schema)),
+        _ => set(&mut body, "response_format", format.and_then(response_format)),
     }
     if generate.settings.logprobs == Some(true) {
         body.insert("logprobs".into(), generate.settings.top_logprobs.unwrap_or(1).into());
@@ -212,6 +209,15 @@ fn response_format(format: &Value) -> Option<Value> {
     }
 }
 
+/// The same as a schema: any JSON has the empty one.
+fn json_schema(format: &Value) -> Option<Value> {
+    match format {
+        Value::String(word) if word == "json" => Some(json!({})),
+        Value::Object(_) => Some(format.clone()),
+        _ => None,
+    }
+}
+
 fn common(model: &str, settings: &Settings, dialect: Dialect) -> Map<String, Value> {
     let mut body = settings.openai.clone();
     body.insert("model".into(), model.into());
@@ -287,6 +293,9 @@ mod tests {
         let body = |format: Value, dialect| completion("m", &it(&format), dialect).body;
         assert_eq!(body(schema.clone(), Dialect::LlamaCpp)["json_schema"], schema);
         assert_eq!(body(json!("json"), Dialect::LlamaCpp)["json_schema"], json!({}));
+        for none in [json!(""), json!("xml"), json!(7), Value::Null] {
+            assert_eq!(body(none.clone(), Dialect::LlamaCpp).get("json_schema"), None, "{none}");
+        }
         assert_eq!(body(schema.clone(), Dialect::Vllm)["response_format"]["json_schema"]["schema"], schema);
     }
 

@@ -303,8 +303,11 @@ async fn an_answer_of_ollama_goes_on_wherever_it_honestly_can() {
     let unmarked = [
         row(Text, NO_CALL_FORM).tools(),
         row(Text, BeginsAnew).tools().unread(),
+        row(Text, GoesOn),
         row(Thoughts, NO_MARKS),
         row(Thoughts, BeginsAnew).unread(),
+        row(Answer, NO_MARKS),
+        row(Answer, BeginsAnew).unread(),
     ];
     tokio::join!(
         holds_on("Ollama, template continues", |_| (), &open),
@@ -338,8 +341,12 @@ async fn an_answer_of_llama_cpp_goes_on_wherever_it_honestly_can() {
         row(Thoughts, GoesOn).tools(),
         row(Answer, GoesOn),
     ];
-    let unmarked =
-        [row(Text, NO_CALL_FORM).tools(), row(Thoughts, NO_MARKS), row(Thoughts, BeginsAnew).unread()];
+    let unmarked = [
+        row(Text, NO_CALL_FORM).tools(),
+        row(Thoughts, NO_MARKS),
+        row(Thoughts, BeginsAnew).unread(),
+        row(Answer, NO_MARKS),
+    ];
     let api = |script: &mut Script, continues, marks| {
         (script.api, script.continues, script.marks) = (Api::Openai, continues, marks);
     };
