@@ -137,7 +137,12 @@ impl Moment {
         let tools = if self.tools { ", with tools offered" } else { "" };
         let message =
             format!("the answer broke off {doing}{tools}, and cannot go on at another node: {}", why.words());
-        Failure::give_up(Code::CannotContinue, format!("{message}; {ASK_AGAIN}"))
+        let message = format!("{message}; {ASK_AGAIN}");
+        match why {
+            // So it is at every node.
+            Why::Bound | Why::OwnWay => Failure::give_up(Code::CannotContinue, message),
+            _ => Failure::elsewhere(Code::CannotContinue, message),
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 use super::*;
 use crate::engine::template::Marked;
+use echo_bus::message::Verdict;
 use serde_json::json;
 
 const TEXT: Moment = Moment {
@@ -97,7 +98,8 @@ fn every_engine_goes_on_where_it_honestly_can() {
 #[test]
 fn a_refusal_says_what_was_going_on_why_it_ends_and_what_to_do() {
     let failure = Moment { tools: true, ..THOUGHTS }.cannot(Why::NoThoughts);
-    assert_eq!(failure.code, Code::CannotContinue);
+    assert_eq!((failure.code, failure.verdict), (Code::CannotContinue, Verdict::Elsewhere));
+    assert_eq!(THOUGHTS.cannot(Why::OwnWay).verdict, Verdict::GiveUp, "no other node can either");
     for words in
         ["in the middle of the model's thoughts, with tools offered", "this engine cannot", "ask again"]
     {
