@@ -125,6 +125,7 @@ async fn real_thoughts_go_on_from_another_node_where_they_broke_off() {
         for thinks in [false, true] {
             goes_on(&real, thinks).await;
         }
+        goes_on_into_text(&real).await;
     }
 }
 
@@ -144,6 +145,23 @@ async fn goes_on(real: &Real, thinks: bool) {
     for count in ["tokens", "prompt_tokens", "done_reason"] {
         assert_eq!(answer.last()[count], whole.last()[count], "{count} in {}", answer.last());
     }
+}
+
+/// Cut in thoughts that end, so that the other node has to find their end and the text behind it.
+async fn goes_on_into_text(real: &Real) {
+    // The model says it once more, and so ends its thoughts where the mark stands; no word of it is in doubt.
+    let words = "<think>\nI think of the sea and of the ships that pass by, one after the other, all through the \
+        night.\n</think>\n\nHello, keeper of the light.";
+    let mut body = body(120);
+    body["prompt"] = format!("Copy:\n{words}").into();
+    body["think"] = true.into();
+    let whole = real.mesh.stream(&body).rest().await;
+    let (before, answer) = cut(real, &body, 8).await;
+    assert_eq!(before.1, "", "it was in its thoughts");
+    let (thoughts, text) = told(&whole);
+    assert!(!thoughts.is_empty() && text.contains("keeper"), "{thoughts:?} and {text:?}");
+    assert_eq!(told(&answer), (thoughts, text));
+    assert_eq!(answer.last()["done_reason"], "stop");
 }
 
 /// The node that answers is killed after so many pieces, and started again: what was said until then, and the whole.
