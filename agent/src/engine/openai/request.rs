@@ -12,6 +12,9 @@ use super::dialect::Dialect;
 use crate::engine::continuation;
 use crate::engine::contract::Order;
 
+/// What a client may set for the model's template.
+pub const TEMPLATE_SETTINGS: &str = "chat_template_kwargs";
+
 /// A request as it goes to the engine.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Call {
@@ -55,7 +58,7 @@ pub fn chat(model: &str, chat: &Chat, dialect: Dialect) -> Call {
     set(&mut body, "top_logprobs", settings.top_logprobs.map(Value::from));
     match &settings.think {
         Some(Value::Bool(think)) if dialect.has_template_settings() => {
-            body.insert("chat_template_kwargs".into(), json!({"enable_thinking": think}));
+            set_thinking(&mut body, *think);
         }
         Some(Value::String(level)) => {
             set(&mut body, "reasoning_effort", effort(level, settings.think_if_able))
@@ -63,6 +66,15 @@ pub fn chat(model: &str, chat: &Chat, dialect: Dialect) -> Call {
         _ => {}
     }
     Call { path: "/v1/chat/completions", body: body.into() }
+}
+
+/// Says in the settings of the template whether to think, beside what the client has set there.
+pub fn set_thinking(body: &mut Map<String, Value>, thinks: bool) {
+    let settings = body.entry(TEMPLATE_SETTINGS).or_insert_with(|| json!({}));
+    if !settings.is_object() {
+        *settings = json!({});
+    }
+    settings["enable_thinking"] = thinks.into();
 }
 
 /// A level of thinking. As a wish it is said only in words that every server of this kind takes.

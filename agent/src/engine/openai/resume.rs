@@ -6,11 +6,11 @@
 
 use echo_bus::message::{Chat, Failure, Generate, Request, SoFar};
 use reqwest::StatusCode;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::dialect::Dialect;
 use super::request;
-use super::request::Call;
+use super::request::{Call, TEMPLATE_SETTINGS};
 use super::{OpenAi, once_loaded};
 use crate::engine::continuation::{self, Continuation, Plan, Rendered, Rendering, Renders};
 use crate::engine::contract::Order;
@@ -89,20 +89,23 @@ impl Prompts<'_> {
 
 impl Renders for Prompts<'_> {
     async fn render(&self, chat: &Chat, rendering: Rendering) -> Result<Rendered, Failure> {
-        let as_asked = || chat.settings.think.clone().filter(Value::is_boolean);
+        let as_asked = || chat.settings.think.as_ref().and_then(Value::as_bool);
         let thinks = match rendering {
             Rendering::AsAsked => as_asked(),
             Rendering::Trailing if ends_in_thoughts(chat) => as_asked(),
-            Rendering::Trailing | Rendering::Text => Some(false.into()),
+            Rendering::Trailing | Rendering::Text => Some(false),
         };
-        let mut body = json!({"messages": request::messages(&chat.messages)});
+        let mut body = Map::new();
+        body.insert("messages".into(), request::messages(&chat.messages));
+        let own = chat.settings.openai.get(TEMPLATE_SETTINGS).cloned();
+        body.extend(own.map(|own| (TEMPLATE_SETTINGS.to_owned(), own)));
         if let Some(thinks) = thinks {
-            body["chat_template_kwargs"] = json!({"enable_thinking": thinks});
+            request::set_thinking(&mut body, thinks);
         }
         if !chat.tools.is_empty() {
-            body["tools"] = chat.tools.clone().into();
+            body.insert("tools".into(), chat.tools.clone().into());
         }
-        match self.ask("/apply-template", body).await {
+        match self.ask("/apply-template", body.into()).await {
             Ok(answer) => {
                 Ok(answer["prompt"].as_str().map_or(Rendered::Never, |it| Rendered::Prompt(it.to_owned())))
             }
@@ -145,7 +148,7 @@ fn trailing(order: &Order, whole: &Chat, dialect: Dialect, in_text: bool) -> Cal
     let mut call = request::chat(&order.model, whole, dialect);
     if in_text && dialect.has_template_settings() {
         // The thoughts are over; llama.cpp refuses to continue where new ones may begin.
-        call.body["chat_template_kwargs"] = json!({"enable_thinking": false});
+        call.body.as_object_mut().into_iter().for_each(|body| request::set_thinking(body, false));
     }
     if dialect == Dialect::Vllm {
         call.body["continue_final_message"] = true.into();

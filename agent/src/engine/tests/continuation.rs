@@ -240,3 +240,31 @@ async fn a_trial_rendering_unloads_nothing_and_is_done_once() {
     assert_eq!((trials.len(), others.len()), (2, 3), "the template and the prompt; two counts, the answer");
     assert_eq!(others[2]["keep_alive"], 0, "after the answer it goes");
 }
+
+#[tokio::test]
+async fn an_answer_goes_on_under_the_clients_own_settings_of_the_template() {
+    for (ends, path) in [(true, "/v1/completions"), (false, "/v1/chat/completions")] {
+        let (fake, engine) = Fake::start(Kind::Openai, move |path, body| match path {
+            "/apply-template" if !ends => {
+                let prompt = ended(body, true);
+                json!({"prompt": prompt.strip_suffix("<|end|>\n").unwrap_or(&prompt)})
+                    .to_string()
+                    .into_response()
+            }
+            _ => llama_cpp(path, body, true, "more"),
+        })
+        .await;
+        engine.probe().await.unwrap();
+        let mut order = chat("one ");
+        if let Request::Chat(chat) = &mut order.request {
+            chat.settings.openai.insert("chat_template_kwargs".into(), json!({"custom": 1}));
+        }
+        assert_eq!(all(&engine, order).await.unwrap(), "more");
+        assert_eq!(fake.last().0, path);
+        for (path, body) in fake.asked.lock().unwrap().iter() {
+            let rendered = matches!(path.as_str(), "/apply-template" | "/v1/chat/completions");
+            let settings = json!({"custom": 1, "enable_thinking": false});
+            assert!(!rendered || body["chat_template_kwargs"] == settings, "{path}: {body}");
+        }
+    }
+}
