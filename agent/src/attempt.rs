@@ -257,8 +257,8 @@ impl Attempt {
             }
         }
         let Some(mut done) = end.transpose()? else { return Ok(None) };
-        if let (Request::Count(chat), None) = (&self.order.request, done.prompt_tokens) {
-            (done.prompt_tokens, done.estimated) = (Some(context.facts.estimate(&self.model, chat)), true);
+        if let (request @ Request::Count(_), None) = (&self.order.request, done.prompt_tokens) {
+            (done.prompt_tokens, done.estimated) = (Some(context.facts.estimate(&self.model, request)), true);
         }
         progress.done = Some(progress.counts(&done));
         Ok(Some(Last { pieces, done }))

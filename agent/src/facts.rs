@@ -17,7 +17,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use echo_bus::id::{AttemptId, BootId, NodeId};
-use echo_bus::message::{CacheDigest, Chat, Model, Progress, Request};
+use echo_bus::message::{CacheDigest, Model, Progress, Request};
 
 use lengths::Lengths;
 use mirror::Mirror;
@@ -141,8 +141,8 @@ impl Facts {
 
     /// About how many tokens the prompt of a conversation has: what the engine has counted of the same beginning, and
     /// the rest at the rate of the prompts before.
-    pub fn estimate(&self, model: &str, chat: &Chat) -> u64 {
-        let text = Text::of(&Request::Chat(chat.clone()), None);
+    pub fn estimate(&self, model: &str, request: &Request) -> u64 {
+        let text = Text::of(request, None);
         let state = self.state();
         let measured = state.models.get(model).and_then(|measured| measured.prompts.tokens_per_kb());
         let per_kb = measured.unwrap_or(USUAL_TOKENS_PER_KB);

@@ -51,7 +51,7 @@ pub struct Attempts {
     /// The current attempt has given something.
     gives: bool,
     charges: Charges,
-    /// What broke off the answer that goes on now.
+    /// What broke off the answer that goes on now: the last failure of a node that gave a part of it.
     broke_off: Option<Box<Failure>>,
     /// Of the request; worked out where something went wrong.
     fingerprint: OnceCell<u64>,
@@ -328,6 +328,7 @@ impl Attempts {
     fn forget_answer(&mut self) {
         self.answer.forget();
         self.tally.forget();
+        self.broke_off = None;
     }
 
     /// The deadline has passed.

@@ -33,7 +33,7 @@ python_clients() {
     if [ ! -x "$dir/python" ]; then
         fresh=$(mktemp -d "$CACHE/new.XXXXXX")
         trap 'rm -rf "$fresh"' EXIT
-        "$python" -m pip install --quiet --disable-pip-version-check --target "$fresh/site" --require-hashes \
+        "$python" -m pip install --quiet --disable-pip-version-check --timeout 20 --retries 1 --target "$fresh/site" --require-hashes \
             --requirement "$HERE/requirements.txt" >&2 || fail "pip could not install the clients, see above"
         printf '#!/bin/sh\nPYTHONPATH="%s/site" exec "%s" "$@"\n' "$dir" "$python" >"$fresh/python"
         chmod 755 "$fresh" "$fresh/python"
@@ -50,7 +50,7 @@ npm_clients() {
         fresh=$(mktemp -d "$CACHE/new.XXXXXX")
         trap 'rm -rf "$fresh"' EXIT
         cp "$HERE/$1/package.json" "$HERE/$1/package-lock.json" "$fresh"
-        (cd "$fresh" && npm ci --no-audit --no-fund --ignore-scripts --loglevel=error) >&2 ||
+        (cd "$fresh" && npm ci --fetch-timeout=20000 --fetch-retries=1 --no-audit --no-fund --ignore-scripts --loglevel=error) >&2 ||
             fail "npm could not install $1's packages, see above"
         [ "$1" != codex ] || runs "$fresh"
         chmod 755 "$fresh"
@@ -71,7 +71,7 @@ sum() {
 
 # Another run may have been quicker: then its installation is as good.
 put() {
-    mv -T "$fresh" "$1" 2>/dev/null || [ -d "$1" ] || fail "cannot write to $CACHE"
+    [ -d "$1" ] || mv "$fresh" "$1" || fail "cannot write to $CACHE"
 }
 
 fail() {

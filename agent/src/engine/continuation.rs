@@ -19,23 +19,51 @@ pub enum Rendering {
     AsAsked,
 }
 
+/// What an engine shows of a prompt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Rendered {
+    Prompt(String),
+    /// It was refused this time. That says nothing of other times.
+    Refused,
+    /// The engine does not have the question.
+    Never,
+}
+
+impl Rendered {
+    pub fn prompt(self) -> Option<String> {
+        if let Self::Prompt(prompt) = self { Some(prompt) } else { None }
+    }
+}
+
 /// An engine that may show its prompts.
 pub trait Renders {
-    /// The prompt that the engine would give the model; `None` if it does not say.
+    /// The prompt that the engine would give the model.
     fn render(
         &self,
         chat: &Chat,
         rendering: Rendering,
-    ) -> impl Future<Output = Result<Option<String>, Failure>> + Send;
+    ) -> impl Future<Output = Result<Rendered, Failure>> + Send;
 }
 
-/// What to ask the engine for.
+/// What to ask the engine for, and what the agent has to look for in what comes.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Plan {
     /// The conversation with the partial answer at its end.
-    Trailing(Chat),
-    /// A prompt that ends with the answer so far, and what the agent has to tell apart in what comes.
+    Trailing(Chat, Unparsed),
+    /// A prompt that ends with the answer so far.
     Raw(Generate, Unparsed),
+}
+
+impl Plan {
+    /// With a token limit that counts what was made already.
+    pub fn shortened(mut self, so_far: &SoFar) -> Self {
+        let settings = match &mut self {
+            Self::Trailing(chat, _) => &mut chat.settings,
+            Self::Raw(generate, _) => &mut generate.settings,
+        };
+        *settings = shortened(settings, so_far);
+        self
+    }
 }
 
 /// One answer that goes on at one engine.
@@ -48,7 +76,7 @@ pub struct Continuation<'a, E> {
 }
 
 impl<E: Renders + Sync> Continuation<'_, E> {
-    /// How the answer to a conversation goes on.
+    /// How the answer to a conversation goes on; its token limit is still that of the whole.
     ///
     /// # Errors
     /// When it cannot go on honestly, or the engine fails.
@@ -57,9 +85,14 @@ impl<E: Renders + Sync> Continuation<'_, E> {
         let whole = extended(chat, self.so_far);
         let shown = self.look(moment, chat, &whole).await?;
         match decision::decide(self.server, moment, &shown).map_err(|why| moment.cannot(why))? {
-            Means::Trailing => Ok(Plan::Trailing(whole)),
+            Means::Trailing => Ok(Plan::Trailing(whole, self.watched(&shown))),
             Means::Raw => self.raw(moment, shown, whole).await,
         }
+    }
+
+    fn watched(&self, shown: &Shown) -> Unparsed {
+        let in_text = !self.so_far.content.is_empty();
+        Unparsed { trusted: in_text && shown.behaviour == TemplateBehaviour::Unknown, ..Unparsed::default() }
     }
 
     /// What has to be known of the template before the decision.
@@ -93,9 +126,10 @@ impl<E: Renders + Sync> Continuation<'_, E> {
         }
         let (marked, end) = template::marked(whole);
         let behaviour = match self.engine.render(&marked, Rendering::Trailing).await? {
-            Some(rendered) if rendered.ends_with(&end) => TemplateBehaviour::Trailing,
-            Some(_) => TemplateBehaviour::Raw,
-            None => TemplateBehaviour::Unknown,
+            Rendered::Prompt(rendered) if rendered.ends_with(&end) => TemplateBehaviour::Trailing,
+            Rendered::Prompt(_) => TemplateBehaviour::Raw,
+            Rendered::Refused => return Ok(TemplateBehaviour::Unknown),
+            Rendered::Never => TemplateBehaviour::Unknown,
         };
         self.templates.learn(kind, behaviour);
         Ok(behaviour)
@@ -103,12 +137,12 @@ impl<E: Renders + Sync> Continuation<'_, E> {
 
     async fn thoughts(&self, chat: &Chat) -> Result<Thoughts, Failure> {
         let trial = template::with_thoughts(chat);
-        let trial = self.engine.render(&trial, Rendering::AsAsked).await?;
+        let trial = self.engine.render(&trial, Rendering::AsAsked).await?.prompt();
         if let Some(marked) = trial.as_deref().and_then(template::thoughts_in) {
             return Ok(Thoughts::Marked(marked));
         }
-        let thinking = self.engine.render(chat, Rendering::AsAsked).await?;
-        let calm = self.engine.render(chat, Rendering::Text).await?;
+        let thinking = self.engine.render(chat, Rendering::AsAsked).await?.prompt();
+        let calm = self.engine.render(chat, Rendering::Text).await?.prompt();
         let (Some(thinking), Some(calm)) = (thinking, calm) else { return Ok(Thoughts::Hidden) };
         let marked = template::thoughts_between(&thinking, &calm);
         Ok(marked.map_or(Thoughts::Unmarked, Thoughts::Marked))
@@ -120,7 +154,7 @@ impl<E: Renders + Sync> Continuation<'_, E> {
         }
         let rendered = self.engine.render(&template::with_call(chat), Rendering::Text).await?;
         // What the engine did not show says nothing of the model: these tools may be at fault.
-        let Some(rendered) = rendered else { return Ok(false) };
+        let Some(rendered) = rendered.prompt() else { return Ok(false) };
         let calls = template::has_call(&rendered);
         self.templates.learn_calls(self.model, calls);
         Ok(calls)
@@ -129,7 +163,7 @@ impl<E: Renders + Sync> Continuation<'_, E> {
     async fn raw(&self, moment: Moment, shown: Shown, whole: Chat) -> Result<Plan, Failure> {
         let (asked, text) = parted(&whole);
         let images = asked.messages.iter().flat_map(|message| message.images().map(str::to_owned)).collect();
-        let calls = !whole.tools.is_empty();
+        let tools = (!whole.tools.is_empty()).then(|| names(&whole.tools));
         let thinks = moment.doing == Doing::Thinking;
         let (prompt, closes) = match shown.thoughts {
             Thoughts::Marked(Marked { prompt, closes, .. }) if thinks => {
@@ -141,14 +175,20 @@ impl<E: Renders + Sync> Continuation<'_, E> {
             }
             _ => {
                 let rendered = self.engine.render(&asked, Rendering::Text).await?;
-                let rendered = rendered.ok_or_else(|| moment.cannot(decision::Why::NoPrompt))?;
+                let rendered = rendered.prompt().ok_or_else(|| moment.cannot(decision::Why::NoPrompt))?;
                 (rendered + &text, None)
             }
         };
         let generate =
             Generate { prompt, raw: true, images, settings: whole.settings, ..Generate::default() };
-        Ok(Plan::Raw(generate, Unparsed { closes, calls, trusted: false }))
+        Ok(Plan::Raw(generate, Unparsed { closes, tools, trusted: false }))
     }
+}
+
+/// The names of the tools that were offered.
+fn names(tools: &[Value]) -> Vec<String> {
+    let name = |tool: &Value| tool["function"]["name"].as_str().map(str::to_owned);
+    tools.iter().filter_map(name).collect()
 }
 
 /// Whether there is anything to continue.
@@ -167,7 +207,6 @@ pub fn extended(chat: &Chat, so_far: &SoFar) -> Chat {
         last.push_thinking(&so_far.thinking);
         last.push_text(&so_far.content);
     }
-    chat.settings = shortened(&chat.settings, so_far);
     chat
 }
 

@@ -19,7 +19,11 @@ pub enum Server {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Moment {
     pub doing: Doing,
+    /// There are thoughts before the text.
+    pub thought: bool,
     pub tools: bool,
+    /// The client has said which tool has to be called, or how many.
+    pub tool_rule: bool,
     pub images: bool,
     /// The answer has to be valid as a whole: JSON, or what a grammar allows.
     pub bound: bool,
@@ -54,6 +58,7 @@ pub enum Why {
     NoPrompt,
     NoMarks,
     NoCallForm,
+    ToolRule,
 }
 
 /// The decision.
@@ -74,9 +79,23 @@ pub fn decide(server: Server, moment: Moment, shown: &Shown) -> Result<Means, Wh
         (Thinking, LlamaCpp) if trailing == TemplateBehaviour::Trailing => Ok(Means::Trailing),
         (Writing, _) if trailing != TemplateBehaviour::Raw => Ok(Means::Trailing),
         (_, LlamaCpp) if moment.images => Err(Why::Images),
-        (Thinking, _) if shown.thoughts == Thoughts::Hidden => Err(Why::NoPrompt),
-        (Thinking, _) if shown.thoughts == Thoughts::Unmarked => Err(Why::NoMarks),
+        (Writing, _) if moment.thought && moment.own_way => Err(Why::OwnWay),
+        // Thoughts that cannot stand before the text would begin anew in it.
+        (doing, _) if doing == Thinking || moment.thought => match shown.thoughts {
+            Thoughts::Hidden => Err(Why::NoPrompt),
+            Thoughts::Unmarked => Err(Why::NoMarks),
+            Thoughts::Marked(_) => decide_calls(server, moment, shown),
+        },
+        _ => decide_calls(server, moment, shown),
+    }
+}
+
+/// The same of a raw prompt whose thoughts are in their place.
+const fn decide_calls(server: Server, moment: Moment, shown: &Shown) -> Result<Means, Why> {
+    match server {
         _ if moment.tools && !shown.calls => Err(Why::NoCallForm),
+        // Its grammar held the answer to the rule; a raw completion has none. Ollama knows no such rule.
+        Server::LlamaCpp if moment.tool_rule => Err(Why::ToolRule),
         _ => Ok(Means::Raw),
     }
 }
@@ -85,7 +104,9 @@ impl Moment {
     pub fn of_chat(chat: &Chat, so_far: &SoFar) -> Self {
         Self {
             doing: doing(so_far),
+            thought: !so_far.thinking.is_empty(),
             tools: !chat.tools.is_empty(),
+            tool_rule: chat.tool_choice.is_some() || chat.parallel_tool_calls == Some(false),
             images: chat.messages.iter().any(|message| message.images().next().is_some()),
             bound: is_bound(&chat.settings),
             own_way: chat.messages.last().is_some_and(|last| last.role == "assistant"),
@@ -94,10 +115,16 @@ impl Moment {
 
     /// A completion that no template of the mesh's choice renders: a raw one, or one with a template of its own.
     pub fn of_generate(generate: &Generate, so_far: &SoFar) -> Self {
-        let in_thoughts = doing(so_far) == Doing::Thinking;
-        let (tools, images, own_way) = (false, !generate.images.is_empty(), in_thoughts);
-        let doing = if generate.raw { Doing::Completing } else { doing(so_far) };
-        Self { doing, tools, images, bound: is_bound(&generate.settings), own_way }
+        let thought = !so_far.thinking.is_empty();
+        Self {
+            doing: if generate.raw { Doing::Completing } else { doing(so_far) },
+            thought,
+            tools: false,
+            tool_rule: false,
+            images: !generate.images.is_empty(),
+            bound: is_bound(&generate.settings),
+            own_way: thought,
+        }
     }
 
     /// The refusal: what was going on, why it cannot go on, and what to do.
@@ -110,7 +137,12 @@ impl Moment {
         let tools = if self.tools { ", with tools offered" } else { "" };
         let message =
             format!("the answer broke off {doing}{tools}, and cannot go on at another node: {}", why.words());
-        Failure::give_up(Code::CannotContinue, format!("{message}; {ASK_AGAIN}"))
+        let message = format!("{message}; {ASK_AGAIN}");
+        match why {
+            // So it is at every node.
+            Why::Bound | Why::OwnWay => Failure::give_up(Code::CannotContinue, message),
+            _ => Failure::elsewhere(Code::CannotContinue, message),
+        }
     }
 }
 
@@ -131,6 +163,7 @@ impl Why {
             Self::NoCallForm => {
                 "the engine would not read a tool call there, and the model does not call tools in the one form that is known here"
             }
+            Self::ToolRule => "tool_choice or parallel_tool_calls would not hold for the rest",
         }
     }
 }
@@ -151,8 +184,8 @@ fn is_bound(settings: &Settings) -> bool {
         "guided_grammar",
         "response_format",
     ];
-    let format = settings.format.as_ref().is_some_and(|format| !format.is_null() && format != "");
-    format || GRAMMARS.iter().any(|name| settings.openai.get(*name).is_some_and(|value| !value.is_null()))
+    settings.has_format()
+        || GRAMMARS.iter().any(|name| settings.openai.get(*name).is_some_and(|value| !value.is_null()))
 }
 
 #[cfg(test)]

@@ -143,7 +143,11 @@ impl Http {
 
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
         let mut url = Url::clone(&self.url);
+        let (path, query) = path.split_once('?').map_or((path, None), |(path, query)| (path, Some(query)));
         url.set_path(&format!("{}{path}", self.url.path().trim_end_matches('/')));
+        if query.is_some() {
+            url.set_query(query);
+        }
         let request = self.client.request(method, url);
         match &self.bearer {
             Some(bearer) => request.header(AUTHORIZATION, bearer.clone()),

@@ -86,15 +86,16 @@ impl Ollama {
         let Some(so_far) = order.so_far.as_ref().filter(|so_far| continuation::is_begun(so_far)) else {
             return Ok((fresh, Rest::default(), Unparsed::default()));
         };
+        let plan = resume::plan(&self.http, &self.templates, order, so_far).await?;
         let counted = match so_far.exact {
             true => None,
             false => {
-                let (call, _) = resume::continued(&self.http, &self.templates, order, so_far).await?;
+                let (call, _) = resume::call(&order.model, plan.clone());
                 resume::count(&self.http, fresh, call).await
             }
         };
         let (rest, so_far) = Rest::of(&order.request, so_far, counted);
-        let (call, unparsed) = resume::continued(&self.http, &self.templates, order, &so_far).await?;
+        let (call, unparsed) = resume::call(&order.model, plan.shortened(&so_far));
         Ok((call, rest, unparsed))
     }
 }

@@ -67,7 +67,7 @@ impl OpenAi {
                 Ok(rest.told(steps(answer, reply::Reply::default()).boxed(), unparsed))
             }
             Request::Embed(it) => Ok(only(embed::vectors(&self.http, &order.model, it).await?)),
-            Request::Count(it) => Ok(only(self.count(it).await)),
+            Request::Count(it) => Ok(only(self.count(&order.model, it).await)),
             Request::Show(_) => {
                 let shown = show::show(&self.http, &self.known.facts(), &order.model).await?;
                 Ok(only(Done { body: Some(shown), ..Done::default() }))
@@ -86,7 +86,7 @@ impl OpenAi {
             let call = request::fresh(order, dialect)?.ok_or_else(unknown_request)?;
             return Ok((call, Rest::default(), Unparsed::default()));
         };
-        let counted = self.count_so_far(dialect, so_far).await;
+        let counted = self.count_so_far(dialect, &order.model, so_far).await;
         let (rest, so_far) = Rest::of(&order.request, so_far, counted);
         let (call, unparsed) = self.continued(dialect, order, &so_far).await?;
         Ok((call, rest, unparsed))

@@ -16,6 +16,8 @@ use tokio::net::TcpListener;
 
 use super::*;
 
+mod continuation;
+
 type Answer = dyn Fn(&str, &Value) -> Response + Send + Sync;
 
 /// A server that answers by a function and remembers what it was asked.
@@ -371,7 +373,7 @@ async fn a_vllm_is_not_asked_to_go_on_in_the_middle_of_thoughts() {
     engine.probe().await.unwrap();
     let asked = fake.count();
     let failure = all(&engine, in_thoughts("I think ")).await.unwrap_err();
-    assert_eq!((failure.verdict, failure.code), (Verdict::GiveUp, Code::CannotContinue));
+    assert_eq!((failure.verdict, failure.code), (Verdict::Elsewhere, Code::CannotContinue));
     assert_eq!(fake.count(), asked, "nothing can come of it");
 }
 

@@ -20,8 +20,8 @@ const MOST: u32 = 256;
 pub struct Unparsed {
     /// It begins inside thoughts, and this is where they end.
     pub closes: Option<String>,
-    /// It may call tools.
-    pub calls: bool,
+    /// The tools that it may call; `None` where none were offered.
+    pub tools: Option<Vec<String>>,
     /// It goes on in the middle of text, by an engine that cannot show how it takes that. One that begins to think has
     /// begun anew.
     pub trusted: bool,
@@ -79,8 +79,10 @@ impl Reader {
 
     /// One piece for each thing that was found; what the chunk says beside its text goes with the first.
     fn pieces(&mut self, mut chunk: Piece, found: VecDeque<Found>) -> Vec<Result<Step, Failure>> {
-        self.tokens =
-            chunk.tokens.take().map(|tokens| tokens.saturating_add(self.tokens.unwrap_or_default()));
+        self.tokens = match (chunk.tokens.take(), self.tokens) {
+            (Some(more), held) => Some(more.saturating_add(held.unwrap_or_default())),
+            (None, held) => held,
+        };
         self.prompt_tokens = chunk.prompt_tokens.take().or(self.prompt_tokens);
         if found.is_empty() && chunk == Piece::default() {
             return vec![Ok(Step::Alive)];
@@ -148,6 +150,8 @@ struct Scanner {
     inside: Inside,
     /// What may be the beginning of a mark, or a call that is not whole.
     held: String,
+    /// How much of that was looked through for the end of a call.
+    searched: usize,
     /// White space behind a mark belongs to the mark.
     is_behind_mark: bool,
     calls: u32,
@@ -156,7 +160,7 @@ struct Scanner {
 impl Scanner {
     fn new(unparsed: Unparsed) -> Self {
         let inside = if unparsed.closes.is_some() { Inside::Thoughts } else { Inside::Text };
-        Self { unparsed, inside, held: String::new(), is_behind_mark: false, calls: 0 }
+        Self { unparsed, inside, held: String::new(), searched: 0, is_behind_mark: false, calls: 0 }
     }
 
     fn take(&mut self, text: &str, found: &mut VecDeque<Found>) -> Result<(), Failure> {
@@ -182,7 +186,7 @@ impl Scanner {
                     self.held = self.held.trim_start().to_owned();
                     self.is_behind_mark = self.held.is_empty();
                 }
-                let (before, at_mark) = match self.unparsed.calls {
+                let (before, at_mark) = match self.unparsed.tools.is_some() {
                     true => self.until(CALL_OPENS),
                     false => (std::mem::take(&mut self.held), false),
                 };
@@ -197,14 +201,27 @@ impl Scanner {
     }
 
     fn call(&mut self, found: &mut VecDeque<Found>) -> Result<bool, Failure> {
-        let Some((text, rest)) = self.held.split_once(CALL_CLOSES) else {
+        // The mark may have begun in what was looked through.
+        let mut from = self.searched.saturating_sub(CALL_CLOSES.len());
+        while !self.held.is_char_boundary(from) {
+            from -= 1;
+        }
+        let Some(at) = self.held[from..].find(CALL_CLOSES) else {
+            self.searched = self.held.len();
             return if self.held.len() > LONGEST { Err(unreadable()) } else { Ok(false) };
         };
-        let call = call_in(text).ok_or_else(unreadable)?;
-        self.held = rest.to_owned();
-        (self.inside, self.is_behind_mark) = (Inside::Text, true);
+        let (text, rest) = self.held.split_at(from + at);
+        let call = self.offered(text)?;
+        self.held = rest[CALL_CLOSES.len()..].to_owned();
+        (self.inside, self.is_behind_mark, self.searched) = (Inside::Text, true, 0);
         self.called(call, found)?;
         Ok(true)
+    }
+
+    /// A call of one of the tools.
+    fn offered(&self, text: &str) -> Result<ToolCall, Failure> {
+        let tools = self.unparsed.tools.as_deref().unwrap_or_default();
+        call_in(text).filter(|call| tools.contains(&call.name)).ok_or_else(unreadable)
     }
 
     fn called(&mut self, call: ToolCall, found: &mut VecDeque<Found>) -> Result<(), Failure> {
@@ -242,7 +259,7 @@ impl Scanner {
             Inside::Text => say(found, Found::Text(held)),
             // Some models end with the call, and leave its mark out.
             Inside::Call => {
-                let call = call_in(&held).ok_or_else(unreadable)?;
+                let call = self.offered(&held)?;
                 self.called(call, found)?;
             }
         }
@@ -261,7 +278,7 @@ fn say(found: &mut VecDeque<Found>, what: Found) {
 }
 
 fn unreadable() -> Failure {
-    cannot("the model began a tool call there that cannot be read")
+    cannot("the model began a tool call there that cannot be read, or is of no tool that was offered")
 }
 
 fn cannot(why: &str) -> Failure {

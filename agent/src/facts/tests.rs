@@ -181,18 +181,18 @@ fn a_load_and_an_unload_empty_the_slots() {
     assert!(bench.model().speeds.is_empty());
 }
 
-fn conversation(texts: &[&str]) -> Chat {
+fn count(texts: &[&str]) -> Request {
     let Request::Chat(chat) = chat(texts) else { unreachable!("a chat") };
-    chat
+    Request::Count(chat)
 }
 
 #[test]
 fn a_prompt_that_nothing_is_known_of_has_a_token_for_four_bytes_and_never_none() {
     let bench = Bench::new(1);
-    let estimate = |texts: &[&str]| bench.facts.estimate("m", &conversation(texts));
+    let estimate = |texts: &[&str]| bench.facts.estimate("m", &count(texts));
     // The text is 4,000 bytes, and what stands around it a few more.
     assert!((1000..1020).contains(&estimate(&[&long('a')])), "{}", estimate(&[&long('a')]));
-    assert_eq!(bench.facts.estimate("m", &Chat::default()), 1);
+    assert_eq!(bench.facts.estimate("m", &Request::Count(Chat::default())), 1);
     assert!(estimate(&["", "", ""]) >= 1);
 }
 
@@ -201,9 +201,9 @@ fn a_prompt_is_estimated_at_the_rate_of_the_prompts_before_it() {
     let mut bench = Bench::new(1);
     // Text of which the model makes two tokens of a byte.
     bench.ask(&[&long('a')], &long('x'), 8000, 8000);
-    let estimate = bench.facts.estimate("m", &conversation(&[&long('b')]));
+    let estimate = bench.facts.estimate("m", &count(&[&long('b')]));
     assert!((7900..8200).contains(&estimate), "{estimate}");
-    let other = bench.facts.estimate("other", &conversation(&[&long('b')]));
+    let other = bench.facts.estimate("other", &count(&[&long('b')]));
     assert!((1000..1020).contains(&other), "of another model nothing is known: {other}");
 }
 
@@ -217,9 +217,9 @@ fn the_next_turn_counts_what_the_engine_has_counted_and_the_rest_at_its_rate() {
         bench.ask(&[&long('z')], &long('y'), 4000, 4000);
     }
     // 320 tokens were counted; of what is new the model makes one of a byte, more or less.
-    let estimate = bench.facts.estimate("m", &conversation(&[&question, &answer, &more]));
+    let estimate = bench.facts.estimate("m", &count(&[&question, &answer, &more]));
     assert!((1000..1250).contains(&estimate), "{estimate}");
-    let stranger = bench.facts.estimate("m", &conversation(&[&more, &answer, &question]));
+    let stranger = bench.facts.estimate("m", &count(&[&more, &answer, &question]));
     assert!(stranger > 7000, "another beginning: {stranger}");
 }
 
@@ -231,7 +231,7 @@ fn thoughts_that_the_next_turn_leaves_out_are_not_counted_and_no_count_is_no_zer
         let (_, mut run) = bench.begin(&request, true);
         run.heard(&[Piece { thinking, ..Piece::default() }, Piece::text(long('b'))], bench.now);
         run.done(&request, &Done { prompt_tokens, tokens: Some(5000), ..Done::default() }, bench.now);
-        let estimate = bench.facts.estimate("m", &conversation(&[&long('a'), &long('b'), "more"]));
+        let estimate = bench.facts.estimate("m", &count(&[&long('a'), &long('b'), "more"]));
         assert!((1950..2100).contains(&estimate), "{prompt_tokens:?}: {estimate}");
     }
 }

@@ -246,7 +246,9 @@ impl Node {
     fn forget_wishes(&self, request: &mut Request, model: &str) {
         let Some(settings) = request.settings_mut().filter(|settings| settings.think_if_able) else { return };
         let thinks = self.catalog.find(model).is_some_and(|found| found.model.can(&Capability::Thinking));
-        if self.identity.kind == Kind::Ollama && !thinks {
+        // Not to think is no wish that a model may refuse, and one whose abilities are not known may think.
+        let is_calm = settings.think == Some(false.into());
+        if self.identity.kind == Kind::Ollama && !thinks && !is_calm {
             settings.think = None;
         }
     }

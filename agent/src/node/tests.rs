@@ -662,3 +662,18 @@ proptest! {
         prop_assert_eq!(bench.beats().pop().unwrap().active.len(), 0);
     }
 }
+
+#[test]
+fn a_wish_to_think_is_forgotten_where_the_model_may_not_be_able_and_the_wish_not_to_is_kept() {
+    let mut bench = Bench::new(4);
+    for (number, wish, kept) in
+        [(1, "low".into(), None), (2, true.into(), None), (3, false.into(), Some(false))]
+    {
+        let mut task = bench.task(number, 1);
+        let settings = task.request.settings_mut().unwrap();
+        (settings.think, settings.think_if_able) = (Some(wish), true);
+        assert_eq!(bench.dispatch(task), None);
+        let asked = bench.running.last_mut().unwrap().order.request.settings_mut().unwrap();
+        assert_eq!(asked.think, kept.map(serde_json::Value::Bool));
+    }
+}

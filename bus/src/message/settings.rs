@@ -55,6 +55,11 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// Whether the answer has a format; clients say the empty one for none.
+    pub fn has_format(&self) -> bool {
+        self.format.as_ref().is_some_and(|format| !format.is_null() && format != "")
+    }
+
     /// Whether the model has to be one that thinks.
     pub(super) fn must_think(&self) -> bool {
         !self.think_if_able

@@ -67,7 +67,7 @@ impl Attempts {
         self.resume(failure, now)
     }
 
-    fn is_spent(&self) -> bool {
+    pub(super) fn is_spent(&self) -> bool {
         let most = self.limits.attempts;
         self.charges.budget >= most || self.accepts >= most.saturating_mul(UNCHARGED)
     }

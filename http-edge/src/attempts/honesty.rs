@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use echo_bus::message::{Code, Failure, Request, Said, Settings};
+use echo_bus::message::{Code, Failure, Request, Said, Settings, Verdict};
 
 use super::{Attempts, Step};
 
@@ -42,29 +42,47 @@ impl Attempts {
     /// Goes on elsewhere where that is honest.
     pub(super) fn resume(&mut self, failure: Failure, now: Instant) -> Step {
         if self.has_begun() {
-            if let Some(why) = self.why_not() {
+            // A node that gave nothing of the answer has not broken it off.
+            if self.gives || self.broke_off.is_none() {
                 self.broke_off = Some(Box::new(failure));
+            }
+            if let Some(why) = self.why_not() {
                 let refusal = Failure::give_up(Code::CannotContinue, format!("{why}; {ASK_AGAIN}"));
                 return self.cannot_continue(refusal, now);
             }
-            self.broke_off = Some(Box::new(failure));
         }
         self.untaken_at_once(now)
     }
 
-    /// Begins anew where nobody has read, and else ends with what broke the answer off.
-    pub(super) fn cannot_continue(&mut self, mut refusal: Failure, now: Instant) -> Step {
+    /// Begins anew where nobody has read. Else it is for another node, where only this one's engine cannot go on; or it ends
+    /// with what broke the answer off.
+    pub(super) fn cannot_continue(&mut self, refusal: Failure, now: Instant) -> Step {
         if !self.answer.is_read() {
             self.forget_answer();
             return self.untaken_at_once(now);
         }
-        if let Some(cause) = self.broke_off.take() {
-            refusal.message = format!("{}; what broke it off: {}", refusal.message, cause.message);
-            // An engine's words are for the client, and for no log.
-            refusal.said =
-                cause.said.map(|_| Box::new(Said { words: refusal.message.clone(), ..Said::default() }));
+        let is_the_engines = refusal.verdict == Verdict::Elsewhere && !self.gives && !self.is_spent();
+        let final_word = self.with_cause(refusal);
+        match self.accepted.take_if(|_| is_the_engines) {
+            Some(node) => {
+                self.exclude(node);
+                self.charges.refusal = Some(Box::new(final_word));
+                self.untaken_at_once(now)
+            }
+            None => self.fail(final_word),
         }
-        self.fail(refusal)
+    }
+
+    /// The refusal as it is told at the end.
+    fn with_cause(&self, refusal: Failure) -> Failure {
+        let mut told = Failure { verdict: Verdict::GiveUp, ..refusal };
+        if let Some(cause) = &self.broke_off {
+            told.message = format!("{}; what broke it off: {}", told.message, cause.message);
+            // An engine's words are for the client, and for no log.
+            let said = || Box::new(Said { words: told.message.clone(), ..Said::default() });
+            told.said = cause.said.as_ref().map(|_| said());
+        }
+        told
     }
 
     fn fits(&self) -> bool {
@@ -76,8 +94,7 @@ impl Attempts {
     }
 
     fn has_format(&self) -> bool {
-        let format = settings(&self.request).and_then(|settings| settings.format.as_ref());
-        format.is_some_and(|format| !format.is_null() && format != "")
+        settings(&self.request).is_some_and(Settings::has_format)
     }
 }
 

@@ -274,6 +274,82 @@ fn an_answer_that_cannot_go_on_ends_with_what_broke_it_off_and_logs_no_words_of_
     assert!(!failure.for_log().contains("secret"));
 }
 
+/// An answer that was lost with its first node, and went to a second whose engine cannot go on from there.
+fn not_continued_by_this_engine(streams: bool) -> World {
+    let mut world = World::new(prompt(), streams);
+    world.submit();
+    world.accept(1);
+    world.token("One ");
+    assert_eq!(world.lose(1), Step::Again(Duration::ZERO));
+    world.submit();
+    world.accept(2);
+    assert_eq!(world.fail(cannot()), Step::Again(Duration::ZERO));
+    world
+}
+
+fn cannot() -> Failure {
+    Failure::elsewhere(Code::CannotContinue, "this engine cannot go on; ask again")
+}
+
+#[test]
+fn an_answer_that_one_engine_cannot_go_on_with_goes_to_another_node() {
+    let mut world = not_continued_by_this_engine(true);
+    let task = world.submit();
+    assert_eq!(task.so_far.unwrap().content, "One ");
+    assert_eq!((task.excluded.len(), task.second_opinion), (2, true), "a third node, or none");
+    assert_eq!(world.attempts.charges.budget, 1, "the second node has done nothing wrong");
+    world.accept(3);
+    world.token("two");
+    assert_eq!(world.attempts.answer.content(), "One two");
+    world.lose(3);
+    assert!(!world.submit().second_opinion, "what the second node has said is over");
+}
+
+#[test]
+fn an_answer_that_no_engine_can_go_on_with_ends_with_the_reason_and_what_broke_it_off() {
+    let message = "this engine cannot go on; ask again; what broke it off: node n1 was lost: ";
+    let mut world = not_continued_by_this_engine(true);
+    world.submit();
+    let nobody = Box::new(Failure::give_up(Code::Unavailable, "no other node can be asked"));
+    let ended = failure(world.attempts.frame(Frame::Failed { seq: None, failure: nobody }, world.now));
+    assert_eq!((ended.code, ended.verdict), (Code::CannotContinue, Verdict::GiveUp));
+    assert!(ended.message.starts_with(message), "{}", ended.message);
+    let mut world = not_continued_by_this_engine(true);
+    let ended = loop {
+        world.submit();
+        world.accept(3);
+        match world.fail(cannot()) {
+            Step::Again(_) => {}
+            step => break failure(step),
+        }
+    };
+    assert_eq!((ended.code, world.attempts.attempts_made()), (Code::CannotContinue, 12), "not for ever");
+    assert!(ended.message.starts_with(message), "{}", ended.message);
+}
+
+#[test]
+fn an_unread_answer_begins_anew_at_the_engine_that_could_not_go_on() {
+    let mut world = not_continued_by_this_engine(false);
+    let task = world.submit();
+    assert_eq!((task.so_far, task.excluded.len(), task.second_opinion), (None, 1, false));
+}
+
+#[test]
+fn what_broke_an_answer_off_is_not_what_a_node_says_that_gave_nothing_of_it() {
+    let mut world = World::new(prompt(), true);
+    world.submit();
+    world.accept(1);
+    world.token("One ");
+    world.lose(1);
+    world.submit();
+    world.accept(2);
+    world.fail(Failure::elsewhere(Code::EngineBusy, "the engine is busy"));
+    world.submit();
+    world.accept(3);
+    let ended = failure(world.fail(Failure::give_up(Code::CannotContinue, "it cannot go on")));
+    assert!(ended.message.contains("what broke it off: node n1"), "{}", ended.message);
+}
+
 #[test]
 fn what_a_lost_attempt_still_says_is_not_heard() {
     let settings = Settings { format: Some("json".into()), ..Settings::default() };
@@ -390,6 +466,7 @@ enum Happening {
     Token,
     Lose(usize),
     Elsewhere,
+    Cannot,
     Wait,
     Done,
     Later(u64),
@@ -404,6 +481,7 @@ fn happening() -> impl Strategy<Value = Happening> {
         4 => Just(Happening::Token),
         1 => (0_usize..5).prop_map(Happening::Lose),
         1 => Just(Happening::Elsewhere),
+        1 => Just(Happening::Cannot),
         1 => Just(Happening::Wait),
         1 => Just(Happening::Done),
         1 => (0_u64..90_000).prop_map(Happening::Later),
@@ -440,6 +518,7 @@ proptest! {
                 Happening::Token => world.token(&format!("t{n} ")),
                 Happening::Lose(n) => world.lose(n),
                 Happening::Elsewhere => world.fail(Failure::elsewhere(Code::EngineError, "x")),
+                Happening::Cannot => world.fail(cannot()),
                 Happening::Wait => world.fail(Failure::wait(Code::Draining, "x")),
                 Happening::Done => {
                     world.attempts.frame(Frame::Done { seq: 9, pieces: Vec::new(), done: Box::default() }, world.now)

@@ -7,6 +7,9 @@ use tokio::{process::Command, sync::Mutex};
 /// One installation at a time: the tests that come meanwhile find what the first has installed.
 static INSTALLING: Mutex<()> = Mutex::const_new(());
 
+/// So much of what the set-up says tells why it failed.
+const LINES: usize = 5;
+
 /// Where their scripts are.
 pub fn folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("clients")
@@ -23,8 +26,13 @@ pub async fn set_up(what: &str) -> Result<String, String> {
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned());
     }
-    let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-    Err(said.lines().last().unwrap_or_default().to_owned())
+    Err(reason(&String::from_utf8_lossy(&output.stderr)))
+}
+
+/// The last lines, as one: the set-up's own word stands behind those of pip or npm.
+fn reason(said: &str) -> String {
+    let lines: Vec<&str> = said.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    lines[lines.len().saturating_sub(LINES)..].join(" / ")
 }
 
 /// Runs a client's script to its end.
@@ -47,4 +55,18 @@ pub async fn run(mut command: Command, edge: &str, engine: &str) {
     let output = command.stdin(Stdio::null()).kill_on_drop(true).output().await.expect("the client runs");
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     assert!(output.status.success(), "{}\n{}", text(&output.stdout), text(&output.stderr));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_is_told_with_the_words_before_it() {
+        assert_eq!(
+            reason("1\n2\n3\n\n4\nERROR: no network\nsee above\n"),
+            "2 / 3 / 4 / ERROR: no network / see above"
+        );
+        assert_eq!((reason("one"), reason("")), ("one".to_owned(), String::new()));
+    }
 }

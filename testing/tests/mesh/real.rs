@@ -2,7 +2,7 @@
 
 use echo_scripted_engine::{Api, Script};
 use echo_testing::{
-    client::{Client, Reply, Stream, package},
+    client::{Client, Event, Reply, Stream, Transcript, package},
     mesh::{Mesh, Program, RealEngine, holds, until},
 };
 use serde_json::{Value, json};
@@ -108,28 +108,11 @@ async fn a_real_answer_goes_on_from_another_node_where_it_broke_off() {
     }
 }
 
-/// Lines of Ollama's API: the thoughts, and the last line.
-#[derive(Default)]
-struct Thought {
-    rest: String,
-    said: String,
-    text: String,
-    last: Value,
-}
-
-impl Thought {
-    async fn read(&mut self, reply: &mut Reply, enough: impl Fn(&Self) -> bool) {
-        while !enough(self) {
-            let Some(bytes) = reply.chunk().await.expect("a whole body") else { return };
-            self.rest.push_str(std::str::from_utf8(&bytes).expect("whole lines"));
-            while let Some((line, rest)) = self.rest.split_once('\n') {
-                self.last = serde_json::from_str(line).expect("JSON");
-                self.said += self.last["message"]["thinking"].as_str().unwrap_or_default();
-                self.text += self.last["message"]["content"].as_str().unwrap_or_default();
-                self.rest = rest.to_owned();
-            }
-        }
-    }
+/// The thoughts and the text of an answer.
+fn told(answer: &Transcript) -> (String, String) {
+    let said = |event: &Event, name: &str| event.json[name].as_str().unwrap_or_default().to_owned();
+    let all = |name: &str| answer.events.iter().map(|event| said(event, name)).collect();
+    (all("thinking"), all("token"))
 }
 
 /// By the server's own support for it, and by a raw prompt where that is turned off.
@@ -142,35 +125,56 @@ async fn real_thoughts_go_on_from_another_node_where_they_broke_off() {
         for thinks in [false, true] {
             goes_on(&real, thinks).await;
         }
+        goes_on_into_text(&real).await;
     }
 }
 
-/// The node that answers is killed, and started again.
 async fn goes_on(real: &Real, thinks: bool) {
-    let story = json!([{"role": "user", "content": "Write a short story about a lighthouse keeper."}]);
-    let body = json!({"model": "smollm2", "messages": story, "think": thinks,
-        "options": {"num_predict": 60, "temperature": 0, "seed": 7}});
-    let said = |it: &Thought| if thinks { it.said.clone() } else { it.text.clone() };
-    let mut whole = Thought::default();
-    whole.read(&mut post(real.mesh.client(), "/api/chat", body.clone()).await, |_| false).await;
-    let mut reply = post(real.mesh.client(), "/api/chat", body).await;
-    let mut answer = Thought::default();
-    answer.read(&mut reply, |it| said(it).len() > 60).await;
-    let (node, before) = (reply.header("x-echo-node").to_owned(), said(&answer).chars().count());
+    let mut body = body(60);
+    body["think"] = thinks.into();
+    let whole = real.mesh.stream(&body).rest().await;
+    let (before, answer) = cut(real, &body, 15).await;
+    let of = |told: (String, String)| if thinks { told.0 } else { told.1 };
+    let (before, wanted, said) = (of(before), of(told(&whole)), of(told(&answer)));
+    let until_then: String = wanted.chars().take(before.chars().count() + 12).collect();
+    assert!(said.starts_with(&until_then), "{said:?} in place of {wanted:?}");
+    for answer in [&whole, &answer] {
+        let (thoughts, text) = told(answer);
+        assert_eq!((thoughts.is_empty(), text.is_empty()), (!thinks, thinks), "nothing is in a wrong place");
+    }
+    for count in ["tokens", "prompt_tokens", "done_reason"] {
+        assert_eq!(answer.last()[count], whole.last()[count], "{count} in {}", answer.last());
+    }
+}
+
+/// Cut in thoughts that end, so that the other node has to find their end and the text behind it.
+async fn goes_on_into_text(real: &Real) {
+    // The model says it once more, and so ends its thoughts where the mark stands; no word of it is in doubt.
+    let words = "<think>\nI think of the sea and of the ships that pass by, one after the other, all through the \
+        night.\n</think>\n\nHello, keeper of the light.";
+    let mut body = body(120);
+    body["prompt"] = format!("Copy:\n{words}").into();
+    body["think"] = true.into();
+    let whole = real.mesh.stream(&body).rest().await;
+    let (before, answer) = cut(real, &body, 8).await;
+    assert_eq!(before.1, "", "it was in its thoughts");
+    let (thoughts, text) = told(&whole);
+    assert!(!thoughts.is_empty() && text.contains("keeper"), "{thoughts:?} and {text:?}");
+    assert_eq!(told(&answer), (thoughts, text));
+    assert_eq!(answer.last()["done_reason"], "stop");
+}
+
+/// The node that answers is killed after so many pieces, and started again: what was said until then, and the whole.
+async fn cut(real: &Real, body: &Value, pieces: usize) -> ((String, String), Transcript) {
+    let mut interrupted = real.mesh.stream(body);
+    interrupted.read_tokens(pieces).await;
+    let node = interrupted.node().await;
     let agent = real.agents.iter().find(|agent| agent.name().ends_with(&node)).expect("that node");
     agent.kill().await;
-    answer.read(&mut reply, |_| false).await;
-    let wanted: String = said(&whole).chars().take(before + 12).collect();
-    assert!(said(&answer).starts_with(&wanted), "{:?} in place of {:?}", said(&answer), said(&whole));
-    let other = |it: &Thought| if thinks { it.text.clone() } else { it.said.clone() };
-    assert_eq!(
-        (other(&answer), other(&whole)),
-        (String::new(), String::new()),
-        "nothing is in a wrong place"
-    );
-    for count in ["eval_count", "prompt_eval_count", "done_reason"] {
-        assert_eq!(answer.last[count], whole.last[count], "{count} in {}", answer.last);
-    }
+    let before = told(interrupted.so_far());
+    let answer = interrupted.rest().await;
+    answer.assert_answered();
+    assert_eq!((answer.nodes().len(), answer.attempts()), (2, 2), "{}", answer.summary());
     agent.start().await;
     until("the node to be back", || async {
         let status = real.mesh.try_status().await?;
@@ -179,6 +183,7 @@ async fn goes_on(real: &Real, thinks: bool) {
         holds(idle == Some(real.agents.len()), status)
     })
     .await;
+    (before, answer)
 }
 
 /// A character of several tokens is cut at no place where its counts or its limit could show it.

@@ -1,10 +1,20 @@
 use super::*;
 use crate::engine::template::Marked;
+use echo_bus::message::Verdict;
 use serde_json::json;
 
-const TEXT: Moment =
-    Moment { doing: Doing::Writing, tools: false, images: false, bound: false, own_way: false };
-const THOUGHTS: Moment = Moment { doing: Doing::Thinking, ..TEXT };
+const TEXT: Moment = Moment {
+    doing: Doing::Writing,
+    thought: false,
+    tools: false,
+    tool_rule: false,
+    images: false,
+    bound: false,
+    own_way: false,
+};
+const THOUGHTS: Moment = Moment { doing: Doing::Thinking, thought: true, ..TEXT };
+/// Text, after thoughts.
+const ANSWER: Moment = Moment { thought: true, ..TEXT };
 const RAW: Moment = Moment { doing: Doing::Completing, ..TEXT };
 
 /// A template that continues a trailing message (`+`), ends it (`-`), or is not shown (`?`); then what else it shows:
@@ -29,6 +39,7 @@ fn every_engine_goes_on_where_it_honestly_can() {
     use Server::{LlamaCpp, Ollama, Plain, Vllm};
     let tools = |moment| Moment { tools: true, ..moment };
     let images = |moment| Moment { images: true, ..moment };
+    let rule = |moment| Moment { tools: true, tool_rule: true, ..moment };
     let all: &[Server] = &[LlamaCpp, Vllm, Plain, Ollama];
     let (known, openai): (&[Server], &[Server]) = (&[LlamaCpp, Ollama], &[LlamaCpp, Vllm, Plain]);
     let (trailing, raw) = (Ok(Means::Trailing), Ok(Means::Raw));
@@ -43,6 +54,16 @@ fn every_engine_goes_on_where_it_honestly_can() {
         (all, images(TEXT), "+", trailing),
         (&[Ollama], images(TEXT), "-", raw),
         (&[LlamaCpp], images(TEXT), "-", Err(Why::Images)),
+        (all, rule(TEXT), "+", trailing),
+        (&[LlamaCpp], rule(TEXT), "-c", Err(Why::ToolRule)),
+        (&[LlamaCpp], rule(THOUGHTS), "-mc", Err(Why::ToolRule)),
+        (&[Ollama], rule(TEXT), "-c", raw),
+        (all, ANSWER, "+", trailing),
+        (all, ANSWER, "?", trailing),
+        (known, ANSWER, "-m", raw),
+        (known, ANSWER, "-u", Err(Why::NoMarks)),
+        (known, ANSWER, "-", Err(Why::NoPrompt)),
+        (known, Moment { own_way: true, ..ANSWER }, "-", Err(Why::OwnWay)),
         (&[LlamaCpp], THOUGHTS, "+", trailing),
         (&[LlamaCpp], tools(THOUGHTS), "+", trailing),
         (&[LlamaCpp], images(THOUGHTS), "+", trailing),
@@ -77,7 +98,8 @@ fn every_engine_goes_on_where_it_honestly_can() {
 #[test]
 fn a_refusal_says_what_was_going_on_why_it_ends_and_what_to_do() {
     let failure = Moment { tools: true, ..THOUGHTS }.cannot(Why::NoThoughts);
-    assert_eq!(failure.code, Code::CannotContinue);
+    assert_eq!((failure.code, failure.verdict), (Code::CannotContinue, Verdict::Elsewhere));
+    assert_eq!(THOUGHTS.cannot(Why::OwnWay).verdict, Verdict::GiveUp, "no other node can either");
     for words in
         ["in the middle of the model's thoughts, with tools offered", "this engine cannot", "ask again"]
     {
@@ -94,10 +116,12 @@ fn what_was_going_on_is_read_off_the_request_and_the_answer_so_far() {
     };
     let chat = Chat { tools: vec![json!({})], ..Chat::default() };
     assert_eq!(Moment::of_chat(&chat, &so_far("hm", "")), Moment { tools: true, ..THOUGHTS });
-    assert_eq!(Moment::of_chat(&Chat::default(), &so_far("hm", "a")), TEXT);
+    assert_eq!(Moment::of_chat(&Chat::default(), &so_far("hm", "a")), ANSWER);
     let raw = Generate { raw: true, ..Generate::default() };
     assert_eq!(Moment::of_generate(&raw, &so_far("", "a")), RAW);
     assert!(Moment::of_generate(&raw, &so_far("hm", "")).own_way);
+    let ruled = Chat { parallel_tool_calls: Some(false), ..Chat::default() };
+    assert!(Moment::of_chat(&ruled, &so_far("", "a")).tool_rule);
 }
 
 #[test]

@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 
 use super::request;
 use super::request::Call;
-use crate::engine::continuation::{self, Continuation, Plan, Rendering, Renders};
+use crate::engine::continuation::{self, Continuation, Plan, Rendered, Rendering, Renders};
 use crate::engine::contract::Order;
 use crate::engine::decision::{self, Moment, Server, Why};
 use crate::engine::http::{Http, HttpError, said, why};
@@ -32,20 +32,20 @@ const LONGEST_PROMPT: usize = 32 << 20;
 const LONGEST_COUNTED: usize = 64 << 10;
 const COUNTING: Duration = Duration::from_secs(5);
 
-/// The request that continues the answer, and what has to be told apart in what comes.
+/// How the answer is continued; its token limit is still that of the whole.
 ///
 /// # Errors
 /// When it cannot be continued honestly, or the engine fails.
-pub async fn continued(
+pub async fn plan(
     http: &Http,
     templates: &KnownTemplates,
     order: &Order,
     so_far: &SoFar,
-) -> Result<(Call, Unparsed), Failure> {
+) -> Result<Plan, Failure> {
     let prompts = Prompts { http, model: &order.model };
     let chat = match &order.request {
         Request::Generate(it) if it.raw || has_own_template(it) => {
-            return Ok((prompts.completion(it, so_far).await?, Unparsed::default()));
+            return Ok(Plan::Raw(prompts.completion(it, so_far).await?, Unparsed::default()));
         }
         Request::Generate(it) => &continuation::as_chat(it),
         Request::Chat(it) => it,
@@ -54,12 +54,30 @@ pub async fn continued(
     let (server, engine, model) = (Server::Ollama, &prompts, &*order.model);
     let continuation = Continuation { server, engine, templates, model, so_far };
     Ok(match continuation.plan(chat).await? {
-        Plan::Trailing(chat) => {
-            let body = request::chat(&order.model, &chat);
-            (Call { path: "/api/chat", body }, Unparsed::default())
-        }
-        Plan::Raw(generate, unparsed) => (prompts.raw(generate), unparsed),
+        Plan::Raw(generate, unparsed) => Plan::Raw(raw(generate), unparsed),
+        plan => plan,
     })
+}
+
+/// The request for it, and what has to be told apart in what comes.
+pub fn call(model: &str, plan: Plan) -> (Call, Unparsed) {
+    match plan {
+        Plan::Trailing(chat, unparsed) => {
+            (Call { path: "/api/chat", body: request::chat(model, &chat) }, unparsed)
+        }
+        Plan::Raw(generate, unparsed) => {
+            (Call { path: "/api/generate", body: request::generate(model, &generate) }, unparsed)
+        }
+    }
+}
+
+/// A rendered prompt has in it all that these settings say.
+fn raw(mut generate: Generate) -> Generate {
+    generate.settings.think = None;
+    for name in ["template", "context"] {
+        generate.settings.extra.remove(name);
+    }
+    generate
 }
 
 /// The client says itself how its prompt is rendered.
@@ -83,17 +101,18 @@ pub async fn count(http: &Http, fresh: Call, continued: Call) -> Option<u64> {
 }
 
 async fn prompt_tokens(http: &Http, Call { path, mut body }: Call) -> Option<u64> {
-    // A model that is to be unloaded after the answer must stay until then.
-    for name in ["keep_alive", "logprobs", "top_logprobs"] {
-        body.as_object_mut()?.remove(name);
-    }
     body["stream"] = false.into();
-    limit_to_one(&mut body);
+    make_trial(&mut body);
     let answer = tokio::time::timeout(COUNTING, http.call(Method::POST, path, &body)).await.ok()?.ok()?;
     answer["prompt_eval_count"].as_u64()
 }
 
-fn limit_to_one(body: &mut Value) {
+/// A trial makes one token at most, and leaves the model where it is: one that is to be unloaded after the answer must stay
+/// until then.
+fn make_trial(body: &mut Value) {
+    for name in ["keep_alive", "logprobs", "top_logprobs"] {
+        body.as_object_mut().and_then(|body| body.remove(name));
+    }
     if !body["options"].is_object() {
         body["options"] = json!({});
     }
@@ -107,7 +126,7 @@ struct Prompts<'a> {
 }
 
 impl Renders for Prompts<'_> {
-    async fn render(&self, chat: &Chat, rendering: Rendering) -> Result<Option<String>, Failure> {
+    async fn render(&self, chat: &Chat, rendering: Rendering) -> Result<Rendered, Failure> {
         let settings = match rendering {
             Rendering::Trailing => chat.settings.clone(),
             Rendering::Text => calm(&chat.settings),
@@ -124,44 +143,26 @@ impl Renders for Prompts<'_> {
 
 impl Prompts<'_> {
     /// A completion whose prompt is the client's own, or rendered by its own template.
-    async fn completion(&self, generate: &Generate, so_far: &SoFar) -> Result<Call, Failure> {
+    async fn completion(&self, generate: &Generate, so_far: &SoFar) -> Result<Generate, Failure> {
         let moment = Moment::of_generate(generate, so_far);
         let shown = Shown { behaviour: TemplateBehaviour::Raw, ..Shown::default() };
         decision::decide(Server::Ollama, moment, &shown).map_err(|why| moment.cannot(why))?;
-        let settings = continuation::shortened(&generate.settings, so_far);
-        let rendered = if generate.raw {
-            generate.prompt.clone()
-        } else {
-            let fresh = Generate { settings: calm(&settings), ..generate.clone() };
-            let rendered = self.rendered("/api/generate", request::generate(self.model, &fresh)).await?;
-            rendered.ok_or_else(|| moment.cannot(Why::NoPrompt))?
-        };
-        let prompt = rendered + &so_far.content;
         if generate.raw {
-            return Ok(self.call(&Generate { prompt, settings, ..generate.clone() }));
+            let prompt = format!("{}{}", generate.prompt, so_far.content);
+            return Ok(Generate { prompt, ..generate.clone() });
         }
-        let images = generate.images.clone();
-        Ok(self.raw(Generate { prompt, raw: true, images, settings, ..Generate::default() }))
+        let fresh = Generate { settings: calm(&generate.settings), ..generate.clone() };
+        let rendered = self.rendered("/api/generate", request::generate(self.model, &fresh)).await?;
+        let prompt = rendered.prompt().ok_or_else(|| moment.cannot(Why::NoPrompt))? + &so_far.content;
+        let (images, settings) = (generate.images.clone(), generate.settings.clone());
+        Ok(raw(Generate { prompt, raw: true, images, settings, ..Generate::default() }))
     }
 
-    /// A rendered prompt has in it all that these settings say.
-    fn raw(&self, mut generate: Generate) -> Call {
-        generate.settings.think = None;
-        for name in ["template", "context"] {
-            generate.settings.extra.remove(name);
-        }
-        self.call(&generate)
-    }
-
-    fn call(&self, generate: &Generate) -> Call {
-        Call { path: "/api/generate", body: request::generate(self.model, generate) }
-    }
-
-    /// The prompt that the engine would give the model; `None` from an engine that generates instead. That one is told
-    /// to make one token at most, and is hung up on at its first line.
-    async fn rendered(&self, path: &str, mut body: Value) -> Result<Option<String>, Failure> {
+    /// The prompt that the engine would give the model. One that generates instead is told to make one token at most, and
+    /// is hung up on at its first line.
+    async fn rendered(&self, path: &str, mut body: Value) -> Result<Rendered, Failure> {
         body["_debug_render_only"] = true.into();
-        limit_to_one(&mut body);
+        make_trial(&mut body);
         let mut answer = self.http.send(Method::POST, path, &body).await?;
         let mut lines = Lines::new(LONGEST_PROMPT);
         let line = loop {
@@ -182,22 +183,22 @@ impl Prompts<'_> {
     }
 }
 
-/// The prompt in a line of the engine; `None` where it generates instead. An engine that broke off or failed has shown
+/// The prompt in a line of the engine, unless it generates instead. An engine that broke off or failed has shown
 /// nothing of how it is.
-fn rendered(line: &[u8]) -> Result<Option<String>, Failure> {
+fn rendered(line: &[u8]) -> Result<Rendered, Failure> {
     let answer: Map<String, Value> =
         serde_json::from_slice(line).map_err(|_| nonsense("no chunk in place of its prompt"))?;
     if let Some(error) = answer.get("error").filter(|error| !error.is_null()) {
         return Err(verdict::reported(&said(error)));
     }
     let info = answer.get("_debug_info").and_then(|info| info["rendered_template"].as_str());
-    Ok(info.map(str::to_owned))
+    Ok(info.map_or(Rendered::Never, |prompt| Rendered::Prompt(prompt.to_owned())))
 }
 
-/// The thoughts are over, so the prompt must not open new ones.
+/// The thoughts are over, so the prompt must not open new ones. It has to be said: unasked, Ollama lets each model think that
+/// can.
 fn calm(settings: &Settings) -> Settings {
-    let think = settings.think.as_ref().map(|_| Value::Bool(false));
-    Settings { think, ..settings.clone() }
+    Settings { think: Some(Value::Bool(false)), ..settings.clone() }
 }
 
 #[cfg(test)]
@@ -209,8 +210,8 @@ mod tests {
     #[test]
     fn a_rendered_prompt_is_read_and_another_chunk_is_none() {
         let line = br#"{"model":"m","_debug_info":{"rendered_template":"<user>hi"}}"#;
-        assert_eq!(rendered(line).unwrap().as_deref(), Some("<user>hi"));
-        assert_eq!(rendered(br#"{"response":"a","error":null,"done":false}"#).unwrap(), None);
+        assert_eq!(rendered(line).unwrap().prompt().as_deref(), Some("<user>hi"));
+        assert_eq!(rendered(br#"{"response":"a","error":null,"done":false}"#).unwrap(), Rendered::Never);
     }
 
     #[test]

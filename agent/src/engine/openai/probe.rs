@@ -60,7 +60,7 @@ pub async fn ask(http: &Http, known: &Known) -> Result<(Probe, bool), Down> {
     let ids: Vec<String> = ids(&models).ok_or_else(|| nonsense(http))?;
     let (props, slots) = tokio::join!(http.get("/props"), http.get("/slots"));
     let mut facts = known.facts();
-    let changed = facts.models != ids;
+    let changed = facts.models != ids || props.as_ref().is_ok_and(|props| is_another(props, &facts.props));
     facts.dialect = dialect(&models, &props);
     facts.has_slots = matches!(&slots, Ok(Value::Array(_)));
     facts.props = props.unwrap_or_default();
@@ -116,6 +116,11 @@ fn dialect(models: &Value, props: &Asked) -> Dialect {
         _ if owner == "vllm" => Dialect::Vllm,
         _ => Dialect::Plain,
     }
+}
+
+/// Whether a server has come back with another model, template or version under the names that it had.
+fn is_another(now: &Value, before: &Value) -> bool {
+    ["chat_template", "model_path", "build_info"].iter().any(|name| now[*name] != before[*name])
 }
 
 fn version(facts: &Facts) -> String {

@@ -12,6 +12,9 @@ use super::dialect::Dialect;
 use crate::engine::continuation;
 use crate::engine::contract::Order;
 
+/// What a client may set for the model's template.
+pub const TEMPLATE_SETTINGS: &str = "chat_template_kwargs";
+
 /// A request as it goes to the engine.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Call {
@@ -55,7 +58,7 @@ pub fn chat(model: &str, chat: &Chat, dialect: Dialect) -> Call {
     set(&mut body, "top_logprobs", settings.top_logprobs.map(Value::from));
     match &settings.think {
         Some(Value::Bool(think)) if dialect.has_template_settings() => {
-            body.insert("chat_template_kwargs".into(), json!({"enable_thinking": think}));
+            set_thinking(&mut body, *think);
         }
         Some(Value::String(level)) => {
             set(&mut body, "reasoning_effort", effort(level, settings.think_if_able))
@@ -63,6 +66,15 @@ pub fn chat(model: &str, chat: &Chat, dialect: Dialect) -> Call {
         _ => {}
     }
     Call { path: "/v1/chat/completions", body: body.into() }
+}
+
+/// Says in the settings of the template whether to think, beside what the client has set there.
+pub fn set_thinking(body: &mut Map<String, Value>, thinks: bool) {
+    let settings = body.entry(TEMPLATE_SETTINGS).or_insert_with(|| json!({}));
+    if !settings.is_object() {
+        *settings = json!({});
+    }
+    settings["enable_thinking"] = thinks.into();
 }
 
 /// A level of thinking. As a wish it is said only in words that every server of this kind takes.
@@ -85,14 +97,11 @@ fn tool_choice(choice: &ToolChoice) -> Value {
 pub fn completion(model: &str, generate: &Generate, dialect: Dialect) -> Call {
     let mut body = common(model, &generate.settings, dialect);
     body.insert("prompt".into(), generate.prompt.as_str().into());
-    match (&generate.settings.format, dialect) {
-        (None, _) => {}
+    let format = generate.settings.format.as_ref();
+    match dialect {
         // Without a template llama.cpp's server reads no `response_format`.
-        (Some(format), Dialect::LlamaCpp) => {
-            let schema = if format.is_object() { format.clone() } else { json!({}) };
-            body.insert("json_schema".into(), schema);
-        }
-        (Some(format), _) => set(&mut body, "response_format", response_format(format)),
+        Dialect::LlamaCpp => set(&mut body, "json_schema", format.and_then(json_schema)),
+        _ => set(&mut body, "response_format", format.and_then(response_format)),
     }
     if generate.settings.logprobs == Some(true) {
         body.insert("logprobs".into(), generate.settings.top_logprobs.unwrap_or(1).into());
@@ -212,6 +221,15 @@ fn response_format(format: &Value) -> Option<Value> {
     }
 }
 
+/// The same as a schema: any JSON has the empty one.
+fn json_schema(format: &Value) -> Option<Value> {
+    match format {
+        Value::String(word) if word == "json" => Some(json!({})),
+        Value::Object(_) => Some(format.clone()),
+        _ => None,
+    }
+}
+
 fn common(model: &str, settings: &Settings, dialect: Dialect) -> Map<String, Value> {
     let mut body = settings.openai.clone();
     body.insert("model".into(), model.into());
@@ -287,6 +305,9 @@ mod tests {
         let body = |format: Value, dialect| completion("m", &it(&format), dialect).body;
         assert_eq!(body(schema.clone(), Dialect::LlamaCpp)["json_schema"], schema);
         assert_eq!(body(json!("json"), Dialect::LlamaCpp)["json_schema"], json!({}));
+        for none in [json!(""), json!("xml"), json!(7), Value::Null] {
+            assert_eq!(body(none.clone(), Dialect::LlamaCpp).get("json_schema"), None, "{none}");
+        }
         assert_eq!(body(schema.clone(), Dialect::Vllm)["response_format"]["json_schema"]["schema"], schema);
     }
 

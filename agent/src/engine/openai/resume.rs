@@ -6,13 +6,13 @@
 
 use echo_bus::message::{Chat, Failure, Generate, Request, SoFar};
 use reqwest::StatusCode;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::dialect::Dialect;
 use super::request;
-use super::request::Call;
+use super::request::{Call, TEMPLATE_SETTINGS};
 use super::{OpenAi, once_loaded};
-use crate::engine::continuation::{self, Continuation, Plan, Rendering, Renders};
+use crate::engine::continuation::{self, Continuation, Plan, Rendered, Rendering, Renders};
 use crate::engine::contract::Order;
 use crate::engine::decision::{self, Moment, Server};
 use crate::engine::http::HttpError;
@@ -42,13 +42,12 @@ impl OpenAi {
             Request::Chat(it) => it,
             _ => return Err(unknown_request()),
         };
-        let (engine, templates, model) = (self, &*self.templates, &*order.model);
+        let engine = &Prompts { engine: self, model: &order.model, loads: true };
+        let (templates, model) = (&*self.templates, &*order.model);
         let continuation = Continuation { server, engine, templates, model, so_far };
-        Ok(match continuation.plan(chat).await? {
-            Plan::Trailing(chat) => {
-                let in_text = !so_far.content.is_empty();
-                let trusted = in_text && dialect != Dialect::LlamaCpp;
-                (trailing(order, &chat, dialect, in_text), Unparsed { trusted, ..Unparsed::default() })
+        Ok(match continuation.plan(chat).await?.shortened(so_far) {
+            Plan::Trailing(chat, unparsed) => {
+                (trailing(order, &chat, dialect, !so_far.content.is_empty()), unparsed)
             }
             Plan::Raw(generate, unparsed) => {
                 (request::completion(&order.model, &generate, dialect), unparsed)
@@ -57,36 +56,63 @@ impl OpenAi {
     }
 
     /// How many tokens the text so far is, from llama.cpp. Of thoughts it does not know the marks around them.
-    pub(super) async fn count_so_far(&self, dialect: Dialect, so_far: &SoFar) -> Option<u64> {
+    pub(super) async fn count_so_far(&self, dialect: Dialect, model: &str, so_far: &SoFar) -> Option<u64> {
         if so_far.exact || dialect != Dialect::LlamaCpp || !so_far.thinking.is_empty() {
             return None;
         }
         let body = json!({"content": so_far.content, "add_special": false});
-        self.tokens(&body).await
+        Prompts { engine: self, model, loads: true }.tokens(body).await
     }
 }
 
-impl Renders for OpenAi {
-    async fn render(&self, chat: &Chat, rendering: Rendering) -> Result<Option<String>, Failure> {
-        let as_asked = || chat.settings.think.clone().filter(Value::is_boolean);
+/// How a llama.cpp makes prompts and tokens of a conversation for a model.
+pub(super) struct Prompts<'a> {
+    pub engine: &'a OpenAi,
+    pub model: &'a str,
+    /// A server of many models may bring this one into memory.
+    pub loads: bool,
+}
+
+impl Prompts<'_> {
+    /// How many tokens the engine makes of a text.
+    pub async fn tokens(&self, body: Value) -> Option<u64> {
+        let answer = self.ask("/tokenize", body).await.ok()?;
+        answer["tokens"].as_array().map(|tokens| tokens.len() as u64)
+    }
+
+    async fn ask(&self, path: &str, mut body: Value) -> Result<Value, HttpError> {
+        body["model"] = self.model.into();
+        let path = if self.loads { path.to_owned() } else { format!("{path}?autoload=false") };
+        once_loaded(self.engine.load_timeout, || self.engine.http.ask_with(&path, &body)).await
+    }
+}
+
+impl Renders for Prompts<'_> {
+    async fn render(&self, chat: &Chat, rendering: Rendering) -> Result<Rendered, Failure> {
+        let as_asked = || chat.settings.think.as_ref().and_then(Value::as_bool);
         let thinks = match rendering {
             Rendering::AsAsked => as_asked(),
             Rendering::Trailing if ends_in_thoughts(chat) => as_asked(),
-            Rendering::Trailing | Rendering::Text => Some(false.into()),
+            Rendering::Trailing | Rendering::Text => Some(false),
         };
-        let mut body = json!({"messages": request::messages(&chat.messages)});
+        let mut body = Map::new();
+        body.insert("messages".into(), request::messages(&chat.messages));
+        let own = chat.settings.openai.get(TEMPLATE_SETTINGS).cloned();
+        body.extend(own.map(|own| (TEMPLATE_SETTINGS.to_owned(), own)));
         if let Some(thinks) = thinks {
-            body["chat_template_kwargs"] = json!({"enable_thinking": thinks});
+            request::set_thinking(&mut body, thinks);
         }
         if !chat.tools.is_empty() {
-            body["tools"] = chat.tools.clone().into();
+            body.insert("tools".into(), chat.tools.clone().into());
         }
-        let ask = || self.http.ask_with("/apply-template", &body);
-        match once_loaded(self.load_timeout, ask).await {
-            Ok(answer) => Ok(answer["prompt"].as_str().map(str::to_owned)),
-            // It does not have the question, or not for these messages.
-            Err(HttpError::Rejected(rejection)) if !is_passing(rejection.status) => Ok(None),
-            Err(error) => Err(self.http.failure(error)),
+        match self.ask("/apply-template", body.into()).await {
+            Ok(answer) => {
+                Ok(answer["prompt"].as_str().map_or(Rendered::Never, |it| Rendered::Prompt(it.to_owned())))
+            }
+            Err(HttpError::Rejected(rejection)) if is_unknown(rejection.status) => Ok(Rendered::Never),
+            // Not for these messages, or not now.
+            Err(HttpError::Rejected(rejection)) if !is_passing(rejection.status) => Ok(Rendered::Refused),
+            Err(error) => Err(self.engine.http.failure(error)),
         }
     }
 }
@@ -122,13 +148,18 @@ fn trailing(order: &Order, whole: &Chat, dialect: Dialect, in_text: bool) -> Cal
     let mut call = request::chat(&order.model, whole, dialect);
     if in_text && dialect.has_template_settings() {
         // The thoughts are over; llama.cpp refuses to continue where new ones may begin.
-        call.body["chat_template_kwargs"] = json!({"enable_thinking": false});
+        call.body.as_object_mut().into_iter().for_each(|body| request::set_thinking(body, false));
     }
     if dialect == Dialect::Vllm {
         call.body["continue_final_message"] = true.into();
         call.body["add_generation_prompt"] = false.into();
     }
     call
+}
+
+/// The server does not have the question.
+fn is_unknown(status: StatusCode) -> bool {
+    matches!(status, StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED)
 }
 
 /// Busy: this says nothing of the template, and must not be remembered as if it did.

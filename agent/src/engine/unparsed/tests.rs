@@ -6,11 +6,15 @@ use serde_json::json;
 const CALL: &str = "<tool_call>\n{\"name\": \"now\", \"arguments\": {\"tz\": \"UTC\"}}\n</tool_call>";
 
 fn thinking(calls: bool) -> Unparsed {
-    Unparsed { closes: Some("</think>".to_owned()), calls, trusted: false }
+    Unparsed { closes: Some("</think>".to_owned()), tools: calls.then(offered), trusted: false }
 }
 
 fn writing() -> Unparsed {
-    Unparsed { calls: true, ..Unparsed::default() }
+    Unparsed { tools: Some(offered()), ..Unparsed::default() }
+}
+
+fn offered() -> Vec<String> {
+    vec!["now".to_owned(), "f".to_owned()]
 }
 
 /// What came of an answer.
@@ -92,6 +96,8 @@ async fn what_cannot_be_told_apart_never_looks_finished() {
         (writing(), "a <tool_call>\n{\"name\": \"now\", \"argu", Reason::Length),
         (writing(), "a <tool_call>\n<function=now></function>\n</tool_call>", Reason::Stop),
         (writing(), "a <tool_call>{\"name\": \"now\", \"arguments\": \"x\"}</tool_call>", Reason::Stop),
+        (writing(), "a <tool_call>{\"name\": \"example\", \"arguments\": {}}</tool_call>", Reason::Stop),
+        (writing(), "a <tool_call>{\"name\": \"example\", \"arguments\": {}}", Reason::Stop),
     ] {
         let failure = read(unparsed, text, reason).await.unwrap_err();
         assert_eq!((failure.verdict, failure.code), (Verdict::GiveUp, Code::CannotContinue), "{text}");
@@ -119,6 +125,14 @@ async fn an_engine_that_begins_to_think_in_the_middle_of_text_has_begun_anew() {
 }
 
 #[tokio::test]
+async fn counts_of_chunks_that_were_held_are_not_lost_behind_one_without() {
+    let chunk = |text: &str, tokens| Step::Piece(Piece { tokens, ..Piece::text(text) });
+    let mut steps = vec![chunk("a<tool", Some(1)), chunk("_", Some(1)), chunk("x", None)];
+    steps.extend(said(&["b"], Reason::Stop));
+    assert_eq!(told(writing(), steps).await.unwrap().tokens, 3);
+}
+
+#[tokio::test]
 async fn an_engine_that_reads_thoughts_after_all_keeps_them() {
     let thought = Step::Piece(Piece { thinking: "hm ".into(), tokens: Some(1), ..Piece::default() });
     let mut steps = said(&["so</think>a"], Reason::Stop);
@@ -143,7 +157,7 @@ fn parts() -> impl Strategy<Value = String> {
 proptest! {
     #[test]
     fn however_it_is_cut_it_is_the_same(text in parts(), cuts in prop::collection::vec(0..80_usize, 0..8), thinks in any::<bool>(), calls in any::<bool>()) {
-        let unparsed = Unparsed { closes: thinks.then(|| "</think>".to_owned()), calls, trusted: false };
+        let unparsed = Unparsed { closes: thinks.then(|| "</think>".to_owned()), tools: calls.then(offered), trusted: false };
         let mut places: Vec<usize> = cuts.into_iter().filter(|cut| text.is_char_boundary(*cut)).collect();
         places.extend([0, text.len()]);
         places.sort_unstable();

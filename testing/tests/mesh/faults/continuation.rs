@@ -303,8 +303,11 @@ async fn an_answer_of_ollama_goes_on_wherever_it_honestly_can() {
     let unmarked = [
         row(Text, NO_CALL_FORM).tools(),
         row(Text, BeginsAnew).tools().unread(),
+        row(Text, GoesOn),
         row(Thoughts, NO_MARKS),
         row(Thoughts, BeginsAnew).unread(),
+        row(Answer, NO_MARKS),
+        row(Answer, BeginsAnew).unread(),
     ];
     tokio::join!(
         holds_on("Ollama, template continues", |_| (), &open),
@@ -338,8 +341,12 @@ async fn an_answer_of_llama_cpp_goes_on_wherever_it_honestly_can() {
         row(Thoughts, GoesOn).tools(),
         row(Answer, GoesOn),
     ];
-    let unmarked =
-        [row(Text, NO_CALL_FORM).tools(), row(Thoughts, NO_MARKS), row(Thoughts, BeginsAnew).unread()];
+    let unmarked = [
+        row(Text, NO_CALL_FORM).tools(),
+        row(Thoughts, NO_MARKS),
+        row(Thoughts, BeginsAnew).unread(),
+        row(Answer, NO_MARKS),
+    ];
     let api = |script: &mut Script, continues, marks| {
         (script.api, script.continues, script.marks) = (Api::Openai, continues, marks);
     };
@@ -367,4 +374,44 @@ async fn an_answer_of_another_openai_server_goes_on_wherever_it_honestly_can() {
     let vllm = |script: &mut Script| (script.api, script.max_model_len) = (Api::Openai, Some(4096));
     let plain = |script: &mut Script| (script.api, script.plain) = (Api::Openai, true);
     tokio::join!(holds_on("vLLM", vllm, &rows), holds_on("another server", plain, &rows));
+}
+
+/// The node that dies is a llama.cpp. The one that is free then is a vLLM, which does not go on in thoughts; the other llama.cpp is.
+#[tokio::test]
+async fn an_answer_that_one_engine_cannot_go_on_with_goes_on_at_another() {
+    let engine = |own: &str, max_model_len| Script {
+        api: Api::Openai,
+        slots: 1,
+        max_model_len,
+        models: ["scripted", own].map(|name| Model::named(name).able("thinking")).to_vec(),
+        ..Script::default()
+    };
+    let engines = vec![engine("first", None), engine("second", None), engine("other", Some(4096))];
+    let mesh = Mesh::start().uneven(engines).await;
+    let ids: Vec<String> = mesh.nodes().iter().map(|node| node.id().to_owned()).collect();
+    let hold =
+        |own: &str| mesh.stream(&json!({"prompt": "wait [tokens=100000][delay=20]", "model_hint": own}));
+    let (mut second, mut other) = (hold("second"), hold("other"));
+    assert_eq!((second.node().await, other.node().await), (ids[1].clone(), ids[2].clone()));
+    let prompt = format!("count [tokens={LENGTH}][thoughts={LENGTH}][delay=5]");
+    mesh.engine(0).fault(Fault::at(FaultKind::Stall, SEEN as u64 + 1));
+    let mut answer = mesh.stream(&json!({"prompt": prompt, "model_hint": "scripted", "think": true}));
+    answer.read_tokens(SEEN).await;
+    assert_eq!(answer.node().await, ids[0]);
+    drop(other.hang_up());
+    mesh.node_is(&ids[2], "idle").await;
+    mesh.node(0).kill().await;
+    answer.comment("queued").await;
+    drop(second.hang_up());
+    let answer = answer.rest().await;
+    answer.assert_answered();
+    assert_eq!(
+        (answer.nodes(), answer.attempts()),
+        (vec![ids[0].clone(), ids[1].clone()], 3),
+        "{}",
+        answer.summary()
+    );
+    let thoughts: String = answer.events.iter().filter_map(|event| event.json["thinking"].as_str()).collect();
+    let all = |name: &str| (0..LENGTH).map(|index| format!("{name}{index} ")).collect::<String>();
+    assert_eq!((thoughts.trim_end(), answer.content()), (all("h").trim_end(), all("t")));
 }
