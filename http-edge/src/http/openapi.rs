@@ -93,7 +93,7 @@ impl Route {
         let name = rest.split('}').next()?;
         let example = match name {
             "id" => "mistral:latest",
-            "response" => "resp_00000000-0000-8000-8000-000000000000",
+            "response" => "resp_00000000-0000-8000-8000-0000000000000000000000000000",
             "task" => "00000000-0000-8000-8000-000000000000",
             _ => "sha256:0",
         };

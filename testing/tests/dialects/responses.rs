@@ -96,7 +96,7 @@ fn stable(mut event: Value) -> Value {
         }
     }
     let texts = event.to_string();
-    let task = texts.split(['_', '"']).find(|word| word.len() == 36 && word.matches('-').count() == 4);
+    let task = texts.split(['_', '"']).find(|word| word.len() == 52 && word.matches('-').count() == 4);
     let task = task.unwrap_or("nothing").to_owned();
     walk(&mut event, &task);
     if let Some(response) = event.get_mut("response") {
@@ -257,7 +257,10 @@ async fn errors_have_openais_shape_and_name_the_field() {
         (with(ask("x"), json!({"tools": [{"type": "web_search"}]})), 400, Value::Null, json!("tools")),
         (with(ask("x"), json!({"background": true, "store": false})), 400, Value::Null, json!("background")),
         (
-            with(ask("x"), json!({"previous_response_id": "resp_00000000-0000-8000-8000-000000000000"})),
+            with(
+                ask("x"),
+                json!({"previous_response_id": "resp_00000000-0000-8000-8000-0000000000000000000000000000"}),
+            ),
             404,
             json!("not_found"),
             json!("previous_response_id"),
@@ -265,7 +268,7 @@ async fn errors_have_openais_shape_and_name_the_field() {
         (
             with(
                 ask("x"),
-                json!({"input": [{"type": "item_reference", "id": "msg_00000000-0000-8000-8000-000000000000_0"}]}),
+                json!({"input": [{"type": "item_reference", "id": "msg_00000000-0000-8000-8000-0000000000000000000000000000_0"}]}),
             ),
             400,
             Value::Null,
@@ -282,7 +285,13 @@ async fn errors_have_openais_shape_and_name_the_field() {
     for (method, path) in
         [("GET", ""), ("DELETE", ""), ("POST", "/cancel"), ("GET", "/input_items"), ("GET", "?stream=true")]
     {
-        for id in ["resp_00000000-0000-8000-8000-000000000000", "resp_x", "x", "..%2f.."] {
+        for id in [
+            "resp_00000000-0000-8000-8000-0000000000000000000000000000",
+            "resp_00000000-0000-8000-8000-000000000000",
+            "resp_x",
+            "x",
+            "..%2f..",
+        ] {
             let reply = send(mesh.client().call(method, &format!("{PATH}/{id}{path}"))).await;
             assert_eq!(reply.status(), 404, "{method} {id}{path}");
             assert_eq!(reply.json().await["error"]["type"], "invalid_request_error");

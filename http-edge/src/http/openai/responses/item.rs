@@ -3,10 +3,10 @@
 
 use std::collections::HashMap;
 
-use echo_bus::id::TaskId;
-use echo_bus::message::{Message, Part, ToolCall};
+use echo_bus::message::{Message, Part, ToolCall, size};
 use serde_json::{Value, json};
 
+use super::id::ResponseId;
 use crate::http::error::ApiError;
 use crate::http::fields::{Fields, wrong};
 use crate::http::image;
@@ -144,52 +144,62 @@ fn call(fields: &mut Fields) -> Read<ToolCall> {
 /// The messages of a conversation. What comes first from the system is one message, since templates of models that take
 /// several are rare; what the assistant says, thinks and calls in one turn is one, too.
 pub fn messages(items: Vec<Item>) -> Vec<Message> {
-    let mut all: Vec<Message> = Vec::new();
+    let mut talk = Conversation::default();
     let mut names: HashMap<String, String> = HashMap::new();
     for item in items {
         match item {
-            Item::Message { role, content } if role == "assistant" => said(&mut all, content, false),
+            Item::Message { role, content } if role == "assistant" => talk.said(content),
             Item::Message { role, content } => {
-                let is_first = role == "system" && all.iter().all(|message| message.role == "system");
-                match all.last_mut().filter(|_| is_first) {
+                let is_first = role == "system" && talk.all.iter().all(|message| message.role == "system");
+                match talk.all.last_mut().filter(|_| is_first) {
                     Some(system) => system.content.extend(content),
-                    None => all.push(Message { role, content, ..Message::default() }),
+                    None => talk.all.push(Message { role, content, ..Message::default() }),
                 }
             }
             Item::Reasoning { text } if text.is_empty() => {}
-            Item::Reasoning { text } => {
-                said(&mut all, vec![Part::Thinking { text, signature: String::new() }], false);
-            }
+            Item::Reasoning { text } => talk.said(vec![Part::Thinking { text, signature: String::new() }]),
             Item::Call(call) => {
                 names.insert(call.id.clone(), call.name.clone());
-                said(&mut all, vec![Part::ToolCall(call)], true);
+                talk.said(vec![Part::ToolCall(call)]);
             }
             Item::Output { call: id, content } => {
                 let name = names.get(&id).cloned().unwrap_or_default();
                 let content = vec![Part::ToolResult { id, name, content }];
-                all.push(Message { role: "tool".to_owned(), content, ..Message::default() });
+                talk.all.push(Message { role: "tool".to_owned(), content, ..Message::default() });
             }
             Item::Reference(_) => {}
         }
     }
-    all
+    talk.all
 }
 
-/// The assistant goes on, or begins a turn: after a text that nothing was called in.
-fn said(all: &mut Vec<Message>, mut content: Vec<Part>, calls: bool) {
-    let goes_on = |last: &&mut Message| {
-        let has_called = last.tool_calls().next().is_some();
-        last.role == "assistant" && (calls || has_called || last.text().is_empty())
-    };
-    match all.last_mut().filter(goes_on) {
-        Some(last) => {
-            let number = u32::try_from(last.tool_calls().count()).unwrap_or(u32::MAX);
-            if let [Part::ToolCall(call)] = content.as_mut_slice() {
-                call.index = number;
-            }
+/// Messages, and of the last one what decides whether the assistant goes on in it. That is counted along: to look through
+/// a message for each of its parts would take a body of many parts minutes.
+#[derive(Default)]
+struct Conversation {
+    all: Vec<Message>,
+    /// Of the assistant's last turn.
+    calls: u32,
+    has_text: bool,
+}
+
+impl Conversation {
+    /// The assistant goes on, or begins a turn: after a text that nothing was called in.
+    fn said(&mut self, mut content: Vec<Part>) {
+        let calls = matches!(content.as_slice(), [Part::ToolCall(_)]);
+        let goes_on = calls || self.calls > 0 || !self.has_text;
+        if !goes_on || self.all.last().is_none_or(|last| last.role != "assistant") {
+            self.all.push(Message { role: "assistant".to_owned(), ..Message::default() });
+            (self.calls, self.has_text) = (0, false);
+        }
+        if let [Part::ToolCall(call)] = content.as_mut_slice() {
+            call.index = self.calls;
+            self.calls = self.calls.saturating_add(1);
+        }
+        self.has_text |= content.iter().any(|part| matches!(part, Part::Text { text } if !text.is_empty()));
+        if let Some(last) = self.all.last_mut() {
             last.content.extend(content);
         }
-        None => all.push(Message { role: "assistant".to_owned(), content, ..Message::default() }),
     }
 }
 
@@ -220,14 +230,24 @@ pub fn items(messages: &[Message]) -> Vec<Item> {
 
 impl Item {
     /// The id of an item of an answer, or with `i` before its number of what was asked.
-    pub fn id(&self, task: TaskId, number: &str) -> String {
+    pub fn id(&self, of: ResponseId, number: &str) -> String {
         let kind = match self {
             Self::Message { .. } | Self::Reference(_) => "msg",
             Self::Reasoning { .. } => "rs",
             Self::Call(_) => "fc",
             Self::Output { .. } => "fco",
         };
-        format!("{kind}_{task}_{number}")
+        of.item(kind, number)
+    }
+
+    /// What it takes in a request, about.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Message { content, .. } => size(content),
+            Self::Reasoning { text } | Self::Reference(text) => text.len(),
+            Self::Call(call) => size(call),
+            Self::Output { call, content } => call.len() + size(content),
+        }
     }
 
     /// The item as clients read it.
@@ -284,11 +304,4 @@ pub fn arguments(call: &ToolCall) -> String {
         Value::String(text) => text.clone(),
         other => other.to_string(),
     }
-}
-
-/// The task of an item's id, and the item's place in its answer or in what was asked.
-pub fn place(id: &str) -> Option<(TaskId, &str)> {
-    let (_, rest) = id.split_once('_')?;
-    let (task, number) = rest.rsplit_once('_')?;
-    Some((task.parse().ok()?, number))
 }
