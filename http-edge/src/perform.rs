@@ -152,7 +152,7 @@ async fn tell(bus: &Bus, to: &Inbox, part: &AnswerPart) {
     let mut told = bus.answer(Some(to), part).await;
     if let Err(PublishError::TooLarge { size, limit }) = told {
         warn!(size, limit, "an answer is not told to another edge: no message takes it");
-        told = bus.answer(Some(to), &AnswerPart::Gone { evicted: true }).await;
+        told = bus.answer(Some(to), &AnswerPart::TooLarge).await;
     }
     if let Err(error) = told {
         debug!(%error, "a part of an answer was not told; it is asked for again");

@@ -81,6 +81,8 @@ pub enum AnswerPart {
     Stopped { ran: bool },
     /// The answer is kept no longer: its time is over, or it made room for others.
     Gone { evicted: bool },
+    /// What was asked for is there, and no message takes it: only its own edge can say it.
+    TooLarge,
     /// There is no such task. Also a word of a newer version.
     #[serde(other)]
     Unknown,

@@ -508,6 +508,7 @@ fn an_answer_is_read_at_another_edge_in_these_words() {
         r#"{"task":"00000000-0000-0000-0000-000000000007","cancels":true,"key":9}"#,
     );
     golden(&AnswerPart::Gone { evicted: true }, r#"{"answer":"gone","evicted":true}"#);
+    golden(&AnswerPart::TooLarge, r#"{"answer":"too_large"}"#);
     golden(&AnswerPart::Unknown, r#"{"answer":"unknown"}"#);
     let newer: AnswerPart = serde_json::from_str(r#"{"answer":"sung"}"#).unwrap();
     assert_eq!(newer, AnswerPart::Unknown);

@@ -146,7 +146,7 @@ fn unjoined(part: &AnswerPart) -> Unjoined {
         AnswerPart::Never => Unjoined::Never,
         AnswerPart::Gone { evicted: true } => Unjoined::Absent(Absent::Gone(Gone::Evicted)),
         AnswerPart::Gone { evicted: false } => Unjoined::Absent(Absent::Gone(Gone::Expired)),
-        AnswerPart::Part(_) | AnswerPart::Stopped { .. } | AnswerPart::Unknown => {
+        AnswerPart::Part(_) | AnswerPart::Stopped { .. } | AnswerPart::TooLarge | AnswerPart::Unknown => {
             Unjoined::Absent(Absent::Unknown)
         }
     }

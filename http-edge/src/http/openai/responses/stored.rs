@@ -220,6 +220,11 @@ impl Answer {
 pub async fn kept(api: &Api, id: ResponseId) -> Result<Kept, ApiError> {
     let part = match asked(api, &ReadAnswer { asks_request: true, ..id.question() }, id).await? {
         AnswerPart::Part(part) => *part,
+        AnswerPart::TooLarge => {
+            return Err(ApiError::unavailable(
+                "another edge keeps the response, and what was asked is too large to be read by way of this one; ask the edge that made it",
+            ));
+        }
         _ => return Err(gone(&id.response())),
     };
     let request = part.request.and_then(|request| request.read());
