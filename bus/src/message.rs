@@ -22,6 +22,7 @@ mod task;
 #[cfg(test)]
 mod tests;
 mod why;
+mod written;
 
 pub use answer::{AnswerPart, AnswerTurn, End, Memo, Portion, ReadAnswer};
 pub use cache::{CacheDigest, ModelCache, SlotCache};
@@ -41,6 +42,7 @@ pub use settings::Settings;
 pub use status::{Event, MeshStatus, NodeState, What};
 pub use task::{Dispatch, Excluded, SoFar, Submission, Task};
 pub use why::{Other, Relayed, Times, Why};
+pub use written::Written;
 
 use serde::{Deserialize, Serialize};
 

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use echo_bus::message::Piece;
 use serde_json::{Map, Value};
 
-use crate::report::{AnsweredBy, Report};
+use crate::report::{AnsweredBy, Report, Run};
 
 /// The longest answer, in bytes of all that is kept of it. An engine that never ends would fill the memory.
 pub const LARGEST: usize = 64 * 1024 * 1024;
@@ -74,6 +74,11 @@ pub struct Answer {
 }
 
 impl Answer {
+    /// The node that gives the answer now, and how many pieces there were before.
+    pub fn last_turn(&self) -> Option<(u64, &AnsweredBy)> {
+        self.turns.last().map(|(after, by)| (*after, &**by))
+    }
+
     /// Appends a piece.
     pub fn push(&mut self, piece: Piece) {
         let length = |text: &str| u32::try_from(text.len()).ok();
@@ -236,7 +241,25 @@ impl Answer {
             report.logprobs.extend(piece.logprobs.as_deref().cloned());
             piece.extra.as_deref().into_iter().for_each(|more| gather(&mut report.extra, more));
         }
+        report.order = self.order();
         Some(report)
+    }
+
+    /// In which order texts, thoughts and calls came.
+    fn order(&self) -> Vec<Run> {
+        let mut order = Vec::new();
+        for entry in &self.entries {
+            match entry {
+                Entry::Text(bytes) => Run::Text(*bytes as usize).follows(&mut order),
+                Entry::Thought(bytes) => Run::Thought(*bytes as usize).follows(&mut order),
+                Entry::Rich(piece) => {
+                    Run::Thought(piece.thinking.len()).follows(&mut order);
+                    Run::Text(piece.content.len()).follows(&mut order);
+                    Run::Calls(piece.tool_calls.len()).follows(&mut order);
+                }
+            }
+        }
+        order
     }
 
     fn rich(&self) -> impl Iterator<Item = &Piece> {

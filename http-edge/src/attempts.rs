@@ -137,11 +137,6 @@ impl Attempts {
         self.gives
     }
 
-    /// What was asked, while it is known.
-    pub fn request(&self) -> Option<&Request> {
-        Some(&self.request).filter(|request| !matches!(request, Request::Unknown))
-    }
-
     /// Lets go of the request, once nobody is asked any more.
     pub fn forget_request(&mut self) {
         self.request = Request::Unknown;

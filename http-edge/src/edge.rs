@@ -22,11 +22,11 @@ use std::time::Instant;
 use echo_bus::clock::Now;
 use echo_bus::id::{AttemptId, IdMap, ProcessId, TaskId};
 use echo_bus::message::{
-    self, Cancel, Code, Event as Announcement, Failure, Frame, Memo, Pulse, PulseAnswer, Submission, What,
+    Cancel, Code, Event as Announcement, Failure, Frame, Pulse, PulseAnswer, Submission, What,
 };
 use echo_bus::subject;
 
-pub use self::event::{Action, Event, Keep, New, ReaderId, Reads, Unsubmitted};
+pub use self::event::{Action, Asked, Event, Keep, New, ReaderId, Reads, Unsubmitted};
 use self::kept::Kept;
 pub use self::kept::{Absent, Gone};
 use self::news::{announcement, ended, node_of, report};
@@ -64,12 +64,12 @@ struct Task {
     /// Another edge has read for a client not long ago: until then somebody counts as reading.
     read_elsewhere: Option<Instant>,
     keep: Option<Keep>,
-    memo: Option<Box<Memo>>,
+    asked: Option<Asked>,
     /// What was read is dropped, so nobody can join.
     trimmed: bool,
     /// How many accepted attempts were told to be followed by another.
     retried: u32,
-    /// Of the request, while a kept task holds it.
+    /// Of the request, while a kept task runs.
     request_bytes: usize,
     /// Since when nobody reads.
     alone_since: Option<Instant>,
@@ -101,7 +101,6 @@ impl Edge {
     /// Begins a task, with its first reader.
     pub fn begin(&mut self, new: New, now: Instant, out: &mut Vec<Action>) -> ReaderId {
         let id = new.task;
-        let request_bytes = new.keep.map_or(0, |_| message::size(&new.request) + message::size(&new.memo));
         let attempts = Attempts::new(id, new.request, new.traceparent, new.limits, now);
         let mut task = Task {
             attempts,
@@ -114,10 +113,10 @@ impl Edge {
             parked: Vec::new(),
             read_elsewhere: None,
             keep: new.keep,
-            memo: new.memo,
+            asked: new.asked,
             trimmed: !new.joins && new.keep.is_none(),
             retried: 0,
-            request_bytes,
+            request_bytes: new.request_bytes,
             alone_since: None,
         };
         if new.keep.is_some() {
@@ -314,10 +313,8 @@ impl Edge {
         let report = Arc::new(report(attempts, ending, now));
         let first_token = attempts.first_token_at.map(|at| at.duration_since(attempts.began()));
         attempts.answer.end(report.clone());
-        if !task.keep.is_some_and(|keep| keep.request) {
-            attempts.forget_request();
-            task.request_bytes = 0;
-        }
+        attempts.forget_request();
+        task.request_bytes = 0;
         out.push(Action::Announce(Box::new(ended(id, &report))));
         out.push(Action::Ended { task: id, report, first_token });
         self.resequencer.end(id);
@@ -354,6 +351,11 @@ impl Task {
     /// Whether what this attempt says still counts.
     fn listens_to(&self, attempt: u32) -> bool {
         !self.attempts.has_ended() && self.attempts.attempt() == attempt
+    }
+
+    /// Whether somebody who says this key may know of the task.
+    fn opens(&self, key: Option<u64>) -> bool {
+        self.asked.as_ref().is_none_or(|asked| key == Some(asked.key))
     }
 
     fn is_too_large(&self) -> bool {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use echo_bus::client::CallError;
 use echo_bus::id::TaskId;
-use echo_bus::message::{AnswerPart, End, Portion, ReadAnswer, Relayed};
+use echo_bus::message::{AnswerPart, AnswerTurn, End, Piece, Portion, ReadAnswer, Relayed};
 use echo_bus::subject;
 use futures::future::BoxFuture;
 use tokio::sync::mpsc;
@@ -17,6 +17,8 @@ use crate::report::{AnsweredBy, News, Report};
 use crate::tasks::{Reader, Tasks};
 pub use choices::Choices;
 
+/// How long the owner of a task may take for what it does not wait for; it answers from memory.
+pub const WITHIN: Duration = Duration::from_secs(2);
 /// How long the owner of a task may wait for something to tell.
 const WAIT: Duration = Duration::from_secs(5);
 /// How long its word may take beyond that.
@@ -72,10 +74,10 @@ pub struct Elsewhere {
 type Asking = BoxFuture<'static, Result<AnswerPart, CallError>>;
 
 impl Elsewhere {
-    /// Goes on from what the owner has said first.
-    pub fn new(tasks: Arc<Tasks>, task: TaskId, after: u64, first: Portion) -> Self {
+    /// Goes on from what the owner has said first, to this question.
+    pub fn new(tasks: Arc<Tasks>, asked: ReadAnswer, first: Portion) -> Self {
         let wait_ms = u64::try_from(WAIT.as_millis()).unwrap_or(u64::MAX);
-        let question = ReadAnswer { wait_ms, stays: true, ..ReadAnswer::after(task, after) };
+        let question = ReadAnswer { wait_ms, stays: true, ..asked };
         let news = VecDeque::new();
         let mut elsewhere = Self { tasks, question, news, ended: false, pending: None, silent_since: None };
         elsewhere.take(first);
@@ -198,6 +200,51 @@ pub async fn ask(
     tasks.bus.call(&subject::answer_of(question.task), question, within).await
 }
 
+/// What there is of an answer.
+#[derive(Debug, Default)]
+pub struct SoFar {
+    pub pieces: Vec<Piece>,
+    pub turn: Option<AnswerTurn>,
+    pub end: Option<Box<End>>,
+}
+
+/// Why nothing of an answer can be read.
+#[derive(Debug)]
+pub enum Unread {
+    /// The owner of the task says nothing.
+    Silent(CallError),
+    /// It says something else than a part.
+    Told(AnswerPart),
+}
+
+/// Reads all that is there now, after the place of the question; what is made meanwhile is not waited for.
+///
+/// # Errors
+/// When the owner is not there, does not answer, or has nothing of the answer.
+pub async fn so_far(tasks: &Arc<Tasks>, mut question: ReadAnswer) -> Result<SoFar, Unread> {
+    let mut all = SoFar::default();
+    // One message holds a portion of a long answer.
+    loop {
+        let part = match ask(tasks, &question, WITHIN).await.map_err(Unread::Silent)? {
+            AnswerPart::Part(part) => *part,
+            // All was read with the part before.
+            AnswerPart::AtEnd => return Ok(all),
+            other => return Err(Unread::Told(other)),
+        };
+        let is_all = part.pieces.is_empty() || part.end.is_some();
+        question.after += part.pieces.len() as u64;
+        all.pieces.extend(part.pieces);
+        all.turn = part.turns.into_iter().next_back().or(all.turn);
+        question.attempts = all.turn.as_ref().map_or(question.attempts, |turn| turn.attempts);
+        all.end = part.end;
+        if is_all {
+            return Ok(all);
+        }
+        // A long answer of this edge's own is here at once: others have their turn in between.
+        tokio::task::yield_now().await;
+    }
+}
+
 /// How another edge's task ended; its pieces have come before.
 fn report(end: End) -> Report {
     Report {
@@ -216,5 +263,6 @@ fn report(end: End) -> Report {
         latency: Duration::from_millis(end.latency_ms),
         waited: Duration::from_millis(end.waited_ms),
         others: Vec::new(),
+        order: Vec::new(),
     }
 }

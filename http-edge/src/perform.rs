@@ -27,7 +27,8 @@ use crate::report::Report;
 const ANSWER: Duration = Duration::from_secs(2);
 /// Messages that wait to be published: when ten thousand clients leave at once, each is a cancel and an event.
 const QUEUE: usize = 65_536;
-/// Parts of answers that do; each has 128 KiB, about.
+/// Parts of answers that do; each has 128 KiB, about. What was asked is larger, and shared with the edge until it is
+/// sent.
 const PARTS: usize = 128;
 
 /// One message.
@@ -68,9 +69,7 @@ impl Performer {
         });
         tracker.spawn(async move {
             while let Some((to, part)) = long.recv().await {
-                if let Err(error) = teller.answer(Some(&to), &*part).await {
-                    debug!(%error, "a part of an answer was not told; it is asked for again");
-                }
+                tell(&teller, &to, &part).await;
             }
         });
         Self { bus, tracker, answers, queues: Mutex::new(Some(Queues { short, parts })) }
@@ -145,6 +144,18 @@ impl Performer {
         if queues.as_ref().is_some_and(|queues| queues.parts.try_send((to, part)).is_err()) {
             measure::unsaid();
         }
+    }
+}
+
+/// A part that no message takes is told, too: whoever asks would ask for ever, and every time in vain.
+async fn tell(bus: &Bus, to: &Inbox, part: &AnswerPart) {
+    let mut told = bus.answer(Some(to), part).await;
+    if let Err(PublishError::TooLarge { size, limit }) = told {
+        warn!(size, limit, "an answer is not told to another edge: no message takes it");
+        told = bus.answer(Some(to), &AnswerPart::TooLarge).await;
+    }
+    if let Err(error) = told {
+        debug!(%error, "a part of an answer was not told; it is asked for again");
     }
 }
 

@@ -59,4 +59,61 @@ pub struct Report {
     pub waited: Duration,
     /// The further answers, where several were asked for: whole ones, in their order.
     pub others: Vec<Report>,
+    /// Of what a whole answer consists, in the order in which it came.
+    pub order: Vec<Run>,
+}
+
+/// So much of one kind of content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Run {
+    /// Bytes of thinking.
+    Thought(usize),
+    /// Bytes of text.
+    Text(usize),
+    /// Calls of tools.
+    Calls(usize),
+}
+
+impl Run {
+    /// Comes next; it is a part of the last one if that is of its kind.
+    pub fn follows(self, order: &mut Vec<Self>) {
+        match (order.last_mut(), self) {
+            (_, Self::Thought(0) | Self::Text(0) | Self::Calls(0)) => {}
+            (Some(Self::Thought(all)), Self::Thought(more))
+            | (Some(Self::Text(all)), Self::Text(more))
+            | (Some(Self::Calls(all)), Self::Calls(more)) => *all += more,
+            (_, run) => order.push(run),
+        }
+    }
+}
+
+impl Report {
+    /// The answer as few pieces in the order in which it came. Whatever has no place in that order comes last.
+    pub fn in_order(&self) -> Vec<Piece> {
+        let (mut content, mut thinking) = (self.content.as_str(), self.thinking.as_str());
+        let mut calls = self.tool_calls.as_slice();
+        let mut pieces = Vec::new();
+        for run in &self.order {
+            match *run {
+                Run::Thought(bytes) => {
+                    let (said, rest) = thinking.split_at_checked(bytes).unwrap_or((thinking, ""));
+                    thinking = rest;
+                    pieces.push(Piece { thinking: said.to_owned(), ..Piece::default() });
+                }
+                Run::Text(bytes) => {
+                    let (said, rest) = content.split_at_checked(bytes).unwrap_or((content, ""));
+                    content = rest;
+                    pieces.push(Piece::text(said));
+                }
+                Run::Calls(count) => {
+                    let (said, rest) = calls.split_at_checked(count).unwrap_or((calls, &[]));
+                    calls = rest;
+                    pieces.push(Piece { tool_calls: said.to_vec(), ..Piece::default() });
+                }
+            }
+        }
+        let (content, thinking) = (content.to_owned(), thinking.to_owned());
+        pieces.push(Piece { content, thinking, tool_calls: calls.to_vec(), ..Piece::default() });
+        pieces
+    }
 }

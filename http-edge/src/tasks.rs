@@ -10,11 +10,11 @@ use std::time::Instant;
 use echo_bus::Bus;
 use echo_bus::clock::Now;
 use echo_bus::id::TaskId;
-use echo_bus::message::{AnswerPart, Memo, ReadAnswer, Request};
+use echo_bus::message::{AnswerPart, Memo, ReadAnswer, Request, Written};
 use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 
-use crate::edge::{Action, Edge, Event, Keep, New, ReaderId, Reads, Unjoined};
+use crate::edge::{Action, Asked, Edge, Event, Keep, New, ReaderId, Reads, Unjoined};
 use crate::limits::Limits;
 use crate::perform::Performer;
 use crate::report::News;
@@ -37,7 +37,7 @@ pub struct Wishes {
     pub limits: Option<Limits>,
     /// What stays while nobody reads.
     pub keep: Option<Keep>,
-    /// What is to be read again with the request that stays.
+    /// What is to be read again with the request, which stays with the answer then; only who has its key can.
     pub memo: Option<Box<Memo>>,
     /// Whether others may read the answer too.
     pub joins: bool,
@@ -78,6 +78,14 @@ impl Tasks {
     /// Begins a task and reads its answer.
     pub fn begin(self: &Arc<Self>, request: Request, wishes: Wishes, reads: Reads) -> Reader {
         let limits = wishes.limits.unwrap_or_else(|| self.limits.clone());
+        // It has nothing of the secret, which agents see in the names of inboxes.
+        let (high, low) = uuid::Uuid::new_v4().as_u64_pair();
+        let key = high ^ low;
+        // Written before the edge is locked: a request may have megabytes.
+        let text = wishes.keep.and_then(|_| Written::new(&request).ok());
+        let request_bytes = text.as_ref().map_or(0, |text| weight(text.text()));
+        let memo = wishes.memo.and_then(|memo| Written::new(&*memo).ok());
+        let asked = text.zip(memo).map(|(request, memo)| Asked { key, request, memo });
         let new = New {
             task: TaskId::random_at(&self.bus.me().id),
             secret: uuid::Uuid::new_v4().as_u128(),
@@ -85,21 +93,23 @@ impl Tasks {
             traceparent: wishes.traceparent,
             limits,
             keep: wishes.keep,
-            memo: wishes.memo,
+            asked,
+            request_bytes,
             joins: wishes.joins,
             reads,
         };
         let id = self.decide(|edge, now, out| edge.begin(new, now, out));
-        Reader { tasks: self.clone(), id }
+        Reader { tasks: self.clone(), id, key }
     }
 
     /// Reads the answer of a task of this edge: its pieces after the first so many.
+    /// One that is kept with its request needs its key.
     ///
     /// # Errors
     /// When there is no such task here, or no such place in its answer.
-    pub fn join(self: &Arc<Self>, task: TaskId, after: u64) -> Result<Reader, Unjoined> {
-        let id = self.edge().join(task, after, Instant::now())?;
-        Ok(Reader { tasks: self.clone(), id })
+    pub fn join(self: &Arc<Self>, task: TaskId, key: Option<u64>, after: u64) -> Result<Reader, Unjoined> {
+        let id = self.edge().join(task, key, after, Instant::now())?;
+        Ok(Reader { tasks: self.clone(), id, key: key.unwrap_or_default() })
     }
 
     /// Whether a task is this edge's own, or was.
@@ -134,11 +144,32 @@ impl Tasks {
 pub struct Reader {
     tasks: Arc<Tasks>,
     id: ReaderId,
+    key: u64,
+}
+
+/// What JSON takes in memory once it is read, about: beside its text, a value for each that stands in it.
+fn weight(json: &str) -> usize {
+    let (mut values, mut in_text, mut escaped) = (1, false, false);
+    for byte in json.bytes() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = in_text,
+            b'"' => in_text = !in_text,
+            b',' | b':' | b'[' | b'{' if !in_text => values += 1,
+            _ => {}
+        }
+    }
+    json.len() + values * size_of::<serde_json::Value>()
 }
 
 impl Reader {
     pub fn task(&self) -> TaskId {
         self.id.task
+    }
+
+    /// What opens the answer for whoever comes later, if it is kept with its request.
+    pub fn key(&self) -> u64 {
+        self.key
     }
 
     /// The next news; `None` after the end.

@@ -1,5 +1,7 @@
 //! Reading an answer at another edge than the one that owns its task.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -9,6 +11,7 @@ use super::payload::Payload;
 use super::request::Request;
 use super::skip::is_default;
 use super::why::Why;
+use super::written::Written;
 use crate::id::{NodeId, TaskId};
 
 /// Any edge → the edge that owns the task: what comes after the pieces that I have? Or, with `stops`: end it.
@@ -33,12 +36,15 @@ pub struct ReadAnswer {
     /// Ends the task, or forgets its answer.
     #[serde(default, skip_serializing_if = "is_default")]
     pub stops: bool,
-    /// What was asked is wanted, and no piece.
+    /// What was asked is wanted, and how the answer stands; no piece.
     #[serde(default, skip_serializing_if = "is_default")]
     pub asks_request: bool,
     /// Ends the task if it runs; its answer so far stays as long as it would have.
     #[serde(default, skip_serializing_if = "is_default")]
     pub cancels: bool,
+    /// What opens an answer that is kept with its request; without it the owner knows no such task.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub key: Option<u64>,
 }
 
 impl ReadAnswer {
@@ -54,6 +60,7 @@ impl ReadAnswer {
             stops: false,
             asks_request: false,
             cancels: false,
+            key: None,
         }
     }
 }
@@ -74,6 +81,8 @@ pub enum AnswerPart {
     Stopped { ran: bool },
     /// The answer is kept no longer: its time is over, or it made room for others.
     Gone { evicted: bool },
+    /// What was asked for is there, and no message takes it: only its own edge can say it.
+    TooLarge,
     /// There is no such task. Also a word of a newer version.
     #[serde(other)]
     Unknown,
@@ -91,12 +100,13 @@ pub struct Portion {
     pub turns: Vec<AnswerTurn>,
     #[serde(default, skip_serializing_if = "is_default")]
     pub end: Option<Box<End>>,
-    /// What was asked, for who wants to know and where it is kept.
-    #[serde(default, skip_serializing_if = "is_default")]
-    pub request: Option<Box<Request>>,
+    /// What was asked, for who wants to know and where it is kept. Who gives the answer now and how it ended come with
+    /// it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<Written<Request>>,
     /// Comes with it.
-    #[serde(default, skip_serializing_if = "is_default")]
-    pub memo: Option<Box<Memo>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memo: Option<Written<Memo>>,
 }
 
 /// What a dialect wants to read again with the request of a kept answer. It stays at the edges: no engine needs it.
@@ -148,4 +158,19 @@ pub struct End {
 }
 
 impl Payload for ReadAnswer {}
-impl Payload for AnswerPart {}
+
+impl Payload for AnswerPart {
+    /// What was asked may be megabytes: it stays unread, so the message is not taken apart to find its kind.
+    fn read(payload: &[u8]) -> serde_json::Result<Self> {
+        #[derive(Deserialize)]
+        struct Kind<'a> {
+            #[serde(borrow)]
+            answer: Cow<'a, str>,
+        }
+        let kind: Kind<'_> = serde_json::from_slice(payload)?;
+        if kind.answer == "part" {
+            return serde_json::from_slice(payload).map(|part| Self::Part(Box::new(part)));
+        }
+        serde_json::from_slice(payload)
+    }
+}

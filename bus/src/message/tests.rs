@@ -516,25 +516,44 @@ fn an_answer_is_read_at_another_edge_in_these_words() {
         &AnswerPart::Part(Box::new(portion)),
         r#"{"answer":"part","first":21,"pieces":[{"content":"a"}],"turns":[{"after":20,"node":"node-a","model":"m","attempts":2,"waited_ms":3}]}"#,
     );
-    let asked = Request::Chat(Chat { messages: vec![Message::said("user", "hi")], ..Chat::default() });
     golden(
-        &AnswerPart::Part(Box::new(Portion { request: Some(Box::new(asked)), ..Portion::default() })),
-        r#"{"answer":"part","request":{"kind":"chat","messages":[{"role":"user","content":"hi"}]}}"#,
-    );
-    let said = json!({"user": "ann"}).as_object().cloned().unwrap_or_default();
-    let memo = Some(Box::new(Memo { asked_at: 9, own_system: true, said }));
-    golden(
-        &AnswerPart::Part(Box::new(Portion { memo, ..Portion::default() })),
-        r#"{"answer":"part","memo":{"asked_at":9,"own_system":true,"said":{"user":"ann"}}}"#,
-    );
-    golden(
-        &ReadAnswer { cancels: true, ..ReadAnswer::after(task, 0) },
-        r#"{"task":"00000000-0000-0000-0000-000000000007","cancels":true}"#,
+        &ReadAnswer { cancels: true, key: Some(9), ..ReadAnswer::after(task, 0) },
+        r#"{"task":"00000000-0000-0000-0000-000000000007","cancels":true,"key":9}"#,
     );
     golden(&AnswerPart::Gone { evicted: true }, r#"{"answer":"gone","evicted":true}"#);
+    golden(&AnswerPart::TooLarge, r#"{"answer":"too_large"}"#);
     golden(&AnswerPart::Unknown, r#"{"answer":"unknown"}"#);
     let newer: AnswerPart = serde_json::from_str(r#"{"answer":"sung"}"#).unwrap();
     assert_eq!(newer, AnswerPart::Unknown);
+}
+
+#[test]
+fn what_was_asked_is_relayed_unread() {
+    let asked = Request::Chat(Chat { messages: vec![Message::said("user", "hi")], ..Chat::default() });
+    let said = json!({"user": "ann"}).as_object().cloned().unwrap_or_default();
+    let memo = Memo { asked_at: 9, own_system: true, said };
+    let (request, memo) = (Written::new(&asked).unwrap(), Written::new(&memo).unwrap());
+    let portion = Portion { request: Some(request), memo: Some(memo.clone()), ..Portion::default() };
+    let text = concat!(
+        r#"{"answer":"part","request":{"kind":"chat","messages":[{"role":"user","content":"hi"}]},"#,
+        r#""memo":{"asked_at":9,"own_system":true,"said":{"user":"ann"}}}"#
+    );
+    let part = AnswerPart::Part(Box::new(portion));
+    assert_eq!(serde_json::to_string(&part).unwrap(), text);
+    assert_eq!(AnswerPart::read(text.as_bytes()).unwrap(), part);
+    assert_eq!(memo.read().map(|memo| memo.asked_at), Some(9));
+    // What a newer version asks is passed on as it is, and its kind may stand anywhere.
+    let newer = r#"{"request": {"kind" :"song"}, "first":3, "answer":"part"}"#;
+    let AnswerPart::Part(part) = AnswerPart::read(newer.as_bytes()).unwrap() else { panic!("no part") };
+    assert_eq!((part.first, part.request.unwrap().text()), (3, r#"{"kind" :"song"}"#));
+    for text in ["", "{}", "[]", r#"{"answer":1}"#, r#"{"answer":"part","pieces":3}"#] {
+        assert!(AnswerPart::read(text.as_bytes()).is_err(), "{text}");
+    }
+    assert_eq!(
+        AnswerPart::read(br#"{"answer":"gone","evicted":true}"#).unwrap(),
+        AnswerPart::Gone { evicted: true }
+    );
+    assert_eq!(AnswerPart::read(br#"{"answer":"sung","request":[]}"#).unwrap(), AnswerPart::Unknown);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use echo_bus::client::Address;
 use echo_bus::id::{BootId, Inbox, NodeId, Peer, TaskId};
 use echo_bus::message::{
     AnswerPart, Cancel, Event as Announcement, Frame, Memo, Pulse, PulseAnswer, ReadAnswer, Request,
-    Submission, Task,
+    Submission, Task, Written,
 };
 
 use crate::holders::{Ask, Heard, Holder, Loss};
@@ -25,8 +25,10 @@ pub struct New {
     pub limits: Limits,
     /// What stays while nobody reads; without this the task is cancelled at once.
     pub keep: Option<Keep>,
-    /// What the client's dialect wants to read again with the request, while that stays.
-    pub memo: Option<Box<Memo>>,
+    /// What stays with the answer for the client's dialect.
+    pub asked: Option<Asked>,
+    /// What the request takes in memory while a kept task runs.
+    pub request_bytes: usize,
     /// Whether others may read the answer too. What nobody can join is dropped once it is read.
     pub joins: bool,
     pub reads: Reads,
@@ -39,8 +41,16 @@ pub struct Keep {
     pub time: Duration,
     /// Whether the task goes on, too; else it ends with its last reader, and an answer that has ended stays.
     pub goes_on: bool,
-    /// Whether what was asked stays with the answer.
-    pub request: bool,
+}
+
+/// What was asked, as it stays with a kept answer: as text, since nobody may ever read it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Asked {
+    /// Who does not have it is told nothing of the task, and cannot end it: ids stand in events and logs, keys do not.
+    pub key: u64,
+    pub request: Written<Request>,
+    /// What the dialect wants to read again with it.
+    pub memo: Written<Memo>,
 }
 
 /// Names one reader of one task.

@@ -37,7 +37,8 @@ pub enum Absent {
 pub(super) struct Kept {
     most: usize,
     tasks: HashSet<TaskId>,
-    gone: VecDeque<(TaskId, Gone)>,
+    /// Each with the key that opened it.
+    gone: VecDeque<(TaskId, Option<u64>, Gone)>,
 }
 
 impl Kept {
@@ -54,16 +55,18 @@ impl Kept {
         self.tasks.remove(&task)
     }
 
-    fn note(&mut self, task: TaskId, why: Gone) {
+    fn note(&mut self, task: TaskId, key: Option<u64>, why: Gone) {
         if self.gone.len() == REMEMBERED {
             self.gone.pop_front();
         }
-        self.gone.push_back((task, why));
+        self.gone.push_back((task, key, why));
     }
 
-    pub fn absent(&self, task: TaskId) -> Absent {
-        let gone = self.gone.iter().rfind(|(gone, _)| *gone == task);
-        gone.map_or(Absent::Unknown, |(_, why)| Absent::Gone(*why))
+    /// What somebody who says this key may know of a task that is not there.
+    pub fn absent(&self, task: TaskId, key: Option<u64>) -> Absent {
+        let opens = |of: &Option<u64>| of.is_none_or(|of| key == Some(of));
+        let gone = self.gone.iter().rfind(|(gone, of, _)| *gone == task && opens(of));
+        gone.map_or(Absent::Unknown, |(.., why)| Absent::Gone(*why))
     }
 }
 
@@ -118,11 +121,9 @@ impl Edge {
     }
 
     fn drop_task(&mut self, id: TaskId, why: Gone) {
-        if self.tasks.remove(&id).is_none() {
-            return;
-        }
+        let Some(task) = self.tasks.remove(&id) else { return };
         if self.kept.end(id) {
-            self.kept.note(id, why);
+            self.kept.note(id, task.asked.map(|asked| asked.key), why);
         }
         self.resequencer.end(id);
         self.holders.end(id);
@@ -132,7 +133,8 @@ impl Edge {
 impl Task {
     /// What it takes in memory, about.
     fn bytes(&self) -> usize {
-        self.attempts.answer.bytes() + self.request_bytes
+        let asked = self.asked.as_ref().map_or(0, |asked| asked.request.size() + asked.memo.size());
+        self.attempts.answer.bytes() + self.request_bytes + asked
     }
 
     /// Whether somebody reads, here or by way of another edge.

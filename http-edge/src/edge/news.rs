@@ -63,5 +63,6 @@ pub fn report(attempts: &Attempts, ending: Ending, now: Instant) -> Report {
         latency: now.duration_since(attempts.began()),
         waited: attempts.waited(),
         others: Vec::new(),
+        order: Vec::new(),
     }
 }

@@ -43,12 +43,23 @@ pub enum Unjoined {
 }
 
 impl Edge {
-    /// A reader that has the pieces up to `after`.
+    /// A reader that has the pieces up to `after`, and the key of a task that has one.
     ///
     /// # Errors
     /// When there is no such task, or no such place in its answer.
-    pub fn join(&mut self, id: TaskId, after: u64, now: Instant) -> Result<ReaderId, Unjoined> {
-        let Some(task) = self.tasks.get_mut(&id) else { return Err(Unjoined::Absent(self.kept.absent(id))) };
+    pub fn join(
+        &mut self,
+        id: TaskId,
+        key: Option<u64>,
+        after: u64,
+        now: Instant,
+    ) -> Result<ReaderId, Unjoined> {
+        let Some(task) = self.tasks.get_mut(&id) else {
+            return Err(Unjoined::Absent(self.kept.absent(id, key)));
+        };
+        if !task.opens(key) {
+            return Err(Unjoined::Absent(Absent::Unknown));
+        }
         let cursor = task.place(after)?;
         Ok(task.reader(id, Reads::Pieces, cursor, now))
     }

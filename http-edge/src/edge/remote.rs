@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 use echo_bus::id::{Inbox, TaskId};
 use echo_bus::message::{AnswerPart, AnswerTurn, End, Portion, ReadAnswer};
 
-use super::event::Action;
+use super::event::{Action, Asked};
 use super::kept::{Absent, Gone};
 use super::readers::Unjoined;
 use super::time::Stopped;
 use super::{Edge, Task};
 use crate::answer::{Answer, Cursor, Next, weight};
-use crate::report::Report;
+use crate::report::{AnsweredBy, Report};
 
 /// Bytes of pieces in one message, about.
 const PORTION: usize = 128 * 1024;
@@ -45,8 +45,8 @@ impl Edge {
         let wait = Duration::from_millis(question.wait_ms).min(LONGEST_WAIT);
         let part = self.answer(question, now, out);
         let is_nothing = matches!(&part, AnswerPart::Part(part) if part.is_nothing());
-        let Some(task) = self.tasks.get_mut(&question.task).filter(|_| !question.stops && !question.cancels)
-        else {
+        let reads = |task: &&mut Task| !question.stops && !question.cancels && task.opens(question.key);
+        let Some(task) = self.tasks.get_mut(&question.task).filter(reads) else {
             return out.push(Action::Tell { to, part: Box::new(part) });
         };
         task.note_elsewhere(question, wait, &part, now);
@@ -62,22 +62,20 @@ impl Edge {
 
     /// What can be told to a question now. Whoever asks for an answer counts as a reader that has come and gone.
     pub fn answer(&mut self, question: &ReadAnswer, now: Instant, out: &mut Vec<Action>) -> AnswerPart {
+        let Some(task) = self.tasks.get_mut(&question.task) else {
+            return absence(self.kept.absent(question.task, question.key));
+        };
+        if !task.opens(question.key) {
+            return AnswerPart::Unknown;
+        }
         if question.stops || question.cancels {
             return match self.stop(question.task, question.stops, now, out) {
                 Ok(stopped) => AnswerPart::Stopped { ran: stopped == Stopped::Cancelled },
                 Err(absent) => absence(absent),
             };
         }
-        let Some(task) = self.tasks.get_mut(&question.task) else {
-            return absence(self.kept.absent(question.task));
-        };
         task.alone_since = None;
-        if question.asks_request {
-            let request = task.attempts.request().filter(|_| !task.trimmed).cloned().map(Box::new);
-            let memo = request.as_ref().and(task.memo.clone());
-            return AnswerPart::Part(Box::new(Portion { request, memo, ..Portion::default() }));
-        }
-        task.part(question)
+        if question.asks_request { task.stand() } else { task.part(question) }
     }
 
     /// Answers the questions that there is something for now, and those that have waited long enough.
@@ -105,6 +103,22 @@ impl Task {
         }
     }
 
+    /// What was asked, and how far the answer is. No piece of it is read by that, so it may still begin anew.
+    fn stand(&self) -> AnswerPart {
+        let Some(Asked { request, memo, .. }) = self.asked.clone() else {
+            return AnswerPart::Part(Box::default());
+        };
+        let answer = &self.attempts.answer;
+        let turn = answer.last_turn().map(|(after, by)| turn(after, by.clone()));
+        AnswerPart::Part(Box::new(Portion {
+            request: Some(request),
+            memo: Some(memo),
+            turns: turn.into_iter().collect(),
+            end: answer.ended().map(|report| Box::new(end(report))),
+            ..Portion::default()
+        }))
+    }
+
     /// What comes after the pieces that a reader has.
     fn part(&mut self, question: &ReadAnswer) -> AnswerPart {
         let cursor = match self.place(question.after) {
@@ -126,14 +140,7 @@ fn part_of(answer: &mut Answer, mut cursor: Cursor) -> Portion {
     let mut bytes = 0;
     loop {
         match answer.read(&mut cursor, PORTION.saturating_sub(bytes)) {
-            Next::Turn(by) => part.turns.push(AnswerTurn {
-                after: cursor.number,
-                node: by.node,
-                model: by.model,
-                attempts: by.attempts,
-                waited_ms: u64::try_from(by.waited.as_millis()).unwrap_or(u64::MAX),
-                chosen: by.chosen,
-            }),
+            Next::Turn(by) => part.turns.push(turn(cursor.number, *by)),
             Next::Pieces(_, pieces) => {
                 bytes += pieces.iter().map(weight).sum::<usize>();
                 part.pieces.extend(pieces);
@@ -148,6 +155,17 @@ fn part_of(answer: &mut Answer, mut cursor: Cursor) -> Portion {
         part.end = answer.ended().map(|report| Box::new(end(report)));
     }
     part
+}
+
+fn turn(after: u64, by: AnsweredBy) -> AnswerTurn {
+    AnswerTurn {
+        after,
+        node: by.node,
+        model: by.model,
+        attempts: by.attempts,
+        waited_ms: u64::try_from(by.waited.as_millis()).unwrap_or(u64::MAX),
+        chosen: by.chosen,
+    }
 }
 
 fn end(report: &Report) -> End {

@@ -4,7 +4,9 @@ use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use echo_bus::id::{Inbox, Peer};
-use echo_bus::message::{Accepted, AnswerPart, Done, Event as News, Generate, Piece, ReadAnswer, Request};
+use echo_bus::message::{
+    Accepted, AnswerPart, Done, Event as News, Generate, Memo, Piece, ReadAnswer, Request, Written,
+};
 
 use super::*;
 use crate::limits::Limits;
@@ -28,16 +30,39 @@ impl Rig {
     }
 
     fn begin(&mut self, task: TaskId, keep: Option<Duration>, prompt: &str, reads: Reads) -> ReaderId {
-        let keep = keep.map(|time| Keep { time, goes_on: true, request: false });
-        self.begin_kept(task, keep, prompt, reads)
+        let keep = keep.map(|time| Keep { time, goes_on: true });
+        self.begin_kept(task, keep, None, prompt, reads)
     }
 
-    fn begin_kept(&mut self, task: TaskId, keep: Option<Keep>, prompt: &str, reads: Reads) -> ReaderId {
+    /// With a key, the request is kept, too.
+    fn begin_kept(
+        &mut self,
+        task: TaskId,
+        keep: Option<Keep>,
+        key: Option<u64>,
+        prompt: &str,
+        reads: Reads,
+    ) -> ReaderId {
         let limits = limits();
         let request = Request::Generate(Generate { prompt: prompt.into(), ..Generate::default() });
         let secret = task.to_string().bytes().map(u128::from).sum();
-        let memo = Some(Box::new(Memo { asked_at: 7, ..Memo::default() }));
-        let new = New { task, secret, request, traceparent: None, limits, keep, memo, joins: true, reads };
+        let memo = Written::new(&Memo { asked_at: 7, ..Memo::default() }).unwrap();
+        let text = Written::new(&request).unwrap();
+        let request_bytes = keep.map_or(0, |_| text.size());
+        let asked = key.map(|key| Asked { key, request: text, memo });
+        let traceparent = None;
+        let new = New {
+            task,
+            secret,
+            request,
+            traceparent,
+            limits,
+            keep,
+            asked,
+            request_bytes,
+            joins: true,
+            reads,
+        };
         self.edge.begin(new, self.now, &mut self.out)
     }
 
@@ -124,12 +149,12 @@ fn the_oldest_kept_answers_make_room_and_whoever_asks_hears_why() {
     }
     rig.pass(Duration::from_millis(1));
     assert!(!rig.is_here(TASK) && rig.is_here(TaskId::from_u128(4)));
-    let gone = rig.edge.join(TASK, 0, rig.now).unwrap_err();
+    let gone = rig.edge.join(TASK, None, 0, rig.now).unwrap_err();
     assert_eq!(gone, Unjoined::Absent(Absent::Gone(Gone::Evicted)));
     rig.pass(KEEP);
-    let gone = rig.edge.join(TaskId::from_u128(4), 0, rig.now).unwrap_err();
+    let gone = rig.edge.join(TaskId::from_u128(4), None, 0, rig.now).unwrap_err();
     assert_eq!(gone, Unjoined::Absent(Absent::Gone(Gone::Expired)));
-    let unknown = rig.edge.join(TaskId::from_u128(9), 0, rig.now).unwrap_err();
+    let unknown = rig.edge.join(TaskId::from_u128(9), None, 0, rig.now).unwrap_err();
     assert_eq!(unknown, Unjoined::Absent(Absent::Unknown));
 }
 
@@ -196,7 +221,7 @@ fn a_place_that_somebody_claims_is_not_taken_back() {
     let mut rig = Rig::new(1 << 20);
     rig.begin(TASK, None, "p", Reads::End);
     rig.gives(1, &["a", "b"], false);
-    let joined = rig.edge.join(TASK, 2, rig.now).unwrap();
+    let joined = rig.edge.join(TASK, None, 2, rig.now).unwrap();
     rig.loses(1);
     assert!(rig.edge.tasks[&TASK].attempts.has_ended(), "it cannot begin anew: two pieces are known");
     while let Poll::Ready(Some(news)) = rig.read(joined) {
@@ -313,30 +338,93 @@ fn limits() -> Limits {
 
 #[test]
 fn an_answer_that_stays_after_its_end_does_not_make_its_task_go_on_alone() {
-    let keep = Keep { time: KEEP, goes_on: false, request: true };
+    let keep = Keep { time: KEEP, goes_on: false };
     let mut rig = Rig::new(1 << 20);
-    let left = rig.begin_kept(TASK, Some(keep), "p", Reads::Pieces);
+    let left = rig.begin_kept(TASK, Some(keep), Some(5), "p", Reads::Pieces);
     rig.gives(1, &["a"], false);
     rig.apply(Event::Left(left));
     assert_eq!(rig.edge.running(), 0, "it ends with its client");
 
     let other = TaskId::from_u128(2);
-    let reader = rig.begin_kept(other, Some(keep), "p", Reads::Pieces);
+    let reader = rig.begin_kept(other, Some(keep), Some(5), "p", Reads::Pieces);
     rig.gives(1, &["a"], true);
     rig.apply(Event::Left(reader));
-    let question = ReadAnswer { asks_request: true, ..ReadAnswer::after(other, 0) };
+    let question = ReadAnswer { asks_request: true, key: Some(5), ..ReadAnswer::after(other, 0) };
     let AnswerPart::Part(part) = rig.edge.answer(&question, rig.now, &mut rig.out) else {
         panic!("it stays")
     };
-    assert!(
-        matches!(part.request.as_deref(), Some(Request::Generate(it)) if it.prompt == "p"),
-        "with what was asked"
-    );
-    assert_eq!(part.memo.map(|memo| memo.asked_at), Some(7));
+    let request = part.request.and_then(|request| request.read());
+    assert!(matches!(request, Some(Request::Generate(it)) if it.prompt == "p"), "with what was asked");
+    assert_eq!(part.memo.and_then(|memo| memo.read()).map(|memo| memo.asked_at), Some(7));
     for _ in 0..2 {
         rig.now += KEEP;
         rig.apply(Event::Tick { unix_ms: 0 });
     }
     let part = rig.edge.answer(&question, rig.now, &mut rig.out);
     assert_eq!(part, AnswerPart::Gone { evicted: false }, "until its time is over");
+}
+
+#[test]
+fn what_was_asked_counts_for_as_long_as_it_stays() {
+    let keep = Some(Keep { time: KEEP, goes_on: true });
+    for (key, stays) in [(None, true), (Some(5), false)] {
+        let mut rig = Rig::new(100_000);
+        let reader = rig.begin_kept(TASK, keep, key, &"p".repeat(200_000), Reads::Pieces);
+        rig.gives(1, &["x"], true);
+        rig.apply(Event::Left(reader));
+        rig.pass(Duration::from_millis(1));
+        assert_eq!(rig.is_here(TASK), stays, "{key:?}");
+    }
+}
+
+#[test]
+fn who_asks_how_an_answer_stands_has_read_nothing_of_it() {
+    let mut rig = Rig::new(1 << 20);
+    let reader = rig.begin_kept(TASK, Some(Keep { time: KEEP, goes_on: true }), Some(5), "p", Reads::Pieces);
+    rig.apply(Event::Left(reader));
+    rig.gives(1, &["a", "b"], false);
+    let question = ReadAnswer { asks_request: true, key: Some(5), ..ReadAnswer::after(TASK, 0) };
+    let stands = |rig: &mut Rig| match rig.edge.answer(&question, rig.now, &mut rig.out) {
+        AnswerPart::Part(part) => (part.pieces.len(), part.turns.last().map(|turn| turn.attempts), part.end),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(stands(&mut rig), (0, Some(1), None));
+    rig.loses(1);
+    assert!(!rig.edge.tasks[&TASK].attempts.has_ended(), "it begins anew");
+    rig.gives(2, &["c"], true);
+    let (pieces, turn, end) = stands(&mut rig);
+    assert_eq!((pieces, turn), (0, Some(2)));
+    assert!(end.is_some_and(|end| end.ending.is_ok()));
+}
+
+#[test]
+fn without_its_key_a_task_is_one_that_nobody_knows() {
+    let mut rig = Rig::new(1 << 20);
+    let keep = Some(Keep { time: KEEP, goes_on: true });
+    let reader = rig.begin_kept(TASK, keep, Some(5), "p", Reads::Pieces);
+    rig.gives(1, &["a"], false);
+    let keyed = |question: ReadAnswer, key: Option<u64>| ReadAnswer { key, ..question };
+    let questions = [
+        question(0),
+        ReadAnswer { asks_request: true, ..question(0) },
+        ReadAnswer { stops: true, ..question(0) },
+        ReadAnswer { cancels: true, ..question(0) },
+        ReadAnswer { leaves: true, ..question(0) },
+    ];
+    let unknown = Err(Unjoined::Absent(Absent::Unknown));
+    for key in [None, Some(0), Some(6)] {
+        for question in questions {
+            assert_eq!(rig.asks(keyed(question, key)), Some(AnswerPart::Unknown), "{question:?}");
+        }
+        assert_eq!(rig.edge.join(TASK, key, 0, rig.now), unknown);
+    }
+    assert!(!rig.edge.tasks[&TASK].attempts.has_ended());
+    assert_eq!(rig.edge.tasks[&TASK].read_elsewhere, None, "nobody has read");
+    // Nor is it known to have been there.
+    rig.apply(Event::Left(reader));
+    rig.pass(KEEP);
+    assert!(!rig.is_here(TASK));
+    assert_eq!(rig.edge.join(TASK, Some(6), 0, rig.now), unknown);
+    assert_eq!(rig.asks(question(0)), Some(AnswerPart::Unknown));
+    assert_eq!(rig.asks(keyed(question(0), Some(5))), Some(AnswerPart::Gone { evicted: false }));
 }

@@ -53,7 +53,7 @@ impl Edge {
         now: Instant,
         out: &mut Vec<Action>,
     ) -> Result<Stopped, Absent> {
-        let Some(task) = self.tasks.get_mut(&id) else { return Err(self.kept.absent(id)) };
+        let Some(task) = self.tasks.get_mut(&id) else { return Err(self.kept.absent(id, None)) };
         let has_ended = task.attempts.has_ended();
         if forgets {
             // Those who read it elsewhere are not waited for.

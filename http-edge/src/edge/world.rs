@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use echo_bus::id::{BootId, Inbox, NodeId, Peer};
 use echo_bus::message::{
-    Accepted, AnswerPart, Done, Generate, Held, Piece, Pong, ReadAnswer, Request, SoFar,
+    Accepted, AnswerPart, Done, Generate, Held, Memo, Piece, Pong, ReadAnswer, Request, SoFar, Written,
 };
 use proptest::prelude::*;
 
@@ -24,12 +24,37 @@ const NODES: usize = 3;
 const LENGTH: u64 = 12;
 const KEEP: Duration = Duration::from_secs(20);
 const CLIENT: Duration = Duration::from_secs(60);
+/// Of tasks that are kept with their request.
+const KEY: u64 = 5;
+
+/// What stays while nobody reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stays {
+    Nothing,
+    /// The task, too.
+    Task,
+    /// An answer that has ended, with its request.
+    Answer,
+    /// The task, with its request.
+    All,
+}
+
+impl Stays {
+    fn keep(self) -> Option<Keep> {
+        let goes_on = matches!(self, Self::Task | Self::All);
+        (self != Self::Nothing).then_some(Keep { time: KEEP, goes_on })
+    }
+
+    fn key(self) -> Option<u64> {
+        matches!(self, Self::Answer | Self::All).then_some(KEY)
+    }
+}
 
 #[derive(Debug, Clone)]
 enum Happening {
     /// A rigid answer cannot be continued elsewhere.
     Begin {
-        kept: bool,
+        stays: Stays,
         whole: bool,
         rigid: bool,
     },
@@ -50,7 +75,12 @@ enum Happening {
     Join(usize, u64),
     /// Another edge asks.
     Ask(usize, u64, bool),
+    /// Somebody wants to know what was asked, and how the answer stands.
+    Stands(usize),
+    /// Somebody without the key asks, stops, cancels, joins.
+    Pry(usize, u64),
     Stop(usize),
+    Cancel(usize),
     Cut,
     Back,
     Sleep,
@@ -62,8 +92,9 @@ enum Happening {
 fn happening() -> impl Strategy<Value = Happening> {
     use Happening::*;
     let node = 0..NODES;
+    let stays = prop::sample::select(vec![Stays::Nothing, Stays::Task, Stays::Answer, Stays::All]);
     prop_oneof![
-        3 => any::<(bool, bool, bool)>().prop_map(|(kept, whole, rigid)| Begin { kept, whole, rigid }),
+        3 => (stays, any::<(bool, bool)>()).prop_map(|(stays, (whole, rigid))| Begin { stays, whole, rigid }),
         8 => (node.clone(), 1_u8..4).prop_map(|(node, count)| Make(node, count)),
         12 => (0_usize..4).prop_map(Deliver),
         2 => (0_usize..4).prop_map(Lose),
@@ -76,7 +107,10 @@ fn happening() -> impl Strategy<Value = Happening> {
         1 => (0_usize..8).prop_map(Leave),
         2 => (0_usize..4, 0..LENGTH).prop_map(|(task, after)| Join(task, after)),
         2 => (0_usize..4, 0..LENGTH, any::<bool>()).prop_map(|(task, after, waits)| Ask(task, after, waits)),
+        2 => (0_usize..4).prop_map(Stands),
+        1 => (0_usize..4, 0..LENGTH).prop_map(|(task, after)| Pry(task, after)),
         1 => (0_usize..4).prop_map(Stop),
+        1 => (0_usize..4).prop_map(Cancel),
         1 => Just(Cut),
         2 => Just(Back),
         1 => Just(Sleep),
@@ -139,8 +173,11 @@ struct World {
     /// Frames, and what came of submissions.
     flight: Vec<Event>,
     tasks: Vec<TaskId>,
-    /// Those that are kept while nobody reads.
+    stays: HashMap<TaskId, Stays>,
+    /// Those that are kept while nobody reads; an answer without its task only once it has ended.
     kept: Vec<TaskId>,
+    /// Those that somebody has stopped, and so forgotten.
+    stopped: Vec<TaskId>,
     clients: Vec<Client>,
     /// What each number was for whoever saw it first.
     seen: HashMap<(TaskId, u64), String>,
@@ -186,7 +223,9 @@ impl World {
             nodes: (0..NODES).map(|_| node()).collect(),
             flight: Vec::new(),
             tasks: Vec::new(),
+            stays: HashMap::new(),
             kept: Vec::new(),
+            stopped: Vec::new(),
             clients: Vec::new(),
             seen: HashMap::new(),
             orchestrators: true,
@@ -377,16 +416,20 @@ impl World {
         self.apply(event);
     }
 
-    fn begin(&mut self, kept: bool, whole: bool, rigid: bool) {
+    fn begin(&mut self, stays: Stays, whole: bool, rigid: bool) {
         let task = TaskId::from_u128(self.tasks.len() as u128 + 1);
+        let request = Request::Generate(Generate { prompt: "p".into(), ..Generate::default() });
+        let text = Written::new(&request).unwrap();
+        let memo = Written::new(&Memo::default()).unwrap();
         let new = New {
             task,
             secret: self.tasks.len() as u128,
-            request: Request::Generate(Generate { prompt: "p".into(), ..Generate::default() }),
+            request,
             traceparent: None,
             limits: Limits { continues: !rigid, ..limits() },
-            memo: None,
-            keep: kept.then_some(Keep { time: KEEP, goes_on: true, request: false }),
+            asked: stays.key().map(|key| Asked { key, request: text, memo }),
+            request_bytes: 9,
+            keep: stays.keep(),
             joins: true,
             reads: if whole { Reads::End } else { Reads::Pieces },
         };
@@ -394,7 +437,8 @@ impl World {
         let id = self.edge.begin(new, self.now, &mut out);
         self.todo.extend(out);
         self.tasks.push(task);
-        self.kept.extend(kept.then_some(task));
+        self.stays.insert(task, stays);
+        self.kept.extend(stays.keep().is_some_and(|keep| keep.goes_on).then_some(task));
         self.comes(id, whole, 0);
         self.perform();
     }
@@ -406,7 +450,8 @@ impl World {
 
     fn join(&mut self, task: usize, after: u64) {
         let Some(task) = self.tasks.get(task).copied() else { return };
-        match self.edge.join(task, after, self.now) {
+        let key = self.stays[&task].key();
+        match self.edge.join(task, key, after, self.now) {
             Ok(id) => self.comes(id, false, after),
             Err(Unjoined::Absent(_)) => {
                 let readers = self.clients.iter().filter(|client| client.id.task == task);
@@ -421,9 +466,83 @@ impl World {
     fn ask(&mut self, task: usize, after: u64, waits: bool) {
         let Some(task) = self.tasks.get(task).copied() else { return };
         let wait_ms = if waits { 5_000 } else { 0 };
-        let question = ReadAnswer { wait_ms, stays: true, ..ReadAnswer::after(task, after) };
+        let key = self.stays[&task].key();
+        let question = ReadAnswer { wait_ms, stays: true, key, ..ReadAnswer::after(task, after) };
         let reply = Some(Inbox::try_from(format!("_INBOX.{task}")).unwrap());
         self.apply(Event::Asked { question, reply });
+    }
+
+    /// What one that knows the task's key is answered at once.
+    fn answer(&mut self, task: TaskId, question: ReadAnswer) -> AnswerPart {
+        let question = ReadAnswer { key: self.stays[&task].key(), ..question };
+        let mut out = Vec::new();
+        let part = self.edge.answer(&question, self.now, &mut out);
+        self.todo.extend(out);
+        self.perform();
+        part
+    }
+
+    /// How it stands is told as long as it is there, and counts as reading nothing.
+    fn stands(&mut self, task: usize) {
+        let Some(task) = self.tasks.get(task).copied() else { return };
+        let held = self
+            .edge
+            .tasks
+            .get(&task)
+            .map(|task| (task.attempts.answer.is_read(), task.attempts.has_ended()));
+        let part = self.answer(task, ReadAnswer { asks_request: true, ..ReadAnswer::after(task, 0) });
+        match (held, part) {
+            (Some((is_read, has_ended)), AnswerPart::Part(part)) => {
+                let is_kept = self.stays[&task].key().is_some();
+                assert_eq!((part.request.is_some(), part.memo.is_some()), (is_kept, is_kept));
+                assert_eq!((part.end.is_some(), part.pieces.len()), (is_kept && has_ended, 0));
+                assert_eq!(self.edge.tasks[&task].attempts.answer.is_read(), is_read);
+            }
+            (held, part) => assert!(held.is_none() && !matches!(part, AnswerPart::Part(_)), "{part:?}"),
+        }
+    }
+
+    /// Without its key a task with a request is told, joined, ended and kept by nobody.
+    fn pry(&mut self, task: usize, after: u64) {
+        let Some(task) = self.tasks.get(task).copied() else { return };
+        if self.stays[&task].key().is_none() {
+            return;
+        }
+        let state = |edge: &Edge| {
+            edge.tasks.get(&task).map(|task| {
+                let ended = task.attempts.has_ended();
+                (ended, task.readers.len(), task.parked.len(), task.read_elsewhere, task.alone_since)
+            })
+        };
+        let before = state(&self.edge);
+        let asks = ReadAnswer { stays: true, wait_ms: 5_000, ..ReadAnswer::after(task, after) };
+        for question in [
+            asks,
+            ReadAnswer { leaves: true, stays: false, ..asks },
+            ReadAnswer { asks_request: true, ..asks },
+            ReadAnswer { stops: true, ..asks },
+            ReadAnswer { cancels: true, key: Some(KEY + 1), ..asks },
+        ] {
+            let mut out = Vec::new();
+            let reply = Some(Inbox::try_from("_INBOX.pry".to_owned()).unwrap());
+            self.edge.apply(Event::Asked { question, reply }, self.now, &mut out);
+            let [Action::Tell { part, .. }] = out.as_slice() else { panic!("{out:?}") };
+            assert_eq!(**part, AnswerPart::Unknown);
+        }
+        let joined = self.edge.join(task, None, after, self.now);
+        assert_eq!(joined, Err(Unjoined::Absent(Absent::Unknown)));
+        assert_eq!(state(&self.edge), before);
+    }
+
+    /// Ends a task; its answer so far stays as it would have.
+    fn cancelled(&mut self, task: usize) {
+        let Some(task) = self.tasks.get(task).copied() else { return };
+        let keep = self.edge.tasks.get(&task).map(|task| task.keep);
+        let part = self.answer(task, ReadAnswer { cancels: true, ..ReadAnswer::after(task, 0) });
+        assert_eq!(matches!(part, AnswerPart::Stopped { .. }), keep.is_some(), "{part:?}");
+        if let Some(held) = self.edge.tasks.get(&task) {
+            assert!(held.attempts.has_ended() && Some(held.keep) == keep);
+        }
     }
 
     /// Another edge sees the same pieces under the same numbers. (It asks for one task only.)
@@ -472,6 +591,10 @@ impl World {
                 Poll::Ready(Some(News::End(report))) => {
                     assert!(!client.ended, "two ends");
                     (client.ended, client.read_at) = (true, self.now);
+                    let task = client.id.task;
+                    if self.stays[&task] == Stays::Answer && !self.stopped.contains(&task) {
+                        self.kept.push(task);
+                    }
                     if report.ending.is_ok() {
                         let whole: String = (1..=LENGTH).map(piece).collect();
                         assert!(!client.whole || report.content == whole, "{:?}", report.content);
@@ -488,7 +611,7 @@ impl World {
 
     fn happens(&mut self, happening: Happening) {
         match happening {
-            Happening::Begin { kept, whole, rigid } => self.begin(kept, whole, rigid),
+            Happening::Begin { stays, whole, rigid } => self.begin(stays, whole, rigid),
             Happening::Make(node, count) => self.make(node, count),
             Happening::Deliver(at) => self.deliver(at, false),
             Happening::Double(at) => self.deliver(at, true),
@@ -522,9 +645,13 @@ impl World {
             }
             Happening::Join(task, after) => self.join(task, after),
             Happening::Ask(task, after, waits) => self.ask(task, after, waits),
+            Happening::Stands(task) => self.stands(task),
+            Happening::Pry(task, after) => self.pry(task, after),
+            Happening::Cancel(task) => self.cancelled(task),
             Happening::Stop(task) => {
                 if let Some(task) = self.tasks.get(task).copied() {
                     self.kept.retain(|kept| *kept != task);
+                    self.stopped.push(task);
                     let mut out = Vec::new();
                     let _ = self.edge.stop(task, true, self.now, &mut out);
                     self.todo.extend(out);
@@ -585,7 +712,7 @@ fn every_reader_sees_every_piece_once_and_one_end_whatever_happens() {
     let config = ProptestConfig { max_shrink_iters: 20_000, ..ProptestConfig::default() };
     proptest!(config, |(happenings in proptest::collection::vec(happening(), 0..250))| {
         let mut world = World::new();
-        world.begin(true, false, false);
+        world.begin(Stays::Task, false, false);
         for happening in happenings {
             world.happens(happening);
         }

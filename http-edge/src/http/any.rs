@@ -24,6 +24,7 @@ pub fn report(content: &str) -> Report {
         latency: std::time::Duration::ZERO,
         waited: std::time::Duration::ZERO,
         others: Vec::new(),
+        order: Vec::new(),
     }
 }
 

@@ -96,7 +96,7 @@ fn stable(mut event: Value) -> Value {
         }
     }
     let texts = event.to_string();
-    let task = texts.split(['_', '"']).find(|word| word.len() == 36 && word.matches('-').count() == 4);
+    let task = texts.split(['_', '"']).find(|word| word.len() == 52 && word.matches('-').count() == 4);
     let task = task.unwrap_or("nothing").to_owned();
     walk(&mut event, &task);
     if let Some(response) = event.get_mut("response") {
@@ -257,7 +257,10 @@ async fn errors_have_openais_shape_and_name_the_field() {
         (with(ask("x"), json!({"tools": [{"type": "web_search"}]})), 400, Value::Null, json!("tools")),
         (with(ask("x"), json!({"background": true, "store": false})), 400, Value::Null, json!("background")),
         (
-            with(ask("x"), json!({"previous_response_id": "resp_00000000-0000-8000-8000-000000000000"})),
+            with(
+                ask("x"),
+                json!({"previous_response_id": "resp_00000000-0000-8000-8000-0000000000000000000000000000"}),
+            ),
             404,
             json!("not_found"),
             json!("previous_response_id"),
@@ -265,7 +268,7 @@ async fn errors_have_openais_shape_and_name_the_field() {
         (
             with(
                 ask("x"),
-                json!({"input": [{"type": "item_reference", "id": "msg_00000000-0000-8000-8000-000000000000_0"}]}),
+                json!({"input": [{"type": "item_reference", "id": "msg_00000000-0000-8000-8000-0000000000000000000000000000_0"}]}),
             ),
             400,
             Value::Null,
@@ -282,7 +285,13 @@ async fn errors_have_openais_shape_and_name_the_field() {
     for (method, path) in
         [("GET", ""), ("DELETE", ""), ("POST", "/cancel"), ("GET", "/input_items"), ("GET", "?stream=true")]
     {
-        for id in ["resp_00000000-0000-8000-8000-000000000000", "resp_x", "x", "..%2f.."] {
+        for id in [
+            "resp_00000000-0000-8000-8000-0000000000000000000000000000",
+            "resp_00000000-0000-8000-8000-000000000000",
+            "resp_x",
+            "x",
+            "..%2f..",
+        ] {
             let reply = send(mesh.client().call(method, &format!("{PATH}/{id}{path}"))).await;
             assert_eq!(reply.status(), 404, "{method} {id}{path}");
             assert_eq!(reply.json().await["error"]["type"], "invalid_request_error");
@@ -530,4 +539,117 @@ async fn a_conversation_goes_on_from_a_kept_answer_at_any_edge() {
         assert_eq!(deleted, json!({"id": previous, "object": "response", "deleted": true}));
         assert_eq!(state(mesh.client(), &previous).await.0, 404);
     }
+}
+
+#[tokio::test]
+async fn the_id_of_a_task_that_anybody_may_see_opens_no_response() {
+    let mesh = able(Api::Ollama).edges(2).await;
+    let observer = mesh.observer().await;
+    let body = with(ask("secret [tokens=3000] [delay=10]"), json!({"background": true}));
+    let id = id_of(&whole(mesh.client(), PATH, &body).await.1);
+    let (task, key) = id.strip_prefix("resp_").expect("a response").split_at(36);
+    observer.sees(&format!("echo.event.task.{task}")).await;
+    let wrong = format!("resp_{task}{:016x}", u64::from_str_radix(key, 16).expect("a key") ^ 1);
+    let without = format!("resp_{task}");
+    for edge in [0, 1] {
+        let call = |method: &str, path: &str| send(mesh.client_of(edge).call(method, path));
+        for (method, path) in [
+            ("GET", ""),
+            ("GET", "?stream=true"),
+            ("GET", "/input_items"),
+            ("POST", "/cancel"),
+            ("DELETE", ""),
+        ] {
+            for closed in [&wrong, &without] {
+                let reply = call(method, &format!("{PATH}/{closed}{path}")).await;
+                let (status, said) = (reply.status(), reply.text().await);
+                assert_eq!(
+                    (status, said.contains("secret")),
+                    (404, false),
+                    "{method} {closed}{path}: {said}"
+                );
+            }
+        }
+        for (method, path) in [("GET", ""), ("GET", "/stream"), ("DELETE", "")] {
+            let reply = call(method, &format!("/task/{task}{path}")).await;
+            assert_eq!(reply.status(), 404, "{method} /task/{task}{path}");
+        }
+        let on = with(ask("x"), json!({"previous_response_id": wrong}));
+        assert_eq!(whole(mesh.client_of(edge), PATH, &on).await.0, 404);
+        let item = format!("msg_{}_i0", wrong.trim_start_matches("resp_"));
+        let refers = with(ask(""), json!({"input": [{"type": "item_reference", "id": item}]}));
+        assert_eq!(whole(mesh.client_of(edge), PATH, &refers).await.0, 400);
+        let (status, known) = state(mesh.client_of(edge), &id).await;
+        assert_eq!((status, &known["status"]), (200, &json!("in_progress")), "it goes on: {known}");
+        assert_eq!(known["output"], json!([]), "who asks how it stands reads nothing of it");
+    }
+    let cancelled = send(mesh.client_of(1).call("POST", &format!("{PATH}/{id}/cancel"))).await;
+    assert_eq!(cancelled.status(), 200);
+    mesh.is_quiet().await;
+    observer.sees(&format!("echo.event.task.{task}.cancelled")).await;
+    let number = u64::from_str_radix(key, 16).expect("a key").to_string();
+    for message in observer.seen() {
+        let text = String::from_utf8_lossy(&message.payload);
+        assert!(!text.contains(key) && !text.contains(&number), "{}: {text}", message.subject);
+    }
+    for program in mesh.programs() {
+        let line = program.logs().all().into_iter().find(|line| line.contains(key) || line.contains(&number));
+        assert_eq!(line, None, "{}", program.name());
+    }
+}
+
+#[tokio::test]
+async fn what_a_whole_answer_names_can_be_referred_to() {
+    let mesh = able(Api::Ollama).edges(2).await;
+    let thinks = json!({"model": ABLE, "input": "one [tokens=2]", "reasoning": {"effort": "high"}});
+    let calls = with(ask("weather?"), json!({"tools": [tool()]}));
+    for body in [thinks, calls] {
+        let (_, answer) = whole(mesh.client(), PATH, &body).await;
+        let (_, again) = state(mesh.client_of(1), &id_of(&answer)).await;
+        assert_eq!(again["output"], answer["output"]);
+        let items = answer["output"].as_array().expect("items");
+        assert!(!items.is_empty());
+        for item in items {
+            let reference = json!({"type": "item_reference", "id": item["id"]});
+            let input = json!([{"role": "user", "content": "go on [tokens=1]"}, reference]);
+            let (status, answer) =
+                whole(mesh.client_of(1), PATH, &with(ask(""), json!({"input": input}))).await;
+            assert_eq!(status, 200, "{answer}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_small_body_of_references_does_not_become_a_large_request() {
+    let mesh = able(Api::Ollama).edges(2).await;
+    let large = format!("[tokens=1] {}", "x ".repeat(500_000));
+    let id = kept(mesh.client(), &ask(&large)).await;
+    let listed = send(mesh.client().get(&format!("{PATH}/{id}/input_items"))).await.json().await;
+    let reference = json!({"type": "item_reference", "id": listed["data"][0]["id"]});
+    let began = mesh.engine(0).counters().started;
+    for edge in [0, 1] {
+        let refer = |count: usize| with(ask(""), json!({"input": vec![&reference; count]}));
+        let (status, answer) = whole(mesh.client_of(edge), PATH, &refer(20)).await;
+        assert_eq!((status, &answer["error"]["param"]), (413, &json!("input[7].id")), "{answer}");
+        let (status, answer) = whole(mesh.client_of(edge), PATH, &refer(101)).await;
+        assert_eq!((status, &answer["error"]["param"]), (400, &json!("input[100].id")), "{answer}");
+        let on = with(ask(&"y ".repeat(3_400_000)), json!({"previous_response_id": id}));
+        let (status, answer) = whole(mesh.client_of(edge), PATH, &on).await;
+        assert_eq!((status, &answer["error"]["param"]), (413, &json!("previous_response_id")));
+    }
+    assert_eq!(mesh.engine(0).counters().started, began, "nothing was submitted");
+}
+
+#[tokio::test]
+async fn what_no_message_takes_is_read_at_its_own_edge_and_refused_at_others() {
+    let mesh = able(Api::Ollama).edges(2).await;
+    let words = "x ".repeat(1_100_000);
+    let schema = json!({"type": "object", "description": words});
+    let format = json!({"type": "json_schema", "name": "n", "schema": schema});
+    let body = with(ask(&format!("[tokens=1] {words}{words}")), json!({"text": {"format": format}}));
+    let id = kept(mesh.client(), &body).await;
+    assert_eq!(state(mesh.client(), &id).await.0, 200);
+    let (status, said) = state(mesh.client_of(1), &id).await;
+    let words = said["error"]["message"].as_str().unwrap_or_default();
+    assert!(status == 503 && words.contains("too large"), "{status}: {words}");
 }

@@ -48,7 +48,7 @@ pub async fn start(api: &Api, request: Request, streams: bool) -> Result<Started
         None => None,
     };
     let keep = asked.keep.as_ref().map(|keep| time_to_keep(keep, api.keep_limit())).transpose()?;
-    let keep = keep.map(|time| Keep { time, goes_on: true, request: false });
+    let keep = keep.map(|time| Keep { time, goes_on: true });
     let name = asked.task_id.clone();
     let wishes = Wishes { traceparent, keep, joins: true, ..Wishes::default() };
     Ok(api.started_as(api.begin_with(ask(asked)?, wishes, streams), name, reserved))

@@ -1,28 +1,23 @@
 //! Answers that are joined again: `GET` and `DELETE /task/{task}`, `GET /task/{task}/stream`. Any edge serves them; one
 //! that does not own the task asks the owner over the bus.
 
-use std::time::Duration;
-
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use echo_bus::client::CallError;
 use echo_bus::id::{NodeId, TaskId};
-use echo_bus::message::{AnswerPart, AnswerTurn, End, Piece, Portion, ReadAnswer, ToolCall};
+use echo_bus::message::{AnswerPart, ReadAnswer, ToolCall};
 use serde::Serialize;
 use serde_json::json;
 
 use super::say::TaskVoice;
 use crate::edge::{Absent, Gone, Unjoined};
-use crate::feed::{Elsewhere, Feed, ask};
+use crate::feed::{Elsewhere, Feed, SoFar, Unread, WITHIN, ask, so_far};
 use crate::http::api::Api;
 use crate::http::error::ApiError;
 use crate::http::fields::wrong;
 use crate::http::reply;
-
-/// How long the owner of a task may take; it answers from memory.
-const WITHIN: Duration = Duration::from_secs(2);
 
 /// The answer of `GET /task/{task}`.
 #[derive(Serialize)]
@@ -51,31 +46,15 @@ struct TaskState<'a> {
 /// `GET /task/{task}`.
 pub async fn state(State(api): State<Api>, Path(task): Path<String>) -> Result<Response, ApiError> {
     let task = id(&task)?;
-    let (mut pieces, mut turns): (Vec<Piece>, Vec<AnswerTurn>) = (Vec::new(), Vec::new());
-    // One message holds a portion of a long answer; what is made meanwhile is not waited for.
-    let end = loop {
-        let after = pieces.len() as u64;
-        let attempts = turns.last().map_or(0, |turn| turn.attempts);
-        let part = part(&api, ReadAnswer { attempts, ..ReadAnswer::after(task, after) }).await?;
-        let Portion { pieces: more, turns: later, end, .. } = part;
-        let is_all = more.is_empty();
-        pieces.extend(more);
-        turns.extend(later);
-        if is_all || end.is_some() {
-            break end;
-        }
-        // A long answer of this edge's own is here at once: others have their turn in between.
-        tokio::task::yield_now().await;
-    };
-    Ok(Json(said(task, &pieces, turns.last(), end.as_deref())).into_response())
+    let answer = so_far(api.tasks(), ReadAnswer::after(task, 0)).await.map_err(|unread| match unread {
+        Unread::Silent(error) => silent(&error),
+        Unread::Told(part) => refused(unjoined(&part)),
+    })?;
+    Ok(Json(said(task, &answer)).into_response())
 }
 
-fn said<'a>(
-    task_id: TaskId,
-    pieces: &[Piece],
-    turn: Option<&'a AnswerTurn>,
-    end: Option<&'a End>,
-) -> TaskState<'a> {
+fn said(task_id: TaskId, answer: &SoFar) -> TaskState<'_> {
+    let (pieces, turn, end) = (&answer.pieces, answer.turn.as_ref(), answer.end.as_deref());
     let ending = end.map(|end| &end.ending);
     let done = ending.and_then(|ending| ending.as_ref().ok());
     let failure = ending.and_then(|ending| ending.as_ref().err());
@@ -110,12 +89,12 @@ pub async fn stream(
     let task = id(&task)?;
     let after = place(&uri, &headers)?;
     let joined = if api.tasks().owns(task) {
-        api.tasks().join(task, after).map(Feed::Here)
+        api.tasks().join(task, None, after).map(Feed::Here)
     } else {
         let question = ReadAnswer { stays: true, ..ReadAnswer::after(task, after) };
         match ask(api.tasks(), &question, WITHIN).await.map_err(|error| silent(&error))? {
             AnswerPart::Part(first) => {
-                let elsewhere = Elsewhere::new(api.tasks().clone(), task, after, *first);
+                let elsewhere = Elsewhere::new(api.tasks().clone(), question, *first);
                 Ok(Feed::Elsewhere(Box::new(elsewhere)))
             }
             other => Err(unjoined(&other)),
@@ -159,15 +138,6 @@ fn place(uri: &Uri, headers: &HeaderMap) -> Result<u64, ApiError> {
     number.map_err(|_| wrong("after", "the id of the last event that was read, a number from 0 on"))
 }
 
-async fn part(api: &Api, question: ReadAnswer) -> Result<Portion, ApiError> {
-    match ask(api.tasks(), &question, WITHIN).await.map_err(|error| silent(&error))? {
-        AnswerPart::Part(part) => Ok(*part),
-        // All was read with the part before.
-        AnswerPart::AtEnd => Ok(Portion::default()),
-        other => Err(refused(unjoined(&other))),
-    }
-}
-
 fn id(text: &str) -> Result<TaskId, ApiError> {
     text.parse().map_err(|_| refused(Unjoined::Absent(Absent::Unknown)))
 }
@@ -179,7 +149,7 @@ fn unjoined(part: &AnswerPart) -> Unjoined {
         AnswerPart::Never => Unjoined::Never,
         AnswerPart::Gone { evicted: true } => Unjoined::Absent(Absent::Gone(Gone::Evicted)),
         AnswerPart::Gone { evicted: false } => Unjoined::Absent(Absent::Gone(Gone::Expired)),
-        AnswerPart::Part(_) | AnswerPart::Stopped { .. } | AnswerPart::Unknown => {
+        AnswerPart::Part(_) | AnswerPart::Stopped { .. } | AnswerPart::TooLarge | AnswerPart::Unknown => {
             Unjoined::Absent(Absent::Unknown)
         }
     }

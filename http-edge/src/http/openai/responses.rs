@@ -1,6 +1,8 @@
 //! OpenAI's Responses API: `POST /v1/responses`, and answers that are kept to be read again.
 
 mod ask;
+mod before;
+mod id;
 mod item;
 mod object;
 mod output;
@@ -18,7 +20,7 @@ use axum::routing::{any, get, post};
 use echo_bus::message::{Memo, Request as Ask};
 
 use super::refusal::{json, refusal};
-use crate::edge::Keep;
+use crate::edge::{Keep, Reads};
 use crate::feed::Feed;
 use crate::http::api::{Api, trace_of};
 use crate::http::count::count;
@@ -27,7 +29,7 @@ use crate::http::reply;
 use crate::report::News;
 use crate::tasks::Wishes;
 use ask::Asked;
-use item::Item;
+use id::ResponseId;
 use object::Template;
 
 /// The longest time that an answer stays without being asked for.
@@ -49,24 +51,25 @@ pub fn routes() -> Router<Api> {
 async fn create(State(api): State<Api>, request: Request) -> Result<Response, ApiError> {
     let trace = trace_of(request.headers());
     let mut asked = ask::read(api.fields(request).await?)?;
-    let before = before(&api, &mut asked).await?;
-    asked.converse(before);
+    let before = before::before(&api, &mut asked).await?;
+    asked.converse(before)?;
     let Asked { chat, memo, streams, stores, background, .. } = asked;
-    let mut template = Template::new(echo_bus::id::TaskId::from_u128(0), &chat, &memo);
+    let template = Template::new(&chat, &memo);
     let wishes = wishes(&api, trace, memo, stores, background);
-    let reads = streams || background;
-    let feed = api.begin_with(Ask::Chat(chat), wishes, reads);
-    template.belongs_to(feed.task());
+    let reads = if streams || background { Reads::Pieces } else { Reads::End };
+    let reader = api.tasks().begin(Ask::Chat(chat), wishes, reads);
+    let id = ResponseId { task: reader.task(), key: reader.key() };
+    let (feed, template) = (Feed::Here(reader), template.named(id));
     if background && !streams {
-        return placed(feed, &template).await;
+        return placed(feed, template).await;
     }
-    let voice = say::Events::new(feed.task(), template, stores, background);
+    let voice = say::Events::new(id, template, stores, background);
     reply::answer(api.started(feed), voice, streams).await
 }
 
 fn wishes(api: &Api, traceparent: Option<String>, memo: Memo, stores: bool, background: bool) -> Wishes {
     let time = api.keep_limit().min(KEPT);
-    let keep = stores.then_some(Keep { time, goes_on: background, request: true });
+    let keep = stores.then_some(Keep { time, goes_on: background });
     let memo = stores.then(|| Box::new(memo));
     Wishes { traceparent, keep, memo, joins: stores, ..Wishes::default() }
 }
@@ -75,8 +78,8 @@ fn wishes(api: &Api, traceparent: Option<String>, memo: Memo, stores: bool, back
 async fn input_tokens(State(api): State<Api>, request: Request) -> Result<Response, ApiError> {
     let trace = trace_of(request.headers());
     let mut asked = ask::read(api.fields(request).await?)?;
-    let before = before(&api, &mut asked).await?;
-    asked.converse(before);
+    let before = before::before(&api, &mut asked).await?;
+    asked.converse(before)?;
     let model = asked.chat.model.clone().unwrap_or_default();
     let count = count(&api, asked.chat, trace).await.map_err(|failure| refusal(&failure, &model))?;
     Ok(count.answer(serde_json::json!({"object": "response.input_tokens", "input_tokens": count.tokens})))
@@ -86,29 +89,20 @@ async fn no_compaction() -> ApiError {
     ApiError::not_found("conversations are not compacted here; send a shorter one to POST /v1/responses")
 }
 
-/// What was said before this request, and the items that it refers to.
-async fn before(api: &Api, asked: &mut Asked) -> Result<Vec<Item>, ApiError> {
-    for at in 0..asked.input.len() {
-        if let Item::Reference(id) = &asked.input[at] {
-            asked.input[at] = stored::item(api, id, &format!("input[{at}].id")).await?;
-        }
-    }
-    match asked.previous {
-        Some(previous) => stored::conversation(api, previous).await,
-        None => Ok(Vec::new()),
-    }
-}
-
 /// An answer in the background has begun.
-async fn placed(mut feed: Feed, template: &Template) -> Result<Response, ApiError> {
+async fn placed(mut feed: Feed, mut template: Template) -> Result<Response, ApiError> {
     let status = match tokio::time::timeout(PLACED, feed.next()).await {
         Ok(Some(News::End(report))) => match &report.ending {
             Err(failure) => return Err(refusal(failure, &template.model)),
             Ok(_) => "in_progress",
         },
-        Ok(Some(News::Accepted(_) | News::Pieces(..) | News::Choice(_) | News::ChoiceEnd(_))) => {
+        Ok(Some(News::Accepted(by))) => {
+            if template.model.is_empty() {
+                template.model.clone_from(&by.model);
+            }
             "in_progress"
         }
+        Ok(Some(News::Pieces(..) | News::Choice(_) | News::ChoiceEnd(_))) => "in_progress",
         Ok(Some(News::Queued { .. } | News::Broken(_)) | None) | Err(_) => "queued",
     };
     Ok(json(template.in_progress(status, Vec::new())))

@@ -1,11 +1,11 @@
 //! `POST /v1/responses`: the body, as a request of the mesh and what its client gets back with the answer.
 
-use echo_bus::id::TaskId;
 use echo_bus::message::{Chat, Memo, Message, Part, Settings, ToolChoice};
 use serde_json::{Map, Value, json};
 use tracing::debug;
 
 use super::super::ask::model;
+use super::id::ResponseId;
 use super::item::{self, Item};
 use crate::http::error::ApiError;
 use crate::http::fields::{self, Fields, wrong};
@@ -21,7 +21,7 @@ pub struct Asked {
     /// Without messages.
     pub chat: Chat,
     pub instructions: Option<String>,
-    pub previous: Option<TaskId>,
+    pub previous: Option<ResponseId>,
     pub input: Vec<Item>,
     pub memo: Memo,
     pub streams: bool,
@@ -87,14 +87,24 @@ pub fn read(mut fields: Fields) -> Read<Asked> {
 
 impl Asked {
     /// Puts the conversation together: the instructions, what was said before, and what is said now.
-    pub fn converse(&mut self, before: Vec<Item>) {
+    ///
+    /// # Errors
+    /// 400 if nothing is said that a model could answer: without a message it would only be loaded, and of an answer of its
+    /// own it would make a longer one.
+    pub fn converse(&mut self, before: Vec<Item>) -> Read<()> {
         self.memo.own_system = self.instructions.is_some();
         let own = self
             .instructions
             .take()
             .map(|text| Item::Message { role: "system".to_owned(), content: vec![Part::text(text)] });
         let said = std::mem::take(&mut self.input);
+        let says_nothing = said.is_empty();
         self.chat.messages = item::messages(own.into_iter().chain(before).chain(said).collect());
+        let last = self.chat.messages.last();
+        if last.is_none_or(|last| says_nothing && last.role == "assistant") {
+            return Err(wrong("input", "says nothing that can be answered"));
+        }
+        Ok(())
     }
 }
 
@@ -112,13 +122,8 @@ pub fn conversation(chat: &Chat, memo: &Memo) -> Vec<Message> {
     messages
 }
 
-/// The task of a response's id.
-pub fn task_of(id: &str) -> Option<TaskId> {
-    id.strip_prefix("resp_")?.parse().ok()
-}
-
-fn of_response(id: &str) -> Read<TaskId> {
-    task_of(id).ok_or_else(|| {
+fn of_response(id: &str) -> Read<ResponseId> {
+    ResponseId::of_response(id).ok_or_else(|| {
         let id: String = id.chars().take(100).collect();
         let error = format!("previous_response_id: there is no response {id:?} here");
         ApiError::not_found(error).param("previous_response_id")

@@ -3,10 +3,10 @@
 
 use std::collections::HashMap;
 
-use echo_bus::id::TaskId;
-use echo_bus::message::{Message, Part, ToolCall};
+use echo_bus::message::{Message, Part, ToolCall, size};
 use serde_json::{Value, json};
 
+use super::id::ResponseId;
 use crate::http::error::ApiError;
 use crate::http::fields::{Fields, wrong};
 use crate::http::image;
@@ -145,70 +145,69 @@ fn call(fields: &mut Fields) -> Read<ToolCall> {
 /// The messages of a conversation. What comes first from the system is one message, since templates of models that take
 /// several are rare; what the assistant says, thinks and calls in one turn is one, too.
 pub fn messages(items: Vec<Item>) -> Vec<Message> {
-    let mut all: Vec<Message> = Vec::new();
+    let mut talk = Conversation::default();
     let mut names: HashMap<String, String> = HashMap::new();
-    let mut turn = Turn::default();
     for item in items {
         match item {
-            Item::Message { role, content } if role == "assistant" => turn.goes_on(&mut all, content),
-            Item::Message { role, content } => {
-                let is_first = all.len() < 2 && all.first().is_none_or(|first| first.role == "system");
-                match all.last_mut() {
-                    Some(system) if is_first && role == "system" => system.content.extend(content),
-                    Some(_) if role == "system" => all.push(Message {
-                        role: "user".to_owned(),
-                        content: reminder(content),
-                        ..Message::default()
-                    }),
-                    _ => all.push(Message { role, content, ..Message::default() }),
-                }
-            }
+            Item::Message { role, content } if role == "assistant" => talk.said(content),
+            Item::Message { role, content } => talk.told(role, content),
             Item::Reasoning { text } if text.is_empty() => {}
-            Item::Reasoning { text } => {
-                turn.goes_on(&mut all, vec![Part::Thinking { text, signature: String::new() }]);
-            }
+            Item::Reasoning { text } => talk.said(vec![Part::Thinking { text, signature: String::new() }]),
             Item::Call(call) => {
                 names.insert(call.id.clone(), call.name.clone());
-                turn.goes_on(&mut all, vec![Part::ToolCall(call)]);
+                talk.said(vec![Part::ToolCall(call)]);
             }
             Item::Output { call: id, content } => {
                 let name = names.get(&id).cloned().unwrap_or_default();
                 let content = vec![Part::ToolResult { id, name, content }];
-                all.push(Message { role: "tool".to_owned(), content, ..Message::default() });
+                talk.all.push(Message { role: "tool".to_owned(), content, ..Message::default() });
             }
             Item::Reference(_) => {}
         }
     }
-    all
+    talk.all
 }
 
-/// What the assistant has said in its turn so far.
+/// Messages, and of the last one what decides whether the assistant goes on in it. That is counted along: to look through
+/// a message for each of its parts would take a body of many parts minutes.
 #[derive(Default)]
-struct Turn {
+struct Conversation {
+    all: Vec<Message>,
+    /// Of the assistant's last turn.
     calls: u32,
-    speaks: bool,
+    has_text: bool,
 }
 
-impl Turn {
-    /// The assistant goes on, or begins a turn: after a text that nothing was called in.
-    fn goes_on(&mut self, all: &mut Vec<Message>, mut content: Vec<Part>) {
-        let call = match content.as_mut_slice() {
-            [Part::ToolCall(call)] => Some(call),
-            _ => None,
-        };
-        let goes_on = call.is_some() || self.calls > 0 || !self.speaks;
-        let last = all.last_mut().filter(|last| last.role == "assistant" && goes_on);
-        if last.is_none() {
-            *self = Self::default();
+impl Conversation {
+    /// Somebody else says something. What the system says first is one message, and what it says later is told with
+    /// what the user says.
+    fn told(&mut self, role: String, content: Vec<Part>) {
+        let begins = self.all.len() < 2 && self.all.first().is_none_or(|first| first.role == "system");
+        match self.all.last_mut() {
+            Some(system) if begins && role == "system" => system.content.extend(content),
+            Some(_) if role == "system" => {
+                let (role, content) = ("user".to_owned(), reminder(content));
+                self.all.push(Message { role, content, ..Message::default() });
+            }
+            _ => self.all.push(Message { role, content, ..Message::default() }),
         }
-        if let Some(call) = call {
+    }
+
+    /// The assistant goes on, or begins a turn: after a text that nothing was called in.
+    fn said(&mut self, mut content: Vec<Part>) {
+        let calls = matches!(content.as_slice(), [Part::ToolCall(_)]);
+        let goes_on = calls || self.calls > 0 || !self.has_text;
+        if !goes_on || self.all.last().is_none_or(|last| last.role != "assistant") {
+            self.all.push(Message { role: "assistant".to_owned(), ..Message::default() });
+            (self.calls, self.has_text) = (0, false);
+        }
+        if let [Part::ToolCall(call)] = content.as_mut_slice() {
             call.index = self.calls;
             self.calls = self.calls.saturating_add(1);
         }
-        self.speaks |= content.iter().any(|part| matches!(part, Part::Text { text } if !text.is_empty()));
-        match last {
-            Some(last) => last.content.extend(content),
-            None => all.push(Message { role: "assistant".to_owned(), content, ..Message::default() }),
+        self.has_text |= content.iter().any(|part| matches!(part, Part::Text { text } if !text.is_empty()));
+        if let Some(last) = self.all.last_mut() {
+            last.content.extend(content);
         }
     }
 }
@@ -240,14 +239,24 @@ pub fn items(messages: &[Message]) -> Vec<Item> {
 
 impl Item {
     /// The id of an item of an answer, or with `i` before its number of what was asked.
-    pub fn id(&self, task: TaskId, number: &str) -> String {
+    pub fn id(&self, of: ResponseId, number: &str) -> String {
         let kind = match self {
             Self::Message { .. } | Self::Reference(_) => "msg",
             Self::Reasoning { .. } => "rs",
             Self::Call(_) => "fc",
             Self::Output { .. } => "fco",
         };
-        format!("{kind}_{task}_{number}")
+        of.item(kind, number)
+    }
+
+    /// What it takes in a request, about.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Message { content, .. } => size(content),
+            Self::Reasoning { text } | Self::Reference(text) => text.len(),
+            Self::Call(call) => size(call),
+            Self::Output { call, content } => call.len() + size(content),
+        }
     }
 
     /// The item as clients read it.
@@ -304,11 +313,4 @@ pub fn arguments(call: &ToolCall) -> String {
         Value::String(text) => text.clone(),
         other => other.to_string(),
     }
-}
-
-/// The task of an item's id, and the item's place in its answer or in what was asked.
-pub fn place(id: &str) -> Option<(TaskId, &str)> {
-    let (_, rest) = id.split_once('_')?;
-    let (task, number) = rest.rsplit_once('_')?;
-    Some((task.parse().ok()?, number))
 }

@@ -1,10 +1,10 @@
 //! The response object: what was asked, given back, and what became of it.
 
-use echo_bus::id::TaskId;
 use echo_bus::message::{Chat, Code, Done, Failure, Memo, Reason, ToolChoice};
 use serde_json::{Map, Value, json};
 
 use super::super::refusal::TOO_LONG;
+use super::id::ResponseId;
 use super::output::Output;
 
 /// All that is known of a response before it is made.
@@ -29,15 +29,16 @@ pub struct State<'a> {
 }
 
 impl Template {
-    pub fn new(task: TaskId, chat: &Chat, memo: &Memo) -> Self {
-        let id = id(task);
+    /// Of a response that has no id yet: there is one only once its task has begun.
+    pub fn new(chat: &Chat, memo: &Memo) -> Self {
         let model = chat.model.clone().unwrap_or_default();
-        Self { id, model, memo: memo.clone(), asked: asked(chat, memo) }
+        Self { id: String::new(), model, memo: memo.clone(), asked: asked(chat, memo) }
     }
 
-    /// The task is known only once it has begun.
-    pub fn belongs_to(&mut self, task: TaskId) {
-        self.id = id(task);
+    /// The same with its id.
+    #[must_use]
+    pub fn named(self, id: ResponseId) -> Self {
+        Self { id: id.response(), ..self }
     }
 
     /// The object in this state.
@@ -81,11 +82,6 @@ impl Template {
         let error = json!({"code": code(failure), "message": words_of(failure, words)});
         self.said(State { status: "failed", output, error, ..State::default() })
     }
-}
-
-/// The id of a task's response.
-pub fn id(task: TaskId) -> String {
-    format!("resp_{task}")
 }
 
 /// What a client left out stays out: the engine's own defaults hold, and nobody here knows them.

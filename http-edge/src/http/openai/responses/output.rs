@@ -3,11 +3,11 @@
 //! The events are a function of the pieces alone: whoever reads an answer again, from whatever place and at whatever
 //! edge, gets the same events under the same numbers, and a reader that has some of them gets exactly the rest.
 
-use echo_bus::id::TaskId;
 use echo_bus::message::{Part, Piece, ToolCall};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::id::ResponseId;
 use super::item::{Item, arguments, text_part};
 
 /// Numbers events, and writes those that its reader does not have.
@@ -65,7 +65,7 @@ fn write(kind: &str, number: u64, data: &impl Serialize, out: &mut Vec<u8>) {
 /// What was made so far.
 #[derive(Debug)]
 pub struct Output {
-    task: TaskId,
+    id: ResponseId,
     items: Vec<Item>,
     /// The last item goes on.
     open: bool,
@@ -83,8 +83,8 @@ struct TextDelta<'a> {
 }
 
 impl Output {
-    pub fn new(task: TaskId) -> Self {
-        Self { task, items: Vec::new(), open: false, calls: 0 }
+    pub fn new(id: ResponseId) -> Self {
+        Self { id, items: Vec::new(), open: false, calls: 0 }
     }
 
     /// The next piece.
@@ -143,7 +143,7 @@ impl Output {
     }
 
     fn id(&self, at: usize) -> String {
-        self.items[at].id(self.task, &at.to_string())
+        self.items[at].id(self.id, &at.to_string())
     }
 
     fn think(&mut self, delta: &str, log: &mut Log, out: &mut Vec<u8>) {
@@ -191,11 +191,11 @@ impl Output {
         }
     }
 
-    /// A call comes whole from every engine; clients answer it by its id, so each has one.
+    /// A call comes whole from every engine; clients answer it by its id, so each has one. Engines see that: it has no key.
     fn call(&mut self, call: &ToolCall, log: &mut Log, out: &mut Vec<u8>) {
         let number = self.calls;
         self.calls += 1;
-        let id = if call.id.is_empty() { format!("call_{}_{number}", self.task) } else { call.id.clone() };
+        let id = if call.id.is_empty() { format!("call_{}_{number}", self.id.task) } else { call.id.clone() };
         let whole = ToolCall { id, ..call.clone() };
         let text = arguments(&whole);
         self.begin(Item::Call(ToolCall { arguments: "".into(), ..whole.clone() }), log, out);

@@ -8,6 +8,7 @@ use echo_bus::message::{Done, Failure, Piece, Reason};
 use serde_json::{Value, json};
 
 use super::super::refusal::{json as plain, refusal, shape};
+use super::id::ResponseId;
 use super::object::Template;
 use super::output::{Log, Output};
 use crate::http::error::ApiError;
@@ -19,7 +20,7 @@ const BACKGROUND: Duration = Duration::from_secs(2);
 
 /// One response to one client.
 pub struct Events {
-    task: TaskId,
+    id: ResponseId,
     template: Template,
     output: Output,
     log: Log,
@@ -32,15 +33,15 @@ pub struct Events {
 
 impl Events {
     /// A new answer.
-    pub fn new(task: TaskId, template: Template, stored: bool, background: bool) -> Self {
-        let (output, log) = (Output::new(task), Log::after(None));
-        Self { task, template, output, log, began: false, stored, background, rejoins: false }
+    pub fn new(id: ResponseId, template: Template, stored: bool, background: bool) -> Self {
+        let (output, log) = (Output::new(id), Log::after(None));
+        Self { id, template, output, log, began: false, stored, background, rejoins: false }
     }
 
     /// A kept answer, for a client that has its events up to this number.
-    pub fn again(task: TaskId, template: Template, has: Option<u64>) -> Self {
+    pub fn again(id: ResponseId, template: Template, has: Option<u64>) -> Self {
         let log = Log::after(has);
-        Self { log, rejoins: true, ..Self::new(task, template, true, false) }
+        Self { log, rejoins: true, ..Self::new(id, template, true, false) }
     }
 
     fn begin(&mut self, out: &mut Vec<u8>) {
@@ -49,6 +50,20 @@ impl Events {
             self.log.event("response.created", &response, out);
             self.log.event("response.in_progress", &response, out);
         }
+    }
+
+    /// The whole answer, made as the stream's: its items have the same ids there, so they can be referred to.
+    pub fn object(&self, report: &Report, done: &Done) -> Value {
+        let (mut output, mut log, mut out) = (Output::new(self.id), Log::silent(), Vec::new());
+        for piece in report.in_order() {
+            output.piece(&piece, &mut log, &mut out);
+        }
+        output.end(last(done), &mut log, &mut out);
+        let mut template = self.template.clone();
+        if template.model.is_empty() {
+            template.model.clone_from(&report.model);
+        }
+        template.done(&output, done, report.attempts)
     }
 
     fn end(&mut self, response: &Value, out: &mut Vec<u8>) {
@@ -67,21 +82,11 @@ impl Voice for Events {
     }
 
     fn whole(&self, report: &Report, done: &Done) -> Response {
-        let mut output = Output::new(self.task);
-        let (content, thinking) = (report.content.clone(), report.thinking.clone());
-        let all = Piece { content, thinking, tool_calls: report.tool_calls.clone(), ..Piece::default() };
-        let (mut log, mut out) = (Log::silent(), Vec::new());
-        output.piece(&all, &mut log, &mut out);
-        output.end(last(done), &mut log, &mut out);
-        let mut template = self.template.clone();
-        if template.model.is_empty() {
-            template.model.clone_from(&report.model);
-        }
-        plain(template.done(&output, done, report.attempts))
+        plain(self.object(report, done))
     }
 
-    fn location(&self, task: TaskId) -> Option<String> {
-        self.stored.then(|| format!("/v1/responses/{}", super::object::id(task)))
+    fn location(&self, _: TaskId) -> Option<String> {
+        self.stored.then(|| format!("/v1/responses/{}", self.id.response()))
     }
 
     fn pieces(&mut self, pieces: Vec<Piece>, out: &mut Vec<u8>) {

@@ -1,48 +1,42 @@
-//! Answers that are kept: read again, joined, cancelled, deleted, and gone on from. Any edge serves them; one that does
+//! Answers that are kept: read again, joined, cancelled and deleted. Any edge serves them; one that does
 //! not own the task asks the owner over the bus.
-
-use std::time::Duration;
 
 use axum::extract::{Path, State};
 use axum::http::Uri;
 use axum::response::Response;
 use echo_bus::client::CallError;
-use echo_bus::id::TaskId;
-use echo_bus::message::{AnswerPart, AnswerTurn, Chat, End, Memo, Piece, Portion, ReadAnswer, Request};
+use echo_bus::message::{AnswerPart, AnswerTurn, Chat, End, Memo, ReadAnswer, Request};
 use serde_json::{Value, json};
 
 use super::super::refusal::{json as plain, refusal};
-use super::ask::{conversation as without_system, task_of};
-use super::item::{Item, items, place};
-use super::object::{State as Told, Template, id};
+use super::ask::conversation as without_system;
+use super::id::ResponseId;
+use super::item::{Item, items};
+use super::object::{State as Told, Template};
 use super::output::{Log, Output};
 use super::say::Events;
-use crate::feed::{Elsewhere, Feed, ask};
+use crate::feed::{Elsewhere, Feed, SoFar, Unread, WITHIN, ask, so_far};
 use crate::http::api::Api;
 use crate::http::error::ApiError;
 use crate::http::fields::wrong;
 use crate::http::reply;
 
-/// How long the owner of a task may take; it answers from memory.
-const WITHIN: Duration = Duration::from_secs(2);
 /// Items of a list that nobody has asked for more of.
 const PAGE: usize = 20;
 const LARGEST_PAGE: usize = 100;
 
-/// What was asked, where it is kept.
-struct Kept {
-    task: TaskId,
-    chat: Chat,
-    memo: Memo,
-}
-
-/// How far an answer is.
-#[derive(Default)]
-struct Answer {
-    pieces: Vec<Piece>,
+/// What was asked, where it is kept, and how its answer stands.
+pub struct Kept {
+    id: ResponseId,
+    pub chat: Chat,
+    pub memo: Memo,
     turn: Option<AnswerTurn>,
     end: Option<Box<End>>,
 }
+
+/// What there is of an answer.
+#[derive(Default)]
+pub struct Answer(SoFar);
 
 /// `GET /v1/responses/{response}`; with `?stream=true` its events, after `starting_after`.
 pub async fn get(
@@ -50,53 +44,60 @@ pub async fn get(
     Path(response): Path<String>,
     uri: Uri,
 ) -> Result<Response, ApiError> {
-    let kept = kept(&api, &response).await?;
+    let kept = named(&api, &response).await?;
     if query(&uri, "stream") != Some("true") {
-        let answer = answer(&api, kept.task).await?;
-        return Ok(plain(kept.said(&answer)));
+        return Ok(plain(kept.said(&kept.answer(&api).await?)));
     }
     let has = query(&uri, "starting_after").map(str::parse).transpose();
     let has =
         has.map_err(|_| wrong("starting_after", "the sequence_number of the last event that was read"))?;
-    if let Some(has) = has {
-        let answer = answer(&api, kept.task).await?;
-        let last = answer.last_event(kept.task);
-        if answer.end.is_some() && has > last {
+    if let Some(has) = has.filter(|_| kept.end.is_some()) {
+        let last = kept.answer(&api).await?.last_event(kept.id);
+        if has > last {
             return Err(wrong("starting_after", &format!("the last event has the number {last}")));
         }
     }
-    let feed = if api.tasks().owns(kept.task) {
-        api.tasks().join(kept.task, 0).map(Feed::Here).map_err(|_| gone(&response))?
+    let ResponseId { task, key } = kept.id;
+    let feed = if api.tasks().owns(task) {
+        api.tasks().join(task, Some(key), 0).map(Feed::Here).map_err(|_| gone(&response))?
     } else {
-        let first = part(&api, ReadAnswer { stays: true, ..ReadAnswer::after(kept.task, 0) }).await?;
-        Feed::Elsewhere(Box::new(Elsewhere::new(api.tasks().clone(), kept.task, 0, first)))
+        let question = ReadAnswer { stays: true, ..kept.id.question() };
+        match asked(&api, &question, kept.id).await? {
+            AnswerPart::Part(first) => {
+                Feed::Elsewhere(Box::new(Elsewhere::new(api.tasks().clone(), question, *first)))
+            }
+            _ => return Err(gone(&response)),
+        }
     };
-    let voice = Events::again(kept.task, kept.template(), has);
+    let voice = Events::again(kept.id, kept.template(), has);
     reply::answer(api.started(feed), voice, true).await
 }
 
 /// `POST /v1/responses/{response}/cancel`.
 pub async fn cancel(State(api): State<Api>, Path(response): Path<String>) -> Result<Response, ApiError> {
-    let kept = kept(&api, &response).await?;
+    let kept = named(&api, &response).await?;
     if kept.memo.said.get("background") != Some(&Value::Bool(true)) {
         return Err(wrong(
             "response_id",
             "only a response in the background can be cancelled; others end with their client",
         ));
     }
-    let question = ReadAnswer { cancels: true, ..ReadAnswer::after(kept.task, 0) };
-    asked(&api, &question).await?;
-    let answer = answer(&api, kept.task).await?;
-    Ok(plain(kept.said(&answer)))
+    let question = ReadAnswer { cancels: true, ..kept.id.question() };
+    // An edge of an older version says something else, and the answer goes on.
+    let AnswerPart::Stopped { .. } = asked(&api, &question, kept.id).await? else {
+        return Err(gone(&response));
+    };
+    let kept = self::kept(&api, kept.id).await?;
+    Ok(plain(kept.said(&kept.answer(&api).await?)))
 }
 
 /// `DELETE /v1/responses/{response}`.
 pub async fn delete(State(api): State<Api>, Path(response): Path<String>) -> Result<Response, ApiError> {
-    let kept = kept(&api, &response).await?;
-    let question = ReadAnswer { stops: true, ..ReadAnswer::after(kept.task, 0) };
-    match asked(&api, &question).await? {
+    let kept = named(&api, &response).await?;
+    let question = ReadAnswer { stops: true, ..kept.id.question() };
+    match asked(&api, &question, kept.id).await? {
         AnswerPart::Stopped { .. } => {
-            Ok(plain(json!({"id": id(kept.task), "object": "response", "deleted": true})))
+            Ok(plain(json!({"id": kept.id.response(), "object": "response", "deleted": true})))
         }
         _ => Err(gone(&response)),
     }
@@ -108,7 +109,7 @@ pub async fn input_items(
     Path(response): Path<String>,
     uri: Uri,
 ) -> Result<Response, ApiError> {
-    let kept = kept(&api, &response).await?;
+    let kept = named(&api, &response).await?;
     let mut all: Vec<(String, Item)> = kept.input();
     match query(&uri, "order") {
         None | Some("desc") => all.reverse(),
@@ -135,136 +136,122 @@ pub async fn input_items(
     ))
 }
 
-/// All that was said up to the end of a kept answer.
-///
-/// # Errors
-/// 404 if it is gone; 400 while it is made, or if it failed.
-pub async fn conversation(api: &Api, previous: TaskId) -> Result<Vec<Item>, ApiError> {
-    let named = |error: ApiError| error.param("previous_response_id");
-    let kept = kept(api, &id(previous)).await.map_err(named)?;
-    let answer = answer(api, previous).await.map_err(named)?;
-    if answer.end.as_ref().is_none_or(|end| end.ending.is_err()) {
-        return Err(wrong("previous_response_id", "that response has no whole answer to go on from"));
-    }
-    let mut said = items(&without_system(&kept.chat, &kept.memo));
-    said.extend(answer.output(previous).items().into_iter().map(|(_, item)| item));
-    Ok(said)
-}
-
-/// An item of a kept answer, or of what was asked for it.
-///
-/// # Errors
-/// 400 that names the place of the reference, if it is not there.
-pub async fn item(api: &Api, of: &str, field: &str) -> Result<Item, ApiError> {
-    let missing = || wrong(field, "there is no such item here; its response is gone, or was not kept");
-    let (task, _) = place(of).ok_or_else(missing)?;
-    let kept = kept(api, &id(task)).await.map_err(|_| missing())?;
-    let output = answer(api, task).await.map_err(|_| missing())?.output(task);
-    let mut all = output.items().into_iter().chain(kept.input());
-    all.find(|(id, _)| id == of).map(|(_, item)| item).ok_or_else(missing)
-}
-
 impl Kept {
     fn template(&self) -> Template {
-        Template::new(self.task, &self.chat, &self.memo)
+        Template::new(&self.chat, &self.memo).named(self.id)
     }
 
-    fn input(&self) -> Vec<(String, Item)> {
+    /// Whether the answer has come to its own end.
+    pub fn is_whole(&self) -> bool {
+        self.end.as_ref().is_some_and(|end| end.ending.is_ok())
+    }
+
+    /// The answer, once it has ended. Until then nothing of it is told to who does not stream it: what somebody has read
+    /// cannot begin anew when its node dies.
+    ///
+    /// # Errors
+    /// 404 if it is gone by now; 503 if its owner does not answer.
+    pub async fn answer(&self, api: &Api) -> Result<Answer, ApiError> {
+        if self.end.is_none() {
+            return Ok(Answer::default());
+        }
+        let read = so_far(api.tasks(), self.id.question()).await;
+        read.map(Answer).map_err(|unread| match unread {
+            Unread::Silent(error) => silent(&error, self.id),
+            Unread::Told(_) => gone(&self.id.response()),
+        })
+    }
+
+    /// The items of what was asked, each with its id.
+    pub fn input(&self) -> Vec<(String, Item)> {
         let items = items(&without_system(&self.chat, &self.memo)).into_iter().enumerate();
-        items.map(|(at, item)| (item.id(self.task, &format!("i{at}")), item)).collect()
+        items.map(|(at, item)| (item.id(self.id, &format!("i{at}")), item)).collect()
     }
 
     fn said(&self, answer: &Answer) -> Value {
         let mut template = self.template();
-        if let Some(turn) = answer.turn.as_ref().filter(|_| template.model.is_empty()) {
+        if let Some(turn) = self.turn.as_ref().filter(|_| template.model.is_empty()) {
             template.model.clone_from(&turn.model);
         }
-        let output = answer.output(self.task);
-        match answer.end.as_ref().map(|end| (&end.ending, end.attempts)) {
+        let output = answer.output(self.id);
+        match self.end.as_ref().map(|end| (&end.ending, end.attempts)) {
             Some((Ok(done), attempts)) => template.done(&output, done, attempts),
             Some((Err(failure), _)) => {
                 template.failed(&output, failure, refusal(failure, &template.model).words())
             }
             None => {
-                let status = if answer.turn.is_some() { "in_progress" } else { "queued" };
-                template.said(Told { status, output: output.said("in_progress"), ..Told::default() })
+                let status = if self.turn.is_some() { "in_progress" } else { "queued" };
+                template.said(Told { status, ..Told::default() })
             }
         }
     }
 }
 
 impl Answer {
-    fn output(&self, task: TaskId) -> Output {
-        self.replay(task, &mut Log::silent())
+    /// Its items.
+    pub fn output(&self, id: ResponseId) -> Output {
+        self.replay(id, &mut Log::silent())
     }
 
     /// The number of the last event of an answer that has ended.
-    fn last_event(&self, task: TaskId) -> u64 {
+    fn last_event(&self, id: ResponseId) -> u64 {
         let mut log = Log::silent();
-        self.replay(task, &mut log);
+        self.replay(id, &mut log);
         // Beside those of the output there are two at the beginning and one at the end; they count from 0.
         log.events() + 2
     }
 
-    fn replay(&self, task: TaskId, log: &mut Log) -> Output {
-        let (mut output, mut out) = (Output::new(task), Vec::new());
-        for piece in &self.pieces {
+    fn replay(&self, id: ResponseId, log: &mut Log) -> Output {
+        let (mut output, mut out) = (Output::new(id), Vec::new());
+        for piece in &self.0.pieces {
             output.piece(piece, log, &mut out);
         }
-        if let Some(Ok(done)) = self.end.as_ref().map(|end| &end.ending) {
+        if let Some(Ok(done)) = self.0.end.as_ref().map(|end| &end.ending) {
             output.end(super::say::last(done), log, &mut out);
         }
         output
     }
 }
 
-async fn kept(api: &Api, response: &str) -> Result<Kept, ApiError> {
-    let task = task_of(response).ok_or_else(|| gone(response))?;
-    let question = ReadAnswer { asks_request: true, ..ReadAnswer::after(task, 0) };
-    match asked(api, &question).await? {
-        AnswerPart::Part(part) => match (part.request.map(|request| *request), part.memo) {
-            (Some(Request::Chat(chat)), Some(memo)) => Ok(Kept { task, chat, memo: *memo }),
-            _ => Err(gone(response)),
-        },
-        _ => Err(gone(response)),
-    }
-}
-
-/// All of an answer that is there now; what is made meanwhile is not waited for.
-async fn answer(api: &Api, task: TaskId) -> Result<Answer, ApiError> {
-    let mut answer = Answer::default();
-    loop {
-        let after = answer.pieces.len() as u64;
-        let attempts = answer.turn.as_ref().map_or(0, |turn| turn.attempts);
-        let part = part(api, ReadAnswer { attempts, ..ReadAnswer::after(task, after) }).await?;
-        let is_all = part.pieces.is_empty() || part.end.is_some();
-        answer.pieces.extend(part.pieces);
-        answer.turn = part.turns.into_iter().next_back().or(answer.turn);
-        answer.end = part.end;
-        if is_all {
-            return Ok(answer);
+/// What is kept of a response.
+///
+/// # Errors
+/// 404 if it is not there, for this key; 503 if its owner does not answer.
+pub async fn kept(api: &Api, id: ResponseId) -> Result<Kept, ApiError> {
+    let part = match asked(api, &ReadAnswer { asks_request: true, ..id.question() }, id).await? {
+        AnswerPart::Part(part) => *part,
+        AnswerPart::TooLarge => {
+            return Err(ApiError::unavailable(
+                "another edge keeps the response, and what was asked is too large to be read by way of this one; ask the edge that made it",
+            ));
         }
-        // A long answer of this edge's own is here at once: others have their turn in between.
-        tokio::task::yield_now().await;
+        _ => return Err(gone(&id.response())),
+    };
+    let request = part.request.and_then(|request| request.read());
+    match (request, part.memo.and_then(|memo| memo.read())) {
+        (Some(Request::Chat(chat)), Some(memo)) => {
+            Ok(Kept { id, chat, memo, turn: part.turns.into_iter().next_back(), end: part.end })
+        }
+        _ => Err(gone(&id.response())),
     }
 }
 
-async fn part(api: &Api, question: ReadAnswer) -> Result<Portion, ApiError> {
-    match asked(api, &question).await? {
-        AnswerPart::Part(part) => Ok(*part),
-        // All was read with the part before.
-        AnswerPart::AtEnd => Ok(Portion::default()),
-        _ => Err(gone(&id(question.task))),
-    }
+async fn named(api: &Api, response: &str) -> Result<Kept, ApiError> {
+    kept(api, ResponseId::of_response(response).ok_or_else(|| gone(response))?).await
 }
 
-async fn asked(api: &Api, question: &ReadAnswer) -> Result<AnswerPart, ApiError> {
-    ask(api.tasks(), question, WITHIN).await.map_err(|error| match error {
-        CallError::NoResponders(_) => gone(&id(question.task)),
+async fn asked(api: &Api, question: &ReadAnswer, id: ResponseId) -> Result<AnswerPart, ApiError> {
+    ask(api.tasks(), question, WITHIN).await.map_err(|error| silent(&error, id))
+}
+
+/// The owner of the task says nothing.
+fn silent(error: &CallError, id: ResponseId) -> ApiError {
+    match error {
+        CallError::NoResponders(_) => gone(&id.response()),
         error => ApiError::unavailable(format!(
             "the edge that keeps the response does not answer ({error}); ask again"
         )),
-    })
+    }
 }
 
 fn gone(response: &str) -> ApiError {

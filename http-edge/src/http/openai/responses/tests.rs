@@ -9,10 +9,13 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::ask::{self, Asked};
+use super::before::{Room, references};
+use super::id::ResponseId;
 use super::item::{self, Item, items, messages};
 use super::object::Template;
 use super::output::{Log, Output};
 use super::say::Events;
+use crate::answer::Answer;
 use crate::http::any::{any_json, any_piece, report};
 use crate::http::body;
 use crate::http::error::ApiError;
@@ -21,7 +24,7 @@ use crate::http::image::tests::PNG;
 use crate::http::reply::Voice;
 use crate::report::Report;
 
-const TASK: TaskId = TaskId::from_u128(7);
+const ID: ResponseId = ResponseId { task: TaskId::from_u128(7), key: 9 };
 
 fn read(body: Value) -> Result<Asked, ApiError> {
     ask::read(Fields::new(body.as_object().cloned().unwrap()))
@@ -29,16 +32,16 @@ fn read(body: Value) -> Result<Asked, ApiError> {
 
 fn asked(body: Value) -> Chat {
     let mut asked = read(body).unwrap();
-    asked.converse(Vec::new());
+    asked.converse(Vec::new()).unwrap();
     asked.chat
 }
 
 fn voice(has: Option<u64>) -> Events {
     let template =
-        Template::new(TASK, &Chat { model: Some("m".into()), ..Chat::default() }, &Memo::default());
+        Template::new(&Chat { model: Some("m".into()), ..Chat::default() }, &Memo::default()).named(ID);
     match has {
-        None => Events::new(TASK, template, true, false),
-        has => Events::again(TASK, template, has),
+        None => Events::new(ID, template, true, false),
+        has => Events::again(ID, template, has),
     }
 }
 
@@ -212,13 +215,13 @@ fn what_cannot_be_done_is_named() {
 fn instructions_are_not_handed_on_and_the_rest_of_the_system_is() {
     let body = json!({"instructions": "mine", "input": [{"role": "system", "content": "ours"}, {"role": "user", "content": "x"}]});
     let mut asked = read(body).unwrap();
-    asked.converse(Vec::new());
+    asked.converse(Vec::new()).unwrap();
     let handed_on = ask::conversation(&asked.chat, &asked.memo);
     assert_eq!(handed_on, [Message::said("system", "ours"), Message::said("user", "x")]);
-    let object = Template::new(TASK, &asked.chat, &asked.memo).in_progress("queued", Vec::new());
+    let object = Template::new(&asked.chat, &asked.memo).in_progress("queued", Vec::new());
     assert_eq!(object["instructions"], "mine");
     let mut alone = read(json!({"instructions": "mine", "input": "x"})).unwrap();
-    alone.converse(Vec::new());
+    alone.converse(Vec::new()).unwrap();
     assert_eq!(ask::conversation(&alone.chat, &alone.memo), [Message::said("user", "x")]);
 }
 
@@ -278,11 +281,87 @@ fn what_is_no_part_of_the_answer_repeats_the_last_number() {
 
 #[test]
 fn thought_tokens_are_a_share_and_never_more_than_all() {
-    let mut output = Output::new(TASK);
+    let mut output = Output::new(ID);
     let piece = Piece { thinking: "x".repeat(30), content: "y".repeat(10), ..Piece::default() };
     output.piece(&piece, &mut Log::silent(), &mut Vec::new());
     assert_eq!(output.thought_tokens(8), 6);
-    assert_eq!(Output::new(TASK).thought_tokens(8), 0);
+    assert_eq!(Output::new(ID).thought_tokens(8), 0);
+}
+
+#[test]
+fn what_nothing_can_be_answered_to_is_not_asked() {
+    let mut empty = read(json!({"input": [{"type": "reasoning", "summary": []}]})).unwrap();
+    assert_eq!(
+        empty.converse(Vec::new()).unwrap_err().field(),
+        Some("input"),
+        "it would only load the model"
+    );
+    let before = || vec![Item::Message { role: "assistant".into(), content: vec![Part::text("a")] }];
+    let previous = json!({"previous_response_id": ID.response()});
+    let mut on = read(previous.clone()).unwrap();
+    assert_eq!(
+        on.converse(before()).unwrap_err().field(),
+        Some("input"),
+        "it would go on with its own answer"
+    );
+    let output = Item::Output { call: "c".into(), content: vec![Part::text("rain")] };
+    assert!(read(previous).unwrap().converse(vec![output]).is_ok());
+}
+
+#[test]
+fn the_ids_of_items_name_their_response_and_its_key() {
+    let id = ID.response();
+    assert_eq!(id, "resp_00000000-0000-0000-0000-0000000000070000000000000009");
+    assert_eq!(ResponseId::of_response(&id), Some(ID));
+    let item = Item::Reasoning { text: String::new() }.id(ID, "i3");
+    assert_eq!(
+        (item.as_str(), ResponseId::of_item(&item)),
+        ("rs_00000000-0000-0000-0000-0000000000070000000000000009_i3", Some(ID))
+    );
+    for bad in [
+        "resp_00000000-0000-0000-0000-000000000007",
+        "resp_00000000-0000-0000-0000-000000000007+000000000000009",
+        "resp_",
+        "resp_é000000000000009",
+        "",
+    ] {
+        assert_eq!(ResponseId::of_response(bad), None, "{bad}");
+    }
+}
+
+#[test]
+fn references_are_few_and_each_answer_is_looked_up_once() {
+    let other = ResponseId { key: 8, ..ID };
+    let refer = |of: ResponseId, count: usize| (0..count).map(move |_| Item::Reference(of.item("msg", "0")));
+    let two: Vec<Item> = refer(ID, 1).chain(refer(other, 1)).chain(refer(ID, 1)).collect();
+    assert_eq!(references(&two).unwrap(), [(ID, vec![0, 2]), (other, vec![1])]);
+    let many: Vec<Item> = refer(ID, 101).collect();
+    assert_eq!(references(&many[..100]).unwrap().len(), 1);
+    assert_eq!(references(&many).unwrap_err().field(), Some("input[100].id"));
+    assert_eq!(references(&[Item::Reference("msg_1".into())]).unwrap_err().field(), Some("input[0].id"));
+}
+
+#[test]
+fn what_references_bring_has_to_fit_beside_the_request_itself() {
+    let item = |bytes: usize| Item::Reasoning { text: "x".repeat(bytes) };
+    let mut room = Room::new(100, &[item(50)]);
+    assert!(room.take(&item(50), "f").is_ok());
+    let refused = room.take(&item(1), "input[0].id").unwrap_err();
+    assert_eq!((refused.status(), refused.field()), (413.try_into().unwrap(), Some("input[0].id")));
+}
+
+#[test]
+fn a_body_of_many_small_items_is_read_in_no_time() {
+    let began = std::time::Instant::now();
+    let call = Item::Call(ToolCall { name: "f".into(), ..ToolCall::default() });
+    let text = Item::Message { role: "assistant".into(), content: vec![Part::text("a")] };
+    let thought = Item::Reasoning { text: "t".into() };
+    let mut items = vec![text, call.clone()];
+    items.extend((0..100_000).flat_map(|_| [call.clone(), thought.clone()]));
+    let all = messages(items);
+    assert_eq!((all.len(), all[0].tool_calls().count()), (1, 100_001));
+    assert_eq!(all[0].tool_calls().last().map(|call| call.index), Some(100_000));
+    assert!(began.elapsed() < std::time::Duration::from_secs(5), "{:?}", began.elapsed());
 }
 
 fn any_item() -> impl Strategy<Value = Item> {
@@ -345,6 +424,13 @@ proptest! {
         prop_assert_eq!(said("response.output_text.delta"), pieces.iter().map(|it| it.content.as_str()).collect::<String>());
         prop_assert_eq!(said("response.reasoning_summary_text.delta"),
             pieces.iter().map(|it| it.thinking.as_str()).collect::<String>());
+        // Who asks for the whole gets the same items, under the same ids.
+        let mut log = Answer::default();
+        pieces.iter().cloned().for_each(|piece| log.push(piece));
+        log.end(Report { ending: Ok(Done { reason, ..Done::default() }), ..report("") }.into());
+        let whole = log.report(true).unwrap();
+        let whole = self::voice(None).object(&whole, &Done { reason, ..Done::default() });
+        prop_assert_eq!(&whole["output"], &all.last().unwrap()["response"]["output"]);
         let counted = |kind: &str| all.iter().filter(|event| event["type"] == kind).count();
         prop_assert_eq!(counted("response.output_item.added"), counted("response.output_item.done"));
     }
@@ -357,15 +443,15 @@ proptest! {
             map.insert(name.into(), value);
         }
         if let Ok(mut asked) = ask::read(Fields::new(map)) {
-            asked.converse(Vec::new());
-            Template::new(TASK, &asked.chat, &asked.memo).in_progress("queued", Vec::new());
+            let _ = asked.converse(Vec::new());
+            Template::new(&asked.chat, &asked.memo).in_progress("queued", Vec::new());
             items(&ask::conversation(&asked.chat, &asked.memo));
         }
     }
 
     #[test]
     fn no_id_makes_a_lookup_panic(id in "(resp|msg|fc)?_?\\PC{0,40}") {
-        let _ = (item::place(&id), ask::task_of(&id));
+        let _ = (ResponseId::of_item(&id), ResponseId::of_response(&id));
     }
 }
 
@@ -430,8 +516,8 @@ async fn no_bytes_make_the_reader_panic() {
             && let Ok(mut asked) = ask::read(fields)
         {
             understood += 1;
-            asked.converse(Vec::new());
-            Template::new(TASK, &asked.chat, &asked.memo).in_progress(
+            let _ = asked.converse(Vec::new());
+            Template::new(&asked.chat, &asked.memo).in_progress(
                 "queued",
                 items(&asked.chat.messages).iter().map(|item| item.said("i", "completed")).collect(),
             );
