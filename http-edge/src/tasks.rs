@@ -188,3 +188,17 @@ impl Drop for Reader {
         self.tasks.apply(Event::Left(self.id));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_of_many_small_values_weighs_what_they_take_and_a_text_its_length() {
+        let value = size_of::<serde_json::Value>();
+        let ones = format!("[{}1]", "1,".repeat(9_999));
+        assert!((10_000 * value..10_002 * value + ones.len() + 1).contains(&weight(&ones)));
+        let text = format!(r#"{{"a":"{}\\\",[{{:"}}"#, ",:[{".repeat(1_000));
+        assert!((text.len()..text.len() + 4 * value).contains(&weight(&text)), "{}", weight(&text));
+    }
+}

@@ -609,6 +609,13 @@ impl World {
         self.perform();
     }
 
+    /// A task that does not go on without a reader has ended with its last one.
+    fn goes_on_for_somebody(&self, id: TaskId) {
+        let goes_on = self.stays[&id].keep().is_some_and(|keep| keep.goes_on);
+        let alone = |task: &Task| !task.attempts.has_ended() && !task.is_read(self.now);
+        assert!(goes_on || !self.edge.tasks.get(&id).is_some_and(alone), "{id} goes on for nobody");
+    }
+
     fn happens(&mut self, happening: Happening) {
         match happening {
             Happening::Begin { stays, whole, rigid } => self.begin(stays, whole, rigid),
@@ -641,6 +648,7 @@ impl World {
                     (client.read_at, client.ended) = (client.read_until(self.now), true);
                     let id = client.id;
                     self.apply(Event::Left(id));
+                    self.goes_on_for_somebody(id.task);
                 }
             }
             Happening::Join(task, after) => self.join(task, after),
@@ -678,6 +686,7 @@ impl World {
             Happening::Tick(ms) => {
                 self.now += Duration::from_millis(ms);
                 self.apply(Event::Tick { unix_ms: 0 });
+                self.edge.tasks.keys().for_each(|task| self.goes_on_for_somebody(*task));
             }
             Happening::Orchestrators(answer) => self.orchestrators = answer,
         }

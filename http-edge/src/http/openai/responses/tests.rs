@@ -357,11 +357,11 @@ fn a_body_of_many_small_items_is_read_in_no_time() {
     let text = Item::Message { role: "assistant".into(), content: vec![Part::text("a")] };
     let thought = Item::Reasoning { text: "t".into() };
     let mut items = vec![text, call.clone()];
-    items.extend((0..100_000).flat_map(|_| [call.clone(), thought.clone()]));
+    items.extend((0..30_000).flat_map(|_| [call.clone(), thought.clone()]));
     let all = messages(items);
-    assert_eq!((all.len(), all[0].tool_calls().count()), (1, 100_001));
-    assert_eq!(all[0].tool_calls().last().map(|call| call.index), Some(100_000));
-    assert!(began.elapsed() < std::time::Duration::from_secs(5), "{:?}", began.elapsed());
+    assert_eq!((all.len(), all[0].tool_calls().count()), (1, 30_001));
+    assert_eq!(all[0].tool_calls().last().map(|call| call.index), Some(30_000));
+    assert!(began.elapsed() < std::time::Duration::from_secs(3), "{:?}", began.elapsed());
 }
 
 fn any_item() -> impl Strategy<Value = Item> {
