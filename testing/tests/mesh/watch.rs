@@ -114,6 +114,23 @@ async fn a_task_that_is_shown_can_be_ended_by_the_name_under_which_it_is_shown()
 }
 
 #[tokio::test]
+async fn an_answer_that_is_kept_outlives_whoever_cancels_by_the_shown_name() {
+    let mesh = Mesh::start().nodes(1).await;
+    let mut viewer = Viewer::begin(&mesh).await;
+    let cancel = async |seen: &Value| {
+        let shown = seen["tasks"].as_object().and_then(|tasks| tasks.keys().next()).expect("a task").clone();
+        let call = mesh.client().call("DELETE", &format!("/mesh/tasks/{shown}"));
+        call.send().await.expect("an answer").status()
+    };
+    let asked = mesh.task(&json!({"prompt": "count [tokens=3]", "keep": "10m"})).await.1;
+    viewer.sees("its end", |seen| tasks(seen).iter().any(|task| task["state"] == "done")).await;
+    assert_eq!(cancel(&viewer.seen).await, 404, "it has ended");
+    let path = format!("/task/{}", asked["task_id"].as_str().expect("an id"));
+    let kept = mesh.client().get(&path).send().await.expect("an answer");
+    assert_eq!((kept.status(), kept.json().await["content"].clone()), (200, "t0 t1 t2".into()));
+}
+
+#[tokio::test]
 async fn a_node_is_drained_and_resumed_by_way_of_an_edge() {
     let mesh = Mesh::start().nodes(2).await;
     let post = async |path: &str| {
