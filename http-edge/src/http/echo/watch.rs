@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{Path, State};
-use axum::http::header;
+use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use echo_bus::client::CallError;
@@ -25,14 +25,19 @@ use crate::watch::View;
 const WITHIN: Duration = Duration::from_secs(2);
 
 /// `GET /mesh/watch`.
-pub async fn watch(State(api): State<Api>) -> Response {
+pub async fn watch(State(api): State<Api>, asked: HeaderMap) -> Result<Response, ApiError> {
+    // A foreign page that asks without CORS says no `Origin`. It could not read the stream, but each has a place.
+    let is_foreign = asked.get("sec-fetch-site").is_some_and(|site| site == "cross-site");
+    if is_foreign && !asked.contains_key(header::ORIGIN) {
+        return Err(ApiError::forbidden("another site's page may not watch the mesh"));
+    }
     let headers = [
         (header::CONTENT_TYPE, "text/event-stream"),
         (header::CACHE_CONTROL, "no-store"),
         (header::HeaderName::from_static("x-accel-buffering"), "no"),
     ];
     let events = api.watch().view().map(Ok::<_, Infallible>);
-    (Extension(View), headers, Body::from_stream(events)).into_response()
+    Ok((Extension(View), headers, Body::from_stream(events)).into_response())
 }
 
 /// `DELETE /mesh/tasks/{shown}`: ends what runs. An answer that is kept stays for who has its id.
