@@ -27,6 +27,12 @@ pub fn is_near(name: &str, own: Option<&str>) -> bool {
     name == "localhost" || is_own || RESERVED.iter().any(|end| name.ends_with(end))
 }
 
+/// Whether nobody else can say what a [`name`] points to: an address, or a name that is resolved on this machine. Names
+/// like `box.local` are given by whoever answers on the network.
+pub fn is_certain(name: &str) -> bool {
+    name.parse::<IpAddr>().is_ok() || name == "localhost" || name.ends_with(".localhost")
+}
+
 fn is_near_address(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(ip) => ip.is_loopback() || ip.is_private() || ip.is_unspecified() || ip.is_link_local(),
@@ -67,6 +73,15 @@ mod tests {
             "workshop.evil.example",
         ] {
             assert!(!is_near(&name(far), Some("workshop")), "{far}");
+        }
+        for (name, certain) in [
+            ("127.0.0.1", true),
+            ("::1", true),
+            ("a.localhost", true),
+            ("box.local", false),
+            ("localhost.local", false),
+        ] {
+            assert_eq!(is_certain(name), certain, "{name}");
         }
         assert!(!is_near("", Some("")), "a machine without a name is not everybody");
     }

@@ -2,11 +2,11 @@
 
 import { ChatView } from "./chat.js";
 import { say } from "./dom.js";
+import { badge } from "./facts.js";
 import { HealthView } from "./health.js";
 import { Live } from "./live.js";
 import { MapView } from "./map.js";
 import { TasksView } from "./tasks.js";
-import { span } from "./text.js";
 
 const NAMES = /** @type {const} */ (["map", "tasks", "chat", "health"]);
 const TITLES = { map: "Mesh", tasks: "Tasks", chat: "Chat", health: "Health" };
@@ -42,13 +42,11 @@ function show(moves) {
 }
 
 function freshness() {
-  const badge = found("live");
-  const text = /** @type {Element} */ (badge.lastElementChild);
-  badge.dataset.is = live.freshness;
-  document.body.classList.toggle("old", live.freshness === "old");
-  if (live.freshness === "live") say(text, "Live");
-  else if (live.freshness === "connecting") say(text, "Connecting");
-  else say(text, `${span(Date.now() - live.heard)} old, reconnecting`);
+  const { is, word, age } = badge(live, Date.now());
+  found("live").dataset.is = is;
+  document.body.classList.toggle("old", is === "old");
+  say(found("live-word"), word);
+  say(found("live-age"), age);
 }
 
 function theme() {
@@ -63,8 +61,7 @@ function theme() {
 }
 
 theme();
-live.addEventListener("freshness", freshness);
-live.addEventListener("second", freshness);
+for (const kind of ["freshness", "snapshot", "change", "second"]) live.addEventListener(kind, freshness);
 addEventListener("hashchange", () => show(true));
 show(false);
 live.begin();

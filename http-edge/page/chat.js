@@ -1,8 +1,8 @@
 // The playground: ask the mesh something, see which node answers and why, and go on reading after a reload.
 
-import { drop, fresh, load, save, tidy, title } from "./conversations.js";
+import { drop, fresh, heard, load, save, tidy, title } from "./conversations.js";
 import { h, keyed, mark, say } from "./dom.js";
-import { models } from "./facts.js";
+import { models, offered } from "./facts.js";
 import { Message } from "./message.js";
 import { picture } from "./picture.js";
 import { ask, cancel, end, follow } from "./responses.js";
@@ -62,16 +62,49 @@ export class ChatView {
     this.input = h("textarea", { rows: 1, placeholder: "Message", "aria-label": "Message", onkeydown: (/** @type {KeyboardEvent} */ event) => this.#key(event), oninput: () => this.#grow() });
     this.send = h("button", { class: "btn primary send", type: "submit" }, "Send");
     this.said = h("p", { class: "visually-hidden", role: "status" });
+    this.notice = h("p", { class: "notice", role: "alert", hidden: true }, "This browser has no room for this conversation: it is gone when the page is closed. Delete others, or begin a new one.");
     const form = h("form", { onsubmit: (/** @type {Event} */ event) => this.#submit(event) }, this.settings, this.attached, this.input, h("div", { class: "tools" }, this.model, settings, attach, file, chats, this.send));
-    this.root.append(h("h1", { class: "visually-hidden", id: "chat-title" }, "Chat"), this.side, h("div", { class: "talk" }, this.scroller, h("div", { class: "composer" }, form)), this.said);
+    this.root.append(h("h1", { class: "visually-hidden", id: "chat-title" }, "Chat"), this.side, h("div", { class: "talk" }, this.scroller, h("div", { class: "composer" }, this.notice, form)), this.said);
     this.#openUp(this.open);
     for (const kind of ["snapshot", "change"]) live.addEventListener(kind, () => this.update());
     tidy(this.all);
     addEventListener("pagehide", () => this.all.forEach((conversation) => this.#isRunning(conversation) && save(conversation)));
+    addEventListener("storage", (event) => this.#hear(event));
+    // Whatever was out of reach may be back: the network, the person, the edge.
+    addEventListener("online", () => this.#takeUpAll());
+    document.addEventListener("visibilitychange", () => document.hidden || this.#takeUpAll());
+    live.addEventListener("snapshot", () => this.#takeUpAll());
     for (const conversation of this.all) {
       const last = conversation.turns.at(-1)?.answer;
       if (last?.state === "running") this.#takeUp(conversation, last);
     }
+  }
+
+  /** Follows each answer that runs and is not followed. One without an id is another tab's, and just begins. */
+  #takeUpAll() {
+    for (const conversation of this.all) {
+      const last = conversation.turns.at(-1)?.answer;
+      if (last?.state === "running" && last.id && !this.running.has(last)) this.#takeUp(conversation, last);
+    }
+  }
+
+  /** Another tab has written something down. @param {StorageEvent} change */
+  #hear(change) {
+    const follows = (/** @type {Conversation} */ conversation) => conversation.turns.some((turn) => this.running.has(turn.answer));
+    const all = heard(this.all, change, follows);
+    if (all === this.all) return;
+    const isOpen = this.all.includes(this.open);
+    this.all = all;
+    const open = all.find((conversation) => conversation.id === this.open.id);
+    if (open && open !== this.open) this.#openUp(open);
+    else if (!open && isOpen) this.#openUp(all[0] ?? fresh(this.open.model));
+    else this.#showList();
+  }
+
+  /** Writes one down, and says so where that fails. @param {Conversation} conversation */
+  #keep(conversation) {
+    const isKept = save(conversation);
+    if (conversation === this.open) this.notice.hidden = isKept;
   }
 
   update() {
@@ -82,24 +115,25 @@ export class ChatView {
 
   #offerModels() {
     const known = models(this.live.mesh);
-    const text = JSON.stringify(known);
+    const { chosen, missing } = offered(known, this.open.model, this.live.mesh.mesh.default_model);
+    const text = JSON.stringify([known, chosen, missing]);
     if (this.model.dataset.shown === text) return;
     this.model.dataset.shown = text;
-    const wanted = this.open.model || this.live.mesh.mesh.default_model || known[0]?.name || "";
     const group = (/** @type {string} */ label, /** @type {typeof known} */ list) =>
       list.length > 0 ? [h("optgroup", { label }, ...list.map((model) => h("option", { value: model.name }, modelName(model.name))))] : [];
     this.model.replaceChildren(
-      ...(known.length === 0 ? [h("option", { value: "" }, "No model yet")] : []),
+      ...(missing ? [h("option", { value: missing }, `${modelName(missing)} (not there now)`)] : []),
+      ...(known.length === 0 && !missing ? [h("option", { value: "" }, "No model yet")] : []),
       ...group("In memory", known.filter((model) => model.loaded)),
       ...group("On disk", known.filter((model) => !model.loaded)),
     );
-    this.model.value = known.some((model) => model.name === wanted) ? wanted : (known[0]?.name ?? "");
-    this.open.model = this.model.value || this.open.model;
+    this.model.value = chosen;
   }
 
   /** @param {Conversation} conversation */
   #openUp(conversation) {
     this.open = conversation;
+    this.notice.hidden = true;
     this.thread.replaceChildren();
     this.messages = conversation.turns.map((turn) => this.#message(turn));
     this.hello.hidden = conversation.turns.length > 0;
@@ -202,17 +236,18 @@ export class ChatView {
   async #run(conversation, answer, act) {
     const controller = new AbortController();
     this.running.set(answer, controller);
-    save(conversation);
+    this.#keep(conversation);
     this.#showList();
     this.#showSend();
     await act(controller.signal, () => this.#shown(answer, conversation));
     this.running.delete(answer);
     conversation.changed = Date.now();
     // It may have been deleted meanwhile.
-    if (this.all.includes(conversation)) save(conversation);
+    if (this.all.includes(conversation)) this.#keep(conversation);
     tidy(this.all);
     this.#shown(answer);
     this.#showSend();
+    if (answer.state === "running") return say(this.said, "The edge cannot be reached");
     say(this.said, answer.state === "done" ? "The answer is complete" : (answer.error ?? "The answer was stopped"));
   }
 
@@ -224,6 +259,8 @@ export class ChatView {
       this.running.get(answer)?.abort();
       cancel(answer);
     }
+    const conversation = this.all.find(({ turns }) => turns.some((turn) => turn.answer === answer));
+    if (conversation) this.#keep(conversation);
     this.#shown(answer);
     this.#showSend();
   }
@@ -240,9 +277,10 @@ export class ChatView {
     const follows = scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < 80;
     message?.show(() => follows && scroller.scrollTo(0, scroller.scrollHeight));
     message?.look(this.live.mesh);
-    if (conversation && Date.now() - this.written > WRITE) {
+    // One that was deleted does not come back.
+    if (conversation && this.all.includes(conversation) && Date.now() - this.written > WRITE) {
       this.written = Date.now();
-      save(conversation);
+      this.#keep(conversation);
     }
   }
 
@@ -273,14 +311,14 @@ export class ChatView {
   /** @param {"model" | "system"} name @param {string} value */
   #set(name, value) {
     this.open[name] = value;
-    save(this.open);
+    this.#keep(this.open);
   }
 
   /** @param {number | null} value */
   #setTemperature(value) {
     this.open.temperature = value;
     this.#showTemperature();
-    save(this.open);
+    this.#keep(this.open);
   }
 
   #showTemperature() {

@@ -70,6 +70,15 @@ export function mark(element, name, value) {
 }
 
 /**
+ * Forgets what is kept of who is not there any more.
+ * @param {Map<string, unknown> | Set<string>} kept
+ * @param {Record<string, unknown>} there
+ */
+export function keepOnly(kept, there) {
+  for (const key of kept.keys()) if (!Object.hasOwn(there, key)) kept.delete(key);
+}
+
+/**
  * Children by key, in this order: those that stay keep their elements, and with them focus and animations.
  * @template T
  * @template {Element} E

@@ -147,7 +147,7 @@ function troublesOf(id, node, now) {
   const add = (/** @type {Trouble["level"]} */ level, /** @type {string} */ text) => found.push({ level, node: id, text });
   if (node.status === "silent") add("bad", `${reason(node, now)}: its machine is off or asleep, its network is gone, or its agent has ended.`);
   if (node.status === "unavailable") add("bad", node.reason || "its engine cannot be used.");
-  if (node.status === "draining") add("warn", "drained: it takes nothing new until it is resumed.");
+  if (node.status === "draining") add("warn", "drained: it takes nothing new until it is resumed or its agent is started again.");
   if (isUp(node) && node.models.length === 0) add("warn", "its engine has no model.");
   const closed = node.models.filter((model) => model.unavailable);
   for (const model of closed) add("warn", `takes nothing for ${model.name}: ${model.unavailable}`);
@@ -161,6 +161,32 @@ function versions(nodes) {
   const all = [...new Set(nodes.map(([, node]) => node.version))].sort();
   if (all.length < 2) return [];
   return [{ level: "warn", text: `Agents have ${count(all.length, "version")} (${all.join(", ")}). They work together; update the older ones when you can.` }];
+}
+
+/**
+ * What a chat is offered. One that has a model keeps it while that is away: a node may only be silent for a moment.
+ * @param {{name: string}[]} known
+ * @param {string} own The model of the chat, if it has one.
+ * @param {string} [usual] The mesh's default.
+ */
+export function offered(known, own, usual) {
+  const has = (/** @type {string | undefined} */ name) => known.some((model) => model.name === name);
+  const missing = own && !has(own) ? own : undefined;
+  const chosen = own || (usual && has(usual) ? usual : (known[0]?.name ?? ""));
+  return { chosen, missing };
+}
+
+/**
+ * How old what the page shows is, in a word that is read aloud and one that changes all the time.
+ * @param {{freshness: import("./live.js").Freshness, heard: number, mesh: Mesh}} live
+ * @param {number} now
+ * @returns {{is: import("./live.js").Freshness, word: string, age: string}}
+ */
+export function badge(live, now) {
+  if (live.freshness === "connecting") return { is: "connecting", word: "Connecting", age: "" };
+  if (live.freshness === "old") return { is: "old", word: "Old, reconnecting", age: span(now - live.heard) };
+  if (live.mesh.mesh.connected === false) return { is: "old", word: "Old, the edge has lost the broker", age: "" };
+  return { is: "live", word: "Live", age: "" };
 }
 
 /** All models of nodes that are up: the loaded ones first. @param {Mesh} mesh */

@@ -1,6 +1,6 @@
 // The map: what every node is and does now.
 
-import { h, keyed, mark, say } from "./dom.js";
+import { h, keepOnly, keyed, mark, say } from "./dom.js";
 import { remaining, tasksByNode, waiting, word } from "./facts.js";
 import { newsOf } from "./news.js";
 import { NodeCard } from "./node.js";
@@ -39,8 +39,8 @@ export class MapView {
     this.chosen = h("ul", { class: "cards chosen", hidden: true, "aria-label": "The chosen node" });
     this.empty = h("div", { class: "empty", hidden: true }, h("h2", {}, "No node yet"), h("p", {}, "Start an agent beside an engine, and it appears here. The line for it is under ", h("a", { href: "#health" }, "Health"), "."));
     this.stage = h("div", { class: "stage" }, this.hub, this.chosen, this.cards, this.empty);
-    this.news = h("ol", { role: "log", "aria-label": "What has happened lately" });
-    this.lately = h("section", { class: "lately", hidden: true, "aria-labelledby": "lately-title" }, h("h2", { id: "lately-title" }, "Lately"), this.news);
+    this.news = h("ol");
+    this.lately = h("section", { class: "lately", hidden: true, "aria-labelledby": "lately-title" }, h("h2", { id: "lately-title" }, "Lately"), h("div", { role: "log", "aria-label": "What has happened lately" }, this.news));
     root.append(h("div", { class: "head" }, this.title, this.totals), this.stage, this.lately);
     this.travel = new Travel(this.stage);
     /** @type {Map<string, NodeCard>} */
@@ -53,7 +53,11 @@ export class MapView {
     this.choice = undefined;
     this.dense = false;
     this.began = Date.now();
-    live.addEventListener("snapshot", () => this.update());
+    live.addEventListener("snapshot", () => {
+      // What was made while nobody looked was not made in one second.
+      this.paces.forEach((pace) => pace.pause());
+      this.update();
+    });
     live.addEventListener("before", (event) => {
       const patch = /** @type {CustomEvent} */ (event).detail;
       this.#depart(patch);
@@ -202,11 +206,12 @@ export class MapView {
     for (const [id, node] of nodes) {
       const pace = this.paces.get(id) ?? new Pace();
       this.paces.set(id, pace);
-      pace.note(node.made);
+      pace.note(node.made, Date.now());
       all += pace.now;
       if (this.visible) this.known.get(id)?.draw(pace);
     }
-    for (const id of this.paces.keys()) if (!this.live.mesh.nodes[id]) this.paces.delete(id);
+    keepOnly(this.paces, this.live.mesh.nodes);
+    keepOnly(this.known, this.live.mesh.nodes);
     if (!this.visible) return;
     say(this.figures.rate, rate(all));
     // What is told in words of time passes without an event.

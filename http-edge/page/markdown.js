@@ -15,8 +15,11 @@ import { h } from "./dom.js";
 /** Deeper lists and quotes are shown flat: no answer needs them, and no answer may break the page. */
 const DEEPEST = 6;
 
+/** A longer line is plain text: what a line is, is tried in time that grows with the square of its length. */
+const LONGEST_LINE = 2000;
+
 const FENCE = /^ {0,3}(`{3,}|~{3,})\s*([\w+#.-]*)[^`]*$/;
-const ITEM = /^( *)([-*+]|\d{1,9}[.)])(\s+)(.*)$/;
+const ITEM = /^( *)([-*+]|\d{1,9}[.)])(\s+)(.*)$/s;
 
 /** @param {string} text @returns {Block[]} */
 export function parse(text) {
@@ -35,8 +38,9 @@ function blocksOf(lines, depth) {
   };
   for (let at = 0; at < lines.length; ) {
     const line = lines[at];
-    const fence = FENCE.exec(line);
-    const heading = /^ {0,3}(#{1,6})\s+(.*?)\s*#*$/.exec(line);
+    const isLong = line.length > LONGEST_LINE;
+    const fence = isLong ? null : FENCE.exec(line);
+    const heading = isLong ? null : /^ {0,3}(#{1,6})\s+(.*?)\s*#*$/.exec(line);
     const item = depth < DEEPEST ? ITEM.exec(line) : null;
     if (line.trim() === "") {
       flush();
@@ -52,7 +56,7 @@ function blocksOf(lines, depth) {
       flush();
       blocks.push({ kind: "heading", level: heading[1].length, text: heading[2] });
       at += 1;
-    } else if (/^ {0,3}([-*_])( *\1){2,} *$/.test(line)) {
+    } else if (!isLong && /^ {0,3}([-*_])( *\1){2,} *$/.test(line)) {
       flush();
       blocks.push({ kind: "rule" });
       at += 1;
@@ -65,7 +69,7 @@ function blocksOf(lines, depth) {
     } else if (item && (paragraph.length === 0 || !/^\d/.test(item[2]) || item[2].startsWith("1"))) {
       flush();
       at = list(lines, at, depth, blocks);
-    } else if (line.includes("|") && /^ *\|?( *:?-+:? *\|)+ *:?-*:? *$/.test(lines[at + 1] ?? "")) {
+    } else if (line.includes("|") && isRuler(lines[at + 1] ?? "")) {
       flush();
       let to = at + 2;
       while (to < lines.length && lines[to].includes("|")) to += 1;
@@ -78,6 +82,11 @@ function blocksOf(lines, depth) {
   }
   flush();
   return blocks;
+}
+
+/** Whether it stands between the head of a table and its rows. @param {string} line */
+function isRuler(line) {
+  return line.length <= LONGEST_LINE && /^ *\|?( *:?-+:? *\|)+ *:?-*:? *$/.test(line);
 }
 
 /** @param {string} line */
@@ -93,14 +102,17 @@ function list(lines, from, depth, blocks) {
   /** @type {string[][]} */
   const items = [];
   let at = from;
+  /** The first line from here on that is not blank. */
+  let next = from;
   for (; at < lines.length; at += 1) {
     const line = lines[at];
     const item = ITEM.exec(line);
     const deep = line.length - line.trimStart().length;
     if (item && item[1].length <= indent + 1 && /\d/.test(item[2]) === ordered) items.push([item[4]]);
     else if (line.trim() === "") {
-      const next = lines.slice(at + 1).find((other) => other.trim() !== "");
-      const goes = next !== undefined && (/^\s{2,}/.test(next) || ITEM.test(next));
+      next = Math.max(next, at + 1);
+      while (next < lines.length && lines[next].trim() === "") next += 1;
+      const goes = next < lines.length && (/^\s{2,}/.test(lines[next]) || ITEM.test(lines[next]));
       if (!goes) break;
       items.at(-1)?.push("");
     } else if (deep > indent) items.at(-1)?.push(line.slice(Math.min(deep, indent + 2)));

@@ -55,8 +55,9 @@ export class Message {
     this.thinking.hidden = !answer.thinking;
     say(this.thought, answer.thinking);
     this.caret.hidden = answer.state !== "running";
-    this.error.hidden = !answer.error;
-    say(this.error, answer.error ?? "");
+    const trouble = answer.error ?? (answer.lost && answer.state === "running" ? "The edge cannot be reached. The answer is taken up when it is back." : "");
+    this.error.hidden = !trouble;
+    say(this.error, trouble);
     this.#foot();
   }
 
@@ -66,8 +67,8 @@ export class Message {
     if (!answer.task) return;
     this.name ??= shownAs(answer.task);
     const task = mesh.tasks[this.name];
-    if (!task || task === answer.seen) return this.#foot();
-    answer.seen = structuredClone(task);
+    // What has ended stays as it is.
+    if (task && !answer.seen?.ended) answer.seen = structuredClone(task);
     this.#foot();
   }
 

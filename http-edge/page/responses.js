@@ -10,6 +10,10 @@ import { eventsOf } from "./sse.js";
 
 const TRIES = 8;
 const FIRST_PAUSE = 300;
+/** A connection on which nothing comes for so long leads nowhere: an edge gives a sign of life much more often. */
+const SILENCE = 60_000;
+/** How often the end of an answer is asked for. */
+const CANCELS = 3;
 
 /**
  * What is asked: the conversation so far, its last answer not yet given.
@@ -91,10 +95,11 @@ export function end(answer, state) {
  * @param {() => void} changed
  */
 export async function ask(conversation, answer, stop, changed) {
-  const init = { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(request(conversation)), signal: stop };
+  const silence = new Silence(stop);
+  const init = { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(request(conversation)), signal: silence.signal };
   try {
     const response = await fetch("/v1/responses", init);
-    if (!(await hear(response, answer, changed))) return;
+    if (!(await hear(response, answer, changed, silence))) return;
   } catch (error) {
     if (stop.aborted) return;
     if (!answer.id) {
@@ -102,38 +107,82 @@ export async function ask(conversation, answer, stop, changed) {
       answer.error = `The edge cannot be reached: ${error instanceof Error ? error.message : error}`;
       return changed();
     }
+  } finally {
+    silence.end();
   }
   await follow(answer, stop, changed);
 }
 
+/** Breaks a connection on which nothing comes any more. */
+class Silence {
+  #controller = new AbortController();
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #timer;
+  #stop;
+  #abort = () => this.#controller.abort();
+
+  /** @param {AbortSignal} stop Breaks it, too. */
+  constructor(stop) {
+    this.#stop = stop;
+    stop.addEventListener("abort", this.#abort);
+    if (stop.aborted) this.#abort();
+  }
+
+  get signal() {
+    return this.#controller.signal;
+  }
+
+  /** Something came: the time begins anew. */
+  restart() {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(this.#abort, SILENCE);
+  }
+
+  end() {
+    clearTimeout(this.#timer);
+    this.#stop.removeEventListener("abort", this.#abort);
+  }
+}
+
 /**
- * Follows an answer that was begun before, from the last event that was had.
+ * Follows an answer that was begun before, from the last event that was had. An answer whose edge is out of reach stays
+ * one that runs, and is `lost` until it is followed again.
  * @param {Answer} answer
  * @param {AbortSignal} stop
  * @param {() => void} changed
  */
 export async function follow(answer, stop, changed) {
+  answer.lost = false;
   for (let tries = 0; answer.state === "running" && !stop.aborted; tries += 1) {
     if (tries > 0) await new Promise((done) => setTimeout(done, Math.min(FIRST_PAUSE * 2 ** tries, 10_000)));
     const before = answer.sequence;
+    const silence = new Silence(stop);
+    silence.restart();
     try {
       const after = answer.sequence >= 0 ? `&starting_after=${answer.sequence}` : "";
-      const response = await fetch(`/v1/responses/${encodeURIComponent(answer.id ?? "")}?stream=true${after}`, { signal: stop });
-      if (!(await hear(response, answer, changed))) return;
+      const response = await fetch(`/v1/responses/${encodeURIComponent(answer.id ?? "")}?stream=true${after}`, { signal: silence.signal });
+      if (!(await hear(response, answer, changed, silence))) return;
     } catch {
       // The connection has broken: there may be another one.
+    } finally {
+      silence.end();
     }
     if (answer.sequence > before) tries = 0;
-    if (tries >= TRIES) {
-      end(answer, "failed");
-      answer.error = "The edge cannot be reached. Load the page again to take the answer up.";
+    if (tries >= TRIES && answer.state === "running") {
+      answer.lost = true;
       return changed();
     }
   }
 }
 
-/** @param {Response} response @param {Answer} answer @param {() => void} changed @returns {Promise<boolean>} whether to ask on */
-async function hear(response, answer, changed) {
+/**
+ * @param {Response} response
+ * @param {Answer} answer
+ * @param {() => void} changed
+ * @param {Silence} silence
+ * @returns {Promise<boolean>} whether to ask on
+ */
+async function hear(response, answer, changed, silence) {
   answer.task = response.headers.get("x-echo-task-id") ?? answer.task;
   answer.node = response.headers.get("x-echo-node") ?? answer.node;
   if (!response.ok) {
@@ -144,7 +193,8 @@ async function hear(response, answer, changed) {
     changed();
     return false;
   }
-  for await (const event of eventsOf(response)) {
+  silence.restart();
+  for await (const event of eventsOf(response, () => silence.restart())) {
     if (event.data === "[DONE]") continue;
     let read;
     try {
@@ -163,5 +213,10 @@ async function hear(response, answer, changed) {
 /** Ends the work at the engine, too. @param {Answer} answer */
 export async function cancel(answer) {
   if (!answer.id) return;
-  await fetch(`/v1/responses/${encodeURIComponent(answer.id)}/cancel`, { method: "POST" }).catch(() => undefined);
+  for (let tries = 0; tries < CANCELS; tries += 1) {
+    if (tries > 0) await new Promise((done) => setTimeout(done, FIRST_PAUSE * 2 ** tries));
+    const response = await fetch(`/v1/responses/${encodeURIComponent(answer.id)}/cancel`, { method: "POST" }).catch(() => undefined);
+    // What was refused is refused again.
+    if (response && response.status < 500) return;
+  }
 }

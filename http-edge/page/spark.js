@@ -10,19 +10,25 @@ const WINDOW = 3;
 export class Pace {
   /** @type {number[]} One for each second; the newest last. */
   rates = [];
-  /** @type {number[]} */
+  /** @type {{count: number, at: number}[]} */
   #counts = [];
 
-  /** What the count is now; called once a second. @param {number} count */
-  note(count) {
+  /** What the count is now; called about once a second. @param {number} count @param {number} now In milliseconds. */
+  note(count, now) {
     const last = this.#counts.at(-1);
     // A smaller one is another edge's: the past says nothing of it.
-    if (last !== undefined && count < last) this.#counts = [];
-    this.#counts.push(count);
+    if (last !== undefined && count < last.count) this.#counts = [];
+    this.#counts.push({ count, at: now });
     if (this.#counts.length > WINDOW + 1) this.#counts.shift();
-    const passed = this.#counts.length - 1;
-    this.rates.push(passed > 0 ? (count - this.#counts[0]) / passed : 0);
+    const first = this.#counts[0];
+    // A browser slows the clock of a page in the background.
+    this.rates.push(now > first.at ? ((count - first.count) * 1000) / (now - first.at) : 0);
     if (this.rates.length > SECONDS) this.rates.shift();
+  }
+
+  /** Nobody has looked for a while: the next count is a beginning. */
+  pause() {
+    this.#counts = [];
   }
 
   get now() {

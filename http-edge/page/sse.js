@@ -33,9 +33,10 @@ function read(block) {
 
 /**
  * @param {Response} response
+ * @param {() => void} heard Something came, be it a sign of life only.
  * @returns {AsyncGenerator<ServerEvent>}
  */
-export async function* eventsOf(response) {
+export async function* eventsOf(response, heard) {
   if (!response.body) return;
   const reader = response.body.getReader();
   const decoder = new TextDecoder();
@@ -43,6 +44,7 @@ export async function* eventsOf(response) {
   try {
     for (;;) {
       const { value, done } = await reader.read();
+      heard();
       if (done) return;
       yield* events.take(decoder.decode(value, { stream: true }));
     }

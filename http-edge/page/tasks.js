@@ -1,6 +1,6 @@
 // The tasks: what runs, what waits, what has ended. Nothing of what was asked, and nothing of the answers.
 
-import { h, keyed, mark, say } from "./dom.js";
+import { h, keepOnly, keyed, mark, say } from "./dom.js";
 import { firstToken, group, listed, positions, remaining, speed } from "./facts.js";
 import { count, modelName, rate, span } from "./text.js";
 import { whyBox } from "./why.js";
@@ -31,7 +31,7 @@ export class TasksView {
     this.node = choice("Node", [""], ["All nodes"], () => this.update());
     this.model = choice("Model", [""], ["All models"], () => this.update());
     this.body = h("tbody");
-    this.said = h("p", { class: "visually-hidden", role: "status" });
+    this.said = h("p", { class: "muted", role: "status" });
     this.empty = h("div", { class: "empty" }, h("h2", {}, "No tasks to show"), h("p", {}, "Ask something under ", h("a", { href: "#chat" }, "Chat"), ", or point a client at this address. Prompts and answers are never shown here."));
     this.table = h(
       "div",
@@ -48,8 +48,11 @@ export class TasksView {
   }
 
   update() {
-    if (this.root.hidden) return;
     const { nodes, tasks } = this.live.mesh;
+    // Also while nobody looks: tasks come and go all day.
+    keepOnly(this.first, tasks);
+    keepOnly(this.open, tasks);
+    if (this.root.hidden) return;
     this.node.offer(Object.keys(nodes).sort());
     this.model.offer([...new Set(Object.values(tasks).flatMap((task) => task.model ?? []))].sort());
     const wanted = { state: this.state.value(), node: this.node.value(), model: this.model.value() };
@@ -92,7 +95,7 @@ export class TasksView {
       cell("tokens/s", "n"),
       cell("first token", "n"),
       cell("time", "n"),
-      h("td", { class: "n" }, h("button", { class: "btn small", type: "button", onclick: () => this.#cancel(id), "aria-label": `Cancel task ${id.slice(0, 8)}` }, "Cancel")),
+      h("td", { class: "n" }, h("button", { class: "btn small", type: "button", onclick: (/** @type {Event} */ event) => this.#cancel(id, /** @type {HTMLButtonElement} */ (event.currentTarget)), "aria-label": `Cancel task ${id.slice(0, 8)}` }, "Cancel")),
     );
   }
 
@@ -141,9 +144,11 @@ export class TasksView {
     row.cells[0].replaceChildren(whyBox(task));
   }
 
-  /** @param {string} id */
-  async #cancel(id) {
+  /** @param {string} id @param {HTMLButtonElement} button */
+  async #cancel(id, button) {
+    button.disabled = true;
     const response = await fetch(`/mesh/tasks/${encodeURIComponent(id)}`, { method: "DELETE" }).catch(() => undefined);
+    button.disabled = false;
     if (response?.ok) return say(this.said, `Task ${id.slice(0, 8)} is cancelled`);
     const why = await response?.json().catch(() => undefined);
     say(this.said, `Task ${id.slice(0, 8)} could not be cancelled: ${why?.error ?? "the edge does not answer"}`);

@@ -145,7 +145,7 @@ async fn connection(
     match version {
         Version::One => {
             let mut connection = http1::Builder::new().serve_connection(io, service);
-            if let Some(Late::Head) = attend(Pin::new(&mut connection), ends, &shutdown).await {
+            if let Some(Late::Head) = attend(Pin::new(&mut connection), ends, &traffic, &shutdown).await {
                 // Nothing else waits to be written: no answer is open.
                 let _ = connection.into_parts().io.into_inner().stream.try_write(NO_HEAD.as_bytes());
             }
@@ -155,7 +155,7 @@ async fn connection(
             let both = async {
                 let server = auto::Builder::new(TokioExecutor::new());
                 let mut connection = pin!(server.serve_connection(io, service));
-                if attend(connection.as_mut(), ends, &shutdown).await.is_some() {
+                if attend(connection.as_mut(), ends, &traffic, &shutdown).await.is_some() {
                     connection.as_mut().graceful_shutdown();
                     let _ = timeout(GOODBYE, connection).await;
                 }
@@ -169,6 +169,7 @@ async fn connection(
 async fn attend<C: GracefulConnection<Error: Display>>(
     mut connection: Pin<&mut C>,
     mut ends: Pin<&mut impl Future<Output = Late>>,
+    traffic: &Traffic,
     shutdown: &CancellationToken,
 ) -> Option<Late> {
     let mut stopping = false;
@@ -185,6 +186,7 @@ async fn attend<C: GracefulConnection<Error: Display>>(
             late = ends.as_mut() => return Some(late),
             () = shutdown.cancelled(), if !stopping => {
                 stopping = true;
+                traffic.leave();
                 connection.as_mut().graceful_shutdown();
             }
         }
@@ -220,6 +222,27 @@ mod tests {
             server.read_exact(&mut read).await.unwrap();
             assert_eq!(read, bytes.as_bytes());
         }
+    }
+
+    #[tokio::test]
+    async fn a_viewer_that_reads_nothing_does_not_keep_the_server() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let view = || async {
+            let endless = futures::stream::repeat_with(|| Ok::<_, std::io::Error>(vec![b'x'; 1 << 16]));
+            (axum::Extension(crate::watch::View), axum::body::Body::from_stream(endless))
+        };
+        let router = Router::new().route("/", axum::routing::get(view));
+        let shutdown = CancellationToken::new();
+        let day = Duration::from_secs(86_400);
+        let patience = Patience { head: day, idle: day, stuck: day };
+        let doors = Doors { routes: router.clone(), refusal: router, connections: 9, patience };
+        let serving = tokio::spawn(serve(doors, listener, shutdown.clone()));
+        let mut client = TcpStream::connect(address).await.unwrap();
+        client.write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
+        client.readable().await.unwrap();
+        shutdown.cancel();
+        timeout(Duration::from_secs(60), serving).await.expect("the server ends").unwrap();
     }
 
     #[tokio::test]

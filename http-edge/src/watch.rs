@@ -1,14 +1,16 @@
 //! The mesh as it is now, for people who look at it: what the bus tells everybody, gathered once for all viewers of this
 //! edge.
 //!
-//! The first viewer begins it, and a while after the last has left it ends. Viewers share one bounded channel: who falls
-//! behind loses its place in it and is let go, and nobody waits for it.
+//! The first viewer begins it, and a while after the last has left it ends. Viewers share one bounded channel, and nobody
+//! waits for one of them: who reads again after it fell behind is let go, and who reads no more has the time of any
+//! connection that stands still (`serve/patience.rs`), a short one when the edge leaves.
 
 mod ears;
 mod node;
 mod patch;
 mod picture;
 mod task;
+mod text;
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -37,6 +39,10 @@ const SIGN: Duration = Duration::from_secs(10);
 const LINGER: Duration = Duration::from_secs(5);
 /// Messages that a viewer may be behind: sixteen seconds of a busy mesh. A power of two, as the channel makes it anyway.
 const BEHIND: usize = 64;
+
+/// Marks the answer of a viewer: the edge that leaves does not wait until it is taken.
+#[derive(Debug, Clone, Copy)]
+pub struct View;
 
 /// The one place where this edge watches the mesh.
 pub struct Watch {
@@ -77,7 +83,7 @@ impl Watch {
         let open = state.open.get_or_insert_with(|| {
             let (viewers, _) = broadcast::channel(BEHIND);
             tokio::spawn(self.clone().run());
-            Open { picture: Picture::default(), viewers, number: 0, spoke: Instant::now(), empty: None }
+            Open::new(viewers)
         });
         open.empty = None;
         let mut whole = open.picture.whole();
@@ -87,21 +93,20 @@ impl Watch {
         follow(first, open.viewers.subscribe())
     }
 
-    /// The task that is shown under this name.
+    /// The task that is shown under this name, if it has not ended.
     pub fn task(&self, shown: &str) -> Option<TaskId> {
         self.state().open.as_ref().and_then(|open| open.picture.task(shown))
     }
 
     async fn run(self: Arc<Self>) {
+        let mut closes = Closes { state: &self.state, is_closed: false };
         let ended = self.shutdown.clone().run_until_cancelled_owned(self.clone().listen()).await;
         match ended {
             // It has closed by itself, and somebody may have come since.
-            Some(Ok(())) => return,
+            Some(Ok(())) => closes.is_closed = true,
             Some(Err(())) => warn!("the bus is closed; nobody can watch the mesh by this edge"),
             None => {}
         }
-        // Its end is that of the viewers.
-        self.state().open = None;
     }
 
     async fn listen(self: Arc<Self>) -> Result<(), ()> {
@@ -113,7 +118,7 @@ impl Watch {
             tokio::select! {
                 // What can be a flood does not keep what has changed from being told.
                 biased;
-                _ = ticker.tick() => if !self.tell() {
+                _ = ticker.tick() => if !self.state().tell(Instant::now()) {
                     debug!("nobody watches the mesh any more");
                     return Ok(());
                 },
@@ -128,17 +133,31 @@ impl Watch {
             }
         }
     }
+}
 
+/// Ends the viewers with what they hear, also where that ends by a panic: whoever comes next begins anew.
+struct Closes<'a> {
+    state: &'a Mutex<State>,
+    is_closed: bool,
+}
+
+impl Drop for Closes<'_> {
+    fn drop(&mut self) {
+        if !self.is_closed {
+            self.state.lock().unwrap_or_else(PoisonError::into_inner).open = None;
+        }
+    }
+}
+
+impl State {
     /// Tells the viewers what has changed; `false` when there have been none for a while.
-    fn tell(&self) -> bool {
-        let mut state = self.state();
-        let Some(open) = &mut state.open else { return false };
-        let now = Instant::now();
+    fn tell(&mut self, now: Instant) -> bool {
+        let Some(open) = &mut self.open else { return false };
         if open.viewers.receiver_count() == 0 {
             let since = *open.empty.get_or_insert(now);
             if now.duration_since(since) >= LINGER {
                 // Under the lock: whoever comes now begins anew.
-                state.open = None;
+                self.open = None;
                 return false;
             }
         } else {
@@ -157,6 +176,10 @@ impl Watch {
 }
 
 impl Open {
+    fn new(viewers: broadcast::Sender<Bytes>) -> Self {
+        Self { picture: Picture::default(), viewers, number: 0, spoke: Instant::now(), empty: None }
+    }
+
     fn say(&mut self, event: &Bytes, now: Instant) {
         self.spoke = now;
         // Nobody hears it when there is no viewer, and that is no error.
@@ -183,6 +206,40 @@ mod tests {
     use futures::StreamExt;
 
     use super::*;
+
+    fn state() -> (State, broadcast::Receiver<Bytes>) {
+        let (viewers, viewer) = broadcast::channel(BEHIND);
+        (State { open: Some(Open::new(viewers)) }, viewer)
+    }
+
+    #[test]
+    fn what_is_heard_ends_a_while_after_the_last_viewer_has_left_and_not_for_one_that_is_back() {
+        let (mut state, viewer) = state();
+        let began = Instant::now();
+        assert!(state.tell(began + LINGER * 9), "somebody looks");
+        drop(viewer);
+        assert!(state.tell(began + LINGER * 10), "a page that is loaded again is back soon");
+        let viewer = state.open.as_ref().unwrap().viewers.subscribe();
+        assert!(state.tell(began + LINGER * 20));
+        drop(viewer);
+        assert!(state.tell(began + LINGER * 30), "its leaving counts from now");
+        assert!(!state.tell(began + LINGER * 31));
+        assert!(state.open.is_none(), "whoever comes now begins anew");
+    }
+
+    #[test]
+    fn a_panic_in_what_is_heard_ends_its_viewers_so_that_the_next_one_begins_anew() {
+        let (open, mut viewer) = state();
+        let state = Mutex::new(open);
+        let fails = std::panic::AssertUnwindSafe(|| {
+            let _closes = Closes { state: &state, is_closed: false };
+            let _locked = state.lock();
+            panic!("as by a fault in the picture");
+        });
+        std::panic::catch_unwind(fails).unwrap_err();
+        assert_eq!(viewer.try_recv(), Err(broadcast::error::TryRecvError::Closed));
+        assert!(state.lock().unwrap_or_else(PoisonError::into_inner).open.is_none());
+    }
 
     #[tokio::test]
     async fn a_viewer_that_falls_behind_is_let_go_and_one_that_keeps_up_is_not() {

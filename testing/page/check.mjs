@@ -225,7 +225,7 @@ const checks = {
     const page = await open(DESKTOP, "light", "/#health");
     await page.getByRole("button", { name: "Drain node-a" }).click();
     await page.getByRole("button", { name: "Resume node-a" }).waitFor();
-    await seen(page, "health").getByText("drained: it takes nothing new until it is resumed.").waitFor();
+    await seen(page, "health").getByText("drained: it takes nothing new until it is resumed or its agent is started again.").waitFor();
     await go(page, "map");
     assert.equal(await word(page, "node-a").textContent(), "Draining");
     await go(page, "health");
@@ -316,11 +316,21 @@ const checks = {
     const page = await open(DESKTOP);
     expected = ["ERR_CONNECTION_REFUSED", "ERR_INCOMPLETE_CHUNKED_ENCODING", "ERR_CONNECTION_RESET", "ERR_EMPTY_RESPONSE"];
     await mesh("kill", "edge");
-    await page.locator("#live[data-is=old]", { hasText: "old, reconnecting" }).waitFor();
+    await page.locator("#live[data-is=old]", { hasText: "Old, reconnecting" }).waitFor();
     await mesh("start", "edge");
     await page.locator("#live[data-is=live]").waitFor();
     await card(page, "node-a").waitFor();
     expected = [];
+    await page.context().close();
+  },
+
+  async a_mesh_without_its_broker_is_told_and_its_return_too() {
+    const page = await open(DESKTOP);
+    await mesh("kill", "broker");
+    await page.locator("#live[data-is=old]", { hasText: "the edge has lost the broker" }).waitFor();
+    await mesh("start", "broker");
+    await page.locator("#live[data-is=live]").waitFor();
+    await until("the node to be ready", async () => (await word(page, "node-a").textContent()) === "Ready");
     await page.context().close();
   },
 

@@ -11,8 +11,9 @@ const { Events } = await page("sse");
 const { sha256, shownAs } = await page("sha256");
 const { qr } = await page("qr");
 const { inline, parse, safe } = await page("markdown");
-const { bounded } = await page("conversations");
-const { request, take } = await page("responses");
+const { bounded, heard, load, save, ROOM } = await page("conversations");
+const { ask, cancel, follow, request, take } = await page("responses");
+const { keepOnly } = await page("dom");
 const { Pace, paths } = await page("spark");
 const facts = await page("facts");
 const news = await page("news");
@@ -100,10 +101,69 @@ test("Markdown as models write it", () => {
 
 test("no text takes long or breaks the parser", () => {
   const began = Date.now();
-  for (const evil of ["*".repeat(20_000), "[".repeat(20_000), "> ".repeat(5_000), "- ".repeat(5_000), "`".repeat(20_000), "**a ".repeat(5_000), "_a ".repeat(8_000), "|".repeat(9_000), `${"  ".repeat(200)}- x\n`.repeat(50), "[a](".repeat(5_000), "#".repeat(9_999), "http://".repeat(3_000)]) {
+  for (const evil of ["*".repeat(20_000), "[".repeat(20_000), "> ".repeat(5_000), "- ".repeat(5_000), "`".repeat(20_000), "**a ".repeat(5_000), "_a ".repeat(8_000), "|".repeat(9_000), `${"  ".repeat(200)}- x\n`.repeat(50), "[a](".repeat(5_000), "#".repeat(9_999), "http://".repeat(3_000),
+    `# a${" ".repeat(100_000)}b`, `|\n${" ".repeat(100_000)}x`, `${"~".repeat(100_000)}\``, "- a\n\n".repeat(50_000), `- ${" ".repeat(100_000)}a\u2028x`, `${"- ".repeat(50_000)}x`]) {
     for (const block of parse(evil)) if ("text" in block) inline(block.text);
   }
   assert(Date.now() - began < 5_000, `${Date.now() - began} ms`);
+});
+
+test("a long line stays text, and a blank line in a list none that ends it", () => {
+  assert.deepEqual(parse(`# ${"x".repeat(3_000)}`).map((block) => block.kind), ["paragraph"]);
+  assert.deepEqual(parse("- a\n\n\n- b\n\n  more\n\nend").map((block) => [block.kind, block.items?.length]), [["list", 2], ["paragraph", undefined]]);
+});
+
+/** A browser's storage that holds so many characters. */
+function storage(quota) {
+  const store = { fetched: 0 };
+  const api = {
+    getItem: (key) => store[key] ?? null,
+    removeItem: (key) => delete store[key],
+    setItem(key, value) {
+      const others = Object.keys(store).filter((other) => other !== key).reduce((sum, other) => sum + other.length + String(store[other]).length, 0);
+      if (others + key.length + value.length > quota) throw new Error("QuotaExceededError");
+      store[key] = value;
+    },
+  };
+  delete store.fetched;
+  globalThis.localStorage = new Proxy(api, { ownKeys: () => Object.keys(store), getOwnPropertyDescriptor: () => ({ enumerable: true, configurable: true }) });
+}
+
+const chat = (id, changed, turns) => ({ id, title: id, changed, model: "m", system: "", temperature: null, turns });
+const turn = (text, image = 0) => ({ said: { text, images: image ? ["x".repeat(image)] : [] }, answer: { text: "a", state: "done" } });
+
+test("a chat with many pictures costs its older pictures, and no other chat", () => {
+  for (const quota of [5_000_000, 2_500_000]) {
+    storage(quota);
+    for (let index = 0; index < 10; index += 1) assert(save(chat(`small-${index}`, index, [turn("hello")])));
+    const large = chat("large", 99, Array.from({ length: 13 }, (_, index) => turn(`look ${index}`, 400_000)));
+    assert(save(large));
+    const kept = load();
+    assert.equal(kept.length, 11);
+    assert.equal(kept[0].turns.length, 13, "its texts stay");
+    assert.deepEqual([kept[0].turns[0].said.images.length, kept[0].turns[12].said.images.length], [0, 1]);
+    assert.equal(large.turns[0].said.images.length, 1, "what is shown keeps them");
+    assert.equal(bounded([large, ...kept.slice(1)]).length, 11);
+  }
+});
+
+test("of a text without end its newest turns are kept, and where nothing can be kept that is said", () => {
+  storage(5_000_000);
+  assert(save(chat("long", 1, Array.from({ length: 5 }, (_, index) => turn(`${index}`.repeat(1_000_000))))));
+  assert.deepEqual(load()[0].turns.map((one) => one.said.text[0]), ["3", "4"]);
+  assert.equal(save(chat("one", 2, [turn("x".repeat(ROOM * 2))])), false);
+  assert.deepEqual(load().map((one) => one.id), ["long"], "and costs no other");
+});
+
+test("what another tab has written is taken, but for an answer that runs here", () => {
+  const [a, b] = [chat("a", 1, [turn("old")]), chat("b", 2, [turn("here")])];
+  const written = (one) => ({ key: `echo-conversation ${one.id}`, newValue: JSON.stringify(one) });
+  const newer = chat("a", 3, [turn("old"), turn("new")]);
+  assert.deepEqual(heard([b, a], written(newer), () => false), [newer, b]);
+  assert.deepEqual(heard([b, a], written(newer), (one) => one === a), [b, a]);
+  assert.deepEqual(heard([b, a], { key: "echo-conversation a", newValue: null }, () => false), [b]);
+  assert.deepEqual(heard([b], written(a), () => false), [b, a]);
+  for (const other of [{ key: "echo-theme", newValue: "dark" }, { key: null, newValue: null }]) assert.deepEqual(heard([b, a], other, () => false), [b, a]);
 });
 
 test("conversations are bounded, and pictures of old ones go first", () => {
@@ -112,6 +172,10 @@ test("conversations are bounded, and pictures of old ones go first", () => {
   const kept = bounded([conversation(1, 600), conversation(2, 600)], 1_100);
   assert.deepEqual(kept.map((one) => [one.id, one.turns[0].said.images.length]), [["2", 1], ["1", 0]]);
   assert.deepEqual(bounded([conversation(1, 600)], 10), []);
+  const text = (changed, length) => ({ ...conversation(changed), title: "x".repeat(length) });
+  assert.deepEqual(bounded([text(3, 5_000), text(2, 900), text(1, 10)], 1_200).map((one) => one.id), ["1"], "what never fits costs no other");
+  const turns = (changed, length) => ({ ...conversation(changed), turns: Array.from({ length }, () => ({ said: { text: "x".repeat(60), images: [] }, answer: {} })) });
+  assert.deepEqual(bounded([turns(2, 10), conversation(1)], 1_200).map((one) => [one.id, one.turns.length < 10]), [["2", true], ["1", true]], "one does not take all");
 });
 
 test("an answer takes each event once, whatever comes again", () => {
@@ -126,6 +190,116 @@ test("an answer takes each event once, whatever comes again", () => {
   const failed = { ...answer, sequence: -1, state: "running" };
   take(failed, { type: "response.failed", sequence_number: 1, response: { error: { message: "no node" } } });
   assert.deepEqual([failed.state, failed.error], ["failed", "no node"]);
+});
+
+/** Lets the timers of the page come, each when it is due, until something is over. */
+async function passes(time, promise) {
+  let over = false;
+  promise.then(() => (over = true));
+  for (let passed = 0; passed < time && !over; passed += 500) {
+    mock.timers.tick(500);
+    // Long enough for every promise that is kept by now.
+    for (let turn = 0; turn < 20; turn += 1) await new Promise((done) => setImmediate(done));
+  }
+  assert(over, "it has not ended in its time");
+}
+
+const told = (events, headers = {}) => new Response(events.map((event) => `data: ${JSON.stringify(event)}\n\n`).join(""), { headers });
+const running = (more) => ({ id: "resp_1", sequence: 3, state: "running", text: "abc", thinking: "", began: 0, ...more });
+const last = [
+  { type: "response.output_text.delta", sequence_number: 4, delta: "d" },
+  { type: "response.completed", sequence_number: 5, response: { usage: { output_tokens: 4 } } },
+];
+
+test("an answer whose edge is out of reach goes on running, and is read to its end when the edge is back", async () => {
+  mock.timers.enable({ apis: ["setTimeout", "Date"] });
+  const answer = running();
+  globalThis.fetch = async () => { throw new TypeError("fetch failed"); };
+  const { signal } = new AbortController();
+  await passes(120_000, follow(answer, signal, () => {}));
+  assert.deepEqual([answer.state, answer.lost, answer.error], ["running", true, undefined]);
+  globalThis.fetch = async (path) => {
+    assert.equal(path, "/v1/responses/resp_1?stream=true&starting_after=3");
+    return told(last);
+  };
+  await passes(1_000, follow(answer, signal, () => {}));
+  assert.deepEqual([answer.state, answer.lost, answer.text], ["done", false, "abcd"]);
+  mock.timers.reset();
+});
+
+test("a connection on which nothing comes is given up for another one, and one with signs of life is not", async () => {
+  mock.timers.enable({ apis: ["setTimeout", "Date"] });
+  const { signal } = new AbortController();
+  for (const begin of [(answer, changed) => ask(chat("a", 1, []), answer, signal, changed), (answer, changed) => follow(answer, signal, changed)]) {
+    const asked = [];
+    globalThis.fetch = async (path, init) => {
+      asked.push(path);
+      if (asked.length > 1) return told(last);
+      let signs = 0;
+      const source = {
+        start(stream) {
+          const sign = () => {
+            signs += 1;
+            if (signs > 9) return;
+            stream.enqueue(new TextEncoder().encode(": alive\n\n"));
+            setTimeout(sign, 30_000);
+          };
+          sign();
+          init.signal.addEventListener("abort", () => stream.error(new Error("aborted")));
+        },
+      };
+      return new Response(new ReadableStream(source));
+    };
+    const answer = running();
+    const began = Date.now();
+    await passes(600_000, begin(answer, () => {}));
+    assert.deepEqual([answer.state, answer.text, asked.length], ["done", "abcd", 2]);
+    assert(Date.now() - began > 270_000, "its signs of life were heard");
+  }
+  mock.timers.reset();
+});
+
+test("an answer is cancelled though the first word of it is lost", async () => {
+  mock.timers.enable({ apis: ["setTimeout", "Date"] });
+  const replies = [new TypeError("fetch failed"), new Response("", { status: 503 }), new Response("{}")];
+  globalThis.fetch = async () => {
+    const reply = replies.shift();
+    if (reply instanceof Error) throw reply;
+    return reply;
+  };
+  await passes(60_000, cancel(running()));
+  assert.equal(replies.length, 0);
+  let asked = 0;
+  globalThis.fetch = async () => new Response("", { status: 404 + 0 * (asked += 1) });
+  await passes(60_000, cancel(running()));
+  assert.equal(asked, 1, "what is refused is not asked again");
+  mock.timers.reset();
+});
+
+test("the page is as old as what the edge knows", () => {
+  const live = { freshness: "live", heard: 1_000, mesh: mesh({}) };
+  assert.deepEqual(facts.badge(live, 2_000), { is: "live", word: "Live", age: "" });
+  assert.equal(facts.badge({ ...live, mesh: mesh({}, { connected: undefined }) }, 2_000).is, "live");
+  assert.deepEqual(facts.badge({ ...live, mesh: mesh({}, { connected: false }) }, 2_000), { is: "old", word: "Old, the edge has lost the broker", age: "" });
+  assert.deepEqual(facts.badge({ ...live, freshness: "old" }, 5_000), { is: "old", word: "Old, reconnecting", age: "4.0 s" });
+  assert.equal(facts.badge({ ...live, freshness: "connecting" }, 5_000).is, "connecting");
+});
+
+test("a chat keeps its model while that is away", () => {
+  const known = [{ name: "b" }, { name: "c" }];
+  assert.deepEqual(facts.offered(known, "a", "c"), { chosen: "a", missing: "a" });
+  assert.deepEqual(facts.offered([], "a", "c"), { chosen: "a", missing: "a" });
+  assert.deepEqual(facts.offered(known, "b", "c"), { chosen: "b", missing: undefined });
+  assert.deepEqual(facts.offered(known, "", "c"), { chosen: "c", missing: undefined });
+  assert.deepEqual(facts.offered(known, "", "gone"), { chosen: "b", missing: undefined });
+  assert.deepEqual(facts.offered([], "", undefined), { chosen: "", missing: undefined });
+});
+
+test("what is kept of tasks and nodes that are gone goes", () => {
+  const [map, set] = [new Map([["a", 1], ["b", 2]]), new Set(["a", "toString"])];
+  keepOnly(map, { a: {} });
+  keepOnly(set, { a: {} });
+  assert.deepEqual([[...map.keys()], [...set]], [["a"], ["a"]]);
 });
 
 test("a request is the conversation in the words of the Responses API", () => {
@@ -144,11 +318,18 @@ test("a request is the conversation in the words of the Responses API", () => {
 
 test("a pace is of the last seconds, and a count that begins anew is no burst", () => {
   const pace = new Pace();
-  for (const count of [100, 110, 120, 130]) pace.note(count);
+  let now = 0;
+  const note = (count, after = 1_000) => pace.note(count, (now += after));
+  for (const count of [100, 110, 120, 130]) note(count);
   assert.equal(pace.now, 10);
-  pace.note(5);
+  note(5);
   assert.equal(pace.now, 0);
-  for (let index = 0; index < 100; index += 1) pace.note(5 + index);
+  note(605, 60_000);
+  assert.equal(pace.now, 10, "the clock of a page in the background is slow");
+  pace.pause();
+  note(9_000);
+  assert.equal(pace.now, 0, "nobody has looked for a while");
+  for (let index = 0; index < 100; index += 1) note(9_000 + index);
   assert.equal(pace.rates.length, 60);
   assert.equal(paths([], 1).line, "");
   assert(paths([0, 10], 10).line.startsWith("M58,19.50L59,0.50"));

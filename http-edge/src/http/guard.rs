@@ -39,12 +39,14 @@ impl Guard {
     }
 
     /// The edge's own page, under an address or a name that cannot be made to point here from outside. Behind another
-    /// name a stranger's page may be (DNS rebinding): that one is to be allowed by name.
+    /// name a stranger's page may be (DNS rebinding): that one is to be allowed by name. Names like `box.local` are
+    /// anybody's on the same network: an edge that listens there can be asked by them anyway, one on loopback cannot.
     fn is_own_page(&self, origin: &str, asked: &str) -> bool {
         let page = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
         let name = host::name(asked);
         page.is_some_and(|page| !page.is_empty() && page.eq_ignore_ascii_case(asked))
-            && (self.hosts.contains(&name) || host::is_near(&name, None))
+            && (self.hosts.contains(&name)
+                || host::is_near(&name, None) && (self.any_host || host::is_certain(&name)))
     }
 
     fn allows_origin(&self, origin: &str) -> bool {
@@ -150,6 +152,24 @@ mod tests {
             ("null", "null"),
         ] {
             assert!(!open.is_own_page(origin, host), "{origin} was let in");
+        }
+    }
+
+    #[test]
+    fn a_name_that_others_on_the_network_can_give_is_not_the_page_of_an_edge_on_loopback() {
+        for (origin, host) in
+            [("http://evil.local:8080", "evil.local:8080"), ("http://evil.internal", "evil.internal")]
+        {
+            assert!(!guard().is_own_page(origin, host), "{origin} was let in");
+            assert!(!guard().allows_origin(origin), "{origin} was let in");
+        }
+        for (origin, host) in [
+            ("http://127.0.0.2:8080", "127.0.0.2:8080"),
+            ("http://[::1]:8080", "[::1]:8080"),
+            ("http://echo.localhost:8080", "echo.localhost:8080"),
+            ("http://mesh.example.org", "mesh.example.org"),
+        ] {
+            assert!(guard().is_own_page(origin, host), "{origin} was kept out");
         }
     }
 

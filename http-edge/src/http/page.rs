@@ -101,7 +101,9 @@ impl File {
 
     fn answer(&self, asked: &HeaderMap) -> Response {
         let known = asked.get_all(header::IF_NONE_MATCH).iter().filter_map(|tags| tags.to_str().ok());
-        let is_known = known.flat_map(|tags| tags.split(',')).any(|tag| tag.trim() == self.tag());
+        // A proxy that compresses makes a weak one of it.
+        let mut known = known.flat_map(|tags| tags.split(',')).map(str::trim);
+        let is_known = known.any(|tag| tag.strip_prefix("W/").unwrap_or(tag) == self.tag());
         let mut response =
             if is_known { StatusCode::NOT_MODIFIED.into_response() } else { self.bytes.into_response() };
         let headers = response.headers_mut();
@@ -199,6 +201,8 @@ mod tests {
         headers.insert(header::IF_NONE_MATCH, format!("\"x\", {}", file.tag()).parse().unwrap());
         let answer = file.answer(&headers);
         assert_eq!(answer.status(), StatusCode::NOT_MODIFIED);
+        headers.insert(header::IF_NONE_MATCH, format!("W/{}", file.tag()).parse().unwrap());
+        assert_eq!(file.answer(&headers).status(), StatusCode::NOT_MODIFIED);
         assert!(
             answer.headers()[header::CONTENT_SECURITY_POLICY]
                 .to_str()

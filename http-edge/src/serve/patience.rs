@@ -11,6 +11,9 @@ use tokio::time::{Instant, sleep};
 use super::traffic::{Counts, Traffic};
 use super::version::Version;
 
+/// How long a viewer that takes nothing keeps an edge from leaving. One that reads has ended by itself.
+const LEFT: Duration = Duration::from_secs(2);
+
 /// How long a connection may take for what.
 #[derive(Debug, Clone, Copy)]
 pub struct Patience {
@@ -100,6 +103,10 @@ impl Stand {
     }
 
     fn until(&self, patience: &Patience, now: Instant) -> (Instant, Late) {
+        // Over HTTP/2 others' answers may be under way beside a viewer's.
+        if self.seen.is_left && self.version == Version::One {
+            return (self.since + LEFT, Late::Silent);
+        }
         match self.at {
             At::Idle => (self.since + patience.idle, Late::Silent),
             At::Head => (self.since + patience.head, Late::Head),
@@ -178,6 +185,19 @@ mod tests {
             // Another stream of the same connection has ended meanwhile.
             let (until, _) = played(version, &[(1, asked), (2, asked), (3, made), (3, ended), (9_000, read)]);
             assert!(until > 9_000, "{until}");
+        }
+    }
+
+    #[test]
+    fn a_viewer_that_takes_nothing_keeps_no_edge_from_leaving() {
+        let left = |counts: &mut Counts| counts.is_left = true;
+        for stuck in [vec![(1, asked as Move), (10, made)], vec![(1, asked), (10, made), (10, ended)]] {
+            let moves = [stuck, vec![(50, wrote), (60, left)]].concat();
+            assert_eq!(played(Version::One, &moves), (52, Late::Silent));
+            assert!(
+                played(Version::Unclear, &moves).0 > 60,
+                "perhaps somebody's answer is under way beside it"
+            );
         }
     }
 

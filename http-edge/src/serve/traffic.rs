@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
 
 use axum::Router;
@@ -17,6 +17,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::http::paths;
+use crate::watch::View;
 
 /// The counts of one connection. Each wraps around: only whether one has changed is ever asked.
 #[derive(Debug, Default)]
@@ -28,6 +29,10 @@ pub struct Traffic {
     open: AtomicU32,
     /// Those of them for which the mesh has nothing to give yet: the client waits, not we.
     owed: AtomicU32,
+    /// Whether its last answer was a [`View`].
+    views: AtomicBool,
+    /// The edge leaves.
+    leaves: AtomicBool,
 }
 
 /// The counts at one moment.
@@ -38,6 +43,8 @@ pub struct Counts {
     pub requests: u32,
     pub open: u32,
     pub owed: u32,
+    /// The edge leaves, and this connection is a viewer's.
+    pub is_left: bool,
 }
 
 impl Traffic {
@@ -48,7 +55,13 @@ impl Traffic {
             requests: self.requests.load(Relaxed),
             open: self.open.load(Relaxed),
             owed: self.owed.load(Relaxed),
+            is_left: self.leaves.load(Relaxed) && self.views.load(Relaxed),
         }
+    }
+
+    /// The edge leaves.
+    pub fn leave(&self) {
+        self.leaves.store(true, Relaxed);
     }
 }
 
@@ -131,7 +144,11 @@ impl Service<Request<Incoming>> for Routes {
         paths::tidy(request.uri_mut());
         let debt = Debt::new(self.traffic.clone());
         let answer = self.router.call(request);
-        Box::pin(async move { Ok(answer.await?.map(|body| Answer { body, debt })) })
+        Box::pin(async move {
+            let answer = answer.await?;
+            debt.traffic.views.store(answer.extensions().get::<View>().is_some(), Relaxed);
+            Ok(answer.map(|body| Answer { body, debt }))
+        })
     }
 }
 

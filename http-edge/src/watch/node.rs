@@ -7,6 +7,8 @@ use echo_bus::id::BootId;
 use echo_bus::message::{Capability, Engine, Heartbeat, Model, NodeState, NodeStatus, Space};
 use serde::Serialize;
 
+use super::text::{LONGEST, short};
+
 /// Whoever says nothing for so long is shown as silent: three heartbeats.
 pub const SILENT: Duration = Duration::from_secs(3);
 /// A node that is not heard of for so long is not shown any more.
@@ -15,6 +17,8 @@ pub const FORGOTTEN: Duration = Duration::from_secs(600);
 const STEP: u64 = 64 << 20;
 /// Models of a node that are shown.
 const MODELS: usize = 64;
+/// What a model can that is shown: as many as there are words for it.
+const CAPABILITIES: usize = 16;
 
 /// One node.
 #[derive(Debug, Serialize)]
@@ -143,17 +147,17 @@ impl Node {
         }
         (self.number, self.last, self.heard) = (beat.number, now, None);
         self.status = Status::Said(beat.status);
-        self.reason.clone_from(&beat.reason);
+        self.reason = short(&beat.reason);
         (self.active, self.slots) = (beat.active.len(), beat.slots);
         if let Some(models) = &beat.models {
             self.models = models.iter().take(MODELS).map(Served::of).collect();
         }
-        self.engine = beat.engine.clone();
+        self.engine = Engine { kind: short(&beat.engine.kind), version: short(&beat.engine.version) };
         self.memory = in_steps(beat.memory);
         self.disk = in_steps(beat.disk);
-        self.host.clone_from(&beat.agent_host);
+        self.host = short(&beat.agent_host);
         self.port = beat.agent_port;
-        self.version.clone_from(&beat.version);
+        self.version = short(&beat.version);
         true
     }
 
@@ -184,13 +188,19 @@ impl Node {
 impl Served {
     fn of(model: &Model) -> Self {
         Self {
-            name: model.name.clone(),
+            name: short(&model.name),
             loaded: model.loaded,
             size: model.size,
-            can: model.capabilities.clone(),
+            can: model
+                .capabilities
+                .iter()
+                .filter(|can| can.as_str().len() <= LONGEST)
+                .take(CAPABILITIES)
+                .cloned()
+                .collect(),
             // A digit more would change with every measurement.
             tokens_per_second: model.tokens_per_second.filter(|it| it.is_finite()).map(f64::round),
-            unavailable: model.unavailable.clone(),
+            unavailable: short(&model.unavailable),
         }
     }
 }

@@ -19,6 +19,8 @@ const NODES: usize = 4_096;
 const TASKS: usize = 4_096;
 /// Ended tasks that are shown: the newest.
 const ENDED: usize = 200;
+/// After so many questions without an answer there is no orchestrator.
+const UNANSWERED: u32 = 2;
 
 /// The mesh as this edge sees it.
 #[derive(Default)]
@@ -26,6 +28,8 @@ pub struct Picture {
     nodes: BTreeMap<NodeId, Node>,
     tasks: HashMap<TaskId, Task>,
     ended: VecDeque<TaskId>,
+    /// Questions in a row that no orchestrator has answered.
+    unanswered: u32,
     mesh: Mesh,
     /// Whom the viewers may know differently.
     changed_nodes: BTreeSet<NodeId>,
@@ -37,7 +41,8 @@ pub struct Picture {
 /// What is true of all of it.
 #[derive(Debug, Clone, PartialEq, Default)]
 struct Mesh {
-    connected: bool,
+    /// Not known before the first word of the link.
+    connected: Option<bool>,
     orchestrator: Option<String>,
     default_model: Option<String>,
     asked: bool,
@@ -105,9 +110,9 @@ impl Picture {
     }
 
     fn status(&mut self, status: Option<&MeshStatus>, now: Now) {
-        self.mesh.asked = true;
-        self.mesh.orchestrator = status.map(|status| status.orchestrator.as_str().to_owned());
-        let Some(status) = status else { return };
+        let Some(status) = status else { return self.unanswered() };
+        (self.mesh.asked, self.unanswered) = (true, 0);
+        self.mesh.orchestrator = Some(status.orchestrator.as_str().to_owned());
         self.mesh.default_model.clone_from(&status.default_model);
         for state in &status.nodes {
             if !self.nodes.contains_key(&state.node_id) && self.nodes.len() < NODES {
@@ -117,8 +122,18 @@ impl Picture {
         }
     }
 
+    /// An orchestrator was asked in vain. One answer may be lost, and none can come while we are cut off.
+    fn unanswered(&mut self) {
+        if self.mesh.connected == Some(true) {
+            self.unanswered += 1;
+        }
+        if self.unanswered >= UNANSWERED {
+            (self.mesh.asked, self.mesh.orchestrator) = (true, None);
+        }
+    }
+
     fn link(&mut self, up: bool, now: Now) {
-        self.mesh.connected = up;
+        self.mesh.connected = Some(up);
         // Nobody's silence counts in which we were cut off.
         self.nodes.values_mut().for_each(|node| node.excuse(now));
         self.tasks.values_mut().for_each(|task| task.excuse(now.at));
@@ -126,7 +141,7 @@ impl Picture {
 
     /// Time has passed.
     pub fn tick(&mut self, now: Now) {
-        if !self.mesh.connected {
+        if self.mesh.connected != Some(true) {
             return;
         }
         self.nodes.retain(|id, node| {
@@ -145,10 +160,13 @@ impl Picture {
         });
     }
 
-    /// A task that is shown from now on, if there is room.
+    /// A task that is shown from now on, if there is room: of those that no node has, the one that was not heard of for
+    /// longest goes.
     fn task_mut(&mut self, id: TaskId, now: Now) -> Option<&mut Task> {
         if !self.tasks.contains_key(&id) && self.tasks.len() >= TASKS {
-            return None;
+            let homeless = self.tasks.iter().filter(|(_, task)| task.waits());
+            let oldest = homeless.min_by_key(|(_, task)| task.heard).map(|(id, _)| *id)?;
+            self.forget(oldest);
         }
         self.changed_tasks.insert(id);
         Some(self.tasks.entry(id).or_insert_with(|| Task::new(now)))
@@ -162,14 +180,15 @@ impl Picture {
     fn note_made(&mut self, made: Option<Made>) {
         let Some(Made(node, tokens)) = made else { return };
         if let Some(known) = self.nodes.get_mut(&node) {
-            known.made += tokens;
+            known.made = known.made.saturating_add(tokens);
             self.changed_nodes.insert(node);
         }
     }
 
-    /// The task that is shown under this name.
+    /// The task that is shown under this name, if it has not ended.
     pub fn task(&self, name: &str) -> Option<TaskId> {
-        self.tasks.keys().find(|task| shown(**task) == name).copied()
+        let mut going = self.tasks.iter().filter(|(_, task)| !task.state.is_end());
+        going.find(|(id, _)| shown(**id) == name).map(|(id, _)| *id)
     }
 
     /// What the viewers know: for one who begins now.
@@ -202,7 +221,7 @@ impl Picture {
 impl Mesh {
     fn shown(&self) -> Map<String, Value> {
         let mut shown = Map::new();
-        shown.insert("connected".to_owned(), self.connected.into());
+        shown.extend(self.connected.map(|connected| ("connected".to_owned(), connected.into())));
         if self.asked {
             shown.insert("orchestrator".to_owned(), self.orchestrator.clone().unwrap_or_default().into());
         }

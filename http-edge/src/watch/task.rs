@@ -7,10 +7,14 @@ use echo_bus::id::NodeId;
 use echo_bus::message::{Event, Progress, What, Why};
 use serde::Serialize;
 
+use super::text::short;
+
 /// Nodes of one task that are shown: the newest.
 const NODES: usize = 8;
 /// A task that nothing was heard of for so long has ended unseen: what runs is in every heartbeat of its node.
 const UNSEEN: Duration = Duration::from_secs(8);
+/// The same of a task between two attempts: its edge looks for an orchestrator for a minute, and says nothing meanwhile.
+const UNSEEN_MOVING: Duration = Duration::from_secs(90);
 /// The same of a task that waits: nobody says that it still does.
 const UNSEEN_WAITING: Duration = Duration::from_secs(900);
 
@@ -49,7 +53,7 @@ pub struct Task {
     #[serde(skip_serializing_if = "Option::is_none")]
     why: Option<Box<Why>>,
     #[serde(skip)]
-    heard: Instant,
+    pub heard: Instant,
 }
 
 /// Where it is.
@@ -106,7 +110,7 @@ impl Task {
         let is_late = attempt == self.attempt && self.state == State::Running;
         self.heard = now.at;
         if !event.model.is_empty() {
-            self.model.clone_from(&event.model);
+            self.model = short(&event.model);
         }
         match event.what {
             What::Queued if !is_late => {
@@ -126,7 +130,7 @@ impl Task {
             What::Cancelled => return self.ends(State::Cancelled, event, now),
             _ => return None,
         }
-        self.detail.clone_from(&event.detail);
+        self.detail = short(&event.detail);
         None
     }
 
@@ -146,7 +150,7 @@ impl Task {
         self.ended = Some(now.unix_ms);
         self.prompt = false;
         self.latency_ms = event.latency_ms;
-        self.detail.clone_from(&event.detail);
+        self.detail = short(&event.detail);
         if let Some(why) = event.why.clone().and_then(echo_bus::message::Relayed::read) {
             self.why = Some(why);
         }
@@ -179,7 +183,7 @@ impl Task {
             self.runs_at(node, attempt);
         }
         let progress = progress?;
-        self.model.clone_from(&progress.model);
+        self.model = short(&progress.model);
         self.prompt = progress.prompt;
         self.counts(self.tokens.max(progress.tokens))
     }
@@ -190,9 +194,18 @@ impl Task {
         self.node.clone().filter(|_| made > 0).map(|node| Made(node, made))
     }
 
+    /// No node has it now, and it has not ended.
+    pub fn waits(&self) -> bool {
+        matches!(self.state, State::Waiting | State::Moving)
+    }
+
     /// It has ended, and nobody has told us.
     pub fn is_unseen(&self, now: Instant) -> bool {
-        let patience = if self.state == State::Waiting { UNSEEN_WAITING } else { UNSEEN };
+        let patience = match self.state {
+            State::Waiting => UNSEEN_WAITING,
+            State::Moving => UNSEEN_MOVING,
+            _ => UNSEEN,
+        };
         !self.state.is_end() && now.saturating_duration_since(self.heard) >= patience
     }
 

@@ -114,6 +114,43 @@ async fn a_task_that_is_shown_can_be_ended_by_the_name_under_which_it_is_shown()
 }
 
 #[tokio::test]
+async fn an_answer_that_is_kept_outlives_whoever_cancels_by_the_shown_name() {
+    let mesh = Mesh::start().nodes(1).await;
+    let mut viewer = Viewer::begin(&mesh).await;
+    viewer.sees("the node", |seen| seen["nodes"]["node-a"].is_object()).await;
+    let mut asked = mesh.stream(&json!({"prompt": "count [tokens=10000] [delay=20]", "keep": "10m"}));
+    asked.read_tokens(3).await;
+    let task = asked.hang_up().events[0].json["task_id"].as_str().expect("an id").to_owned();
+    viewer.sees("the task", |seen| tasks(seen).iter().any(|task| task["state"] == "running")).await;
+    let shown =
+        viewer.seen["tasks"].as_object().and_then(|tasks| tasks.keys().next()).expect("a task").clone();
+    let shown = format!("/mesh/tasks/{shown}");
+    for status in [200, 404] {
+        let reply = mesh.client().call("DELETE", &shown).send().await.expect("an answer");
+        assert_eq!(reply.status(), status, "it ends once");
+        viewer.sees("its end", |seen| tasks(seen).iter().any(|task| task["state"] == "cancelled")).await;
+    }
+    let kept = mesh.client().get(&format!("/task/{task}")).send().await.expect("an answer");
+    let (status, kept) = (kept.status(), kept.json().await);
+    assert!(
+        status == 200 && kept["content"].as_str().is_some_and(|text| text.starts_with("t0 t1 t2 ")),
+        "{kept}"
+    );
+}
+
+#[tokio::test]
+async fn a_foreign_page_takes_no_viewers_place() {
+    let mesh = Mesh::start().nodes(0).await;
+    for (site, status) in [("cross-site", 403), ("same-origin", 200), ("none", 200)] {
+        let call = mesh.client().get("/mesh/watch").header("sec-fetch-site", site);
+        assert_eq!(call.send().await.expect("an answer").status(), status, "{site}");
+    }
+    let allowed = mesh.client().get("/mesh/watch").header("sec-fetch-site", "cross-site");
+    let reply = allowed.header("origin", "http://localhost:3000").send().await.expect("an answer");
+    assert_eq!(reply.status(), 200, "its origin may ask");
+}
+
+#[tokio::test]
 async fn a_node_is_drained_and_resumed_by_way_of_an_edge() {
     let mesh = Mesh::start().nodes(2).await;
     let post = async |path: &str| {

@@ -73,7 +73,11 @@ async fn browser() -> Option<String> {
 }
 
 fn part<'a>(mesh: &'a Mesh, name: &str) -> &'a Program {
-    if name == "edge" { mesh.edge(0) } else { mesh.node(name) }
+    match name {
+        "broker" => &mesh.broker,
+        "edge" => mesh.edge(0),
+        node => mesh.node(node),
+    }
 }
 
 /// Does to the mesh what the script says on its stdout, and says so on its stdin.

@@ -120,8 +120,16 @@ pub async fn stop(State(api): State<Api>, Path(task): Path<String>) -> Result<Re
 }
 
 /// Ends a task, or drops its answer; whether it ran.
-pub async fn end(api: &Api, task: TaskId) -> Result<bool, ApiError> {
-    let question = ReadAnswer { stops: true, ..ReadAnswer::after(task, 0) };
+async fn end(api: &Api, task: TaskId) -> Result<bool, ApiError> {
+    ended(api, ReadAnswer { stops: true, ..ReadAnswer::after(task, 0) }).await
+}
+
+/// Ends a task if it runs, and leaves its answer so far; whether it ran.
+pub async fn cancel(api: &Api, task: TaskId) -> Result<bool, ApiError> {
+    ended(api, ReadAnswer { cancels: true, ..ReadAnswer::after(task, 0) }).await
+}
+
+async fn ended(api: &Api, question: ReadAnswer) -> Result<bool, ApiError> {
     match ask(api.tasks(), &question, WITHIN).await.map_err(|error| silent(&error))? {
         AnswerPart::Stopped { ran } => Ok(ran),
         other => Err(refused(unjoined(&other))),

@@ -4,11 +4,11 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
-use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, State};
-use axum::http::header;
+use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use echo_bus::client::CallError;
 use echo_bus::id::NodeId;
 use echo_bus::message::{Order, Ordered, Wish};
@@ -19,27 +19,38 @@ use serde_json::json;
 use super::kept;
 use crate::http::api::Api;
 use crate::http::error::ApiError;
+use crate::watch::View;
 
 /// How long a node may take to answer; it answers from memory.
 const WITHIN: Duration = Duration::from_secs(2);
 
 /// `GET /mesh/watch`.
-pub async fn watch(State(api): State<Api>) -> Response {
+pub async fn watch(State(api): State<Api>, asked: HeaderMap) -> Result<Response, ApiError> {
+    // A foreign page that asks without CORS says no `Origin`. It could not read the stream, but each has a place.
+    let is_foreign = asked.get("sec-fetch-site").is_some_and(|site| site == "cross-site");
+    if is_foreign && !asked.contains_key(header::ORIGIN) {
+        return Err(ApiError::forbidden("another site's page may not watch the mesh"));
+    }
     let headers = [
         (header::CONTENT_TYPE, "text/event-stream"),
         (header::CACHE_CONTROL, "no-store"),
         (header::HeaderName::from_static("x-accel-buffering"), "no"),
     ];
     let events = api.watch().view().map(Ok::<_, Infallible>);
-    (headers, Body::from_stream(events)).into_response()
+    Ok((Extension(View), headers, Body::from_stream(events)).into_response())
 }
 
-/// `DELETE /mesh/tasks/{shown}`.
+/// `DELETE /mesh/tasks/{shown}`: ends what runs. An answer that is kept stays for who has its id.
 pub async fn stop(State(api): State<Api>, Path(shown): Path<String>) -> Result<Response, ApiError> {
-    let task = api.watch().task(&shown).ok_or_else(|| {
-        ApiError::not_found("no task is shown under this name: it has ended, or nobody watches by this edge")
-    })?;
-    kept::end(&api, task).await?;
+    let absent = || {
+        ApiError::not_found(
+            "no task that goes on is shown under this name: it has ended, or nobody watches by this edge",
+        )
+    };
+    let task = api.watch().task(&shown).ok_or_else(absent)?;
+    if !kept::cancel(&api, task).await? {
+        return Err(absent());
+    }
     Ok(Json(json!({"success": true, "shown": shown})).into_response())
 }
 

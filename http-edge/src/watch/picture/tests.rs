@@ -1,7 +1,7 @@
 use std::time::{Duration, Instant};
 
 use echo_bus::id::AttemptId;
-use echo_bus::message::{Engine, Held, NodeStatus, Progress, Space, What, Why};
+use echo_bus::message::{Engine, Held, Model, NodeStatus, Progress, Space, What, Why};
 use proptest::prelude::*;
 
 use super::*;
@@ -39,13 +39,22 @@ impl Bench {
         let progress =
             |&(_, _, tokens): &(u128, u32, u64)| Progress { model: "m".into(), tokens, prompt: tokens == 0 };
         let beat = Heartbeat {
+            active: active.iter().map(held).collect(),
+            progress: active.iter().map(progress).collect(),
+            ..self.heartbeat(node)
+        };
+        self.picture.apply(Heard::Beat(Box::new(beat)), self.now);
+    }
+
+    fn heartbeat(&self, node: &str) -> Heartbeat {
+        Heartbeat {
             node: node.parse().unwrap(),
             boot: "b1".parse().unwrap(),
             number: self.number,
             status: NodeStatus::Idle,
             reason: String::new(),
-            active: active.iter().map(held).collect(),
-            progress: active.iter().map(progress).collect(),
+            active: Vec::new(),
+            progress: Vec::new(),
             slots: 2,
             models: None,
             engine: Engine::default(),
@@ -58,8 +67,7 @@ impl Bench {
             version: "1".into(),
             uptime_ms: 0,
             model_management: false,
-        };
-        self.picture.apply(Heard::Beat(Box::new(beat)), self.now);
+        }
     }
 
     fn event(&mut self, what: What, task: u128, attempt: u32, node: Option<&str>) {
@@ -172,6 +180,12 @@ fn a_task_whose_end_nobody_told_goes_and_ended_ones_are_bounded() {
     bench.beat(NODE_A, &[(7, 1, 1)]);
     bench.pass(Duration::from_secs(9));
     assert_eq!(bench.seen()["tasks"], json!({}));
+    bench.event(What::Placed, 8, 1, Some(NODE_A));
+    bench.event(What::Lost, 8, 1, Some(NODE_A));
+    bench.pass(Duration::from_secs(60));
+    assert_eq!(bench.task(8)["state"], "moving", "its edge looks for an orchestrator meanwhile");
+    bench.pass(Duration::from_secs(31));
+    assert_eq!(bench.seen()["tasks"], json!({}));
     for task in 0..ENDED as u128 + 50 {
         bench.event(What::Placed, task, 1, Some(NODE_A));
         bench.event(What::Done, task, 1, Some(NODE_A));
@@ -181,6 +195,94 @@ fn a_task_whose_end_nobody_told_goes_and_ended_ones_are_bounded() {
         bench.event(What::Placed, 1_000_000 + task, 1, Some(NODE_A));
     }
     assert_eq!(bench.seen()["tasks"].as_object().unwrap().len(), TASKS);
+}
+
+#[test]
+fn an_ended_task_is_shown_and_cannot_be_ended_any_more() {
+    let mut bench = Bench::new();
+    bench.event(What::Placed, 7, 1, Some(NODE_A));
+    bench.event(What::Done, 7, 1, Some(NODE_A));
+    assert_eq!(bench.task(7)["state"], "done");
+    assert_eq!(bench.picture.task(&shown(TaskId::from_u128(7))), None);
+}
+
+#[test]
+fn texts_from_the_bus_are_cut_where_they_are_taken() {
+    let mut bench = Bench::new();
+    let long = "ä".repeat(100_000);
+    for (what, id) in [(What::Queued, 7), (What::Failed, 8)] {
+        let task = Some(TaskId::from_u128(id));
+        let event = Event { task, model: long.clone(), detail: long.clone(), ..Event::new(what, 1) };
+        bench.picture.apply(Heard::Event(Box::new(event)), bench.now);
+    }
+    let beat = Heartbeat {
+        reason: long.clone(),
+        agent_host: long.clone(),
+        version: long.clone(),
+        models: Some(vec![Model {
+            name: long.clone(),
+            unavailable: long.clone(),
+            capabilities: vec![long.clone().into(); 1_000],
+            ..Model::default()
+        }]),
+        engine: Engine { kind: long.clone(), version: long.clone() },
+        progress: vec![Progress { model: long.clone(), tokens: 1, prompt: false }],
+        active: vec![Held {
+            id: AttemptId { task: TaskId::from_u128(9), attempt: 1 },
+            seq: None,
+            ended: false,
+        }],
+        ..bench.heartbeat(NODE_A)
+    };
+    bench.picture.apply(Heard::Beat(Box::new(beat)), bench.now);
+    let seen = bench.seen().to_string();
+    assert!(seen.contains("ää") && seen.len() < 20_000, "{} bytes are shown", seen.len());
+}
+
+#[test]
+fn tasks_that_only_wait_make_room_for_others_and_those_that_run_do_not() {
+    let mut bench = Bench::new();
+    bench.event(What::Placed, 1, 1, Some(NODE_A));
+    for task in 0..TASKS as u128 {
+        bench.now.at += Duration::from_millis(1);
+        bench.event(What::Queued, 1_000_000 + task, 1, None);
+    }
+    bench.event(What::Placed, 2, 1, Some(NODE_A));
+    let seen = bench.seen();
+    assert_eq!(seen["tasks"].as_object().unwrap().len(), TASKS);
+    let is_shown = |task: u128| seen["tasks"][shown(TaskId::from_u128(task))].is_object();
+    let last = 1_000_000 + TASKS as u128 - 1;
+    assert_eq!([1, 2, 1_000_000, last].map(is_shown), [true, true, false, true]);
+}
+
+#[test]
+fn one_lost_answer_or_a_lost_broker_is_no_lost_orchestrator() {
+    let mut bench = Bench::new();
+    let unanswered = |bench: &mut Bench| {
+        bench.picture.apply(Heard::Status(None), bench.now);
+        bench.seen()["mesh"]["orchestrator"].clone()
+    };
+    assert_eq!(unanswered(&mut bench), Value::Null);
+    bench.picture.apply(Heard::Link(false), bench.now);
+    for _ in 0..5 {
+        assert_eq!(unanswered(&mut bench), Value::Null);
+    }
+    bench.picture.apply(Heard::Link(true), bench.now);
+    assert_eq!(unanswered(&mut bench), "");
+}
+
+#[test]
+fn nothing_is_said_of_the_broker_before_it_is_known() {
+    let mut picture = Picture::default();
+    picture.changes();
+    assert_eq!(picture.whole()["mesh"], json!({}));
+}
+
+#[test]
+fn more_tokens_than_can_be_counted_are_no_panic() {
+    let mut bench = Bench::new();
+    bench.beat(NODE_A, &[(1, 1, u64::MAX), (2, 1, u64::MAX)]);
+    assert_eq!(bench.seen()["nodes"][NODE_A]["made"], u64::MAX);
 }
 
 #[test]
