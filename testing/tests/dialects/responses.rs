@@ -653,3 +653,22 @@ async fn what_no_message_takes_is_read_at_its_own_edge_and_refused_at_others() {
     let words = said["error"]["message"].as_str().unwrap_or_default();
     assert!(status == 503 && words.contains("too large"), "{status}: {words}");
 }
+
+#[tokio::test]
+async fn who_polls_a_background_answer_does_not_take_its_second_chance() {
+    let mesh = Mesh::start().await;
+    let format = json!({"type": "json_schema", "name": "n", "schema": {"type": "object"}});
+    let body = json!({"model": "scripted", "background": true, "text": {"format": format},
+        "input": "[tokens=40] [delay=30] [fault=die@20]"});
+    let id = id_of(&whole(mesh.client(), PATH, &body).await.1);
+    let ended = mesh
+        .until("the answer's end", || async {
+            let known = state(mesh.client(), &id).await.1;
+            let runs = ["queued", "in_progress"].contains(&known["status"].as_str().unwrap_or_default());
+            holds(!runs, known.clone()).map(|_| known)
+        })
+        .await;
+    // Every engine dies of this one; what counts is that it was tried on another, from the beginning.
+    let words = ended["error"]["message"].as_str().unwrap_or_default();
+    assert!(words.contains("each time they worked on this request"), "{ended}");
+}
