@@ -152,7 +152,8 @@ impl Voice for Events {
         if !self.began {
             return self.begin(out);
         }
-        let response = self.template.in_progress("in_progress", self.output.said("in_progress"));
+        // Without the output: a long answer would be said whole each time.
+        let response = self.template.in_progress("in_progress", Vec::new());
         self.log.aside("response.in_progress", &json!({"response": response}), out);
     }
 }
