@@ -163,6 +163,34 @@ const checks = {
     await page.context().close();
   },
 
+  async two_tabs_show_one_conversation_and_a_model_that_is_away_is_kept() {
+    const page = await open(DESKTOP, "light", "/#chat");
+    await send(page, "one [tokens=3]");
+    await until("an answer", async () => (await lastText(page).innerText()).trim() === counted(3));
+    await idle(page);
+    await page.evaluate(() => {
+      const [key] = Object.keys(localStorage).filter((name) => name.startsWith("echo-conversation"));
+      localStorage.setItem(key, JSON.stringify({ ...JSON.parse(localStorage.getItem(key)), model: "gone:latest" }));
+    });
+    const other = await page.context().newPage();
+    await other.goto(`${EDGE}/#chat`);
+    await other.locator("#live[data-is=live]").waitFor();
+    await until("the model that is away", async () => (await seen(other, "chat").getByLabel("Model", { exact: true }).locator("option:checked").textContent()) === "gone (not there now)");
+    await seen(other, "chat").getByLabel("Model", { exact: true }).selectOption("mistral:latest");
+    await send(other, "two [tokens=4]");
+    await until("the other tab's answer", async () => (await lastText(page).innerText()).trim() === counted(4));
+    await page.locator(".foot", { hasText: "node-" }).last().waitFor();
+    await idle(other);
+    await idle(page);
+    await send(page, "three [tokens=5]");
+    await until("this tab's answer over there", async () => (await lastText(other).innerText()).trim() === counted(5));
+    await idle(page);
+    assert.deepEqual(await page.locator(".msg.user").allTextContents(), ["one [tokens=3]", "two [tokens=4]", "three [tokens=5]"]);
+    await page.reload();
+    assert.equal(await page.locator(".msg.user").count(), 3, "nobody's turns are lost");
+    await page.context().close();
+  },
+
   async a_killed_node_is_seen_and_its_answer_goes_on() {
     const page = await open(DESKTOP, "light", "/#chat");
     await send(page, "count [tokens=150] [delay=30]");
@@ -242,6 +270,14 @@ const checks = {
     await row.locator(".more").click();
     await seen(page, "tasks").getByText("Who else could have").waitFor();
     assert(!(await page.locator("body").innerText()).includes("a-secret"), "no prompt is shown");
+    expected = ["503"];
+    await page.route("**/mesh/tasks/*", (route) => route.fulfill({ status: 503, json: { error: "the edge that owns it is silent" } }));
+    await row.getByRole("button", { name: /Cancel/ }).click();
+    const said = seen(page, "tasks").getByText("could not be cancelled: the edge that owns it is silent");
+    await said.waitFor();
+    assert((await said.boundingBox())?.height > 10, "everybody sees it");
+    await page.unroute("**/mesh/tasks/*");
+    expected = [];
     await row.getByRole("button", { name: /Cancel/ }).click();
     assert.equal((await asked).status, 409);
     await page.locator(".state[data-is=cancelled]").first().waitFor();

@@ -5,5 +5,6 @@ pub const LONGEST: usize = 256;
 
 /// Its beginning, as far as it is shown.
 pub fn short(text: &str) -> String {
-    text[..text.floor_char_boundary(LONGEST)].to_owned()
+    let end = (0..=LONGEST.min(text.len())).rev().find(|&at| text.is_char_boundary(at));
+    text[..end.unwrap_or_default()].to_owned()
 }

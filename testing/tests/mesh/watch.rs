@@ -139,6 +139,25 @@ async fn an_answer_that_is_kept_outlives_whoever_cancels_by_the_shown_name() {
 }
 
 #[tokio::test]
+async fn a_response_in_the_background_is_cancelled_by_its_shown_name_too() {
+    let mesh = Mesh::start().nodes(1).await;
+    let mut viewer = Viewer::begin(&mesh).await;
+    viewer.sees("the node", |seen| seen["nodes"]["node-a"].is_object()).await;
+    let body = json!({"model": "scripted", "background": true, "input": "count [tokens=10000] [delay=20]"});
+    let begun = mesh.client().post("/v1/responses", &body).send().await.expect("an answer").json().await;
+    viewer.sees("its text", |seen| tasks(seen).iter().any(|task| task["tokens"].as_u64() > Some(3))).await;
+    let shown =
+        viewer.seen["tasks"].as_object().and_then(|tasks| tasks.keys().next()).expect("a task").clone();
+    let reply =
+        mesh.client().call("DELETE", &format!("/mesh/tasks/{shown}")).send().await.expect("an answer");
+    assert_eq!(reply.status(), 200);
+    viewer.sees("its end", |seen| tasks(seen).iter().any(|task| task["state"] == "cancelled")).await;
+    let path = format!("/v1/responses/{}", begun["id"].as_str().expect("an id"));
+    let kept = mesh.client().get(&path).send().await.expect("an answer").json().await;
+    assert!(kept["status"] == "cancelled" && kept.to_string().contains("t0 t1 t2 "), "{kept}");
+}
+
+#[tokio::test]
 async fn a_foreign_page_takes_no_viewers_place() {
     let mesh = Mesh::start().nodes(0).await;
     for (site, status) in [("cross-site", 403), ("same-origin", 200), ("none", 200)] {

@@ -81,7 +81,8 @@ pub fn routes() -> Vec<Route> {
         Route {
             method: "delete",
             path: "/mesh/tasks/{shown}",
-            summary: "Ends a task that is shown under this name in /mesh/watch",
+            summary: "Ends a task that goes on and is shown under this name in /mesh/watch, at the edge that shows it; an \
+                answer that is kept stays",
             gives: &["success", "shown"],
             fails: &[404, 410, 503],
             ..PLAIN
