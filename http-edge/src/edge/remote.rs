@@ -65,7 +65,9 @@ impl Edge {
         let Some(task) = self.tasks.get_mut(&question.task) else {
             return absence(self.kept.absent(question.task, question.key));
         };
-        if !task.opens(question.key) {
+        // Whoever watches can end what runs, by a name that is shown, and is told nothing but whether it ran.
+        let only_cancels = question.cancels && !question.stops && question.key.is_none();
+        if !only_cancels && !task.opens(question.key) {
             return AnswerPart::Unknown;
         }
         if question.stops || question.cancels {

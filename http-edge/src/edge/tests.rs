@@ -408,9 +408,10 @@ fn without_its_key_a_task_is_one_that_nobody_knows() {
         question(0),
         ReadAnswer { asks_request: true, ..question(0) },
         ReadAnswer { stops: true, ..question(0) },
-        ReadAnswer { cancels: true, ..question(0) },
         ReadAnswer { leaves: true, ..question(0) },
     ];
+    let cancels = ReadAnswer { cancels: true, ..question(0) };
+    assert_eq!(rig.asks(keyed(cancels, Some(6))), Some(AnswerPart::Unknown), "with a wrong key");
     let unknown = Err(Unjoined::Absent(Absent::Unknown));
     for key in [None, Some(0), Some(6)] {
         for question in questions {
