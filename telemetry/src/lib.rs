@@ -1,0 +1,10 @@
+//! Traces: one for each request, through all parts of the mesh, told to an OTLP receiver. Off unless an address is given, and
+//! then nothing is made, kept or sent.
+
+mod context;
+mod exporter;
+mod sender;
+mod span;
+
+pub use exporter::{Args, Error, Telemetry, start};
+pub use span::{Kind, Link, Span, attribute};
