@@ -311,6 +311,9 @@ impl Edge {
         let Some(task) = self.tasks.get_mut(&id) else { return };
         (task.resubmit_at, task.line) = (None, None);
         let attempts = &mut task.attempts;
+        if let Ending::Failed(failure) = &ending {
+            attempts.trace.failed(failure.code);
+        }
         let report = Arc::new(report(attempts, ending, now));
         let first_token = attempts.first_token_at.map(|at| at.duration_since(attempts.began()));
         attempts.answer.end(report.clone());

@@ -20,6 +20,8 @@ pub struct Config {
     pub bus: BusArgs,
     #[command(flatten)]
     pub logs: LogArgs,
+    #[command(flatten)]
+    pub telemetry: echo_telemetry::OtlpArgs,
 }
 
 /// How much waits, for how long, and who is gone.

@@ -25,6 +25,7 @@ mod run;
 mod scheduler;
 mod snapshot;
 mod submission;
+mod trace;
 
 #[cfg(test)]
 mod testkit;

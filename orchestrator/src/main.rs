@@ -21,16 +21,20 @@ fn main() -> ExitCode {
 async fn serve(config: Config) -> anyhow::Result<()> {
     process::raise_open_files();
     let shutdown = process::shutdown();
+    let me = ProcessId::random();
+    let telemetry = echo_telemetry::start(&config.telemetry, "echo-orchestrator", me.as_str())?;
     let options = Options {
         secret: config.bus.secret().map_err(BadConfig::because)?,
         url: config.bus.nats,
         role: Role::Orchestrator,
-        id: ProcessId::random(),
+        id: me,
     };
     let Some(bus) = shutdown.run_until_cancelled(Bus::connect(options)).await else { return Ok(()) };
     let bus = bus.map_err(|error| match error {
         error if error.is_configuration() => BadConfig::because(error).into(),
         other => anyhow::Error::new(other).context("cannot get onto the bus"),
     })?;
-    echo_orchestrator::run(config.limits, bus, shutdown).await.context("the orchestrator ended unasked")
+    let ended = echo_orchestrator::run(config.limits, bus, shutdown).await;
+    telemetry.finish().await;
+    ended.context("the orchestrator ended unasked")
 }

@@ -194,7 +194,8 @@ impl State {
     }
 
     /// Ends an attempt that is no longer held: its edge decides what comes next.
-    fn fail(&mut self, holding: Box<Holding>, failure: Failure) {
+    fn fail(&mut self, mut holding: Box<Holding>, failure: Failure) {
+        holding.trace.failed(failure.code);
         let detail = failure.message.clone();
         let frame = Frame::Failed { seq: None, failure: Box::new(failure) };
         self.out.push(Action::Frame { to: holding.inbox.clone(), frame });

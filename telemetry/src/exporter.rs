@@ -27,7 +27,7 @@ pub fn tracer() -> Option<&'static SdkTracer> {
 
 /// Where traces are told.
 #[derive(Debug, Clone, Default, clap::Args)]
-pub struct Args {
+pub struct OtlpArgs {
     /// Tell traces to the OTLP receiver (HTTP, protobuf) at this address, such as <http://127.0.0.1:4318>; without it there are none
     #[arg(long, env = "ECHO_OTLP", value_name = "URL", value_parser = receiver)]
     pub otlp: Option<Url>,
@@ -50,7 +50,7 @@ pub struct Telemetry(Option<SdkTracerProvider>);
 ///
 /// # Errors
 /// See [`Error`]; never because the receiver is away.
-pub fn start(args: &Args, service: &'static str, instance: &str) -> Result<Telemetry, Error> {
+pub fn start(args: &OtlpArgs, service: &'static str, instance: &str) -> Result<Telemetry, Error> {
     let Some(url) = &args.otlp else { return Ok(Telemetry(None)) };
     let exporter = SpanExporter::builder()
         .with_http()

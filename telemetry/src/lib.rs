@@ -6,5 +6,6 @@ mod exporter;
 mod sender;
 mod span;
 
-pub use exporter::{Args, Error, Telemetry, start};
-pub use span::{Kind, Link, Span, attribute};
+pub use exporter::{Error, OtlpArgs, Telemetry, start};
+pub use opentelemetry::Value;
+pub use span::{Kind, Link, Span, attribute, list};

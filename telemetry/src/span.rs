@@ -106,6 +106,11 @@ pub fn attribute(name: &'static str, value: impl Into<Value>) -> KeyValue {
     KeyValue::new(name, value)
 }
 
+/// A list of one word.
+pub fn list(word: &'static str) -> Value {
+    Value::Array(vec![opentelemetry::StringValue::from(word)].into())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
