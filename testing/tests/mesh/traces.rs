@@ -76,12 +76,12 @@ async fn a_trace_shows_the_node_that_died_and_the_one_that_went_on() {
     assert_eq!((run.service.as_str(), &run.parent), ("echo-agent", &one(&spans, "place", "2").id));
     assert_eq!(run.says("echo.node"), second);
     let engine = spans.iter().find(|it| it.parent == run.id).expect("a request to the engine");
-    assert_eq!((engine.name.as_str(), engine.kind), ("chat scripted", 3));
+    assert_eq!((engine.name.as_str(), engine.kind), ("text_completion scripted:latest", 3));
     assert_eq!(
         (engine.says("gen_ai.operation.name"), engine.says("gen_ai.provider.name")),
-        ("chat", "ollama")
+        ("text_completion", "ollama")
     );
-    assert_eq!(engine.says("gen_ai.request.model"), "scripted");
+    assert_eq!(engine.says("gen_ai.request.model"), "scripted:latest");
     assert_eq!(engine.says("gen_ai.response.finish_reasons"), "stop");
     assert_eq!(engine.says("server.address"), "127.0.0.1");
     assert_eq!(engine.events, ["first_token"]);
@@ -153,9 +153,9 @@ async fn a_receiver_that_hangs_costs_no_request_and_no_memory_and_does_not_hold_
     });
     let mesh = Mesh::start().nodes(1).slots(8).edge_args(["--otlp", &url]).await;
     let ask = |_| async {
-        let body = json!({"model": "scripted", "input": ["a"]});
+        let body = json!({"model": "scripted", "prompt": "count [tokens=1]", "stream": false});
         let started = Instant::now();
-        let reply = mesh.client().post("/api/embed", &body).send().await.expect("a reply");
+        let reply = mesh.client().post("/api/generate", &body).send().await.expect("a reply");
         assert_eq!(reply.status(), 200);
         started.elapsed()
     };
