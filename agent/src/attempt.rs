@@ -28,8 +28,8 @@ use batch::{BYTES, PIECES, Steps, fit_together, waiting, weight};
 pub use halt::Halt;
 use progress::Progress;
 pub use report::{End, Report};
-use trace::Trace;
 pub use trace::Server;
+use trace::Trace;
 
 /// What all attempts share.
 pub struct Context {

@@ -168,6 +168,16 @@ impl Attempts {
         self.waited
     }
 
+    /// Whether it is work for a model; other tasks are about models.
+    pub fn generates(&self) -> bool {
+        matches!(self.request, Request::Generate(_) | Request::Chat(_) | Request::Embed(_))
+    }
+
+    /// How often the answer went on, and how long nothing came then, in all.
+    pub fn continued(&self) -> (u32, Duration) {
+        self.tally.continued
+    }
+
     /// Why the attempt that was accepted last is where it is, and what came of that so far.
     pub fn why(&self) -> Option<&Why> {
         self.course.why()

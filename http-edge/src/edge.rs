@@ -315,6 +315,7 @@ impl Edge {
             attempts.trace.failed(failure.code);
         }
         let report = Arc::new(report(attempts, ending, now));
+        let generates = attempts.generates();
         let first_token = attempts.first_token_at.map(|at| at.duration_since(attempts.began()));
         attempts.answer.end(report.clone());
         if !task.keep.is_some_and(|keep| keep.request) {
@@ -322,7 +323,7 @@ impl Edge {
             task.request_bytes = 0;
         }
         out.push(Action::Announce(Box::new(ended(id, &report))));
-        out.push(Action::Ended { task: id, report, first_token });
+        out.push(Action::Ended { task: id, report, generates, first_token });
         self.resequencer.end(id);
         self.holders.end(id);
         self.grew(id, now, out);

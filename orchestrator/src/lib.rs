@@ -15,6 +15,7 @@ mod facts;
 mod fit;
 mod holding;
 mod inbox;
+pub mod metrics;
 mod need;
 mod node;
 mod perform;

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use echo_bus::holding::{Fence, LocalHealth};
 use echo_bus::id::{BootId, Inbox, NodeId, ProcessId, TaskId};
-use echo_bus::message::{Cancel, Code, Event as News, Failure, Frame, Held, Pong, What};
+use echo_bus::message::{Cancel, Code, Event as News, Failure, Frame, Held, NodeStatus, Pong, What};
 use echo_bus::model_name::ModelName;
 
 use crate::config::Limits;
@@ -131,6 +131,16 @@ impl State {
     /// The attempts that are held: in the queue, or on their way to a node.
     pub fn held(&self) -> usize {
         self.held.len()
+    }
+
+    /// The attempts that wait in the queue.
+    pub fn queued(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// What each node says of itself.
+    pub fn nodes(&self) -> impl Iterator<Item = NodeStatus> {
+        self.registry.iter().map(|(_, node)| node.beat().status)
     }
 
     /// Since the start.

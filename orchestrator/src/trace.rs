@@ -40,7 +40,10 @@ impl Placement {
     /// The node that was asked does not take it.
     pub fn refused(&mut self, node: &NodeId, code: Code) {
         if self.0.is_recorded() {
-            self.0.event("refused", [attribute("echo.node", node.to_string()), attribute("error.type", code.word())]);
+            self.0.event(
+                "refused",
+                [attribute("echo.node", node.to_string()), attribute("error.type", code.word())],
+            );
         }
     }
 

@@ -6,7 +6,8 @@ use opentelemetry::trace::{SpanContext, SpanId, TraceFlags, TraceId, TraceState}
 pub fn parse(text: &str) -> Option<SpanContext> {
     let mut parts = text.split('-');
     let [version, trace, span, flags] = std::array::from_fn(|_| parts.next().unwrap_or_default());
-    let hex = |text: &str, len| text.len() == len && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    let hex =
+        |text: &str, len| text.len() == len && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
     // A later version may say more behind; this one may not.
     let whole = version != "00" || parts.next().is_none();
     if !whole || !hex(version, 2) || version == "ff" || !hex(trace, 32) || !hex(span, 16) || !hex(flags, 2) {

@@ -1,8 +1,9 @@
 //! Traces: one for each request, through all parts of the mesh, told to an OTLP receiver. Off unless an address is given, and
-//! then nothing is made, kept or sent.
+//! then nothing is made, kept or sent. And what all parts do alike with their numbers for Prometheus.
 
 mod context;
 mod exporter;
+pub mod metrics;
 mod sender;
 mod span;
 

@@ -46,7 +46,9 @@ impl Sender {
             Some(why) if !self.fails.swap(true, Ordering::Relaxed) => {
                 warn!(why, "the receiver of traces (--otlp) takes none; they are lost until it does");
             }
-            None if self.fails.swap(false, Ordering::Relaxed) => info!("the receiver of traces takes them again"),
+            None if self.fails.swap(false, Ordering::Relaxed) => {
+                info!("the receiver of traces takes them again")
+            }
             _ => {}
         }
     }

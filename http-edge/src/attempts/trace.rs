@@ -22,12 +22,8 @@ impl Trace {
 
     /// An attempt begins; what still runs of the one before has ended. What it does elsewhere is told below it.
     pub fn begin(&mut self, task: &mut Task) {
-        self.span = Span::linked(
-            || "attempt".into(),
-            Kind::Producer,
-            self.parent.as_deref(),
-            self.earlier.take(),
-        );
+        self.span =
+            Span::linked(|| "attempt".into(), Kind::Producer, self.parent.as_deref(), self.earlier.take());
         (self.earlier, self.gives) = (self.span.link(), false);
         task.traceparent = self.span.traceparent().or_else(|| self.parent.clone());
         if !self.span.is_recorded() {

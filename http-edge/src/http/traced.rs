@@ -22,8 +22,7 @@ pub fn begin(request: &mut Request) -> Span {
     }
     let Some(route) = request.extensions().get::<MatchedPath>().cloned() else { return Span::none() };
     let parent = trace_of(request.headers());
-    let mut span =
-        Span::begin(|| format!("POST {}", route.as_str()).into(), Kind::Server, parent.as_deref());
+    let mut span = Span::begin(|| format!("POST {}", route.as_str()).into(), Kind::Server, parent.as_deref());
     if let Some(own) = span.traceparent().and_then(|own| HeaderValue::from_str(&own).ok()) {
         request.headers_mut().insert(TRACEPARENT, own);
     }

@@ -169,7 +169,7 @@ impl State {
             (Some(mut holding), Answer::Accepted { .. }) => {
                 holding.trace.placed(&asked.node, &holding.task);
                 self.hand_over(&holding, asked);
-            },
+            }
             (None, Answer::Accepted { .. } | Answer::Unclear) => self.cancel_at(asked),
             (None, _) => {}
             (Some(holding), Answer::Refused(failure)) => self.try_next(holding, asked, failure),

@@ -103,7 +103,9 @@ async fn a_request_joins_the_trace_of_its_client_and_no_span_holds_a_word_of_it(
         assert_eq!(call.send().await.expect("a reply").status(), 200);
     }
     // What is no trace context is no harm.
-    let call = mesh.client().post("/api/generate", &json!({"model": "scripted", "prompt": "SECRET", "stream": false}));
+    let call = mesh
+        .client()
+        .post("/api/generate", &json!({"model": "scripted", "prompt": "SECRET", "stream": false}));
     assert_eq!(call.header("traceparent", &"f".repeat(55)).send().await.expect("a reply").status(), 200);
     let spans = told(&receiver, "POST /api/chat", 5).await;
     let names: Vec<_> = spans.iter().map(|it| it.name.as_str()).collect();
