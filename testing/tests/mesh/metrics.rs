@@ -210,3 +210,22 @@ async fn promtool_takes_all_of_it_where_it_is_there() {
     let checked = Command::new("promtool").args(["check", "rules"]).arg(rules).output().expect("it runs");
     assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stdout));
 }
+
+#[tokio::test]
+async fn what_a_client_names_to_be_pulled_is_no_label() {
+    let mesh = Mesh::start().nodes(1).agent_args(["--allow-model-management"]).await;
+    let body = json!({"model": "evil-name", "stream": false});
+    mesh.client().post("/api/pull", &body).send().await.expect("a reply").text().await;
+    mesh.is_quiet().await;
+    let ended = |families: &Families, name: &str| families.get(name).map_or(0.0, |it| it.sum(&[]));
+    mesh.until("the pull to be counted", || async {
+        let (edge, agent) = (scrape(mesh.edge(0)).await, scrape(mesh.node(0)).await);
+        let counts = (ended(&edge, "echo_tasks_total"), ended(&agent, "echo_agent_tasks_total"));
+        holds(counts.0 >= 1.0 && counts.1 >= 1.0, format!("{counts:?}"))
+    })
+    .await;
+    for program in [mesh.edge(0), mesh.node(0)] {
+        let text = text_of(program).await;
+        assert!(!text.contains("evil-name"), "{text}");
+    }
+}

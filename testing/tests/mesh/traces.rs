@@ -59,7 +59,7 @@ async fn a_trace_shows_the_node_that_died_and_the_one_that_went_on() {
     assert_eq!(lost.events, ["first_token"]);
     let next = one(&spans, "attempt", "2");
     assert_eq!((&next.parent, next.says("echo.node"), next.fails), (&root.id, &*second, false));
-    assert_eq!(next.links, [lost.id.clone()], "it goes on from the first");
+    assert_eq!(next.links, std::slice::from_ref(&lost.id), "it goes on from the first");
     assert_eq!((next.says("echo.tokens"), next.events.as_slice()), ("60", &["first_token".to_owned()][..]));
     assert!(next.says("echo.continues.tokens").parse::<u64>().expect("a number") >= 5);
     assert!(lost.times.1 <= next.times.0 && root.times.0 <= lost.times.0 && next.times.1 <= root.times.1);
