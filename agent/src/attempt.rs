@@ -94,7 +94,7 @@ impl Attempt {
         if let Err(error) = context.bus.answer(self.reply.as_ref(), &self.answer).await {
             debug!(%error, "the dispatch got no answer");
         }
-        let mut trace = Trace::begin(&self, &context);
+        let mut trace = Trace::begin(self.traceparent.as_deref(), self.key, &context.node, self.loaded);
         let started = self.received;
         let request = self.order.request.fingerprint();
         let mut progress = Progress::default();
@@ -103,7 +103,7 @@ impl Attempt {
                 let seat = context.company.join(request, Instant::now());
                 progress.asked = Some(Instant::now());
                 progress.run = self.slot.is_some().then(|| context.facts.begin(self.about(), Instant::now()));
-                trace.asks(&self, &context);
+                trace.asks(&context.server, &self.model, &self.order);
                 let end = self.stream(&context, &seat, &mut progress, &mut trace).await;
                 end.map_err(|failure| seat.judge(failure, Instant::now()))
             }

@@ -1,29 +1,22 @@
 //! Where spans go: a bounded queue, a thread that sends, and an end that does not wait for ever. Spans that find no room are
 //! dropped, so a receiver that is slow or away costs a part of the mesh nothing.
 
-use std::sync::OnceLock;
 use std::time::Duration;
 
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_otlp::{RetryPolicy, SpanExporter, WithExportConfig as _, WithHttpConfig as _};
 use opentelemetry_sdk::Resource;
-use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider};
+use opentelemetry_sdk::trace::SdkTracerProvider;
 use reqwest::Url;
 use tokio::sync::oneshot;
 use tracing::warn;
 
 use crate::sender::Sender;
 use crate::span::attribute;
+use crate::tracer::TRACER;
 
 /// How long the last spans may take to be told when a part stops.
 const FLUSH: Duration = Duration::from_secs(2);
-
-static TRACER: OnceLock<SdkTracer> = OnceLock::new();
-
-/// The tracer of this process, once it was started.
-pub fn tracer() -> Option<&'static SdkTracer> {
-    TRACER.get()
-}
 
 /// Where traces are told.
 #[derive(Debug, Clone, Default, clap::Args)]

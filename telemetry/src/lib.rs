@@ -6,6 +6,7 @@ mod exporter;
 pub mod metrics;
 mod sender;
 mod span;
+mod tracer;
 
 pub use exporter::{Error, OtlpArgs, Telemetry, start};
 pub use opentelemetry::Value;

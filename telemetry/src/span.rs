@@ -9,7 +9,8 @@ use opentelemetry_sdk::trace::Span as Recorded;
 
 pub use opentelemetry::trace::SpanKind as Kind;
 
-use crate::{context, exporter};
+use crate::context;
+use crate::tracer::TRACER;
 
 /// The longest text in an attribute, in characters: what a client has written stays small.
 const LONGEST: usize = 200;
@@ -40,7 +41,7 @@ impl Span {
         parent: Option<&str>,
         earlier: Option<Link>,
     ) -> Self {
-        let Some(tracer) = exporter::tracer() else { return Self(None) };
+        let Some(tracer) = TRACER.get() else { return Self(None) };
         let parent = match parent.and_then(context::parse) {
             Some(parent) => Context::new().with_remote_span_context(parent),
             None => Context::new(),

@@ -3,10 +3,11 @@
 
 use std::time::Instant;
 
+use echo_bus::id::{AttemptId, NodeId};
 use echo_bus::message::{Done, Failure, Reason, Request};
 use echo_telemetry::{Kind, Span, attribute};
 
-use super::{Attempt, Context};
+use crate::engine::Order;
 
 /// Nothing where there is no tracing.
 #[derive(Debug, Default)]
@@ -27,33 +28,33 @@ pub struct Server {
 
 impl Trace {
     /// The node has the attempt: below its placement.
-    pub fn begin(attempt: &Attempt, context: &Context) -> Self {
-        let mut run = Span::begin(|| "run".into(), Kind::Consumer, attempt.traceparent.as_deref());
+    pub fn begin(parent: Option<&str>, key: AttemptId, node: &NodeId, loaded: bool) -> Self {
+        let mut run = Span::begin(|| "run".into(), Kind::Consumer, parent);
         if run.is_recorded() {
             run.set([
-                attribute("echo.task", attempt.key.task.to_string()),
-                attribute("echo.attempt", i64::from(attempt.key.attempt)),
-                attribute("echo.node", context.node.to_string()),
-                attribute("echo.model.loaded", attempt.loaded),
+                attribute("echo.task", key.task.to_string()),
+                attribute("echo.attempt", i64::from(key.attempt)),
+                attribute("echo.node", node.to_string()),
+                attribute("echo.model.loaded", loaded),
             ]);
         }
         Self { run, ..Self::default() }
     }
 
     /// The engine is asked.
-    pub fn asks(&mut self, attempt: &Attempt, context: &Context) {
+    pub fn asks(&mut self, server: &Server, model: &str, order: &Order) {
         if !self.run.is_recorded() {
             return;
         }
-        let operation = operation(&attempt.order.request);
-        let name = || format!("{operation} {}", attempt.model).into();
+        let operation = operation(&order.request);
+        let name = || format!("{operation} {model}").into();
         let mut span = Span::begin(name, Kind::Client, self.run.traceparent().as_deref());
-        let Server { kind, host, port } = &context.server;
+        let Server { kind, host, port } = server;
         span.set([
             attribute("gen_ai.operation.name", operation),
             attribute("gen_ai.provider.name", *kind),
-            attribute("gen_ai.request.model", attempt.model.clone()),
-            attribute("gen_ai.response.model", attempt.order.model.clone()),
+            attribute("gen_ai.request.model", model.to_owned()),
+            attribute("gen_ai.response.model", order.model.clone()),
             attribute("server.address", host.clone()),
             attribute("server.port", i64::from(*port)),
         ]);
