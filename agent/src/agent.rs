@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::attempt::Context;
+use crate::attempt::{Context, Server};
 use crate::config::Config;
 use crate::engine::liveness::Signs;
 use crate::engine::{self, Down, Engine, Probe};
@@ -41,6 +41,7 @@ pub async fn run(
     bus: Bus,
     shutdown: CancellationToken,
 ) -> Result<(), Error> {
+    let server = server(&config);
     let engine = engine::connect(&config.engine)?;
     let identity = identity(&config, &bus, &listener)?;
     let (commands, wanted) = mpsc::channel(16);
@@ -67,6 +68,7 @@ pub async fn run(
         company: Arc::default(),
         facts,
         node: node_id,
+        server,
     });
     let mut performer = Performer::new(context, events.clone());
     let _space = watch_space(events).await;
@@ -133,6 +135,15 @@ fn identity(config: &Config, bus: &Bus, listener: &TcpListener) -> Result<Identi
         agent_host: host,
         agent_port: address.port(),
     })
+}
+
+fn server(config: &Config) -> Server {
+    let url = &config.engine.url;
+    Server {
+        kind: config.engine.kind.as_str(),
+        host: url.host_str().unwrap_or_default().to_owned(),
+        port: url.port_or_known_default().unwrap_or_default(),
+    }
 }
 
 /// What has to be done before the agent logs `ready`: make sure that no other agent has the id, subscribe, and ask the engine

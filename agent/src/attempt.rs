@@ -4,6 +4,7 @@ mod batch;
 mod halt;
 mod progress;
 mod report;
+mod trace;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -27,6 +28,8 @@ use batch::{BYTES, PIECES, Steps, fit_together, waiting, weight};
 pub use halt::Halt;
 use progress::Progress;
 pub use report::{End, Report};
+pub use trace::Server;
+use trace::Trace;
 
 /// What all attempts share.
 pub struct Context {
@@ -36,6 +39,7 @@ pub struct Context {
     pub company: Arc<Company>,
     pub facts: Arc<Facts>,
     pub node: NodeId,
+    pub server: Server,
 }
 
 /// An attempt that was accepted.
@@ -54,6 +58,8 @@ pub struct Attempt {
     pub waited_ms: u64,
     pub chosen: String,
     pub why: Option<Relayed>,
+    /// What the spans of this attempt are below.
+    pub traceparent: Option<String>,
     /// Whoever reads the inbox takes pieces together with the end.
     pub joins_end: bool,
     pub inbox: Inbox,
@@ -88,6 +94,7 @@ impl Attempt {
         if let Err(error) = context.bus.answer(self.reply.as_ref(), &self.answer).await {
             debug!(%error, "the dispatch got no answer");
         }
+        let mut trace = Trace::begin(self.traceparent.as_deref(), self.key, &context.node, self.loaded);
         let started = self.received;
         let request = self.order.request.fingerprint();
         let mut progress = Progress::default();
@@ -96,11 +103,16 @@ impl Attempt {
                 let seat = context.company.join(request, Instant::now());
                 progress.asked = Some(Instant::now());
                 progress.run = self.slot.is_some().then(|| context.facts.begin(self.about(), Instant::now()));
-                let end = self.stream(&context, &seat, &mut progress).await;
+                trace.asks(&context.server, &self.model, &self.order);
+                let end = self.stream(&context, &seat, &mut progress, &mut trace).await;
                 end.map_err(|failure| seat.judge(failure, Instant::now()))
             }
             false => Err(self.halt.reason()),
         };
+        match &end {
+            Ok(last) => trace.answered(&last.done),
+            Err(failure) => trace.failed(failure),
+        }
         let halted = self.halt.is_stopped() && end.is_err();
         self.measured(&context, &end, progress.run.take());
         drop(self.slot.take());
@@ -150,7 +162,13 @@ impl Attempt {
         }
     }
 
-    async fn stream(&self, context: &Context, seat: &Seat, progress: &mut Progress) -> Result<Last, Failure> {
+    async fn stream(
+        &self,
+        context: &Context,
+        seat: &Seat,
+        progress: &mut Progress,
+        trace: &mut Trace,
+    ) -> Result<Last, Failure> {
         let accepted = self.replay().accepted(|seq| {
             Frame::Accepted(Box::new(Accepted {
                 seq,
@@ -192,6 +210,7 @@ impl Attempt {
                     let last = self.take(context, step, &mut steps, progress).await;
                     if progress.pieces > before {
                         seat.gave(now);
+                        trace.gave();
                     }
                     match last? {
                         Some(last) => return Ok(last),

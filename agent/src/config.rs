@@ -65,6 +65,9 @@ pub struct Args {
 
     #[command(flatten)]
     pub log: LogArgs,
+
+    #[command(flatten)]
+    pub telemetry: echo_telemetry::OtlpArgs,
 }
 
 /// A checked configuration.

@@ -6,6 +6,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use echo_bus::host;
+use echo_telemetry::metrics as telemetry;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -45,9 +46,7 @@ pub async fn serve(
 }
 
 async fn numbers(State(shared): State<Shared>) -> Response {
-    shared.metrics.run_upkeep();
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], shared.metrics.render())
-        .into_response()
+    ([(header::CONTENT_TYPE, telemetry::CONTENT_TYPE)], telemetry::render(&shared.metrics)).into_response()
 }
 
 async fn command(State(shared): State<Shared>, headers: HeaderMap, command: Command) -> Response {

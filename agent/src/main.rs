@@ -25,6 +25,7 @@ async fn start(args: Args) -> anyhow::Result<()> {
     let config = args.check()?;
     let listener = listen(&config).await?;
     info!(address = %listener.local_addr()?, "listening");
+    let telemetry = echo_telemetry::start(&args.telemetry, "echo-agent", config.node.as_str())?;
     let options = Options {
         url: args.bus.nats.clone(),
         role: Role::Agent,
@@ -36,7 +37,9 @@ async fn start(args: Args) -> anyhow::Result<()> {
         () = shutdown.cancelled() => return Ok(()),
         bus = Bus::connect(options) => bus.map_err(BadConfig::because)?,
     };
-    match echo_agent::run(config, listener, bus, shutdown).await {
+    let ended = echo_agent::run(config, listener, bus, shutdown).await;
+    telemetry.finish().await;
+    match ended {
         Err(error @ (Error::DuplicateNode(_) | Error::Engine(_))) => Err(BadConfig::because(error).into()),
         result => Ok(result?),
     }

@@ -1,13 +1,15 @@
 //! The agent's numbers for Prometheus.
 
 use std::sync::OnceLock;
+use std::time::Duration;
 
-use echo_bus::message::{Failure, Heartbeat, NodeStatus};
-use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use echo_bus::message::{Code, Failure, Heartbeat, NodeStatus};
+use echo_telemetry::metrics::{self as telemetry, MODELS};
+use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tracing::warn;
 
-use crate::attempt::Report;
+use crate::attempt::{End, Report};
 
 const TASKS: &str = "echo_agent_tasks_total";
 const REFUSED: &str = "echo_agent_refused_total";
@@ -16,11 +18,19 @@ const ACTIVE: &str = "echo_agent_active_tasks";
 const SLOTS: &str = "echo_agent_slots";
 const ENGINE: &str = "echo_agent_engine_up";
 const FIRST: &str = "echo_agent_first_token_seconds";
+const LOAD: &str = "echo_agent_load_seconds";
+const SPEED: &str = "echo_agent_tokens_per_second";
+const ERRORS: &str = "echo_agent_errors_total";
+const ROUND: &str = "echo_agent_bus_round_trip_seconds";
 const TRIALS: &str = "echo_agent_trials_total";
 const BEATS: &str = "echo_agent_heartbeats_total";
 
 /// Seconds; a cold model takes a minute.
-const BUCKETS: [f64; 12] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 300.0];
+const BUCKETS: [f64; 14] =
+    [0.001, 0.0025, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 300.0];
+
+/// Tokens a second.
+const SPEEDS: [f64; 10] = [1.0, 2.5, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 320.0, 1_000.0];
 
 /// What renders the numbers; one in a process, however many agents run in it.
 pub fn install() -> PrometheusHandle {
@@ -29,44 +39,72 @@ pub fn install() -> PrometheusHandle {
 }
 
 fn build() -> PrometheusHandle {
-    let builder = PrometheusBuilder::new();
-    let builder = match builder.set_buckets_for_metric(Matcher::Full(FIRST.to_owned()), &BUCKETS) {
-        Ok(builder) => builder,
-        Err(_) => PrometheusBuilder::new(),
-    };
+    let suffix = |text: &str| Matcher::Suffix(text.to_owned());
+    let builder = PrometheusBuilder::new()
+        .set_buckets_for_metric(suffix("_seconds"), &BUCKETS)
+        .and_then(|it| it.set_buckets_for_metric(suffix("_per_second"), &SPEEDS))
+        .expect("the lists of buckets are not empty");
     let recorder = builder.build_recorder();
     let handle = recorder.handle();
     if metrics::set_global_recorder(recorder).is_err() {
         warn!("another part of this process collects the metrics; /metrics will be empty");
     }
     describe();
+    telemetry::keep(handle.clone());
     handle
 }
 
 fn describe() {
-    describe_counter!(TASKS, "Attempts that have ended, by outcome: done, elsewhere, failed, cancelled");
+    describe_counter!(
+        TASKS,
+        "Attempts that have ended, by model and outcome: done, elsewhere, failed, cancelled"
+    );
+    describe_counter!(ERRORS, "Attempts that have failed on this node, by the code of the failure");
     describe_counter!(REFUSED, "Tasks refused, by reason");
     describe_counter!(TOKENS, "Tokens generated, by the engine's count or else by its chunks");
     describe_gauge!(ACTIVE, "Attempts that hold a slot");
     describe_gauge!(SLOTS, "Tasks that may run at once");
     describe_gauge!(ENGINE, "1 while the engine can be used");
-    describe_histogram!(FIRST, "Seconds from a task's arrival to the first piece of its answer");
+    describe_histogram!(FIRST, Unit::Seconds, "From a task's arrival to the first piece of its answer");
+    describe_histogram!(LOAD, Unit::Seconds, "Time that the engine took to load a model for a task");
+    describe_histogram!(ROUND, Unit::Seconds, "From a pulse to the edge's answer");
+    describe_histogram!(SPEED, "Speed of answers, by the engine's count or else by its chunks");
     describe_counter!(TRIALS, "Trials of a model by the agent itself, by outcome: passed, failed");
     describe_counter!(BEATS, "Heartbeats sent");
-    for outcome in ["done", "elsewhere", "failed", "cancelled"] {
-        counter!(TASKS, "outcome" => outcome).absolute(0);
-    }
-    counter!(TOKENS).absolute(0);
+    // What has not happened yet is 0, so that a rate is right from the first time on.
     counter!(BEATS).absolute(0);
+    for outcome in ["passed", "failed"] {
+        counter!(TRIALS, "outcome" => outcome).absolute(0);
+    }
+    counter!(REFUSED, "reason" => Code::Full.word()).absolute(0);
+    for code in [Code::EngineError, Code::EngineUnreachable, Code::EngineStalled] {
+        counter!(ERRORS, "code" => code.word()).absolute(0);
+    }
 }
 
 /// An attempt has ended.
 pub fn ended(report: &Report) {
-    counter!(TASKS, "outcome" => report.end.word()).increment(1);
-    counter!(TOKENS).increment(report.tokens);
-    if let Some(first) = report.first_piece {
-        histogram!(FIRST).record(first.as_secs_f64());
+    // A model that this node serves, never a client's word: that is what a pull names.
+    let model = MODELS.of(if report.generates { &report.model } else { "" });
+    counter!(TASKS, "outcome" => report.end.word(), "model" => model.clone()).increment(1);
+    counter!(TOKENS, "model" => model.clone()).increment(report.tokens);
+    if let End::Failed(failure) = &report.end {
+        counter!(ERRORS, "code" => failure.code.word()).increment(1);
     }
+    if let Some(load) = report.load {
+        histogram!(LOAD, "model" => model.clone()).record(load);
+    }
+    if let Some(speed) = report.tokens_per_second.filter(|speed| speed.is_finite()) {
+        histogram!(SPEED, "model" => model.clone()).record(speed);
+    }
+    if let Some(first) = report.first_piece {
+        histogram!(FIRST, "model" => model).record(first);
+    }
+}
+
+/// An edge has answered a pulse.
+pub fn round_trip(time: Duration) {
+    histogram!(ROUND).record(time);
 }
 
 /// A trial has ended.
@@ -76,8 +114,7 @@ pub fn tried(passed: bool) {
 
 /// A task was refused.
 pub fn refused(failure: &Failure) {
-    let word = serde_json::to_value(failure.code).ok().and_then(|word| word.as_str().map(str::to_owned));
-    counter!(REFUSED, "reason" => word.unwrap_or_default()).increment(1);
+    counter!(REFUSED, "reason" => failure.code.word()).increment(1);
 }
 
 /// A heartbeat goes out.

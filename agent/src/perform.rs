@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use echo_bus::holding::PULSE_ANSWER;
 use echo_bus::id::{AttemptId, Inbox, ProcessId};
@@ -141,9 +141,11 @@ impl Performer {
     fn pulse(&self, edge: ProcessId, asked: Vec<AttemptId>, pulse: Pulse) {
         let (context, events) = (self.context.clone(), self.events.clone());
         self.jobs.spawn(async move {
+            let began = Instant::now();
             let answer = context.bus.call(&subject::pulse(&edge), &pulse, PULSE_ANSWER).await;
-            if let Err(error) = &answer {
-                debug!(%edge, %error, "no answer to a pulse");
+            match &answer {
+                Ok(_) => metrics::round_trip(began.elapsed()),
+                Err(error) => debug!(%edge, %error, "no answer to a pulse"),
             }
             tell(events, Event::Pulsed { edge, asked, answer: answer.ok() }).await;
         });

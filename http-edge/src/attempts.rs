@@ -12,6 +12,7 @@ mod honesty;
 mod step;
 mod submission;
 mod tally;
+mod trace;
 
 use std::cell::OnceCell;
 use std::time::{Duration, Instant};
@@ -23,6 +24,7 @@ use self::charge::Charges;
 use self::course::Course;
 pub use self::step::{Ending, Step};
 use self::tally::Tally;
+use self::trace::Trace;
 use crate::answer::Answer;
 use crate::holders::Lost;
 use crate::limits::Limits;
@@ -39,7 +41,7 @@ const EXCLUDED: usize = 64;
 pub struct Attempts {
     pub task: TaskId,
     request: Request,
-    traceparent: Option<String>,
+    pub trace: Trace,
     limits: Limits,
     began: Instant,
     /// Since when nobody has taken the task.
@@ -86,7 +88,7 @@ impl Attempts {
             task,
             tally: Tally::new(honesty::holds_back(&request)),
             request,
-            traceparent,
+            trace: Trace::below(traceparent),
             limits,
             began: now,
             untaken_since: Some(now),
@@ -161,6 +163,16 @@ impl Attempts {
         self.waited
     }
 
+    /// Whether it is work for a model; other tasks are about models.
+    pub fn generates(&self) -> bool {
+        matches!(self.request, Request::Generate(_) | Request::Chat(_) | Request::Embed(_))
+    }
+
+    /// How often the answer went on, and how long nothing came then, in all.
+    pub fn continued(&self) -> (u32, Duration) {
+        self.tally.continued
+    }
+
     /// Why the attempt that was accepted last is where it is, and what came of that so far.
     pub fn why(&self) -> Option<&Why> {
         self.course.why()
@@ -213,6 +225,7 @@ impl Attempts {
                 let waited = self.queued_since.map_or(Duration::ZERO, |since| now.duration_since(since));
                 let why = accepted.why.and_then(Relayed::read);
                 self.course.accepted(&accepted.node, why, waited, now);
+                self.trace.accepted(&accepted.node, &accepted.chosen);
                 self.accept(accepted.node, accepted.boot, now);
                 (self.model, self.chosen) = (accepted.model, accepted.chosen);
                 self.answer.turn(Box::new(self.now_at()));
@@ -222,7 +235,9 @@ impl Attempts {
             Frame::Done { done, .. } => {
                 self.ended = true;
                 self.course.ended(&done.timings, now);
-                Step::End(Box::new(Ending::Answered(self.tally.whole(*done))))
+                let done = self.tally.whole(*done);
+                self.trace.answered(&done);
+                Step::End(Box::new(Ending::Answered(done)))
             }
             // An orchestrator has no say any more: it did not hear the node's answer, and we did.
             Frame::Failed { seq: None, .. } if self.accepted.is_some() => Step::Wait,
@@ -256,6 +271,7 @@ impl Attempts {
     fn take(&mut self, pieces: Vec<Piece>, now: Instant) -> Step {
         self.first_token_at.get_or_insert(now);
         self.course.gave(now);
+        self.trace.gave();
         self.gives = true;
         // It works on this node, whatever another has said.
         self.charges.refusal = None;
@@ -267,6 +283,7 @@ impl Attempts {
     }
 
     fn failed(&mut self, failure: Failure, now: Instant) -> Step {
+        self.trace.failed(failure.code);
         // Not by us, who would not hear it: somebody took this attempt for one that nobody wants.
         let cancelled = failure.code == Code::Cancelled;
         if failure.code == Code::CannotContinue && self.has_begun() {
@@ -299,6 +316,7 @@ impl Attempts {
             // An orchestrator: it had the task only in its queue, and nobody is at fault.
             return self.untaken_at_once(now);
         };
+        self.trace.lost();
         let message = format!("node {} was lost: {}", node.node, lost.loss.as_str());
         self.charge(node, Failure::elsewhere(Code::EngineError, message), now)
     }

@@ -100,6 +100,9 @@ pub struct Config {
 
     #[command(flatten)]
     pub log: LogArgs,
+
+    #[command(flatten)]
+    pub telemetry: echo_telemetry::OtlpArgs,
 }
 
 /// When an answer goes on from another node.

@@ -310,13 +310,17 @@ impl Edge {
         let Some(task) = self.tasks.get_mut(&id) else { return };
         (task.resubmit_at, task.line) = (None, None);
         let attempts = &mut task.attempts;
+        if let Ending::Failed(failure) = &ending {
+            attempts.trace.failed(failure.code);
+        }
         let report = Arc::new(report(attempts, ending, now));
+        let generates = attempts.generates();
         let first_token = attempts.first_token_at.map(|at| at.duration_since(attempts.began()));
         attempts.answer.end(report.clone());
         attempts.forget_request();
         task.request_bytes = 0;
         out.push(Action::Announce(Box::new(ended(id, &report))));
-        out.push(Action::Ended { task: id, report, first_token });
+        out.push(Action::Ended { task: id, report, generates, first_token });
         self.resequencer.end(id);
         self.holders.end(id);
         self.grew(id, now, out);

@@ -262,6 +262,7 @@ fn report(end: End) -> Report {
         attempts: end.attempts,
         latency: Duration::from_millis(end.latency_ms),
         waited: Duration::from_millis(end.waited_ms),
+        continued: Default::default(),
         others: Vec::new(),
         order: Vec::new(),
     }

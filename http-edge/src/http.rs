@@ -31,6 +31,7 @@ mod route;
 mod route_headers;
 mod text;
 mod time;
+mod traced;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -99,14 +100,15 @@ fn refusal(error: fn() -> ApiError) -> Router {
 
 /// What happens to every request and its answer, whatever the route. One layer, since each costs every request a copy
 /// of its route and a box for its future.
-async fn passage(State(api): State<Api>, request: Request, next: Next) -> Response {
+async fn passage(State(api): State<Api>, mut request: Request, next: Next) -> Response {
     let dialect = dialects::of_request(request.uri().path(), request.headers());
     let id = route_headers::own_id(request.headers());
+    let span = traced::begin(&mut request);
     let mut response = guard::check(api.guard(), request, next).await;
     route_headers::give_back(id, &mut response);
     response.headers_mut().insert(header::SERVER, HeaderValue::from_static(SERVER));
     dialect.shape(&mut response);
-    response
+    traced::end(span, response)
 }
 
 async fn no_route(uri: Uri, headers: HeaderMap) -> ApiError {

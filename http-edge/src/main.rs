@@ -37,10 +37,12 @@ async fn start(config: Config) -> anyhow::Result<()> {
             "cannot listen on {listen}: {error}; free the port or choose another with --listen"
         ))
     })?;
+    let me = ProcessId::random();
+    let telemetry = echo_telemetry::start(&config.telemetry, "echo-edge", me.as_str())?;
     let options = Options {
         url: config.bus.nats.clone(),
         role: Role::Edge,
-        id: ProcessId::random(),
+        id: me,
         secret: config.bus.secret().map_err(BadConfig::because)?,
     };
     let connects = shutdown.run_until_cancelled(Bus::connect(options));
@@ -50,5 +52,7 @@ async fn start(config: Config) -> anyhow::Result<()> {
         Some(Err(error)) if error.is_configuration() => return Err(BadConfig::because(error).into()),
         Some(connected) => connected.context("cannot reach the bus")?,
     };
-    echo_edge::run(config, listener, bus, metrics, shutdown).await.context("the edge has failed")
+    let ended = echo_edge::run(config, listener, bus, metrics, shutdown).await;
+    telemetry.finish().await;
+    ended.context("the edge has failed")
 }

@@ -1,9 +1,10 @@
-//! What `/metrics` tells: counted where it happens, in Prometheus' terms.
+//! What `/metrics` tells: counted where it happens, in Prometheus' terms. docs/metrics.md has them all.
 
 use std::time::Duration;
 
 use echo_bus::message::{Code, Why};
-use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use echo_telemetry::metrics::{self as telemetry, MODELS, NODES};
+use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
 use crate::report::Report;
@@ -14,48 +15,98 @@ const RATIOS: [f64; 10] = [0.1, 0.25, 0.5, 0.67, 0.8, 1.25, 1.5, 2.0, 4.0, 10.0]
 const LEAST_EXPECTED: u64 = 50;
 const BUCKETS: [f64; 14] =
     [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0];
+/// Tokens a second.
+const SPEEDS: [f64; 10] = [1.0, 2.5, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 320.0, 1_000.0];
 
 /// Installs the recorder of this process; a second one (in tests) keeps the first.
 pub fn install() -> PrometheusHandle {
+    let suffix = |text: &str| Matcher::Suffix(text.to_owned());
     let builder = PrometheusBuilder::new()
-        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &BUCKETS)
-        .and_then(|it| it.set_buckets_for_metric(Matcher::Suffix("_ratio".to_owned()), &RATIOS))
+        .set_buckets_for_metric(suffix("_seconds"), &BUCKETS)
+        .and_then(|it| it.set_buckets_for_metric(suffix("_ratio"), &RATIOS))
+        .and_then(|it| it.set_buckets_for_metric(suffix("_per_second"), &SPEEDS))
         .expect("the lists of buckets are not empty");
     let recorder = builder.build_recorder();
     let handle = recorder.handle();
     if metrics::set_global_recorder(recorder).is_ok() {
-        describe_counter!("echo_tasks_total", "Tasks that ended, by outcome");
-        describe_counter!("echo_task_retries_total", "Attempts after the first that a node had accepted");
-        describe_counter!("echo_tokens_total", "Tokens of whole answers, by the engines' counts");
-        describe_counter!(
-            "echo_messages_dropped_total",
-            "Messages to the bus that found no room in the queue"
-        );
-        describe_gauge!("echo_connections", "Connections of clients that are open now");
-        describe_gauge!("echo_tasks_running", "Tasks that have not ended");
-        describe_histogram!("echo_task_seconds", "From request to end");
-        describe_histogram!("echo_first_token_seconds", "From request to the first piece of the answer");
-        describe_histogram!("echo_expected_ratio", "Measured by expected time of whole answers, by part");
+        describe();
+        telemetry::keep(handle.clone());
     }
     handle
 }
 
+fn describe() {
+    describe_counter!("echo_tasks_total", "Tasks that ended, by outcome, model and node");
+    describe_counter!("echo_task_failures_total", "Tasks that failed, by the code of the failure");
+    describe_counter!("echo_task_retries_total", "Attempts after the first that a node had accepted");
+    describe_counter!(
+        "echo_continuations_total",
+        "Answers that went on from where another node had left off"
+    );
+    describe_counter!("echo_tokens_total", "Tokens of whole answers, by the engines' counts");
+    describe_counter!(
+        "echo_prompt_tokens_total",
+        "Tokens of the prompts of whole answers, by the engines' counts"
+    );
+    describe_counter!("echo_messages_dropped_total", "Messages to the bus that found no room in the queue");
+    describe_gauge!("echo_connections", "Connections of clients that are open now");
+    describe_gauge!("echo_tasks_running", "Tasks that have not ended");
+    let seconds = [
+        ("echo_task_seconds", "From request to end"),
+        ("echo_first_token_seconds", "From request to the first piece of the answer"),
+        ("echo_queue_seconds", "Time that tasks waited for a node"),
+        ("echo_continuation_gap_seconds", "Between the last piece of a lost node and the first of the next"),
+        ("echo_bus_round_trip_seconds", "From a submission to the orchestrator's answer to it"),
+    ];
+    for (name, what) in seconds {
+        describe_histogram!(name, Unit::Seconds, what);
+    }
+    describe_histogram!("echo_tokens_per_second", "Speed of whole answers, by the engines' counts");
+    describe_histogram!("echo_expected_ratio", "Measured by expected time of whole answers, by part");
+    // What has not happened yet is 0, so that a rate is right from the first time on.
+    counter!("echo_task_retries_total").absolute(0);
+    counter!("echo_continuations_total").absolute(0);
+    counter!("echo_messages_dropped_total").absolute(0);
+    gauge!("echo_connections").set(0.0);
+}
+
 /// A task has ended, one way or the other.
-pub fn ended(report: &Report, first_token: Option<Duration>) {
+pub fn ended(report: &Report, generates: bool, first_token: Option<Duration>) {
     let outcome = match &report.ending {
         Ok(_) => "answered",
         Err(failure) if failure.code == Code::Cancelled => "cancelled",
         Err(_) => "failed",
     };
-    counter!("echo_tasks_total", "outcome" => outcome).increment(1);
+    // A model that a node serves, never a client's word: that is what a pull names.
+    let model = MODELS.of(if generates { &report.model } else { "" });
+    let node = NODES.of(report.nodes.last().map_or("", |node| node.as_str()));
+    counter!("echo_tasks_total", "outcome" => outcome, "model" => model.clone(), "node" => node.clone())
+        .increment(1);
     counter!("echo_task_retries_total").increment(u64::from(report.attempts.saturating_sub(1)));
-    if let Ok(done) = &report.ending {
-        counter!("echo_tokens_total").increment(done.tokens.unwrap_or_default());
-        report.why.iter().for_each(|why| expected(why));
+    counter!("echo_continuations_total").increment(u64::from(report.continued.0));
+    if report.continued.0 > 0 {
+        histogram!("echo_continuation_gap_seconds").record(report.continued.1 / report.continued.0);
+    }
+    match &report.ending {
+        Ok(done) => {
+            let (tokens, prompt) = (done.tokens.unwrap_or_default(), done.prompt_tokens.unwrap_or_default());
+            counter!("echo_tokens_total", "model" => model.clone(), "node" => node.clone()).increment(tokens);
+            counter!("echo_prompt_tokens_total", "model" => model.clone(), "node" => node).increment(prompt);
+            if tokens > 1 && done.timings.eval_ns > 0 {
+                let speed = tokens as f64 / (done.timings.eval_ns as f64 / 1e9);
+                histogram!("echo_tokens_per_second", "model" => model.clone()).record(speed);
+            }
+            report.why.iter().for_each(|why| expected(why));
+        }
+        Err(failure) if outcome == "failed" => {
+            counter!("echo_task_failures_total", "code" => failure.code.word()).increment(1);
+        }
+        Err(_) => {}
     }
     histogram!("echo_task_seconds").record(report.latency);
+    histogram!("echo_queue_seconds").record(report.waited);
     if let Some(first) = first_token {
-        histogram!("echo_first_token_seconds").record(first);
+        histogram!("echo_first_token_seconds", "model" => model).record(first);
     }
 }
 
@@ -78,12 +129,17 @@ fn expected(why: &Why) {
 
 /// A client has gone before the end.
 pub fn hung_up() {
-    counter!("echo_tasks_total", "outcome" => "cancelled").increment(1);
+    counter!("echo_tasks_total", "outcome" => "cancelled", "model" => "", "node" => "").increment(1);
 }
 
 /// A message found no room in the queue to the bus.
 pub fn unsaid() {
     counter!("echo_messages_dropped_total").increment(1);
+}
+
+/// An orchestrator has answered a submission.
+pub fn round_trip(time: Duration) {
+    histogram!("echo_bus_round_trip_seconds").record(time);
 }
 
 /// How many tasks are running now.

@@ -5,7 +5,7 @@
 //! room is lost, as on the bus itself: a cancel and a pulse's answer come again with the next pulse.
 
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use echo_bus::Bus;
 use echo_bus::client::{CallError, PublishError};
@@ -107,9 +107,9 @@ impl Performer {
             Action::Lost { holder, loss, attempts } => {
                 warn!(holder = %holder.peer, attempts, why = loss.as_str(), "lost a holder");
             }
-            Action::Ended { task, report, first_token } => {
+            Action::Ended { task, report, generates, first_token } => {
                 log(task, &report);
-                measure::ended(&report, first_token);
+                measure::ended(&report, generates, first_token);
             }
             Action::HungUp { task, why } => {
                 measure::hung_up();
@@ -176,7 +176,11 @@ async fn publish(bus: &Bus, said: Said) -> Result<(), PublishError> {
 
 async fn submit(bus: Bus, submission: Box<Task>) -> Event {
     let (task, attempt) = (submission.task, submission.attempt);
+    let asked = Instant::now();
     let result = bus.call(&subject::submit(), &*submission, ANSWER).await;
+    if result.is_ok() {
+        measure::round_trip(asked.elapsed());
+    }
     let result = result.map_err(|error| {
         debug!(%task, %error, "nobody took the task yet");
         match error {

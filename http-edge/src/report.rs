@@ -57,6 +57,8 @@ pub struct Report {
     pub attempts: u32,
     pub latency: Duration,
     pub waited: Duration,
+    /// How often the answer went on from where another node had left off, and how long nothing came then, in all.
+    pub continued: (u32, Duration),
     /// The further answers, where several were asked for: whole ones, in their order.
     pub others: Vec<Report>,
     /// Of what a whole answer consists, in the order in which it came.

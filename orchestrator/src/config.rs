@@ -1,5 +1,6 @@
 //! What can be set, and what holds when nothing is.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::Parser;
@@ -14,12 +15,17 @@ use crate::expected::Weights;
 #[derive(Debug, Clone, Parser)]
 #[command(name = "echo-orchestrator", version)]
 pub struct Config {
+    /// Where /health and /metrics are served; without it nowhere
+    #[arg(long, env = "ECHO_ORCHESTRATOR_LISTEN", value_name = "HOST:PORT")]
+    pub listen: Option<SocketAddr>,
     #[command(flatten)]
     pub limits: Limits,
     #[command(flatten)]
     pub bus: BusArgs,
     #[command(flatten)]
     pub logs: LogArgs,
+    #[command(flatten)]
+    pub telemetry: echo_telemetry::OtlpArgs,
 }
 
 /// How much waits, for how long, and who is gone.

@@ -11,6 +11,7 @@ use crate::need::Need;
 use crate::queue::Place;
 use crate::registry::Key;
 use crate::scheduler::Bars;
+use crate::trace::Placement;
 
 /// How long a task keeps away from the nodes that lost it, if nobody else is left.
 const RELIEF: Duration = Duration::from_secs(2);
@@ -48,6 +49,7 @@ pub struct Holding {
     /// What was expected of its wait when it came into the queue, in milliseconds: 0 until it does.
     pub first_wait: Option<u64>,
     pub phase: Phase,
+    pub trace: Placement,
 }
 
 /// The node that it is held for, and the next best ones.
@@ -94,7 +96,8 @@ pub enum Phase {
 }
 
 impl Holding {
-    pub fn new(task: Box<Task>, need: Need, inbox: Inbox, now: Instant, queue_wait: Duration) -> Self {
+    pub fn new(mut task: Box<Task>, need: Need, inbox: Inbox, now: Instant, queue_wait: Duration) -> Self {
+        let trace = Placement::begin(&mut task);
         let waited_before = Duration::from_millis(task.waited_ms);
         let wait = queue_wait.saturating_sub(waited_before).max(queue_wait.min(SECOND_WAIT));
         Self {
@@ -115,6 +118,7 @@ impl Holding {
             outlook: None,
             first_wait: Some(0),
             phase: Phase::Adrift,
+            trace,
         }
     }
 

@@ -15,6 +15,7 @@ mod facts;
 mod fit;
 mod holding;
 mod inbox;
+pub mod metrics;
 mod need;
 mod node;
 mod perform;
@@ -25,6 +26,7 @@ mod run;
 mod scheduler;
 mod snapshot;
 mod submission;
+mod trace;
 
 #[cfg(test)]
 mod testkit;

@@ -1,5 +1,6 @@
 //! `echo-orchestrator`: logs, configuration, bus, and the loop of the library.
 
+use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -9,6 +10,8 @@ use echo_bus::client::Options;
 use echo_bus::id::{ProcessId, Role};
 use echo_bus::process::{self, BadConfig};
 use echo_orchestrator::Config;
+use tokio::net::TcpListener;
+use tracing::info;
 
 fn main() -> ExitCode {
     let config = Config::parse();
@@ -21,16 +24,31 @@ fn main() -> ExitCode {
 async fn serve(config: Config) -> anyhow::Result<()> {
     process::raise_open_files();
     let shutdown = process::shutdown();
+    if let Some(address) = config.listen {
+        echo_orchestrator::metrics::serve(listen(address).await?, shutdown.clone());
+    }
+    let me = ProcessId::random();
+    let telemetry = echo_telemetry::start(&config.telemetry, "echo-orchestrator", me.as_str())?;
     let options = Options {
         secret: config.bus.secret().map_err(BadConfig::because)?,
         url: config.bus.nats,
         role: Role::Orchestrator,
-        id: ProcessId::random(),
+        id: me,
     };
     let Some(bus) = shutdown.run_until_cancelled(Bus::connect(options)).await else { return Ok(()) };
     let bus = bus.map_err(|error| match error {
         error if error.is_configuration() => BadConfig::because(error).into(),
         other => anyhow::Error::new(other).context("cannot get onto the bus"),
     })?;
-    echo_orchestrator::run(config.limits, bus, shutdown).await.context("the orchestrator ended unasked")
+    let ended = echo_orchestrator::run(config.limits, bus, shutdown).await;
+    telemetry.finish().await;
+    ended.context("the orchestrator ended unasked")
+}
+
+async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    let listener = TcpListener::bind(address).await.map_err(|error| {
+        BadConfig(format!("cannot listen on {address} ({error}): free it, or choose another with --listen"))
+    })?;
+    info!(address = %listener.local_addr()?, "listening");
+    Ok(listener)
 }

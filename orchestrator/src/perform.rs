@@ -1,7 +1,7 @@
 //! Does what was decided. Questions run beside the loop, and what became of them comes back as events.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use echo_bus::Bus;
 use echo_bus::client::{CallError, PublishError};
@@ -14,6 +14,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, info};
 
 use crate::event::{Action, Answer, Asked, Event};
+use crate::metrics;
 
 /// An agent answers at once, so a longer silence means that nobody knows whether it has the task.
 const DISPATCH: Duration = Duration::from_millis(500);
@@ -56,6 +57,7 @@ impl Performer {
             }
             Action::Announce(news) => {
                 log(&news);
+                metrics::news(&news);
                 let _ = self.news.try_send(news);
                 return;
             }
@@ -66,9 +68,17 @@ impl Performer {
     fn dispatch(&self, asked: Asked, task: Arc<Task>) {
         let (bus, outcomes) = (self.bus.clone(), self.outcomes.clone());
         self.tracker.spawn(async move {
+            let began = Instant::now();
             let answer = bus.call(&subject::dispatch(&asked.node), &*task, DISPATCH).await;
+            let waited_ms = task.waited_ms;
             drop(task);
+            if answer.is_ok() {
+                metrics::round_trip(began.elapsed());
+            }
             let answer = outcome(answer);
+            if matches!(answer, Answer::Accepted { .. }) {
+                metrics::waited(waited_ms);
+            }
             // The loop has ended: then nobody needs to know.
             let _ = outcomes.send(Event::Answered { asked, answer }).await;
         });

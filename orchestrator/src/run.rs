@@ -12,6 +12,7 @@ use tracing::{info, warn};
 use crate::config::Limits;
 use crate::event::Event;
 use crate::inbox::Inbox;
+use crate::metrics;
 use crate::perform::Performer;
 use crate::state::State;
 use echo_bus::clock::Now;
@@ -71,8 +72,12 @@ async fn in_force(bus: &Bus) {
 }
 
 async fn act(state: &mut State, performer: &Performer, event: Event) {
+    let is_tick = matches!(event, Event::Tick);
     for action in state.apply(event, Now::read()) {
         performer.perform(action).await;
+    }
+    if is_tick {
+        metrics::standing(state.held(), state.queued(), state.nodes());
     }
 }
 

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use echo_bus::holding::{Fence, LocalHealth};
 use echo_bus::id::{BootId, Inbox, NodeId, ProcessId, TaskId};
-use echo_bus::message::{Cancel, Code, Event as News, Failure, Frame, Held, Pong, What};
+use echo_bus::message::{Cancel, Code, Event as News, Failure, Frame, Held, NodeStatus, Pong, What};
 use echo_bus::model_name::ModelName;
 
 use crate::config::Limits;
@@ -133,6 +133,16 @@ impl State {
         self.held.len()
     }
 
+    /// The attempts that wait in the queue.
+    pub fn queued(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// What each node says of itself.
+    pub fn nodes(&self) -> impl Iterator<Item = NodeStatus> {
+        self.registry.iter().map(|(_, node)| node.beat().status)
+    }
+
     /// Since the start.
     fn seconds(&self) -> f64 {
         self.now.at.saturating_duration_since(self.started).as_secs_f64()
@@ -194,7 +204,8 @@ impl State {
     }
 
     /// Ends an attempt that is no longer held: its edge decides what comes next.
-    fn fail(&mut self, holding: Box<Holding>, failure: Failure) {
+    fn fail(&mut self, mut holding: Box<Holding>, failure: Failure) {
+        holding.trace.failed(failure.code);
         let detail = failure.message.clone();
         let frame = Frame::Failed { seq: None, failure: Box::new(failure) };
         self.out.push(Action::Frame { to: holding.inbox.clone(), frame });

@@ -231,6 +231,7 @@ impl Node {
             waited_ms: task.waited_ms,
             chosen: task.chosen,
             why: task.why,
+            traceparent: task.traceparent,
             joins_end: task.joins_end,
             inbox,
             reply,

@@ -18,7 +18,7 @@ impl Attempts {
         self.tally.next();
         self.queued_since.get_or_insert(now);
         let left = self.limits.total.saturating_sub(now.duration_since(self.began));
-        Task {
+        let mut task = Task {
             task: self.task,
             attempt: self.attempt,
             boot: None,
@@ -35,8 +35,10 @@ impl Attempts {
             chosen: String::new(),
             why: None,
             request: self.request.clone(),
-            traceparent: self.traceparent.clone(),
-        }
+            traceparent: None,
+        };
+        self.trace.begin(&mut task);
+        task
     }
 
     pub(super) fn waited_until(&self, now: Instant) -> Duration {

@@ -22,6 +22,9 @@ pub struct Tally {
     began: Option<Instant>,
     /// When a node accepted the current attempt.
     accepted: Option<Instant>,
+    last: Option<Instant>,
+    /// How often another attempt went on, and the time between the last piece before and its first, in all.
+    pub continued: (u32, Duration),
 }
 
 #[derive(Debug, Default)]
@@ -74,6 +77,13 @@ impl Tally {
         let prompt_tokens = piece.prompt_tokens.take().map(u64::from);
         if self.before.pieces == 0 {
             self.prompt_tokens = self.prompt_tokens.or(prompt_tokens);
+        }
+        if let Some(last) = self.last.replace(now)
+            && self.now.pieces == 0
+            && self.before.pieces > 0
+        {
+            let (times, gap) = self.continued;
+            self.continued = (times + 1, gap + now.duration_since(last));
         }
         let made = &mut self.now;
         made.pieces += 1;

@@ -161,6 +161,8 @@ pub enum Action {
     Ended {
         task: TaskId,
         report: Arc<Report>,
+        /// It was work for a model, and not about models.
+        generates: bool,
         first_token: Option<Duration>,
     },
     /// The last reader has gone before the end.

@@ -62,6 +62,7 @@ pub fn report(attempts: &Attempts, ending: Ending, now: Instant) -> Report {
         attempts: attempts.attempts_made(),
         latency: now.duration_since(attempts.began()),
         waited: attempts.waited(),
+        continued: attempts.continued(),
         others: Vec::new(),
         order: Vec::new(),
     }

@@ -23,6 +23,7 @@ pub fn report(content: &str) -> Report {
         attempts: 1,
         latency: std::time::Duration::ZERO,
         waited: std::time::Duration::ZERO,
+        continued: Default::default(),
         others: Vec::new(),
         order: Vec::new(),
     }

@@ -83,7 +83,7 @@ impl Api {
     /// All measurements, for Prometheus.
     pub fn metrics(&self) -> String {
         crate::measure::running(self.tasks().running());
-        self.0.metrics.render()
+        echo_telemetry::metrics::render(&self.0.metrics)
     }
 
     /// How large the body of a request may be, and how long it may stand still.

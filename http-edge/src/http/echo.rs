@@ -61,7 +61,7 @@ async fn streamed(State(api): State<Api>, request: Request) -> Result<Response, 
 }
 
 async fn metrics(State(api): State<Api>) -> impl IntoResponse {
-    ([("content-type", "text/plain; version=0.0.4")], api.metrics())
+    ([("content-type", echo_telemetry::metrics::CONTENT_TYPE)], api.metrics())
 }
 
 /// An error is its own shape.

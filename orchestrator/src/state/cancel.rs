@@ -1,7 +1,7 @@
 //! Attempts that nobody wants any more.
 
 use echo_bus::id::{AttemptId, ProcessId, TaskId};
-use echo_bus::message::{Cancel, PulseAnswer, What};
+use echo_bus::message::{Cancel, Code, PulseAnswer, What};
 
 use super::State;
 use crate::event::{Action, Asked};
@@ -25,7 +25,8 @@ impl State {
 
     /// Lets go of an attempt, and tells the node that may be about to take it.
     pub(super) fn drop_held(&mut self, task: TaskId, why: &str) {
-        let Some(holding) = self.release(task) else { return };
+        let Some(mut holding) = self.release(task) else { return };
+        holding.trace.failed(Code::Cancelled);
         if let Phase::Asked(node) = &holding.phase {
             let cancel = Cancel(holding.task.id());
             self.out.push(Action::CancelAt { node: node.clone(), cancel });

@@ -85,6 +85,7 @@ impl State {
         if holding.first_wait == Some(0) {
             holding.first_wait = expected;
         }
+        holding.trace.queued(position, expected);
         self.tell_position(&holding, position, expected);
         let queued = self.news_of_task(What::Queued, &holding, None, format!("waits at position {position}"));
         let (position, expected_wait_ms) = (Some(position), expected);
@@ -122,6 +123,7 @@ impl State {
         if let Some(name) = spelled_at(&self.registry, key, &holding.need) {
             name_model(&mut task.request, name);
         }
+        holding.trace.asked(&asked.node, &holding.task.chosen);
         holding.phase = Phase::Asked(asked.node.clone());
         self.out.push(Action::Dispatch { asked, task: holding.task.clone() });
         self.keep(holding);
@@ -164,7 +166,10 @@ impl State {
         });
         let holding = if held { self.release(asked.id.task) } else { None };
         match (holding, answer) {
-            (Some(holding), Answer::Accepted { .. }) => self.hand_over(&holding, asked),
+            (Some(mut holding), Answer::Accepted { .. }) => {
+                holding.trace.placed(&asked.node, &holding.task);
+                self.hand_over(&holding, asked);
+            }
             (None, Answer::Accepted { .. } | Answer::Unclear) => self.cancel_at(asked),
             (None, _) => {}
             (Some(holding), Answer::Refused(failure)) => self.try_next(holding, asked, failure),
@@ -240,6 +245,7 @@ impl State {
 
     /// A refusal sends the attempt to the next node.
     fn try_next(&mut self, mut holding: Box<Holding>, asked: &Asked, failure: Failure) {
+        holding.trace.refused(&asked.node, failure.code);
         if failure.verdict == Verdict::GiveUp || failure.code == Code::Cancelled {
             return self.fail(holding, failure);
         }

@@ -1,0 +1,107 @@
+//! The orchestrator's numbers for Prometheus, where somebody wants them.
+
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::header;
+use axum::response::IntoResponse;
+use axum::routing::get;
+use echo_bus::message::{Event as News, NodeStatus, What};
+use echo_telemetry::metrics::{self as telemetry, NODES};
+use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+const HELD: &str = "echo_orchestrator_held_tasks";
+const QUEUED: &str = "echo_orchestrator_queued_tasks";
+const NODES_NOW: &str = "echo_orchestrator_nodes";
+const PLACED: &str = "echo_orchestrator_placed_total";
+const RELEASED: &str = "echo_orchestrator_released_total";
+const LEFT: &str = "echo_orchestrator_nodes_left_total";
+const WAITED: &str = "echo_orchestrator_wait_seconds";
+const ROUND: &str = "echo_orchestrator_bus_round_trip_seconds";
+
+const BUCKETS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 15.0, 60.0];
+
+/// Begins to count, and serves what was counted until `stop`.
+pub fn serve(listener: TcpListener, stop: CancellationToken) {
+    let handle = install();
+    let routes = Router::new()
+        .route("/health", get(|| async { "ok" }))
+        .route("/metrics", get(numbers))
+        .with_state(handle);
+    tokio::spawn(async move {
+        let served = axum::serve(listener, routes).with_graceful_shutdown(stop.cancelled_owned()).await;
+        if let Err(error) = served {
+            warn!(
+                error = &error as &dyn std::error::Error,
+                "the orchestrator's own port is not served any more"
+            );
+        }
+    });
+}
+
+async fn numbers(State(handle): State<PrometheusHandle>) -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, telemetry::CONTENT_TYPE)], telemetry::render(&handle))
+}
+
+fn install() -> PrometheusHandle {
+    let seconds = Matcher::Suffix("_seconds".to_owned());
+    let builder = PrometheusBuilder::new().set_buckets_for_metric(seconds, &BUCKETS);
+    let recorder = builder.expect("the list of buckets is not empty").build_recorder();
+    let handle = recorder.handle();
+    if metrics::set_global_recorder(recorder).is_ok() {
+        describe_gauge!(HELD, "Tasks that wait, or are on their way to a node");
+        describe_gauge!(QUEUED, "Tasks that wait for a node");
+        describe_gauge!(NODES_NOW, "Nodes in the mesh, by what they say of themselves");
+        describe_counter!(PLACED, "Attempts that a node has accepted");
+        describe_counter!(RELEASED, "Attempts that were cancelled or handed back before a node had them");
+        describe_counter!(LEFT, "Nodes that have left the mesh");
+        describe_histogram!(
+            WAITED,
+            Unit::Seconds,
+            "Time that attempts waited until a node had accepted them"
+        );
+        describe_histogram!(ROUND, Unit::Seconds, "From asking a node to its answer");
+        counter!(RELEASED).absolute(0);
+        counter!(LEFT).absolute(0);
+        telemetry::keep(handle.clone());
+    }
+    handle
+}
+
+/// What is held now, and by whom it could be done.
+pub fn standing(held: usize, queued: usize, nodes: impl Iterator<Item = NodeStatus>) {
+    gauge!(HELD).set(held as f64);
+    gauge!(QUEUED).set(queued as f64);
+    let mut counts = [0_u32; 4];
+    nodes.for_each(|status| counts[status as usize] += 1);
+    for (word, count) in ["idle", "busy", "draining", "unavailable"].into_iter().zip(counts) {
+        gauge!(NODES_NOW, "status" => word).set(count);
+    }
+}
+
+/// Something that is told to whoever watches.
+pub fn news(news: &News) {
+    match (news.what, &news.node) {
+        (What::Placed, Some(node)) => {
+            counter!(PLACED, "node" => NODES.of(node.as_str())).increment(1);
+        }
+        (What::Released, _) => counter!(RELEASED).increment(1),
+        (What::Left, _) => counter!(LEFT).increment(1),
+        _ => {}
+    }
+}
+
+/// A node has accepted an attempt that had waited so long.
+pub fn waited(ms: u64) {
+    histogram!(WAITED).record(Duration::from_millis(ms));
+}
+
+/// A node has answered.
+pub fn round_trip(time: Duration) {
+    histogram!(ROUND).record(time);
+}
