@@ -34,6 +34,8 @@ pub use patience::Patience;
 pub const REFUSED_AT_ONCE: usize = 64;
 /// A connection that is refused has this long to say what it wants, so that the refusal answers something.
 const REFUSED_WITHIN: Duration = Duration::from_secs(1);
+/// An edge whose broker is there has reached it by then.
+const STARTS_WITHIN: Duration = Duration::from_secs(3);
 const REFUSED: Patience = Patience { head: REFUSED_WITHIN, idle: REFUSED_WITHIN, stuck: REFUSED_WITHIN };
 /// How long a client over HTTP/2 may take to hear that its connection ends.
 const GOODBYE: Duration = Duration::from_secs(1);
@@ -82,7 +84,7 @@ pub async fn serve(doors: Doors, mut listener: TcpListener, shutdown: Cancellati
     open.wait().await;
 }
 
-/// Refuses whoever comes until this is done: who is kept waiting without a word takes the edge for broken.
+/// Refuses whoever comes until this is done, if it takes long: who is kept waiting without a word takes the edge for broken.
 pub async fn refuse_until<T>(
     refusal: Router,
     listener: &mut TcpListener,
@@ -92,6 +94,10 @@ pub async fn refuse_until<T>(
     let _over = over.clone().drop_guard();
     let places = Arc::new(Semaphore::new(REFUSED_AT_ONCE));
     let mut done = pin!(done);
+    // An edge that is only started again is quicker than this: who comes meanwhile waits with the system, and is served.
+    if let Ok(done) = timeout(STARTS_WITHIN, &mut done).await {
+        return done;
+    }
     loop {
         let place = places.clone().acquire_owned();
         let next = async {
