@@ -78,14 +78,16 @@ impl Tasks {
     /// Begins a task and reads its answer.
     pub fn begin(self: &Arc<Self>, request: Request, wishes: Wishes, reads: Reads) -> Reader {
         let limits = wishes.limits.unwrap_or_else(|| self.limits.clone());
-        // It has nothing of the secret, which agents see in the names of inboxes.
-        let (high, low) = uuid::Uuid::new_v4().as_u64_pair();
-        let key = high ^ low;
         // Written before the edge is locked: a request may have megabytes.
         let text = wishes.keep.and_then(|_| Written::new(&request).ok());
         let request_bytes = text.as_ref().map_or(0, |text| weight(text.text()));
         let memo = wishes.memo.and_then(|memo| Written::new(&*memo).ok());
-        let asked = text.zip(memo).map(|(request, memo)| Asked { key, request, memo });
+        let asked = text.zip(memo).map(|(request, memo)| {
+            // It has nothing of the secret, which agents see in the names of inboxes.
+            let (high, low) = uuid::Uuid::new_v4().as_u64_pair();
+            Asked { key: high ^ low, request, memo }
+        });
+        let key = asked.as_ref().map_or(0, |asked| asked.key);
         let new = New {
             task: TaskId::random_at(&self.bus.me().id),
             secret: uuid::Uuid::new_v4().as_u128(),
