@@ -13,6 +13,7 @@ use echo_bus::subject;
 use futures::future::BoxFuture;
 use tokio::sync::mpsc;
 
+use crate::edge::Unjoined;
 use crate::report::{AnsweredBy, News, Report};
 use crate::tasks::{Reader, Tasks};
 pub use choices::Choices;
@@ -213,8 +214,26 @@ pub struct SoFar {
 pub enum Unread {
     /// The owner of the task says nothing.
     Silent(CallError),
-    /// It says something else than a part.
-    Told(AnswerPart),
+    /// There is no such task, or no such place in its answer.
+    Unjoined(Unjoined),
+}
+
+/// Reads an answer on from the place of the question, here or at the edge that owns it.
+///
+/// # Errors
+/// When the owner is not there, does not answer, or has no such place.
+pub async fn join(tasks: &Arc<Tasks>, question: ReadAnswer) -> Result<Feed, Unread> {
+    if tasks.owns(question.task) {
+        let joined = tasks.join(question.task, question.key, question.after);
+        return joined.map(Feed::Here).map_err(Unread::Unjoined);
+    }
+    let question = ReadAnswer { stays: true, ..question };
+    match ask(tasks, &question, WITHIN).await.map_err(Unread::Silent)? {
+        AnswerPart::Part(first) => {
+            Ok(Feed::Elsewhere(Box::new(Elsewhere::new(tasks.clone(), question, *first))))
+        }
+        other => Err(Unread::Unjoined(Unjoined::of(&other))),
+    }
 }
 
 /// Reads all that is there now, after the place of the question; what is made meanwhile is not waited for.
@@ -229,7 +248,7 @@ pub async fn so_far(tasks: &Arc<Tasks>, mut question: ReadAnswer) -> Result<SoFa
             AnswerPart::Part(part) => *part,
             // All was read with the part before.
             AnswerPart::AtEnd => return Ok(all),
-            other => return Err(Unread::Told(other)),
+            other => return Err(Unread::Unjoined(Unjoined::of(&other))),
         };
         let is_all = part.pieces.is_empty() || part.end.is_some();
         question.after += part.pieces.len() as u64;

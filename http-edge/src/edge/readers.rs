@@ -7,10 +7,10 @@ use std::task::{Poll, Waker};
 use std::time::Instant;
 
 use echo_bus::id::TaskId;
-use echo_bus::message::What;
+use echo_bus::message::{AnswerPart, What};
 
 use super::event::{Action, ReaderId, Reads};
-use super::kept::Absent;
+use super::kept::{Absent, Gone};
 use super::{Edge, Task};
 use crate::answer::{Cursor, Next};
 use crate::report::News;
@@ -40,6 +40,22 @@ pub enum Unjoined {
     AtEnd,
     /// This kind of answer cannot be joined.
     Never,
+}
+
+impl Unjoined {
+    /// What another edge's word means for who wants to join.
+    pub fn of(part: &AnswerPart) -> Self {
+        match part {
+            AnswerPart::AtEnd => Self::AtEnd,
+            AnswerPart::Ahead { pieces } => Self::Ahead(*pieces),
+            AnswerPart::Never => Self::Never,
+            AnswerPart::Gone { evicted: true } => Self::Absent(Absent::Gone(Gone::Evicted)),
+            AnswerPart::Gone { evicted: false } => Self::Absent(Absent::Gone(Gone::Expired)),
+            AnswerPart::Part(_) | AnswerPart::Stopped { .. } | AnswerPart::TooLarge | AnswerPart::Unknown => {
+                Self::Absent(Absent::Unknown)
+            }
+        }
+    }
 }
 
 impl Edge {

@@ -13,7 +13,7 @@ use serde_json::json;
 
 use super::say::TaskVoice;
 use crate::edge::{Absent, Gone, Unjoined};
-use crate::feed::{Elsewhere, Feed, SoFar, Unread, WITHIN, ask, so_far};
+use crate::feed::{SoFar, Unread, WITHIN, ask, join, so_far};
 use crate::http::api::Api;
 use crate::http::error::ApiError;
 use crate::http::fields::wrong;
@@ -46,10 +46,7 @@ struct TaskState<'a> {
 /// `GET /task/{task}`.
 pub async fn state(State(api): State<Api>, Path(task): Path<String>) -> Result<Response, ApiError> {
     let task = id(&task)?;
-    let answer = so_far(api.tasks(), ReadAnswer::after(task, 0)).await.map_err(|unread| match unread {
-        Unread::Silent(error) => silent(&error),
-        Unread::Told(part) => refused(unjoined(&part)),
-    })?;
+    let answer = so_far(api.tasks(), ReadAnswer::after(task, 0)).await.map_err(unread)?;
     Ok(Json(said(task, &answer)).into_response())
 }
 
@@ -88,27 +85,15 @@ pub async fn stream(
 ) -> Result<Response, ApiError> {
     let task = id(&task)?;
     let after = place(&uri, &headers)?;
-    let joined = if api.tasks().owns(task) {
-        api.tasks().join(task, None, after).map(Feed::Here)
-    } else {
-        let question = ReadAnswer { stays: true, ..ReadAnswer::after(task, after) };
-        match ask(api.tasks(), &question, WITHIN).await.map_err(|error| silent(&error))? {
-            AnswerPart::Part(first) => {
-                let elsewhere = Elsewhere::new(api.tasks().clone(), question, *first);
-                Ok(Feed::Elsewhere(Box::new(elsewhere)))
-            }
-            other => Err(unjoined(&other)),
-        }
-    };
-    match joined {
+    match join(api.tasks(), ReadAnswer::after(task, after)).await {
         Ok(feed) => {
             let started = api.started(feed);
             let voice = TaskVoice::new(&started, api.address(), after);
             reply::answer(started, voice, true).await
         }
         // A browser's EventSource comes again after each end, until it hears this.
-        Err(Unjoined::AtEnd) => Ok(StatusCode::NO_CONTENT.into_response()),
-        Err(unjoined) => Err(refused(unjoined)),
+        Err(Unread::Unjoined(Unjoined::AtEnd)) => Ok(StatusCode::NO_CONTENT.into_response()),
+        Err(other) => Err(unread(other)),
     }
 }
 
@@ -132,7 +117,7 @@ pub async fn cancel(api: &Api, task: TaskId) -> Result<bool, ApiError> {
 async fn ended(api: &Api, question: ReadAnswer) -> Result<bool, ApiError> {
     match ask(api.tasks(), &question, WITHIN).await.map_err(|error| silent(&error))? {
         AnswerPart::Stopped { ran } => Ok(ran),
-        other => Err(refused(unjoined(&other))),
+        other => Err(refused(Unjoined::of(&other))),
     }
 }
 
@@ -150,16 +135,10 @@ fn id(text: &str) -> Result<TaskId, ApiError> {
     text.parse().map_err(|_| refused(Unjoined::Absent(Absent::Unknown)))
 }
 
-fn unjoined(part: &AnswerPart) -> Unjoined {
-    match part {
-        AnswerPart::AtEnd => Unjoined::AtEnd,
-        AnswerPart::Ahead { pieces } => Unjoined::Ahead(*pieces),
-        AnswerPart::Never => Unjoined::Never,
-        AnswerPart::Gone { evicted: true } => Unjoined::Absent(Absent::Gone(Gone::Evicted)),
-        AnswerPart::Gone { evicted: false } => Unjoined::Absent(Absent::Gone(Gone::Expired)),
-        AnswerPart::Part(_) | AnswerPart::Stopped { .. } | AnswerPart::TooLarge | AnswerPart::Unknown => {
-            Unjoined::Absent(Absent::Unknown)
-        }
+fn unread(unread: Unread) -> ApiError {
+    match unread {
+        Unread::Silent(error) => silent(&error),
+        Unread::Unjoined(unjoined) => refused(unjoined),
     }
 }
 

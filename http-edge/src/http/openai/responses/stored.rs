@@ -15,7 +15,7 @@ use super::item::{Item, items};
 use super::object::{State as Told, Template};
 use super::output::{Log, Output};
 use super::say::Events;
-use crate::feed::{Elsewhere, Feed, SoFar, Unread, WITHIN, ask, so_far};
+use crate::feed::{SoFar, Unread, WITHIN, ask, join, so_far};
 use crate::http::api::Api;
 use crate::http::error::ApiError;
 use crate::http::fields::wrong;
@@ -57,18 +57,7 @@ pub async fn get(
             return Err(wrong("starting_after", &format!("the last event has the number {last}")));
         }
     }
-    let ResponseId { task, key } = kept.id;
-    let feed = if api.tasks().owns(task) {
-        api.tasks().join(task, Some(key), 0).map(Feed::Here).map_err(|_| gone(&response))?
-    } else {
-        let question = ReadAnswer { stays: true, ..kept.id.question() };
-        match asked(&api, &question, kept.id).await? {
-            AnswerPart::Part(first) => {
-                Feed::Elsewhere(Box::new(Elsewhere::new(api.tasks().clone(), question, *first)))
-            }
-            _ => return Err(gone(&response)),
-        }
-    };
+    let feed = join(api.tasks(), kept.id.question()).await.map_err(|error| unread(&error, kept.id))?;
     let voice = Events::again(kept.id, kept.template(), has);
     reply::answer(api.started(feed), voice, true).await
 }
@@ -156,10 +145,7 @@ impl Kept {
             return Ok(Answer::default());
         }
         let read = so_far(api.tasks(), self.id.question()).await;
-        read.map(Answer).map_err(|unread| match unread {
-            Unread::Silent(error) => silent(&error, self.id),
-            Unread::Told(_) => gone(&self.id.response()),
-        })
+        read.map(Answer).map_err(|error| unread(&error, self.id))
     }
 
     /// The items of what was asked, each with its id.
@@ -242,6 +228,13 @@ async fn named(api: &Api, response: &str) -> Result<Kept, ApiError> {
 
 async fn asked(api: &Api, question: &ReadAnswer, id: ResponseId) -> Result<AnswerPart, ApiError> {
     ask(api.tasks(), question, WITHIN).await.map_err(|error| silent(&error, id))
+}
+
+fn unread(unread: &Unread, id: ResponseId) -> ApiError {
+    match unread {
+        Unread::Silent(error) => silent(error, id),
+        Unread::Unjoined(_) => gone(&id.response()),
+    }
 }
 
 /// The owner of the task says nothing.
