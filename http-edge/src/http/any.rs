@@ -29,21 +29,30 @@ pub fn report(content: &str) -> Report {
     }
 }
 
-/// Any JSON, with the fields of the dialect among its names.
+/// Any JSON, with fields of the dialects among its names.
 pub fn any_json() -> impl Strategy<Value = Value> {
+    json_with(
+        "\\PC{0,8}",
+        [
+            "(model|prompt|messages|role|content|tools|tool_calls|function|arguments|index|options|images|stream|format|input)",
+            "(type|text|image_url|url|n|stop|logprobs|top_logprobs|response_format|json_schema|tool_choice|stream_options)",
+        ],
+    )
+}
+
+/// Any JSON, with these words among its texts and these names among its fields.
+pub fn json_with(words: &'static str, names: [&'static str; 2]) -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),
         any::<bool>().prop_map(Value::from),
         any::<i64>().prop_map(Value::from),
         any::<f64>().prop_map(Value::from),
         "\\PC{0,8}".prop_map(Value::from),
+        words.prop_map(Value::from),
     ];
-    let name = prop_oneof![
-        "(model|prompt|messages|role|content|tools|tool_calls|function|arguments|index|options|images|stream|format|input)",
-        "(type|text|image_url|url|n|stop|logprobs|top_logprobs|response_format|json_schema|tool_choice|stream_options)",
-        "[a-z_]{1,6}",
-    ];
-    leaf.prop_recursive(4, 32, 6, move |inner| {
+    let [some, others] = names;
+    let name = prop_oneof![some, others, "[a-z_]{1,6}"];
+    leaf.prop_recursive(5, 48, 6, move |inner| {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..5).prop_map(Value::from),
             prop::collection::btree_map(name.clone(), inner, 0..6)

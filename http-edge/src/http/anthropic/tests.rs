@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::ask::{self, Asked};
 use super::refusal::shape;
 use super::{ApiError, say};
-use crate::http::any::{any_piece, report};
+use crate::http::any::{any_piece, json_with, report};
 use crate::http::fields::Fields;
 use crate::http::image::tests::PNG;
 use crate::http::reply::Voice;
@@ -386,26 +386,13 @@ fn a_prompt_that_is_too_long_is_told_in_the_words_that_make_claude_code_shorten_
 fn any_json() -> impl Strategy<Value = Value> {
     let kind = "(text|image|document|thinking|redacted_thinking|tool_use|tool_result|base64|url|json_schema|any|tool|auto|\
         none|enabled|adaptive|user|assistant|system)";
-    let leaf = prop_oneof![
-        Just(Value::Null),
-        any::<bool>().prop_map(Value::from),
-        any::<i64>().prop_map(Value::from),
-        any::<f64>().prop_map(Value::from),
-        "\\PC{0,8}".prop_map(Value::from),
-        kind.prop_map(Value::from),
-    ];
-    let name = prop_oneof![
-        "(model|messages|system|role|content|tools|tool_choice|thinking|output_config|format|schema|effort|type|max_tokens)",
-        "(text|source|data|url|id|name|input|tool_use_id|is_error|signature|input_schema|stop_sequences|budget_tokens|type)",
-        "[a-z_]{1,6}",
-    ];
-    leaf.prop_recursive(5, 48, 6, move |inner| {
-        prop_oneof![
-            prop::collection::vec(inner.clone(), 0..5).prop_map(Value::from),
-            prop::collection::btree_map(name.clone(), inner, 0..6)
-                .prop_map(|map| Value::Object(map.into_iter().collect())),
-        ]
-    })
+    json_with(
+        kind,
+        [
+            "(model|messages|system|role|content|tools|tool_choice|thinking|output_config|format|schema|effort|type|max_tokens)",
+            "(text|source|data|url|id|name|input|tool_use_id|is_error|signature|input_schema|stop_sequences|budget_tokens|type)",
+        ],
+    )
 }
 
 /// A block that a model may have said.
