@@ -14,7 +14,7 @@ use crate::engine::{Address, Kind};
 
 /// The agent of one node: it takes tasks from the bus, runs them on the node's engine and streams the answers back.
 #[derive(Debug, Parser)]
-#[command(name = "echo-agent", version)]
+#[command(name = "agent")]
 pub struct Args {
     /// The node's id: 1 to 63 of a-z 0-9 _ -; the default is the host name
     #[arg(long, env = "ECHO_NODE_ID", value_name = "ID", allow_hyphen_values = true)]

@@ -22,6 +22,7 @@ mod machine;
 mod metrics;
 mod node;
 mod perform;
+pub mod program;
 mod replay;
 mod room;
 mod slots;

@@ -126,9 +126,9 @@ async fn mesh(engines: &Engines) -> (Vec<Program>, SocketAddr) {
         let engine = format!("http://{engine}");
         let mut args = vec!["--nats", &url, "--node", id, "--engine", "openai", "--engine-url", &engine];
         args.extend(["--slots", "64", "--listen", "127.0.0.1:0", "--no-calibration"]);
-        programs.push(started(id, "echo-agent", &args).await);
+        programs.push(started(id, "agent", &args).await);
     }
-    let edge = started("edge", "echo-edge", &["--nats", &url, "--listen", "127.0.0.1:0"]).await;
+    let edge = started("edge", "edge", &["--nats", &url, "--listen", "127.0.0.1:0"]).await;
     let address = edge.address();
     programs.push(edge);
     until("both nodes to be ready", || async {

@@ -1,6 +1,6 @@
 //! Where the figures were made: the machine, and the versions of everything that took part.
 
-use std::{path::Path, process::Command};
+use std::process::Command;
 
 use echo_testing::mesh::binaries;
 use serde::Serialize;
@@ -38,7 +38,7 @@ fn versions(systems: &[Kind]) -> Vec<(String, String)> {
     let root = binaries::root();
     versions.extend(says("rustc", Command::new("rustc").arg("--version").current_dir(&root)));
     if systems.iter().any(|kind| kind.is_mesh()) {
-        versions.extend(nats_server(&binaries::program("echo-broker")));
+        versions.extend(nats_server(binaries::part("broker")));
     }
     for kind in systems {
         versions.extend(foreign::version(*kind).map(|version| (kind.name().to_owned(), version)));
@@ -54,8 +54,8 @@ fn ours() -> String {
 }
 
 /// The server that the broker would start.
-fn nats_server(broker: &Path) -> Option<(String, String)> {
-    let path = Command::new(broker).arg("fetch").output().ok()?;
+fn nats_server(mut broker: Command) -> Option<(String, String)> {
+    let path = broker.arg("fetch").output().ok()?;
     let server = String::from_utf8_lossy(&path.stdout).trim().to_owned();
     says("nats-server", Command::new(server).arg("--version"))
 }

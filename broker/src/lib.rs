@@ -1,3 +1,4 @@
 //! The nats-server underneath the mesh: found or fetched, checked, supervised and announced.
 
+pub mod program;
 pub mod server;

@@ -206,10 +206,20 @@ async fn the_program_tells_when_it_is_ready_and_stops_in_order() {
     assert!(!file.exists() && !lives(pid));
 }
 
+/// The broker as a command of the whole program, out of the same target folder as this test.
+fn echo_broker() -> Command {
+    let own = std::env::current_exe().unwrap();
+    let program = own.parent().and_then(Path::parent).unwrap().join("echo-mesh");
+    assert!(program.is_file(), "{} is missing: build the workspace first", program.display());
+    let mut command = Command::new(program);
+    command.arg("broker");
+    command
+}
+
 async fn program(folder: &TempDir) -> (std::process::Child, serde_json::Value) {
     let file = folder.path().join("ready");
-    let broker = Command::new(env!("CARGO_BIN_EXE_echo-broker"))
-        .args(["--listen", "127.0.0.1:0", "--monitor", "0", "--config"])
+    let broker = echo_broker()
+        .args(["--listen", "127.0.0.1:0", "--monitor", "0", "--nats-conf"])
         .arg(conf())
         .arg("--nats-server")
         .arg(binary().await)
@@ -228,7 +238,7 @@ async fn program(folder: &TempDir) -> (std::process::Child, serde_json::Value) {
 
 /// What the program says when it cannot start, and its exit code.
 async fn refusal(arguments: &[&str]) -> (String, Option<i32>) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_echo-broker"));
+    let mut command = echo_broker();
     command.arg("--nats-server").arg(binary().await).args(arguments).stdin(Stdio::null());
     let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
     (String::from_utf8(output.stderr).unwrap(), output.status.code())
@@ -238,12 +248,12 @@ async fn refusal(arguments: &[&str]) -> (String, Option<i32>) {
 async fn bad_configurations_exit_2_with_a_sentence() {
     let folder = tempfile::tempdir().unwrap();
     let none = folder.path().join("none.conf");
-    let (said, code) = refusal(&["--config", none.to_str().unwrap()]).await;
-    assert!(said.contains("there is no configuration at") && said.contains("--config FILE"), "{said}");
+    let (said, code) = refusal(&["--nats-conf", none.to_str().unwrap()]).await;
+    assert!(said.contains("there is no configuration at") && said.contains("--nats-conf FILE"), "{said}");
     assert_eq!(code, Some(2));
 
     let (_folder, broken) = altered("max_payload:", "max_paylod:");
-    let (said, code) = refusal(&["--config", broken.to_str().unwrap()]).await;
+    let (said, code) = refusal(&["--nats-conf", broken.to_str().unwrap()]).await;
     assert!(
         said.contains("refuses the configuration") && said.contains("unknown field \"max_paylod\""),
         "{said}"
@@ -251,7 +261,7 @@ async fn bad_configurations_exit_2_with_a_sentence() {
     assert_eq!(code, Some(2));
 
     let config = conf();
-    let (said, code) = refusal(&["--config", config.to_str().unwrap(), "--listen", "0.0.0.0:0"]).await;
+    let (said, code) = refusal(&["--nats-conf", config.to_str().unwrap(), "--listen", "0.0.0.0:0"]).await;
     assert!(said.contains("--secret-file FILE") && said.contains("--insecure-lan"), "{said}");
     assert_eq!(code, Some(2));
 
@@ -308,7 +318,7 @@ async fn a_damaged_cached_server_is_fetched_again() {
     assert!(fs::read(&path).unwrap() == good, "the damaged server is still there");
 
     // What is whole is used without asking anybody: with no python3 to fetch it, it is there all the same.
-    let fetch = Command::new(env!("CARGO_BIN_EXE_echo-broker"))
+    let fetch = echo_broker()
         .args(["fetch", "--cache-dir"])
         .arg(cache.path())
         .env("PATH", "/nowhere")

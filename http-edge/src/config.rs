@@ -15,7 +15,7 @@ const OTHER_FILES: usize = 64;
 
 /// The HTTP API of an Echo-System mesh: takes tasks, has them run on the nodes, and streams the answers.
 #[derive(Debug, Clone, Parser)]
-#[command(name = "echo-edge", version)]
+#[command(name = "edge")]
 pub struct Config {
     /// Where to serve HTTP; port 0 lets the system choose
     #[arg(long, env = "ECHO_EDGE_LISTEN", default_value = "127.0.0.1:8080", value_name = "HOST:PORT")]

@@ -11,6 +11,7 @@ mod inbox;
 mod limits;
 pub mod measure;
 mod perform;
+pub mod program;
 mod report;
 mod resequencer;
 pub mod run;

@@ -13,7 +13,7 @@ use crate::expected::Weights;
 ///
 /// Needs nothing but the broker: it learns the mesh from the nodes' heartbeats. Several may run at once.
 #[derive(Debug, Clone, Parser)]
-#[command(name = "echo-orchestrator", version)]
+#[command(name = "orchestrator")]
 pub struct Config {
     /// Where /health and /metrics are served; without it nowhere
     #[arg(long, env = "ECHO_ORCHESTRATOR_LISTEN", value_name = "HOST:PORT")]

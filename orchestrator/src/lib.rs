@@ -19,6 +19,7 @@ pub mod metrics;
 mod need;
 mod node;
 mod perform;
+pub mod program;
 mod queue;
 mod recent;
 mod registry;

@@ -109,7 +109,7 @@ async fn agent(broker: &Broker, number: usize, engine_url: &str) -> Program {
     let (name, nats) = (name(number), broker.url());
     let args = ["--nats", &nats, "--node", &name, "--engine", "openai", "--engine-url", engine_url];
     let args = args.into_iter().chain(["--listen", "127.0.0.1:0"]).map(str::to_owned).collect();
-    let agent = Program::new(format!("agent {name}"), "echo-agent", args);
+    let agent = Program::new(format!("agent {name}"), "agent", args);
     agent.start().await;
     agent
 }

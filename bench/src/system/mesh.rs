@@ -14,9 +14,9 @@ pub async fn start(kind: Kind, engines: &Engines, slots: usize) -> System {
         let engine = format!("http://{engine}");
         let mut args = vec!["--nats", &url, "--node", id, "--engine", "ollama", "--engine-url", &engine];
         args.extend(["--slots", &slots, "--listen", "127.0.0.1:0", "--no-calibration"]);
-        programs.push(program(format!("agent {id}"), "echo-agent", &args).await);
+        programs.push(program(format!("agent {id}"), "agent", &args).await);
     }
-    let edge = program("edge", "echo-edge", &["--nats", &url, "--listen", "127.0.0.1:0"]).await;
+    let edge = program("edge", "edge", &["--nats", &url, "--listen", "127.0.0.1:0"]).await;
     let address = edge.address();
     programs.push(edge);
     until("both nodes to be ready", || async {
@@ -35,10 +35,11 @@ pub async fn start(kind: Kind, engines: &Engines, slots: usize) -> System {
 /// Broker and orchestrator alone, and where the bus is.
 pub async fn bare_mesh() -> (Vec<Program>, String) {
     let config = binaries::root().join("nats.conf");
-    let args = ["--config", &config.to_string_lossy(), "--listen", "127.0.0.1:0", "--monitor", "127.0.0.1:0"];
-    let broker = program("broker", "echo-broker", &args).await;
+    let args =
+        ["--nats-conf", &config.to_string_lossy(), "--listen", "127.0.0.1:0", "--monitor", "127.0.0.1:0"];
+    let broker = program("broker", "broker", &args).await;
     let url = format!("nats://{}", broker.address());
-    let orchestrator = program("orchestrator", "echo-orchestrator", &["--nats", &url]).await;
+    let orchestrator = program("orchestrator", "orchestrator", &["--nats", &url]).await;
     (vec![broker, orchestrator], url)
 }
 

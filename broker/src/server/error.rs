@@ -11,7 +11,7 @@ use super::occupant::Occupant;
 /// Why the server did not start, or did not stay.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("there is no configuration at {}; name one with --config FILE (ECHO_NATS_CONF)", .0.display())]
+    #[error("there is no configuration at {}; name one with --nats-conf FILE (ECHO_NATS_CONF)", .0.display())]
     NoConfig(PathBuf),
     #[error("nats-server refuses the configuration {}: {said}", config.display())]
     Config { config: PathBuf, said: String },

@@ -1,6 +1,7 @@
 //! Where the programs under test are: beside the test or program that runs.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 
 /// Where programs are taken from, if not from beside this one.
@@ -32,6 +33,22 @@ pub fn program(name: &str) -> PathBuf {
         program.display()
     );
     program
+}
+
+/// A part of the mesh: `echo-mesh` with the part's name as its command, or, in an older state, a program of its own.
+///
+/// # Panics
+/// When it has not been built.
+pub fn part(name: &str) -> Command {
+    if let Some(folder) = ELSEWHERE.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
+        let own = folder.join(format!("echo-{name}"));
+        if own.is_file() {
+            return Command::new(own);
+        }
+    }
+    let mut command = Command::new(program("echo-mesh"));
+    command.arg(name);
+    command
 }
 
 /// The root of the workspace, where nats.conf and the scripts are.

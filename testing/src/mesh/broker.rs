@@ -11,8 +11,8 @@ impl Broker {
     pub async fn start() -> Self {
         let config = binaries::root().join("nats.conf");
         let args =
-            ["--config", &config.to_string_lossy(), "--listen", "127.0.0.1:0", "--monitor", "127.0.0.1:0"];
-        let broker = Self(Program::new("broker", "echo-broker", args.map(str::to_owned).to_vec()));
+            ["--nats-conf", &config.to_string_lossy(), "--listen", "127.0.0.1:0", "--monitor", "127.0.0.1:0"];
+        let broker = Self(Program::new("broker", "broker", args.map(str::to_owned).to_vec()));
         broker.0.start().await;
         broker
     }

@@ -156,11 +156,11 @@ impl Builder {
         let url = broker.url();
         let orchestrators = join_all((0..self.orchestrators).map(|number| {
             let args = arguments(&["--nats", &url], &self.orchestrator_args);
-            self.started(Program::new(format!("orchestrator {number}"), "echo-orchestrator", args))
+            self.started(Program::new(format!("orchestrator {number}"), "orchestrator", args))
         }));
         let edges = join_all((0..self.edges).map(|number| {
             let args = arguments(&["--nats", &url, "--listen", "127.0.0.1:0"], &self.edge_args);
-            self.started(Program::new(format!("edge {number}"), "echo-edge", args))
+            self.started(Program::new(format!("edge {number}"), "edge", args))
         }));
         let nodes = join_all((0..self.nodes).map(|number| self.node(number, &url)));
         let (orchestrators, edges, nodes) = tokio::join!(orchestrators, edges, nodes);
@@ -247,7 +247,7 @@ fn agent(id: &str, engine_url: &str, nats: &str, script: &Script, more: &[String
     let slots = script.slots.to_string();
     let mut args = vec!["--nats", nats, "--node", id, "--engine", engine, "--engine-url", engine_url];
     args.extend(["--slots", &slots, "--listen", "127.0.0.1:0"]);
-    Program::new(format!("agent {id}"), "echo-agent", arguments(&args, more))
+    Program::new(format!("agent {id}"), "agent", arguments(&args, more))
 }
 
 fn arguments(first: &[&str], more: &[String]) -> Vec<String> {

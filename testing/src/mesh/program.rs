@@ -19,6 +19,7 @@ const PASSED_ON: [&str; 2] = ["ECHO_CACHE_DIR", "ECHO_NATS_SERVER"];
 /// A program with the arguments that it is started with each time.
 pub struct Program {
     name: String,
+    /// A part of the mesh by its name, or a program.
     binary: &'static str,
     /// As in RUST_LOG; absent: the program's own choice.
     logging: Option<&'static str>,
@@ -43,7 +44,7 @@ struct State {
 impl Program {
     /// Not started yet. `name` is for people who read the logs of a failed test.
     pub fn new(name: impl Into<String>, binary: &'static str, args: Vec<String>) -> Self {
-        let folder = (binary == "echo-broker").then(|| tempfile::tempdir().expect("a folder"));
+        let folder = (binary == "broker").then(|| tempfile::tempdir().expect("a folder"));
         let (env, running, since) = (Vec::new(), None, 0);
         let state = State { args, host: None, env, running, folder, since, address: None };
         let (logging, state) = (Some("info,echo=debug"), Mutex::new(state));
@@ -265,11 +266,14 @@ impl Program {
     }
 
     fn command(&self) -> Command {
-        let program = binaries::program(self.binary);
-        let Some(host) = self.state().host.clone() else { return Command::new(program) };
+        let program = match self.binary {
+            "broker" | "orchestrator" | "agent" | "edge" => binaries::part(self.binary),
+            other => Command::new(binaries::program(other)),
+        };
+        let Some(host) = self.state().host.clone() else { return program };
         // `ip` becomes the program: the process id is the program's own.
         let mut command = Command::new("ip");
-        command.args(["netns", "exec", &host]).arg(program);
+        command.args(["netns", "exec", &host]).arg(program.get_program()).args(program.get_args());
         command
     }
 

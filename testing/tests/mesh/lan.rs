@@ -31,7 +31,7 @@ fn program(binary: &'static str, host: &str, args: &[&str]) -> Program {
 fn broker(host: &str, listen: &str, secret: &str) -> Program {
     let config = echo_testing::mesh::binaries::root().join("nats.conf");
     let config = config.to_string_lossy().into_owned();
-    program("echo-broker", host, &["--config", &config, "--listen", listen, "--secret-file", secret])
+    program("broker", host, &["--nats-conf", &config, "--listen", listen, "--secret-file", secret])
 }
 
 async fn far(test: &str) -> Option<Far> {
@@ -48,14 +48,14 @@ async fn far(test: &str) -> Option<Far> {
     let broker = broker(lan.host(1), "0.0.0.0:4222", &path);
     broker.start().await;
     let auto = ["--nats", "auto", "--secret-file", &path];
-    let orchestrator = program("echo-orchestrator", lan.host(1), &auto);
-    let edge = program("echo-edge", lan.host(1), &[&auto[..], &["--listen", "127.0.0.1:8080"]].concat());
+    let orchestrator = program("orchestrator", lan.host(1), &auto);
+    let edge = program("edge", lan.host(1), &[&auto[..], &["--listen", "127.0.0.1:8080"]].concat());
     let engine =
         program("echo-scripted-engine", lan.host(2), &["--api", "ollama", "--listen", "127.0.0.1:11434"]);
     engine.launch().await;
     engine.mentions("127.0.0.1:11434").await;
     let agent = [&auto[..], &["--node", "far", "--listen", "127.0.0.1:9001", "--no-calibration"]].concat();
-    let agent = program("echo-agent", lan.host(2), &agent);
+    let agent = program("agent", lan.host(2), &agent);
     tokio::join!(orchestrator.start(), edge.start());
     Some(Far { edge, agent, _engine: engine, _orchestrator: orchestrator, broker, secret, lan })
 }
@@ -104,7 +104,7 @@ async fn a_second_machine_joins_without_an_address_and_finds_the_broker_where_it
 
     // Without the secret it is told what it needs, and where.
     let stranger = ["--nats", "auto", "--node", "stranger", "--listen", "127.0.0.1:9001"];
-    let stranger = program("echo-agent", far.lan.host(3), &stranger);
+    let stranger = program("agent", far.lan.host(3), &stranger);
     stranger.launch().await;
     let status = soon("the stranger to leave", stranger.exit()).await;
     let said = stranger.logs().since(1).join("\n");

@@ -27,28 +27,28 @@ async fn ends(program: &Program, code: i32, words: &[&str]) {
 async fn a_node_id_that_could_harm_is_refused_with_a_sentence() {
     for id in ["a.b", "*", ">", "", " ", "A", "-a", "a b", "é", &"x".repeat(64)] {
         let agent =
-            program("echo-agent", &["--node", id, "--nats", "nats://127.0.0.1:9", "--listen", "127.0.0.1:0"]);
+            program("agent", &["--node", id, "--nats", "nats://127.0.0.1:9", "--listen", "127.0.0.1:0"]);
         ends(&agent, 2, &["a-z"]).await;
     }
 }
 
 #[tokio::test]
 async fn flags_that_are_wrong_exit_2_and_say_which() {
-    for binary in ["echo-agent", "echo-orchestrator", "echo-edge", "echo-broker"] {
+    for binary in ["agent", "orchestrator", "edge", "broker"] {
         ends(&program(binary, &["--nonsense"]), 2, &["--nonsense"]).await;
     }
-    ends(&program("echo-orchestrator", &["--nats", "not a url"]), 2, &["nats://"]).await;
-    for binary in ["echo-agent", "echo-edge"] {
+    ends(&program("orchestrator", &["--nats", "not a url"]), 2, &["nats://"]).await;
+    for binary in ["agent", "edge"] {
         // Not on the default port: a mesh may be running on this machine.
         let flags = ["--nats", "not a url", "--listen", "127.0.0.1:0"];
         ends(&program(binary, &flags), 2, &["nats://"]).await;
     }
-    ends(&program("echo-edge", &["--listen", "nowhere"]), 2, &["--listen"]).await;
-    ends(&program("echo-edge", &["--task-timeout", "soon"]), 2, &["--task-timeout"]).await;
-    ends(&program("echo-orchestrator", &["--queue-wait", "soon"]), 2, &["--queue-wait"]).await;
-    ends(&program("echo-agent", &["--engine", "abacus"]), 2, &["--engine"]).await;
-    ends(&program("echo-agent", &["--slots", "0"]), 2, &["--slots"]).await;
-    ends(&program("echo-broker", &["--config", "/nowhere/nats.conf"]), 2, &["/nowhere/nats.conf"]).await;
+    ends(&program("edge", &["--listen", "nowhere"]), 2, &["--listen"]).await;
+    ends(&program("edge", &["--task-timeout", "soon"]), 2, &["--task-timeout"]).await;
+    ends(&program("orchestrator", &["--queue-wait", "soon"]), 2, &["--queue-wait"]).await;
+    ends(&program("agent", &["--engine", "abacus"]), 2, &["--engine"]).await;
+    ends(&program("agent", &["--slots", "0"]), 2, &["--slots"]).await;
+    ends(&program("broker", &["--nats-conf", "/nowhere/nats.conf"]), 2, &["/nowhere/nats.conf"]).await;
 }
 
 #[tokio::test]
@@ -56,7 +56,7 @@ async fn a_port_that_is_taken_is_named() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = taken.local_addr().expect("an address").to_string();
     let broker = Broker::start().await;
-    for binary in ["echo-edge", "echo-agent"] {
+    for binary in ["edge", "agent"] {
         let program = program(binary, &["--nats", &broker.url(), "--listen", &address]);
         program.launch().await;
         let status = program.exit().await;
@@ -71,15 +71,15 @@ async fn a_broker_that_does_not_answer_is_waited_for_in_words_and_found_when_it_
     let url = broker.url();
     broker.kill().await;
     let programs = [
-        program("echo-orchestrator", &["--nats", &url]),
-        program("echo-edge", &["--nats", &url, "--listen", "127.0.0.1:0"]),
-        program("echo-agent", &["--nats", &url, "--listen", "127.0.0.1:0", "--node", "waits"]),
+        program("orchestrator", &["--nats", &url]),
+        program("edge", &["--nats", &url, "--listen", "127.0.0.1:0"]),
+        program("agent", &["--nats", &url, "--listen", "127.0.0.1:0", "--node", "waits"]),
     ];
     for program in &programs {
         program.launch().await;
     }
     for program in &programs {
-        let line = program.mentions("echo-broker").await;
+        let line = program.mentions("broker").await;
         assert!(line.contains(&url) && line.contains("--nats"), "{line}");
         assert!(program.runs(), "it waits");
         let lines = program.logs().all().len();
@@ -101,9 +101,9 @@ async fn an_edge_without_a_broker_says_so_and_keeps_nobody_waiting() {
     broker.kill().await;
     // A port that was free a moment ago: the edge tells its own only when it is ready.
     let free = std::net::TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr()).expect("a port");
-    let edge = program("echo-edge", &["--nats", &url, "--listen", &free.to_string()]);
+    let edge = program("edge", &["--nats", &url, "--listen", &free.to_string()]);
     edge.launch().await;
-    edge.mentions("echo-broker").await;
+    edge.mentions("broker").await;
     let client = Client::new(free);
     for (method, path) in
         [("GET", "/health"), ("POST", "/task"), ("POST", "/api/chat"), ("POST", "/v1/messages")]
@@ -123,9 +123,9 @@ async fn an_edge_without_a_broker_says_so_and_keeps_nobody_waiting() {
 
 #[tokio::test]
 async fn who_waits_for_a_broker_still_hears_sigterm() {
-    for binary in ["echo-orchestrator", "echo-edge", "echo-agent"] {
+    for binary in ["orchestrator", "edge", "agent"] {
         let mut args = vec!["--nats", "nats://127.0.0.1:9"];
-        if binary != "echo-orchestrator" {
+        if binary != "orchestrator" {
             args.extend(["--listen", "127.0.0.1:0"]);
         }
         let program = program(binary, &args);
@@ -140,13 +140,10 @@ async fn who_waits_for_a_broker_still_hears_sigterm() {
 #[tokio::test]
 async fn help_names_every_flag_with_its_variable() {
     for (binary, variables) in [
-        ("echo-broker", &["ECHO_NATS_CONF", "ECHO_NATS_LISTEN", "ECHO_NATS_SERVER", "ECHO_CACHE_DIR"][..]),
-        ("echo-orchestrator", &["ECHO_NATS_URL", "ECHO_SECRET_FILE", "ECHO_DEFAULT_MODEL"]),
-        (
-            "echo-agent",
-            &["ECHO_NODE_ID", "ECHO_ENGINE", "ECHO_ENGINE_URL", "ECHO_SLOTS", "ECHO_AGENT_LISTEN"],
-        ),
-        ("echo-edge", &["ECHO_EDGE_LISTEN", "ECHO_NATS_URL", "ECHO_SECRET_FILE"]),
+        ("broker", &["ECHO_NATS_CONF", "ECHO_NATS_LISTEN", "ECHO_NATS_SERVER", "ECHO_CACHE_DIR"][..]),
+        ("orchestrator", &["ECHO_NATS_URL", "ECHO_SECRET_FILE", "ECHO_DEFAULT_MODEL"]),
+        ("agent", &["ECHO_NODE_ID", "ECHO_ENGINE", "ECHO_ENGINE_URL", "ECHO_SLOTS", "ECHO_AGENT_LISTEN"]),
+        ("edge", &["ECHO_EDGE_LISTEN", "ECHO_NATS_URL", "ECHO_SECRET_FILE"]),
     ] {
         ends(&program(binary, &["--help"]), 0, variables).await;
     }

@@ -1,19 +1,19 @@
-//! `echo-edge`: the HTTP API of the mesh.
+//! The edge as a program: the HTTP API of the mesh.
 
 use std::process::ExitCode;
 
 use anyhow::Context;
-use clap::Parser;
 use echo_bus::Bus;
 use echo_bus::client::Options;
 use echo_bus::id::{ProcessId, Role};
 use echo_bus::process::{self, BadConfig};
-use echo_edge::Config;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 
-fn main() -> ExitCode {
-    let config = Config::parse();
+use crate::Config;
+
+/// Runs an edge until it is told to stop.
+pub fn execute(config: Config) -> ExitCode {
     process::logs(config.log.log_format, "info,async_nats=warn");
     process::raise_open_files();
     process::ended(runtime(config.threads).and_then(|runtime| runtime.block_on(start(config))))
@@ -30,7 +30,7 @@ fn runtime(threads: u16) -> anyhow::Result<Runtime> {
 
 async fn start(config: Config) -> anyhow::Result<()> {
     let shutdown = process::shutdown();
-    let metrics = echo_edge::measure::install();
+    let metrics = crate::measure::install();
     let mut listener = TcpListener::bind(config.listen).await.map_err(|error| {
         let listen = config.listen;
         BadConfig(format!(
@@ -46,13 +46,13 @@ async fn start(config: Config) -> anyhow::Result<()> {
         secret: config.bus.secret().map_err(BadConfig::because)?,
     };
     let connects = shutdown.run_until_cancelled(Bus::connect(options));
-    let connected = echo_edge::starting(&mut listener, connects).await;
+    let connected = crate::starting(&mut listener, connects).await;
     let bus = match connected {
         None => return Ok(()),
         Some(Err(error)) if error.is_configuration() => return Err(BadConfig::because(error).into()),
         Some(connected) => connected.context("cannot reach the bus")?,
     };
-    let ended = echo_edge::run(config, listener, bus, metrics, shutdown).await;
+    let ended = crate::run(config, listener, bus, metrics, shutdown).await;
     telemetry.finish().await;
     ended.context("the edge has failed")
 }

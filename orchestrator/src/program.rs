@@ -1,20 +1,20 @@
-//! `echo-orchestrator`: logs, configuration, bus, and the loop of the library.
+//! The orchestrator as a program: logs, configuration, bus, and the loop of the library.
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use clap::Parser;
 use echo_bus::Bus;
 use echo_bus::client::Options;
 use echo_bus::id::{ProcessId, Role};
 use echo_bus::process::{self, BadConfig};
-use echo_orchestrator::Config;
 use tokio::net::TcpListener;
 use tracing::info;
 
-fn main() -> ExitCode {
-    let config = Config::parse();
+use crate::Config;
+
+/// Runs an orchestrator until it is told to stop.
+pub fn execute(config: Config) -> ExitCode {
     process::logs(config.logs.log_format, "info,async_nats=warn");
     process::ended(serve(config))
 }
@@ -25,7 +25,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     process::raise_open_files();
     let shutdown = process::shutdown();
     if let Some(address) = config.listen {
-        echo_orchestrator::metrics::serve(listen(address).await?, shutdown.clone());
+        crate::metrics::serve(listen(address).await?, shutdown.clone());
     }
     let me = ProcessId::random();
     let telemetry = echo_telemetry::start(&config.telemetry, "echo-orchestrator", me.as_str())?;
@@ -40,7 +40,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         error if error.is_configuration() => BadConfig::because(error).into(),
         other => anyhow::Error::new(other).context("cannot get onto the bus"),
     })?;
-    let ended = echo_orchestrator::run(config.limits, bus, shutdown).await;
+    let ended = crate::run(config.limits, bus, shutdown).await;
     telemetry.finish().await;
     ended.context("the orchestrator ended unasked")
 }

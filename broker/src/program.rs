@@ -1,11 +1,10 @@
-//! `echo-broker`: the bus of the mesh, which is a nats-server that is found or fetched, and supervised.
+//! The broker as a program: the bus of the mesh, which is a nats-server that is found or fetched, and supervised.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::{Args, Parser, Subcommand};
-use echo_broker::server::{self, Listen, Monitor, Options, Server};
+use clap::{Parser, Subcommand};
 use echo_bus::discover::Announcement;
 use echo_bus::process::{self, BadConfig, LogArgs};
 use echo_bus::secret::Secret;
@@ -13,17 +12,19 @@ use serde::Serialize;
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 
+use crate::server::{self, Listen, Monitor, Options, Server};
+
 /// The bus of the mesh: finds or fetches nats-server, checks its configuration, starts it, and keeps it up.
 ///
 /// Without any flag it serves programs on this machine at 127.0.0.1:4222. SIGTERM or Ctrl-C stops it.
 #[derive(Debug, Parser)]
-#[command(name = "echo-broker", version, subcommand_negates_reqs = true)]
-struct Cli {
+#[command(name = "broker", subcommand_negates_reqs = true)]
+pub struct Args {
     #[command(subcommand)]
     command: Option<Action>,
 
     /// The configuration of nats-server
-    #[arg(long, env = "ECHO_NATS_CONF", value_name = "FILE", default_value = "nats.conf")]
+    #[arg(long = "nats-conf", env = "ECHO_NATS_CONF", value_name = "FILE", default_value = "nats.conf")]
     config: PathBuf,
 
     /// Where clients connect, instead of where the configuration says; port 0 lets the system choose
@@ -53,7 +54,7 @@ struct Cli {
     logs: LogArgs,
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, clap::Args)]
 struct FindArgs {
     /// This nats-server and no other; else one on PATH (2.10 or later), else the cached one, else one is fetched
     #[arg(long, env = "ECHO_NATS_SERVER", value_name = "PATH", global = true)]
@@ -70,8 +71,8 @@ enum Action {
     Fetch,
 }
 
-fn main() -> ExitCode {
-    let cli = Cli::parse();
+/// Runs the broker until it is told to stop.
+pub fn execute(cli: Args) -> ExitCode {
     process::logs(cli.logs.log_format, "info,async_nats=off");
     process::raise_open_files();
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
@@ -84,7 +85,7 @@ fn main() -> ExitCode {
     process::ended(result)
 }
 
-async fn run(cli: Cli) -> Result<()> {
+async fn run(cli: Args) -> Result<()> {
     let shutdown = process::shutdown();
     let finding = shutdown.run_until_cancelled(cli.find.find());
     let Some(binary) = finding.await.transpose()? else {
@@ -96,7 +97,7 @@ async fn run(cli: Cli) -> Result<()> {
     }
     let secret =
         cli.secret_file.as_deref().map(Secret::read_or_create).transpose().map_err(BadConfig::because)?;
-    let Cli { config, listen, monitor, insecure_lan, ready_file, .. } = cli;
+    let Args { config, listen, monitor, insecure_lan, ready_file, .. } = cli;
     let needs_secret = secret.is_some();
     let options = Options { binary, config, listen, monitor, secret, insecure_lan };
     let starting = shutdown.run_until_cancelled(Server::start(options, shutdown.clone()));

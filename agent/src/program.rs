@@ -1,9 +1,7 @@
-//! `echo-agent`: flags, logs, the bus, and then the agent until it is told to stop.
+//! The agent as a program: flags, logs, the bus, and then the agent until it is told to stop.
 
 use std::process::ExitCode;
 
-use clap::Parser;
-use echo_agent::{Args, Config, Error};
 use echo_bus::Bus;
 use echo_bus::client::Options;
 use echo_bus::id::Role;
@@ -11,10 +9,12 @@ use echo_bus::process::{self, BadConfig};
 use tokio::net::TcpListener;
 use tracing::info;
 
+use crate::{Args, Config, Error};
+
+/// Runs an agent until it is told to stop.
 // One thread: to hand a token to another costs more than to serve it.
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> ExitCode {
-    let args = Args::parse();
+pub async fn execute(args: Args) -> ExitCode {
     process::logs(args.log.log_format, "info,async_nats=warn");
     process::ended(start(args).await)
 }
@@ -37,7 +37,7 @@ async fn start(args: Args) -> anyhow::Result<()> {
         () = shutdown.cancelled() => return Ok(()),
         bus = Bus::connect(options) => bus.map_err(BadConfig::because)?,
     };
-    let ended = echo_agent::run(config, listener, bus, shutdown).await;
+    let ended = crate::run(config, listener, bus, shutdown).await;
     telemetry.finish().await;
     match ended {
         Err(error @ (Error::DuplicateNode(_) | Error::Engine(_))) => Err(BadConfig::because(error).into()),

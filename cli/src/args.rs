@@ -1,0 +1,111 @@
+//! The commands.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::{
+    ask, chat, check, completions, config, doctor, down, invite, join, logs, models, order, service, status,
+    top, up,
+};
+
+/// A mesh of the AI engines on your machines: one address, and the answers go on when a machine dies.
+///
+/// `echo-mesh up` starts everything that one machine needs; `echo-mesh join` brings another one in.
+#[derive(Debug, Parser)]
+#[command(name = "echo-mesh", version, propagate_version = true, max_term_width = 120)]
+pub struct Cli {
+    /// The configuration [default: ~/.config/echo-mesh/config.toml, if it is there]
+    #[arg(long, env = "ECHO_CONFIG", value_name = "FILE", global = true)]
+    pub config: Option<PathBuf>,
+
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Start this machine's whole mesh: broker, orchestrator, edge, and an agent for each engine
+    Up(up::Args),
+    /// Bring this machine's engines into a mesh that runs elsewhere
+    Join(join::Args),
+    /// Make a code with which one machine may join
+    Invite(invite::Args),
+    /// Stop what `up` or `join` has started on this machine
+    Down(down::Args),
+    /// Show what runs here, and the mesh as a table
+    Status(status::Args),
+    /// Show what the parts here say
+    Logs(logs::Args),
+    /// Watch the mesh at work
+    Top(top::Args),
+    /// Ask for one answer
+    Ask(ask::Args),
+    /// Talk with a model
+    Chat(chat::Args),
+    /// Show, pull and remove models
+    Models(models::Args),
+    /// Let a node finish what it does and take nothing new
+    Drain(order::Args),
+    /// Let a drained node take work again
+    Resume(order::Args),
+    /// Ask the mesh a few things as a user would, and say what came of it
+    Check(check::Args),
+    /// Find out what is wrong, and how to mend it
+    Doctor(doctor::Args),
+    /// Show which settings are in force, and where each comes from
+    Config(config::Args),
+    /// Have the system start the mesh
+    Service(service::Args),
+    /// Print a shell's completions, or the manual pages
+    Completions(completions::Args),
+    /// The bus: finds or fetches nats-server, checks its configuration, starts it, and keeps it up
+    Broker(echo_broker::program::Args),
+    /// Places tasks on the nodes of the mesh, and holds those that must wait
+    Orchestrator(echo_orchestrator::Config),
+    /// Makes one engine a node of the mesh
+    Agent(echo_agent::Args),
+    /// The HTTP API: takes tasks, has them run on the nodes, and streams the answers
+    Edge(echo_edge::Config),
+}
+
+/// Does what the command line says.
+pub fn main() -> ExitCode {
+    let cli = config::parse();
+    match cli.command {
+        Command::Up(args) => up::main(args),
+        Command::Join(args) => join::main(args),
+        Command::Invite(args) => invite::main(args),
+        Command::Down(args) => down::main(args),
+        Command::Status(args) => status::main(args),
+        Command::Logs(args) => logs::main(args),
+        Command::Top(args) => top::main(args),
+        Command::Ask(args) => ask::main(args),
+        Command::Chat(args) => chat::main(args),
+        Command::Models(args) => models::main(args),
+        Command::Drain(args) => order::drain(args),
+        Command::Resume(args) => order::resume(args),
+        Command::Check(args) => check::main(args),
+        Command::Doctor(args) => doctor::main(args),
+        Command::Config(args) => config::main(args),
+        Command::Service(args) => service::main(args),
+        Command::Completions(args) => completions::main(args),
+        Command::Broker(args) => echo_broker::program::execute(args),
+        Command::Orchestrator(args) => echo_orchestrator::program::execute(args),
+        Command::Agent(args) => echo_agent::program::execute(args),
+        Command::Edge(args) => echo_edge::program::execute(args),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_commands_are_consistent() {
+        Cli::command().debug_assert();
+    }
+}

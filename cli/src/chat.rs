@@ -1,0 +1,11 @@
+//! `echo-mesh chat`.
+
+use std::process::ExitCode;
+
+#[derive(Debug, clap::Args)]
+pub struct Args {}
+
+pub fn main(_: Args) -> ExitCode {
+    eprintln!("error: `chat` is not built yet");
+    ExitCode::FAILURE
+}

@@ -1,0 +1,11 @@
+//! `echo-mesh completions`.
+
+use std::process::ExitCode;
+
+#[derive(Debug, clap::Args)]
+pub struct Args {}
+
+pub fn main(_: Args) -> ExitCode {
+    eprintln!("error: `completions` is not built yet");
+    ExitCode::FAILURE
+}

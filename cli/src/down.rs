@@ -1,0 +1,11 @@
+//! `echo-mesh down`.
+
+use std::process::ExitCode;
+
+#[derive(Debug, clap::Args)]
+pub struct Args {}
+
+pub fn main(_: Args) -> ExitCode {
+    eprintln!("error: `down` is not built yet");
+    ExitCode::FAILURE
+}

@@ -1,0 +1,11 @@
+//! `echo-mesh service`.
+
+use std::process::ExitCode;
+
+#[derive(Debug, clap::Args)]
+pub struct Args {}
+
+pub fn main(_: Args) -> ExitCode {
+    eprintln!("error: `service` is not built yet");
+    ExitCode::FAILURE
+}

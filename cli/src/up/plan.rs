@@ -1,0 +1,55 @@
+//! What `up` is going to start, decided before anything is started, fetched or written.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use echo_bus::id::NodeId;
+use reqwest::Url;
+
+/// Everything.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    pub nodes: Vec<Node>,
+    /// The model of tasks that name none.
+    pub model: Option<String>,
+    /// Why these engines, for the person.
+    pub why: String,
+}
+
+/// One engine and its agent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Node {
+    pub id: NodeId,
+    /// Where its agent listens.
+    pub listen: SocketAddr,
+    pub engine: Engine,
+    /// How many answers at a time; absent: the agent asks its engine.
+    pub slots: Option<u32>,
+}
+
+/// An engine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Engine {
+    /// Which API it speaks: the agent's `--engine`.
+    pub api: Api,
+    pub url: Url,
+    pub from: From,
+}
+
+/// The two APIs that agents speak.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Api {
+    Ollama,
+    Openai,
+}
+
+/// Where an engine comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum From {
+    /// It answers already, and is left alone at the end.
+    Found,
+    /// `ollama serve` with the models of this folder.
+    Ollama { store: PathBuf },
+    /// llama.cpp's server with a small model, fetched where it is missing.
+    Embedded,
+}

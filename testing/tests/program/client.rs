@@ -1,0 +1,1 @@
+//! Commands that ask a mesh: status, top, ask, chat, models, drain and resume.

@@ -1,0 +1,1 @@
+//! What the owner of a machine decides: hours, slots, models, a pause while others need the machine.
