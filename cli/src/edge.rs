@@ -20,6 +20,17 @@ pub struct EdgeArgs {
     pub url: Option<Url>,
 }
 
+/// Where an edge is, if nobody says otherwise.
+const DEFAULT: &str = "http://127.0.0.1:8080";
+
+impl EdgeArgs {
+    /// The edge that is meant.
+    pub fn edge(&self) -> Result<Edge> {
+        let url = self.url.clone().map_or_else(|| Url::parse(DEFAULT), Ok)?;
+        Edge::at(url)
+    }
+}
+
 /// One edge.
 #[derive(Debug, Clone)]
 pub struct Edge {

@@ -10,10 +10,25 @@ use reqwest::Url;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
     pub nodes: Vec<Node>,
+    /// Where the edge listens.
+    pub edge: SocketAddr,
+    pub broker: Broker,
     /// The model of tasks that name none.
     pub model: Option<String>,
     /// Why these engines, for the person.
     pub why: String,
+}
+
+/// The broker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Broker {
+    /// HOST:PORT for clients, and for the server's own pages; absent: as its configuration says.
+    pub listen: Option<String>,
+    pub monitor: Option<String>,
+    /// A nats.conf of the user's; absent: the one that is compiled in.
+    pub conf: Option<PathBuf>,
+    /// Open to other machines, which need the secret in this file.
+    pub secret_file: Option<PathBuf>,
 }
 
 /// One engine and its agent.
