@@ -126,8 +126,8 @@ export function troubles(mesh, now) {
   const found = [];
   const nodes = Object.entries(mesh.nodes);
   if (mesh.mesh.connected === false) found.push({ level: "bad", text: "The edge has lost the broker: what is shown is from before. It reconnects by itself." });
-  if (mesh.mesh.orchestrator === "") found.push({ level: "bad", text: "No orchestrator answers: new tasks wait. Start echo-orchestrator, or wait until it is back." });
-  if (nodes.length === 0) found.push({ level: "warn", text: "There is no node yet. Start echo-agent beside an engine." });
+  if (mesh.mesh.orchestrator === "") found.push({ level: "bad", text: "No orchestrator answers: new tasks wait. Start one (echo-mesh orchestrator), or wait until it is back." });
+  if (nodes.length === 0) found.push({ level: "warn", text: "There is no node yet. Start an agent beside an engine (echo-mesh agent), or bring a machine in (echo-mesh join)." });
   for (const [id, node] of nodes) found.push(...troublesOf(id, node, now));
   found.push(...versions(nodes));
   if (nodes.length > 0 && !nodes.some(([, node]) => isUp(node) && node.models.length > 0)) {

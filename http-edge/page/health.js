@@ -10,7 +10,7 @@ import { modelName, size, span } from "./text.js";
  * @typedef {import("./live.js").MeshNode} MeshNode
  */
 
-const LINE = "./echo-agent --nats auto --secret-file ~/.echo-secret";
+const LINE = "echo-mesh join";
 
 export class HealthView {
   /** @param {HTMLElement} root @param {Live} live @param {HTMLElement} badge */
@@ -126,9 +126,9 @@ function nextMachine() {
       h(
         "div",
         {},
-        h("p", {}, "On a machine with an engine, beside a copy of ", h("span", { class: "mono" }, "echo-agent"), " and of the mesh's secret, this line is all that it takes:"),
+        h("p", {}, "On a machine with an engine, where ", h("span", { class: "mono" }, "echo-mesh"), " is installed, this line is all that it takes. It asks for a code:"),
         h("pre", { tabindex: 0 }, LINE),
-        h("p", { class: "muted" }, "The broker must listen on your network: ", h("span", { class: "mono" }, "echo-broker --listen 0.0.0.0:4222 --secret-file ~/.echo-secret"), ". The secret is in neither of the two lines, nor in the code."),
+        h("p", { class: "muted" }, "The code is made on this mesh's first machine, by ", h("span", { class: "mono" }, "echo-mesh invite"), ". The mesh must be open to your network: ", h("span", { class: "mono" }, "echo-mesh up --lan"), ". It is good for one machine and ten minutes."),
         copy,
       ),
     ),

@@ -354,7 +354,7 @@ impl Attempts {
             let message = format!("the task was not finished within {seconds} s (--task-timeout)");
             return self.give_up(Failure::give_up(Code::Expired, message));
         }
-        let message = "no orchestrator takes tasks now; start echo-orchestrator, or try again";
+        let message = "no orchestrator takes tasks now; start one (`echo-mesh orchestrator`), or try again";
         self.fail(Failure::give_up(Code::Unavailable, message))
     }
 

@@ -76,7 +76,10 @@ impl Bus {
                 return;
             }
             if up.is_err() {
-                warn!(url, "no broker answers there; start echo-broker or correct --nats; still trying");
+                warn!(
+                    url,
+                    "no broker answers there; start one (`echo-mesh broker`) or correct --nats; still trying"
+                );
             }
         }
     }

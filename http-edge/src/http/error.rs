@@ -145,7 +145,7 @@ impl ApiError {
     /// The edge has no bus yet.
     pub fn starting() -> Self {
         Self::for_now(
-            "the edge has not reached its broker yet; start echo-broker or correct --nats, and ask again",
+            "the edge has not reached its broker yet; start one (`echo-mesh broker`) or correct --nats, and ask again",
         )
     }
 

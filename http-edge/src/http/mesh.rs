@@ -31,7 +31,9 @@ pub async fn known(api: &Api) -> Result<MeshStatus, ApiError> {
 
 /// What to do about an orchestrator that does not answer.
 pub fn silent(error: &CallError) -> String {
-    format!("no orchestrator answers ({error}); start echo-orchestrator, or wait until it is back")
+    format!(
+        "no orchestrator answers ({error}); start one (`echo-mesh orchestrator`), or wait until it is back"
+    )
 }
 
 /// Each model once, the newest first: where nodes have different ones under the same name, the newest.

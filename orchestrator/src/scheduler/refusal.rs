@@ -15,7 +15,8 @@ use crate::registry::Registry;
 /// With the refusal that says why not.
 pub fn judge(registry: &Registry, need: &Need) -> Result<(), Failure> {
     if registry.is_empty() {
-        let advice = "no node is in the mesh: start echo-agent on a machine with an engine";
+        let advice =
+            "no node is in the mesh: run `echo-mesh join` or `echo-mesh agent` on a machine with an engine";
         return Err(Failure::give_up(Code::NoNode, advice));
     }
     if candidates(registry, need).any(|(_, node, model)| suits(node, model, need)) {

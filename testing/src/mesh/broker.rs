@@ -1,4 +1,4 @@
-//! The broker: nats-server under the real echo-broker, always on the port of its first start.
+//! The broker: nats-server under the real `echo-mesh broker`, always on the port of its first start.
 
 use std::ops::Deref;
 
