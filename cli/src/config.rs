@@ -90,6 +90,15 @@ pub fn checked(named: Option<PathBuf>, commands: &Command) -> Result<Option<Path
     file(named, commands).map(|file| file.map(|file| file.path))
 }
 
+/// The variables of the environment that hold what their flag does not take, each in a sentence.
+pub fn bad_variables(commands: &Command) -> Vec<String> {
+    let shown = force::settings(commands, None, &[]).unwrap_or_default();
+    let mut bad: Vec<String> = shown.into_iter().filter_map(|it| it.refused).collect();
+    bad.sort_unstable();
+    bad.dedup();
+    bad
+}
+
 fn file(named: Option<PathBuf>, commands: &Command) -> Result<Option<File>, BadConfig> {
     let file = match named {
         Some(path) => File::read(&path)?,
