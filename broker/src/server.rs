@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 pub use address::{Listen, Monitor};
 pub use error::Error;
 pub use find::{Search, default_cache, find};
-pub use occupant::Occupant;
+pub use occupant::{Occupant, who};
 pub use options::Options;
 
 /// A running, supervised nats-server. It stops when the token that it was started with is cancelled, or this is

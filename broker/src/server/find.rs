@@ -16,7 +16,7 @@ use tracing::{debug, info, warn};
 use super::{exec, pin, release, wheel};
 
 /// What nats.conf and async-nats need.
-const OLDEST: Version = Version(2, 10, 0);
+pub const OLDEST: Version = Version(2, 10, 0);
 
 /// A version, as `nats-server --version` says it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -203,7 +203,7 @@ async fn version_of(path: &Path) -> Result<Version, String> {
 
 impl Version {
     /// Reads `nats-server: v2.15.1` (what follows the numbers, as in `-RC.1`, is no matter).
-    fn read(text: &str) -> Option<Self> {
+    pub fn read(text: &str) -> Option<Self> {
         let numbers = text.trim().strip_prefix("nats-server: v")?;
         let mut numbers = numbers.split(|c: char| !c.is_ascii_digit()).map(str::parse);
         let mut next = || numbers.next()?.ok();

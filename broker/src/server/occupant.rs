@@ -45,7 +45,7 @@ struct About {
 }
 
 /// Who answers there; none if nobody does.
-pub(super) async fn who(address: &str) -> Option<Occupant> {
+pub async fn who(address: &str) -> Option<Occupant> {
     let mut stream = timeout(PATIENCE, TcpStream::connect(reachable(address))).await.ok()?.ok()?;
     let about = match greeting(&mut stream).await {
         Some(about) => Some(about),

@@ -1,0 +1,189 @@
+//! What several checks look at: asked once, by whoever needs it first.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Command;
+use echo_broker::server::{Occupant, who};
+use echo_bus::client::{Bus, Options};
+use echo_bus::id::{ProcessId, Role};
+use echo_bus::message::{Empty, MeshStatus};
+use echo_bus::{discover, subject};
+use reqwest::Url;
+use tokio::sync::OnceCell;
+
+use super::args::Args;
+use super::ask::{Answer, Asker};
+use super::group;
+
+/// A login takes milliseconds; a machine under load takes longer.
+const LOGIN: Duration = Duration::from_secs(5);
+/// How long a broker may take to be found by mDNS.
+const DISCOVERY: Duration = Duration::from_secs(3);
+/// Where a broker is, if nobody says otherwise.
+const DEFAULT_BROKER: &str = "nats://127.0.0.1:4222";
+
+/// This machine, and the mesh as it is seen from here.
+pub struct Scene {
+    pub args: Args,
+    /// The configuration file that somebody has named.
+    pub named: Option<PathBuf>,
+    pub commands: Command,
+    pub asker: Asker,
+    edge: OnceCell<Edge>,
+    broker: OnceCell<Broker>,
+    bus: OnceCell<Option<Bus>>,
+    mesh: OnceCell<Option<MeshStatus>>,
+    multicast: OnceCell<std::io::Result<()>>,
+}
+
+/// What answers where the edge should be.
+pub enum Edge {
+    /// Nobody, or nobody in time.
+    Absent(String),
+    /// Somebody who is no edge.
+    Foreign,
+    /// An edge that knows nothing of a mesh: in its words.
+    Alone(String, Answer),
+    /// An edge of a mesh.
+    Whole(Box<MeshStatus>, Answer),
+}
+
+/// What answers where the broker should be.
+pub enum Broker {
+    Absent,
+    /// Where, and who.
+    There(String, Occupant),
+}
+
+impl Scene {
+    pub fn new(args: Args, named: Option<PathBuf>, commands: Command) -> Self {
+        let (edge, broker, bus, mesh, multicast) = Default::default();
+        Self { args, named, commands, asker: Asker::new(), edge, broker, bus, mesh, multicast }
+    }
+
+    /// Where the edge should be.
+    pub fn edge_url(&self) -> Option<Url> {
+        self.args.edge.edge().ok().map(|edge| edge.url().clone())
+    }
+
+    /// Whether somebody has said where a mesh is, so that one is expected there.
+    pub fn is_named(&self) -> bool {
+        self.args.edge.url.is_some() || self.args.bus.nats != DEFAULT_BROKER
+    }
+
+    /// What answers where the edge should be.
+    pub async fn edge(&self) -> &Edge {
+        self.edge.get_or_init(|| self.ask_edge()).await
+    }
+
+    async fn ask_edge(&self) -> Edge {
+        let Some(url) = self.edge_url().and_then(|url| url.join("/status").ok()) else {
+            return Edge::Absent("its address makes no URL".to_owned());
+        };
+        match self.asker.get(&url, None).await {
+            Err(why) if why.contains("does not speak") => Edge::Foreign,
+            Err(why) => Edge::Absent(why),
+            Ok(answer) if answer.json["code"] == "no_orchestrator" => {
+                Edge::Alone(answer.json["error"].as_str().unwrap_or_default().to_owned(), answer)
+            }
+            Ok(answer) => match serde_json::from_value(answer.json.clone()) {
+                Ok(mesh) if answer.status == 200 => Edge::Whole(Box::new(mesh), answer),
+                _ => Edge::Foreign,
+            },
+        }
+    }
+
+    /// What answers where the broker should be.
+    pub async fn broker(&self) -> &Broker {
+        self.broker.get_or_init(|| self.ask_broker()).await
+    }
+
+    async fn ask_broker(&self) -> Broker {
+        let address = match self.args.bus.nats.as_str() {
+            "auto" => discovered().await,
+            url => address(url),
+        };
+        let Some(address) = address else { return Broker::Absent };
+        match who(&address).await {
+            Some(occupant) => Broker::There(address, occupant),
+            None => Broker::Absent,
+        }
+    }
+
+    /// The bus; none where there is none, or where it lets nobody in with what we know.
+    pub async fn bus(&self) -> Option<&Bus> {
+        self.bus.get_or_init(|| self.connect()).await.as_ref()
+    }
+
+    async fn connect(&self) -> Option<Bus> {
+        let secret = self.args.bus.secret().ok()?;
+        let Broker::There(address, Occupant::Ours { .. }) = self.broker().await else { return None };
+        let url = format!("nats://{address}");
+        let options = Options { url, role: Role::Other, id: ProcessId::random(), secret };
+        tokio::time::timeout(LOGIN, Bus::connect(options)).await.ok()?.ok()
+    }
+
+    /// The nodes, as the edge knows them or, without one, an orchestrator.
+    pub async fn mesh(&self) -> Option<&MeshStatus> {
+        let ask = || async {
+            match self.edge().await {
+                Edge::Whole(mesh, _) => Some((**mesh).clone()),
+                _ => self.bus().await?.call(&subject::status(), &Empty {}, Duration::from_secs(1)).await.ok(),
+            }
+        };
+        self.mesh.get_or_init(ask).await.as_ref()
+    }
+
+    /// Whether multicast works on this machine.
+    pub async fn multicast(&self) -> &std::io::Result<()> {
+        self.multicast.get_or_init(group::echoed).await
+    }
+
+    /// Nothing of a mesh answers, and nobody has said that one should.
+    pub async fn is_empty(&self) -> bool {
+        !self.is_named()
+            && matches!(self.edge().await, Edge::Absent(_) | Edge::Foreign)
+            && !matches!(self.broker().await, Broker::There(_, Occupant::Ours { .. }))
+    }
+}
+
+/// The newest broker that is announced on this network.
+async fn discovered() -> Option<String> {
+    let mut brokers = discover::brokers().ok()?;
+    let some = brokers.wait_for(|brokers| brokers.iter().any(|found| !found.addresses.is_empty()));
+    let found = tokio::time::timeout(DISCOVERY, some).await.ok()?.ok()?.clone();
+    found.iter().rev().flat_map(|found| &found.addresses).next().map(SocketAddr::to_string)
+}
+
+/// HOST:PORT of `nats://host:port`.
+pub fn address(url: &str) -> Option<String> {
+    let url = if url.contains("://") { url.to_owned() } else { format!("nats://{url}") };
+    let url = Url::parse(&url).ok()?;
+    Some(format!("{}:{}", url.host_str()?, url.port().unwrap_or(4222)))
+}
+
+/// The port, if the host is this machine's loopback.
+pub fn local_port(url: &Url) -> Option<u16> {
+    let host = url.host_str()?.trim_matches(['[', ']']);
+    let is_here =
+        host == "localhost" || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback() || ip.is_unspecified());
+    url.port_or_known_default().filter(|_| is_here)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_taken_out_of_urls() {
+        assert_eq!(address("nats://box:1").as_deref(), Some("box:1"));
+        assert_eq!(address("box").as_deref(), Some("box:4222"));
+        assert_eq!(address("nats://[::1]:7").as_deref(), Some("[::1]:7"));
+        assert_eq!(address("nats://"), None);
+        let port = |url: &str| local_port(&url.parse().unwrap());
+        assert_eq!(port("http://[::1]:8080"), Some(8080));
+        assert_eq!((port("http://localhost"), port("http://10.0.0.1:8080")), (Some(80), None));
+    }
+}
