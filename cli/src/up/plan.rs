@@ -5,9 +5,10 @@ use std::path::PathBuf;
 
 use echo_bus::id::NodeId;
 use reqwest::Url;
+use serde::{Deserialize, Serialize};
 
 /// Everything.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
     pub nodes: Vec<Node>,
     /// Where the edge listens.
@@ -20,7 +21,7 @@ pub struct Plan {
 }
 
 /// The broker.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Broker {
     /// HOST:PORT for clients, and for the server's own pages; absent: as its configuration says.
     pub listen: Option<String>,
@@ -32,7 +33,7 @@ pub struct Broker {
 }
 
 /// One engine and its agent.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Node {
     pub id: NodeId,
     /// Where its agent listens.
@@ -43,23 +44,52 @@ pub struct Node {
 }
 
 /// An engine.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Engine {
     /// Which API it speaks: the agent's `--engine`.
     pub api: Api,
+    #[serde(with = "as_text")]
     pub url: Url,
     pub from: From,
 }
 
 /// The two APIs that agents speak.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Api {
     Ollama,
     Openai,
 }
 
+impl Api {
+    /// As the agent's `--engine` spells it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ollama => "ollama",
+            Self::Openai => "openai",
+        }
+    }
+}
+
+impl Node {
+    /// What distinguishes it: `a` of `node-a`.
+    fn short(&self) -> &str {
+        let id = self.id.as_str();
+        id.strip_prefix("node-").unwrap_or(id)
+    }
+
+    /// The name of its agent among the parts.
+    pub fn agent(&self) -> String {
+        format!("agent-{}", self.short())
+    }
+
+    /// The name of its engine among the parts.
+    pub fn engine(&self) -> String {
+        format!("engine-{}", self.short())
+    }
+}
+
 /// Where an engine comes from.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum From {
     /// It answers already, and is left alone at the end.
     Found,
@@ -67,4 +97,19 @@ pub enum From {
     Ollama { store: PathBuf },
     /// llama.cpp's server with a small model, fetched where it is missing.
     Embedded,
+}
+
+/// A URL in JSON.
+mod as_text {
+    use reqwest::Url;
+    use serde::de::{Deserialize, Deserializer, Error};
+    use serde::ser::Serializer;
+
+    pub fn serialize<S: Serializer>(url: &Url, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(url.as_str())
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Url, D::Error> {
+        String::deserialize(from)?.parse().map_err(D::Error::custom)
+    }
 }
