@@ -23,6 +23,7 @@ mod say;
 mod service;
 mod status;
 mod top;
+mod typed;
 mod up;
 
 pub use args::main;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use echo_bus::process::BadConfig;
 
 /// The folders of one mesh on this machine. Two meshes of one user differ by the first.
-#[derive(Debug, Clone, clap::Args)]
+#[derive(Debug, Clone, Default, clap::Args)]
 pub struct PlaceArgs {
     /// What runs, and what was chosen for it [default: ~/.local/state/echo-mesh]
     #[arg(long, env = "ECHO_RUN_DIR", value_name = "DIR")]

@@ -1,13 +1,39 @@
 //! `echo-mesh up`.
 
+mod address;
+mod decide;
+mod disk;
+mod embedded;
+mod engine_command;
+mod engines;
 mod plan;
+mod ports;
+mod progress;
+mod settings;
 
 use std::process::ExitCode;
 
-#[derive(Debug, clap::Args)]
-pub struct Args {}
+use echo_bus::process;
 
-pub fn main(_: Args) -> ExitCode {
-    eprintln!("error: `up` is not built yet");
-    ExitCode::FAILURE
+use crate::place::PlaceArgs;
+use crate::say::say;
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    settings: settings::Settings,
+
+    #[command(flatten)]
+    place: PlaceArgs,
+}
+
+pub fn main(args: Args) -> ExitCode {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return process::ended(Err(error.into())),
+    };
+    process::ended(runtime.block_on(async {
+        say(args.settings.plan(&args.place.place()?).await?);
+        Ok(())
+    }))
 }
