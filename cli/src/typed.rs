@@ -1,5 +1,7 @@
 //! The commands that lead back to a mesh, as the person who started it would type them.
 
+use std::path::Path;
+
 use crate::place::Place;
 
 /// Set by the scripts of a checkout: what comes before `start-phase1.sh` and its siblings, such as `./scripts/`.
@@ -18,7 +20,11 @@ impl Typed {
     pub fn of(place: &Place, nodes: Option<u8>) -> Self {
         match std::env::var(SCRIPTS) {
             Ok(scripts) if !scripts.is_empty() => Self::scripts(&scripts),
-            _ => Self::program(place, crate::place::PlaceArgs::default().place().ok().as_ref(), nodes),
+            _ => {
+                let called = std::env::args().next().unwrap_or_else(|| "echo-mesh".to_owned());
+                let run = if place.is_default() { None } else { Some(place.run.as_path()) };
+                Self::program(&called, run, nodes)
+            }
         }
     }
 
@@ -27,15 +33,12 @@ impl Typed {
         Self { start: script("start-phase1"), check: script("test-task"), stop: script("stop") }
     }
 
-    fn program(place: &Place, usual: Option<&Place>, nodes: Option<u8>) -> Self {
-        let elsewhere = usual.is_none_or(|usual| usual.run != place.run);
-        let before = if elsewhere { format!("ECHO_RUN_DIR={} ", place.run.display()) } else { String::new() };
+    /// `run` is the run directory, where it is not the default.
+    fn program(called: &str, run: Option<&Path>, nodes: Option<u8>) -> Self {
+        let before = run.map(|run| format!("ECHO_RUN_DIR={} ", run.display())).unwrap_or_default();
         let nodes = nodes.map(|nodes| format!(" --nodes {nodes}")).unwrap_or_default();
-        Self {
-            start: format!("{before}echo-mesh up{nodes}"),
-            check: format!("{before}echo-mesh check"),
-            stop: format!("{before}echo-mesh down"),
-        }
+        let command = |words: &str| format!("{before}{called} {words}");
+        Self { start: command(&format!("up{nodes}")), check: command("check"), stop: command("down") }
     }
 }
 
@@ -43,18 +46,13 @@ impl Typed {
 mod tests {
     use super::*;
 
-    fn place(run: &str) -> Place {
-        Place { run: run.into(), logs: "/logs".into(), cache: "/cache".into() }
-    }
-
     #[test]
     fn only_what_differs_from_the_default_is_typed() {
-        let usual = place("/usual");
-        let same = Typed::program(&usual, Some(&usual), None);
-        assert_eq!((same.start.as_str(), same.stop.as_str()), ("echo-mesh up", "echo-mesh down"));
-        let other = Typed::program(&place("/other"), Some(&usual), Some(2));
-        assert_eq!(other.start, "ECHO_RUN_DIR=/other echo-mesh up --nodes 2");
-        assert_eq!(other.check, "ECHO_RUN_DIR=/other echo-mesh check");
+        let usual = Typed::program("echo-mesh", None, None);
+        assert_eq!((usual.start.as_str(), usual.stop.as_str()), ("echo-mesh up", "echo-mesh down"));
+        let other = Typed::program("./echo-mesh", Some(Path::new("/other")), Some(2));
+        assert_eq!(other.start, "ECHO_RUN_DIR=/other ./echo-mesh up --nodes 2");
+        assert_eq!(other.check, "ECHO_RUN_DIR=/other ./echo-mesh check");
         assert_eq!(Typed::scripts("./scripts/").start, "./scripts/start-phase1.sh");
     }
 }

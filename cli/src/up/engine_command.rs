@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use echo_bus::process::BadConfig;
-use tokio::process::Command;
 use tokio::time::{Instant, sleep};
 
 use super::address::{Address, shown};
@@ -27,15 +26,7 @@ const PAUSE: Duration = Duration::from_millis(150);
 pub struct Start {
     pub program: PathBuf,
     pub args: Vec<OsString>,
-    pub env: Vec<(OsString, OsString)>,
-}
-
-impl Start {
-    pub fn command(&self) -> Command {
-        let mut command = Command::new(&self.program);
-        command.args(&self.args).envs(self.env.iter().cloned());
-        command
-    }
+    pub env: Vec<(String, OsString)>,
 }
 
 impl Plan {
@@ -57,7 +48,7 @@ fn start(node: &Node, kit: Option<&Kit>) -> Option<Start> {
     match (&node.engine.from, kit) {
         (From::Found, _) | (From::Embedded, None) => None,
         (From::Ollama { store }, _) => {
-            let mut env: Vec<(OsString, OsString)> = vec![
+            let mut env: Vec<(String, OsString)> = vec![
                 ("OLLAMA_HOST".into(), address.to_string().into()),
                 // Each of two servers over one folder would clear away what it takes for the leavings of a crash.
                 ("OLLAMA_NOPRUNE".into(), "1".into()),
@@ -67,7 +58,7 @@ fn start(node: &Node, kit: Option<&Kit>) -> Option<Start> {
             Some(Start { program: "ollama".into(), args: vec!["serve".into()], env })
         }
         (From::Embedded, Some(kit)) => {
-            let mut args: Vec<OsString> = vec![kit.program.clone().into(), "--detached".into()];
+            let mut args: Vec<OsString> = vec![kit.program.clone().into()];
             let alias = node.engine.model.clone().unwrap_or_else(|| EMBEDDED_MODEL.to_owned());
             let flags = [("--host", address.host), ("--port", address.port.to_string()), ("--alias", alias)];
             let slots = slots.map(|slots| ("--slots", slots));
@@ -178,7 +169,7 @@ mod tests {
             Kit { python: "python3".into(), program: "/c/embedded-engine.py".into(), wheels: "/a:/b".into() };
         let start = start(&node(Api::Openai, From::Embedded, Some(2)), Some(&kit)).unwrap();
         let args: Vec<_> = start.args.iter().map(|arg| arg.to_string_lossy()).collect();
-        let expected = "/c/embedded-engine.py --detached --host 127.0.0.1 --port 11435 --alias m --slots 2";
+        let expected = "/c/embedded-engine.py --host 127.0.0.1 --port 11435 --alias m --slots 2";
         assert_eq!(args.join(" "), expected);
         assert_eq!(env(&start, "PYTHONPATH").as_deref(), Some("/a:/b"));
     }

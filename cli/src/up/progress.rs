@@ -20,6 +20,7 @@ pub trait Steps {
 }
 
 /// A person at a terminal, or whoever reads our lines.
+#[derive(Debug)]
 pub struct Progress {
     bar: Option<ProgressBar>,
     /// The last plain line.
@@ -37,16 +38,8 @@ impl Progress {
         Self { bar, said: String::new() }
     }
 
-    /// The work is over, whatever came of it.
-    pub fn end(self) {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
-        }
-    }
-}
-
-impl Steps for Progress {
-    fn step(&mut self, text: &str, bytes: Option<(u64, u64)>) {
+    /// What is being done, and how much of how many bytes.
+    pub fn step(&mut self, text: &str, bytes: Option<(u64, u64)>) {
         match &self.bar {
             Some(bar) => draw(bar, text, bytes),
             None => {
@@ -59,10 +52,10 @@ impl Steps for Progress {
         }
     }
 
-    fn says(&mut self, line: &str) {
-        match &self.bar {
-            Some(bar) => bar.suspend(|| say(line)),
-            None => say(line),
+    /// The work is over, whatever came of it.
+    pub fn end(self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
         }
     }
 }

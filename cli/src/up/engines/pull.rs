@@ -137,6 +137,13 @@ fn step(line: &[u8], steps: &mut impl Steps) -> Result<bool> {
 mod tests {
     use super::*;
 
+    struct Heard;
+
+    impl Steps for Heard {
+        fn step(&mut self, _: &str, _: Option<(u64, u64)>) {}
+        fn says(&mut self, _: &str) {}
+    }
+
     fn missing(model: &str) -> Missing {
         Missing {
             model: model.into(),
@@ -175,7 +182,7 @@ mod tests {
 
     #[test]
     fn a_pulls_last_word_counts() {
-        let mut progress = crate::up::progress::Progress::new();
+        let mut progress = Heard;
         assert!(step(br#"{"status":"success"}"#, &mut progress).unwrap());
         assert!(!step(br#"{"status":"pulling","total":4,"completed":9}"#, &mut progress).unwrap());
         assert!(!step(b"\n", &mut progress).unwrap());
