@@ -1,5 +1,7 @@
 //! A mesh from its start to its end, in one process that does nothing else: its supervisor.
 
+mod engines;
+
 use std::fs;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -13,8 +15,8 @@ use super::parts::Parts;
 use super::plan::{From, Plan};
 use super::ready;
 use super::signals::Signals;
+use super::summary;
 use super::voice::Voice;
-use super::{engines, summary};
 use crate::place::Place;
 use crate::process::Process;
 use crate::record::{self, Lock, Record};
@@ -123,11 +125,7 @@ impl Mesh<'_> {
 
     /// Starts the parts, each when what it needs is there, and comes back when all nodes can answer.
     async fn start(&mut self) -> Result<()> {
-        for node in self.plan.nodes.clone() {
-            if let Some(spec) = engines::spec(&node)? {
-                self.add(spec).await?;
-            }
-        }
+        self.start_engines().await?;
         let ready = self.place.run.join(BUS);
         let _ = fs::remove_file(&ready);
         self.add(self.parts().broker(&ready)).await?;
