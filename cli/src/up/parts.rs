@@ -12,7 +12,6 @@ use crate::supervise::{Kind, Spec};
 const NOT_PASSED_ON: [&str; 17] = [
     "ECHO_AGENT_LISTEN",
     "ECHO_CONFIG",
-    "ECHO_DEFAULT_MODEL",
     "ECHO_EDGE_LISTEN",
     "ECHO_ENGINE",
     "ECHO_ENGINE_URL",
@@ -22,6 +21,7 @@ const NOT_PASSED_ON: [&str; 17] = [
     "ECHO_NATS_LISTEN",
     "ECHO_NATS_MONITOR",
     "ECHO_NATS_URL",
+    "ECHO_NODES",
     "ECHO_NODE_ID",
     "ECHO_READY_FILE",
     "ECHO_RUN_DIR",

@@ -27,7 +27,7 @@ const PASSED_ON: [&str; 2] = ["ECHO_CACHE_DIR", "ECHO_NATS_SERVER"];
 
 pub struct Here {
     folder: TempDir,
-    engines: Vec<Engine>,
+    _engines: Vec<Engine>,
     env: Vec<(String, String)>,
     edge: SocketAddr,
 }
@@ -75,12 +75,14 @@ impl Here {
             ("ECHO_AGENT_B_LISTEN", at(4)),
             ("ECHO_ENGINE_A_URL", engines[0].url()),
             ("ECHO_ENGINE_B_URL", engines[1].url()),
+            ("ECHO_MODEL", "scripted".to_owned()),
+            ("ECHO_NODES", "2".to_owned()),
             ("ECHO_SLOTS", (CLIENTS / 2).to_string()),
             ("ECHO_NO_CALIBRATION", "true".to_owned()),
         ];
         let env = env.map(|(name, value)| (name.to_owned(), value)).to_vec();
         let edge = at(0).parse().unwrap();
-        Self { folder, engines, env, edge }
+        Self { folder, _engines: engines, env, edge }
     }
 
     /// A setting for all commands from now on.
@@ -93,16 +95,19 @@ impl Here {
         self.env.iter().find(|(known, _)| known == name).unwrap().1.clone()
     }
 
+    /// A file of this machine, with this in it.
+    pub fn file(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    }
+
     pub fn run_dir(&self) -> PathBuf {
         self.folder.path().join("run")
     }
 
     pub fn logs(&self) -> PathBuf {
         self.setting("ECHO_LOG_DIR").into()
-    }
-
-    pub fn engine(&self, number: usize) -> &Engine {
-        &self.engines[number]
     }
 
     /// `echo-mesh` with these words.
