@@ -116,6 +116,9 @@ impl Mesh<'_> {
         self.record.ready = true;
         self.write();
         self.voice.ready();
+        if self.voice.is_terminal() {
+            summary::print(&self.record, &self.place);
+        }
         self.serve().await;
         Ok(())
     }
@@ -150,34 +153,35 @@ impl Mesh<'_> {
         added.with_context(|| format!("{name} cannot be started"))
     }
 
-    /// Asks until it is so. A part that dies meanwhile ends the start, and so does a signal.
+    /// Asks until it is so.
     async fn until<T>(&mut self, what: &str, ask: impl AsyncFn() -> Result<T, String>) -> Result<T> {
         let begun = Instant::now();
         let mut seen = String::new();
-        loop {
+        while begun.elapsed() < PATIENCE {
+            self.voice.waits(format!("Waiting for {what}"), &seen);
             let asked = async {
                 let answer = ask().await;
                 if answer.is_err() {
                     sleep(LOOK).await;
                 }
-                answer
+                Ok(answer)
             };
-            self.voice.waits(format!("Waiting for {what}"), &seen);
-            tokio::select! {
-                biased;
-                () = self.signals.next() => bail!("interrupted before the mesh was up"),
-                event = self.children.next() => return Err(self.died(&event, what)),
-                answer = asked => match answer {
-                    Ok(answer) => return Ok(answer),
-                    Err(now) => seen = now,
-                }
+            match self.watched(what, asked).await? {
+                Ok(answer) => return Ok(answer),
+                Err(now) => seen = now,
             }
-            if begun.elapsed() > PATIENCE {
-                let (waited, logs) = (PATIENCE.as_secs(), self.place.logs.display());
-                bail!(
-                    "gave up after {waited} s of waiting for {what}; last seen: {seen}. The logs are in {logs}"
-                );
-            }
+        }
+        let (waited, logs) = (PATIENCE.as_secs(), self.place.logs.display());
+        bail!("gave up after {waited} s of waiting for {what}; last seen: {seen}. The logs are in {logs}");
+    }
+
+    /// Does one thing of the start. A part that dies meanwhile ends the start, and so does a signal.
+    async fn watched<T>(&mut self, what: &str, work: impl Future<Output = Result<T>>) -> Result<T> {
+        tokio::select! {
+            biased;
+            () = self.signals.next() => bail!("interrupted before the mesh was up"),
+            event = self.children.next() => Err(self.died(&event, what)),
+            done = work => done,
         }
     }
 
