@@ -4,7 +4,7 @@ mod here;
 mod killed;
 mod stopped;
 
-use std::{net::TcpListener, time::Duration};
+use std::time::Duration;
 
 use echo_testing::mesh::{holds, until};
 use here::Here;
@@ -52,11 +52,7 @@ async fn half_a_mesh_is_said_to_be_half() {
     here.up().await;
     // While somebody else has its port, the agent cannot come back.
     here.kill("agent-b").await;
-    let address = here.setting("ECHO_AGENT_B_LISTEN");
-    let _taken = until("the port of agent-b to be free", || async {
-        TcpListener::bind(&address).map_err(|error| error.to_string())
-    })
-    .await;
+    let _taken = here.take("ECHO_AGENT_B_LISTEN").await;
     here.says(&["up", "--detach"]).await.ended(1).has("not running any more: agent-b");
     until("the supervisor to have tried again", || async {
         let log = here.says(&["logs", "up"]).await.text;
@@ -137,7 +133,7 @@ async fn check_says_ok_of_a_good_mesh_and_fail_of_none() {
     let said = here.says(&["check"]).await;
     said.ended(0).has("ok    an unknown model is refused with 503").has("6 of 6 checks ok.");
     here.kill("agent-b").await;
-    let _taken = TcpListener::bind(here.setting("ECHO_AGENT_B_LISTEN"));
+    let _taken = here.take("ECHO_AGENT_B_LISTEN").await;
     until("a node less to be noticed", || async {
         let status =
             here.client().get("/status").send().await.map_err(|error| error.to_string())?.json().await;

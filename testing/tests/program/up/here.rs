@@ -182,6 +182,15 @@ impl Here {
         pid
     }
 
+    /// Listens where a part would, as soon as that is dead.
+    pub async fn take(&self, setting: &str) -> TcpListener {
+        let address = self.setting(setting);
+        until(&format!("{address} to be free"), || async {
+            TcpListener::bind(&address).map_err(|error| error.to_string())
+        })
+        .await
+    }
+
     /// Every process that was started here and lives: the pid and its command line.
     pub fn processes(&self) -> Vec<(i32, String)> {
         let mark = format!("TMPDIR={}", self.setting("TMPDIR"));
