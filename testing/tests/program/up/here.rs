@@ -2,6 +2,7 @@
 
 use std::{
     net::{SocketAddr, TcpListener},
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     time::Duration,
@@ -83,6 +84,29 @@ impl Here {
         let env = env.map(|(name, value)| (name.to_owned(), value)).to_vec();
         let edge = at(0).parse().unwrap();
         Self { folder, _engines: engines, env, edge }
+    }
+
+    /// No engine answers, and an `ollama` is there that can be started: a scripted engine, with a runner beside it as the
+    /// real one has them.
+    pub async fn with_ollama() -> Self {
+        let mut here = Self::new().await;
+        here._engines.clear();
+        let engine = binaries::program("echo-scripted-engine");
+        let slots = CLIENTS / 2;
+        let script = format!(
+            "#!/bin/sh\nsleep 600 &\nexec {} --listen \"$OLLAMA_HOST\" --api ollama --model scripted --slots {slots}\n",
+            engine.display()
+        );
+        let ollama = here.file("ollama", &script);
+        std::fs::set_permissions(&ollama, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let path = std::env::var("PATH").unwrap_or_default();
+        here.set("PATH", format!("{}:{path}", here.folder.path().display()));
+        here.set("ECHO_ENGINE_MODE", "ollama");
+        here.set("ECHO_PULL", "1");
+        for (port, name) in free_ports(2).into_iter().zip(["ECHO_ENGINE_A_URL", "ECHO_ENGINE_B_URL"]) {
+            here.set(name, format!("http://127.0.0.1:{port}"));
+        }
+        here
     }
 
     /// A setting for all commands from now on.
