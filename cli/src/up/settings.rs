@@ -22,14 +22,8 @@ pub struct Settings {
     /// (ECHO_AGENT_A_LISTEN, …); without it, a node for each engine that answers on this machine
     #[arg(long, env = "ECHO_NODES", value_name = "N", value_parser = clap::value_parser!(u8).range(1..=26))]
     pub nodes: Option<u8>,
-    /// The first node's id; the default is the host name
-    #[arg(
-        long,
-        env = "ECHO_NODE_ID",
-        value_name = "ID",
-        conflicts_with = "nodes",
-        allow_hyphen_values = true
-    )]
+    /// The first node's id, without --nodes; the default is the host name
+    #[arg(long, env = "ECHO_NODE_ID", value_name = "ID", allow_hyphen_values = true)]
     pub node: Option<NodeId>,
     /// An engine; may be given several times. Without it they are looked for where they usually listen
     #[arg(long = "engine-url", env = "ECHO_ENGINE_URL", value_name = "URL", value_delimiter = ',')]
@@ -179,7 +173,7 @@ impl Settings {
         let read = |said: String, name: String, text: &str| {
             engine_url(&said, text).map(|value| Named { name, value, fixed: true })
         };
-        let given = self.engine_urls.iter().filter(|url| !url.is_empty()).map(|url| {
+        let given = self.given(reader, &self.engine_urls, "ECHO_ENGINE_URL").map(|url| {
             read(reader.said("--engine-url", "ECHO_ENGINE_URL", url), "ECHO_ENGINE_URL".to_owned(), url)
         });
         let given = given.collect::<Result<Vec<_>, _>>()?;
@@ -196,8 +190,21 @@ impl Settings {
         Ok(Layout::PerNode(per_node.collect::<Result<_, _>>()?))
     }
 
+    /// The values of a flag. Those of its variable are an agent's own, which `--nodes` has letters for.
+    fn given<'a>(
+        &self,
+        reader: &'a Reader,
+        values: &'a [String],
+        variable: &'a str,
+    ) -> impl Iterator<Item = &'a String> + use<'a> {
+        let is_per_node = self.nodes.is_some();
+        values
+            .iter()
+            .filter(move |value| !value.is_empty() && !(is_per_node && reader.is_variable(variable, value)))
+    }
+
     fn agents(&self, reader: &Reader) -> Result<Vec<Named<Address>>, BadConfig> {
-        let given = self.agent_listen.iter().filter(|text| !text.is_empty()).map(|text| {
+        let given = self.given(reader, &self.agent_listen, "ECHO_AGENT_LISTEN").map(|text| {
             let name = "ECHO_AGENT_LISTEN".to_owned();
             let value = Address::read(&reader.said("--agent-listen", &name, text), text)?;
             Ok(Named { name, value, fixed: true })
@@ -242,10 +249,17 @@ impl Reader<'_> {
         (self.env)(name).filter(|value| !value.is_empty())
     }
 
+    fn is_variable(&self, name: &str, value: &str) -> bool {
+        self.variable(name).is_some_and(|all| all.split(',').any(|one| one == value))
+    }
+
     /// How the user has written it: as the variable, or as the flag.
     fn said(&self, flag: &str, variable: &str, value: &str) -> String {
-        let is_variable = self.variable(variable).is_some_and(|all| all.split(',').any(|one| one == value));
-        if is_variable { format!("{variable}={value}") } else { format!("{flag} {value}") }
+        if self.is_variable(variable, value) {
+            format!("{variable}={value}")
+        } else {
+            format!("{flag} {value}")
+        }
     }
 }
 

@@ -22,6 +22,7 @@ fn read(words: &[&str]) -> Result<Set, String> {
     settings.edge_listen = settings.edge_listen.or_else(|| env("ECHO_EDGE_LISTEN"));
     settings.slots = settings.slots.or_else(|| env("ECHO_SLOTS"));
     settings.engines = settings.engines.or_else(|| env("ECHO_ENGINE_MODE"));
+    settings.engine_urls.extend(env("ECHO_ENGINE_URL"));
     settings.model = settings.model.or_else(|| env("ECHO_MODEL"));
     settings.read(&env).map_err(|error| error.to_string())
 }
@@ -140,6 +141,16 @@ fn an_edited_nats_conf_is_obeyed_and_a_setting_wins() {
         ("127.0.0.1:1".into(), "127.0.0.1:8444".into())
     );
     assert_eq!(set.conf.as_deref(), Some(file.path()));
+}
+
+#[test]
+fn an_agents_own_variable_is_no_setting_of_a_number_of_nodes() {
+    let first = |words: &[&str]| match read(words).unwrap().layout {
+        Layout::PerNode(engines) | Layout::Local(engines) => engines[0].value.to_string(),
+    };
+    assert_eq!(first(&["ECHO_ENGINE_URL=http://h:1"]), "http://h:1/");
+    assert_eq!(first(&["--nodes", "2", "ECHO_ENGINE_URL=http://h:1"]), "http://127.0.0.1:11434/");
+    assert_eq!(first(&["--nodes", "2", "--engine-url", "http://h:1"]), "http://h:1/");
 }
 
 #[test]
