@@ -29,6 +29,7 @@ mod service;
 mod status;
 mod supervise;
 mod top;
+mod typed;
 mod up;
 
 pub use args::main;

@@ -6,7 +6,7 @@ use echo_bus::process::BadConfig;
 use serde::{Deserialize, Serialize};
 
 /// The folders of one mesh on this machine. Two meshes of one user differ by the first.
-#[derive(Debug, Clone, clap::Args)]
+#[derive(Debug, Clone, Default, clap::Args)]
 pub struct PlaceArgs {
     /// What runs, and what was chosen for it [default: ~/.local/state/echo-mesh]
     #[arg(long, env = "ECHO_RUN_DIR", value_name = "DIR")]

@@ -1,9 +1,16 @@
 //! `echo-mesh up`: this machine's whole mesh, supervised.
 
+mod address;
+mod decide;
 mod detach;
+mod disk;
+mod embedded;
+mod engine_command;
 mod engines;
 mod parts;
 mod plan;
+mod ports;
+mod progress;
 mod ready;
 mod run;
 mod settings;
@@ -22,6 +29,7 @@ use crate::place::{Place, PlaceArgs};
 use crate::record::{Lock, Record};
 use crate::say::say;
 use crate::supervise::Asks;
+use crate::typed::Typed;
 
 pub use settings::Settings;
 
@@ -67,26 +75,25 @@ async fn start(args: Args) -> Result<()> {
         return detach::supervise(&args.log).await;
     }
     let place = args.place.place()?;
+    if args.settings.dry_run {
+        say(args.settings.plan(&place).await?);
+        return Ok(());
+    }
     if let Some(record) = Record::read(&place.run) {
         if record.supervisor.runs() {
             return show(&record, &place).await;
         }
         clear(&record, &place, args.stop.patience()).await?;
     }
-    let plan = args.settings.plan().await?;
+    let plan = args.settings.plan(&place).await?;
     if args.detach {
         detach::start(plan, place.clone(), args.stop.patience()).await?;
         if let Some(record) = Record::read(&place.run) {
-            print(&record, &place);
+            summary::print(&record, &place);
         }
         return Ok(());
     }
     run::run(plan, place, args.stop.patience(), &mut voice::Voice::terminal()).await
-}
-
-fn print(record: &Record, place: &Place) {
-    summary::print_parts(record);
-    summary::print_lines_to_try(record, place);
 }
 
 /// What a supervisor that was killed has left is ended before anything is started.
@@ -102,7 +109,7 @@ async fn clear(record: &Record, place: &Place, patience: Duration) -> Result<()>
 
 /// A mesh that is up is shown, not started twice. One that is half dead is said to be so.
 async fn show(record: &Record, place: &Place) -> Result<()> {
-    let (run, down) = (place.run.display(), summary::command(place, "down"));
+    let (run, down) = (place.run.display(), Typed::of(place, None).stop);
     if !record.ready {
         let pid = record.supervisor.pid;
         bail!("another start of this mesh is under way (pid {pid}): wait for it, or end it with {down}");

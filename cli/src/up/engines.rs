@@ -1,15 +1,10 @@
-//! Engines that are started with the mesh.
+//! Which engines the nodes get: those that answer, Ollama, or the embedded one. What was found and what was set goes in,
+//! a choice or a sentence comes out; `probe` and `store` look, `pull` brings what is missing.
 
-use anyhow::Result;
-use echo_bus::process::BadConfig;
-
-use super::plan::{From, Node};
-use crate::supervise::Spec;
-
-/// How the engine of a node is started; none where it runs already.
-pub fn spec(node: &Node) -> Result<Option<Spec>> {
-    match &node.engine.from {
-        From::Found => Ok(None),
-        _ => Err(BadConfig(format!("nothing is known of how to start the engine of {}", node.id)).into()),
-    }
-}
+pub mod facts;
+pub mod local;
+pub mod per_node;
+pub mod probe;
+pub mod pull;
+pub mod started;
+pub mod store;

@@ -1,11 +1,14 @@
 //! What `up` is going to start, decided before anything is started, fetched or written.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use echo_bus::id::NodeId;
 use reqwest::Url;
 use serde::{Deserialize, Serialize};
+
+use super::address::shown;
 
 /// Everything.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -14,8 +17,10 @@ pub struct Plan {
     /// Where the edge listens.
     pub edge: SocketAddr,
     pub broker: Broker,
-    /// The model of tasks that name none.
+    /// The model of tasks that name none; absent: the orchestrator's choice.
     pub model: Option<String>,
+    /// A model that an engine turns out to lack may be pulled.
+    pub pull: bool,
     /// Why these engines, for the person.
     pub why: String,
 }
@@ -51,6 +56,8 @@ pub struct Engine {
     #[serde(with = "as_text")]
     pub url: Url,
     pub from: From,
+    /// What it must serve before the mesh is ready; absent: whatever it has.
+    pub model: Option<String>,
 }
 
 /// The two APIs that agents speak.
@@ -97,6 +104,37 @@ pub enum From {
     Ollama { store: PathBuf },
     /// llama.cpp's server with a small model, fetched where it is missing.
     Embedded,
+}
+
+impl fmt::Display for Plan {
+    /// As `up --dry-run` says it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}\n", self.why)?;
+        for node in &self.nodes {
+            let engine = &node.engine;
+            let from = match &engine.from {
+                From::Found => "answers already".to_owned(),
+                From::Ollama { store } => format!("ollama serve, models in {}", store.display()),
+                From::Embedded => "llama.cpp, started here".to_owned(),
+            };
+            let slots = node.slots.map(|slots| format!(", {slots} at a time")).unwrap_or_default();
+            let (api, url) = (engine.api.as_str(), shown(&engine.url));
+            writeln!(
+                f,
+                "  {:<13} {api} at {url} ({from}), agent at {}{slots}",
+                node.id.to_string(),
+                node.listen
+            )?;
+        }
+        writeln!(f, "  {:<13} http://{}", "edge", self.edge)?;
+        let default = self.model.as_deref().unwrap_or("whatever a node serves");
+        writeln!(f, "  {:<13} tasks that name no model get {default}", "orchestrator")?;
+        let conf =
+            self.broker.conf.as_deref().map(|conf| format!(", {}", conf.display())).unwrap_or_default();
+        let listen = self.broker.listen.as_deref().unwrap_or_default();
+        let monitor = self.broker.monitor.as_deref().unwrap_or_default();
+        write!(f, "  {:<13} nats://{listen}, monitor http://{monitor}{conf}", "broker")
+    }
 }
 
 /// A URL in JSON.

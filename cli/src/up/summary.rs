@@ -9,6 +9,7 @@ use echo_bus::message::unix_millis;
 use crate::place::Place;
 use crate::record::Record;
 use crate::say::say;
+use crate::typed::Typed;
 
 /// Where a program on this machine reaches what listens there: a wildcard is no destination.
 pub fn near(listen: SocketAddr) -> SocketAddr {
@@ -18,6 +19,12 @@ pub fn near(listen: SocketAddr) -> SocketAddr {
         ip => ip,
     };
     SocketAddr::new(ip, listen.port())
+}
+
+/// The parts, and what to do with them.
+pub fn print(record: &Record, place: &Place) {
+    print_parts(record);
+    print_lines_to_try(record, place);
 }
 
 /// The parts, one a line.
@@ -71,7 +78,8 @@ pub fn print_lines_to_try(record: &Record, place: &Place) {
     say(
         "The logs tell of nodes, and of tasks that did not go smoothly; of every task after a start with RUST_LOG=info,echo_edge=debug.",
     );
-    say(format!("Check it: {}    Stop it: {}", command(place, "check"), command(place, "down")));
+    let typed = Typed::of(place, None);
+    say(format!("Check it: {}    Stop it: {}", typed.check, typed.stop));
 }
 
 fn who(record: &Record) -> String {
@@ -80,15 +88,6 @@ fn who(record: &Record) -> String {
         [one] => format!("{} serves {}", one.id, record.model.as_deref().unwrap_or("its models")),
         [_, _] => format!("both nodes serve {what}"),
         nodes => format!("all {} nodes serve {what}", nodes.len()),
-    }
-}
-
-/// How to say this to the same mesh.
-pub fn command(place: &Place, name: &str) -> String {
-    let called = std::env::args().next().unwrap_or_else(|| "echo-mesh".to_owned());
-    match place.is_default() {
-        true => format!("{called} {name}"),
-        false => format!("ECHO_RUN_DIR={} {called} {name}", place.run.display()),
     }
 }
 

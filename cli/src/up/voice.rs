@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::{Deserialize, Serialize};
 
+use super::progress::{Progress, Steps};
 use crate::say;
 
 /// How often a spinner turns.
@@ -25,6 +26,8 @@ pub enum Word {
     Warns(String),
     /// What is waited for now, and what is seen of it.
     Waits { what: String, seen: String },
+    /// A step of long work, and how much of how many bytes.
+    Step { text: String, bytes: Option<(u64, u64)> },
     /// All is ready, and nothing more will be told.
     Ready,
     /// It has come to nothing. `bad_config`: because of what it was told.
@@ -47,6 +50,10 @@ impl Voice {
 
     pub fn caller() -> Self {
         Self::Caller { listens: true }
+    }
+
+    pub fn is_terminal(&self) -> bool {
+        matches!(self, Self::Terminal(_))
     }
 
     pub fn says(&mut self, line: impl ToString) {
@@ -89,12 +96,23 @@ impl Voice {
     }
 }
 
+impl Steps for Voice {
+    fn step(&mut self, text: &str, bytes: Option<(u64, u64)>) {
+        self.tell(Word::Step { text: text.to_owned(), bytes });
+    }
+
+    fn says(&mut self, line: &str) {
+        self.tell(Word::Says(line.to_owned()));
+    }
+}
+
 /// A terminal with a line that changes, or plain lines where nobody looks.
 #[derive(Debug, Default)]
 pub struct Terminal {
     spinner: Option<ProgressBar>,
     /// The last line about what is waited for, and when it was shown.
     waiting: Option<(String, Instant)>,
+    progress: Option<Progress>,
 }
 
 impl Terminal {
@@ -104,19 +122,35 @@ impl Terminal {
             Word::Says(line) => self.beside(|| say::say(line)),
             Word::Warns(line) => self.beside(|| say::warn(line)),
             Word::Waits { what, seen } => self.wait(what, seen),
+            Word::Step { text, bytes } => self.step(text, *bytes),
             Word::Ready | Word::Failed { .. } => self.rest(),
         }
     }
 
     /// Takes the line that changes away.
     pub fn rest(&mut self) {
+        self.end_progress();
         if let Some(spinner) = self.spinner.take() {
             spinner.finish_and_clear();
         }
         self.waiting = None;
     }
 
-    fn beside(&self, print: impl FnOnce()) {
+    fn step(&mut self, text: &str, bytes: Option<(u64, u64)>) {
+        if self.progress.is_none() {
+            self.rest();
+        }
+        self.progress.get_or_insert_with(Progress::new).step(text, bytes);
+    }
+
+    fn end_progress(&mut self) {
+        if let Some(progress) = self.progress.take() {
+            progress.end();
+        }
+    }
+
+    fn beside(&mut self, print: impl FnOnce()) {
+        self.end_progress();
         match &self.spinner {
             Some(spinner) => spinner.suspend(print),
             None => print(),
@@ -124,6 +158,7 @@ impl Terminal {
     }
 
     fn wait(&mut self, what: &str, seen: &str) {
+        self.end_progress();
         let whole = if seen.is_empty() { format!("{what} …") } else { format!("{what} … {seen}") };
         if say::is_watched() {
             return self.spin(whole);
@@ -153,13 +188,15 @@ impl Terminal {
 /// Shows what comes over the pipe, until the word that says how it ends; none where the pipe ends without.
 pub fn relay(pipe: impl Read, terminal: &mut Terminal) -> Option<Word> {
     for line in BufReader::new(pipe).lines() {
-        match serde_json::from_str(&line.ok()?) {
+        let line = line.ok()?;
+        match serde_json::from_str(&line) {
             Ok(word @ (Word::Ready | Word::Failed { .. })) => {
                 terminal.rest();
                 return Some(word);
             }
             Ok(word) => terminal.show(&word),
-            Err(_) => break,
+            // Somebody who knows nothing of this has printed it.
+            Err(_) => terminal.show(&Word::Says(line)),
         }
     }
     terminal.rest();

@@ -6,4 +6,5 @@ mod client;
 mod doctor;
 mod join;
 mod owner;
+mod plan;
 mod up;
