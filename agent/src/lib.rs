@@ -21,14 +21,17 @@ mod loads;
 mod machine;
 mod metrics;
 mod node;
+mod owner;
 mod perform;
 pub mod program;
 mod replay;
 mod room;
 mod slots;
 mod trial;
+mod usage;
 mod watchdog;
 
 pub use agent::run;
 pub use config::{Args, Config};
 pub use error::Error;
+pub use owner::OwnerArgs;
