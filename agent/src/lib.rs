@@ -19,7 +19,7 @@ mod http;
 mod inbox;
 mod loads;
 mod machine;
-mod metrics;
+pub mod metrics;
 mod node;
 mod owner;
 mod perform;
