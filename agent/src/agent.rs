@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use echo_bus::Bus;
 use echo_bus::clock::Now;
+use jiff::tz::TimeZone;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -18,8 +19,10 @@ use crate::error::Error;
 use crate::facts::Facts;
 use crate::inbox::{self, Inbox, Subscriptions};
 use crate::node::{Event, Identity, Leave, Node};
+use crate::owner::Owner;
 use crate::perform::Performer;
 use crate::slots::Slots;
+use crate::usage::{self, EnginePlace};
 use crate::{http, machine, metrics};
 
 /// How often memory and disk are read.
@@ -56,11 +59,13 @@ pub async fn run(
     let (subscriptions, probe) = ready;
     let _inspection = bus.inspectable("an agent of the mesh: runs tasks on one engine").await;
     let (events, outcomes) = mpsc::channel(EVENTS);
-    let slots = Slots::new(identity.slots.unwrap_or(1));
+    let engine_slots = identity.slots.unwrap_or(1);
+    let slots = Slots::new(config.owner.offered_slots(engine_slots));
     let node_id = identity.node.clone();
     let link = *bus.link().borrow();
-    let facts = Arc::new(Facts::new(slots.limit(), Now::read().at));
-    let mut node = Node::new(identity, slots.clone(), facts.clone(), link, Now::read());
+    let facts = Arc::new(Facts::new(engine_slots, Now::read().at));
+    let owner = Owner::new(config.owner.clone(), TimeZone::system(), Now::read().unix_ms);
+    let mut node = Node::new(identity, owner, slots.clone(), facts.clone(), link, Now::read());
     let context = Arc::new(Context {
         bus: bus.clone(),
         engine,
@@ -71,6 +76,10 @@ pub async fn run(
         server,
     });
     let mut performer = Performer::new(context, events.clone());
+    let _usage = config.owner.watch().then(|| {
+        let limits = config.owner.busy.map(|(limits, _)| limits);
+        usage::watch(limits, EnginePlace::of(&config.engine.url), events.clone())
+    });
     let _space = watch_space(events).await;
     let mut inbox = Inbox::new(subscriptions, outcomes, wanted, slots, bus.link(), shutdown);
     let leave = async {

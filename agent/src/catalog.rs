@@ -8,6 +8,7 @@ use echo_bus::model_name::ModelName;
 
 use crate::engine::{Found, Probe, RUNNING};
 use crate::loads::{self, Loads, Start};
+use crate::owner::Offer;
 use crate::room::Room;
 
 /// The share of the newest measurement in the running average.
@@ -28,6 +29,7 @@ struct Measured {
 /// What this node can serve.
 #[derive(Debug, Default)]
 pub struct Catalog {
+    offer: Offer,
     found: BTreeMap<String, Found>,
     measured: HashMap<String, Measured>,
     loads: Loads,
@@ -38,11 +40,23 @@ pub struct Catalog {
 }
 
 impl Catalog {
+    /// Of an engine that was not asked yet, for those models that its owner offers.
+    pub fn new(offer: Offer) -> Self {
+        Self { offer, ..Self::default() }
+    }
+
+    /// Whether others may use this model, be it there or not.
+    pub fn offers(&self, model: &str) -> bool {
+        self.offer.has(model)
+    }
+
     /// Takes the engine's answer to a question asked at `asked`; true if anything is different now. `in_use` says which
     /// models this node's tasks are running on.
     pub fn update(&mut self, probe: Probe, asked: Instant, in_use: impl Fn(&str) -> bool) -> bool {
-        let found: BTreeMap<_, _> =
-            probe.models.into_iter().map(|found| (found.model.name.clone(), found)).collect();
+        // What is not offered takes its place in memory all the same.
+        self.room.seen(probe.models.iter().map(|found| &found.model));
+        let offered = probe.models.into_iter().filter(|found| self.offer.has(&found.model.name));
+        let found: BTreeMap<_, _> = offered.map(|found| (found.model.name.clone(), found)).collect();
         let same =
             found.len() == self.found.len() && found.iter().zip(&self.found).all(|(new, old)| same(new, old));
         let mut changed = !same || self.version != probe.version;
@@ -60,7 +74,6 @@ impl Catalog {
         for Found { model, .. } in self.found.values().filter(|found| found.model.memory > 0) {
             self.measured.entry(model.name.clone()).or_default().memory = model.memory;
         }
-        self.room.seen(self.found.values().map(|found| &found.model));
         changed
     }
 

@@ -11,6 +11,7 @@ use echo_bus::time;
 use reqwest::Url;
 
 use crate::engine::{Address, Kind};
+use crate::owner::{OwnerArgs, Rules};
 
 /// The agent of one node: it takes tasks from the bus, runs them on the node's engine and streams the answers back.
 #[derive(Debug, Parser)]
@@ -32,7 +33,7 @@ pub struct Args {
     #[arg(long, env = "ECHO_ENGINE_KEY_FILE", value_name = "FILE")]
     engine_key_file: Option<PathBuf>,
 
-    /// Tasks that run at once; the default is what the engine says, else 1
+    /// Slots of the engine: tasks that it can run at once; the default is what the engine says, else 1
     #[arg(long, env = "ECHO_SLOTS", value_name = "N", value_parser = clap::value_parser!(u32).range(1..=16384))]
     slots: Option<u32>,
 
@@ -61,6 +62,9 @@ pub struct Args {
     no_calibration: bool,
 
     #[command(flatten)]
+    owner: OwnerArgs,
+
+    #[command(flatten)]
     pub bus: BusArgs,
 
     #[command(flatten)]
@@ -82,6 +86,7 @@ pub struct Config {
     pub drain_timeout: Duration,
     pub model_management: bool,
     pub calibrate: bool,
+    pub owner: Rules,
 }
 
 impl Args {
@@ -108,6 +113,7 @@ impl Args {
             drain_timeout: self.drain_timeout,
             model_management: self.allow_model_management,
             calibrate: !self.no_calibration,
+            owner: self.owner.check()?,
         })
     }
 }
@@ -174,6 +180,7 @@ mod tests {
             (["--engine-key-file", "x"], "--engine openai"),
             (["--engine", "other"], "possible values"),
             (["--listen", "9001"], "invalid socket address"),
+            (["--hours", "22-7"], "22:00-07:00"),
         ] {
             let error = check(&flags).expect_err(flags[1]);
             assert!(error.contains(word), "{flags:?}: {error}");

@@ -1,13 +1,12 @@
 //! The agent's numbers for Prometheus.
 
-use std::sync::OnceLock;
+use std::sync::Once;
 use std::time::Duration;
 
 use echo_bus::message::{Code, Failure, Heartbeat, NodeStatus};
 use echo_telemetry::metrics::{self as telemetry, MODELS};
 use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
-use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
-use tracing::warn;
+use metrics_exporter_prometheus::PrometheusHandle;
 
 use crate::attempt::{End, Report};
 
@@ -25,32 +24,11 @@ const ROUND: &str = "echo_agent_bus_round_trip_seconds";
 const TRIALS: &str = "echo_agent_trials_total";
 const BEATS: &str = "echo_agent_heartbeats_total";
 
-/// Seconds; a cold model takes a minute.
-const BUCKETS: [f64; 14] =
-    [0.001, 0.0025, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 300.0];
-
-/// Tokens a second.
-const SPEEDS: [f64; 10] = [1.0, 2.5, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 320.0, 1_000.0];
-
-/// What renders the numbers; one in a process, however many agents run in it.
+/// What renders the numbers.
 pub fn install() -> PrometheusHandle {
-    static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
-    HANDLE.get_or_init(build).clone()
-}
-
-fn build() -> PrometheusHandle {
-    let suffix = |text: &str| Matcher::Suffix(text.to_owned());
-    let builder = PrometheusBuilder::new()
-        .set_buckets_for_metric(suffix("_seconds"), &BUCKETS)
-        .and_then(|it| it.set_buckets_for_metric(suffix("_per_second"), &SPEEDS))
-        .expect("the lists of buckets are not empty");
-    let recorder = builder.build_recorder();
-    let handle = recorder.handle();
-    if metrics::set_global_recorder(recorder).is_err() {
-        warn!("another part of this process collects the metrics; /metrics will be empty");
-    }
-    describe();
-    telemetry::keep(handle.clone());
+    static DESCRIBED: Once = Once::new();
+    let handle = telemetry::install();
+    DESCRIBED.call_once(describe);
     handle
 }
 

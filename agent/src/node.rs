@@ -4,6 +4,7 @@ mod action;
 mod admit;
 mod beat;
 mod breaker;
+mod drain;
 mod edges;
 mod event;
 mod holding;
@@ -19,7 +20,7 @@ use echo_bus::client::Link;
 use echo_bus::clock::Now;
 use echo_bus::holding::Fence;
 use echo_bus::id::{AttemptId, Inbox};
-use echo_bus::message::{Cancel, Code, Failure, Heartbeat, Ordered, Pong, Space, Wish};
+use echo_bus::message::{Cancel, Code, Failure, Heartbeat, Paused, Pong, Space};
 use tracing::{debug, info, warn};
 
 use crate::attempt::{End, Report};
@@ -31,6 +32,7 @@ use crate::facts::Facts;
 use crate::gap::Gap;
 use crate::health::{Health, Sign};
 use crate::heartbeat_schedule::HeartbeatSchedule;
+use crate::owner::Owner;
 use crate::slots::Slots;
 pub use action::{Action, Leave};
 use edges::Edges;
@@ -53,6 +55,8 @@ pub struct Node {
     identity: Identity,
     started: Instant,
     slots: Slots,
+    /// What the engine has, be it more than is offered.
+    engine_slots: u32,
     holdings: Holdings,
     edges: Edges,
     fence: Fence,
@@ -70,7 +74,9 @@ pub struct Node {
     /// Of the last heartbeat.
     number: u64,
     told: beat::Told,
-    draining: bool,
+    owner: Owner,
+    /// Why the node takes nothing new, as the mesh was told.
+    told_pause: Option<Paused>,
     stop: Option<Stop>,
     probing: bool,
     /// When the engine was asked last.
@@ -93,8 +99,16 @@ struct Stop {
 
 impl Node {
     /// A node that has just begun to listen.
-    pub fn new(identity: Identity, slots: Slots, facts: Arc<Facts>, link: Link, now: Now) -> Self {
+    pub fn new(
+        identity: Identity,
+        owner: Owner,
+        slots: Slots,
+        facts: Arc<Facts>,
+        link: Link,
+        now: Now,
+    ) -> Self {
         Self {
+            engine_slots: identity.slots.unwrap_or(1),
             schedule: HeartbeatSchedule::new(identity.heartbeat, now.at),
             started: now.at,
             slots,
@@ -106,14 +120,15 @@ impl Node {
             facts,
             calibration: Calibration::new(identity.calibrate, now.at),
             digests: measure::Digests::default(),
-            catalog: Catalog::default(),
+            catalog: Catalog::new(owner.rules.offer.clone()),
             duplicate: DuplicateNode::default(),
             link,
             memory: Space::default(),
             disk: Space::default(),
             number: 0,
             told: beat::Told::default(),
-            draining: false,
+            told_pause: owner.paused().map(|(word, _)| word),
+            owner,
             stop: None,
             probing: false,
             probe_asked: now.at,
@@ -132,6 +147,7 @@ impl Node {
             self.edges.begin_anew(now.at);
             self.facts.skip(now.at);
         }
+        self.look_at_the_clock(now);
         match event {
             Event::Cancel(cancel) => self.cancel(cancel, now.at),
             Event::Ping(to) => self.ping(to, now.at),
@@ -146,6 +162,7 @@ impl Node {
             Event::CameBack(gap, whole) => self.gap.came_back(gap, whole),
             Event::Link(link) => self.linked(link, now.at),
             Event::Space { memory, disk } => (self.memory, self.disk) = (memory, disk),
+            Event::Usage { usage, zone } => self.measured(usage, zone, now.at),
             Event::Drain => self.set_draining(true, now.at),
             Event::Resume => self.set_draining(false, now.at),
             Event::Ordered { wish, reply } => self.ordered(wish, reply, now.at),
@@ -255,7 +272,8 @@ impl Node {
         match result {
             Ok(probe) => {
                 if let (None, Some(slots)) = (self.identity.slots, probe.slots) {
-                    self.slots.set_limit(slots);
+                    self.engine_slots = slots;
+                    self.slots.set_limit(self.owner.rules.offered_slots(slots));
                 }
                 let in_use = |model: &str| self.holdings.use_model(model);
                 if self.catalog.update(probe, self.probe_asked, in_use) {
@@ -287,34 +305,6 @@ impl Node {
             self.edges.begin_anew(now);
             self.digests = measure::Digests::default();
             self.told.models_changed = true;
-            self.schedule.changed(true, now);
-        }
-    }
-
-    fn set_draining(&mut self, draining: bool, now: Instant) {
-        if self.draining != draining && self.stop.is_none() {
-            self.draining = draining;
-            info!(draining, "drain");
-            self.schedule.changed(true, now);
-        }
-    }
-
-    /// An operator's wish, and how things stand after it.
-    fn ordered(&mut self, wish: Option<Wish>, to: Option<Inbox>, now: Instant) {
-        match wish {
-            Some(Wish::Drain) => self.set_draining(true, now),
-            Some(Wish::Resume) => self.set_draining(false, now),
-            Some(Wish::Unknown) | None => {}
-        }
-        let now = Ordered { draining: self.draining, stopping: self.stop.is_some() };
-        self.out.push(Action::Ordered { to, now });
-    }
-
-    fn begin_to_stop(&mut self, now: Instant) {
-        if self.stop.is_none() {
-            info!(active = self.slots.taken(), "draining");
-            self.draining = true;
-            self.stop = Some(Stop { deadline: now + self.identity.drain_timeout, idle: None });
             self.schedule.changed(true, now);
         }
     }

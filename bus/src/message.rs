@@ -11,6 +11,7 @@ pub mod lengths;
 mod load_options;
 mod loading;
 mod order;
+mod paused;
 mod payload;
 pub mod prefix;
 mod pulse;
@@ -34,6 +35,7 @@ pub use heartbeat::{Engine, Heartbeat, Model, NodeStatus, Progress, Space, Speed
 pub use load_options::{LoadKey, LoadOptions};
 pub use loading::Loading;
 pub use order::{Order, Ordered, Wish};
+pub use paused::Paused;
 pub use payload::{Payload, size};
 pub use prefix::{BLOCK, BLOCKS, Prefix, common};
 pub use pulse::{Cancel, Disconnect, Held, Missing, Pong, Pulse, PulseAnswer};

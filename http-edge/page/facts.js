@@ -21,7 +21,10 @@ export function word(node) {
 /** Why a node is as it is; empty where the word says all. @param {MeshNode} node @param {number} now */
 export function reason(node, now) {
   if (node.status === "silent") return `not heard of for ${span(Math.max(0, now - (node.heard ?? now)))}`;
-  if (node.status === "draining") return node.active > 0 ? "finishes what it has, takes nothing new" : "takes nothing new";
+  if (node.status === "draining") {
+    const does = node.active > 0 ? "finishes what it has, takes nothing new" : "takes nothing new";
+    return node.reason ? `${does}: ${node.reason}` : does;
+  }
   return node.reason ?? "";
 }
 
@@ -147,7 +150,11 @@ function troublesOf(id, node, now) {
   const add = (/** @type {Trouble["level"]} */ level, /** @type {string} */ text) => found.push({ level, node: id, text });
   if (node.status === "silent") add("bad", `${reason(node, now)}: its machine is off or asleep, its network is gone, or its agent has ended.`);
   if (node.status === "unavailable") add("bad", node.reason || "its engine cannot be used.");
-  if (node.status === "draining") add("warn", "drained: it takes nothing new until it is resumed or its agent is started again.");
+  if (node.status === "draining") {
+    const byItself = node.paused === "hours" || node.paused === "load";
+    const until = byItself ? "it goes on by itself, or when it is resumed" : "it takes nothing new until it is resumed or its agent is started again";
+    add("warn", `${node.reason || "drained"}: ${until}.`);
+  }
   if (isUp(node) && node.models.length === 0) add("warn", "its engine has no model.");
   const closed = node.models.filter((model) => model.unavailable);
   for (const model of closed) add("warn", `takes nothing for ${model.name}: ${model.unavailable}`);

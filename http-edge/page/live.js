@@ -8,7 +8,7 @@ import { merge } from "./merge.js";
  *   instead_of?: {node: string, expected_ms?: number, because?: string}[]}} Why
  * @typedef {{name: string, loaded?: boolean, size?: number, can: string[], tokens_per_second?: number,
  *   unavailable?: string}} Model
- * @typedef {{status: "idle" | "busy" | "draining" | "unavailable" | "silent", reason?: string, active: number,
+ * @typedef {{status: "idle" | "busy" | "draining" | "unavailable" | "silent", reason?: string, paused?: string, active: number,
  *   slots: number, made: number, models: Model[], engine: {kind: string, version?: string},
  *   memory: {total: number, free: number}, disk: {total: number, free: number}, host: string, port: number,
  *   version: string, since: number, heard?: number}} MeshNode

@@ -37,7 +37,7 @@ function ofNode(id, before, change) {
   if (!status || status === before.status) return undefined;
   if (status === "silent") return { level: "bad", text: `${id} has fallen silent` };
   if (status === "unavailable") return { level: "bad", text: `${id} cannot use its engine${change.reason ? `: ${change.reason}` : ""}` };
-  if (status === "draining") return { level: "warn", text: `${id} is drained: it takes nothing new` };
+  if (status === "draining") return { level: "warn", text: `${id} takes nothing new: ${change.reason || "it is drained"}` };
   if (before.status === "silent") return { level: "good", text: `${id} is back` };
   if (before.status === "unavailable") return { level: "good", text: `${id} can use its engine again` };
   if (before.status === "draining") return { level: "good", text: `${id} takes work again` };

@@ -1,37 +1,23 @@
 //! What `/metrics` tells: counted where it happens, in Prometheus' terms. docs/metrics.md has them all.
 
+use std::sync::Once;
 use std::time::Duration;
 
 use echo_bus::message::{Code, Why};
 use echo_telemetry::metrics::{self as telemetry, MODELS, NODES};
 use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
-use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use metrics_exporter_prometheus::PrometheusHandle;
 
 use crate::report::Report;
 
-/// What was measured by what was expected.
-const RATIOS: [f64; 10] = [0.1, 0.25, 0.5, 0.67, 0.8, 1.25, 1.5, 2.0, 4.0, 10.0];
 /// The error of a shorter expectation is that of clocks and messages, in milliseconds.
 const LEAST_EXPECTED: u64 = 50;
-const BUCKETS: [f64; 14] =
-    [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0];
-/// Tokens a second.
-const SPEEDS: [f64; 10] = [1.0, 2.5, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 320.0, 1_000.0];
 
-/// Installs the recorder of this process; a second one (in tests) keeps the first.
+/// What renders the numbers.
 pub fn install() -> PrometheusHandle {
-    let suffix = |text: &str| Matcher::Suffix(text.to_owned());
-    let builder = PrometheusBuilder::new()
-        .set_buckets_for_metric(suffix("_seconds"), &BUCKETS)
-        .and_then(|it| it.set_buckets_for_metric(suffix("_ratio"), &RATIOS))
-        .and_then(|it| it.set_buckets_for_metric(suffix("_per_second"), &SPEEDS))
-        .expect("the lists of buckets are not empty");
-    let recorder = builder.build_recorder();
-    let handle = recorder.handle();
-    if metrics::set_global_recorder(recorder).is_ok() {
-        describe();
-        telemetry::keep(handle.clone());
-    }
+    static DESCRIBED: Once = Once::new();
+    let handle = telemetry::install();
+    DESCRIBED.call_once(describe);
     handle
 }
 

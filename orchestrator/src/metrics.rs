@@ -1,5 +1,6 @@
 //! The orchestrator's numbers for Prometheus, where somebody wants them.
 
+use std::sync::Once;
 use std::time::Duration;
 
 use axum::Router;
@@ -10,7 +11,7 @@ use axum::routing::get;
 use echo_bus::message::{Event as News, NodeStatus, What};
 use echo_telemetry::metrics::{self as telemetry, NODES};
 use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
-use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
@@ -23,8 +24,6 @@ const RELEASED: &str = "echo_orchestrator_released_total";
 const LEFT: &str = "echo_orchestrator_nodes_left_total";
 const WAITED: &str = "echo_orchestrator_wait_seconds";
 const ROUND: &str = "echo_orchestrator_bus_round_trip_seconds";
-
-const BUCKETS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 15.0, 60.0];
 
 /// Begins to count, and serves what was counted until `stop`.
 pub fn serve(listener: TcpListener, stop: CancellationToken) {
@@ -48,29 +47,25 @@ async fn numbers(State(handle): State<PrometheusHandle>) -> impl IntoResponse {
     ([(header::CONTENT_TYPE, telemetry::CONTENT_TYPE)], telemetry::render(&handle))
 }
 
-fn install() -> PrometheusHandle {
-    let seconds = Matcher::Suffix("_seconds".to_owned());
-    let builder = PrometheusBuilder::new().set_buckets_for_metric(seconds, &BUCKETS);
-    let recorder = builder.expect("the list of buckets is not empty").build_recorder();
-    let handle = recorder.handle();
-    if metrics::set_global_recorder(recorder).is_ok() {
-        describe_gauge!(HELD, "Tasks that wait, or are on their way to a node");
-        describe_gauge!(QUEUED, "Tasks that wait for a node");
-        describe_gauge!(NODES_NOW, "Nodes in the mesh, by what they say of themselves");
-        describe_counter!(PLACED, "Attempts that a node has accepted");
-        describe_counter!(RELEASED, "Attempts that were cancelled or handed back before a node had them");
-        describe_counter!(LEFT, "Nodes that have left the mesh");
-        describe_histogram!(
-            WAITED,
-            Unit::Seconds,
-            "Time that attempts waited until a node had accepted them"
-        );
-        describe_histogram!(ROUND, Unit::Seconds, "From asking a node to its answer");
-        counter!(RELEASED).absolute(0);
-        counter!(LEFT).absolute(0);
-        telemetry::keep(handle.clone());
-    }
+/// What renders the numbers.
+pub fn install() -> PrometheusHandle {
+    static DESCRIBED: Once = Once::new();
+    let handle = telemetry::install();
+    DESCRIBED.call_once(describe);
     handle
+}
+
+fn describe() {
+    describe_gauge!(HELD, "Tasks that wait, or are on their way to a node");
+    describe_gauge!(QUEUED, "Tasks that wait for a node");
+    describe_gauge!(NODES_NOW, "Nodes in the mesh, by what they say of themselves");
+    describe_counter!(PLACED, "Attempts that a node has accepted");
+    describe_counter!(RELEASED, "Attempts that were cancelled or handed back before a node had them");
+    describe_counter!(LEFT, "Nodes that have left the mesh");
+    describe_histogram!(WAITED, Unit::Seconds, "Time that attempts waited until a node had accepted them");
+    describe_histogram!(ROUND, Unit::Seconds, "From asking a node to its answer");
+    counter!(RELEASED).absolute(0);
+    counter!(LEFT).absolute(0);
 }
 
 /// What is held now, and by whom it could be done.

@@ -66,6 +66,8 @@ impl NodeShot {
             boot: beat.boot.clone(),
             status,
             reason,
+            paused: beat.paused.filter(|_| status == NodeStatus::Draining),
+            limits: beat.limits.clone(),
             active_tasks: self.used,
             slots: beat.slots,
             models: models.iter().map(|model| model.name.clone()).collect(),

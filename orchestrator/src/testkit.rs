@@ -40,6 +40,8 @@ pub fn beat(node: &str, number: u64) -> Beat {
         number,
         status: NodeStatus::Idle,
         reason: String::new(),
+        paused: None,
+        limits: Vec::new(),
         active: Vec::new(),
         progress: Vec::new(),
         slots: 1,

@@ -253,7 +253,7 @@ const checks = {
     const page = await open(DESKTOP, "light", "/#health");
     await page.getByRole("button", { name: "Drain node-a" }).click();
     await page.getByRole("button", { name: "Resume node-a" }).waitFor();
-    await seen(page, "health").getByText("drained: it takes nothing new until it is resumed or its agent is started again.").waitFor();
+    await seen(page, "health").getByText("drained by its owner: it takes nothing new until it is resumed or its agent is started again.").waitFor();
     await go(page, "map");
     assert.equal(await word(page, "node-a").textContent(), "Draining");
     await go(page, "health");

@@ -335,6 +335,18 @@ test("a pace is of the last seconds, and a count that begins anew is no burst", 
   assert(paths([0, 10], 10).line.startsWith("M58,19.50L59,0.50"));
 });
 
+test("a node that takes nothing new says whose doing it is, and whether it goes on by itself", () => {
+  const paused = (more) => node({ status: "draining", ...more });
+  const hours = { reason: "outside of its hours (22:00-07:00), again at 22:00", paused: "hours" };
+  assert.equal(facts.reason(paused(hours), 0), `takes nothing new: ${hours.reason}`);
+  assert.equal(facts.reason(paused({ ...hours, active: 1 }), 0), `finishes what it has, takes nothing new: ${hours.reason}`);
+  assert.equal(facts.reason(paused({}), 0), "takes nothing new");
+  const said = (more) => facts.troubles(mesh({ a: paused(more), b: node() }), 0)[0].text;
+  assert.equal(said(hours), `${hours.reason}: it goes on by itself, or when it is resumed.`);
+  assert.match(said({ reason: "drained by its owner", paused: "owner" }), /^drained by its owner: .* until it is resumed/);
+  assert.match(said({}), /^drained: .* until it is resumed/);
+});
+
 test("troubles are said in words, the worst first", () => {
   assert.deepEqual(facts.troubles(mesh({ a: node() }), 0), []);
   const found = facts.troubles(

@@ -57,10 +57,7 @@ impl Node {
         let key = task.id();
         self.judge_message(task)?;
         self.judge_attempt(key, now)?;
-        if self.draining {
-            let message = "the node is finishing what it has and takes nothing new";
-            return Err(Failure::elsewhere(Code::Draining, message));
-        }
+        self.is_open()?;
         if !self.gap.settled() && task.edge.is_none() {
             let message =
                 "the node was away for a moment, and nobody can confirm that this task is still wanted";
@@ -77,6 +74,7 @@ impl Node {
             }
             Request::Pull(named) | Request::Delete(named) => {
                 self.allowed()?;
+                self.offered(&named.model)?;
                 let name = named.model.clone();
                 self.aside((name.clone(), name, true))
             }
@@ -125,6 +123,15 @@ impl Node {
         Err(Failure::elsewhere(Code::NotAllowed, message))
     }
 
+    fn offered(&self, model: &str) -> Result<(), Failure> {
+        if self.catalog.offers(model) {
+            return Ok(());
+        }
+        let message =
+            format!("the owner of this node does not offer the model {model:?} to others (--models)");
+        Err(Failure::elsewhere(Code::NotAllowed, message))
+    }
+
     fn model_of(&self, request: &Request) -> Result<(String, String, bool), Failure> {
         self.model(request.model())
     }
@@ -137,6 +144,7 @@ impl Node {
         if let Some(found) = found {
             return Ok((found.model.name.clone(), found.engine_name.clone(), found.model.loaded));
         }
+        name.map_or(Ok(()), |name| self.offered(name))?;
         // Where the engine was never heard, that is the reason, and not the model.
         self.engine_is_up()?;
         let served = self.catalog.names();

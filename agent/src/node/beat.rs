@@ -39,6 +39,7 @@ impl Node {
 
     fn beat(&self, now: Instant) -> Heartbeat {
         let (status, reason) = self.status();
+        let paused = self.paused().map(|(word, _)| word);
         let models = self.tells_models(now).then(|| self.models(now));
         let active = self.slots.active();
         Heartbeat {
@@ -47,6 +48,8 @@ impl Node {
             number: self.number,
             status,
             reason,
+            paused,
+            limits: self.owner.rules.limits(self.engine_slots),
             progress: self.progress(&active),
             active: self.holdings.named(active),
             slots: self.slots.limit(),
@@ -85,8 +88,10 @@ impl Node {
     }
 
     fn status(&self) -> (NodeStatus, String) {
+        if let Some((_, reason)) = self.paused() {
+            return (NodeStatus::Draining, reason);
+        }
         match self.unavailable() {
-            _ if self.draining => (NodeStatus::Draining, String::new()),
             Some(reason) => (NodeStatus::Unavailable, reason),
             None if self.slots.full() => (NodeStatus::Busy, String::new()),
             None => (NodeStatus::Idle, String::new()),

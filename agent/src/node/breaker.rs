@@ -36,7 +36,7 @@ impl Node {
 
     /// Asks the engine itself where only its own answer can tell.
     pub(super) fn try_if_due(&mut self, now: Instant) {
-        if self.draining {
+        if self.is_draining() {
             return;
         }
         let Some(model) = self.health.trial_due(now) else { return };

@@ -3,9 +3,11 @@
 use echo_bus::client::Link;
 use echo_bus::id::{AttemptId, Inbox, ProcessId};
 use echo_bus::message::{Cancel, Failure, Heartbeat, PulseAnswer, Space, Task, Wish};
+use jiff::tz::TimeZone;
 
 use crate::attempt::Report;
 use crate::engine::{Down, Probe};
+use crate::owner::Usage;
 
 /// One thing that happened.
 pub enum Event {
@@ -39,6 +41,11 @@ pub enum Event {
     Space {
         memory: Space,
         disk: Space,
+    },
+    /// What other programs use of the machine, and its time zone, which changes where it travels.
+    Usage {
+        usage: Option<Usage>,
+        zone: TimeZone,
     },
     Drain,
     Resume,

@@ -67,7 +67,7 @@ impl Node {
 
     /// The engine was asked for its models.
     pub(super) fn measure_engine(&self) {
-        self.facts.set_slots(self.slots.limit());
+        self.facts.set_slots(self.engine_slots);
         let has = |model: &str| self.catalog.find(model).is_some();
         let in_memory = |model: &str| self.holdings.use_model(model) || self.catalog.stays(model);
         self.facts.told(has, in_memory);
@@ -93,7 +93,8 @@ impl Node {
     }
 
     pub(super) fn calibrate_if_due(&mut self, now: Instant) {
-        if self.slots.taken() > 0 || self.holdings.any_running() || self.draining || !self.gap.settled() {
+        if self.slots.taken() > 0 || self.holdings.any_running() || self.is_draining() || !self.gap.settled()
+        {
             return self.calibration.disturbed(now);
         }
         if !self.calibration.is_due(now) || !self.health.is_up() {

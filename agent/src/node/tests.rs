@@ -1,17 +1,21 @@
 mod measure;
+mod owner;
 
 use std::collections::BTreeSet;
 
 use echo_bus::id::TaskId;
 use echo_bus::message::{
-    Dispatch, Frame, Generate, Held, Missing, Named, NodeStatus, Piece, Pulse, PulseAnswer, Request, Task,
+    Dispatch, Frame, Generate, Held, Missing, Named, NodeStatus, Ordered, Piece, Pulse, PulseAnswer, Request,
+    Task, Wish,
 };
+use jiff::tz::TimeZone;
 use proptest::prelude::*;
 
 use super::*;
 use crate::attempt::Attempt;
 use crate::catalog::tests::probe;
 use crate::engine::Kind;
+use crate::owner::Rules;
 
 /// A node on a bench: time and events by hand, attempts that run until they are told to end.
 struct Bench {
@@ -46,6 +50,11 @@ fn held(task: u128, attempt: u32) -> Held {
 
 impl Bench {
     fn new(slots: u32) -> Self {
+        Self::of(slots, Rules::default())
+    }
+
+    /// The same at a machine whose owner has decided something.
+    fn of(slots: u32, rules: Rules) -> Self {
         let now = Now::read();
         let identity = Identity {
             node: "n".parse().unwrap(),
@@ -60,10 +69,11 @@ impl Bench {
             agent_host: "127.0.0.1".into(),
             agent_port: 9001,
         };
-        let slots = Slots::new(slots);
+        let owner = Owner::new(rules, TimeZone::UTC, now.unix_ms);
+        let slots = Slots::new(owner.rules.offered_slots(slots));
         let link = Link { up: true, epoch: 1, closed: false };
         let facts = Arc::new(Facts::new(slots.limit(), now.at));
-        let node = Node::new(identity, slots.clone(), facts, link, now);
+        let node = Node::new(identity, owner, slots.clone(), facts, link, now);
         let mut bench = Self { node, slots, now, running: Vec::new(), out: Vec::new() };
         bench.apply(Event::Probed(Ok(probe(&["m"]))));
         bench

@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 
 use super::capability::Capability;
 use super::load_options::LoadOptions;
+use super::paused::Paused;
 use super::pulse::Held;
 use super::skip::is_default;
 use crate::id::{BootId, NodeId};
@@ -17,9 +18,15 @@ pub struct Heartbeat {
     /// Counts this boot's heartbeats, from 1.
     pub number: u64,
     pub status: NodeStatus,
-    /// Why the node is unavailable; empty otherwise.
+    /// Why the node is unavailable or draining, as a sentence; empty otherwise, and of an older agent that drains.
     #[serde(default, skip_serializing_if = "is_default")]
     pub reason: String,
+    /// Whose doing it is that the node drains; absent otherwise, and of an older agent.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub paused: Option<Paused>,
+    /// What the machine's owner gives to others, a sentence for each thing that was set: `offers 2 of 4 slots`.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub limits: Vec<String>,
     /// The attempts that occupy a slot, all of them: the number of active tasks is the length of this list.
     pub active: Vec<Held>,
     /// How far the attempts of `active` are, in the same order; empty from an agent that does not tell.

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::heartbeat::{Engine, Model, NodeStatus, Space};
+use super::paused::Paused;
 use super::skip::is_default;
 use super::why::Relayed;
 use crate::id::{BootId, NodeId, ProcessId, TaskId};
@@ -30,6 +31,12 @@ pub struct NodeState {
     pub status: NodeStatus,
     #[serde(default, skip_serializing_if = "is_default")]
     pub reason: String,
+    /// As in the heartbeat; absent also while the orchestrator itself holds the node back.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub paused: Option<Paused>,
+    /// As in the heartbeat.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub limits: Vec<String>,
     pub active_tasks: u32,
     pub slots: u32,
     pub models: Vec<String>,

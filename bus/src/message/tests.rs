@@ -50,6 +50,8 @@ fn heartbeat() {
         number: 9,
         status: NodeStatus::Idle,
         reason: String::new(),
+        paused: None,
+        limits: Vec::new(),
         active: vec![held(Some(4))],
         progress: Vec::new(),
         slots: 2,
@@ -74,6 +76,23 @@ fn heartbeat() {
         .replace(r#""slots""#, r#""progress":[{"model":"m","tokens":5}],"slots""#)
         .replace(r#""disk""#, r#""model_memory":6,"disk""#);
     golden(&more, &text);
+    let (paused, limits) = (Some(Paused::Hours), vec!["offers 1 of 2 slots".into()]);
+    let (status, reason) = (NodeStatus::Draining, "outside of its hours".into());
+    let paused = Heartbeat { status, reason, paused, limits, ..more };
+    let text = text.replace(
+        r#""idle","#,
+        r#""draining","reason":"outside of its hours","paused":"hours","limits":["offers 1 of 2 slots"],"#,
+    );
+    golden(&paused, &text);
+    for (paused, word) in [
+        (Paused::Hours, "hours"),
+        (Paused::Load, "load"),
+        (Paused::Owner, "owner"),
+        (Paused::Stopping, "stopping"),
+    ] {
+        golden(&paused, &format!("\"{word}\""));
+    }
+    assert_eq!(serde_json::from_str::<Paused>("\"newer\"").unwrap(), Paused::Unknown);
     golden(&Progress { model: "m".into(), tokens: 0, prompt: true }, r#"{"model":"m","prompt":true}"#);
     let statuses = [
         (NodeStatus::Busy, "busy"),
@@ -446,6 +465,8 @@ fn status_and_events() {
         boot: boot(),
         status: NodeStatus::Busy,
         reason: String::new(),
+        paused: None,
+        limits: Vec::new(),
         active_tasks: 1,
         slots: 1,
         models: vec!["mistral:latest".into()],

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use echo_bus::clock::Now;
 use echo_bus::id::BootId;
-use echo_bus::message::{Capability, Engine, Heartbeat, Model, NodeState, NodeStatus, Space};
+use echo_bus::message::{Capability, Engine, Heartbeat, Model, NodeState, NodeStatus, Paused, Space};
 use serde::Serialize;
 
 use super::text::{LONGEST, short};
@@ -26,6 +26,8 @@ pub struct Node {
     pub status: Status,
     #[serde(skip_serializing_if = "str::is_empty")]
     reason: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    paused: Option<Paused>,
     active: usize,
     slots: u32,
     /// Tokens that this edge has seen it make; how fast is what comes to it in a while.
@@ -90,6 +92,7 @@ impl Node {
         let mut node = Self {
             status: Status::Said(beat.status),
             reason: String::new(),
+            paused: None,
             active: 0,
             slots: 0,
             made: 0,
@@ -118,6 +121,8 @@ impl Node {
             number: 0,
             status: state.status,
             reason: state.reason.clone(),
+            paused: state.paused,
+            limits: state.limits.clone(),
             active: Vec::new(),
             progress: Vec::new(),
             slots: state.slots,
@@ -147,7 +152,7 @@ impl Node {
         }
         (self.number, self.last, self.heard) = (beat.number, now, None);
         self.status = Status::Said(beat.status);
-        self.reason = short(&beat.reason);
+        (self.reason, self.paused) = (short(&beat.reason), beat.paused);
         (self.active, self.slots) = (beat.active.len(), beat.slots);
         if let Some(models) = &beat.models {
             self.models = models.iter().take(MODELS).map(Served::of).collect();

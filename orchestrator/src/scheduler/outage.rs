@@ -37,8 +37,10 @@ pub fn outage(registry: &Registry, name: &ModelName) -> Option<Outage> {
 
 fn why_not(node: &Node, seen: Seen<'_>) -> String {
     match (node.hold(), node.beat().status) {
-        (_, NodeStatus::Draining) => "finishes what it has and takes nothing new".to_owned(),
-        (_, NodeStatus::Unavailable) => node.beat().reason.clone(),
+        (_, NodeStatus::Draining) if node.beat().reason.is_empty() => {
+            "finishes what it has and takes nothing new".to_owned()
+        }
+        (_, NodeStatus::Draining | NodeStatus::Unavailable) => node.beat().reason.clone(),
         (Some(Hold::Unheard), _) => "was not heard of since the broker came back".to_owned(),
         (Some(Hold::Suspect), _) => "its connection ended or it did not answer".to_owned(),
         _ if seen.facts.closed => seen.model().unavailable.clone(),

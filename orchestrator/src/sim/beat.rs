@@ -236,6 +236,8 @@ impl Agent {
             number: self.number,
             status: if engine.is_full() { NodeStatus::Busy } else { NodeStatus::Idle },
             reason: String::new(),
+            paused: None,
+            limits: Vec::new(),
             active: engine.jobs().map(|job| held(job.ask.id)).collect(),
             progress: engine.jobs().map(|job| self.progress(engine, job)).collect(),
             slots: machine.slots as u32,

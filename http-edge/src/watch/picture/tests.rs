@@ -53,6 +53,8 @@ impl Bench {
             number: self.number,
             status: NodeStatus::Idle,
             reason: String::new(),
+            paused: None,
+            limits: Vec::new(),
             active: Vec::new(),
             progress: Vec::new(),
             slots: 2,

@@ -227,6 +227,20 @@ fn who_waits_for_nodes_that_are_all_out_of_order_hears_why_and_soon() {
 }
 
 #[test]
+fn who_waits_for_nodes_that_all_take_nothing_new_hears_whose_doing_it_is() {
+    let drains = |node| beat(node, 1).status(NodeStatus::Draining).models([model("m")]);
+    let hours = "outside of its hours (22:00-07:00), again at 22:00";
+    let mut rig = Rig::with([drains("a").reason(hours).build(), drains("old").build()]);
+    rig.state.limits.evict_after = Duration::from_secs(3_600);
+    rig.submit(1, json!({}));
+    assert!(failures(&rig.wait(4_900)).is_empty(), "it may be over in a moment");
+    let failure = failures(&rig.wait(200)).remove(0).1;
+    assert_eq!((failure.code, failure.verdict), (Code::Unavailable, Verdict::GiveUp));
+    let words = format!("a: {hours}; old: finishes what it has and takes nothing new");
+    assert!(failure.message.ends_with(&words), "{failure:?}");
+}
+
+#[test]
 fn who_waits_while_a_model_is_tried_waits_for_what_comes_of_it() {
     let mut tried = model("m");
     (tried.unavailable, tried.tried) = ("being tried".into(), true);
