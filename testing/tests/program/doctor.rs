@@ -9,7 +9,7 @@ use std::time::Duration;
 use axum::Json;
 use axum::http::header;
 use axum::routing::get;
-use echo_scripted_engine::{Api, Engine, Model, Script};
+use echo_scripted_engine::{Api, Engine, Script};
 use echo_testing::client::Client;
 use echo_testing::mesh::{Lan, Mesh, Program, binaries, holds, soon, until};
 use serde_json::{Value, json};
@@ -566,6 +566,23 @@ async fn a_program_starts_with_what_its_file_says_and_config_says_where_it_comes
     let again = home.file("again.toml", &home.run(&["config"], &variables).await.out, 0o600);
     let said = home.run(&["config", "--json", "--config", &again], &[]).await;
     assert_eq!(said.json()["commands"]["edge"]["keep-limit"]["value"], "90s", "{said:?}");
+}
+
+/// As `up` leaves it: one part of two was killed.
+#[tokio::test]
+async fn a_part_that_is_dead_is_told() {
+    let (mesh, home) = (Mesh::start().nodes(1).await, Home::new());
+    let mut sleeper = std::process::Command::new("sleep").arg("100").spawn().unwrap();
+    let part = |name: &str, pid: u32| json!({"name": name, "pid": pid, "restarts": 0});
+    let edge = u32::try_from(mesh.edge(0).pid()).unwrap();
+    let record = json!({"parts": [part("edge", edge), part("agent-9002", sleeper.id())]}).to_string();
+    home.file("run/mesh.json", &record, 0o600);
+    let run = home.path("run");
+    home.doctor(&of(&mesh), &["--run-dir", &run]).await.nothing();
+    sleeper.kill().unwrap();
+    sleeper.wait().unwrap();
+    let said = home.doctor(&of(&mesh), &["--run-dir", &run]).await;
+    said.only("parts", &["agent-9002 does not run"], "echo-mesh logs agent-9002");
 }
 
 /// A skip is written down, never silent.
