@@ -50,7 +50,7 @@ fn twin(node: &NodeId) -> Looked {
 async fn heard(bus: &Bus, nodes: &[NodeId]) -> Option<BTreeSet<NodeId>> {
     let asked = join_all(nodes.iter().map(|node| is_asked_by_a_namesake(bus, node)));
     let (turns, asked) = tokio::join!(turns(bus), asked);
-    let asked = nodes.iter().zip(asked).filter_map(|(node, asked)| asked.then(|| node.clone()));
+    let asked = nodes.iter().zip(asked).filter(|(_, asked)| *asked).map(|(node, _)| node.clone());
     Some(turns?.into_iter().chain(asked).collect())
 }
 
