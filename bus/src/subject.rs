@@ -211,9 +211,24 @@ pub(crate) fn replies(role: Role, id: &ProcessId) -> String {
     format!("_INBOX.{}.{id}.reply", role.as_str())
 }
 
+/// Whether answers that are sent there reach this process: a question with it came from there.
+pub fn is_inbox_of(inbox: &Inbox, peer: &Peer) -> bool {
+    let rest = inbox.as_str().strip_prefix(&replies(peer.role, &peer.id));
+    rest.is_some_and(|rest| rest.starts_with('.'))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_question_tells_who_has_asked_it() {
+        let (a, b) = ("node-a".parse::<NodeId>().unwrap(), "node".parse::<NodeId>().unwrap());
+        let inbox = Inbox::try_from("_INBOX.agent.node-a.reply.7".to_owned()).unwrap();
+        assert!(is_inbox_of(&inbox, &Peer::agent(&a)));
+        assert!(!is_inbox_of(&inbox, &Peer::agent(&b)));
+        assert!(!is_inbox_of(&inbox, &Peer { role: Role::Edge, id: (&a).into() }));
+    }
 
     #[test]
     fn subjects_read_as_the_contract_says() {

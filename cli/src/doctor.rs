@@ -18,6 +18,7 @@ mod models;
 mod multicast;
 mod nodes;
 mod os;
+mod parts;
 mod ports;
 mod proxy;
 mod scene;
@@ -63,7 +64,7 @@ pub fn main(args: Args, named: Option<PathBuf>, commands: clap::Command) -> Exit
 async fn look(scene: Scene) -> Vec<(&'static str, Looked)> {
     let checks: Vec<(&'static str, LocalBoxFuture<'_, Looked>)> = vec![
         ("configuration", configuration::look(&scene).boxed_local()),
-        ("parts", here::look(&scene).boxed_local()),
+        ("parts", parts::look(&scene).boxed_local()),
         ("secret", secret::look(&scene).boxed_local()),
         ("broker", broker::look(&scene).boxed_local()),
         ("mesh", mesh::look(&scene).boxed_local()),

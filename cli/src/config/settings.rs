@@ -1,5 +1,6 @@
 //! Which settings there are: the long flags of the commands. A file is held against them, and gives them defaults.
 
+use clap::builder::Resettable;
 use clap::{Arg, ArgAction, Command};
 use echo_bus::process::BadConfig;
 
@@ -78,7 +79,7 @@ fn with_default(arg: Arg, value: &Value) -> Arg {
     let words: Vec<&'static str> =
         value.words().into_iter().map(|word| &*Box::leak(word.to_owned().into_boxed_str())).collect();
     let switch = matches!(arg.get_action(), ArgAction::SetTrue);
-    let arg = arg.required(false).default_values(words);
+    let arg = arg.required(false).required_unless_present(Resettable::Reset).default_values(words);
     if !switch {
         return arg;
     }

@@ -1,45 +1,33 @@
-//! The parts that `up` keeps running on this machine.
+//! What `up` has written of the mesh that it keeps running on this machine.
 
 use std::path::Path;
 
 use serde::Deserialize;
 use sysinfo::{Pid, ProcessesToUpdate, System};
 
-use super::finding::Looked;
-use super::scene::Scene;
-
-/// A part that was started so often has more than an accident.
-const OFTEN: u32 = 3;
-
-/// What `up` has written of its mesh.
+/// The record.
 #[derive(Debug, Default, Deserialize)]
-struct Record {
+pub struct Record {
     #[serde(default)]
-    parts: Vec<Part>,
+    pub parts: Vec<Part>,
 }
 
 /// One part.
 #[derive(Debug, Deserialize)]
-struct Part {
-    name: String,
+pub struct Part {
+    pub name: String,
     #[serde(default)]
-    pid: Option<u32>,
+    pub pid: Option<u32>,
     /// How often it was started again after it had ended unasked.
     #[serde(default)]
-    restarts: u32,
-}
-
-pub async fn look(scene: &Scene) -> Looked {
-    let Ok(place) = scene.args.place.place() else { return Looked::default() };
-    match here(&place.run) {
-        Ok(None) => Looked::default(),
-        Ok(Some(record)) => judge(&record.parts, &running(&record.parts)),
-        Err(why) => Looked::unseen(format!("the parts that `up` has started: {why}")),
-    }
+    pub restarts: u32,
 }
 
 /// The record of the mesh that runs here, if `up` has left one.
-fn here(run: &Path) -> Result<Option<Record>, String> {
+///
+/// # Errors
+/// It cannot be read: why.
+pub fn here(run: &Path) -> Result<Option<Record>, String> {
     let path = run.join("mesh.json");
     let text = match std::fs::read_to_string(&path) {
         Ok(text) => text,
@@ -50,7 +38,7 @@ fn here(run: &Path) -> Result<Option<Record>, String> {
 }
 
 /// For each part whether its process is there.
-fn running(parts: &[Part]) -> Vec<bool> {
+pub fn running(parts: &[Part]) -> Vec<bool> {
     let pids: Vec<Pid> = parts.iter().filter_map(|part| part.pid).map(Pid::from_u32).collect();
     let mut system = System::new();
     system.refresh_processes(ProcessesToUpdate::Some(&pids), true);
@@ -58,49 +46,25 @@ fn running(parts: &[Part]) -> Vec<bool> {
     parts.iter().map(is_there).collect()
 }
 
-fn judge(parts: &[Part], running: &[bool]) -> Looked {
-    if !parts.is_empty() && running.iter().all(|runs| !runs) {
-        return Looked::wrong(
-            "the mesh that `up` has started here is gone",
-            "it was killed, or this machine was started again",
-            "start it again with `echo-mesh up`, or let the system do that: `echo-mesh service install`",
-        );
-    }
-    let looked = Looked::seen(format!("{} parts that `up` keeps running", parts.len()));
-    parts.iter().zip(running).fold(looked, |looked, (part, runs)| {
-        let Part { name, restarts, .. } = part;
-        let what = match (runs, *restarts >= OFTEN) {
-            (true, false) => return looked,
-            (true, true) => format!("{name} ends again and again: it was started {restarts} times more"),
-            (false, _) => format!("{name} does not run"),
-        };
-        looked.and_wrong(
-            what,
-            "what it does for the mesh is missing meanwhile",
-            format!("see why: echo-mesh logs {name}"),
-        )
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn said(parts: &[(&str, u32)], running: &[bool]) -> Vec<String> {
-        let part = |(name, restarts): &(&str, u32)| Part {
-            name: (*name).to_owned(),
-            pid: None,
-            restarts: *restarts,
-        };
-        let parts: Vec<Part> = parts.iter().map(part).collect();
-        judge(&parts, running).findings.into_iter().map(|finding| finding.what).collect()
-    }
-
     #[test]
-    fn a_part_that_is_dead_or_ends_again_and_again_is_told() {
-        assert_eq!(said(&[("edge", 0), ("broker", 2)], &[true, true]), [""; 0]);
-        assert_eq!(said(&[("edge", 5)], &[true]), ["edge ends again and again: it was started 5 times more"]);
-        assert_eq!(said(&[("edge", 9), ("broker", 0)], &[false, true]), ["edge does not run"]);
-        assert_eq!(said(&[("edge", 0)], &[false]), ["the mesh that `up` has started here is gone"]);
+    fn a_process_that_is_gone_does_not_run() {
+        let mut gone = std::process::Command::new("true").spawn().unwrap();
+        gone.wait().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        assert!(here(folder.path()).unwrap().is_none(), "nobody has started anything");
+        let parts = format!(
+            r#"{{"newer": 1, "parts": [{{"name": "edge", "pid": {}}}, {{"name": "broker", "pid": {}, "restarts": 2}}]}}"#,
+            std::process::id(),
+            gone.id()
+        );
+        std::fs::write(folder.path().join("mesh.json"), parts).unwrap();
+        let record = here(folder.path()).unwrap().unwrap();
+        assert_eq!((running(&record.parts), record.parts[1].restarts), (vec![true, false], 2));
+        std::fs::write(folder.path().join("mesh.json"), "{").unwrap();
+        assert!(here(folder.path()).unwrap_err().contains("mesh.json"));
     }
 }

@@ -67,3 +67,47 @@ fn mend(node: &NodeState, reason: &str) -> String {
         "look at what the agent and the engine of that machine say: `echo-mesh logs`".to_owned()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(kind: &str, status: &str, reason: &str) -> Looked {
+        let text = serde_json::json!({
+            "node_id": "a", "boot": "b", "status": status, "reason": reason, "active_tasks": 0, "slots": 1,
+            "models": [], "model_details": [], "agent_host": "h", "agent_port": 1, "last_heartbeat": 0,
+            "registered_at": 0, "engine": {"kind": kind}, "memory": {"total": 0, "free": 0},
+            "disk": {"total": 0, "free": 0}, "version": "1", "uptime_ms": 0
+        });
+        node(&serde_json::from_value(text).unwrap())
+    }
+
+    #[test]
+    fn each_reason_that_agents_give_has_its_cure() {
+        for (kind, reason, mend) in [
+            ("ollama", "the engine at http://x cannot be reached: connection refused", "`ollama serve`"),
+            ("openai", "the engine at http://x cannot be reached: connection refused", "`llama-server`"),
+            ("openai", "the engine at http://x answers 401: invalid key", "--engine-key-file"),
+            ("ollama", "the engine at http://x answers 404: ", "--engine openai"),
+            ("ollama", "what answers at http://x is no Ollama: it has no list of models", "--engine openai"),
+            (
+                "openai",
+                "what answers at http://x has no list of models: is it an OpenAI API?",
+                "--engine ollama",
+            ),
+            ("openai", "the engine is loading its model", "wait a moment"),
+            ("ollama", "the engine has not been asked yet", "wait a moment"),
+            ("ollama", "m:latest is being tried, because of this: stalled", "wait a moment"),
+            ("ollama", "m:latest is resting, because a trial failed: CUDA out of memory", "memory is short"),
+            ("ollama", "the engine at http://x does not answer", "start it again"),
+            ("ollama", "the engine at http://x answers nonsense: eof", "start it again"),
+            ("ollama", "something new", "echo-mesh logs"),
+        ] {
+            let looked = said(kind, "unavailable", reason);
+            assert!(looked.findings[0].mend.contains(mend), "{reason}: {:?}", looked.findings);
+            assert_eq!(looked.findings[0].severity, Severity::Wrong);
+        }
+        assert_eq!(said("ollama", "draining", "").findings[0].severity, Severity::Note);
+        assert!(said("ollama", "idle", "").findings.is_empty());
+    }
+}

@@ -16,6 +16,7 @@ use tokio::sync::OnceCell;
 use super::args::Args;
 use super::ask::{Answer, Asker};
 use super::group;
+use super::here::{self, Record};
 
 /// A login takes milliseconds; a machine under load takes longer.
 const LOGIN: Duration = Duration::from_secs(5);
@@ -68,9 +69,21 @@ impl Scene {
         self.args.edge.edge().ok().map(|edge| edge.url().clone())
     }
 
-    /// Whether somebody has said where a mesh is, so that one is expected there.
-    pub fn is_named(&self) -> bool {
-        self.args.edge.url.is_some() || self.args.bus.nats != DEFAULT_BROKER
+    /// What `up` has started on this machine and not ended.
+    ///
+    /// # Errors
+    /// Its record cannot be read: why.
+    pub fn here(&self) -> Result<Option<Record>, String> {
+        self.args.place.place().map_or(Ok(None), |place| here::here(&place.run))
+    }
+
+    /// Whether a mesh is expected: somebody has said where it is, or one was started here and is not gone.
+    fn is_expected(&self) -> bool {
+        let is_here = || {
+            let record = self.here().ok().flatten();
+            record.is_some_and(|record| here::running(&record.parts).into_iter().any(|runs| runs))
+        };
+        self.args.edge.url.is_some() || self.args.bus.nats != DEFAULT_BROKER || is_here()
     }
 
     /// What answers where the edge should be.
@@ -141,9 +154,9 @@ impl Scene {
         self.multicast.get_or_init(group::echoed).await
     }
 
-    /// Nothing of a mesh answers, and nobody has said that one should.
+    /// Nothing of a mesh answers, and none is expected to.
     pub async fn is_empty(&self) -> bool {
-        !self.is_named()
+        !self.is_expected()
             && matches!(self.edge().await, Edge::Absent(_) | Edge::Foreign)
             && !matches!(self.broker().await, Broker::There(_, Occupant::Ours { .. }))
     }

@@ -1,15 +1,13 @@
 //! What was found, for people and for programs.
 
-use std::io::IsTerminal as _;
-
 use serde_json::{Value, json};
 
 use super::finding::{Finding, Looked, Severity};
+use crate::say::is_watched;
 
 /// For people: the findings, or that all is well, and what was looked at.
 pub fn text(looked: &[(&'static str, Looked)]) -> String {
-    let colour =
-        std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|it| it.is_empty());
+    let colour = is_watched() && std::env::var_os("NO_COLOR").is_none_or(|it| it.is_empty());
     let mut findings: Vec<&Finding> = looked.iter().flat_map(|(_, it)| &it.findings).collect();
     findings.sort_by_key(|it| it.severity == Severity::Note);
     let mut text: String = findings.iter().map(|it| paragraph(it, colour)).collect();

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use echo_broker::server::Occupant;
 use echo_bus::client::Bus;
-use echo_bus::id::{BootId, NodeId};
+use echo_bus::id::{BootId, NodeId, Peer};
 use echo_bus::subject;
+use futures::future::join_all;
 use tokio::time::{Instant, timeout_at};
 
 use super::finding::Looked;
@@ -14,6 +15,8 @@ use super::scene::{Broker, Scene};
 
 /// Agents say every second that they are there.
 const LISTEN: Duration = Duration::from_millis(2_500);
+/// Of more nodes than this, not all are listened for.
+const ASKED: usize = 256;
 /// Nobody has more.
 const MOST: usize = 10_000;
 
@@ -26,7 +29,9 @@ pub async fn look(scene: &Scene) -> Looked {
             _ => Looked::default(),
         };
     };
-    match heard(bus).await {
+    let nodes = scene.mesh().await.map_or(&[][..], |mesh| &mesh.nodes);
+    let nodes: Vec<NodeId> = nodes.iter().take(ASKED).map(|node| node.node_id.clone()).collect();
+    match heard(bus, &nodes).await {
         None => Looked::unseen("whether two agents have one id: the bus was lost"),
         Some(twins) if twins.is_empty() => Looked::seen("one agent for each id"),
         Some(twins) => twins.iter().map(twin).fold(Looked::default(), Looked::with),
@@ -36,13 +41,20 @@ pub async fn look(scene: &Scene) -> Looked {
 fn twin(node: &NodeId) -> Looked {
     Looked::wrong(
         format!("two agents call themselves {node}"),
-        "the younger one leaves again and again, and its tasks with it",
+        "the second one ends as soon as it sees the first, however often it is started",
         "end one of them, or give it an id of its own: echo-mesh agent --node NAME",
     )
 }
 
-/// Ids that several starts use in turn.
-async fn heard(bus: &Bus) -> Option<BTreeSet<NodeId>> {
+/// Ids that several starts use in turn, or that somebody asks after who wants to use one too.
+async fn heard(bus: &Bus, nodes: &[NodeId]) -> Option<BTreeSet<NodeId>> {
+    let asked = join_all(nodes.iter().map(|node| is_asked_by_a_namesake(bus, node)));
+    let (turns, asked) = tokio::join!(turns(bus), asked);
+    let asked = nodes.iter().zip(asked).filter(|(_, asked)| *asked).map(|(node, _)| node.clone());
+    Some(turns?.into_iter().chain(asked).collect())
+}
+
+async fn turns(bus: &Bus) -> Option<BTreeSet<NodeId>> {
     let mut beats = bus.subscribe(&subject::heartbeats()).await.ok()?;
     let end = Instant::now() + LISTEN;
     let mut turns = Turns::default();
@@ -51,6 +63,21 @@ async fn heard(bus: &Bus) -> Option<BTreeSet<NodeId>> {
         turns.hear(&beat.node, beat.boot);
     }
     Some(turns.twins)
+}
+
+/// An agent that starts asks whether another one has its id, and ends if so. Who supervises it starts it again.
+async fn is_asked_by_a_namesake(bus: &Bus, node: &NodeId) -> bool {
+    let agent = Peer::agent(node);
+    let Ok(mut pings) = bus.subscribe(&subject::pings(&agent)).await else { return false };
+    let namesake = async {
+        while let Some(ping) = pings.next().await {
+            if ping.reply.is_some_and(|reply| subject::is_inbox_of(&reply, &agent)) {
+                return true;
+            }
+        }
+        false
+    };
+    tokio::time::timeout(LISTEN, namesake).await.unwrap_or(false)
 }
 
 /// Who spoke under which id. A restart is one change; a boot that speaks again after another has is a twin.

@@ -107,6 +107,8 @@ impl Program {
                 command.env_remove(name);
             }
         }
+        // Nor the configuration of whoever runs the tests.
+        command.env("ECHO_CONFIG", "/dev/null");
         command.envs(self.state().env.iter().cloned());
         command.envs(self.state().folder.iter().map(|folder| ("TMPDIR", folder.path().to_owned())));
         let since = self.logs.end();
