@@ -101,3 +101,62 @@ fn input(event: &Event) -> Option<Input> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+
+    use portable_pty::{CommandBuilder, PtySize, native_pty_system};
+
+    use super::*;
+
+    /// Says to this test that it is the program in the terminal.
+    const INSIDE: &str = "ECHO_TEST_PANICS";
+
+    #[test]
+    fn a_panic_gives_the_terminal_back_before_it_is_told() {
+        if std::env::var_os(INSIDE).is_some() {
+            let _screen = Screen::open().unwrap();
+            panic!("as by a fault");
+        }
+        let pair = native_pty_system().openpty(PtySize::default()).unwrap();
+        let mut command = CommandBuilder::new(std::env::current_exe().unwrap());
+        command.args([
+            "--exact",
+            "--nocapture",
+            "screen::tests::a_panic_gives_the_terminal_back_before_it_is_told",
+        ]);
+        command.env(INSIDE, "1");
+        let mut child = pair.slave.spawn_command(command).unwrap();
+        let before = pair.master.get_termios().unwrap().local_flags;
+        drop(pair.slave);
+        let mut written = Vec::new();
+        // Linux says that the other side is gone by an error.
+        let _ = pair.master.try_clone_reader().unwrap().read_to_end(&mut written);
+        assert!(!child.wait().unwrap().success());
+        let text = String::from_utf8_lossy(&written);
+        let at = |what: &str| text.rfind(what).unwrap_or_else(|| panic!("{what:?} is missing in {text:?}"));
+        assert!(
+            at("\x1b[?1049h") < at("\x1b[?1049l") && text.find("\x1b[?1049l") < text.find("as by a fault"),
+            "{text:?}"
+        );
+        assert_eq!(pair.master.get_termios().unwrap().local_flags, before);
+    }
+
+    #[test]
+    fn control_keys_are_no_letters_and_a_key_that_is_let_go_is_none() {
+        let key = |code, modifiers| Event::Key(KeyEvent::new(code, modifiers));
+        let control = |letter| key(KeyCode::Char(letter), KeyModifiers::CONTROL);
+        assert_eq!(input(&control('c')), Some(Input::Interrupt));
+        assert_eq!(input(&control('d')), None, "it drains nothing");
+        let plain = key(KeyCode::Char('d'), KeyModifiers::NONE);
+        assert_eq!(input(&plain), Some(Input::Key(KeyCode::Char('d'))));
+        assert_eq!(
+            input(&key(KeyCode::Char('G'), KeyModifiers::SHIFT)),
+            Some(Input::Key(KeyCode::Char('G')))
+        );
+        let mut released = KeyEvent::new(KeyCode::Char('d'), KeyModifiers::NONE);
+        released.kind = KeyEventKind::Release;
+        assert_eq!(input(&Event::Key(released)), None);
+    }
+}

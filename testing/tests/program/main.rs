@@ -4,6 +4,11 @@
 
 mod client;
 mod doctor;
+mod hostile;
 mod join;
+mod order;
 mod owner;
+mod status;
+mod terminal;
+mod top;
 mod up;
