@@ -1,5 +1,7 @@
 //! What runs on this machine, as it was written down by the command that has started it.
 
+use std::path::PathBuf;
+
 use echo_bus::id::NodeId;
 use serde_json::Value;
 
@@ -14,6 +16,9 @@ pub struct Here {
     pub json: Value,
     /// The nodes of this machine.
     pub nodes: Vec<NodeId>,
+    /// The bus that they are on, and the file of the secret that it wants.
+    pub bus: Option<String>,
+    pub secret_file: Option<PathBuf>,
 }
 
 /// What runs here; `None` if nothing was started by this program.

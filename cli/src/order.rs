@@ -18,7 +18,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::clean::Clean;
-use crate::here::here;
+use crate::here::{Here, here};
 use crate::place::PlaceArgs;
 use crate::say::say;
 use wait::{Drain, Runs, Wait};
@@ -29,6 +29,8 @@ const SILENT: Duration = Duration::from_secs(15);
 const RESUMED: Duration = Duration::from_secs(4);
 /// Where there is no terminal, a line as often as this says that it goes on.
 const REMIND: Duration = Duration::from_secs(10);
+/// The address that stands where nobody has named one.
+const DEFAULT_BUS: &str = "nats://127.0.0.1:4222";
 /// What a shell reports of a program that Ctrl-C has ended.
 const INTERRUPTED: u8 = 130;
 
@@ -112,16 +114,26 @@ async fn run_resume(args: &ResumeArgs) -> Result<ExitCode> {
 impl Owner {
     /// The bus, and which node is meant.
     async fn begin(&self) -> Result<(Bus, NodeId)> {
-        let here = here(&self.place.place()?).map(|here| here.nodes).unwrap_or_default();
-        let bus = bus::connect(&self.bus).await?;
-        let node = match (&self.node, here.as_slice()) {
-            (Some(node), _) => node.clone(),
-            (None, [only]) => only.clone(),
+        let here = here(&self.place.place()?).unwrap_or_default();
+        let bus = bus::connect(&bus_of(&self.bus, &here)).await?;
+        match (&self.node, here.nodes.as_slice()) {
+            (Some(node), _) | (None, [node]) => Ok((bus, node.clone())),
             (None, _) => {
-                return Err(BadConfig(format!("say which node is meant. {}", bus::known(&bus).await)).into());
+                let which = format!("say which node is meant. {}", bus::known(&bus).await);
+                Err(BadConfig(which).into())
             }
-        };
-        Ok((bus, node))
+        }
+    }
+}
+
+/// What nobody has said is as in the mesh that runs here.
+fn bus_of(said: &BusArgs, here: &Here) -> BusArgs {
+    let is_said = said.nats != DEFAULT_BUS;
+    let nats = if is_said { None } else { here.bus.clone() };
+    let secret_file = if is_said { None } else { here.secret_file.clone() };
+    BusArgs {
+        nats: nats.unwrap_or_else(|| said.nats.clone()),
+        secret_file: said.secret_file.clone().or(secret_file),
     }
 }
 
@@ -227,5 +239,48 @@ impl Progress {
 impl Drop for Progress {
     fn drop(&mut self) {
         self.end();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_mesh_that_runs_here_is_meant_unless_another_bus_is_named() {
+        let said =
+            |nats: &str, file: Option<&str>| BusArgs { nats: nats.into(), secret_file: file.map(Into::into) };
+        let here = Here {
+            bus: Some("nats://127.0.0.1:5000".into()),
+            secret_file: Some("here".into()),
+            ..Here::default()
+        };
+        let found = |said: BusArgs, here: &Here| {
+            let bus = bus_of(&said, here);
+            (bus.nats, bus.secret_file.map(|file| file.to_string_lossy().into_owned()))
+        };
+        assert_eq!(
+            found(said(DEFAULT_BUS, None), &here),
+            ("nats://127.0.0.1:5000".into(), Some("here".into()))
+        );
+        assert_eq!(found(said(DEFAULT_BUS, Some("x")), &here).1, Some("x".into()));
+        assert_eq!(
+            found(said("nats://b:1", None), &here),
+            ("nats://b:1".into(), None),
+            "its secret is another's"
+        );
+        assert_eq!(found(said(DEFAULT_BUS, None), &Here::default()), (DEFAULT_BUS.into(), None));
+    }
+
+    #[test]
+    fn the_default_is_the_one_of_the_flag() {
+        #[derive(clap::Parser)]
+        struct Parsed {
+            #[command(flatten)]
+            bus: BusArgs,
+        }
+        let command = <Parsed as clap::CommandFactory>::command();
+        let flag = command.get_arguments().find(|flag| flag.get_id() == "nats").unwrap();
+        assert_eq!(flag.get_default_values(), [DEFAULT_BUS]);
     }
 }

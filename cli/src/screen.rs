@@ -127,8 +127,8 @@ mod tests {
             "screen::tests::a_panic_gives_the_terminal_back_before_it_is_told",
         ]);
         command.env(INSIDE, "1");
-        let mut child = pair.slave.spawn_command(command).unwrap();
         let before = pair.master.get_termios().unwrap().local_flags;
+        let mut child = pair.slave.spawn_command(command).unwrap();
         drop(pair.slave);
         let mut written = Vec::new();
         // Linux says that the other side is gone by an error.

@@ -326,3 +326,74 @@ proptest! {
         prop_assert!(state.nodes.len() <= 40 && state.tasks.len() <= 40);
     }
 }
+
+/// What has changed, as the edge says it: a merge patch.
+fn between(old: &Value, new: &Value) -> Value {
+    let (Some(before), Some(after)) = (old.as_object(), new.as_object()) else { return new.clone() };
+    let gone =
+        before.keys().filter(|name| !after.contains_key(*name)).map(|name| (name.clone(), Value::Null));
+    let changed = after.iter().filter(|(name, value)| before.get(*name) != Some(value));
+    let changed = changed.map(|(name, value)| {
+        (name.clone(), before.get(name).map_or_else(|| value.clone(), |old| between(old, value)))
+    });
+    gone.chain(changed).collect()
+}
+
+/// A node and a task with some of their fields, as an edge tells them.
+fn mesh() -> impl Strategy<Value = Value> {
+    let entry = |fields: Vec<(&'static str, Vec<Value>)>| {
+        let each = fields.into_iter().map(|(name, values)| {
+            prop::option::of(prop::sample::select(values))
+                .prop_map(move |value| value.map(|value| (name, value)))
+        });
+        each.collect::<Vec<_>>().prop_map(|fields| fields.into_iter().flatten().collect::<Value>())
+    };
+    let node = entry(vec![
+        ("status", vec![json!("idle"), json!("draining"), json!("silent")]),
+        ("reason", vec![json!("its engine died")]),
+        ("active", vec![json!(0), json!(1)]),
+        ("slots", vec![json!(1), json!(4)]),
+        ("models", vec![json!([]), json!([{"name": "m", "loaded": true}])]),
+        ("engine", vec![json!({"kind": "ollama"}), json!({"kind": "openai", "version": "1"})]),
+        ("memory", vec![json!({"total": 10, "free": 5}), json!({"total": 10, "free": 1})]),
+        ("version", vec![json!("1")]),
+    ]);
+    let task = entry(vec![
+        ("state", vec![json!("running"), json!("moving"), json!("done")]),
+        ("model", vec![json!("m"), json!("n:latest")]),
+        ("node", vec![json!("a"), json!("b")]),
+        ("nodes", vec![json!(["a"]), json!(["a", "b"])]),
+        ("attempt", vec![json!(1), json!(2)]),
+        ("tokens", vec![json!(1), json!(2)]),
+        ("prompt", vec![json!(true)]),
+        ("detail", vec![json!("lost")]),
+        (
+            "why",
+            vec![json!({"expected_ms": {"load": 5, "whole": 9}}), json!({"instead_of": [{"node": "b"}]})],
+        ),
+    ]);
+    (prop::option::of(node), prop::option::of(task)).prop_map(|(node, task)| {
+        let mut mesh = json!({"at": 1_000, "nodes": {}, "tasks": {}, "mesh": {"connected": true}});
+        node.into_iter().for_each(|node| mesh["nodes"]["node-a"] = node);
+        task.into_iter().for_each(|task| mesh["tasks"]["t1"] = task);
+        mesh
+    })
+}
+
+proptest! {
+    #[test]
+    fn a_snapshot_and_changes_show_what_a_later_snapshot_shows(meshes in prop::collection::vec(mesh(), 2..5)) {
+        let now = Instant::now();
+        let mut state = State::default();
+        state.apply(Event::Snapshot(meshes[0].clone()), now);
+        for pair in meshes.windows(2) {
+            state.apply(Event::Change(between(&pair[0], &pair[1])), now);
+        }
+        let mut fresh = State::default();
+        fresh.apply(Event::Snapshot(meshes[meshes.len() - 1].clone()), now);
+        let mut view = View::default();
+        prop_assert_eq!(screen(&state, &view, (110, 24), now), screen(&fresh, &view, (110, 24), now));
+        view.press(KeyCode::Tab, &state, now);
+        prop_assert_eq!(screen(&state, &view, (110, 24), now), screen(&fresh, &view, (110, 24), now));
+    }
+}

@@ -37,9 +37,6 @@ async fn it_shows_both_nodes_and_a_running_task_with_its_node_and_why_and_q_give
         )
     })
     .await;
-    if let Ok(path) = std::env::var("TOP_PICTURE") {
-        std::fs::write(path, terminal.screen()).unwrap();
-    }
     terminal.press("q");
     assert!(terminal.exit().await.success());
     assert!(!terminal.is_drawn_on() && terminal.takes_lines());
