@@ -29,16 +29,21 @@ const SILENT: Duration = Duration::from_secs(15);
 const RESUMED: Duration = Duration::from_secs(4);
 /// Where there is no terminal, a line as often as this says that it goes on.
 const REMIND: Duration = Duration::from_secs(10);
+const DRAIN_HELP: &str = "It goes over the bus, so neither edge nor orchestrator need to run. It waits until nothing runs on \
+the node any more; Ctrl-C ends the waiting, and the node still drains.
+
+Exit code: 0 when the node is empty (with --no-wait: when it has taken the order), 1 if that cannot be had, 2 if there is no \
+such node, 130 after Ctrl-C.";
+const RESUME_HELP: &str = "It goes over the bus, so neither edge nor orchestrator need to run.
+
+Exit code: 0 when the node takes work again, 1 if it does not, 2 if there is no such node.";
 /// The address that stands where nobody has named one.
 const DEFAULT_BUS: &str = "nats://127.0.0.1:4222";
 /// What a shell reports of a program that Ctrl-C has ended.
 const INTERRUPTED: u8 = 130;
 
-/// Waits until nothing runs there any more; Ctrl-C ends the waiting, and the node still drains.
-///
-/// Ends with 0 when the node is empty (with --no-wait: when it has taken the order), with 1 if that cannot be had, with 2 if
-/// there is no such node, and with 130 after Ctrl-C.
 #[derive(Debug, clap::Args)]
+#[command(after_help = DRAIN_HELP)]
 pub struct DrainArgs {
     #[command(flatten)]
     owner: Owner,
@@ -48,8 +53,8 @@ pub struct DrainArgs {
     no_wait: bool,
 }
 
-/// Ends with 0 when the node takes work again, with 1 if it does not, and with 2 if there is no such node.
 #[derive(Debug, clap::Args)]
+#[command(after_help = RESUME_HELP)]
 pub struct ResumeArgs {
     #[command(flatten)]
     owner: Owner,

@@ -29,8 +29,10 @@ const WITHIN: Duration = Duration::from_secs(5);
 /// How often `--watch` asks.
 const EACH: Duration = Duration::from_secs(1);
 
-/// Ends with 0 if at least one node can take work, else with 1.
 #[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Exit code: 0 if at least one node can take work (with --watch: when it was seen last), else 1."
+)]
 pub struct Args {
     #[command(flatten)]
     edge: EdgeArgs,

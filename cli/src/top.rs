@@ -32,6 +32,7 @@ const WITHIN: Duration = Duration::from_secs(5);
 const ORDERS: usize = 8;
 
 #[derive(Debug, clap::Args)]
+#[command(after_help = "The key ? shows the others. NO_COLOR=1 leaves out the colours.")]
 pub struct Args {
     #[command(flatten)]
     edge: EdgeArgs,

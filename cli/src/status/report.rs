@@ -19,7 +19,7 @@ const COLUMNS: [Column; 9] = [
     Column { title: "ACTIVE",  rank: 7, least: 6,  most: 9,  right: true },
     Column { title: "MODELS",  rank: 6, least: 10, most: 48, right: false },
     Column { title: "TOK/S",   rank: 5, least: 5,  most: 6,  right: true },
-    Column { title: "MEMORY",  rank: 4, least: 12, most: 18, right: false },
+    Column { title: "MEMORY",  rank: 4, least: 16, most: 18, right: false },
     Column { title: "ENGINE",  rank: 2, least: 8,  most: 24, right: false },
     Column { title: "VERSION", rank: 1, least: 7,  most: 12, right: false },
     Column { title: "HEARD",   rank: 3, least: 6,  most: 14, right: false },

@@ -80,14 +80,12 @@ pub fn draw(frame: &mut Frame<'_>, state: &State, view: &View, edge: &str, paint
 fn header(state: &State, edge: &str, width: usize) -> Line<'static> {
     let running = state.tasks.values().filter(|task| task.is_running()).count();
     let waiting = view::tasks(state).len() - running;
-    let all = format!(
-        "echo-mesh  {}, {} running, {waiting} waiting",
-        figure::count(state.nodes.len(), "node"),
-        figure::count(running, "task"),
-    );
-    let with_edge = format!("{all}  {edge}");
-    let text = if with_edge.width() <= width { with_edge } else { table::fit(&all, width) };
-    Line::styled(text, Modifier::BOLD)
+    let (nodes, tasks) = (figure::count(state.nodes.len(), "node"), figure::count(running, "task"));
+    let all = format!("{nodes}, {tasks} running, {waiting} waiting");
+    let named = format!("echo-mesh  {all}");
+    let with_edge = format!("{named}  {edge}");
+    let text = [with_edge, named].into_iter().find(|text| text.width() <= width);
+    Line::styled(text.unwrap_or_else(|| table::fit(&all, width)), Modifier::BOLD)
 }
 
 fn trouble(state: &State, width: usize, paint: Paint, now: Instant) -> Vec<Line<'static>> {

@@ -80,7 +80,7 @@ pub fn tasks(state: &State, width: usize, now: Instant) -> Vec<String> {
 /// All about what is selected, in so many lines at most.
 pub fn detail(state: &State, view: &View, width: usize, most: usize, now: Instant) -> Vec<String> {
     let text = match view.list {
-        List::Nodes => about_node(state, view),
+        List::Nodes => about_node(state, view, now),
         List::Tasks => about_task(state, view, now),
     };
     let text = text.unwrap_or_default();
@@ -92,7 +92,7 @@ pub fn detail(state: &State, view: &View, width: usize, most: usize, now: Instan
     lines
 }
 
-fn about_node(state: &State, view: &View) -> Option<Vec<String>> {
+fn about_node(state: &State, view: &View, now: Instant) -> Option<Vec<String>> {
     let nodes = view::nodes(state);
     let (id, seen) = nodes.get(view.node_at(state))?;
     let node = &seen.node;
@@ -103,7 +103,12 @@ fn about_node(state: &State, view: &View) -> Option<Vec<String>> {
         node.version,
         node.memory.used()
     );
-    Some(vec![first, node.reasons().join("; "), format!("models: {}", node.models())])
+    let mut reasons = node.reasons();
+    let silent = node.heard.map(|heard| figure::span(state.edge_time(now).saturating_sub(heard)));
+    reasons.extend(
+        silent.map(|ago| format!("not heard of for {ago}: off, asleep, cut off, or its agent has ended")),
+    );
+    Some(vec![first, reasons.join("; "), format!("models: {}", node.models())])
 }
 
 fn about_task(state: &State, view: &View, now: Instant) -> Option<Vec<String>> {

@@ -136,15 +136,12 @@ impl Task {
         }
         let waits = now.saturating_sub(self.queued.unwrap_or(self.began));
         let left = self.expected_wait.and_then(|expected| expected.checked_sub(waits));
-        let mut parts = vec![match self.position {
+        let why = match self.position {
+            _ if !self.detail.is_empty() => self.detail.to_string(),
             Some(place) => format!("came as number {place} in its line"),
             None => "waits for a slot".to_owned(),
-        }];
-        parts.extend(left.map(|left| format!("about {} to go", span(left))));
-        if !self.detail.is_empty() {
-            parts.push(self.detail.to_string());
-        }
-        parts.join("; ")
+        };
+        left.map_or_else(|| why.clone(), |left| format!("about {} to go; {why}", span(left)))
     }
 }
 

@@ -77,7 +77,7 @@ fn nodes_tasks_and_why_are_on_a_screen_of_80_by_24() {
     assert!(text.contains(why), "{text}");
     view.press(KeyCode::Char('j'), &begun(now), now);
     let text = screen(&begun(now), &view, (80, 24), now).join("\n");
-    assert!(text.contains("why: came as number 1 in its line; about 1.5 s to go"), "{text}");
+    assert!(text.contains("why: about 1.5 s to go; came as number 1 in its line"), "{text}");
 }
 
 #[test]

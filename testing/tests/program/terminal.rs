@@ -21,6 +21,8 @@ struct State {
     parser: vt100::Parser,
     /// All that was written, as it came.
     raw: Vec<u8>,
+    /// No more will come.
+    is_over: bool,
 }
 
 impl Terminal {
@@ -38,8 +40,8 @@ impl Terminal {
         env.iter().for_each(|(name, value)| command.env(name, value));
         let child = pair.slave.spawn_command(command).unwrap();
         drop(pair.slave);
-        let state =
-            Arc::new(Mutex::new(State { parser: vt100::Parser::new(rows, columns, 0), raw: Vec::new() }));
+        let parser = vt100::Parser::new(rows, columns, 0);
+        let state = Arc::new(Mutex::new(State { parser, raw: Vec::new(), is_over: false }));
         let mut reader = pair.master.try_clone_reader().unwrap();
         let written = state.clone();
         std::thread::spawn(move || {
@@ -50,6 +52,7 @@ impl Terminal {
                 state.raw.extend_from_slice(&bytes[..count]);
                 assert!(state.raw.len() < KEPT, "a program writes without end");
             }
+            written.lock().unwrap_or_else(PoisonError::into_inner).is_over = true;
         });
         Self { keys: pair.master.take_writer().unwrap(), master: pair.master, child, state }
     }
@@ -122,8 +125,12 @@ impl Terminal {
         .await
     }
 
-    /// Waits for its end.
+    /// Waits for its end, and until all that it has written is read.
     pub async fn exit(&mut self) -> ExitStatus {
+        until("the last of what the program has written", || async {
+            holds(self.with(|state| state.is_over), self.screen())
+        })
+        .await;
         let child = Mutex::new(&mut self.child);
         until("the program to end", || async {
             let ended = child.lock().unwrap_or_else(PoisonError::into_inner).try_wait().unwrap();

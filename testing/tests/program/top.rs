@@ -116,6 +116,23 @@ async fn it_says_what_is_old_and_comes_back_with_the_edge() {
 }
 
 #[tokio::test]
+async fn a_killed_node_is_shown_as_silent_and_its_task_on_the_other_node() {
+    let mesh = Mesh::start().await;
+    let mut terminal = top(&mesh, (110, 30), &[]);
+    terminal.shows(&["node-a  ready", "node-b  ready"]).await;
+    let mut stream = mesh.ask("[tokens=5000] [delay=20]");
+    let first = stream.node().await;
+    let other = if first == "node-a" { "node-b" } else { "node-a" };
+    let _rest = tokio::spawn(stream.rest());
+    terminal.shows(&[&format!("running  {first}")]).await;
+    mesh.node(&first).kill().await;
+    terminal.press(if first == "node-b" { "j" } else { "k" });
+    terminal.shows(&[&format!("{first}  silent"), "not heard of for ", &format!("running  {other}")]).await;
+    terminal.press("\t");
+    terminal.shows(&["attempt 2", &format!("why: was on {first}")]).await;
+}
+
+#[tokio::test]
 async fn signals_give_the_screen_back() {
     let mesh = Mesh::start().nodes(1).await;
     for signal in [libc::SIGTERM, libc::SIGINT] {
