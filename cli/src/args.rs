@@ -47,9 +47,9 @@ pub enum Command {
     /// Show, pull and remove models
     Models(models::Args),
     /// Let a node finish what it does and take nothing new
-    Drain(order::Args),
+    Drain(order::DrainArgs),
     /// Let a drained node take work again
-    Resume(order::Args),
+    Resume(order::ResumeArgs),
     /// Ask the mesh a few things as a user would, and say what came of it
     Check(check::Args),
     /// Find out what is wrong, and how to mend it

@@ -7,6 +7,7 @@ use reqwest::{Response, Url};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use crate::clean::Clean;
 use crate::place;
 use crate::record::Record;
 
@@ -67,6 +68,12 @@ impl Edge {
         reply.json().await.context("the edge's answer cannot be read")
     }
 
+    /// GET of JSON that is wanted also if it tells of a failure.
+    pub async fn told(&self, path: &str) -> Result<Value> {
+        let reply = self.sent(self.client.get(self.address(path)?)).await?;
+        reply.json().await.context("the edge's answer cannot be read")
+    }
+
     /// POST of JSON; the answer may be a stream.
     pub async fn post(&self, path: &str, body: &Value) -> Result<Response> {
         self.asked(self.client.post(self.address(path)?).json(body)).await
@@ -87,8 +94,8 @@ impl Edge {
         self.url.join(path).with_context(|| format!("{} makes no address with {path}", self.url))
     }
 
-    async fn asked(&self, request: reqwest::RequestBuilder) -> Result<Response> {
-        let reply = request.send().await.map_err(|error| {
+    async fn sent(&self, request: reqwest::RequestBuilder) -> Result<Response> {
+        request.send().await.map_err(|error| {
             if error.is_connect() || error.is_timeout() {
                 anyhow::anyhow!(
                     "no mesh answers at {}: start one with `echo-mesh up`, or name its edge with --edge",
@@ -97,14 +104,18 @@ impl Edge {
             } else {
                 anyhow::Error::new(error.without_url()).context("the edge has not answered")
             }
-        })?;
+        })
+    }
+
+    async fn asked(&self, request: reqwest::RequestBuilder) -> Result<Response> {
+        let reply = self.sent(request).await?;
         if reply.status().is_success() {
             return Ok(reply);
         }
         let status = reply.status();
         let text = reply.text().await.unwrap_or_default();
         match serde_json::from_str::<Value>(&text).ok().as_ref().and_then(|it| it["error"].as_str()) {
-            Some(error) => bail!("{error}"),
+            Some(error) => bail!("{}", Clean::of(error)),
             None => bail!("the edge answers {status}"),
         }
     }
@@ -128,9 +139,17 @@ impl Events {
     /// # Errors
     /// The connection broke, or an event is too long.
     pub async fn next(&mut self) -> Result<Option<String>> {
+        Ok(self.next_named().await?.map(|(_, data)| data))
+    }
+
+    /// The next event's name, which may be empty, and its data.
+    ///
+    /// # Errors
+    /// The connection broke, or an event is too long.
+    pub async fn next_named(&mut self) -> Result<Option<(String, String)>> {
         loop {
-            if let Some(data) = self.taken() {
-                return Ok(Some(data));
+            if let Some(event) = self.taken() {
+                return Ok(Some(event));
             }
             if self.ended {
                 return Ok(None);
@@ -146,7 +165,7 @@ impl Events {
     }
 
     /// A whole event that is here already; comments are none.
-    fn taken(&mut self) -> Option<String> {
+    fn taken(&mut self) -> Option<(String, String)> {
         loop {
             let end = self.read.windows(2).position(|pair| pair == b"\n\n")?;
             let event: Vec<u8> = self.read.drain(..end + 2).collect();
@@ -154,7 +173,8 @@ impl Events {
             let data: Vec<&str> =
                 text.lines().filter_map(|line| line.strip_prefix("data:")).map(str::trim_start).collect();
             if !data.is_empty() {
-                return Some(data.join("\n"));
+                let name = text.lines().find_map(|line| line.strip_prefix("event:")).unwrap_or_default();
+                return Some((name.trim().to_owned(), data.join("\n")));
             }
         }
     }

@@ -15,7 +15,7 @@ mod ready;
 mod run;
 mod settings;
 mod signals;
-mod summary;
+pub mod summary;
 mod voice;
 
 use std::process::ExitCode;

@@ -27,34 +27,46 @@ pub fn print(record: &Record, place: &Place) {
     print_lines_to_try(record, place);
 }
 
-/// The parts, one a line.
+/// The parts between two empty lines.
 pub fn print_parts(record: &Record) {
     say("");
-    let edge = record.edge.as_deref().unwrap_or_default();
-    line(record, "edge", edge);
-    line(record, "orchestrator", "");
-    for node in &record.nodes {
-        line(record, &named("agent", &node.id), &format!("{}, {}", node.id, node.agent));
-    }
-    let monitor = record.monitor.as_ref().map_or_else(String::new, |at| format!(", monitor {at}"));
-    line(record, "broker", &format!("{}{monitor}", record.bus.as_deref().unwrap_or_default()));
-    for node in &record.nodes {
-        line(record, &named("engine", &node.id), &format!("{} ({})", node.engine, node.api));
-    }
+    parts(record).iter().for_each(say);
     say("");
+}
+
+/// The parts, one a line.
+pub fn parts(record: &Record) -> Vec<String> {
+    let edge = record.edge.as_deref().unwrap_or_default();
+    let monitor = record.monitor.as_ref().map_or_else(String::new, |at| format!(", monitor {at}"));
+    let bus = format!("{}{monitor}", record.bus.as_deref().unwrap_or_default());
+    let mut lines = vec![line(record, "edge", edge), line(record, "orchestrator", "")];
+    lines.extend(
+        record
+            .nodes
+            .iter()
+            .map(|node| line(record, &named("agent", &node.id), &format!("{}, {}", node.id, node.agent))),
+    );
+    lines.push(line(record, "broker", &bus));
+    lines.extend(
+        record
+            .nodes
+            .iter()
+            .map(|node| line(record, &named("engine", &node.id), &format!("{} ({})", node.engine, node.api))),
+    );
+    lines
 }
 
 fn named(kind: &str, node: &str) -> String {
     format!("{kind}-{}", node.strip_prefix("node-").unwrap_or(node))
 }
 
-fn line(record: &Record, name: &str, what: &str) {
+fn line(record: &Record, name: &str, what: &str) -> String {
     let state = match record.part(name) {
         Some(part) if part.process.runs() => format!("pid {}", part.process.pid),
         None if name.starts_with("engine-") => "not ours".to_owned(),
         _ => "not running".to_owned(),
     };
-    say(format!("  {name:<13} {state:<12} {what}").trim_end());
+    format!("  {name:<13} {state:<12} {what}").trim_end().to_owned()
 }
 
 /// What to do with it.

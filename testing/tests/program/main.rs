@@ -4,7 +4,12 @@
 
 mod client;
 mod doctor;
+mod hostile;
 mod join;
+mod order;
 mod owner;
 mod plan;
+mod status;
+mod terminal;
+mod top;
 mod up;
