@@ -11,6 +11,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow};
+use echo_bus::client::{Guest, NotLetIn};
 use echo_bus::host;
 use echo_bus::id::NodeId;
 use echo_bus::message::JoinGrant;
@@ -29,6 +30,9 @@ pub use open::Open;
 
 /// Where the broker of a mesh is that runs on this machine.
 const LOCAL: &str = "nats://127.0.0.1:4222";
+
+/// How long the broker may take to let a guest in.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// How long the code's fate is told to those who came a moment too late.
 const LINGER: Duration = Duration::from_secs(1);
@@ -87,6 +91,7 @@ async fn run(args: Args) -> Result<()> {
     let Some(bus) = shutdown.run_until_cancelled(connecting).await.transpose()? else {
         return Ok(());
     };
+    takes_guests(&mesh.nats).await?;
     let broker = address::of_broker(&mesh.nats, args.advertise.as_deref()).await?;
     let code = Code::random(broker);
     let invitation = Invitation::new(code.clone(), Instant::now(), args.lifetime);
@@ -106,8 +111,22 @@ async fn run(args: Args) -> Result<()> {
     bus.close().await;
     match outcome {
         Outcome::Joined(_) => Ok(()),
-        Outcome::TakenBack => Ok(say(told(&outcome))),
+        Outcome::TakenBack => {
+            say(told(&outcome));
+            Ok(())
+        }
         Outcome::Spoilt | Outcome::Old => Err(anyhow!(told(&outcome))),
+    }
+}
+
+/// A broker by somebody's own configuration may have no user for those who want to join.
+async fn takes_guests(nats: &str) -> Result<(), BadConfig> {
+    match Guest::connect(nats, PATIENCE).await {
+        Err(NotLetIn::Refused) => Err(BadConfig(format!(
+            "the broker at {nats} takes no invitations: its configuration lacks the user join, which the nats.conf of \
+             this project has"
+        ))),
+        _ => Ok(()),
     }
 }
 

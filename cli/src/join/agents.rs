@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use anyhow::{Context as _, Result, anyhow};
-use echo_bus::id::NodeId;
 use futures::future::{join_all, select_all};
 use tokio::process::{Child, Command};
 
@@ -22,49 +21,62 @@ const FIRST_PORT: u16 = 9001;
 const LAST_WORDS: u64 = 8192;
 
 /// Agents that run. Dropped, they are killed.
-pub struct Agents(Vec<Agent>);
+pub struct Agents<'mesh> {
+    member: &'mesh Member,
+    place: &'mesh Place,
+    running: Vec<Agent>,
+}
 
 struct Agent {
-    node: NodeId,
+    engine: Engine,
+    port: u16,
     child: Child,
     log: PathBuf,
 }
 
-impl Agents {
+impl<'mesh> Agents<'mesh> {
     /// Starts one for each engine.
     ///
     /// # Errors
     /// A log cannot be written, or there is no process to be had.
-    pub fn start(member: &Member, place: &Place) -> Result<Self> {
+    pub fn start(member: &'mesh Member, place: &'mesh Place) -> Result<Self> {
         std::fs::create_dir_all(&place.logs)
             .with_context(|| format!("cannot write to {}", place.logs.display()))?;
         let mut ports = free_ports();
-        let agents = member.engines.iter().map(|engine| {
+        let running = member.engines.iter().map(|engine| {
             let port = ports.next().ok_or_else(|| anyhow!("no port is free for the agent"))?;
             start(engine, member, place, port)
         });
-        agents.collect::<Result<_>>().map(Self)
+        Ok(Self { member, place, running: running.collect::<Result<_>>()? })
     }
 
     /// Waits until one ends, which none does unasked; why it has. Cancel-safe.
     pub async fn ended(&mut self) -> anyhow::Error {
-        let ends = self.0.iter_mut().map(|agent| {
-            Box::pin(async {
-                let status = agent.child.wait().await;
-                let how = status.map_or_else(|error| error.to_string(), |status| status.to_string());
-                let why = last_error(&agent.log).unwrap_or_else(|| format!("it ended with {how}"));
-                anyhow!("the agent of {} has ended: {why} (its log is {})", agent.node, agent.log.display())
-            })
-        });
-        select_all(ends).await.0
+        loop {
+            let ends = self.running.iter_mut().map(|agent| Box::pin(agent.child.wait()));
+            let (status, at, _) = select_all(ends).await;
+            let how = status.map_or_else(|error| error.to_string(), |status| status.to_string());
+            let agent = &mut self.running[at];
+            let why = last_error(&agent.log).unwrap_or_else(|| format!("it ended with {how}"));
+            // Somebody else took the port between our look and its start: now the system chooses one.
+            if agent.port != 0
+                && why.starts_with("cannot listen on")
+                && let Ok(another) = start(&agent.engine, self.member, self.place, 0)
+            {
+                *agent = another;
+                continue;
+            }
+            let (node, log) = (&agent.engine.node, agent.log.display());
+            return anyhow!("the agent of {node} has ended: {why} (its log is {log})");
+        }
     }
 
     /// Asks all to end, and waits until they have: each lets its tasks go on for a while.
     pub async fn stop(mut self) {
-        for agent in &self.0 {
+        for agent in &self.running {
             let _ = os::terminate(&agent.child);
         }
-        join_all(self.0.iter_mut().map(|agent| agent.child.wait())).await;
+        join_all(self.running.iter_mut().map(|agent| agent.child.wait())).await;
     }
 }
 
@@ -85,7 +97,7 @@ fn start(engine: &Engine, member: &Member, place: &Place, port: u16) -> Result<A
     command.stdin(Stdio::null()).stdout(out).stderr(err).process_group(0).kill_on_drop(true);
     os::end_with_parent(&mut command);
     let child = command.spawn().context("cannot start an agent")?;
-    Ok(Agent { node: engine.node.clone(), child, log })
+    Ok(Agent { engine: engine.clone(), port, child, log })
 }
 
 /// A log to be written on.

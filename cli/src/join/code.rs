@@ -41,7 +41,7 @@ pub struct Code {
 pub enum Invalid {
     #[error("there is a typing error in the code: compare it with the other machine's screen")]
     Typing,
-    #[error("this is no code: a code has 20 letters and digits or more, such as 40M0-…")]
+    #[error("this is no code: a code has 20 letters and digits or more, such as 0R2M-0256-NW28-T5CY-4T5P")]
     Length,
     #[error("the code is of a newer version of echo-mesh: bring this machine's up to date")]
     Newer,
@@ -224,7 +224,7 @@ mod tests {
         let code =
             Code { broker: "192.168.1.20:4222".parse().unwrap(), invitation: 0x1abc, secret: 0x12_3456_789a };
         let shown = code.shown();
-        assert_eq!(shown, "0R2M-05BC-NF0J-8NKH-KA67");
+        assert_eq!(shown, "0R2M-0256-NW28-T5CY-4T5P");
         let with_port = Code { broker: "192.168.1.20:4333".parse().unwrap(), ..code.clone() };
         assert_eq!(with_port.shown().replace('-', "").len(), 24);
         let ipv6 = Code { broker: "[fd00::1]:4222".parse().unwrap(), ..code.clone() };

@@ -27,7 +27,7 @@ pub enum NotJoined {
         "the code is wrong: compare it with the other machine's screen, or make another with `echo-mesh invite`"
     )]
     Wrong,
-    #[error("another machine has joined with this code: make another with `echo-mesh invite`")]
+    #[error("the code is used, another machine has joined with it: make another with `echo-mesh invite`")]
     Used,
     #[error("the code is too old: make another with `echo-mesh invite`")]
     Old,

@@ -171,7 +171,7 @@ fn requests() -> impl Strategy<Value = JoinRequest> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]
     fn whatever_strangers_say_costs_the_machine_with_the_code_nothing_but_guesses(
         said in prop::collection::vec((requests(), any::<bool>()), 0..40)
