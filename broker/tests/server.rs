@@ -433,6 +433,119 @@ async fn a_watcher_may_ask_and_look_and_nothing_more() {
     }
 }
 
+/// Somebody who comes as `join`, without a password, and what is denied to him.
+async fn guest(url: &str) -> (Client, tokio::sync::mpsc::UnboundedReceiver<String>) {
+    let (events, denied) = tokio::sync::mpsc::unbounded_channel();
+    let guest = ConnectOptions::with_user_and_password("join".into(), String::new())
+        .custom_inbox_prefix("_INBOX.join.me")
+        .event_callback(move |event| {
+            let _ = events.send(event.to_string().to_lowercase());
+            std::future::ready(())
+        })
+        .connect(url)
+        .await
+        .unwrap();
+    (guest, denied)
+}
+
+async fn says(events: &mut tokio::sync::mpsc::UnboundedReceiver<String>, word: &str) {
+    let heard = async { while !events.recv().await.unwrap().contains(word) {} };
+    timeout(PATIENCE, heard).await.unwrap_or_else(|_| panic!("nobody said {word:?}"));
+}
+
+#[tokio::test]
+async fn a_guest_may_ask_to_join_and_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let secret = secret_in(&folder);
+    let everywhere = Some("0.0.0.0:0".parse().unwrap());
+    let options = Options { listen: everywhere, secret: Some(secret.clone()), ..options().await };
+    let server = start(options).await.unwrap();
+    let (guest, mut denied) = guest(server.url()).await;
+    assert!(no_one_responds(&guest, "_echo.join.0001").await, "no code is shown, and somebody answers");
+
+    let mesh = ConnectOptions::with_user_and_password("mesh".into(), secret.expose().into());
+    let mesh = mesh.connect(server.url()).await.unwrap();
+    let mut asked = mesh.subscribe("_echo.join.0001").await.unwrap();
+    mesh.request("$SYS.REQ.USER.INFO", "".into()).await.unwrap();
+    let answering = mesh.clone();
+    let reply = tokio::spawn(async move {
+        let request = asked.next().await.unwrap();
+        let reply = request.reply.unwrap();
+        answering.publish(reply.clone(), "yes".into()).await.unwrap();
+        reply.to_string()
+    });
+    let answer = timeout(PATIENCE, guest.request("_echo.join.0001", "".into())).await.unwrap().unwrap();
+    assert_eq!(answer.payload, "yes");
+    let reply = reply.await.unwrap();
+    assert!(echo_bus::id::Inbox::try_from(reply.clone()).is_ok(), "{reply} is no inbox");
+
+    for subject in [">", "_INBOX.>", "_INBOX.*", "echo.>", "_echo.>", "_echo.join.*", "$SYS.>", "_R_.>"] {
+        let _messages = guest.subscribe(subject).await.unwrap();
+        says(&mut denied, "permissions violation for subscription").await;
+    }
+    for subject in
+        ["echo.task.submit", "echo.mesh.status", "_echo.ping.agent.a", "_INBOX.edge.1.2", "_echo.join.a.b"]
+    {
+        guest.publish(subject, "".into()).await.unwrap();
+        says(&mut denied, "permissions violation for publish").await;
+    }
+}
+
+#[tokio::test]
+async fn guests_are_strangers_to_the_mesh_and_small() {
+    let server = start(options().await).await.unwrap();
+    let mesh = mesh(server.url()).await;
+    let (guest, mut events) = guest(server.url()).await;
+    // What the guest names for its answer is in its own account: it cannot have the mesh speak elsewhere.
+    let mut frames = mesh.subscribe("_INBOX.edge.>").await.unwrap();
+    let mut asked = mesh.subscribe("_echo.join.*").await.unwrap();
+    mesh.request("$SYS.REQ.USER.INFO", "".into()).await.unwrap();
+    guest.publish_with_reply("_echo.join.0002", "_INBOX.edge.e1.k", "".into()).await.unwrap();
+    let request = timeout(PATIENCE, asked.next()).await.unwrap().unwrap();
+    let reply = request.reply.unwrap();
+    assert_ne!(reply.as_str(), "_INBOX.edge.e1.k");
+    mesh.publish(reply, "an answer".into()).await.unwrap();
+    mesh.request("$SYS.REQ.USER.INFO", "".into()).await.unwrap();
+    let heard = timeout(Duration::from_millis(200), frames.next()).await;
+    assert!(heard.is_err(), "the mesh was made to speak to an edge: {heard:?}");
+    // Nor does anything in the mesh's inboxes reach it.
+    let mut mine = guest.subscribe("_INBOX.join.>").await.unwrap();
+    guest.flush().await.unwrap();
+    mesh.publish("_INBOX.join.me.1", "of the mesh".into()).await.unwrap();
+    mesh.request("$SYS.REQ.USER.INFO", "".into()).await.unwrap();
+    assert!(timeout(Duration::from_millis(200), mine.next()).await.is_err());
+
+    let mut held = Vec::new();
+    for _ in 0..5 {
+        held.push(guest.subscribe("_INBOX.join.a").await.unwrap());
+    }
+    says(&mut events, "subscriptions").await;
+    let _ = guest.publish("_echo.join.0002", vec![b'a'; 17 * 1024].into()).await;
+    says(&mut events, "maximum payload").await;
+}
+
+#[tokio::test]
+async fn a_configuration_whose_guests_may_more_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let secret = Some(secret_in(&folder));
+    let permissions = r#"permissions: { publish: ["_echo.join.*"], subscribe: ["_INBOX.join.>"] }"#;
+    for more in [
+        "",
+        r#"permissions: { publish: ["_echo.join.*"] }"#,
+        r#"permissions: { publish: ["_echo.>"], subscribe: ["_INBOX.join.>"] }"#,
+        r#"permissions: { publish: ["_echo.join.*"], subscribe: ["_INBOX.>"] }"#,
+        r#"permissions: { publish: ["_echo.join.*", "echo.>"], subscribe: ["_INBOX.join.>"] }"#,
+    ] {
+        let (_folder, config) = altered(permissions, more);
+        let refused = start(Options { config, secret: secret.clone(), ..options().await }).await.unwrap_err();
+        assert!(matches!(refused, Error::GuestMayMore(_)), "{more}: {refused}");
+    }
+    // Without that user there are no invitations, and all else works.
+    let (_folder, config) =
+        altered("user: join, password: \"\"", "user: nobody, password: \"0123456789abcdef\"");
+    start(Options { config, secret, ..options().await }).await.unwrap();
+}
+
 #[tokio::test]
 async fn the_parts_hear_who_has_gone() {
     let server = start(options().await).await.unwrap();

@@ -3,6 +3,7 @@
 mod auto;
 mod connect;
 mod connect_error;
+mod guest;
 mod inspect;
 mod link;
 mod replies;
@@ -10,6 +11,7 @@ mod subscription;
 
 pub use connect::Options;
 pub use connect_error::ConnectError;
+pub use guest::{Guest, NotLetIn};
 pub use inspect::Inspection;
 pub use link::Link;
 pub use subscription::{Address, Received, Subscription};

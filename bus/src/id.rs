@@ -284,14 +284,17 @@ impl fmt::Display for Peer {
     }
 }
 
-/// Where frames and answers are sent: a subject that begins with `_INBOX.` and holds no wildcard.
+/// Where frames and answers are sent: a subject that begins with `_INBOX.`, or with `_R_.` where the server takes the
+/// answer to another account, and holds no wildcard.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Inbox(String);
 
 /// Why a subject may not be answered to.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("an inbox begins with `_INBOX.`, holds no wildcard, space or empty token, and has 255 bytes at most")]
+#[error(
+    "an inbox begins with `_INBOX.` or `_R_.`, holds no wildcard, space or empty token, and has 255 bytes at most"
+)]
 pub struct InvalidInbox;
 
 impl Inbox {
@@ -307,7 +310,8 @@ impl TryFrom<String> for Inbox {
         let plain = |b: u8| b.is_ascii_graphic() && b != b'*' && b != b'>';
         let whole = text.split('.').all(|token| !token.is_empty());
         let fits = text.len() <= 255 && text.bytes().all(plain);
-        if fits && whole && text.starts_with("_INBOX.") { Ok(Self(text)) } else { Err(InvalidInbox) }
+        let known = text.starts_with("_INBOX.") || text.starts_with("_R_.");
+        if fits && whole && known { Ok(Self(text)) } else { Err(InvalidInbox) }
     }
 }
 

@@ -7,6 +7,7 @@ mod content;
 mod failure;
 mod frame;
 mod heartbeat;
+mod join;
 pub mod lengths;
 mod load_options;
 mod loading;
@@ -32,6 +33,7 @@ pub use content::{Flat, Foreign, Message, OLLAMA, OPENAI, Part};
 pub use failure::{Code, Failure, Fault, Said, Verdict};
 pub use frame::{Accepted, Done, Frame, Piece, Reason, Timings, ToolCall, Vector};
 pub use heartbeat::{Engine, Heartbeat, Model, NodeStatus, Progress, Space, Speed};
+pub use join::{Hex, InvalidHex, JoinAnswer, JoinGrant, JoinRequest, JoinWish, Refusal};
 pub use load_options::{LoadKey, LoadOptions};
 pub use loading::Loading;
 pub use order::{Order, Ordered, Wish};
@@ -60,6 +62,8 @@ payloads!(
     Empty,
     Event,
     Heartbeat,
+    JoinAnswer,
+    JoinRequest,
     MeshStatus,
     Order,
     Ordered,

@@ -9,6 +9,9 @@ use std::path::{Path, PathBuf};
 /// Shorter ones can be guessed.
 const SHORTEST: usize = 16;
 
+/// A secret is a line; whatever is longer is something else.
+const LONGEST: usize = 1024;
+
 /// The shared secret.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
@@ -49,7 +52,6 @@ impl Secret {
             return Err(Error::Open(path.to_owned()));
         }
         let mut text = String::new();
-        // A secret is a line; whatever is longer is something else.
         file.take(4096).read_to_string(&mut text).map_err(failed)?;
         match text.trim() {
             "" => Err(Error::Empty(path.to_owned())),
@@ -69,6 +71,20 @@ impl Secret {
         }
         create(path).map_err(|source| Error::Write(path.to_owned(), source))?;
         Self::read(path)
+    }
+
+    /// The secret that somebody else has made; `None` if the text can be none.
+    pub fn of(text: String) -> Option<Self> {
+        (is_secret(&text) && text.len() <= LONGEST).then_some(Self(text))
+    }
+
+    /// Writes it to a file that only its owner can read, in place of what is there.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub fn write(&self, path: &Path) -> Result<(), Error> {
+        let written = sealed(path, &self.0).and_then(|(file, path)| Ok(file.persist(path).map(drop)?));
+        written.map_err(|source| Error::Write(path.to_owned(), source))
     }
 
     /// The secret itself, for the login and nothing else.
@@ -98,6 +114,17 @@ fn is_secret(text: &str) -> bool {
 
 /// Whole or not at all: two starts at once agree on the one that was first.
 fn create(path: &Path) -> io::Result<()> {
+    let bytes: [u8; 32] = rand::random();
+    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let (file, path) = sealed(path, &hex)?;
+    match file.persist_noclobber(path) {
+        Err(error) if error.error.kind() != io::ErrorKind::AlreadyExists => Err(error.error),
+        _ => Ok(()),
+    }
+}
+
+/// A new file beside `path` with this line, closed to others; not yet in its place.
+fn sealed<'path>(path: &'path Path, line: &str) -> io::Result<(tempfile::NamedTempFile, &'path Path)> {
     let folder = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
@@ -105,13 +132,8 @@ fn create(path: &Path) -> io::Result<()> {
     fs::create_dir_all(folder)?;
     let mut file = tempfile::NamedTempFile::new_in(folder)?;
     file.as_file().set_permissions(fs::Permissions::from_mode(0o600))?;
-    let bytes: [u8; 32] = rand::random();
-    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    writeln!(file, "{hex}")?;
-    match file.persist_noclobber(path) {
-        Err(error) if error.error.kind() != io::ErrorKind::AlreadyExists => Err(error.error),
-        _ => Ok(()),
-    }
+    writeln!(file, "{line}")?;
+    Ok((file, path))
 }
 
 #[cfg(test)]
@@ -167,6 +189,18 @@ mod tests {
         }
         let (folder, _) = written("", 0o600);
         assert!(matches!(Secret::read(&folder.path().join("none")), Err(Error::Missing(_))));
+    }
+
+    #[test]
+    fn one_that_was_received_takes_the_place_of_the_old_one_and_stays_closed() {
+        let (_folder, path) = written("0123456789abcdef0123", 0o644);
+        let secret = Secret::of("abcdefghijklmnopqrst".into()).unwrap();
+        secret.write(&path).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
+        assert_eq!(Secret::read(&path).unwrap(), secret);
+        for text in ["", "short", "0123456789 0123456789", "0123456789\n0123456789", &"a".repeat(1025)] {
+            assert!(Secret::of(text.into()).is_none(), "{text:?}");
+        }
     }
 
     #[test]

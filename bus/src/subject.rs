@@ -3,10 +3,10 @@
 use std::fmt;
 use std::marker::PhantomData;
 
-use crate::id::{Inbox, NodeId, Peer, ProcessId, Role, TaskId};
+use crate::id::{BootId, Inbox, NodeId, Peer, ProcessId, Role, TaskId};
 use crate::message::{
-    AnswerPart, CacheDigest, Cancel, Disconnect, Dispatch, Empty, Event, Frame, Heartbeat, MeshStatus, Order,
-    Ordered, Pong, Pulse, PulseAnswer, ReadAnswer, Submission, Task,
+    AnswerPart, CacheDigest, Cancel, Disconnect, Dispatch, Empty, Event, Frame, Heartbeat, JoinAnswer,
+    JoinRequest, MeshStatus, Order, Ordered, Pong, Pulse, PulseAnswer, ReadAnswer, Submission, Task,
 };
 
 /// A subject that messages of type `M` may be published to.
@@ -206,6 +206,21 @@ pub fn orders(node: &NodeId) -> Filter<Order> {
     Filter::new(format_args!("_echo.order.{node}"))
 }
 
+/// A machine that wants to join → whoever shows the code with this number.
+pub fn join(invitation: u16) -> Call<JoinRequest, JoinAnswer> {
+    Call::new(format_args!("_echo.join.{invitation:04x}"))
+}
+
+/// What machines say that want to join by this invitation.
+pub fn joins(invitation: u16) -> Filter<JoinRequest> {
+    Filter::new(format_args!("_echo.join.{invitation:04x}"))
+}
+
+/// The prefix of the inboxes of a machine that wants to join. It may subscribe to nothing else.
+pub(crate) fn joiner_inbox(key: &BootId) -> String {
+    format!("_INBOX.join.{key}")
+}
+
 /// The prefix under which a process receives the answers to what it asks.
 pub(crate) fn replies(role: Role, id: &ProcessId) -> String {
     format!("_INBOX.{}.{id}.reply", role.as_str())
@@ -257,5 +272,7 @@ mod tests {
         assert_eq!(task_events().to_string(), "echo.event.task.*.*");
         assert_eq!(order(&node).to_string(), "_echo.order.node-a");
         assert_eq!(orders(&node).to_string(), "_echo.order.node-a");
+        assert_eq!(join(0x1a).to_string(), "_echo.join.001a");
+        assert_eq!(joins(0x1a).to_string(), "_echo.join.001a");
     }
 }

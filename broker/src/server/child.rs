@@ -14,6 +14,7 @@ use tokio::time::timeout;
 use tracing::{debug, error, info, warn};
 
 use super::exec;
+use super::login::PROBES;
 use super::os::{die_with_parent, terminate};
 
 /// A server ends within milliseconds of SIGTERM.
@@ -110,7 +111,9 @@ impl Words {
     /// Logs the line at the level that the server gave it.
     fn tell(&self, line: &str) {
         let (level, text) = level_and_text(line);
-        let turned_away = text.contains("authentication error") && self.knocking.load(Ordering::Relaxed);
+        let tried = PROBES.iter().any(|probe| text.contains(&format!("\"{probe}\"")));
+        let knocked = tried || text.contains("authentication error");
+        let turned_away = knocked && self.knocking.load(Ordering::Relaxed);
         // The password comes from a file that only its owner can read.
         let advice = text.starts_with("Plaintext passwords detected");
         match level {

@@ -25,6 +25,11 @@ pub enum Error {
          `no_auth_user: $ECHO_ANYONE`, as the nats.conf of this project does", config.display()
     )]
     LetsIn { config: PathBuf, stranger: Stranger },
+    #[error(
+        "the configuration {} lets the user join do more than ask to join, and that user needs no secret: give it the \
+         permissions that the nats.conf of this project does, or remove it", .0.display()
+    )]
+    GuestMayMore(PathBuf),
     #[error("{address} is taken by {by}{}", cure(address, by, *.monitor))]
     Taken { address: String, by: Occupant, monitor: bool },
     #[error("cannot run {}", binary.display())]
@@ -52,7 +57,14 @@ pub enum Error {
 impl Error {
     /// Whether the configuration is to blame, and trying again is of no use.
     pub fn is_configuration(&self) -> bool {
-        matches!(self, Self::NoConfig(_) | Self::Config { .. } | Self::Exposed(_) | Self::LetsIn { .. })
+        matches!(
+            self,
+            Self::NoConfig(_)
+                | Self::Config { .. }
+                | Self::Exposed(_)
+                | Self::LetsIn { .. }
+                | Self::GuestMayMore(_)
+        )
     }
 }
 

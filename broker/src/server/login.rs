@@ -3,13 +3,16 @@
 use std::fmt;
 use std::time::Duration;
 
-use async_nats::{ConnectErrorKind, ConnectOptions};
+use async_nats::{ConnectErrorKind, ConnectOptions, Event};
 use futures::StreamExt as _;
 
 use echo_bus::secret::Secret;
 
 /// On this machine an answer takes a millisecond; more than this is none.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A denial comes at once; a server that says nothing for so long has allowed it.
+const ANSWER: Duration = Duration::from_secs(2);
 
 /// Why the mesh cannot use the server.
 #[derive(Debug, thiserror::Error)]
@@ -68,6 +71,41 @@ pub(super) async fn stranger_inside(url: &str) -> Result<Option<Stranger>, Error
         }
     }
     Ok(None)
+}
+
+/// What `join` is tried with; no part speaks there. A line of the server's log that names one is no news.
+pub(super) const PROBES: [&str; 3] = ["echo.probe", "_echo.probe", "_INBOX.probe"];
+
+/// Whether the user `join`, who needs no password, may do more than ask to join. Absent, it may do nothing.
+pub(super) async fn guest_may_more(url: &str) -> Result<bool, Error> {
+    let (denied, mut denials) = tokio::sync::mpsc::channel(2 * PROBES.len());
+    let options = ConnectOptions::with_user_and_password("join".to_owned(), String::new())
+        .name("broker")
+        .connection_timeout(PATIENCE)
+        .event_callback(move |event| {
+            let violation =
+                matches!(&event, Event::ServerError(error) if error.to_string().contains("ermissions"));
+            if violation {
+                let _ = denied.try_send(());
+            }
+            std::future::ready(())
+        });
+    let guest = match options.connect(url).await {
+        Ok(guest) => guest,
+        Err(error) if is_refusal(error.kind()) => return Ok(false),
+        Err(error) => return Err(error.into()),
+    };
+    for probe in PROBES {
+        let _messages = guest.subscribe(probe).await?;
+        guest.publish(probe, Default::default()).await?;
+        // Each is denied in words of its own: only so many words mean that all were.
+        for _ in ["subscription", "publication"] {
+            if !matches!(tokio::time::timeout(ANSWER, denials.recv()).await, Ok(Some(()))) {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
 }
 
 fn is_refusal(kind: ConnectErrorKind) -> bool {

@@ -230,6 +230,9 @@ impl Plan {
         let stranger = login::stranger_inside(url).await.map_err(Error::Login)?;
         match stranger {
             Some(stranger) => Err(Error::LetsIn { config: self.config.clone(), stranger }),
+            None if login::guest_may_more(url).await.map_err(Error::Login)? => {
+                Err(Error::GuestMayMore(self.config.clone()))
+            }
             None => Ok(()),
         }
     }

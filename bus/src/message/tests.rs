@@ -1,5 +1,6 @@
 //! Golden JSON: the shapes on the wire, to the letter. A change here is a change of the contract.
 
+mod join;
 mod why;
 
 use serde::Serialize;

@@ -1,0 +1,77 @@
+//! On the bus before being in the mesh: a guest may ask to join, and nothing else.
+
+use std::time::Duration;
+
+use async_nats::{Client, ConnectErrorKind, ConnectOptions, RequestErrorKind, ServerAddr};
+
+use super::subscription::decode;
+use super::{CallError, PublishError};
+use crate::id::BootId;
+use crate::message::Payload;
+use crate::subject::{self, Call};
+
+/// The login that needs no password.
+const USER: &str = "join";
+
+/// A connection of a machine that is not in the mesh yet.
+pub struct Guest(Client);
+
+/// Why a guest does not get onto the bus.
+#[derive(Debug, thiserror::Error)]
+pub enum NotLetIn {
+    /// The URL itself is wrong.
+    #[error("{0:?} is not a NATS URL: write nats://HOST:PORT")]
+    Url(String),
+    /// A broker answers, and it has no door for guests.
+    #[error("the broker there lets nobody ask to join")]
+    Refused,
+    /// Nothing that speaks NATS answers.
+    #[error("no broker answers there")]
+    Unreachable(#[source] async_nats::ConnectError),
+}
+
+impl Guest {
+    /// Connects once, and tries no longer than this.
+    ///
+    /// # Errors
+    /// See [`NotLetIn`].
+    pub async fn connect(url: &str, within: Duration) -> Result<Self, NotLetIn> {
+        let address: ServerAddr = url.parse().map_err(|_| NotLetIn::Url(url.to_owned()))?;
+        // Random: what others are answered is not meant for us, and ours is not for them.
+        let inbox = subject::joiner_inbox(&BootId::random());
+        let options = ConnectOptions::with_user_and_password(USER.to_owned(), String::new())
+            .name(USER)
+            .custom_inbox_prefix(inbox)
+            .max_reconnects(1)
+            .connection_timeout(within);
+        match options.connect(address).await {
+            Ok(client) => Ok(Self(client)),
+            Err(error) if is_refusal(error.kind()) => Err(NotLetIn::Refused),
+            Err(error) => Err(NotLetIn::Unreachable(error)),
+        }
+    }
+
+    /// Asks and waits for one answer.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub async fn call<Q: Payload, A: Payload>(
+        &self,
+        to: &Call<Q, A>,
+        question: &Q,
+        within: Duration,
+    ) -> Result<A, CallError> {
+        let payload = serde_json::to_vec(question).map_err(PublishError::Encode)?;
+        let unanswered = || CallError::Unanswered(to.to_string());
+        let asked = tokio::time::timeout(within, self.0.request(to.raw(), payload.into())).await;
+        let answer = asked.map_err(|_| unanswered())?.map_err(|error| match error.kind() {
+            RequestErrorKind::NoResponders => CallError::NoResponders(to.to_string()),
+            _ => unanswered(),
+        })?;
+        decode(&answer).map_err(|error| CallError::Undecodable(to.to_string(), error))
+    }
+}
+
+fn is_refusal(kind: ConnectErrorKind) -> bool {
+    matches!(kind, ConnectErrorKind::AuthorizationViolation | ConnectErrorKind::Authentication)
+}
