@@ -161,7 +161,7 @@ fn usual(ollama: &Address, ours: &[u16]) -> Vec<Named<Url>> {
     let others = WELL_KNOWN.into_iter().skip(1).filter(|port| !ours.contains(port) && *port != ollama.port);
     let all = std::iter::once(ollama.clone()).chain(others.map(near));
     let url = |address: Address| Url::parse(&format!("http://{address}")).ok();
-    let named = |value| Named { name: "ECHO_ENGINE_URL".to_owned(), value, fixed: false };
+    let named = |value| Named { name: "ECHO_ENGINE_URL".to_owned(), value };
     all.filter_map(url).map(named).collect()
 }
 

@@ -90,8 +90,6 @@ pub enum Layout {
 pub struct Named<T> {
     pub name: String,
     pub value: T,
-    /// The user has chosen it, or its number is a promise.
-    pub fixed: bool,
 }
 
 /// What the environment holds.
@@ -171,7 +169,7 @@ impl Settings {
 
     fn layout(&self, reader: &Reader) -> Result<Layout, BadConfig> {
         let read = |said: String, name: String, text: &str| {
-            engine_url(&said, text).map(|value| Named { name, value, fixed: true })
+            engine_url(&said, text).map(|value| Named { name, value })
         };
         let given = self.given(reader, &self.engine_urls, "ECHO_ENGINE_URL").map(|url| {
             read(reader.said("--engine-url", "ECHO_ENGINE_URL", url), "ECHO_ENGINE_URL".to_owned(), url)
@@ -200,14 +198,14 @@ impl Settings {
         let is_per_node = self.nodes.is_some();
         values
             .iter()
-            .filter(move |value| !value.is_empty() && !(is_per_node && reader.is_variable(variable, value)))
+            .filter(move |value| !(value.is_empty() || (is_per_node && reader.is_variable(variable, value))))
     }
 
     fn agents(&self, reader: &Reader) -> Result<Vec<Named<Address>>, BadConfig> {
         let given = self.given(reader, &self.agent_listen, "ECHO_AGENT_LISTEN").map(|text| {
             let name = "ECHO_AGENT_LISTEN".to_owned();
             let value = Address::read(&reader.said("--agent-listen", &name, text), text)?;
-            Ok(Named { name, value, fixed: true })
+            Ok(Named { name, value })
         });
         let given: Vec<Named<Address>> = given.collect::<Result<_, _>>()?;
         let Some(nodes) = self.nodes else { return Ok(given) };
@@ -218,7 +216,7 @@ impl Settings {
             let name = format!("ECHO_AGENT_{}_LISTEN", letter(at).to_ascii_uppercase());
             let text = reader.variable(&name).unwrap_or_else(|| agent(at.into()).to_string());
             let value = Address::read(&format!("{name}={text}"), &text)?;
-            Ok(Named { name, value, fixed: true })
+            Ok(Named { name, value })
         });
         per_node.collect()
     }
