@@ -2,6 +2,7 @@
 //! happens comes out of [`Children::next`].
 
 use std::ffi::OsString;
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
@@ -35,6 +36,8 @@ pub struct Spec {
     pub args: Vec<OsString>,
     /// Variables beside those of this process; one without a value is taken away.
     pub env: Vec<(String, Option<OsString>)>,
+    /// A folder for its temporary files, which is empty at each start: a part that is killed cleans up nothing.
+    pub scratch: Option<PathBuf>,
     pub kind: Kind,
 }
 
@@ -179,6 +182,9 @@ impl Children {
         if let Some(mut child) = last.child.take() {
             let _ = timeout(KILLED, child.wait()).await;
         }
+        if let Some(scratch) = &last.spec.scratch {
+            let _ = fs::remove_dir_all(scratch);
+        }
         self.kept.pop();
         Some(said)
     }
@@ -219,6 +225,11 @@ impl Kept {
                 Some(value) => command.env(name, value),
                 None => command.env_remove(name),
             };
+        }
+        if let Some(scratch) = &self.spec.scratch {
+            let _ = fs::remove_dir_all(scratch);
+            fs::create_dir_all(scratch)?;
+            command.env("TMPDIR", scratch);
         }
         match self.spec.kind {
             Kind::Part { rank } => {
@@ -290,4 +301,88 @@ pub async fn end(name: &str, process: &Process, patience: Duration, asks: Asks) 
 fn pids(pids: &[i32]) -> String {
     let pids: Vec<String> = pids.iter().map(i32::to_string).collect();
     format!("pid {}", pids.join(" "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shell(name: &str, script: &str) -> Spec {
+        let args = vec!["-c".into(), script.into()];
+        Spec {
+            name: name.into(),
+            program: "/bin/sh".into(),
+            args,
+            env: Vec::new(),
+            scratch: None,
+            kind: Kind::Foreign,
+        }
+    }
+
+    async fn one(folder: &tempfile::TempDir, script: &str) -> Children {
+        let mut children = Children::new(folder.path()).unwrap();
+        children.add(shell("part", script)).await.unwrap();
+        children
+    }
+
+    #[tokio::test]
+    async fn pauses_double_up_to_half_a_minute_and_begin_again_after_a_minute_of_life() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut children = one(&folder, "exit 0").await;
+        let pauses: Vec<f64> = (0..8).map(|_| children.plan(0, false).as_secs_f64()).collect();
+        assert_eq!(pauses, [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0]);
+        children.kept[0].started -= LIVED;
+        assert_eq!(children.plan(0, false), FIRST_PAUSE);
+        children.kept[0].started = Instant::now();
+        assert_eq!(
+            children.plan(0, true),
+            LONGEST_PAUSE,
+            "a wrong configuration does not mend itself at once"
+        );
+    }
+
+    #[tokio::test]
+    async fn the_end_of_a_part_is_heard_with_its_last_words_and_it_is_started_again_when_it_is_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut children = one(&folder, "echo first; echo last >&2; exit 2").await;
+        let Event::Ended { at: 0, how, bad_config: true } = children.next().await else { panic!("no end") };
+        assert_eq!(how, "exit status: 2");
+        assert_eq!(children.get(0).last_lines(9), ["first", "last"]);
+        children.plan(0, false);
+        assert!(matches!(children.next().await, Event::Due { at: 0 }));
+        children.again(0).await.unwrap();
+        assert!(matches!(children.next().await, Event::Ended { at: 0, .. }));
+        assert_eq!(
+            (children.get(0).restarts, children.get(0).last_lines(9).len()),
+            (1, 2),
+            "only its own words"
+        );
+    }
+
+    #[tokio::test]
+    async fn the_last_that_was_started_is_stopped_first_and_a_deaf_one_is_killed_aloud() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut children = one(&folder, "trap '' TERM; echo deaf; while :; do sleep 1; done").await;
+        children.add(shell("other", "exec sleep 600")).await.unwrap();
+        while children.get(0).last_lines(1).is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let patience = Duration::from_millis(100);
+        assert!(children.stop_last(patience).await.unwrap().starts_with("other: stopped (pid "));
+        let said = children.stop_last(patience).await.unwrap();
+        assert!(
+            said.starts_with("part: pid ") && said.contains("within 0.1 s of SIGTERM, so SIGKILL"),
+            "{said}"
+        );
+        assert!(children.stop_last(patience).await.is_none());
+    }
+
+    #[tokio::test]
+    async fn a_program_that_is_not_there_is_an_error_and_is_stopped_without_another() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut children = Children::new(folder.path()).unwrap();
+        let missing = Spec { program: "/nowhere/part".into(), ..shell("part", "") };
+        assert!(children.add(missing).await.is_err());
+        assert_eq!(children.stop_last(Duration::from_secs(1)).await.unwrap(), "part: was not running");
+    }
 }

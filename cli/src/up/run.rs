@@ -1,6 +1,7 @@
 //! A mesh from its start to its end, in one process that does nothing else: its supervisor.
 
 mod engines;
+mod server;
 
 use std::fs;
 use std::path::PathBuf;
@@ -17,6 +18,7 @@ use super::ready;
 use super::signals::Signals;
 use super::summary;
 use super::voice::Voice;
+use crate::log_file::LogFile;
 use crate::place::Place;
 use crate::process::Process;
 use crate::record::{self, Lock, Record};
@@ -32,8 +34,6 @@ const PATIENCE: Duration = Duration::from_secs(120);
 const LAST_LINES: usize = 20;
 /// Which mesh writes its logs in a folder.
 const LOGS_OWNER: &str = ".mesh";
-/// Where the broker says where the bus is.
-const BUS: &str = "broker.json";
 
 /// Starts everything, keeps it up until it is told to stop, and stops it. Whatever happens, nothing is left running.
 pub async fn run(plan: Plan, place: Place, patience: Duration, voice: &mut Voice) -> Result<()> {
@@ -126,9 +126,10 @@ impl Mesh<'_> {
     /// Starts the parts, each when what it needs is there, and comes back when all nodes can answer.
     async fn start(&mut self) -> Result<()> {
         self.start_engines().await?;
-        let ready = self.place.run.join(BUS);
+        let server = self.find_server().await?;
+        let ready = self.place.run.join(record::BUS);
         let _ = fs::remove_file(&ready);
-        self.add(self.parts().broker(&ready)).await?;
+        self.add(self.parts().broker(&server, &ready)).await?;
         let bus = self.until("the broker", async || ready::bus(&ready)).await?;
         (self.record.bus, self.record.monitor) = (Some(bus.nats.clone()), bus.monitor.clone());
         self.add(self.parts().orchestrator(&bus.nats)).await?;
@@ -263,14 +264,14 @@ impl Mesh<'_> {
                 }
             }
         }
-        let _ = fs::remove_file(self.place.run.join(BUS));
         let _ = fs::remove_file(self.place.logs.join(LOGS_OWNER));
         Record::remove(&self.place.run);
         self.voice.says("Stopped.");
     }
 
     fn trim_logs(&mut self) {
-        if let Err(error) = self.children.trim_logs() {
+        let own = LogFile::of(&self.place.logs, "up").trim();
+        if let Err(error) = own.and_then(|()| self.children.trim_logs()) {
             self.voice
                 .warns(format!("the logs in {} cannot be kept short: {error}", self.place.logs.display()));
         }

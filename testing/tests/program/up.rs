@@ -1,10 +1,11 @@
 //! `up`, `down`, `logs`, `check`: a whole mesh from one command, and what becomes of it when its parts are killed.
 
+mod engines;
 mod here;
 mod killed;
 mod stopped;
 
-use std::{net::TcpListener, time::Duration};
+use std::time::Duration;
 
 use echo_testing::mesh::{holds, until};
 use here::Here;
@@ -52,11 +53,7 @@ async fn half_a_mesh_is_said_to_be_half() {
     here.up().await;
     // While somebody else has its port, the agent cannot come back.
     here.kill("agent-b").await;
-    let address = here.setting("ECHO_AGENT_B_LISTEN");
-    let _taken = until("the port of agent-b to be free", || async {
-        TcpListener::bind(&address).map_err(|error| error.to_string())
-    })
-    .await;
+    let _taken = here.take("ECHO_AGENT_B_LISTEN").await;
     here.says(&["up", "--detach"]).await.ended(1).has("not running any more: agent-b");
     until("the supervisor to have tried again", || async {
         let log = here.says(&["logs", "up"]).await.text;
@@ -71,13 +68,14 @@ async fn half_a_mesh_is_said_to_be_half() {
 #[tokio::test]
 async fn a_part_that_dies_at_its_start_says_why_and_leaves_nothing() {
     for (part, name, value, words) in [
-        ("broker", "ECHO_NATS_CONF", "/nowhere/nats.conf", "there is no configuration at"),
+        ("broker", "ECHO_NATS_CONF", "", "unknown field \"max_paylod\""),
         ("orchestrator", "ECHO_QUEUE_WAIT", "never", "\"never\" is no time"),
         ("agent-a", "ECHO_HEARTBEAT", "never", "\"never\" is no time"),
         ("edge", "ECHO_TASK_TIMEOUT", "never", "\"never\" is no time"),
     ] {
         let mut here = Here::new().await;
-        here.set(name, value);
+        let conf = here.file("nats.conf", "max_paylod: 8MB\n").to_string_lossy().into_owned();
+        here.set(name, if name == "ECHO_NATS_CONF" { &conf } else { value });
         let said = here.says(&["up", "--detach"]).await;
         said.ended(1).has(&format!("{part} ended (exit status: 2)")).has(words);
         here.assert_clean();
@@ -107,9 +105,9 @@ async fn two_meshes_run_side_by_side_and_share_no_logs() {
 async fn what_belongs_to_one_part_does_not_reach_another_and_no_part_knows_the_secret_by_its_flags() {
     let mut here = Here::new().await;
     for (name, value) in [
-        ("ECHO_NODE_ID", "intruder"),
-        ("ECHO_ENGINE_URL", "http://127.0.0.1:1"),
+        ("ECHO_ENGINE", "openai"),
         ("ECHO_NATS_URL", "nats://127.0.0.1:1"),
+        ("ECHO_READY_FILE", "/nowhere/ready"),
     ] {
         here.set(name, value);
     }
@@ -136,7 +134,7 @@ async fn check_says_ok_of_a_good_mesh_and_fail_of_none() {
     let said = here.says(&["check"]).await;
     said.ended(0).has("ok    an unknown model is refused with 503").has("6 of 6 checks ok.");
     here.kill("agent-b").await;
-    let _taken = TcpListener::bind(here.setting("ECHO_AGENT_B_LISTEN"));
+    let _taken = here.take("ECHO_AGENT_B_LISTEN").await;
     until("a node less to be noticed", || async {
         let status =
             here.client().get("/status").send().await.map_err(|error| error.to_string())?.json().await;

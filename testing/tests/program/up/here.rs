@@ -2,6 +2,7 @@
 
 use std::{
     net::{SocketAddr, TcpListener},
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     time::Duration,
@@ -27,7 +28,7 @@ const PASSED_ON: [&str; 2] = ["ECHO_CACHE_DIR", "ECHO_NATS_SERVER"];
 
 pub struct Here {
     folder: TempDir,
-    engines: Vec<Engine>,
+    _engines: Vec<Engine>,
     env: Vec<(String, String)>,
     edge: SocketAddr,
 }
@@ -75,12 +76,37 @@ impl Here {
             ("ECHO_AGENT_B_LISTEN", at(4)),
             ("ECHO_ENGINE_A_URL", engines[0].url()),
             ("ECHO_ENGINE_B_URL", engines[1].url()),
+            ("ECHO_MODEL", "scripted".to_owned()),
+            ("ECHO_NODES", "2".to_owned()),
             ("ECHO_SLOTS", (CLIENTS / 2).to_string()),
             ("ECHO_NO_CALIBRATION", "true".to_owned()),
         ];
         let env = env.map(|(name, value)| (name.to_owned(), value)).to_vec();
         let edge = at(0).parse().unwrap();
-        Self { folder, engines, env, edge }
+        Self { folder, _engines: engines, env, edge }
+    }
+
+    /// No engine answers, and an `ollama` is there that can be started: a scripted engine, with a runner beside it as the
+    /// real one has them.
+    pub async fn with_ollama() -> Self {
+        let mut here = Self::new().await;
+        here._engines.clear();
+        let engine = binaries::program("echo-scripted-engine");
+        let slots = CLIENTS / 2;
+        let script = format!(
+            "#!/bin/sh\nsleep 600 &\nexec {} --listen \"$OLLAMA_HOST\" --api ollama --model scripted --slots {slots}\n",
+            engine.display()
+        );
+        let ollama = here.file("ollama", &script);
+        std::fs::set_permissions(&ollama, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let path = std::env::var("PATH").unwrap_or_default();
+        here.set("PATH", format!("{}:{path}", here.folder.path().display()));
+        here.set("ECHO_ENGINE_MODE", "ollama");
+        here.set("ECHO_PULL", "1");
+        for (port, name) in free_ports(2).into_iter().zip(["ECHO_ENGINE_A_URL", "ECHO_ENGINE_B_URL"]) {
+            here.set(name, format!("http://127.0.0.1:{port}"));
+        }
+        here
     }
 
     /// A setting for all commands from now on.
@@ -93,16 +119,19 @@ impl Here {
         self.env.iter().find(|(known, _)| known == name).unwrap().1.clone()
     }
 
+    /// A file of this machine, with this in it.
+    pub fn file(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    }
+
     pub fn run_dir(&self) -> PathBuf {
         self.folder.path().join("run")
     }
 
     pub fn logs(&self) -> PathBuf {
         self.setting("ECHO_LOG_DIR").into()
-    }
-
-    pub fn engine(&self, number: usize) -> &Engine {
-        &self.engines[number]
     }
 
     /// `echo-mesh` with these words.
@@ -175,6 +204,15 @@ impl Here {
         signal(pid, libc::SIGKILL);
         until(&format!("{name} to be dead"), || async { holds(!lives(pid), pid) }).await;
         pid
+    }
+
+    /// Listens where a part would, as soon as that is dead.
+    pub async fn take(&self, setting: &str) -> TcpListener {
+        let address = self.setting(setting);
+        until(&format!("{address} to be free"), || async {
+            TcpListener::bind(&address).map_err(|error| error.to_string())
+        })
+        .await
     }
 
     /// Every process that was started here and lives: the pid and its command line.

@@ -83,7 +83,7 @@ async fn each_part_comes_back_by_itself_and_no_stream_is_lost_or_doubled() {
         assert!(restarts == 1 || part == "nats-server", "{part} was started again {restarts} times");
     }
     here.says(&["down"]).await.ended(0);
-    assert_eq!(here.processes(), []);
+    here.assert_clean();
 }
 
 #[tokio::test]
@@ -105,5 +105,5 @@ async fn an_edge_that_is_killed_breaks_its_own_streams_only_and_the_next_one_ser
     let first = whole.iter().filter(|answer| answer.began > cut[0].began).map(|answer| answer.began).min();
     assert!(first.unwrap().duration_since(began) < SECONDS);
     here.says(&["down"]).await.ended(0);
-    assert_eq!(here.processes(), []);
+    here.assert_clean();
 }

@@ -1,6 +1,6 @@
 //! The end of a mesh: asked for, insisted on, and after a supervisor that was killed.
 
-use std::{process::Command, time::Instant};
+use std::{os::unix::fs::PermissionsExt as _, process::Command, time::Instant};
 
 use echo_testing::mesh::{holds, soon, until};
 
@@ -60,10 +60,12 @@ async fn a_deaf_part_is_killed_aloud() {
 #[tokio::test]
 async fn a_start_that_is_under_way_is_ended_by_down() {
     let mut here = Here::new().await;
-    // The engines have no such model, so the mesh is never ready.
-    here.set("ECHO_MODEL", "no-such-model");
+    // It says nothing and serves nothing, so the bus is never ready.
+    let server = here.file("nats-server", "#!/bin/sh\nexec sleep 600\n");
+    std::fs::set_permissions(&server, std::fs::Permissions::from_mode(0o755)).unwrap();
+    here.set("ECHO_NATS_SERVER", server.to_string_lossy());
     let (up, ()) = tokio::join!(here.says(&["up", "--detach"]), async {
-        until("the edge to be started", || async { holds(here.part("edge").is_object(), here.record()) })
+        until("a start to be recorded", || async { holds(here.record().is_object(), here.logs().display()) })
             .await;
         here.says(&["up", "--detach"]).await.ended(1).has("another start of this mesh is under way");
         here.says(&["down"]).await.ended(0).has("is still at work").has("Stopped.");
