@@ -14,6 +14,8 @@ use super::engines::facts::{Mode, Wish};
 /// Where the first engine and the first agent of `--nodes` are; the others follow.
 const FIRST_ENGINE: u16 = 11434;
 const FIRST_AGENT: u16 = 9001;
+/// As many as an agent takes.
+const MOST_SLOTS: u32 = 16_384;
 
 /// What `up` may be told.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -58,6 +60,9 @@ pub struct Settings {
     /// The secret of the mesh, for machines that join; made on first use
     #[arg(long, env = "ECHO_SECRET_FILE", value_name = "FILE")]
     pub secret_file: Option<PathBuf>,
+    /// A file with the key of those engines that you have named, for OpenAI APIs that want a bearer token
+    #[arg(long, env = "ECHO_ENGINE_KEY_FILE", value_name = "FILE")]
+    pub engine_key_file: Option<PathBuf>,
     /// Say what would be started, and start nothing
     #[arg(long)]
     pub dry_run: bool,
@@ -72,6 +77,8 @@ pub struct Set {
     pub nats: Address,
     pub monitor: Address,
     pub conf: Option<PathBuf>,
+    /// The key of engines that the user has named.
+    pub key_file: Option<PathBuf>,
     /// Where agents listen; those beyond take the next ports.
     pub agents: Vec<Named<Address>>,
 }
@@ -131,6 +138,7 @@ impl Settings {
             nats: listen("--nats-listen", "ECHO_NATS_LISTEN", &self.nats_listen, &format!("{host}:{port}"))?,
             monitor: listen("--nats-monitor", "ECHO_NATS_MONITOR", &monitor, &http)?,
             conf: conf.map(|path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned())),
+            key_file: self.engine_key_file.clone().filter(|path| !path.as_os_str().is_empty()),
             agents: self.agents(&reader)?,
         })
     }
@@ -151,9 +159,9 @@ impl Settings {
             }
         };
         let slots = set(&self.slots).map(|text| {
-            text.parse().ok().filter(|slots| *slots > 0).ok_or_else(|| {
+            text.parse().ok().filter(|slots| (1..=MOST_SLOTS).contains(slots)).ok_or_else(|| {
                 let said = reader.said("--slots", "ECHO_SLOTS", text);
-                BadConfig(format!("{said}: the number of answers that a node gives at a time is at least 1."))
+                BadConfig(format!("{said}: the number of answers that a node gives at a time is at least 1, and at most {MOST_SLOTS}."))
             })
         });
         let model = set(&self.model).map(str::to_owned);

@@ -112,6 +112,7 @@ impl Chooser<'_> {
             url: seat.url.clone(),
             from: From::Found,
             model: model_of(at),
+            key_file: None,
         };
         let engines: Vec<Engine> = all.iter().enumerate().map(engine).collect();
         let missing = pulled.map(|(at, model)| Missing {
@@ -158,7 +159,7 @@ impl Chooser<'_> {
         let engine = |seat: &Seat| match &seat.found {
             Found::Ollama(_) => {
                 let (url, model) = (seat.url.clone(), wished.clone());
-                Ok(Engine { api: Api::Ollama, url, from: From::Found, model })
+                Ok(Engine { api: Api::Ollama, url, from: From::Found, model, key_file: None })
             }
             Found::Openai(_) => Err(started::not_ollama(seat)),
             _ => started::ollama(seat, self.machine, needed.as_deref()),

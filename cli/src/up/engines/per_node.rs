@@ -215,7 +215,13 @@ impl Chooser<'_> {
 /// The engine of a seat that answers.
 fn found(seat: &Seat, model: &str) -> Option<Engine> {
     let (api, _) = seat.found.engine()?;
-    Some(Engine { api, url: seat.url.clone(), from: From::Found, model: Some(model.to_owned()) })
+    Some(Engine {
+        api,
+        url: seat.url.clone(),
+        from: From::Found,
+        model: Some(model.to_owned()),
+        key_file: None,
+    })
 }
 
 fn number(count: usize) -> String {

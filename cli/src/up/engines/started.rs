@@ -50,6 +50,7 @@ pub fn ollama(seat: &Seat, machine: &Machine, model: Option<&str>) -> Result<Eng
         url: seat.url.clone(),
         from: From::Ollama { store: store.path.clone() },
         model: model.map(str::to_owned),
+        key_file: None,
     })
 }
 
@@ -86,7 +87,7 @@ pub fn store(engines: &[Engine]) -> Option<PathBuf> {
 pub fn embedded(seat: &Seat) -> Result<Engine, BadConfig> {
     here(seat)?;
     let (api, url, model) = (Api::Openai, seat.url.clone(), Some(EMBEDDED_MODEL.to_owned()));
-    Ok(Engine { api, url, from: From::Embedded, model })
+    Ok(Engine { api, url, from: From::Embedded, model, key_file: None })
 }
 
 /// How many answers a node gives at a time, as far as it is known here: Ollama's API does not tell.

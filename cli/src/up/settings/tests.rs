@@ -69,9 +69,12 @@ fn a_bad_setting_gets_a_sentence_that_names_it_as_it_was_written() {
         ),
         (
             &["ECHO_SLOTS=none"],
-            "ECHO_SLOTS=none: the number of answers that a node gives at a time is at least 1.",
+            "ECHO_SLOTS=none: the number of answers that a node gives at a time is at least 1, and at most 16384.",
         ),
-        (&["--slots", "0"], "--slots 0: the number of answers that a node gives at a time is at least 1."),
+        (
+            &["--slots", "0"],
+            "--slots 0: the number of answers that a node gives at a time is at least 1, and at most 16384.",
+        ),
         (
             &["ECHO_ENGINE_MODE=magic"],
             "ECHO_ENGINE_MODE=magic is not known: use auto, ollama, openai or embedded.",
