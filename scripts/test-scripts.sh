@@ -288,7 +288,9 @@ found_engines_are_left_running() {
 a_part_that_dies_stops_the_start() {
     both_engines
     local part
-    for part in broker:ECHO_NATS_SERVER orchestrator:ECHO_QUEUE_WAIT agent-a:ECHO_HEARTBEAT edge:ECHO_KEEP_LIMIT; do
+    printf 'max_paylod: 8MB\n' >"$MESH/out-of-luck"
+    cd "$MESH"
+    for part in broker:ECHO_NATS_CONF orchestrator:ECHO_QUEUE_WAIT agent-a:ECHO_HEARTBEAT edge:ECHO_KEEP_LIMIT; do
         if env "${part#*:}=out-of-luck" "$START" >"$MESH/out" 2>&1; then fail "the start went through without ${part%:*}"; fi
         has "${part%:*} ended" "$MESH/out"
         has "out-of-luck" "$MESH/out"

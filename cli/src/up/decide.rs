@@ -15,11 +15,12 @@ use super::engines::facts::{Choice, Machine, Missing, Mode, Seat};
 use super::engines::local::{self, Looked};
 use super::engines::probe::{Prober, WELL_KNOWN};
 use super::engines::{per_node, pull, store};
-use super::plan::{Broker, From, Node, Plan};
+use super::plan::{Api, Broker, From, Node, Plan};
 use super::ports::{self, Wanted};
 use super::settings::{Layout, Named, Set, Settings, agent, letter};
 use super::{disk, embedded};
 use crate::place::Place;
+use crate::say::say;
 use crate::typed::Typed;
 
 /// Where the embedded engine is started where nobody says where: not on Ollama's own port, which may be wanted later.
@@ -35,7 +36,8 @@ impl Settings {
         let set = self.read(&|name| std::env::var(name).ok())?;
         let typed = Typed::of(place, self.nodes);
         let machine = machine();
-        let choice = choose(&set, &machine, &typed).await?;
+        let mut choice = choose(&set, &machine, &typed).await?;
+        give_key(&set, &mut choice);
         let ids = self.ids(choice.engines.len())?;
         if choice.engines.iter().any(|engine| engine.from == From::Embedded) {
             embedded::check(place).await?;
@@ -44,7 +46,11 @@ impl Settings {
         let wish = &set.wish;
         let agreed = match &choice.missing {
             // Nothing is asked for where nothing will be pulled.
-            Some(missing) if !self.dry_run => agree(missing, wish.pull, &machine).map(|()| true)?,
+            Some(missing) if self.dry_run => {
+                say(pull::lacking(missing, free(missing, &machine)));
+                wish.pull == Some(true)
+            }
+            Some(missing) => pull::agree(missing, wish.pull, free(missing, &machine)).map(|()| true)?,
             _ => wish.pull == Some(true),
         };
         let nodes = ids.into_iter().zip(listens).zip(choice.engines.into_iter().zip(choice.slots));
@@ -116,14 +122,18 @@ async fn choose(set: &Set, machine: &Machine, typed: &Typed) -> Result<Choice> {
     match &set.layout {
         Layout::PerNode(engines) => {
             let node = |at: usize| format!("node-{}", letter(u8::try_from(at).unwrap_or_default()));
-            let seats = seats(engines, node, &Prober::of_named(mode)?, mode).await;
+            let seats = seats(engines, node, &Prober::of_named(mode, set.key_file.as_deref())?, mode).await;
             Ok(per_node::choose(&seats, &set.wish, machine, typed)?)
         }
         Layout::Local(named) => {
             let ours = [set.edge.port(), set.nats.port, set.monitor.port];
             let ollama = ollama_address();
             let looked_at = if named.is_empty() { usual(&ollama, &ours) } else { named.clone() };
-            let prober = if named.is_empty() { Prober::of_strangers(mode)? } else { Prober::of_named(mode)? };
+            let prober = if named.is_empty() {
+                Prober::of_strangers(mode)?
+            } else {
+                Prober::of_named(mode, set.key_file.as_deref())?
+            };
             let seats = seats(&looked_at, |_| "this machine".to_owned(), &prober, mode).await;
             let looked = Looked {
                 named: !named.is_empty(),
@@ -161,7 +171,7 @@ fn usual(ollama: &Address, ours: &[u16]) -> Vec<Named<Url>> {
     let others = WELL_KNOWN.into_iter().skip(1).filter(|port| !ours.contains(port) && *port != ollama.port);
     let all = std::iter::once(ollama.clone()).chain(others.map(near));
     let url = |address: Address| Url::parse(&format!("http://{address}")).ok();
-    let named = |value| Named { name: "ECHO_ENGINE_URL".to_owned(), value, fixed: false };
+    let named = |value| Named { name: "ECHO_ENGINE_URL".to_owned(), value };
     all.filter_map(url).map(named).collect()
 }
 
@@ -229,14 +239,23 @@ fn floating(at: usize, kept: &mut BTreeSet<u16>) -> Address {
     usual.with(port)
 }
 
-fn agree(missing: &Missing, pull: Option<bool>, machine: &Machine) -> Result<(), BadConfig> {
-    let at = missing.at.as_ref().unwrap_or(&machine.stores.own.path);
-    pull::agree(missing, pull, disk::free_mb(at))
+/// The room for a model, in MB.
+fn free(missing: &Missing, machine: &Machine) -> Option<u64> {
+    disk::free_mb(missing.at.as_ref().unwrap_or(&machine.stores.own.path))
+}
+
+/// A key is for engines that the user has named, not for whoever listens where engines usually do.
+fn give_key(set: &Set, choice: &mut Choice) {
+    let is_named = set.layout != Layout::Local(Vec::new());
+    for engine in choice.engines.iter_mut().filter(|it| it.api == Api::Openai && it.from == From::Found) {
+        engine.key_file = set.key_file.clone().filter(|_| is_named);
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::up::plan::Engine;
 
     #[test]
     fn further_nodes_of_a_host_are_numbered() {
@@ -247,6 +266,25 @@ mod tests {
         assert_eq!(names("box"), ["box", "box-2", "box-3"]);
         let long = "b".repeat(63);
         assert_eq!(names(&long)[1], format!("{}-2", "b".repeat(61)));
+    }
+
+    #[test]
+    fn a_key_is_for_engines_that_the_user_has_named() {
+        let keys = |urls: &[&str], api, from| {
+            let engine_urls = urls.iter().map(ToString::to_string).collect();
+            let settings =
+                Settings { engine_urls, engine_key_file: Some("/key".into()), ..Settings::default() };
+            let url = Url::parse("http://127.0.0.1:1234").unwrap();
+            let engines = vec![Engine { api, url, from, model: None, key_file: None }];
+            let mut choice =
+                Choice { engines, model: None, slots: Vec::new(), why: String::new(), missing: None };
+            give_key(&settings.read(&|_| None).unwrap(), &mut choice);
+            choice.engines[0].key_file.is_some()
+        };
+        assert!(keys(&["http://127.0.0.1:1234"], Api::Openai, From::Found));
+        assert!(!keys(&[], Api::Openai, From::Found), "whoever listens there would get the key");
+        assert!(!keys(&["http://127.0.0.1:1234"], Api::Ollama, From::Found), "Ollama has no keys");
+        assert!(!keys(&["http://127.0.0.1:1234"], Api::Openai, From::Embedded));
     }
 
     #[test]

@@ -14,6 +14,7 @@ use tokio::process::Command;
 
 use super::disk;
 use super::progress::Steps;
+use crate::os;
 use crate::place::Place;
 
 const ENGINE: &str = "embedded-engine.py";
@@ -160,8 +161,9 @@ async fn wheel(
 ) -> Result<PathBuf> {
     let mut command = Command::new(python);
     command.arg(folder.join("wheel.py")).args([name, "--cache"]).arg(cache);
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
     let mut child = command.spawn().with_context(|| format!("cannot run {}", python.display()))?;
+    let group = Group(child.id());
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
     let mut path = String::new();
     let answer = async {
@@ -181,13 +183,33 @@ async fn wheel(
         last
     };
     let ((), last) = tokio::join!(answer, words);
-    if !child.wait().await?.success() {
+    let status = child.wait().await?;
+    group.has_ended();
+    if !status.success() {
         let last = if last.is_empty() { "it ended without a word" } else { &last };
         bail!(
             "the embedded engine could not be fetched: {last}. With Ollama (https://ollama.com/download) it is not needed."
         );
     }
     Ok(PathBuf::from(path.trim_end()))
+}
+
+/// A process group that ends with whoever waits for it: a fetch runs pip, which must not go on alone.
+struct Group(Option<u32>);
+
+impl Group {
+    /// Its leader has been waited for, and has waited for the others.
+    fn has_ended(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(pid) = self.0.and_then(|pid| i32::try_from(pid).ok()) {
+            let _ = os::kill(-pid, libc::SIGTERM);
+        }
+    }
 }
 
 #[cfg(test)]

@@ -79,7 +79,7 @@ impl Node {
     /// It does not within some minutes; what was seen instead is said.
     pub async fn engine_ready(&self, pull: bool, steps: &mut impl Steps) -> Result<()> {
         let mode = if self.engine.api == Api::Openai { Mode::Openai } else { Mode::Auto };
-        let prober = Prober::of_named(mode)?;
+        let prober = Prober::of_named(mode, self.engine.key_file.as_deref())?;
         let models = self.wait(&prober, "answer", |_| true).await?;
         let Some(model) = &self.engine.model else { return Ok(()) };
         if serves(model, &models) {
@@ -136,8 +136,13 @@ mod tests {
     use crate::up::plan::Engine;
 
     fn node(api: Api, from: From, slots: Option<u32>) -> Node {
-        let engine =
-            Engine { api, url: "http://127.0.0.1:11435".parse().unwrap(), from, model: Some("m".into()) };
+        let engine = Engine {
+            api,
+            url: "http://127.0.0.1:11435".parse().unwrap(),
+            from,
+            model: Some("m".into()),
+            key_file: None,
+        };
         Node { id: "node-a".parse().unwrap(), listen: "127.0.0.1:9001".parse().unwrap(), engine, slots }
     }
 

@@ -10,11 +10,12 @@ use crate::record::SCRATCH;
 use crate::supervise::{Kind, Spec};
 
 /// What is said to each part by flags, or is no business of a part's: the environment must not say it to another.
-const NOT_PASSED_ON: [&str; 17] = [
+const NOT_PASSED_ON: [&str; 18] = [
     "ECHO_AGENT_LISTEN",
     "ECHO_CONFIG",
     "ECHO_EDGE_LISTEN",
     "ECHO_ENGINE",
+    "ECHO_ENGINE_KEY_FILE",
     "ECHO_ENGINE_URL",
     "ECHO_LOG_DIR",
     "ECHO_MODEL",
@@ -62,6 +63,7 @@ impl Parts<'_> {
             ("--engine-url", Some(node.engine.url.as_str().trim_end_matches('/'))),
         ]);
         args.extend(flags([("--listen", Some(node.listen.to_string()))]));
+        args.extend(flags([("--engine-key-file", node.engine.key_file.as_ref())]));
         args.extend(flags([("--slots", node.slots.map(|slots| slots.to_string()))]));
         self.on_bus("agent", AGENT, args, &node.agent(), bus)
     }

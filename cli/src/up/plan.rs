@@ -58,6 +58,8 @@ pub struct Engine {
     pub from: From,
     /// What it must serve before the mesh is ready; absent: whatever it has.
     pub model: Option<String>,
+    /// Where its key is, if it is one that the user has named and that may want one.
+    pub key_file: Option<PathBuf>,
 }
 
 /// The two APIs that agents speak.

@@ -14,6 +14,8 @@ use super::engines::facts::{Mode, Wish};
 /// Where the first engine and the first agent of `--nodes` are; the others follow.
 const FIRST_ENGINE: u16 = 11434;
 const FIRST_AGENT: u16 = 9001;
+/// As many as an agent takes.
+const MOST_SLOTS: u32 = 16_384;
 
 /// What `up` may be told.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -58,6 +60,9 @@ pub struct Settings {
     /// The secret of the mesh, for machines that join; made on first use
     #[arg(long, env = "ECHO_SECRET_FILE", value_name = "FILE")]
     pub secret_file: Option<PathBuf>,
+    /// A file with the key of those engines that you have named, for OpenAI APIs that want a bearer token
+    #[arg(long, env = "ECHO_ENGINE_KEY_FILE", value_name = "FILE")]
+    pub engine_key_file: Option<PathBuf>,
     /// Say what would be started, and start nothing
     #[arg(long)]
     pub dry_run: bool,
@@ -72,6 +77,8 @@ pub struct Set {
     pub nats: Address,
     pub monitor: Address,
     pub conf: Option<PathBuf>,
+    /// The key of engines that the user has named.
+    pub key_file: Option<PathBuf>,
     /// Where agents listen; those beyond take the next ports.
     pub agents: Vec<Named<Address>>,
 }
@@ -90,8 +97,6 @@ pub enum Layout {
 pub struct Named<T> {
     pub name: String,
     pub value: T,
-    /// The user has chosen it, or its number is a promise.
-    pub fixed: bool,
 }
 
 /// What the environment holds.
@@ -133,6 +138,7 @@ impl Settings {
             nats: listen("--nats-listen", "ECHO_NATS_LISTEN", &self.nats_listen, &format!("{host}:{port}"))?,
             monitor: listen("--nats-monitor", "ECHO_NATS_MONITOR", &monitor, &http)?,
             conf: conf.map(|path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned())),
+            key_file: self.engine_key_file.clone().filter(|path| !path.as_os_str().is_empty()),
             agents: self.agents(&reader)?,
         })
     }
@@ -153,9 +159,9 @@ impl Settings {
             }
         };
         let slots = set(&self.slots).map(|text| {
-            text.parse().ok().filter(|slots| *slots > 0).ok_or_else(|| {
+            text.parse().ok().filter(|slots| (1..=MOST_SLOTS).contains(slots)).ok_or_else(|| {
                 let said = reader.said("--slots", "ECHO_SLOTS", text);
-                BadConfig(format!("{said}: the number of answers that a node gives at a time is at least 1."))
+                BadConfig(format!("{said}: the number of answers that a node gives at a time is at least 1, and at most {MOST_SLOTS}."))
             })
         });
         let model = set(&self.model).map(str::to_owned);
@@ -171,7 +177,7 @@ impl Settings {
 
     fn layout(&self, reader: &Reader) -> Result<Layout, BadConfig> {
         let read = |said: String, name: String, text: &str| {
-            engine_url(&said, text).map(|value| Named { name, value, fixed: true })
+            engine_url(&said, text).map(|value| Named { name, value })
         };
         let given = self.given(reader, &self.engine_urls, "ECHO_ENGINE_URL").map(|url| {
             read(reader.said("--engine-url", "ECHO_ENGINE_URL", url), "ECHO_ENGINE_URL".to_owned(), url)
@@ -200,14 +206,14 @@ impl Settings {
         let is_per_node = self.nodes.is_some();
         values
             .iter()
-            .filter(move |value| !value.is_empty() && !(is_per_node && reader.is_variable(variable, value)))
+            .filter(move |value| !(value.is_empty() || (is_per_node && reader.is_variable(variable, value))))
     }
 
     fn agents(&self, reader: &Reader) -> Result<Vec<Named<Address>>, BadConfig> {
         let given = self.given(reader, &self.agent_listen, "ECHO_AGENT_LISTEN").map(|text| {
             let name = "ECHO_AGENT_LISTEN".to_owned();
             let value = Address::read(&reader.said("--agent-listen", &name, text), text)?;
-            Ok(Named { name, value, fixed: true })
+            Ok(Named { name, value })
         });
         let given: Vec<Named<Address>> = given.collect::<Result<_, _>>()?;
         let Some(nodes) = self.nodes else { return Ok(given) };
@@ -218,7 +224,7 @@ impl Settings {
             let name = format!("ECHO_AGENT_{}_LISTEN", letter(at).to_ascii_uppercase());
             let text = reader.variable(&name).unwrap_or_else(|| agent(at.into()).to_string());
             let value = Address::read(&format!("{name}={text}"), &text)?;
-            Ok(Named { name, value, fixed: true })
+            Ok(Named { name, value })
         });
         per_node.collect()
     }

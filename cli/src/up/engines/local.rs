@@ -112,6 +112,7 @@ impl Chooser<'_> {
             url: seat.url.clone(),
             from: From::Found,
             model: model_of(at),
+            key_file: None,
         };
         let engines: Vec<Engine> = all.iter().enumerate().map(engine).collect();
         let missing = pulled.map(|(at, model)| Missing {
@@ -152,56 +153,48 @@ impl Chooser<'_> {
     /// An Ollama at each seat, the running one where there is one.
     fn ollama(&self, seats: &[Seat], reason: &str) -> Result<Choice, BadConfig> {
         let stores = &self.machine.stores;
-        let wished = self.wish.model.clone();
+        let wished = &self.wish.model;
         // The models that are there will do; else the usual one has to come.
         let needed = wished.clone().or_else(|| stores.stocked().is_none().then(|| USUAL_MODEL.to_owned()));
         let engine = |seat: &Seat| match &seat.found {
-            Found::Ollama(_) => Ok(Engine {
-                api: Api::Ollama,
-                url: seat.url.clone(),
-                from: From::Found,
-                model: wished.clone(),
-            }),
-            Found::Openai(_) => Err(BadConfig(format!(
-                "{}={} is an OpenAI server, not Ollama: stop it, choose another URL, or leave ECHO_ENGINE_MODE unset.",
-                seat.name,
-                shown(&seat.url)
-            ))),
+            Found::Ollama(_) => {
+                let (url, model) = (seat.url.clone(), wished.clone());
+                Ok(Engine { api: Api::Ollama, url, from: From::Found, model, key_file: None })
+            }
+            Found::Openai(_) => Err(started::not_ollama(seat)),
             _ => started::ollama(seat, self.machine, needed.as_deref()),
         };
         let engines = seats.iter().map(engine).collect::<Result<Vec<_>, _>>()?;
-        let has = |(seat, engine): (&Seat, &Engine)| match (&seat.found, &engine.model) {
-            (_, None) => true,
-            (Found::Ollama(models), Some(model)) => serves(model, models),
-            (_, Some(model)) => serves(model, &stores.with(model).models),
+        let missing = needed.as_deref().and_then(|model| self.missing(seats, &engines, model));
+        let model = needed.clone().unwrap_or_else(|| some_of(&stores.models()));
+        let mut why =
+            format!("Engine: Ollama with {model}, {}, because {reason}.", started::places(&engines));
+        if let Some(note) = stores.note().filter(|_| stores.stocked().is_none()) {
+            why = format!("{note}\n{why}");
+        }
+        Ok(self.choice(engines, wished.clone(), why, missing))
+    }
+
+    /// What has to be pulled for the Ollamas that need a model.
+    fn missing(&self, seats: &[Seat], engines: &[Engine], model: &str) -> Option<Missing> {
+        let stores = &self.machine.stores;
+        let has = |(seat, engine): &(&Seat, &Engine)| match &seat.found {
+            _ if engine.model.is_none() => true,
+            Found::Ollama(models) => serves(model, models),
+            _ => serves(model, &stores.with(model).models),
         };
-        let lacking: Vec<String> =
-            seats.iter().zip(&engines).filter(|it| !has(*it)).map(|(seat, _)| seat.node.clone()).collect();
-        let store = engines.iter().find_map(|engine| match &engine.from {
-            From::Ollama { store } => Some(store.clone()),
-            _ => None,
-        });
+        let lacking = seats.iter().zip(engines).filter(|it| !has(it));
+        let nodes: Vec<String> = lacking.map(|(seat, _)| seat.node.clone()).collect();
         let there = seats.iter().map(|seat| match &seat.found {
             Found::Ollama(models) => format!("{}: {}", seat.node, listed(models)),
             _ => format!("{}: {}", seat.node, listed(&stores.models())),
         });
-        let missing = needed.clone().filter(|_| !lacking.is_empty()).map(|model| Missing {
-            model,
-            nodes: lacking,
-            at: store,
+        (!nodes.is_empty()).then(|| Missing {
+            model: model.to_owned(),
+            nodes,
+            at: started::store(engines),
             there: there.collect::<Vec<_>>().join("; "),
-        });
-        let model = needed.clone().unwrap_or_else(|| some_of(&stores.models()));
-        let place = |engine: &Engine| {
-            let from = if engine.from == From::Found { "already running" } else { "started here" };
-            format!("{from} at {}", shown(&engine.url))
-        };
-        let places = joined(&engines.iter().map(place).collect::<Vec<_>>());
-        let mut why = format!("Engine: Ollama with {model}, {places}, because {reason}.");
-        if let Some(note) = stores.note().filter(|_| stores.stocked().is_none()) {
-            why = format!("{note}\n{why}");
-        }
-        Ok(self.choice(engines, wished, why, missing))
+        })
     }
 
     fn embedded(&self, reason: &str) -> Result<Choice, BadConfig> {

@@ -155,21 +155,13 @@ impl Chooser<'_> {
     fn ollama(&self, reason: &str) -> Result<Choice, BadConfig> {
         let model = self.usual_model();
         let engine = |seat: &Seat| match seat.found.engine() {
-            Some((Api::Openai, _)) => Err(BadConfig(format!(
-                "{}={} is an OpenAI server, not Ollama: stop it, choose another URL, or leave ECHO_ENGINE_MODE unset.",
-                seat.name,
-                shown(&seat.url)
-            ))),
+            Some((Api::Openai, _)) => Err(started::not_ollama(seat)),
             Some(_) => Ok(found(seat, &model)),
             None => started::ollama(seat, self.machine, Some(&model)).map(Some),
         };
         let engines: Vec<Option<Engine>> = self.seats.iter().map(engine).collect::<Result<_, _>>()?;
         let engines: Vec<Engine> = engines.into_iter().flatten().collect();
-        let place = |engine: &Engine| {
-            let from = if engine.from == From::Found { "already running" } else { "started here" };
-            format!("{from} at {}", shown(&engine.url))
-        };
-        let places = joined(&engines.iter().map(place).collect::<Vec<_>>());
+        let places = started::places(&engines);
         let mut why = format!("Engines: Ollama with {model}, {places}, because {reason}.");
         let own = &self.machine.stores.own.path;
         let starts_own = engines.iter().any(|it| it.from == From::Ollama { store: own.clone() });
@@ -215,10 +207,7 @@ impl Chooser<'_> {
             return None;
         }
         let words = all.iter().map(|(node, models, _)| format!("{node}: {}", listed(models)));
-        let at = engines.iter().find_map(|engine| match &engine.from {
-            From::Ollama { store } => Some(store.clone()),
-            _ => None,
-        });
+        let at = started::store(engines);
         Some(Missing { model: model.to_owned(), nodes, at, there: words.collect::<Vec<_>>().join("; ") })
     }
 }
@@ -226,7 +215,13 @@ impl Chooser<'_> {
 /// The engine of a seat that answers.
 fn found(seat: &Seat, model: &str) -> Option<Engine> {
     let (api, _) = seat.found.engine()?;
-    Some(Engine { api, url: seat.url.clone(), from: From::Found, model: Some(model.to_owned()) })
+    Some(Engine {
+        api,
+        url: seat.url.clone(),
+        from: From::Found,
+        model: Some(model.to_owned()),
+        key_file: None,
+    })
 }
 
 fn number(count: usize) -> String {

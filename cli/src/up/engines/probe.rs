@@ -1,5 +1,6 @@
 //! Looks at what answers at an address.
 
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -30,9 +31,6 @@ const QUICK: Duration = Duration::from_secs(2);
 /// A longer list of models is none.
 const LONGEST: usize = 4 << 20;
 
-/// The name of the variable that holds the engine's key.
-const KEY_FILE: &str = "ECHO_ENGINE_KEY_FILE";
-
 /// How to look.
 pub struct Prober {
     client: Client,
@@ -48,13 +46,13 @@ impl Prober {
     ///
     /// # Errors
     /// The key cannot be read.
-    pub fn of_named(mode: Mode) -> Result<Self> {
-        let key = match std::env::var_os(KEY_FILE).filter(|path| !path.is_empty()) {
-            None => None,
-            Some(path) => Some(std::fs::read_to_string(&path).map_err(|error| {
-                BadConfig(format!("{KEY_FILE}={} cannot be read: {error}.", path.display()))
-            })?),
-        };
+    pub fn of_named(mode: Mode, key_file: Option<&Path>) -> Result<Self> {
+        let key = key_file.map(|path| {
+            std::fs::read_to_string(path).map_err(|error| {
+                BadConfig(format!("ECHO_ENGINE_KEY_FILE={} cannot be read: {error}.", path.display()))
+            })
+        });
+        let key = key.transpose()?;
         Self::new(mode, key.map(|key| key.trim().to_owned()), PATIENT)
     }
 

@@ -39,7 +39,7 @@ pub fn agree(missing: &Missing, pull: Option<bool>, free: Option<u64>) -> Result
 }
 
 /// What is missing, in words.
-fn lacking(missing: &Missing, free: Option<u64>) -> String {
+pub fn lacking(missing: &Missing, free: Option<u64>) -> String {
     let Missing { model, nodes, at, .. } = missing;
     let size = if is_known(model) {
         KNOWN_SIZE.to_owned()

@@ -1,8 +1,10 @@
 //! Engines that are started here: where they may, and with what.
 
+use std::path::PathBuf;
+
 use echo_bus::process::BadConfig;
 
-use super::facts::{EMBEDDED_MODEL, Machine, OLLAMA, Seat, Wish};
+use super::facts::{EMBEDDED_MODEL, Machine, OLLAMA, Seat, Wish, joined};
 use crate::up::address::{Address, shown};
 use crate::up::plan::{Api, Engine, From};
 
@@ -48,6 +50,33 @@ pub fn ollama(seat: &Seat, machine: &Machine, model: Option<&str>) -> Result<Eng
         url: seat.url.clone(),
         from: From::Ollama { store: store.path.clone() },
         model: model.map(str::to_owned),
+        key_file: None,
+    })
+}
+
+/// That an address has an engine of the wrong kind.
+pub fn not_ollama(seat: &Seat) -> BadConfig {
+    BadConfig(format!(
+        "{}={} is an OpenAI server, not Ollama: stop it, choose another URL, or leave ECHO_ENGINE_MODE unset.",
+        seat.name,
+        shown(&seat.url)
+    ))
+}
+
+/// Where Ollamas are, for a sentence.
+pub fn places(engines: &[Engine]) -> String {
+    let place = |engine: &Engine| {
+        let from = if engine.from == From::Found { "already running" } else { "started here" };
+        format!("{from} at {}", shown(&engine.url))
+    };
+    joined(&engines.iter().map(place).collect::<Vec<_>>())
+}
+
+/// The folder of models that the first Ollama that is started here gets.
+pub fn store(engines: &[Engine]) -> Option<PathBuf> {
+    engines.iter().find_map(|engine| match &engine.from {
+        From::Ollama { store } => Some(store.clone()),
+        _ => None,
     })
 }
 
@@ -58,7 +87,7 @@ pub fn ollama(seat: &Seat, machine: &Machine, model: Option<&str>) -> Result<Eng
 pub fn embedded(seat: &Seat) -> Result<Engine, BadConfig> {
     here(seat)?;
     let (api, url, model) = (Api::Openai, seat.url.clone(), Some(EMBEDDED_MODEL.to_owned()));
-    Ok(Engine { api, url, from: From::Embedded, model })
+    Ok(Engine { api, url, from: From::Embedded, model, key_file: None })
 }
 
 /// How many answers a node gives at a time, as far as it is known here: Ollama's API does not tell.
