@@ -16,7 +16,7 @@ use crate::{
 #[derive(Debug, Parser)]
 #[command(name = "echo-mesh", version, propagate_version = true, max_term_width = 120)]
 pub struct Cli {
-    /// The configuration [default: ~/.config/echo-mesh/config.toml, if it is there]
+    /// The configuration; /dev/null is none [default: ~/.config/echo-mesh/config.toml, if it is there]
     #[arg(long, env = "ECHO_CONFIG", value_name = "FILE", global = true)]
     pub config: Option<PathBuf>,
 

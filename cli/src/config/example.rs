@@ -18,18 +18,28 @@ const HEAD: &str = "\
 ";
 
 /// Values of all kinds; a flag's own parser chooses among them.
-const SAMPLES: [&str; 14] = [
+const SAMPLES: [&str; 24] = [
     "1",
     "30s",
     "2",
     "1m",
+    "1h",
     "127.0.0.1:8080",
     "127.0.0.1:9001",
     "http://127.0.0.1:8080",
     "http://127.0.0.1:9001",
     "64MiB",
+    "1GiB",
     "22:00-07:00",
+    "21:00-06:00",
     "0.5",
+    "0.25",
+    "100",
+    "200",
+    "127.0.0.1",
+    "::1",
+    "nats://127.0.0.1:4222",
+    "nats://127.0.0.1:4223",
     "name",
     "other",
     "auto",

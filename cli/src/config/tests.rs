@@ -3,6 +3,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
+use clap::builder::Resettable;
 use clap::{Arg, ArgMatches, CommandFactory as _};
 use proptest::prelude::*;
 
@@ -13,7 +14,8 @@ use crate::args::Cli;
 /// The whole command line; nothing is required, so that one flag at a time can be looked at.
 fn commands() -> Command {
     fn relaxed(command: Command) -> Command {
-        let command = command.mut_args(|arg| arg.required(false)).mut_subcommands(relaxed);
+        let command =
+            command.mut_args(|arg| arg.required(false).requires(Resettable::Reset)).mut_subcommands(relaxed);
         command.subcommand_required(false).arg_required_else_help(false)
     }
     relaxed(Cli::command())
