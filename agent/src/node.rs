@@ -127,7 +127,7 @@ impl Node {
             disk: Space::default(),
             number: 0,
             told: beat::Told::default(),
-            told_pause: owner.paused().map(|(word, _)| word),
+            told_pause: None,
             owner,
             stop: None,
             probing: false,

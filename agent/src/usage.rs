@@ -34,6 +34,7 @@ async fn send(limits: Option<Limits>, engine: EnginePlace, events: mpsc::Sender<
         Some(limits) => Some(Meter::new(limits, engine).await),
         None => None,
     };
+    let mut zone = TimeZone::system();
     let mut every = tokio::time::interval(EVERY);
     every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -42,7 +43,9 @@ async fn send(limits: Option<Limits>, engine: EnginePlace, events: mpsc::Sender<
             Some(meter) => meter.measure().await,
             None => None,
         };
-        if events.send(Event::Usage { usage, zone: TimeZone::system() }).await.is_err() {
+        // One that cannot be read now is as it was.
+        zone = TimeZone::try_system().unwrap_or(zone);
+        if events.send(Event::Usage { usage, zone: zone.clone() }).await.is_err() {
             return;
         }
     }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use echo_bus::process::BadConfig;
 use echo_bus::time;
+use jiff::tz::TimeZone;
 
 use super::busy::{Limits, Patience};
 use super::hours::{Hours, Window};
@@ -53,6 +54,11 @@ impl OwnerArgs {
     /// # Errors
     /// A sentence that says what to write instead.
     pub fn check(&self) -> Result<Rules, BadConfig> {
+        if !self.hours.is_empty() {
+            let unknown = "the time zone of this machine is not known, and --hours needs it: install the package tzdata, \
+                           or set TZ, such as TZ=UTC";
+            TimeZone::try_system().map_err(|error| BadConfig(format!("{unknown} ({error})")))?;
+        }
         let patience = Patience { pause: self.pause_after, resume: self.resume_after };
         Ok(Rules {
             hours: Hours::of(&self.hours).map_err(BadConfig)?,
@@ -69,9 +75,11 @@ impl OwnerArgs {
         self.hours.iter().for_each(|window| give("--hours", window.to_string()));
         self.max_slots.iter().for_each(|slots| give("--max-slots", slots.to_string()));
         self.models.iter().for_each(|pattern| give("--models", pattern.to_string()));
-        self.pause_on_load.iter().for_each(|limits| give("--pause-on-load", limits.to_string()));
-        give("--pause-after", format!("{}ms", self.pause_after.as_millis()));
-        give("--resume-after", format!("{}ms", self.resume_after.as_millis()));
+        if let Some(limits) = self.pause_on_load {
+            give("--pause-on-load", limits.to_string());
+            give("--pause-after", format!("{}ms", self.pause_after.as_millis()));
+            give("--resume-after", format!("{}ms", self.resume_after.as_millis()));
+        }
         args
     }
 }

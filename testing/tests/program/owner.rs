@@ -203,11 +203,14 @@ async fn a_value_that_cannot_be_meant_is_refused_with_a_sentence() {
     for (name, value, word) in [
         ("ECHO_HOURS", "22-7", "write HH:MM-HH:MM"),
         ("ECHO_HOURS", "weekend 22:00-07:00", "is no day"),
+        ("TZ", "No/Where", "install the package tzdata"),
         ("ECHO_MAX_SLOTS", "0", "1..=16384"),
         ("ECHO_MODELS", "a b", "names no model"),
         ("ECHO_PAUSE_ON_LOAD", "50%", "0.01 to 1"),
     ] {
         let bad = mesh.agent("node-x", "http://127.0.0.1:9", &echo_scripted_engine::Script::default());
+        bad.env("ECHO_HOURS", "22:00-07:00");
+        bad.env("TZ", "UTC0");
         bad.env(name, value);
         bad.launch().await;
         bad.mentions(word).await;
