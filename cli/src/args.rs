@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::{
     ask, chat, check, completions, config, doctor, down, invite, join, logs, models, order, service, status,
@@ -72,8 +72,9 @@ pub enum Command {
 
 /// Does what the command line says.
 pub fn main() -> ExitCode {
-    let cli = config::parse();
-    match cli.command {
+    let matches = config::parse(Cli::command());
+    let Cli { config: file, command } = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    match command {
         Command::Up(args) => up::main(args),
         Command::Join(args) => join::main(args),
         Command::Invite(args) => invite::main(args),
@@ -87,10 +88,10 @@ pub fn main() -> ExitCode {
         Command::Drain(args) => order::drain(args),
         Command::Resume(args) => order::resume(args),
         Command::Check(args) => check::main(args),
-        Command::Doctor(args) => doctor::main(args),
-        Command::Config(args) => config::main(args),
+        Command::Doctor(args) => doctor::main(args, file, Cli::command()),
+        Command::Config(args) => config::main(args, file, &Cli::command()),
         Command::Service(args) => service::main(args),
-        Command::Completions(args) => completions::main(args),
+        Command::Completions(args) => completions::main(args, Cli::command()),
         Command::Broker(args) => echo_broker::program::execute(args),
         Command::Orchestrator(args) => echo_orchestrator::program::execute(args),
         Command::Agent(args) => echo_agent::program::execute(args),
@@ -100,8 +101,6 @@ pub fn main() -> ExitCode {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
 
     #[test]

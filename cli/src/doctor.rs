@@ -5,7 +5,7 @@ use std::process::ExitCode;
 #[derive(Debug, clap::Args)]
 pub struct Args {}
 
-pub fn main(_: Args) -> ExitCode {
+pub fn main(_: Args, _: Option<std::path::PathBuf>, _: clap::Command) -> ExitCode {
     eprintln!("error: `doctor` is not built yet");
     ExitCode::FAILURE
 }
