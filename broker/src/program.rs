@@ -23,9 +23,9 @@ pub struct Args {
     #[command(subcommand)]
     command: Option<Action>,
 
-    /// The configuration of nats-server
-    #[arg(long = "nats-conf", env = "ECHO_NATS_CONF", value_name = "FILE", default_value = "nats.conf")]
-    config: PathBuf,
+    /// The configuration of nats-server [default: the one that is compiled in, the nats.conf of this project]
+    #[arg(long = "nats-conf", env = "ECHO_NATS_CONF", value_name = "FILE")]
+    config: Option<PathBuf>,
 
     /// Where clients connect, instead of where the configuration says; port 0 lets the system choose
     #[arg(long, env = "ECHO_NATS_LISTEN", value_name = "HOST:PORT")]

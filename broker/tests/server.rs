@@ -47,7 +47,7 @@ async fn binary() -> PathBuf {
 async fn options() -> Options {
     Options {
         binary: binary().await,
-        config: conf(),
+        config: None,
         listen: Some("127.0.0.1:0".parse().unwrap()),
         monitor: Some(Monitor { port: 0 }),
         secret: None,
@@ -219,9 +219,7 @@ fn echo_broker() -> Command {
 async fn program(folder: &TempDir) -> (std::process::Child, serde_json::Value) {
     let file = folder.path().join("ready");
     let broker = echo_broker()
-        .args(["--listen", "127.0.0.1:0", "--monitor", "0", "--nats-conf"])
-        .arg(conf())
-        .arg("--nats-server")
+        .args(["--listen", "127.0.0.1:0", "--monitor", "0", "--nats-server"])
         .arg(binary().await)
         .arg("--ready-file")
         .arg(&file)
@@ -260,8 +258,7 @@ async fn bad_configurations_exit_2_with_a_sentence() {
     );
     assert_eq!(code, Some(2));
 
-    let config = conf();
-    let (said, code) = refusal(&["--nats-conf", config.to_str().unwrap(), "--listen", "0.0.0.0:0"]).await;
+    let (said, code) = refusal(&["--listen", "0.0.0.0:0"]).await;
     assert!(said.contains("--secret-file FILE") && said.contains("--insecure-lan"), "{said}");
     assert_eq!(code, Some(2));
 
@@ -286,7 +283,7 @@ async fn a_taken_port_says_by_whom_and_what_to_do() {
     assert!(text.contains("ECHO_NATS_MONITOR"), "{text}");
 
     let (_folder, config) = altered("server_name: echo", "server_name: prod");
-    let foreign = start(Options { config, ..options().await }).await.unwrap();
+    let foreign = start(Options { config: Some(config), ..options().await }).await.unwrap();
     let listen = foreign.url().replace("nats://", "").parse().unwrap();
     let refused = start(Options { listen: Some(listen), ..options().await }).await.unwrap_err();
     assert!(
@@ -497,7 +494,9 @@ async fn a_configuration_that_would_let_strangers_in_is_refused() {
         ("user: watch, password: $ECHO_SECRET", "user: watch"),
     ] {
         let (_folder, config) = altered(from, to);
-        let refused = start(Options { config, secret: secret.clone(), ..options().await }).await.unwrap_err();
+        let refused = start(Options { config: Some(config), secret: secret.clone(), ..options().await })
+            .await
+            .unwrap_err();
         assert!(matches!(refused, Error::LetsIn { .. }), "{to}: {refused}");
     }
     // Nor may the configuration itself open the door.
@@ -509,6 +508,6 @@ async fn a_configuration_that_would_let_strangers_in_is_refused() {
         fs::write(&path, text).unwrap();
         (folder, path)
     };
-    let refused = start(Options { config, listen: None, ..options().await }).await.unwrap_err();
+    let refused = start(Options { config: Some(config), listen: None, ..options().await }).await.unwrap_err();
     assert!(matches!(refused, Error::Exposed(_)), "{refused}");
 }

@@ -2,10 +2,13 @@
 
 mod os;
 
+use std::os::fd::AsFd as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
+use tokio::io::AsyncReadExt as _;
+use tokio::net::unix::pipe;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -77,7 +80,12 @@ pub fn logs(format: LogFormat, directives: &str) {
     };
 }
 
-/// A token that SIGTERM or SIGINT cancels. A second signal ends the process at once.
+/// Set for a program whose stdin is a pipe that its supervisor holds open: the pipe's end means that the supervisor has
+/// died, and stops the program as SIGTERM does.
+pub const SUPERVISED: &str = "ECHO_SUPERVISED";
+
+/// A token that SIGTERM or SIGINT cancels, and the end of a supervisor (see [`SUPERVISED`]). A second signal ends the
+/// process at once.
 ///
 /// # Panics
 /// Outside of a tokio runtime.
@@ -86,6 +94,9 @@ pub fn shutdown() -> CancellationToken {
     let asked = token.clone();
     let terminate = signal(SignalKind::terminate()).expect("SIGTERM may be caught, inside a runtime");
     let interrupt = signal(SignalKind::interrupt()).expect("SIGINT may be caught, inside a runtime");
+    if std::env::var_os(SUPERVISED).is_some() {
+        end_with_supervisor(token.clone());
+    }
     tokio::spawn(async move {
         let mut signals = [(terminate, SignalKind::terminate()), (interrupt, SignalKind::interrupt())];
         next(&mut signals).await;
@@ -96,6 +107,28 @@ pub fn shutdown() -> CancellationToken {
         std::process::exit(128 + second.as_raw_value());
     });
     token
+}
+
+/// Cancels the token once nobody holds the other end of stdin any more.
+fn end_with_supervisor(token: CancellationToken) {
+    let stdin = std::io::stdin().as_fd().try_clone_to_owned().and_then(pipe::Receiver::from_owned_fd);
+    let mut stdin = match stdin {
+        Ok(stdin) => stdin,
+        Err(error) => {
+            warn!(
+                error = &error as &dyn std::error::Error,
+                "stdin is no pipe: the end of a supervisor is not noticed"
+            );
+            return;
+        }
+    };
+    tokio::spawn(async move {
+        let mut said = [0; 512];
+        // What comes is for nobody; only the end counts.
+        while matches!(stdin.read(&mut said).await, Ok(count) if count > 0) {}
+        info!("the supervisor has ended; stopping");
+        token.cancel();
+    });
 }
 
 async fn next(signals: &mut [(Signal, SignalKind); 2]) -> SignalKind {

@@ -7,6 +7,9 @@ use reqwest::{Response, Url};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use crate::place;
+use crate::record::Record;
+
 /// How long an edge on this network may take to be reached.
 const CONNECT: Duration = Duration::from_secs(3);
 /// The longest event that is read.
@@ -26,9 +29,17 @@ const DEFAULT: &str = "http://127.0.0.1:8080";
 impl EdgeArgs {
     /// The edge that is meant.
     pub fn edge(&self) -> Result<Edge> {
-        let url = self.url.clone().map_or_else(|| Url::parse(DEFAULT), Ok)?;
-        Edge::at(url)
+        match &self.url {
+            Some(url) => Edge::at(url.clone()),
+            None => Edge::at(Url::parse(here().as_deref().unwrap_or(DEFAULT))?),
+        }
     }
+}
+
+/// The edge of the mesh that runs here.
+fn here() -> Option<String> {
+    let record = Record::read(&place::run_dir().ok()?)?;
+    record.edge.filter(|_| record.supervisor.runs())
 }
 
 /// One edge.

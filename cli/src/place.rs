@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 
 use echo_bus::process::BadConfig;
+use serde::{Deserialize, Serialize};
 
 /// The folders of one mesh on this machine. Two meshes of one user differ by the first.
-#[derive(Debug, Clone, clap::Args)]
+#[derive(Debug, Clone, Default, clap::Args)]
 pub struct PlaceArgs {
     /// What runs, and what was chosen for it [default: ~/.local/state/echo-mesh]
     #[arg(long, env = "ECHO_RUN_DIR", value_name = "DIR")]
@@ -21,11 +22,30 @@ pub struct PlaceArgs {
 }
 
 /// The same with the defaults, all absolute.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Place {
     pub run: PathBuf,
     pub logs: PathBuf,
     pub cache: PathBuf,
+}
+
+impl Place {
+    /// Whether this is where everybody looks who is told nothing.
+    pub fn is_default(&self) -> bool {
+        default_run().is_ok_and(|run| run == self.run)
+    }
+}
+
+/// The run directory of those who are told nothing by a flag.
+pub fn run_dir() -> Result<PathBuf, BadConfig> {
+    match std::env::var_os("ECHO_RUN_DIR").filter(|dir| !dir.is_empty()) {
+        Some(dir) => Ok(std::path::absolute(&dir).unwrap_or_else(|_| dir.into())),
+        None => default_run(),
+    }
+}
+
+fn default_run() -> Result<PathBuf, BadConfig> {
+    Ok(home("XDG_STATE_HOME", ".local/state", "--run-dir")?.join("echo-mesh"))
 }
 
 impl PlaceArgs {
@@ -36,7 +56,7 @@ impl PlaceArgs {
     pub fn place(&self) -> Result<Place, BadConfig> {
         let run = match &self.run_dir {
             Some(dir) => dir.clone(),
-            None => home("XDG_STATE_HOME", ".local/state", "--run-dir")?.join("echo-mesh"),
+            None => default_run()?,
         };
         let cache = match &self.cache_dir {
             Some(dir) => dir.clone(),

@@ -33,8 +33,8 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
-    #[error("cannot make a directory for the server's ports file")]
-    PortsDirectory(#[source] io::Error),
+    #[error("cannot make a directory for the server's own files")]
+    Folder(#[source] io::Error),
     #[error("nats-server ended before it was ready ({status}); its last words:\n{last_words}")]
     EndedEarly { status: ExitStatus, last_words: String },
     #[error("nats-server was not ready within {} s; its last words:\n{last_words}", within.as_secs())]

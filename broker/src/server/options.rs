@@ -11,8 +11,8 @@ use super::address::{Listen, Monitor};
 pub struct Options {
     /// The nats-server itself; see [`find`](super::find()).
     pub binary: PathBuf,
-    /// Its configuration, `nats.conf`.
-    pub config: PathBuf,
+    /// Its configuration; absent: the `nats.conf` of this project, which is compiled in.
+    pub config: Option<PathBuf>,
     /// Where clients connect, if not where the configuration says; port 0 lets the kernel choose.
     pub listen: Option<Listen>,
     /// The port of the pages about the server, if not the configuration's; 0 lets the kernel choose.

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::future::Future;
 use std::io;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::process::Stdio;
 use std::sync::atomic::Ordering;
@@ -45,11 +46,16 @@ pub(super) struct Started {
 /// How to start the server; after the first start with the ports that it got.
 struct Plan {
     options: Options,
+    config: PathBuf,
     host: Option<String>,
     port: Option<u16>,
     monitor: Option<u16>,
-    ports: TempDir,
+    /// Of this process alone, and gone with it: the server's ports file, and the configuration if it is the compiled one.
+    folder: TempDir,
 }
+
+/// The configuration of those who name none.
+const BUILT_IN: &str = include_str!("../../../nats.conf");
 
 pub(super) async fn start(options: Options, stop: CancellationToken) -> Result<Started, Error> {
     let mut plan = Plan::new(options)?;
@@ -120,19 +126,22 @@ impl Plan {
         {
             return Err(Error::Exposed(listen.to_string()));
         }
-        if !options.config.is_file() {
-            return Err(Error::NoConfig(options.config));
+        if let Some(missing) = options.config.as_ref().filter(|config| !config.is_file()) {
+            return Err(Error::NoConfig(missing.clone()));
         }
         let (host, port) = (listen.map(|listen| listen.host.clone()), listen.map(|listen| listen.port));
         let monitor = options.monitor.map(|monitor| monitor.port);
-        let ports =
-            tempfile::Builder::new().prefix("echo-broker-").tempdir().map_err(Error::PortsDirectory)?;
-        Ok(Self { options, host, port, monitor, ports })
+        let folder = tempfile::Builder::new().prefix("echo-broker-").tempdir().map_err(Error::Folder)?;
+        let config = match &options.config {
+            Some(config) => config.clone(),
+            None => built_in(&folder).map_err(Error::Folder)?,
+        };
+        Ok(Self { options, config, host, port, monitor, folder })
     }
 
     fn command(&self) -> Command {
         let mut command = Command::new(&self.options.binary);
-        command.arg("-c").arg(&self.options.config).arg("--ports_file_dir").arg(self.ports.path());
+        command.arg("-c").arg(&self.config).arg("--ports_file_dir").arg(self.folder.path());
         if let Some(host) = &self.host {
             command.args(["-a", host]);
         }
@@ -168,7 +177,7 @@ impl Plan {
         }
         let said = String::from_utf8_lossy(&output.stderr);
         let said = said.trim().trim_start_matches("nats-server: ").to_owned();
-        Err(Error::Config { config: self.options.config.clone(), said })
+        Err(Error::Config { config: self.config.clone(), said })
     }
 
     /// Starts the server and waits until a message goes through it.
@@ -177,7 +186,7 @@ impl Plan {
         let mut running = Running::start(self.command()).await.map_err(run)?;
         let pid = running.pid();
         let ready = async {
-            let ports = ports_of(self.ports.path(), pid).await;
+            let ports = ports_of(self.folder.path(), pid).await;
             let url = nearest(&ports, "nats").unwrap_or_default();
             login::round_trip(&url, self.options.secret.as_ref()).await.map(|()| ports)
         };
@@ -220,10 +229,17 @@ impl Plan {
         running.words().knocking.store(true, Ordering::Relaxed);
         let stranger = login::stranger_inside(url).await.map_err(Error::Login)?;
         match stranger {
-            Some(stranger) => Err(Error::LetsIn { config: self.options.config.clone(), stranger }),
+            Some(stranger) => Err(Error::LetsIn { config: self.config.clone(), stranger }),
             None => Ok(()),
         }
     }
+}
+
+/// nats-server reads files only.
+fn built_in(folder: &TempDir) -> io::Result<PathBuf> {
+    let path = folder.path().join("nats.conf");
+    std::fs::write(&path, BUILT_IN)?;
+    Ok(path)
 }
 
 /// What the variables of nats.conf stand for. They are read as configuration: quoted, so that a secret of digits is no

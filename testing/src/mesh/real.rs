@@ -32,7 +32,7 @@ impl RealEngine {
     /// # Errors
     /// Why this machine cannot have one.
     pub async fn start_with(flags: &[&str]) -> Result<Self, String> {
-        let script = binaries::root().join("scripts/embedded-engine.py");
+        let script = binaries::root().join("cli/src/up/embedded/embedded-engine.py");
         let mut command = Command::new("python3");
         command.arg(&script).args(["--port", "0", "--slots", "1"]).args(flags);
         let logs = Logs::default();

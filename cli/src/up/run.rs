@@ -1,0 +1,286 @@
+//! A mesh from its start to its end, in one process that does nothing else: its supervisor.
+
+mod engines;
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use echo_bus::message::unix_millis;
+use echo_bus::process::BadConfig;
+use tokio::time::{MissedTickBehavior, interval, sleep};
+
+use super::parts::Parts;
+use super::plan::{From, Plan};
+use super::ready;
+use super::signals::Signals;
+use super::summary;
+use super::voice::Voice;
+use crate::place::Place;
+use crate::process::Process;
+use crate::record::{self, Lock, Record};
+use crate::supervise::{Children, Event, Spec};
+
+/// How often it is looked whether what is waited for is there.
+const LOOK: Duration = Duration::from_millis(50);
+/// How often the logs are looked at.
+const TRIM: Duration = Duration::from_secs(10);
+/// A start takes seconds; on a machine that is busy beyond measure it takes a while.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// How many lines of a part that has died are shown.
+const LAST_LINES: usize = 20;
+/// Which mesh writes its logs in a folder.
+const LOGS_OWNER: &str = ".mesh";
+/// Where the broker says where the bus is.
+const BUS: &str = "broker.json";
+
+/// Starts everything, keeps it up until it is told to stop, and stops it. Whatever happens, nothing is left running.
+pub async fn run(plan: Plan, place: Place, patience: Duration, voice: &mut Voice) -> Result<()> {
+    let signals = Signals::new()?;
+    let lock = Lock::take(&place.run).with_context(|| format!("cannot write in {}", place.run.display()))?;
+    let Some(_lock) = lock else {
+        bail!("another start of this mesh is under way in {}", place.run.display());
+    };
+    claim_logs(&place)?;
+    let record = begun(&plan, &place)?;
+    record.write(&place.run).context("cannot write what runs")?;
+    let children = Children::new(&place.logs)?;
+    let program = std::env::current_exe().context("this program's own file cannot be found")?;
+    voice.says(&plan.why);
+    let mut mesh = Mesh { plan, place, patience, voice, program, children, record, signals };
+    let ended = mesh.live().await;
+    mesh.stop().await;
+    ended
+}
+
+/// Two meshes must not write over each other's logs.
+fn claim_logs(place: &Place) -> Result<()> {
+    let logs = place.logs.display();
+    fs::create_dir_all(&place.logs).with_context(|| format!("cannot make {logs}"))?;
+    let path = place.logs.join(LOGS_OWNER);
+    let owner = fs::read_to_string(&path).map(|text| PathBuf::from(text.trim())).ok();
+    let other = owner.filter(|owner| *owner != place.run);
+    if let Some(other) = other.filter(|other| Record::read(other).is_some_and(|it| it.supervisor.runs())) {
+        return Err(BadConfig(format!(
+            "{logs} holds the logs of another running mesh ({}): choose another folder with --log-dir \
+             (ECHO_LOG_DIR)",
+            other.display()
+        ))
+        .into());
+    }
+    fs::write(&path, format!("{}\n", place.run.display())).with_context(|| format!("cannot write in {logs}"))
+}
+
+fn begun(plan: &Plan, place: &Place) -> Result<Record> {
+    let nodes = plan.nodes.iter().map(|node| record::Node {
+        id: node.id.to_string(),
+        agent: format!("http://{}", summary::near(node.listen)),
+        engine: node.engine.url.as_str().trim_end_matches('/').to_owned(),
+        api: node.engine.api.as_str().to_owned(),
+        ours: node.engine.from != From::Found,
+    });
+    Ok(Record {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        since: unix_millis(),
+        ready: false,
+        supervisor: Process::own().context("this process cannot be found")?,
+        parts: Vec::new(),
+        logs: place.logs.clone(),
+        edge: Some(format!("http://{}", summary::near(plan.edge))),
+        bus: None,
+        monitor: None,
+        nodes: nodes.collect(),
+        model: plan.model.clone(),
+        secret_file: plan.broker.secret_file.clone(),
+        why: plan.why.clone(),
+    })
+}
+
+struct Mesh<'a> {
+    plan: Plan,
+    place: Place,
+    /// How long a part may take to end.
+    patience: Duration,
+    voice: &'a mut Voice,
+    /// This program, which is every part.
+    program: PathBuf,
+    children: Children,
+    record: Record,
+    signals: Signals,
+}
+
+impl Mesh<'_> {
+    async fn live(&mut self) -> Result<()> {
+        self.start().await?;
+        self.record.ready = true;
+        self.write();
+        self.voice.ready();
+        self.serve().await;
+        Ok(())
+    }
+
+    /// Starts the parts, each when what it needs is there, and comes back when all nodes can answer.
+    async fn start(&mut self) -> Result<()> {
+        self.start_engines().await?;
+        let ready = self.place.run.join(BUS);
+        let _ = fs::remove_file(&ready);
+        self.add(self.parts().broker(&ready)).await?;
+        let bus = self.until("the broker", async || ready::bus(&ready)).await?;
+        (self.record.bus, self.record.monitor) = (Some(bus.nats.clone()), bus.monitor.clone());
+        self.add(self.parts().orchestrator(&bus.nats)).await?;
+        for at in 0..self.plan.nodes.len() {
+            let spec = self.parts().agent(&self.plan.nodes[at], &bus.nats);
+            self.add(spec).await?;
+        }
+        self.add(self.parts().edge(&bus.nats)).await?;
+        let nodes = ready::Nodes::of(&self.plan, self.record.edge.as_deref())?;
+        self.until(&nodes.to_string(), async || nodes.look().await).await
+    }
+
+    fn parts(&self) -> Parts<'_> {
+        Parts { program: &self.program, plan: &self.plan, place: &self.place }
+    }
+
+    async fn add(&mut self, spec: Spec) -> Result<()> {
+        let name = spec.name.clone();
+        self.voice.waits(format!("Starting {name}"), "");
+        let added = self.children.add(spec).await;
+        self.write();
+        added.with_context(|| format!("{name} cannot be started"))
+    }
+
+    /// Asks until it is so. A part that dies meanwhile ends the start, and so does a signal.
+    async fn until<T>(&mut self, what: &str, ask: impl AsyncFn() -> Result<T, String>) -> Result<T> {
+        let begun = Instant::now();
+        let mut seen = String::new();
+        loop {
+            let asked = async {
+                let answer = ask().await;
+                if answer.is_err() {
+                    sleep(LOOK).await;
+                }
+                answer
+            };
+            self.voice.waits(format!("Waiting for {what}"), &seen);
+            tokio::select! {
+                biased;
+                () = self.signals.next() => bail!("interrupted before the mesh was up"),
+                event = self.children.next() => return Err(self.died(&event, what)),
+                answer = asked => match answer {
+                    Ok(answer) => return Ok(answer),
+                    Err(now) => seen = now,
+                }
+            }
+            if begun.elapsed() > PATIENCE {
+                let (waited, logs) = (PATIENCE.as_secs(), self.place.logs.display());
+                bail!(
+                    "gave up after {waited} s of waiting for {what}; last seen: {seen}. The logs are in {logs}"
+                );
+            }
+        }
+    }
+
+    fn died(&self, event: &Event, what: &str) -> anyhow::Error {
+        let (Event::Ended { at, .. } | Event::Due { at }) = event;
+        let how = if let Event::Ended { how, .. } = event { how } else { "not started" };
+        let part = self.children.get(*at);
+        let lines = part.last_lines(LAST_LINES);
+        let (name, log) = (part.name(), part.log().path().display());
+        if lines.is_empty() {
+            return anyhow!(
+                "{name} ended ({how}) while this start waited for {what}. Its log, {log}, is empty"
+            );
+        }
+        let lines = lines.join("\n    ");
+        anyhow!(
+            "{name} ended ({how}) while this start waited for {what}.\nThe last lines of {log}:\n    {lines}"
+        )
+    }
+
+    /// Until a signal comes.
+    async fn serve(&mut self) {
+        let mut trim = interval(TRIM);
+        trim.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                biased;
+                () = self.signals.next() => return,
+                event = self.children.next() => self.apply(event).await,
+                _ = trim.tick() => self.trim_logs(),
+            }
+        }
+    }
+
+    async fn apply(&mut self, event: Event) {
+        match event {
+            Event::Ended { at, how, bad_config } => self.ended(at, &how, bad_config),
+            Event::Due { at } => match self.children.again(at).await {
+                Ok(()) => {
+                    let part = self.children.get(at);
+                    let pid = part.process.as_ref().map(|process| process.pid).unwrap_or_default();
+                    self.voice.warns(format!("{} runs again (pid {pid})", part.name()));
+                }
+                Err(error) => self.ended(at, &format!("cannot be started: {error}"), false),
+            },
+        }
+        self.write();
+    }
+
+    /// Says what has happened to a part, and when it is tried again.
+    fn ended(&mut self, at: usize, how: &str, bad_config: bool) {
+        let pause = self.children.plan(at, bad_config).as_secs_f64();
+        let part = self.children.get(at);
+        let name = part.name();
+        let last = part.last_lines(1).pop();
+        let last = last.map_or_else(String::new, |line| format!(" Its last line: {line}"));
+        self.voice.warns(if bad_config {
+            format!("{name} cannot run as it is configured, and is tried again in {pause} s.{last}")
+        } else {
+            format!("{name} ended unasked ({how}) and is started again in {pause} s.{last}")
+        });
+    }
+
+    /// Stops all parts, the last started first. A second signal ends them at once.
+    async fn stop(&mut self) {
+        if self.children.iter().next().is_some() {
+            self.voice.says("Stopping; a second signal ends it at once.");
+        }
+        loop {
+            tokio::select! {
+                biased;
+                said = self.children.stop_last(self.patience) => match said {
+                    Some(said) => self.voice.says(said),
+                    None => break,
+                },
+                () = self.signals.next() => {
+                    self.voice.warns("A second signal: SIGKILL for all that is left.");
+                    self.children.kill();
+                }
+            }
+        }
+        let _ = fs::remove_file(self.place.run.join(BUS));
+        let _ = fs::remove_file(self.place.logs.join(LOGS_OWNER));
+        Record::remove(&self.place.run);
+        self.voice.says("Stopped.");
+    }
+
+    fn trim_logs(&mut self) {
+        if let Err(error) = self.children.trim_logs() {
+            self.voice
+                .warns(format!("the logs in {} cannot be kept short: {error}", self.place.logs.display()));
+        }
+    }
+
+    /// Writes down what runs.
+    fn write(&mut self) {
+        let parts = self.children.iter().filter_map(|child| {
+            let (name, restarts) = (child.name().to_owned(), child.restarts);
+            Some(record::Part { name, process: child.process.clone()?, restarts })
+        });
+        self.record.parts = parts.collect();
+        if let Err(error) = self.record.write(&self.place.run) {
+            self.voice.warns(format!("cannot write down what runs in {}: {error}", self.place.run.display()));
+        }
+    }
+}
