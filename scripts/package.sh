@@ -84,7 +84,7 @@ MADE=()
 
 check_machine() {
     local tool
-    [ "$(uname -s)" = Linux ] || die "packages are made on Linux only; elsewhere: cargo install --locked --path cli."
+    [ "$(uname -s)" = Linux ] || die "packages are made on Linux only; elsewhere: cargo build --release --locked -p echo-mesh."
     case $(uname -m) in
     x86_64)
         ARCH=amd64
