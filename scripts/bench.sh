@@ -5,8 +5,6 @@ set -eu
 
 # shellcheck source=lib/settings.sh
 . "$(dirname "$0")/lib/settings.sh"
-# shellcheck source=lib/http.sh
-. "$ROOT/scripts/lib/http.sh"
 # shellcheck source=lib/preflight.sh
 . "$ROOT/scripts/lib/preflight.sh"
 
@@ -25,8 +23,9 @@ main() {
         *) args+=("$arg") ;;
         esac
     done
-    locate_mesh
+    locate_cache
     check_tools
+    check_python
     cd "$ROOT"
     locate_target
     cargo build --release --locked --workspace --bins

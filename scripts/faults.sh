@@ -9,10 +9,10 @@ set -eu
 # shellcheck source=lib/preflight.sh
 . "$ROOT/scripts/lib/preflight.sh"
 
-locate_mesh
+locate_cache
 cd "$ROOT"
 check_tools
 locate_target
 cargo build --release --locked --workspace --bins
-"$BIN/echo-broker" fetch
+"$BIN/echo-mesh" broker fetch
 exec "$BIN/echo-faults" "$@"

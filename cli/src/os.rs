@@ -17,6 +17,16 @@ pub fn leave_session() -> io::Result<()> {
     checked(unsafe { libc::setsid() }.min(0))
 }
 
+/// Whether this process was started to outlive its terminal, as `nohup` does it.
+pub fn ignores_hangup() -> bool {
+    let mut now = std::mem::MaybeUninit::<libc::sigaction>::uninit();
+    // SAFETY: no handler is set; the call fills in the one that is there, which is read only if it did.
+    unsafe {
+        libc::sigaction(libc::SIGHUP, std::ptr::null(), now.as_mut_ptr()) == 0
+            && now.assume_init().sa_sigaction == libc::SIG_IGN
+    }
+}
+
 /// Has the kernel end the child when the thread that starts it ends: started from the main thread, with this process,
 /// however that ends. Elsewhere than on Linux the next `up` or `down` ends what is left.
 #[cfg(target_os = "linux")]

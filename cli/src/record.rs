@@ -11,6 +11,9 @@ use serde::{Deserialize, Serialize};
 use crate::process::Process;
 
 const FILE: &str = "mesh.json";
+/// Where the broker says where the bus is, and where its temporary files are.
+pub const BUS: &str = "broker.json";
+pub const SCRATCH: &str = "tmp";
 const LOCK: &str = "lock";
 /// A record is a page; whatever is longer is something else.
 const LONGEST: u64 = 1 << 20;
@@ -86,7 +89,10 @@ impl Record {
         Ok(())
     }
 
+    /// Takes the record away, and what a broker that was killed has left.
     pub fn remove(run: &Path) {
+        let _ = fs::remove_dir_all(run.join(SCRATCH));
+        let _ = fs::remove_file(run.join(BUS));
         let _ = fs::remove_file(run.join(FILE));
     }
 

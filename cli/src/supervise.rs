@@ -2,6 +2,7 @@
 //! happens comes out of [`Children::next`].
 
 use std::ffi::OsString;
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
@@ -35,6 +36,8 @@ pub struct Spec {
     pub args: Vec<OsString>,
     /// Variables beside those of this process; one without a value is taken away.
     pub env: Vec<(String, Option<OsString>)>,
+    /// A folder for its temporary files, which is empty at each start: a part that is killed cleans up nothing.
+    pub scratch: Option<PathBuf>,
     pub kind: Kind,
 }
 
@@ -179,6 +182,9 @@ impl Children {
         if let Some(mut child) = last.child.take() {
             let _ = timeout(KILLED, child.wait()).await;
         }
+        if let Some(scratch) = &last.spec.scratch {
+            let _ = fs::remove_dir_all(scratch);
+        }
         self.kept.pop();
         Some(said)
     }
@@ -219,6 +225,11 @@ impl Kept {
                 Some(value) => command.env(name, value),
                 None => command.env_remove(name),
             };
+        }
+        if let Some(scratch) = &self.spec.scratch {
+            let _ = fs::remove_dir_all(scratch);
+            fs::create_dir_all(scratch)?;
+            command.env("TMPDIR", scratch);
         }
         match self.spec.kind {
             Kind::Part { rank } => {

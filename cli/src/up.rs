@@ -89,16 +89,11 @@ async fn start(args: Args) -> Result<()> {
     if args.detach {
         detach::start(plan, place.clone(), args.stop.patience()).await?;
         if let Some(record) = Record::read(&place.run) {
-            print(&record, &place);
+            summary::print(&record, &place);
         }
         return Ok(());
     }
     run::run(plan, place, args.stop.patience(), &mut voice::Voice::terminal()).await
-}
-
-fn print(record: &Record, place: &Place) {
-    summary::print_parts(record);
-    summary::print_lines_to_try(record, place);
 }
 
 /// What a supervisor that was killed has left is ended before anything is started.

@@ -46,11 +46,15 @@ pub async fn start(plan: Plan, place: Place, patience: Duration) -> Result<()> {
             () = signals.next() => supervisor.iter().try_for_each(|it| it.signal(libc::SIGTERM))?,
         }
     };
+    if end == Some(Word::Ready) {
+        return Ok(());
+    }
+    // Nothing of it is left when this comes back.
+    let status = tokio::task::spawn_blocking(move || child.wait()).await??;
     match end {
-        Some(Word::Ready) => Ok(()),
         Some(Word::Failed { why, bad_config: true }) => Err(BadConfig(why).into()),
         Some(Word::Failed { why, .. }) => bail!(why),
-        _ => bail!("the supervisor ended without a word ({})", child.wait()?),
+        _ => bail!("the supervisor ended without a word ({status})"),
     }
 }
 

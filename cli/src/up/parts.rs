@@ -6,13 +6,13 @@ use std::path::Path;
 use super::plan::{Node, Plan};
 use crate::lifeline::{AGENT, BROKER, EDGE, ORCHESTRATOR};
 use crate::place::Place;
+use crate::record::SCRATCH;
 use crate::supervise::{Kind, Spec};
 
 /// What is said to each part by flags, or is no business of a part's: the environment must not say it to another.
 const NOT_PASSED_ON: [&str; 17] = [
     "ECHO_AGENT_LISTEN",
     "ECHO_CONFIG",
-    "ECHO_DEFAULT_MODEL",
     "ECHO_EDGE_LISTEN",
     "ECHO_ENGINE",
     "ECHO_ENGINE_URL",
@@ -22,6 +22,7 @@ const NOT_PASSED_ON: [&str; 17] = [
     "ECHO_NATS_LISTEN",
     "ECHO_NATS_MONITOR",
     "ECHO_NATS_URL",
+    "ECHO_NODES",
     "ECHO_NODE_ID",
     "ECHO_READY_FILE",
     "ECHO_RUN_DIR",
@@ -38,14 +39,15 @@ pub struct Parts<'a> {
 }
 
 impl Parts<'_> {
-    /// The broker, which says in `ready` where the bus is.
-    pub fn broker(&self, ready: &Path) -> Spec {
+    /// The broker, which runs `server` and says in `ready` where the bus is.
+    pub fn broker(&self, server: &Path, ready: &Path) -> Spec {
         let broker = &self.plan.broker;
-        let mut args = flags([("--ready-file", Some(ready)), ("--cache-dir", Some(&self.place.cache))]);
+        let mut args = flags([("--ready-file", Some(ready)), ("--nats-server", Some(server))]);
         args.extend(flags([("--listen", broker.listen.as_ref()), ("--monitor", broker.monitor.as_ref())]));
         args.extend(flags([("--nats-conf", broker.conf.as_ref())]));
         args.extend(flags([("--secret-file", broker.secret_file.as_ref())]));
-        self.part("broker", BROKER, args, "broker")
+        let scratch = Some(self.place.run.join(SCRATCH));
+        Spec { scratch, ..self.part("broker", BROKER, args, "broker") }
     }
 
     pub fn orchestrator(&self, bus: &str) -> Spec {
@@ -79,7 +81,7 @@ impl Parts<'_> {
         let args = std::iter::once(command.into()).chain(flags).collect();
         let env = NOT_PASSED_ON.iter().map(|name| ((*name).to_owned(), None)).collect();
         let (name, program) = (name.to_owned(), self.program.to_owned());
-        Spec { name, program, args, env, kind: Kind::Part { rank } }
+        Spec { name, program, args, env, scratch: None, kind: Kind::Part { rank } }
     }
 }
 

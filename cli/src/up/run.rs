@@ -1,6 +1,7 @@
 //! A mesh from its start to its end, in one process that does nothing else: its supervisor.
 
 mod engines;
+mod server;
 
 use std::fs;
 use std::path::PathBuf;
@@ -17,6 +18,7 @@ use super::ready;
 use super::signals::Signals;
 use super::summary;
 use super::voice::Voice;
+use crate::log_file::LogFile;
 use crate::place::Place;
 use crate::process::Process;
 use crate::record::{self, Lock, Record};
@@ -32,8 +34,6 @@ const PATIENCE: Duration = Duration::from_secs(120);
 const LAST_LINES: usize = 20;
 /// Which mesh writes its logs in a folder.
 const LOGS_OWNER: &str = ".mesh";
-/// Where the broker says where the bus is.
-const BUS: &str = "broker.json";
 
 /// Starts everything, keeps it up until it is told to stop, and stops it. Whatever happens, nothing is left running.
 pub async fn run(plan: Plan, place: Place, patience: Duration, voice: &mut Voice) -> Result<()> {
@@ -116,6 +116,9 @@ impl Mesh<'_> {
         self.record.ready = true;
         self.write();
         self.voice.ready();
+        if self.voice.is_terminal() {
+            summary::print(&self.record, &self.place);
+        }
         self.serve().await;
         Ok(())
     }
@@ -123,9 +126,10 @@ impl Mesh<'_> {
     /// Starts the parts, each when what it needs is there, and comes back when all nodes can answer.
     async fn start(&mut self) -> Result<()> {
         self.start_engines().await?;
-        let ready = self.place.run.join(BUS);
+        let server = self.find_server().await?;
+        let ready = self.place.run.join(record::BUS);
         let _ = fs::remove_file(&ready);
-        self.add(self.parts().broker(&ready)).await?;
+        self.add(self.parts().broker(&server, &ready)).await?;
         let bus = self.until("the broker", async || ready::bus(&ready)).await?;
         (self.record.bus, self.record.monitor) = (Some(bus.nats.clone()), bus.monitor.clone());
         self.add(self.parts().orchestrator(&bus.nats)).await?;
@@ -150,34 +154,35 @@ impl Mesh<'_> {
         added.with_context(|| format!("{name} cannot be started"))
     }
 
-    /// Asks until it is so. A part that dies meanwhile ends the start, and so does a signal.
+    /// Asks until it is so.
     async fn until<T>(&mut self, what: &str, ask: impl AsyncFn() -> Result<T, String>) -> Result<T> {
         let begun = Instant::now();
         let mut seen = String::new();
-        loop {
+        while begun.elapsed() < PATIENCE {
+            self.voice.waits(format!("Waiting for {what}"), &seen);
             let asked = async {
                 let answer = ask().await;
                 if answer.is_err() {
                     sleep(LOOK).await;
                 }
-                answer
+                Ok(answer)
             };
-            self.voice.waits(format!("Waiting for {what}"), &seen);
-            tokio::select! {
-                biased;
-                () = self.signals.next() => bail!("interrupted before the mesh was up"),
-                event = self.children.next() => return Err(self.died(&event, what)),
-                answer = asked => match answer {
-                    Ok(answer) => return Ok(answer),
-                    Err(now) => seen = now,
-                }
+            match self.watched(what, asked).await? {
+                Ok(answer) => return Ok(answer),
+                Err(now) => seen = now,
             }
-            if begun.elapsed() > PATIENCE {
-                let (waited, logs) = (PATIENCE.as_secs(), self.place.logs.display());
-                bail!(
-                    "gave up after {waited} s of waiting for {what}; last seen: {seen}. The logs are in {logs}"
-                );
-            }
+        }
+        let (waited, logs) = (PATIENCE.as_secs(), self.place.logs.display());
+        bail!("gave up after {waited} s of waiting for {what}; last seen: {seen}. The logs are in {logs}");
+    }
+
+    /// Does one thing of the start. A part that dies meanwhile ends the start, and so does a signal.
+    async fn watched<T>(&mut self, what: &str, work: impl Future<Output = Result<T>>) -> Result<T> {
+        tokio::select! {
+            biased;
+            () = self.signals.next() => bail!("interrupted before the mesh was up"),
+            event = self.children.next() => Err(self.died(&event, what)),
+            done = work => done,
         }
     }
 
@@ -259,14 +264,14 @@ impl Mesh<'_> {
                 }
             }
         }
-        let _ = fs::remove_file(self.place.run.join(BUS));
         let _ = fs::remove_file(self.place.logs.join(LOGS_OWNER));
         Record::remove(&self.place.run);
         self.voice.says("Stopped.");
     }
 
     fn trim_logs(&mut self) {
-        if let Err(error) = self.children.trim_logs() {
+        let own = LogFile::of(&self.place.logs, "up").trim();
+        if let Err(error) = own.and_then(|()| self.children.trim_logs()) {
             self.voice
                 .warns(format!("the logs in {} cannot be kept short: {error}", self.place.logs.display()));
         }

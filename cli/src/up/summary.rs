@@ -21,6 +21,12 @@ pub fn near(listen: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, listen.port())
 }
 
+/// The parts, and what to do with them.
+pub fn print(record: &Record, place: &Place) {
+    print_parts(record);
+    print_lines_to_try(record, place);
+}
+
 /// The parts, one a line.
 pub fn print_parts(record: &Record) {
     say("");

@@ -52,6 +52,10 @@ impl Voice {
         Self::Caller { listens: true }
     }
 
+    pub fn is_terminal(&self) -> bool {
+        matches!(self, Self::Terminal(_))
+    }
+
     pub fn says(&mut self, line: impl ToString) {
         self.tell(Word::Says(line.to_string()));
     }
@@ -184,13 +188,15 @@ impl Terminal {
 /// Shows what comes over the pipe, until the word that says how it ends; none where the pipe ends without.
 pub fn relay(pipe: impl Read, terminal: &mut Terminal) -> Option<Word> {
     for line in BufReader::new(pipe).lines() {
-        match serde_json::from_str(&line.ok()?) {
+        let line = line.ok()?;
+        match serde_json::from_str(&line) {
             Ok(word @ (Word::Ready | Word::Failed { .. })) => {
                 terminal.rest();
                 return Some(word);
             }
             Ok(word) => terminal.show(&word),
-            Err(_) => break,
+            // Somebody who knows nothing of this has printed it.
+            Err(_) => terminal.show(&Word::Says(line)),
         }
     }
     terminal.rest();

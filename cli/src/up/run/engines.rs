@@ -19,7 +19,8 @@ impl Mesh<'_> {
         for (node, start) in plan.nodes.iter().zip(starts) {
             let Some(Start { program, args, env }) = start else { continue };
             let env = env.into_iter().map(|(name, value)| (name, Some(value))).collect();
-            self.add(Spec { name: node.engine(), program, args, env, kind: Kind::Foreign }).await?;
+            self.add(Spec { name: node.engine(), program, args, env, scratch: None, kind: Kind::Foreign })
+                .await?;
         }
         for node in &plan.nodes {
             let what = format!("{} to answer at {}", node.engine(), shown(&node.engine.url));
