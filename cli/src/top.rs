@@ -22,7 +22,6 @@ use tokio::task::JoinSet;
 use crate::clean::Clean;
 use crate::edge::{Edge, EdgeArgs};
 use crate::screen::{self, Input, Screen};
-use draw::Paint;
 use state::State;
 use view::{Action, View};
 
@@ -63,11 +62,11 @@ async fn run(args: &Args) -> Result<()> {
 async fn watch(edge: &Edge, screen: &mut Screen) -> Result<()> {
     let (mut events, mut inputs) = (feed::follow(edge.clone()), screen::inputs());
     let (mut state, mut view, mut orders) = (State::default(), View::default(), JoinSet::new());
-    let (name, paint) = (Clean::of(edge.url().as_str()), Paint::of_environment());
+    let name = Clean::of(edge.url().as_str());
     let mut ticks = tokio::time::interval(Duration::from_secs(1));
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
-        screen.draw(|frame| draw::draw(frame, &state, &view, name.as_str(), paint, Instant::now()))?;
+        screen.draw(|frame| draw::draw(frame, &state, &view, name.as_str(), Instant::now()))?;
         tokio::select! {
             input = inputs.recv() => match input {
                 None | Some(Input::Interrupt) => return Ok(()),

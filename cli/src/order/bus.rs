@@ -47,9 +47,12 @@ pub async fn order(bus: &Bus, node: &NodeId, wish: Wish) -> Result<Ordered> {
         Err(CallError::NoResponders(_)) => {
             Err(BadConfig(format!("there is no node {node}. {}", known(bus).await)).into())
         }
-        Err(error) => {
-            Err(anyhow!("{node} does not answer ({error}): look with `echo-mesh status`, and ask again"))
+        Err(CallError::Unanswered(_)) => {
+            bail!(
+                "{node} does not answer: it is stopped or cut off; look with `echo-mesh status`, and ask again"
+            )
         }
+        Err(error) => Err(anyhow!(error).context(format!("{node} was not told"))),
     }
 }
 

@@ -1,5 +1,6 @@
 //! What `top` looks like. It draws what it is given, and decides nothing.
 
+use std::ops::Range;
 use std::time::Instant;
 
 use ratatui::Frame;
@@ -35,38 +36,23 @@ const HELP: [&str; 12] = [
     "Any key goes back.",
 ];
 
-/// Whether there are colours.
-#[derive(Debug, Clone, Copy)]
-pub struct Paint(bool);
-
-impl Paint {
-    /// Colours, unless NO_COLOR says otherwise.
-    pub fn of_environment() -> Self {
-        Self(std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty()))
-    }
-
-    fn color(self, color: Color) -> Style {
-        if self.0 { Style::new().fg(color) } else { Style::new() }
-    }
-
-    /// How a node in this state looks.
-    fn of_status(self, status: &str) -> Style {
-        match status {
-            "draining" => self.color(Color::Yellow),
-            "unavailable" | "silent" => self.color(Color::Red),
-            _ => Style::new(),
-        }
+/// How a node in this state looks. Where NO_COLOR is set, the terminal's library leaves colours out.
+fn style_of(status: &str) -> Style {
+    match status {
+        "draining" => Style::new().fg(Color::Yellow),
+        "unavailable" | "silent" => Style::new().fg(Color::Red),
+        _ => Style::new(),
     }
 }
 
 /// All of it.
-pub fn draw(frame: &mut Frame<'_>, state: &State, view: &View, edge: &str, paint: Paint, now: Instant) {
+pub fn draw(frame: &mut Frame<'_>, state: &State, view: &View, edge: &str, now: Instant) {
     let area = frame.area();
     let (width, height) = (usize::from(area.width), usize::from(area.height));
     let mut lines = vec![header(state, edge, width)];
-    lines.extend(trouble(state, width, paint, now));
+    lines.extend(trouble(state, width, now));
     let room = height.saturating_sub(lines.len() + 1);
-    let mut body = body(state, view, width, room, paint, now);
+    let mut body = body(state, view, width, room, now);
     body.resize(room, Line::default());
     lines.extend(body);
     lines.truncate(height.saturating_sub(1));
@@ -88,34 +74,27 @@ fn header(state: &State, edge: &str, width: usize) -> Line<'static> {
     Line::styled(text.unwrap_or_else(|| table::fit(&all, width)), Modifier::BOLD)
 }
 
-fn trouble(state: &State, width: usize, paint: Paint, now: Instant) -> Vec<Line<'static>> {
+fn trouble(state: &State, width: usize, now: Instant) -> Vec<Line<'static>> {
     let text = match state.trouble(now) {
         Some(trouble) => trouble,
         None if !state.has_begun() => "asking the edge …".to_owned(),
         None => return Vec::new(),
     };
-    let style = paint.color(Color::Red).add_modifier(Modifier::BOLD);
+    let style = Style::new().fg(Color::Red).add_modifier(Modifier::BOLD);
     table::wrap(&text, width, 2).into_iter().map(|line| Line::styled(line, style)).collect()
 }
 
-fn body(
-    state: &State,
-    view: &View,
-    width: usize,
-    room: usize,
-    paint: Paint,
-    now: Instant,
-) -> Vec<Line<'static>> {
+fn body(state: &State, view: &View, width: usize, room: usize, now: Instant) -> Vec<Line<'static>> {
     if room < ROOMY - 2 {
         return match view.list {
-            List::Nodes => nodes(state, view, width, room, paint),
+            List::Nodes => nodes(state, view, width, room),
             List::Tasks => tasks(state, view, width, room, now),
         };
     }
     let room = room - DETAIL - 2;
     // Its title, the titles of the columns, and the nodes; the tasks get what is left, and at least half.
     let for_nodes = (state.nodes.len() + 2).max(3).min(room / 2);
-    let mut lines = nodes(state, view, width, for_nodes, paint);
+    let mut lines = nodes(state, view, width, for_nodes);
     lines.push(Line::default());
     lines.extend(tasks(state, view, width, room - for_nodes, now));
     lines.resize(room + 1, Line::default());
@@ -124,31 +103,41 @@ fn body(
     lines
 }
 
-fn nodes(state: &State, view: &View, width: usize, room: usize, paint: Paint) -> Vec<Line<'static>> {
+fn nodes(state: &State, view: &View, width: usize, room: usize) -> Vec<Line<'static>> {
+    let (all, at) = (view::nodes(state), view.node_at(state));
     let is_here = view.list == List::Nodes;
-    let mut lines = vec![title("NODES", state.nodes.len(), is_here, width)];
-    if state.nodes.is_empty() && state.has_begun() {
+    let mut lines = vec![title("NODES", all.len(), is_here, width)];
+    if all.is_empty() && state.has_begun() {
         lines.push(Line::raw(table::fit("none yet: `echo-mesh up` or `join` makes one", width)));
         return lines;
     }
-    let rows = rows::nodes(state, width);
-    let styles = state.nodes.values().map(|seen| paint.of_status(seen.node.status.as_str())).collect();
-    lines.extend(listed(rows, styles, is_here.then(|| view.node_at(state)), room.saturating_sub(1)));
+    let shown = window(all.len(), at, room);
+    let styles = all[shown.clone()].iter().map(|(_, seen)| style_of(seen.node.status.as_str())).collect();
+    let rows = rows::nodes(&all[shown.clone()], width);
+    lines.extend(listed(rows, styles, is_here.then(|| at - shown.start)));
     lines
 }
 
 fn tasks(state: &State, view: &View, width: usize, room: usize, now: Instant) -> Vec<Line<'static>> {
+    let (all, at) = (view::tasks(state), view.task_at(state));
     let is_here = view.list == List::Tasks;
-    let count = view::tasks(state).len();
-    let mut lines = vec![title("TASKS", count, is_here, width)];
-    if count == 0 {
+    let mut lines = vec![title("TASKS", all.len(), is_here, width)];
+    if all.is_empty() {
         lines.push(Line::raw(table::fit("none", width)));
         return lines;
     }
-    let rows = rows::tasks(state, width, now);
-    let styles = vec![Style::new(); count];
-    lines.extend(listed(rows, styles, is_here.then(|| view.task_at(state)), room.saturating_sub(1)));
+    let shown = window(all.len(), at, room);
+    let rows = rows::tasks(&all[shown.clone()], width, state.edge_time(now));
+    let styles = vec![Style::new(); shown.len()];
+    lines.extend(listed(rows, styles, is_here.then(|| at - shown.start)));
     lines
+}
+
+/// Those around the selected one for which there is room below two lines of titles.
+fn window(count: usize, selected: usize, room: usize) -> Range<usize> {
+    let room = room.saturating_sub(2).max(1);
+    let first = selected.saturating_sub(room / 2).min(count.saturating_sub(room));
+    first..(first + room).min(count)
 }
 
 fn title(name: &str, count: usize, is_here: bool, width: usize) -> Line<'static> {
@@ -156,15 +145,12 @@ fn title(name: &str, count: usize, is_here: bool, width: usize) -> Line<'static>
     Line::styled(table::fit(&format!("{mark} {name} ({count})"), width), Modifier::BOLD)
 }
 
-/// The titles of the columns, and as many rows around the selected one as there is room for.
-fn listed(rows: Vec<String>, styles: Vec<Style>, selected: Option<usize>, room: usize) -> Vec<Line<'static>> {
+/// The titles of the columns, and the rows.
+fn listed(rows: Vec<String>, styles: Vec<Style>, selected: Option<usize>) -> Vec<Line<'static>> {
     let mut rows = rows.into_iter();
     let mut lines: Vec<Line<'static>> =
         rows.next().map(|row| Line::styled(row, Modifier::DIM)).into_iter().collect();
-    let room = room.saturating_sub(1);
-    let last = rows.len().saturating_sub(room);
-    let first = selected.unwrap_or_default().saturating_sub(room / 2).min(last);
-    for (at, (row, style)) in rows.zip(styles).enumerate().skip(first).take(room) {
+    for (at, (row, style)) in rows.zip(styles).enumerate() {
         let style = if selected == Some(at) { style.add_modifier(Modifier::REVERSED) } else { style };
         lines.push(Line::styled(row, style));
     }

@@ -2,7 +2,10 @@
 
 use std::time::Instant;
 
-use super::state::State;
+use echo_bus::id::NodeId;
+
+use super::state::{Seen, State};
+use super::task::Task;
 use super::view::{self, List, View};
 use crate::clean::Clean;
 use crate::figure;
@@ -39,9 +42,9 @@ const TASKS: [Column; 9] = [
     Column { title: "WHY",    rank: 1, least: 16, most: 120, right: false },
 ];
 
-/// The nodes, the titles first.
-pub fn nodes(state: &State, width: usize) -> Vec<String> {
-    let row = |(id, seen): &(&echo_bus::id::NodeId, &super::state::Seen)| {
+/// These nodes, the titles first.
+pub fn nodes(nodes: &[(&NodeId, &Seen)], width: usize) -> Vec<String> {
+    let row = |(id, seen): &(&NodeId, &Seen)| {
         let node = &seen.node;
         let load = (node.slots > 0).then(|| node.active as f64 / node.slots as f64);
         let memory = node.memory.part();
@@ -55,13 +58,12 @@ pub fn nodes(state: &State, width: usize) -> Vec<String> {
             node.loaded(),
         ]
     };
-    table::lines(&NODES, &view::nodes(state).iter().map(row).collect::<Vec<_>>(), width)
+    table::lines(&NODES, &nodes.iter().map(row).collect::<Vec<_>>(), width)
 }
 
-/// The tasks, the titles first.
-pub fn tasks(state: &State, width: usize, now: Instant) -> Vec<String> {
-    let time = state.edge_time(now);
-    let row = |(name, task): &(&String, &super::task::Task)| {
+/// These tasks, the titles first; `time` is the edge's.
+pub fn tasks(tasks: &[(&String, &Task)], width: usize, time: u64) -> Vec<String> {
+    let row = |(name, task): &(&String, &Task)| {
         vec![
             name.chars().take(NAME).collect(),
             task.word().to_owned(),
@@ -74,7 +76,7 @@ pub fn tasks(state: &State, width: usize, now: Instant) -> Vec<String> {
             task.why(time),
         ]
     };
-    table::lines(&TASKS, &view::tasks(state).iter().map(row).collect::<Vec<_>>(), width)
+    table::lines(&TASKS, &tasks.iter().map(row).collect::<Vec<_>>(), width)
 }
 
 /// All about what is selected, in so many lines at most.

@@ -94,6 +94,25 @@ async fn who_is_resumed_meanwhile_is_said_to_work_again() {
 }
 
 #[tokio::test]
+async fn a_node_that_is_stopped_or_cannot_work_is_said_to_be() {
+    let mesh = Mesh::start().nodes(1).await;
+    mesh.node(0).pause().await;
+    let said = say(&mesh, "drain", &["node-a"]).await;
+    assert_eq!(said.code, Some(1));
+    assert!(said.err.contains("node-a does not answer: it is stopped or cut off"), "{}", said.err);
+    mesh.node(0).resume();
+    // The order was not lost.
+    mesh.node_is("node-a", "draining").await;
+    assert_eq!(say(&mesh, "resume", &["node-a"]).await.code, Some(0));
+    mesh.engine(0).stop().await;
+    mesh.node_is("node-a", "unavailable").await;
+    assert_eq!(say(&mesh, "drain", &["node-a"]).await.code, Some(0));
+    let said = say(&mesh, "resume", &["node-a"]).await;
+    assert_eq!(said.code, Some(1), "{}", said.out);
+    assert!(said.err.contains("node-a is resumed, and cannot work: "), "{}", said.err);
+}
+
+#[tokio::test]
 async fn without_a_broker_and_without_its_secret_it_says_what_to_do() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let folder = tempfile::tempdir().unwrap();
