@@ -4,6 +4,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod answer;
 mod args;
 mod ask;
 mod chat;
@@ -15,6 +16,7 @@ mod down;
 mod edge;
 mod invite;
 mod join;
+mod known;
 mod logs;
 mod models;
 mod order;
