@@ -19,8 +19,10 @@ const INTERRUPTED: u8 = 130;
 const UNHEARD: u8 = 141;
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  echo-mesh ask why is the sky blue\n  cat notes.txt | echo-mesh ask summarize this\n  \
-                        echo-mesh ask --image photo.jpg what is in this picture\n  echo-mesh ask --json hello | jq .node")]
+#[command(
+    after_help = "Examples:\n  echo-mesh ask why is the sky blue\n  cat notes.txt | echo-mesh ask summarize this\n  \
+                        echo-mesh ask --image photo.jpg what is in this picture\n  echo-mesh ask --json hello | jq .node"
+)]
 pub struct Args {
     /// What is asked; a text that is piped in goes before it. `-`, or nothing: all of it is read from stdin
     #[arg(value_name = "PROMPT")]

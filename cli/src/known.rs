@@ -55,13 +55,18 @@ impl Known {
     /// # Errors
     /// One of them is not there.
     pub fn meant(&self, words: &[String]) -> Result<Vec<&Node>, BadConfig> {
-        let Some(missing) = words.iter().find(|word| *word != ALL && !self.nodes.iter().any(|node| node.node_id == **word))
+        let Some(missing) =
+            words.iter().find(|word| *word != ALL && !self.nodes.iter().any(|node| node.node_id == **word))
         else {
             let meant = |node: &&Node| words.iter().any(|word| word == ALL || *word == node.node_id);
             return Ok(self.nodes.iter().filter(meant).collect());
         };
         let there: Vec<&str> = self.nodes.iter().map(|node| node.node_id.as_str()).collect();
-        let there = if there.is_empty() { "there is none".to_owned() } else { format!("there are: {}", there.join(", ")) };
+        let there = if there.is_empty() {
+            "there is none".to_owned()
+        } else {
+            format!("there are: {}", there.join(", "))
+        };
         Err(BadConfig(format!("no node {missing:?} is in the mesh; {there}")))
     }
 }
@@ -69,7 +74,9 @@ impl Known {
 impl Node {
     /// However the name is spelled.
     pub fn has(&self, name: &str) -> bool {
-        self.models.iter().any(|model| model.name == name || ModelName::of(&model.name) == ModelName::of(name))
+        self.models
+            .iter()
+            .any(|model| model.name == name || ModelName::of(&model.name) == ModelName::of(name))
     }
 }
 

@@ -58,7 +58,9 @@ impl Facts {
     /// In one line.
     pub fn line(&self) -> String {
         let mut parts = vec![self.node.clone().unwrap_or_else(|| "no node".to_owned()), self.model.clone()];
-        parts.extend(self.tokens.map(|tokens| format!("{tokens} token{}", if tokens == 1 { "" } else { "s" })));
+        parts.extend(
+            self.tokens.map(|tokens| format!("{tokens} token{}", if tokens == 1 { "" } else { "s" })),
+        );
         parts.extend(self.speed().map(|speed| format!("{speed:.1} tokens/s")));
         parts.extend(self.first.map(|first| format!("first after {:.2} s", first.as_secs_f64())));
         parts.push(self.course());

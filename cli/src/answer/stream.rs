@@ -22,10 +22,19 @@ const CANCEL: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub enum News {
     /// It waits: its place in the line, from 1, and for how long it is expected to.
-    Queued { position: u64, wait: Option<Duration> },
+    Queued {
+        position: u64,
+        wait: Option<Duration>,
+    },
     /// A node has it.
-    On { node: String, model: String },
-    Piece { text: String, thinking: String },
+    On {
+        node: String,
+        model: String,
+    },
+    Piece {
+        text: String,
+        thinking: String,
+    },
     End(Box<Facts>),
 }
 
@@ -136,7 +145,8 @@ impl Answer {
                     return Ok(());
                 }
                 Err(error) if is_final(&error) => {
-                    return Err(error.context("the connection to the edge broke, and the answer is not there any more"));
+                    return Err(error
+                        .context("the connection to the edge broke, and the answer is not there any more"));
                 }
                 Err(_) => {}
             }
@@ -151,7 +161,8 @@ fn is_final(error: &anyhow::Error) -> bool {
 }
 
 fn lost() -> String {
-    "the connection to the edge broke, and it does not come back: see `echo-mesh status`, and ask again".to_owned()
+    "the connection to the edge broke, and it does not come back: see `echo-mesh status`, and ask again"
+        .to_owned()
 }
 
 /// The line and the node, which the edge tells beside the answer.
@@ -159,7 +170,10 @@ fn comment(text: &str) -> Option<News> {
     if let Some(line) = text.strip_prefix("queued, position ") {
         let (position, wait) = line.split_once(", expected wait ").unwrap_or((line, ""));
         let wait = wait.strip_suffix(" ms").and_then(|wait| wait.parse().ok());
-        return Some(News::Queued { position: position.parse().ok()?, wait: wait.map(Duration::from_millis) });
+        return Some(News::Queued {
+            position: position.parse().ok()?,
+            wait: wait.map(Duration::from_millis),
+        });
     }
     let (node, model) = text.strip_prefix("on ")?.split_once(" with ")?;
     Some(News::On { node: node.to_owned(), model: model.to_owned() })

@@ -50,7 +50,9 @@ fn text(from: impl Read, most: u64) -> Result<String> {
         BadConfig(format!("more than {} MiB are piped in: send the part that matters", most >> 20))
     })?;
     let text = String::from_utf8(bytes);
-    Ok(text.map_err(|_| BadConfig("what is piped in is no text in UTF-8; a picture goes to --image".to_owned()))?)
+    Ok(text.map_err(|_| {
+        BadConfig("what is piped in is no text in UTF-8; a picture goes to --image".to_owned())
+    })?)
 }
 
 /// A picture in base64.

@@ -32,7 +32,10 @@ pub struct Lines {
 }
 
 enum Source {
-    Terminal { editor: Box<DefaultEditor>, history: Option<PathBuf> },
+    Terminal {
+        editor: Box<DefaultEditor>,
+        history: Option<PathBuf>,
+    },
     /// Ctrl-C ends the whole of it.
     Pipe(CancellationToken),
 }

@@ -82,7 +82,10 @@ mod tests {
 
     #[test]
     fn triple_quotes_hold_any_lines() {
-        assert_eq!(of(&["\"\"\"a", "", "b\\", "c\"\"\""]), [None, None, None, Some("a\n\nb\\\nc".to_owned())]);
+        assert_eq!(
+            of(&["\"\"\"a", "", "b\\", "c\"\"\""]),
+            [None, None, None, Some("a\n\nb\\\nc".to_owned())]
+        );
         assert_eq!(of(&["\"\"\"a\"\"\""]), [Some("a".to_owned())]);
         assert_eq!(of(&["\"\"\"", "a", "\"\"\""]), [None, None, Some("\na\n".to_owned())]);
     }

@@ -107,8 +107,7 @@ impl<'a> Session<'a> {
     fn ask(&mut self, prompt: String) -> Goes {
         let body = self.talk.ask(prompt);
         let (mut screen, waiting) = (Screen::new(self.thoughts), Waiting::begin(!self.quiet));
-        let played =
-            play(&self.edge, &body, Some(&mut screen), waiting, self.lines.interrupted());
+        let played = play(&self.edge, &body, Some(&mut screen), waiting, self.lines.interrupted());
         let played = self.runtime.block_on(played);
         match played.outcome {
             Ok(Outcome::Whole(facts)) => {

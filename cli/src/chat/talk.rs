@@ -30,9 +30,8 @@ impl Talk {
     /// The body of the request for the next turn.
     pub fn ask(&mut self, prompt: String) -> Value {
         let said = |role: &str, text: &str| json!({"role": role, "content": text});
-        let before = self.turns.iter().flat_map(|turn| {
-            [said("user", &turn.asked), said("assistant", &turn.answered)]
-        });
+        let before =
+            self.turns.iter().flat_map(|turn| [said("user", &turn.asked), said("assistant", &turn.answered)]);
         let mut body = self.settings.clone();
         body["messages"] = before.collect();
         body["prompt"] = prompt.as_str().into();
@@ -64,7 +63,8 @@ impl Talk {
     /// For people.
     pub fn written(&self) -> String {
         let mut text = String::new();
-        let mut add = |head: &str, said: &str| text.push_str(&format!("## {head}\n\n{}\n\n", said.trim_end()));
+        let mut add =
+            |head: &str, said: &str| text.push_str(&format!("## {head}\n\n{}\n\n", said.trim_end()));
         if let Some(system) = &self.system {
             add("System", system);
         }
@@ -93,7 +93,10 @@ mod tests {
         talk.model = Some("m".to_owned());
         let body = talk.ask("c".to_owned());
         let before = json!([{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]);
-        assert_eq!((&body["messages"], &body["prompt"], &body["model_hint"]), (&before, &json!("c"), &json!("m")));
+        assert_eq!(
+            (&body["messages"], &body["prompt"], &body["model_hint"]),
+            (&before, &json!("c"), &json!("m"))
+        );
         assert_eq!(body["system"], "s");
     }
 

@@ -93,5 +93,9 @@ async fn pull(edge: &Edge, model: &str, node: Option<&str>, progress: &mut Pull)
         succeeded |= status == "success";
         progress.heard(&line);
     }
-    if succeeded { Ok(name) } else { bail!("the connection to the edge broke: pull it again, and it goes on where it was") }
+    if succeeded {
+        Ok(name)
+    } else {
+        bail!("the connection to the edge broke: pull it again, and it goes on where it was")
+    }
 }

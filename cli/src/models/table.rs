@@ -69,13 +69,16 @@ pub fn lines(rows: &[Row]) -> Vec<String> {
 
 impl Row {
     fn cells(&self) -> [String; 5] {
-        let list = |words: &[String]| if words.is_empty() { "-".to_owned() } else { visible(&words.join(", ")) };
+        let list =
+            |words: &[String]| if words.is_empty() { "-".to_owned() } else { visible(&words.join(", ")) };
         let size = if self.size == 0 { "-".to_owned() } else { size(self.size) };
         [visible(&self.model), size, list(&self.can), list(&self.on), list(&self.loaded_on)]
     }
 
     fn notes(&self) -> impl Iterator<Item = String> {
-        self.unavailable.iter().map(|(node, why)| visible(&format!("{} is not used on {node}: {why}", self.model)))
+        self.unavailable
+            .iter()
+            .map(|(node, why)| visible(&format!("{} is not used on {node}: {why}", self.model)))
     }
 }
 
@@ -84,9 +87,9 @@ pub fn size(bytes: u64) -> String {
     #[expect(clippy::cast_precision_loss, reason = "a size for people")]
     let amount = |unit: u64| bytes as f64 / unit as f64;
     match bytes {
-        0..1_000_000 => format!("{:.1} kB", amount(1_000)),
-        0..1_000_000_000 => format!("{:.0} MB", amount(1_000_000)),
-        _ => format!("{:.1} GB", amount(1_000_000_000)),
+        1_000_000_000.. => format!("{:.1} GB", amount(1_000_000_000)),
+        1_000_000.. => format!("{:.0} MB", amount(1_000_000)),
+        _ => format!("{:.1} kB", amount(1_000)),
     }
 }
 
@@ -97,24 +100,23 @@ mod tests {
 
     #[test]
     fn a_model_is_one_line_however_many_nodes_have_it() {
-        let model = |name: &str, loaded: bool| {
-            json!({"name": name, "size": 4_700_000_000_u64, "loaded": loaded, "capabilities": ["completion", "tools"]})
-        };
+        let model = |name: &str, loaded: bool| json!({"name": name, "size": 4_700_000_000_u64, "loaded": loaded, "capabilities": ["completion", "tools"]});
         let mut closed = model("m:1", false);
         closed["unavailable"] = json!("its trial failed\u{1b}[2J");
-        let node = |id: &str, models: serde_json::Value| {
-            json!({"node_id": id, "status": "idle", "model_details": models})
-        };
+        let node = |id: &str, models: serde_json::Value| json!({"node_id": id, "status": "idle", "model_details": models});
         let known = json!({"nodes": [
             node("a", json!([model("m:1", true), {"name": "bare"}])), node("b", json!([closed])),
         ]});
         let lines = lines(&rows(&serde_json::from_value(known).unwrap()));
-        assert_eq!(lines, [
-            "MODEL  SIZE    CAN                ON    LOADED ON",
-            "bare   -       -                  a     -",
-            "m:1    4.7 GB  completion, tools  a, b  a",
-            "m:1 is not used on b: its trial failed\u{241b}[2J",
-        ]);
+        assert_eq!(
+            lines,
+            [
+                "MODEL  SIZE    CAN                ON    LOADED ON",
+                "bare   -       -                  a     -",
+                "m:1    4.7 GB  completion, tools  a, b  a",
+                "m:1 is not used on b: its trial failed\u{241b}[2J",
+            ]
+        );
     }
 
     #[test]

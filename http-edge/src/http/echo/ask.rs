@@ -75,7 +75,14 @@ fn ask(asked: TaskRequest) -> Result<Ask, ApiError> {
     let images = image::all("images", asked.images.unwrap_or_default())?;
     let (prompt, system) = (asked.prompt, asked.system.unwrap_or_default());
     let Some(before) = asked.messages else {
-        return Ok(Ask::Generate(Generate { model, prompt, system, images, settings, ..Generate::default() }));
+        return Ok(Ask::Generate(Generate {
+            model,
+            prompt,
+            system,
+            images,
+            settings,
+            ..Generate::default()
+        }));
     };
     let mut turn = Message::said("user", prompt);
     turn.content.extend(images.into_iter().map(|data| Part::Image { data }));
@@ -137,7 +144,8 @@ mod tests {
 
     #[test]
     fn a_message_of_nobody_is_refused_by_its_place() {
-        let error = asked(json!({"prompt": "c", "messages": [{"role": "tool", "content": "x"}]})).unwrap_err();
+        let error =
+            asked(json!({"prompt": "c", "messages": [{"role": "tool", "content": "x"}]})).unwrap_err();
         assert!(error.message().starts_with("messages[0].role: "), "{}", error.message());
     }
 }

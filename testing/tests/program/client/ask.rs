@@ -36,7 +36,8 @@ async fn an_answer_is_all_of_stdout_and_the_line_about_it_is_on_stderr() {
     let ended = run(&mesh, &["ask", "--model", "scripted", "count", "[tokens=64]", "[delay=5]"]).await;
     answered(&ended, 64);
     let line = ended.err.trim();
-    for part in ["node-a · scripted:latest · 64 tokens · ", " tokens/s · first after 0.", " · 1 attempt"] {
+    for part in ["node-a · scripted:latest · 64 tokens · ", " tokens/s · first after 0.", " · 1 attempt"]
+    {
         assert!(line.contains(part), "{part:?} is not in {line:?}");
     }
     assert_eq!((line.lines().count(), line.contains('\x1b')), (1, false), "{line:?}");
@@ -87,7 +88,11 @@ async fn a_program_gets_one_object_with_the_answer_and_how_it_went() {
     let mesh = Mesh::start().nodes(1).await;
     let ended = run(&mesh, &["ask", "--json", "[tokens=5]", "[delay=5]"]).await;
     let object: Value = serde_json::from_str(&ended.out).unwrap();
-    assert_eq!((&object["content"], &object["node"]), (&"t0 t1 t2 t3 t4 ".into(), &"node-a".into()), "{object}");
+    assert_eq!(
+        (&object["content"], &object["node"]),
+        (&"t0 t1 t2 t3 t4 ".into(), &"node-a".into()),
+        "{object}"
+    );
     assert_eq!((&object["tokens"], &object["attempts"]), (&5.into(), &1.into()), "{object}");
     assert!(object["tokens_per_second"].is_f64() && object["first_token_ms"].is_u64(), "{object}");
     assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""));
@@ -155,7 +160,8 @@ async fn an_edge_that_dies_takes_its_answer_along_and_what_came_stays() {
 #[tokio::test]
 async fn an_error_in_mid_answer_leaves_what_came_and_exits_1() {
     let mesh = Mesh::start().nodes(1).await;
-    let ended = run(&mesh, &["ask", "count [tokens=20] [delay=10] [fault=error@5] [words=out of luck]"]).await;
+    let ended =
+        run(&mesh, &["ask", "count [tokens=20] [delay=10] [fault=error@5] [words=out of luck]"]).await;
     assert_eq!((ended.code, ended.out.as_str()), (Some(1), "t0 t1 t2 t3 t4 \n"), "{}", ended.err);
     assert!(ended.err.starts_with("error: ") && ended.err.contains("out of luck"), "{}", ended.err);
 }

@@ -28,9 +28,18 @@ async fn the_table_says_what_is_where() {
     let mesh = Mesh::start().await;
     let ended = run(&mesh, &["models"]).await;
     assert_eq!(ended.code, Some(0), "{}", ended.err);
-    let lines: Vec<Vec<&str>> = ended.out.lines().map(|line| line.split("  ").filter(|it| !it.is_empty()).map(str::trim).collect()).collect();
+    let lines: Vec<Vec<&str>> = ended
+        .out
+        .lines()
+        .map(|line| line.split("  ").filter(|it| !it.is_empty()).map(str::trim).collect())
+        .collect();
     assert_eq!(lines[0], ["MODEL", "SIZE", "CAN", "ON", "LOADED ON"], "{}", ended.out);
-    assert_eq!(lines[1][..4], ["scripted:latest", "98 MB", "completion, tools", "node-a, node-b"], "{}", ended.out);
+    assert_eq!(
+        lines[1][..4],
+        ["scripted:latest", "98 MB", "completion, tools", "node-a, node-b"],
+        "{}",
+        ended.out
+    );
     let all: Value = serde_json::from_str(&run(&mesh, &["models", "--json"]).await.out).unwrap();
     assert_eq!((&all[0]["model"], &all[0]["size"]), (&"scripted:latest".into(), &98_362_432.into()), "{all}");
 }
@@ -48,7 +57,12 @@ async fn a_model_is_pulled_to_the_named_nodes_and_removed_from_them() {
     let asked = run(&mesh, &["models", "rm", "two", "--on", "all"]).await;
     assert_eq!((asked.code, asked.err.contains("--yes")), (Some(2), true), "{}", asked.err);
     let removed = run(&mesh, &["models", "rm", "two", "--on", "node-a", "--yes"]).await;
-    assert_eq!((removed.code, removed.out.as_str()), (Some(0), "node-a: two is removed\n"), "{}", removed.err);
+    assert_eq!(
+        (removed.code, removed.out.as_str()),
+        (Some(0), "node-a: two is removed\n"),
+        "{}",
+        removed.err
+    );
     have(&mesh, "two:latest", &["node-b"]).await;
     let removed = run(&mesh, &["models", "rm", "two", "--on", "all", "-y"]).await;
     assert_eq!(removed.out, "node-b: two is removed\n", "{}", removed.err);
@@ -60,7 +74,6 @@ async fn a_model_is_pulled_to_the_named_nodes_and_removed_from_them() {
 
 #[tokio::test]
 async fn a_node_that_cannot_does_not_keep_the_others_from_it() {
-
     let mesh = Mesh::start().agent_args(MANAGED).await;
     mesh.engine(0).edit(|script| script.pull_error = Some("disk is full\u{1b}[2J".to_owned()));
     let pulled = run(&mesh, &["models", "pull", "one", "--on", "all"]).await;
@@ -73,10 +86,16 @@ async fn a_node_that_cannot_does_not_keep_the_others_from_it() {
 #[tokio::test]
 async fn a_node_whose_owner_allows_it_not_says_so() {
     let mesh = Mesh::start().nodes(1).await;
-    for args in [&["models", "pull", "x", "--on", "all"][..], &["models", "rm", "scripted", "--on", "all", "-y"]] {
+    for args in
+        [&["models", "pull", "x", "--on", "all"][..], &["models", "rm", "scripted", "--on", "all", "-y"]]
+    {
         let ended = run(&mesh, args).await;
         assert_eq!(ended.code, Some(1), "{}", ended.err);
-        assert!(ended.err.contains("node-a") && ended.err.contains("--allow-model-management"), "{}", ended.err);
+        assert!(
+            ended.err.contains("node-a") && ended.err.contains("--allow-model-management"),
+            "{}",
+            ended.err
+        );
     }
 }
 

@@ -27,13 +27,15 @@ impl Terminal {
         let pair = native_pty_system().openpty(SIZE).unwrap();
         let mut command = CommandBuilder::new(binaries::program("echo-mesh"));
         command.args(args);
-        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("ECHO_") || name == "NO_COLOR") {
+        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("ECHO_") || name == "NO_COLOR")
+        {
             command.env_remove(name);
         }
         command.env("TERM", "xterm-256color");
         env.iter().for_each(|(name, value)| command.env(name, value));
         let child = pair.slave.spawn_command(command).unwrap();
-        let (mut output, keys) = (pair.master.try_clone_reader().unwrap(), pair.master.take_writer().unwrap());
+        let (mut output, keys) =
+            (pair.master.try_clone_reader().unwrap(), pair.master.take_writer().unwrap());
         let screen = vt100::Parser::new(SIZE.rows, SIZE.cols, 1_000);
         let shown = Arc::new(Mutex::new(Shown { screen, raw: Vec::new() }));
         let to = shown.clone();
