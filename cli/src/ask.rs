@@ -21,7 +21,8 @@ const UNHEARD: u8 = 141;
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  echo-mesh ask why is the sky blue\n  cat notes.txt | echo-mesh ask summarize this\n  \
-                        echo-mesh ask --image photo.jpg what is in this picture\n  echo-mesh ask --json hello | jq .node"
+                        echo-mesh ask --image photo.jpg what is in this picture\n  echo-mesh ask --json hello | jq .node\n\n\
+                        A pipe is read to its end. In a loop that reads lines from stdin, say < /dev/null"
 )]
 pub struct Args {
     /// What is asked; a text that is piped in goes before it. `-`, or nothing: all of it is read from stdin

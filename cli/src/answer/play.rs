@@ -78,8 +78,10 @@ impl Played {
                 news = answer.next() => news?,
                 () = &mut stop => {
                     waiting.end();
+                    // Now, because a second Ctrl-C ends the process where it is.
+                    let ended = screen.map_or(Ok(()), Screen::end);
                     answer.cancel().await;
-                    return Ok(Outcome::Stopped);
+                    return ended.map_or_else(unwritten, |()| Ok(Outcome::Stopped));
                 }
             };
             match news {

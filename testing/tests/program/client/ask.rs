@@ -1,6 +1,7 @@
 //! `echo-mesh ask`.
 
 use std::process::Stdio;
+use std::time::Duration;
 
 use echo_scripted_engine::Model;
 use echo_testing::client::scripted;
@@ -86,7 +87,7 @@ async fn what_cannot_be_asked_is_refused_before_anybody_is_asked() {
 #[tokio::test]
 async fn a_program_gets_one_object_with_the_answer_and_how_it_went() {
     let mesh = Mesh::start().nodes(1).await;
-    let ended = run(&mesh, &["ask", "--json", "[tokens=5]", "[delay=5]"]).await;
+    let ended = run(&mesh, &["ask", "--json", "[tokens=5]", "[delay=60]"]).await;
     let object: Value = serde_json::from_str(&ended.out).unwrap();
     assert_eq!(
         (&object["content"], &object["node"]),
@@ -136,7 +137,7 @@ async fn a_connection_that_breaks_is_joined_again_where_it_was() {
     proxy.cut().await;
     out += &read_until(&mut child, "t29 ").await;
     proxy.set(Mode::Refuse).await;
-    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
     proxy.set(Mode::Pass).await;
     let ended = rest(child).await;
     assert_eq!((ended.code, out + &ended.out), (Some(0), counted(100)), "{}", ended.err);
@@ -154,6 +155,7 @@ async fn an_edge_that_dies_takes_its_answer_along_and_what_came_stays() {
     assert_eq!(ended.code, Some(1), "{}", ended.err);
     assert!(counted(2000).starts_with(out.trim_end()) && out.ends_with(" \n"), "{out:?}");
     assert!(ended.err.starts_with("error: the connection to the edge broke"), "{}", ended.err);
+    println!("{}", ended.err);
     mesh.is_quiet().await;
 }
 
@@ -166,10 +168,13 @@ async fn an_error_in_mid_answer_leaves_what_came_and_exits_1() {
     assert!(ended.err.starts_with("error: ") && ended.err.contains("out of luck"), "{}", ended.err);
 }
 
+/// Shorter than a task is kept whose client has only left.
+const AT_ONCE: Duration = Duration::from_secs(8);
+
 async fn stopped(mesh: &Mesh, terminal: &mut Terminal) {
     terminal.keys("\x03");
     assert_eq!(terminal.exit().await, 130);
-    mesh.is_quiet().await;
+    mesh.is_quiet_within(AT_ONCE).await;
     let counters = mesh.engine(0).counters();
     assert_eq!((counters.cancelled, counters.finished), (1, 0));
     answered(&run(mesh, &["ask", "[tokens=1]"]).await, 1);
@@ -201,7 +206,7 @@ async fn a_reader_that_has_enough_ends_it_without_a_word() {
     drop(child.stdout.take());
     let ended = rest(child).await;
     assert_eq!((ended.code, ended.err.as_str()), (Some(141), ""));
-    mesh.is_quiet().await;
+    mesh.is_quiet_within(AT_ONCE).await;
     assert_eq!(mesh.engine(0).counters().cancelled, 1);
 }
 

@@ -54,6 +54,8 @@ async fn a_model_is_pulled_to_the_named_nodes_and_removed_from_them() {
     let pulled = run(&mesh, &["models", "pull", "two", "--on", "all"]).await;
     assert_eq!(pulled.out, "node-a: has two\nnode-b: has two\n", "{}", pulled.err);
     have(&mesh, "two:latest", &["node-a", "node-b"]).await;
+    let anywhere = run(&mesh, &["models", "pull", "three"]).await;
+    assert!(anywhere.out.starts_with("node-") && anywhere.out.ends_with(": has three\n"), "{anywhere:?}");
     let asked = run(&mesh, &["models", "rm", "two", "--on", "all"]).await;
     assert_eq!((asked.code, asked.err.contains("--yes")), (Some(2), true), "{}", asked.err);
     let removed = run(&mesh, &["models", "rm", "two", "--on", "node-a", "--yes"]).await;
