@@ -1,11 +1,144 @@
-//! `echo-mesh ask`.
+//! `echo-mesh ask`: one question, one answer.
 
+mod input;
+
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-#[derive(Debug, clap::Args)]
-pub struct Args {}
+use anyhow::Result;
+use echo_bus::process::{ended, shutdown};
+use serde_json::{Map, Value, json};
 
-pub fn main(_: Args) -> ExitCode {
-    eprintln!("error: `ask` is not built yet");
-    ExitCode::FAILURE
+use crate::answer::{Outcome, Played, Screen, Thoughts, Waiting, play};
+use crate::edge::{EdgeArgs, Refused};
+use crate::say::{aside, say, visible_error};
+
+/// What a shell reports for a program that Ctrl-C has ended.
+const INTERRUPTED: u8 = 130;
+/// What a shell reports for a program whose reader has gone.
+const UNHEARD: u8 = 141;
+
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  echo-mesh ask why is the sky blue\n  cat notes.txt | echo-mesh ask summarize this\n  \
+                        echo-mesh ask --image photo.jpg what is in this picture\n  echo-mesh ask --json hello | jq .node\n\n\
+                        A pipe is read to its end. In a loop that reads lines from stdin, say < /dev/null"
+)]
+pub struct Args {
+    /// What is asked; a text that is piped in goes before it. `-`, or nothing: all of it is read from stdin
+    #[arg(value_name = "PROMPT")]
+    prompt: Vec<String>,
+
+    /// The model [default: the one that most nodes have]
+    #[arg(short, long, value_name = "NAME")]
+    model: Option<String>,
+
+    /// How the model is to behave
+    #[arg(short, long, value_name = "TEXT")]
+    system: Option<String>,
+
+    /// A picture, for models that see; may be given several times
+    #[arg(short, long, value_name = "FILE")]
+    image: Vec<PathBuf>,
+
+    /// How daring: 0 gives the likeliest answer
+    #[arg(short, long, value_name = "NUMBER")]
+    temperature: Option<f64>,
+
+    /// The longest answer
+    #[arg(short = 'n', long, value_name = "TOKENS", value_parser = clap::value_parser!(u32).range(1..))]
+    max_tokens: Option<u32>,
+
+    /// Show the thoughts of a model that thinks, even in a pipe
+    #[arg(long)]
+    think: bool,
+
+    /// A model that thinks is to answer at once
+    #[arg(long, conflicts_with = "think")]
+    no_think: bool,
+
+    /// One JSON object with the whole answer, and how it went
+    #[arg(long)]
+    json: bool,
+
+    /// Nothing but the answer: no spinner, and no last line about it
+    #[arg(short, long, visible_alias = "no-stats")]
+    quiet: bool,
+
+    #[command(flatten)]
+    edge: EdgeArgs,
+}
+
+pub fn main(args: Args) -> ExitCode {
+    match run(&args) {
+        Ok(code) => code,
+        Err(error) => ended(Err(visible_error(error))),
+    }
+}
+
+fn run(args: &Args) -> Result<ExitCode> {
+    let (edge, body) = (args.edge.edge()?, args.body()?);
+    let runtime = tokio::runtime::Runtime::new()?;
+    let played = runtime.block_on(async {
+        let stop = shutdown();
+        let mut screen = (!args.json).then(|| Screen::new(args.thoughts()));
+        play(&edge, &body, screen.as_mut(), Waiting::begin(!args.quiet), stop.cancelled_owned()).await
+    });
+    if args.json { Ok(args.object(played)) } else { args.shown(played) }
+}
+
+impl Args {
+    /// The body of the request.
+    fn body(&self) -> Result<Value> {
+        let mut options = Map::new();
+        options.extend(self.temperature.map(|it| ("temperature".to_owned(), json!(it))));
+        options.extend(self.max_tokens.map(|it| ("num_predict".to_owned(), json!(it))));
+        let images = self.image.iter().map(|file| input::picture(file)).collect::<Result<Vec<_>>>()?;
+        // The first turn of a conversation: engines let models think there, and not after a bare prompt.
+        Ok(json!({
+            "messages": [], "prompt": input::prompt(&self.prompt)?, "model_hint": self.model, "system": self.system,
+            "images": images, "options": options, "think": self.no_think.then_some(false),
+        }))
+    }
+
+    fn thoughts(&self) -> Thoughts {
+        if self.think { Thoughts::Always } else { Thoughts::OnTerminal }
+    }
+
+    fn shown(&self, played: Played) -> Result<ExitCode> {
+        Ok(match played.outcome? {
+            Outcome::Whole(facts) => {
+                if !self.quiet {
+                    aside(crate::say::visible(&facts.line()));
+                }
+                ExitCode::SUCCESS
+            }
+            Outcome::Stopped => ExitCode::from(INTERRUPTED),
+            Outcome::Unheard => ExitCode::from(UNHEARD),
+        })
+    }
+
+    /// The answer as an object, or as far as it came, with the error.
+    fn object(&self, played: Played) -> ExitCode {
+        let mut object = Map::from_iter([("content".to_owned(), Value::from(played.content))]);
+        if !played.thinking.is_empty() {
+            object.insert("thinking".to_owned(), played.thinking.into());
+        }
+        let code = match played.outcome {
+            Ok(Outcome::Whole(facts)) => {
+                object.extend(facts.object());
+                ExitCode::SUCCESS
+            }
+            Ok(_) => return ExitCode::from(INTERRUPTED),
+            Err(error) => {
+                let refused = error.downcast_ref::<Refused>();
+                let code = refused.map(|refused| refused.code.as_str()).filter(|code| !code.is_empty());
+                object.extend(code.map(|code| ("code".to_owned(), code.into())));
+                object.insert("error".to_owned(), format!("{error:#}").into());
+                ended(Err(visible_error(error)))
+            }
+        };
+        say(Value::Object(object));
+        code
+    }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use reqwest::{Response, Url};
+use reqwest::{Response, Url, header};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -85,6 +85,11 @@ impl Edge {
         reply.json().await.context("the edge's answer cannot be read")
     }
 
+    /// DELETE of what a body names.
+    pub async fn delete_with(&self, path: &str, body: &Value) -> Result<()> {
+        self.asked(self.client.delete(self.address(path)?).json(body)).await.map(drop)
+    }
+
     /// GET of a stream of events.
     pub async fn events(&self, path: &str) -> Result<Events> {
         Ok(Events::of(self.asked(self.client.get(self.address(path)?)).await?))
@@ -92,6 +97,14 @@ impl Edge {
 
     fn address(&self, path: &str) -> Result<Url> {
         self.url.join(path).with_context(|| format!("{} makes no address with {path}", self.url))
+    }
+
+    async fn asked(&self, request: reqwest::RequestBuilder) -> Result<Response> {
+        let reply = self.sent(request).await?;
+        if reply.status().is_success() {
+            return Ok(reply);
+        }
+        Err(Refused::read(reply).await.into())
     }
 
     async fn sent(&self, request: reqwest::RequestBuilder) -> Result<Response> {
@@ -106,18 +119,66 @@ impl Edge {
             }
         })
     }
+}
 
-    async fn asked(&self, request: reqwest::RequestBuilder) -> Result<Response> {
-        let reply = self.sent(request).await?;
-        if reply.status().is_success() {
-            return Ok(reply);
-        }
+/// The edge has said no.
+#[derive(Debug, thiserror::Error)]
+#[error("{error}")]
+pub struct Refused {
+    /// Absent for the end of an answer that had begun.
+    pub status: Option<u16>,
+    /// For programs.
+    pub code: String,
+    /// What happened and what to do.
+    pub error: String,
+}
+
+impl Refused {
+    async fn read(reply: Response) -> Self {
         let status = reply.status();
-        let text = reply.text().await.unwrap_or_default();
-        match serde_json::from_str::<Value>(&text).ok().as_ref().and_then(|it| it["error"].as_str()) {
-            Some(error) => bail!("{}", Clean::of(error)),
-            None => bail!("the edge answers {status}"),
+        let wait = reply.headers().get(header::RETRY_AFTER).and_then(|wait| wait.to_str().ok());
+        let wait = wait.map(|wait| format!(" (in about {wait} s)")).unwrap_or_default();
+        let said: Value = serde_json::from_str(&reply.text().await.unwrap_or_default()).unwrap_or_default();
+        let mut refused = Self::said(&said, &format!("the edge answers {status}"));
+        refused.error += &wait;
+        Self { status: Some(status.as_u16()), ..refused }
+    }
+
+    /// The refusal in an object of the edge's.
+    pub fn said(said: &Value, otherwise: &str) -> Self {
+        let error = said["error"].as_str().unwrap_or(otherwise);
+        // The line for curl helps nobody who has this program.
+        let error = error.split("; this works: curl").next().unwrap_or(error);
+        let error = Clean::of(error).to_string();
+        Self { status: None, code: said["code"].as_str().unwrap_or_default().to_owned(), error }
+    }
+}
+
+/// An event of a stream.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Event {
+    pub name: String,
+    pub id: Option<u64>,
+    pub comment: String,
+    pub data: String,
+}
+
+impl Event {
+    fn read(text: &str) -> Self {
+        let mut event = Self::default();
+        for line in text.lines() {
+            let (name, value) = line.split_once(':').unwrap_or((line, ""));
+            let value = value.strip_prefix(' ').unwrap_or(value);
+            match name {
+                "" => event.comment.push_str(value),
+                "event" => value.trim().clone_into(&mut event.name),
+                "id" => event.id = value.parse().ok(),
+                "data" if event.data.is_empty() => event.data.push_str(value),
+                "data" => event.data.extend(["\n", value]),
+                _ => {}
+            }
         }
+        event
     }
 }
 
@@ -134,22 +195,41 @@ impl Events {
         Self { reply, read: Vec::new(), ended: false }
     }
 
-    /// The next event's data; `None` at the end.
+    /// The next event that says something; `None` at the end.
     ///
     /// # Errors
     /// The connection broke, or an event is too long.
-    pub async fn next(&mut self) -> Result<Option<String>> {
-        Ok(self.next_named().await?.map(|(_, data)| data))
+    pub async fn next(&mut self) -> Result<Option<Event>> {
+        loop {
+            match self.event().await? {
+                Some(event) if event.data.is_empty() => {}
+                event => return Ok(event),
+            }
+        }
     }
 
-    /// The next event's name, which may be empty, and its data.
+    /// The next event, comments included; `None` at the end.
     ///
     /// # Errors
-    /// The connection broke, or an event is too long.
-    pub async fn next_named(&mut self) -> Result<Option<(String, String)>> {
+    /// As above.
+    pub async fn event(&mut self) -> Result<Option<Event>> {
+        let text = self.part(b"\n\n").await?;
+        Ok(text.map(|text| Event::read(&text)))
+    }
+
+    /// The next line, of an answer that is lines of JSON; `None` at the end.
+    ///
+    /// # Errors
+    /// As above.
+    pub async fn line(&mut self) -> Result<Option<String>> {
+        self.part(b"\n").await
+    }
+
+    async fn part(&mut self, end: &[u8]) -> Result<Option<String>> {
         loop {
-            if let Some(event) = self.taken() {
-                return Ok(Some(event));
+            if let Some(at) = self.read.windows(end.len()).position(|bytes| bytes == end) {
+                let part: Vec<u8> = self.read.drain(..at + end.len()).collect();
+                return Ok(Some(String::from_utf8_lossy(&part).into_owned()));
             }
             if self.ended {
                 return Ok(None);
@@ -163,19 +243,24 @@ impl Events {
             }
         }
     }
+}
 
-    /// A whole event that is here already; comments are none.
-    fn taken(&mut self) -> Option<(String, String)> {
-        loop {
-            let end = self.read.windows(2).position(|pair| pair == b"\n\n")?;
-            let event: Vec<u8> = self.read.drain(..end + 2).collect();
-            let text = String::from_utf8_lossy(&event);
-            let data: Vec<&str> =
-                text.lines().filter_map(|line| line.strip_prefix("data:")).map(str::trim_start).collect();
-            if !data.is_empty() {
-                let name = text.lines().find_map(|line| line.strip_prefix("event:")).unwrap_or_default();
-                return Some((name.trim().to_owned(), data.join("\n")));
-            }
-        }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_is_read_with_its_number_and_a_comment_is_no_data() {
+        let event = Event::read("id: 7\ndata: {\"a\":\ndata: 1}\n\n");
+        assert_eq!((event.id, event.data.as_str()), (Some(7), "{\"a\":\n1}"));
+        let comment = Event::read(": queued, position 2\n\n");
+        assert_eq!((comment.comment.as_str(), comment.data.as_str()), ("queued, position 2", ""));
+    }
+
+    #[test]
+    fn a_refusal_has_no_line_for_another_program() {
+        let said = serde_json::json!({"error": "no such model; this works: curl -X POST x", "code": "c"});
+        let refused = Refused::said(&said, "");
+        assert_eq!((refused.to_string().as_str(), refused.code.as_str()), ("no such model", "c"));
     }
 }

@@ -4,6 +4,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod answer;
 mod args;
 mod ask;
 mod chat;
@@ -18,6 +19,7 @@ mod figure;
 mod here;
 mod invite;
 mod join;
+mod known;
 mod lifeline;
 mod log_file;
 mod logs;

@@ -44,12 +44,12 @@ async fn stream(edge: &Edge, tell: &mpsc::Sender<Event>, came: &mut bool) -> Res
     };
     let mut events = opened?;
     loop {
-        let Ok(next) = tokio::time::timeout(LATE, events.next_named()).await else {
+        let Ok(next) = tokio::time::timeout(LATE, events.next()).await else {
             bail!("the edge is silent");
         };
-        let Some((name, data)) = next? else { bail!("the edge has ended the stream") };
+        let Some(next) = next? else { bail!("the edge has ended the stream") };
         *came = true;
-        if tell.send(Event::read(&name, &data)).await.is_err() {
+        if tell.send(Event::read(&next.name, &next.data)).await.is_err() {
             return Ok(());
         }
     }

@@ -31,7 +31,7 @@ pub fn judge(registry: &Registry, need: &Need) -> Result<(), Failure> {
         return Err(Failure::give_up(Code::NoNode, "none of the nodes that the request names can be asked"));
     }
     if !having.iter().any(|(_, node, _)| wanted(node) && managed(node, need)) {
-        let advice = "the operators of these nodes do not allow pulls and deletes";
+        let advice = "the operators of these nodes do not let the mesh pull or delete models (--allow-model-management)";
         return Err(Failure::give_up(Code::NotAllowed, advice));
     }
     let somebody_can = |what| {

@@ -1,1 +1,7 @@
-//! Commands that ask a mesh: status, top, ask, chat, models, drain and resume.
+//! `ask`, `chat` and `models`: in pipes and in terminals, while parts of the mesh die.
+
+mod ask;
+mod chat;
+mod models;
+mod run;
+mod terminal;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axum::extract::Request;
-use echo_bus::message::{Generate, Request as Ask};
+use echo_bus::message::{Chat, Generate, Message, Part, Request as Ask};
 use echo_bus::time;
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -20,6 +20,8 @@ use crate::tasks::Wishes;
 #[derive(Debug, Deserialize)]
 pub struct TaskRequest {
     prompt: String,
+    /// What was said before the prompt: with this, even if it is empty, the task is a turn of a conversation.
+    messages: Option<Vec<Said>>,
     model_hint: Option<String>,
     task_id: Option<String>,
     options: Option<Map<String, Value>>,
@@ -31,6 +33,13 @@ pub struct TaskRequest {
     images: Option<Vec<String>>,
     /// How long the task goes on, and its answer is kept, while nobody listens: `"60s"`, or seconds.
     keep: Option<Value>,
+}
+
+/// A message of a conversation.
+#[derive(Debug, Deserialize)]
+struct Said {
+    role: String,
+    content: String,
 }
 
 /// Reads a task from a request and starts it.
@@ -63,14 +72,36 @@ fn ask(asked: TaskRequest) -> Result<Ask, ApiError> {
     let mut settings = options::settings(asked.options.unwrap_or_default()).map_err(ApiError::bad_request)?;
     settings.format = asked.format.filter(|format| !format.is_null());
     settings.think = asked.think.filter(|think| !think.is_null());
-    Ok(Ask::Generate(Generate {
-        model,
-        prompt: asked.prompt,
-        system: asked.system.unwrap_or_default(),
-        images: image::all("images", asked.images.unwrap_or_default())?,
-        settings,
-        ..Generate::default()
-    }))
+    let images = image::all("images", asked.images.unwrap_or_default())?;
+    let (prompt, system) = (asked.prompt, asked.system.unwrap_or_default());
+    let Some(before) = asked.messages else {
+        return Ok(Ask::Generate(Generate {
+            model,
+            prompt,
+            system,
+            images,
+            settings,
+            ..Generate::default()
+        }));
+    };
+    let mut turn = Message::said("user", prompt);
+    turn.content.extend(images.into_iter().map(|data| Part::Image { data }));
+    let mut messages = conversation(before)?;
+    if !system.is_empty() {
+        messages.insert(0, Message::said("system", system));
+    }
+    messages.push(turn);
+    Ok(Ask::Chat(Chat { model, messages, settings, ..Chat::default() }))
+}
+
+fn conversation(said: Vec<Said>) -> Result<Vec<Message>, ApiError> {
+    let message = |(place, said): (usize, Said)| {
+        if matches!(said.role.as_str(), "system" | "user" | "assistant") {
+            return Ok(Message::said(said.role, said.content));
+        }
+        Err(wrong(&format!("messages[{place}].role"), "expected system, user or assistant"))
+    };
+    said.into_iter().enumerate().map(message).collect()
 }
 
 fn check_name(name: &str) -> Result<(), ApiError> {
@@ -87,4 +118,34 @@ fn time_to_keep(keep: &Value, most: Duration) -> Result<Duration, ApiError> {
         return Err(wrong("keep", &format!("at most {} s on this edge (--keep-limit)", most.as_secs())));
     }
     Ok(time)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn asked(body: Value) -> Result<Ask, ApiError> {
+        ask(serde_json::from_value(body).unwrap())
+    }
+
+    #[test]
+    fn a_prompt_after_messages_is_the_next_turn_of_a_conversation() {
+        let before = json!([{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]);
+        let body = json!({"prompt": "c", "system": "s", "messages": before, "options": {"num_predict": 5}});
+        let Ask::Chat(chat) = asked(body).unwrap() else { panic!("no conversation") };
+        let said: Vec<_> = chat.messages.iter().map(|it| format!("{}: {}", it.role, it.text())).collect();
+        assert_eq!(said, ["system: s", "user: a", "assistant: b", "user: c"]);
+        assert_eq!(chat.settings.max_tokens, Some(5));
+        let first = asked(json!({"prompt": "c", "messages": []})).unwrap();
+        assert!(matches!(first, Ask::Chat(chat) if chat.messages.len() == 1));
+        assert!(matches!(asked(json!({"prompt": "c"})).unwrap(), Ask::Generate(_)));
+    }
+
+    #[test]
+    fn a_message_of_nobody_is_refused_by_its_place() {
+        let error =
+            asked(json!({"prompt": "c", "messages": [{"role": "tool", "content": "x"}]})).unwrap_err();
+        assert!(error.message().starts_with("messages[0].role: "), "{}", error.message());
+    }
 }

@@ -7,6 +7,7 @@ use crate::http::route::{PLAIN, Route};
 const TASK: &[u16] = &[400, 408, 409, 413, 415, 429, 502, 503, 504];
 const TASK_FIELDS: &[(&str, &str)] = &[
     ("prompt!", "string"),
+    ("messages", "array"),
     ("model_hint", "string"),
     ("task_id", "string"),
     ("options", "object"),

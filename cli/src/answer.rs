@@ -1,0 +1,11 @@
+//! An answer of the mesh, as it comes: for `ask` and `chat`.
+
+mod facts;
+mod play;
+mod screen;
+mod stream;
+mod waiting;
+
+pub use play::{Outcome, Played, play};
+pub use screen::{Screen, Thoughts};
+pub use waiting::Waiting;
