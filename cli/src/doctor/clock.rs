@@ -16,18 +16,42 @@ const FAR: Duration = Duration::from_secs(5);
 const MOST: usize = 64;
 
 pub async fn look(scene: &Scene) -> Looked {
-    let (Edge::Whole(_, answer) | Edge::Alone(_, answer)) = scene.edge().await else {
-        return Looked::default();
+    let (mesh, answer) = match scene.edge().await {
+        Edge::Whole(mesh, answer) => (Some(mesh), answer),
+        Edge::Alone(_, answer) => (None, answer),
+        _ if scene.mesh().await.is_some() => return Looked::unseen("clocks, since no edge answers"),
+        _ => return Looked::default(),
     };
     let mut clocks = Vec::new();
     clocks.extend(offset(answer).map(|off| ("the edge".to_owned(), off)));
-    if let Edge::Whole(mesh, answer) = scene.edge().await {
+    let mut unseen = Vec::new();
+    if let Some(mesh) = mesh {
         let (before, after) = answer.between;
         clocks
             .push(("the orchestrator".to_owned(), apart(mesh.server_time, mesh.server_time, before, after)));
-        let nodes = mesh.nodes.iter().take(MOST).map(|node| node_clock(&scene.asker, node));
-        clocks.extend(join_all(nodes).await.into_iter().flatten());
+        let asked = mesh.nodes.iter().take(MOST);
+        let offsets = join_all(asked.clone().map(|node| node_clock(&scene.asker, node))).await;
+        for (node, off) in asked.zip(offsets) {
+            match off {
+                Some(off) => clocks.push((node.node_id.to_string(), off)),
+                None => unseen.push(node.node_id.to_string()),
+            }
+        }
+        unseen.extend(
+            mesh.nodes.get(MOST..).filter(|more| !more.is_empty()).map(|more| format!("{} more", more.len())),
+        );
     }
+    let looked = judge(&clocks);
+    if unseen.is_empty() {
+        return looked;
+    }
+    looked.with(Looked::unseen(format!(
+        "the clocks of {}: their agents cannot be asked from here",
+        unseen.join(", ")
+    )))
+}
+
+fn judge(clocks: &[(String, i64)]) -> Looked {
     let far: Vec<String> = clocks
         .iter()
         .filter(|(_, off)| off.unsigned_abs() > FAR.as_millis() as u64)
@@ -43,15 +67,14 @@ pub async fn look(scene: &Scene) -> Looked {
     )
 }
 
-/// The clock of a node's machine, if its agent can be asked from here.
-async fn node_clock(asker: &Asker, node: &NodeState) -> Option<(String, i64)> {
+/// How far the clock of a node's machine is ahead, if its agent can be asked from here.
+async fn node_clock(asker: &Asker, node: &NodeState) -> Option<i64> {
     let host = match node.agent_host.contains(':') {
         true => format!("[{}]", node.agent_host),
         false => node.agent_host.clone(),
     };
     let url = Url::parse(&format!("http://{host}:{}/health", node.agent_port)).ok()?;
-    let answer = asker.get(&url, None).await.ok()?;
-    Some((node.node_id.to_string(), offset(&answer)?))
+    offset(&asker.get(&url, None).await.ok()?)
 }
 
 /// How far the clock of whoever answered is ahead of ours, in milliseconds.

@@ -316,6 +316,11 @@ async fn another_version_of_a_part_is_told() {
     mesh.node_is("old", "idle").await;
     let said = home.doctor(&of(&mesh), &[]).await;
     said.only("versions", &["old is 0.0.9"], "same version");
+    let unseen = said.json()["could_not_look_at"][0].clone();
+    assert_eq!(
+        unseen,
+        json!({"check": "clocks", "what": "the clocks of old: their agents cannot be asked from here"})
+    );
 }
 
 /// Nobody may set this machine's clock, so an edge with another one is played: it says what the real one says.
