@@ -71,7 +71,7 @@ fn nodes_tasks_and_why_are_on_a_screen_of_80_by_24() {
     assert!(!text.contains("00000000"), "what has ended is not shown:\n{text}");
     view.press(KeyCode::Tab, &begun(now), now);
     let text = screen(&begun(now), &view, (80, 24), now).join("\n");
-    let why = "why: done here in 2.0 s (prompt 200 ms, answer 1.8 s); not node-b, in 5.1 s:";
+    let why = "why: expected 2.0 s here (prompt 200 ms, answer 1.8 s); not node-b (5.1 s):";
     assert!(text.contains(why), "{text}");
     view.press(KeyCode::Char('j'), &begun(now), now);
     let text = screen(&begun(now), &view, (80, 24), now).join("\n");
