@@ -171,9 +171,9 @@ impl Times {
         let known: Vec<String> = known.collect();
         match (self.whole, known.is_empty()) {
             (None, true) => None,
-            (Some(whole), true) => Some(format!("done here in {}", span(whole))),
+            (Some(whole), true) => Some(format!("expected {} here", span(whole))),
             (None, false) => Some(format!("expected here: {}", known.join(", "))),
-            (Some(whole), false) => Some(format!("done here in {} ({})", span(whole), known.join(", "))),
+            (Some(whole), false) => Some(format!("expected {} here ({})", span(whole), known.join(", "))),
         }
     }
 }
@@ -190,7 +190,7 @@ impl Other {
     fn say(&self) -> String {
         let mut text = format!("not {}", self.node);
         if let Some(expected) = self.expected {
-            text.push_str(&format!(", in {}", span(expected)));
+            text.push_str(&format!(" ({})", span(expected)));
         }
         if !self.because.is_empty() {
             text.push_str(&format!(": {}", self.because));

@@ -71,7 +71,7 @@ fn nodes_tasks_and_why_are_on_a_screen_of_80_by_24() {
     assert!(!text.contains("00000000"), "what has ended is not shown:\n{text}");
     view.press(KeyCode::Tab, &begun(now), now);
     let text = screen(&begun(now), &view, (80, 24), now).join("\n");
-    let why = "why: done here in 2.0 s (prompt 200 ms, answer 1.8 s); not node-b, in 5.1 s:";
+    let why = "why: expected 2.0 s here (prompt 200 ms, answer 1.8 s); not node-b (5.1 s):";
     assert!(text.contains(why), "{text}");
     view.press(KeyCode::Char('j'), &begun(now), now);
     let text = screen(&begun(now), &view, (80, 24), now).join("\n");
@@ -331,7 +331,7 @@ proptest! {
 }
 
 #[test]
-fn a_mesh_as_large_as_an_edge_shows_is_scrolled_and_drawn_soon() {
+fn a_mesh_as_large_as_an_edge_shows_is_scrolled_to_what_is_selected() {
     let now = Instant::now();
     let mut state = State::default();
     let task = |at: u64| {
@@ -340,19 +340,17 @@ fn a_mesh_as_large_as_an_edge_shows_is_scrolled_and_drawn_soon() {
     };
     let nodes: Map<String, Value> =
         (0..4_000).map(|at| (format!("n{at:04}"), json!({"status": "idle", "slots": 4}))).collect();
-    let tasks: Map<String, Value> = (0..4_000).map(|at| (format!("{at:016x}"), task(at))).collect();
+    let tasks: Map<String, Value> = (0..4_000).map(|at| (format!("{at:08x}ffffffff"), task(at))).collect();
     state.apply(Event::Snapshot(json!({"at": 1, "nodes": nodes, "tasks": tasks})), now);
     let mut view = View::default();
     view.press(KeyCode::End, &state, now);
-    let began = Instant::now();
     let text = screen(&state, &view, (120, 40), now).join("\n");
     assert!(text.contains("▶ NODES (4000)") && text.contains("n3999") && !text.contains("n0001"), "{text}");
     view.press(KeyCode::Tab, &state, now);
-    view.press(KeyCode::PageDown, &state, now);
+    view.press(KeyCode::End, &state, now);
     let text = screen(&state, &view, (120, 40), now).join("\n");
-    assert!(text.contains("task 000000000000000a on n1") && text.contains("n3999"), "{text}");
-    // Some milliseconds; formatting all that is not shown would take seconds.
-    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    assert!(text.contains("00000f9f  running") && !text.contains("00000000  running"), "{text}");
+    assert!(text.contains("n3999"), "the other list stays where it was: {text}");
 }
 
 /// What has changed, as the edge says it: a merge patch.
