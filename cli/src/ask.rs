@@ -11,7 +11,8 @@ use serde_json::{Map, Value, json};
 
 use crate::answer::{Outcome, Played, Screen, Thoughts, Waiting, play};
 use crate::edge::{EdgeArgs, Refused};
-use crate::say::{aside, say, visible_error};
+use crate::clean::visible_error;
+use crate::say::{aside, say};
 
 /// What a shell reports for a program that Ctrl-C has ended.
 const INTERRUPTED: u8 = 130;
@@ -109,7 +110,7 @@ impl Args {
         Ok(match played.outcome? {
             Outcome::Whole(facts) => {
                 if !self.quiet {
-                    aside(crate::say::visible(&facts.line()));
+                    aside(crate::clean::visible(&facts.line()));
                 }
                 ExitCode::SUCCESS
             }

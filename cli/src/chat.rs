@@ -19,7 +19,7 @@ use self::talk::Talk;
 use crate::answer::Thoughts;
 use crate::edge::EdgeArgs;
 use crate::place::PlaceArgs;
-use crate::say::visible_error;
+use crate::clean::visible_error;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {

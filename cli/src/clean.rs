@@ -76,6 +76,32 @@ fn harmless(found: char) -> char {
     }
 }
 
+/// An answer as a terminal may show it, with its lines: what would move the cursor or set a title is only seen. Marks of
+/// direction and joiners stay: scripts need them.
+pub fn visible(text: &str) -> String {
+    text.chars().filter_map(seen).collect()
+}
+
+fn seen(c: char) -> Option<char> {
+    match c {
+        '\n' | '\t' => Some(c),
+        // Nearly always a part of the end of a line; alone it would overwrite one.
+        '\r' => None,
+        '\0'..='\x1f' => char::from_u32(0x2400 + u32::from(c)),
+        '\x7f' => Some('\u{2421}'),
+        c if c.is_control() => Some(char::REPLACEMENT_CHARACTER),
+        c => Some(c),
+    }
+}
+
+/// An error as a terminal may show it: it may hold the words of an engine.
+pub fn visible_error(error: anyhow::Error) -> anyhow::Error {
+    if error.is::<echo_bus::process::BadConfig>() {
+        return error;
+    }
+    anyhow::anyhow!(visible(&format!("{error:#}")))
+}
+
 /// Control characters (C1 too, of which one alone begins a command), and what hides text or turns its direction.
 fn is_harmful(found: char) -> bool {
     found.is_control()
@@ -118,5 +144,20 @@ mod tests {
             prop_assert!(!Clean::of(&text).as_str().chars().any(is_harmful));
             prop_assert!(!json(&Value::from(text)).chars().any(is_harmful));
         }
+    }
+
+    proptest! {
+        #[test]
+        fn an_answer_keeps_what_can_be_seen(text in "\\PC*|(?s).*") {
+            let seen = visible(&text);
+            assert!(seen.chars().all(|c| !c.is_control() || c == '\n' || c == '\t'), "{seen:?}");
+            let letters = |text: &str| text.chars().filter(|c| !c.is_control()).count();
+            assert!(letters(&seen) >= letters(&text), "nothing that can be seen is lost");
+        }
+    }
+
+    #[test]
+    fn an_escape_sequence_is_shown_and_not_obeyed() {
+        assert_eq!(visible("a\x1b[2Jb\u{9b}c\r\nd\te\x7f"), "a\u{241b}[2Jb\u{fffd}c\nd\te\u{2421}");
     }
 }

@@ -11,7 +11,6 @@ mod exposed;
 mod files;
 mod finding;
 mod group;
-mod here;
 mod listening;
 mod mesh;
 mod models;

@@ -15,7 +15,8 @@ use self::pull::PullArgs;
 use self::remove::RemoveArgs;
 use crate::edge::{Edge, EdgeArgs};
 use crate::known::Known;
-use crate::say::{say, visible_error};
+use crate::clean::visible_error;
+use crate::say::say;
 
 #[derive(Debug, clap::Args)]
 #[command(args_conflicts_with_subcommands = true)]

@@ -2,7 +2,8 @@
 
 use std::io::{self, IsTerminal as _, Write as _};
 
-use crate::say::{colours, visible};
+use crate::clean::visible;
+use crate::say::colours;
 
 /// Whether a model's thoughts are shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

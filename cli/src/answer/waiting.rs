@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::say::visible;
+use crate::clean::visible;
 
 const TICK: Duration = Duration::from_millis(120);
 

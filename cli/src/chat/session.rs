@@ -14,7 +14,8 @@ use super::talk::Talk;
 use crate::answer::{Outcome, Screen, Thoughts, Waiting, play};
 use crate::edge::Edge;
 use crate::known::Known;
-use crate::say::{aside, visible, visible_error, warn};
+use crate::clean::{visible, visible_error};
+use crate::say::{aside, warn};
 
 pub struct Session<'a> {
     runtime: &'a Runtime,

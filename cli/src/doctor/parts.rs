@@ -1,17 +1,19 @@
 //! The parts that `up` keeps running: each is there, and stays.
 
 use super::finding::Looked;
-use super::here::{Part, running};
 use super::scene::Scene;
+use crate::record::Part;
 
 /// A part that was started so often has more than an accident.
 const OFTEN: u32 = 3;
 
 pub async fn look(scene: &Scene) -> Looked {
     match scene.here() {
-        Ok(None) => Looked::default(),
-        Ok(Some(record)) => judge(&record.parts, &running(&record.parts)),
-        Err(why) => Looked::unseen(format!("the parts that `up` has started: {why}")),
+        None => Looked::default(),
+        Some(record) => {
+            let running: Vec<bool> = record.parts.iter().map(|part| part.process.runs()).collect();
+            judge(&record.parts, &running)
+        }
     }
 }
 
@@ -42,11 +44,12 @@ fn judge(parts: &[Part], running: &[bool]) -> Looked {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::process::Process;
 
     fn said(parts: &[(&str, u32)], running: &[bool]) -> Vec<String> {
         let part = |(name, restarts): &(&str, u32)| Part {
             name: (*name).to_owned(),
-            pid: None,
+            process: Process::own().unwrap(),
             restarts: *restarts,
         };
         let parts: Vec<Part> = parts.iter().map(part).collect();

@@ -16,7 +16,7 @@ use tokio::sync::OnceCell;
 use super::args::Args;
 use super::ask::{Answer, Asker};
 use super::group;
-use super::here::{self, Record};
+use crate::record::Record;
 
 /// A login takes milliseconds; a machine under load takes longer.
 const LOGIN: Duration = Duration::from_secs(5);
@@ -70,18 +70,14 @@ impl Scene {
     }
 
     /// What `up` has started on this machine and not ended.
-    ///
-    /// # Errors
-    /// Its record cannot be read: why.
-    pub fn here(&self) -> Result<Option<Record>, String> {
-        self.args.place.place().map_or(Ok(None), |place| here::here(&place.run))
+    pub fn here(&self) -> Option<Record> {
+        Record::read(&self.args.place.place().ok()?.run)
     }
 
     /// Whether a mesh is expected: somebody has said where it is, or one was started here and is not gone.
     fn is_expected(&self) -> bool {
         let is_here = || {
-            let record = self.here().ok().flatten();
-            record.is_some_and(|record| here::running(&record.parts).into_iter().any(|runs| runs))
+            self.here().is_some_and(|record| record.parts.iter().any(|part| part.process.runs()))
         };
         self.args.edge.url.is_some() || self.args.bus.nats != DEFAULT_BROKER || is_here()
     }

@@ -7,7 +7,8 @@ use std::time::Duration;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use serde_json::Value;
 
-use crate::say::{visible, warn};
+use crate::clean::visible;
+use crate::say::warn;
 
 const BAR: &str = "{prefix} {bar:30} {bytes}/{total_bytes} {bytes_per_sec} {msg}";
 const NO_BAR: &str = "{prefix} {spinner} {msg}";

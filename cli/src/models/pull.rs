@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 use super::progress::{Board, Pull};
 use crate::edge::{Edge, EdgeArgs, Events};
 use crate::known::Known;
-use crate::say::{say, visible, warn};
+use crate::clean::visible;
+use crate::say::{say, warn};
 
 #[derive(Debug, clap::Args)]
 pub struct PullArgs {

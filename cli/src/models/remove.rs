@@ -9,7 +9,8 @@ use serde_json::json;
 
 use crate::edge::EdgeArgs;
 use crate::known::{Known, Node};
-use crate::say::{say, visible, warn};
+use crate::clean::visible;
+use crate::say::{say, warn};
 
 #[derive(Debug, clap::Args)]
 pub struct RemoveArgs {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::known::Known;
-use crate::say::visible;
+use crate::clean::visible;
 
 const HEAD: [&str; 5] = ["MODEL", "SIZE", "CAN", "ON", "LOADED ON"];
 
