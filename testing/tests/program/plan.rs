@@ -8,9 +8,17 @@ use std::{
 };
 
 use echo_scripted_engine::{Api, Engine, Model, Script};
-use echo_testing::mesh::{Mesh, binaries};
+use echo_testing::{
+    client::{Client, Stream},
+    mesh::{Mesh, RealEngine, binaries},
+};
 use portable_pty::{CommandBuilder, PtySize, native_pty_system};
+use serde_json::json;
 use tempfile::TempDir;
+
+#[allow(dead_code)]
+#[path = "../mesh/skip.rs"]
+mod skip;
 
 /// What one start is told, in a folder of its own.
 struct Start {
@@ -51,6 +59,7 @@ impl Start {
             ("ECHO_NATS_MONITOR", at(2)),
             ("ECHO_AGENT_LISTEN", at(3)),
             ("ECHO_NODE_ID", "box".to_owned()),
+            ("ECHO_CACHE_DIR", cache()),
         ];
         let env = env.map(|(name, value)| (name.to_owned(), value)).to_vec();
         Self { folder, env }
@@ -127,6 +136,12 @@ impl Start {
 fn is_foreign(name: &str) -> bool {
     let kept = ["ECHO_CACHE_DIR", "ECHO_NATS_SERVER"];
     (name.starts_with("ECHO_") && !kept.contains(&name)) || name.starts_with("OLLAMA_")
+}
+
+/// What was fetched once is not fetched into every folder.
+fn cache() -> String {
+    let home = || format!("{}/.cache/echo-system", std::env::var("HOME").unwrap());
+    std::env::var("ECHO_CACHE_DIR").unwrap_or_else(|_| home())
 }
 
 /// Below the kernel's own, which it may give to a connection of somebody else in between.
@@ -262,4 +277,21 @@ async fn a_model_is_pulled_once_the_user_agrees_and_the_mesh_serves_it() {
     agreed.ended(0).has("pulling manifest").has("100% of").has("box serves other");
     lines.says(&["down"]).await.ended(0);
     assert_eq!(pulls(&ollama), 2);
+}
+
+#[tokio::test]
+async fn the_embedded_engine_is_started_and_answers() {
+    if let Err(reason) = RealEngine::start().await {
+        let test = "the_embedded_engine_is_started_and_answers";
+        return skip::skip(test, &format!("llama.cpp with its model cannot be had here: {reason}"));
+    }
+    let at = format!("http://127.0.0.1:{}", free_ports(1)[0]);
+    let start = Start::new().with("ECHO_ENGINE_MODE", "embedded").with("ECHO_ENGINE_URL", &at);
+    let up = start.says(&["up", "--detach"]).await;
+    up.ended(0).has("because ECHO_ENGINE_MODE=embedded asks for it").has(&format!("{at} (openai)"));
+    let edge = Client::new(start.setting("ECHO_EDGE_LISTEN").parse().unwrap());
+    let task = json!({ "prompt": "What is 2 + 2?", "options": { "num_predict": 8 } });
+    let answer = Stream::open(edge.post("/task/stream", &task)).rest().await;
+    assert!(answer.status == 200 && !answer.content().is_empty(), "{}", answer.summary());
+    start.says(&["down"]).await.ended(0).has("engine-box: stopped");
 }
