@@ -5,6 +5,7 @@ use std::{
     io::{Read as _, Write as _},
     net::TcpListener,
     process::{Command, Stdio},
+    time::Duration,
 };
 
 use echo_scripted_engine::{Api, Engine, Model, Script};
@@ -133,6 +134,16 @@ impl Start {
     }
 }
 
+impl Drop for Start {
+    /// A test that fails leaves no mesh.
+    fn drop(&mut self) {
+        if self.folder.path().join("run/mesh.json").exists() {
+            let mut down = Command::new(binaries::program("echo-mesh"));
+            let _ = down.arg("down").envs(self.env.iter().cloned()).output();
+        }
+    }
+}
+
 fn is_foreign(name: &str) -> bool {
     let kept = ["ECHO_CACHE_DIR", "ECHO_NATS_SERVER"];
     (name.starts_with("ECHO_") && !kept.contains(&name)) || name.starts_with("OLLAMA_")
@@ -186,8 +197,11 @@ async fn engines_are_found_where_they_usually_listen() {
 async fn a_number_of_nodes_has_one_model_or_a_sentence() {
     let (one, other) = (engine(Api::Openai, &["a", "m"]).await, engine(Api::Openai, &["m", "z"]).await);
     let start = |other: &Engine| {
+        let agents = free_ports(2);
+        let agent = |number: usize| format!("127.0.0.1:{}", agents[number]);
         let start = Start::new().with("ECHO_NODES", "2").with("ECHO_ENGINE_A_URL", one.url());
-        start.with("ECHO_ENGINE_B_URL", other.url())
+        let start = start.with("ECHO_ENGINE_B_URL", other.url());
+        start.with("ECHO_AGENT_A_LISTEN", agent(0)).with("ECHO_AGENT_B_LISTEN", agent(1))
     };
     let both = start(&other);
     both.plan().await.ended(0).has(", with m.").has("tasks that name no model get m").has("node-b ");
@@ -265,16 +279,19 @@ async fn nothing_is_pulled_without_a_word() {
 #[tokio::test]
 async fn a_model_is_pulled_once_the_user_agrees_and_the_mesh_serves_it() {
     let ollama = engine(Api::Ollama, &["phi"]).await;
+    ollama.edit(|script| (script.pull_steps, script.pull_delay) = (4, Duration::from_millis(200)));
     let start = Start::new().with("ECHO_ENGINE_URL", ollama.url()).with("ECHO_MODEL", "absent");
     let yes = start.answered(&["up", "--detach"], "y\n").await;
     yes.ended(0)
         .has("Pull it now? [y/N]")
         .has("Pulling absent into the engine of box")
         .has("box serves absent");
+    assert!(yes.text.contains("[####"), "no bar for a person: {:?}", yes.text);
     start.says(&["down"]).await.ended(0);
     let lines = Start::new().with("ECHO_ENGINE_URL", ollama.url()).with("ECHO_MODEL", "other");
     let agreed = lines.says(&["up", "--detach", "--pull"]).await;
-    agreed.ended(0).has("pulling manifest").has("100% of").has("box serves other");
+    agreed.ended(0).has("pulling manifest").has(" 20% of").has(" 70% of").has("box serves other");
+    assert!(!agreed.text.contains("[####"), "a bar where no terminal is: {}", agreed.text);
     lines.says(&["down"]).await.ended(0);
     assert_eq!(pulls(&ollama), 2);
 }
