@@ -191,6 +191,8 @@ async fn engines_are_found_where_they_usually_listen() {
     let ollama = engine(Api::Ollama, &["phi"]).await;
     let start = Start::new().with("OLLAMA_HOST", ollama.url().trim_start_matches("http://"));
     start.plan().await.ended(0).has(&format!("ollama at {} (answers already)", ollama.url()));
+    let start = start.with("ECHO_ENGINE_A_URL", "http://127.0.0.1:1");
+    start.plan().await.ended(0).has("note: ECHO_ENGINE_A_URL is a setting of --nodes (ECHO_NODES)");
 }
 
 #[tokio::test]
