@@ -27,6 +27,7 @@ locate_cache() {
         [ -n "${HOME:-}" ] || die "HOME is not set: set it, or set ECHO_CACHE_DIR to a folder that may be written."
         ECHO_CACHE_DIR=$HOME/.cache/echo-system
     fi
+    case $ECHO_CACHE_DIR in /*) ;; *) ECHO_CACHE_DIR=$PWD/$ECHO_CACHE_DIR ;; esac
     export ECHO_CACHE_DIR
 }
 

@@ -185,8 +185,10 @@ mod tests {
             let error = url(value).unwrap_err().to_string();
             assert!(error.contains("is not a URL: write it as http://127.0.0.1:11434."), "{error}");
         }
-        let error = url("http://me:geheim@h").unwrap_err().to_string();
-        assert!(error.contains("ECHO_ENGINE_KEY_FILE") && !error.contains("geheim"), "{error}");
+        for value in ["http://me:geheim@h", "http://h?key=geheim"] {
+            let error = url(value).unwrap_err().to_string();
+            assert!(error.contains("ECHO_ENGINE_KEY_FILE") && !error.contains("geheim"), "{error}");
+        }
     }
 
     proptest! {

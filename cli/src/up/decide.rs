@@ -20,7 +20,7 @@ use super::ports::{self, Wanted};
 use super::settings::{Layout, Named, Set, Settings, agent, letter};
 use super::{disk, embedded};
 use crate::place::Place;
-use crate::say::say;
+use crate::say::{say, warn};
 use crate::typed::Typed;
 
 /// Where the embedded engine is started where nobody says where: not on Ollama's own port, which may be wanted later.
@@ -34,6 +34,15 @@ impl Settings {
     /// The sentence that says what is in the way, and how it is mended.
     pub async fn plan(&self, place: &Place) -> Result<Plan> {
         let set = self.read(&|name| std::env::var(name).ok())?;
+        if self.nodes.is_none() {
+            ["ECHO_ENGINE_A_URL", "ECHO_AGENT_A_LISTEN"].into_iter().filter(|it| is_set(it)).for_each(
+                |name| {
+                    warn(format!(
+                        "note: {name} is a setting of --nodes (ECHO_NODES), and changes nothing without it."
+                    ));
+                },
+            );
+        }
         let typed = Typed::of(place, self.nodes);
         let machine = machine();
         let mut choice = choose(&set, &machine, &typed).await?;
@@ -96,6 +105,10 @@ fn numbered(first: &NodeId, count: usize) -> Result<Vec<NodeId>, BadConfig> {
         if at == 0 { Ok(first.clone()) } else { format!("{}{end}", &text[..room]).parse() }
     };
     (0..count).map(name).collect::<Result<_, _>>().map_err(BadConfig::because)
+}
+
+fn is_set(name: &str) -> bool {
+    std::env::var_os(name).is_some_and(|value| !value.is_empty())
 }
 
 fn machine() -> Machine {

@@ -5,12 +5,21 @@ use std::{
     io::{Read as _, Write as _},
     net::TcpListener,
     process::{Command, Stdio},
+    time::Duration,
 };
 
 use echo_scripted_engine::{Api, Engine, Model, Script};
-use echo_testing::mesh::{Mesh, binaries};
+use echo_testing::{
+    client::{Client, Stream},
+    mesh::{Mesh, RealEngine, binaries},
+};
 use portable_pty::{CommandBuilder, PtySize, native_pty_system};
+use serde_json::json;
 use tempfile::TempDir;
+
+#[allow(dead_code)]
+#[path = "../mesh/skip.rs"]
+mod skip;
 
 /// What one start is told, in a folder of its own.
 struct Start {
@@ -51,6 +60,7 @@ impl Start {
             ("ECHO_NATS_MONITOR", at(2)),
             ("ECHO_AGENT_LISTEN", at(3)),
             ("ECHO_NODE_ID", "box".to_owned()),
+            ("ECHO_CACHE_DIR", cache()),
         ];
         let env = env.map(|(name, value)| (name.to_owned(), value)).to_vec();
         Self { folder, env }
@@ -124,9 +134,25 @@ impl Start {
     }
 }
 
+impl Drop for Start {
+    /// A test that fails leaves no mesh.
+    fn drop(&mut self) {
+        if self.folder.path().join("run/mesh.json").exists() {
+            let mut down = Command::new(binaries::program("echo-mesh"));
+            let _ = down.arg("down").envs(self.env.iter().cloned()).output();
+        }
+    }
+}
+
 fn is_foreign(name: &str) -> bool {
     let kept = ["ECHO_CACHE_DIR", "ECHO_NATS_SERVER"];
     (name.starts_with("ECHO_") && !kept.contains(&name)) || name.starts_with("OLLAMA_")
+}
+
+/// What was fetched once is not fetched into every folder.
+fn cache() -> String {
+    let home = || format!("{}/.cache/echo-system", std::env::var("HOME").unwrap());
+    std::env::var("ECHO_CACHE_DIR").unwrap_or_else(|_| home())
 }
 
 /// Below the kernel's own, which it may give to a connection of somebody else in between.
@@ -165,14 +191,19 @@ async fn engines_are_found_where_they_usually_listen() {
     let ollama = engine(Api::Ollama, &["phi"]).await;
     let start = Start::new().with("OLLAMA_HOST", ollama.url().trim_start_matches("http://"));
     start.plan().await.ended(0).has(&format!("ollama at {} (answers already)", ollama.url()));
+    let start = start.with("ECHO_ENGINE_A_URL", "http://127.0.0.1:1");
+    start.plan().await.ended(0).has("note: ECHO_ENGINE_A_URL is a setting of --nodes (ECHO_NODES)");
 }
 
 #[tokio::test]
 async fn a_number_of_nodes_has_one_model_or_a_sentence() {
     let (one, other) = (engine(Api::Openai, &["a", "m"]).await, engine(Api::Openai, &["m", "z"]).await);
     let start = |other: &Engine| {
+        let agents = free_ports(2);
+        let agent = |number: usize| format!("127.0.0.1:{}", agents[number]);
         let start = Start::new().with("ECHO_NODES", "2").with("ECHO_ENGINE_A_URL", one.url());
-        start.with("ECHO_ENGINE_B_URL", other.url())
+        let start = start.with("ECHO_ENGINE_B_URL", other.url());
+        start.with("ECHO_AGENT_A_LISTEN", agent(0)).with("ECHO_AGENT_B_LISTEN", agent(1))
     };
     let both = start(&other);
     both.plan().await.ended(0).has(", with m.").has("tasks that name no model get m").has("node-b ");
@@ -250,16 +281,36 @@ async fn nothing_is_pulled_without_a_word() {
 #[tokio::test]
 async fn a_model_is_pulled_once_the_user_agrees_and_the_mesh_serves_it() {
     let ollama = engine(Api::Ollama, &["phi"]).await;
+    ollama.edit(|script| (script.pull_steps, script.pull_delay) = (4, Duration::from_millis(200)));
     let start = Start::new().with("ECHO_ENGINE_URL", ollama.url()).with("ECHO_MODEL", "absent");
     let yes = start.answered(&["up", "--detach"], "y\n").await;
     yes.ended(0)
         .has("Pull it now? [y/N]")
         .has("Pulling absent into the engine of box")
         .has("box serves absent");
+    assert!(yes.text.contains("[####"), "no bar for a person: {:?}", yes.text);
     start.says(&["down"]).await.ended(0);
     let lines = Start::new().with("ECHO_ENGINE_URL", ollama.url()).with("ECHO_MODEL", "other");
     let agreed = lines.says(&["up", "--detach", "--pull"]).await;
-    agreed.ended(0).has("pulling manifest").has("100% of").has("box serves other");
+    agreed.ended(0).has("pulling manifest").has(" 20% of").has(" 70% of").has("box serves other");
+    assert!(!agreed.text.contains("[####"), "a bar where no terminal is: {}", agreed.text);
     lines.says(&["down"]).await.ended(0);
     assert_eq!(pulls(&ollama), 2);
+}
+
+#[tokio::test]
+async fn the_embedded_engine_is_started_and_answers() {
+    if let Err(reason) = RealEngine::start().await {
+        let test = "the_embedded_engine_is_started_and_answers";
+        return skip::skip(test, &format!("llama.cpp with its model cannot be had here: {reason}"));
+    }
+    let at = format!("http://127.0.0.1:{}", free_ports(1)[0]);
+    let start = Start::new().with("ECHO_ENGINE_MODE", "embedded").with("ECHO_ENGINE_URL", &at);
+    let up = start.says(&["up", "--detach"]).await;
+    up.ended(0).has("because ECHO_ENGINE_MODE=embedded asks for it").has(&format!("{at} (openai)"));
+    let edge = Client::new(start.setting("ECHO_EDGE_LISTEN").parse().unwrap());
+    let task = json!({ "prompt": "What is 2 + 2?", "options": { "num_predict": 8 } });
+    let answer = Stream::open(edge.post("/task/stream", &task)).rest().await;
+    assert!(answer.status == 200 && !answer.content().is_empty(), "{}", answer.summary());
+    start.says(&["down"]).await.ended(0).has("engine-box: stopped");
 }

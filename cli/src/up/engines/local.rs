@@ -68,14 +68,15 @@ impl Chooser<'_> {
     fn answering(&self) -> Result<Vec<&Seat>, BadConfig> {
         if self.looked.named {
             if let Some(seat) = self.looked.seats.iter().find(|seat| seat.found.engine().is_none()) {
-                let (name, url) = (&seat.name, shown(&seat.url));
-                return Err(BadConfig(match seat.found {
-                    Found::Edge => format!("{name}={url} is an edge of a mesh, not an engine."),
-                    _ => format!(
-                        "nothing at {name}={url} answers as Ollama or as an OpenAI API: start that engine first, or \
-                         correct the URL (without /v1)."
-                    ),
-                }));
+                if seat.found == Found::Edge {
+                    return Err(started::is_edge(seat));
+                }
+                return Err(BadConfig(format!(
+                    "nothing at {}={} answers as Ollama or as an OpenAI API: start that engine first, or correct the URL \
+                     (without /v1).",
+                    seat.name,
+                    shown(&seat.url)
+                )));
             }
             return Ok(self.looked.seats.iter().collect());
         }

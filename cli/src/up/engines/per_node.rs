@@ -3,8 +3,8 @@
 use echo_bus::process::BadConfig;
 
 use super::facts::{
-    Choice, EMBEDDED_MODEL, Machine, Missing, Mode, Seat, USUAL_MODEL, Wish, how_to_usual, joined, listed,
-    serves, urls,
+    Choice, EMBEDDED_MODEL, Found, Machine, Missing, Mode, Seat, USUAL_MODEL, Wish, how_to_usual, joined,
+    listed, serves, urls,
 };
 use super::started;
 use crate::typed::Typed;
@@ -16,6 +16,9 @@ use crate::up::plan::{Api, Engine, From};
 /// # Errors
 /// The sentence that says what is in the way.
 pub fn choose(seats: &[Seat], wish: &Wish, machine: &Machine, typed: &Typed) -> Result<Choice, BadConfig> {
+    if let Some(seat) = seats.iter().find(|seat| seat.found == Found::Edge) {
+        return Err(started::is_edge(seat));
+    }
     let chooser = Chooser { seats, wish, machine, typed };
     match wish.mode {
         Mode::Embedded => chooser.embedded(&format!("{} asks for it", wish.mode_said)),

@@ -54,6 +54,11 @@ pub fn ollama(seat: &Seat, machine: &Machine, model: Option<&str>) -> Result<Eng
     })
 }
 
+/// That an address is that of a mesh: tasks would go round in a circle.
+pub fn is_edge(seat: &Seat) -> BadConfig {
+    BadConfig(format!("{}={} is an edge of a mesh, not an engine.", seat.name, shown(&seat.url)))
+}
+
 /// That an address has an engine of the wrong kind.
 pub fn not_ollama(seat: &Seat) -> BadConfig {
     BadConfig(format!(

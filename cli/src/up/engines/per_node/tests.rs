@@ -1,5 +1,5 @@
 use super::*;
-use crate::up::engines::facts::{Found, Store, Stores};
+use crate::up::engines::facts::{Store, Stores};
 
 fn seat(letter: char, port: u16, found: Found) -> Seat {
     Seat {
@@ -228,4 +228,10 @@ fn slots_that_are_set_hold_for_every_engine() {
     for seats in [two(openai(&["m"]), openai(&["m"])), two(Found::Nothing, Found::Nothing)] {
         assert_eq!(chosen(&seats, &wish, &Machine::default()).unwrap().slots, [Some(7), Some(7)]);
     }
+}
+
+#[test]
+fn an_edge_of_a_mesh_is_no_engine() {
+    let refused = refused(&two(openai(&["m"]), Found::Edge), &wish(Mode::Auto, None), &Machine::default());
+    assert_eq!(refused, "ECHO_ENGINE_B_URL=http://127.0.0.1:11435 is an edge of a mesh, not an engine.");
 }
