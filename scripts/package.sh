@@ -13,7 +13,7 @@ NAME=echo-mesh
 
 usage() {
     cat <<'HELP'
-Usage: scripts/package.sh [--out DIR] [--no-build] | --check FILE
+Usage: scripts/package.sh [--out DIR] [--dev] [--no-build] | --check FILE
 
 Makes in DIR (default: target/packages), from one release build:
   echo-mesh-VERSION-TARGET.tar.gz    program, licence, completions, manual pages
@@ -22,24 +22,27 @@ Makes in DIR (default: target/packages), from one release build:
   SHA256SUMS                         of these
 
   --out DIR     where to
-  --no-build    take the libraries of the last `cargo build --release -p echo-mesh` as they are
+  --dev         from a dev build: sooner made, large and slow; for trying the packages themselves
+  --no-build    take the libraries of the last `cargo build -p echo-mesh` as they are
   --check FILE  only look whether this program runs with the oldest glibc that is promised
 
 Needs cargo, binutils, and python3 with pip, which fetches zig, the linker, into ECHO_CACHE_DIR: once, with its hash checked.
-CARGO_TARGET_DIR is obeyed. SOURCE_DATE_EPOCH is the time of all files; default: that of the commit.
+CARGO_TARGET is obeyed. SOURCE_DATE_EPOCH is the time of all files; default: that of the commit.
 HELP
 }
 
 main() {
     OUT=
     BUILD=yes
+    PROFILE=release
     while [ $# -gt 0 ]; do
         case $1 in
         --out)
             [ $# -gt 1 ] || die "--out needs a folder."
-            OUT=$(absolute "$2")
+            OUT=$(realpath -m "$2")
             shift
             ;;
+        --dev) PROFILE=dev ;;
         --no-build) BUILD=no ;;
         --check)
             [ $# -gt 1 ] || die "--check needs a file."
@@ -55,17 +58,18 @@ main() {
         shift
     done
     check_machine
-    locate_mesh
+    locate_cache
+    ECHO_CACHE_DIR=$(realpath -m "$ECHO_CACHE_DIR")
     cd "$ROOT"
-    TARGET_DIR=${CARGO_TARGET_DIR:-$ROOT/target}
-    : "${OUT:=$TARGET_DIR/packages}"
+    locate_target
+    : "${OUT:=$TARGET/packages}"
     choose_time
     WORK=$(mktemp -d "${TMPDIR:-/tmp}/echo-package.XXXXXX")
     trap 'rm -rf "$WORK"' EXIT
     umask 022
     mkdir -p "$OUT"
     get_zig
-    [ $BUILD = no ] || cargo build --release --locked -p echo-mesh || die "the build failed; the reason is above."
+    [ $BUILD = no ] || cargo build --profile $PROFILE --locked -p echo-mesh || die "the build failed; the reason is above."
     link
     check_glibc "$WORK/$NAME"
     VERSION=$("$WORK/$NAME" --version) || die "the program does not run: see above."
@@ -99,7 +103,7 @@ check_machine() {
     *) die "there is no linker pinned for $(uname -m): packages are made on x86_64 and aarch64." ;;
     esac
     TRIPLE=$(uname -m)-unknown-linux-gnu
-    for tool in cargo rustc objcopy objdump python3 gzip tar sha256sum; do
+    for tool in cargo rustc realpath objcopy objdump python3 gzip tar sha256sum; do
         command -v $tool >/dev/null 2>&1 || die "$tool is missing: install it first (objcopy and objdump are in binutils)."
     done
 }
@@ -128,12 +132,15 @@ CC
 }
 
 # Only the last step of the build is done anew. The build itself, which tests and start script use, stays as it is.
+# shellcheck disable=SC2086
 link() {
-    local lib=$TARGET_DIR/release/libecho_mesh.rlib
+    local folder=$TARGET/release lib flags="-C opt-level=3 -C codegen-units=1"
+    if [ $PROFILE = dev ]; then folder=$TARGET/debug flags=; fi
+    lib=$folder/libecho_mesh.rlib
     [ -e "$lib" ] || die "$lib is missing: build first, or leave --no-build out."
     rustc --edition 2024 --crate-name echo_mesh --crate-type bin cli/src/main.rs \
-        --extern echo_mesh="$lib" -L dependency="$TARGET_DIR/release/deps" \
-        -C opt-level=3 -C codegen-units=1 -C debuginfo=line-tables-only \
+        --extern echo_mesh="$lib" -L dependency="$folder/deps" \
+        $flags -C debuginfo=line-tables-only \
         -C linker="$WORK/cc" -C link-arg=-Wl,--build-id=sha1 -o "$WORK/$NAME" ||
         die "the program could not be linked; the reason is above."
 }
@@ -185,7 +192,7 @@ make_tarball() {
 }
 
 make_deb() {
-    local dir=$WORK/deb deb=${NAME}_${VERSION}_$ARCH.deb script page
+    local dir=$WORK/deb deb=${NAME}_${VERSION}_$ARCH.deb how=-Zxz script page
     if ! command -v dpkg-deb >/dev/null 2>&1; then
         warn "There is no dpkg-deb, so no .deb is made: install dpkg for one."
         return
@@ -207,7 +214,9 @@ make_deb() {
     sed -e "s/@VERSION@/$VERSION/" -e "s/@ARCHITECTURE@/$ARCH/" -e "s/@GLIBC@/$GLIBC/" \
         -e "s/@SIZE@/$(du -ks --apparent-size --exclude=DEBIAN "$dir" | cut -f 1)/" packaging/debian/control >"$dir/DEBIAN/control"
     set_times "$dir"
-    dpkg-deb --root-owner-group -Zxz --build "$dir" "$OUT/$deb" >/dev/null || die "dpkg-deb failed; the reason is above."
+    if [ $PROFILE = dev ]; then how="-Zgzip -z1"; fi
+    # shellcheck disable=SC2086
+    dpkg-deb --root-owner-group $how --build "$dir" "$OUT/$deb" >/dev/null || die "dpkg-deb failed; the reason is above."
     MADE+=("$deb")
 }
 
