@@ -10,8 +10,8 @@ use echo_bus::process::{ended, shutdown};
 use serde_json::{Map, Value, json};
 
 use crate::answer::{Outcome, Played, Screen, Thoughts, Waiting, play};
-use crate::edge::{EdgeArgs, Refused};
 use crate::clean::visible_error;
+use crate::edge::{EdgeArgs, Refused};
 use crate::say::{aside, say};
 
 /// What a shell reports for a program that Ctrl-C has ended.

@@ -17,9 +17,9 @@ use self::lines::Lines;
 use self::session::Session;
 use self::talk::Talk;
 use crate::answer::Thoughts;
+use crate::clean::visible_error;
 use crate::edge::EdgeArgs;
 use crate::place::PlaceArgs;
-use crate::clean::visible_error;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {

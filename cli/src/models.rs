@@ -13,9 +13,9 @@ use echo_bus::process::ended;
 
 use self::pull::PullArgs;
 use self::remove::RemoveArgs;
+use crate::clean::visible_error;
 use crate::edge::{Edge, EdgeArgs};
 use crate::known::Known;
-use crate::clean::visible_error;
 use crate::say::say;
 
 #[derive(Debug, clap::Args)]

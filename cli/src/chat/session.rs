@@ -12,9 +12,9 @@ use super::lines::{Lines, Next};
 use super::order::{HELP, Order};
 use super::talk::Talk;
 use crate::answer::{Outcome, Screen, Thoughts, Waiting, play};
+use crate::clean::{visible, visible_error};
 use crate::edge::Edge;
 use crate::known::Known;
-use crate::clean::{visible, visible_error};
 use crate::say::{aside, warn};
 
 pub struct Session<'a> {

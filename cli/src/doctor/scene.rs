@@ -76,9 +76,8 @@ impl Scene {
 
     /// Whether a mesh is expected: somebody has said where it is, or one was started here and is not gone.
     fn is_expected(&self) -> bool {
-        let is_here = || {
-            self.here().is_some_and(|record| record.parts.iter().any(|part| part.process.runs()))
-        };
+        let is_here =
+            || self.here().is_some_and(|record| record.parts.iter().any(|part| part.process.runs()));
         self.args.edge.url.is_some() || self.args.bus.nats != DEFAULT_BROKER || is_here()
     }
 

@@ -8,9 +8,9 @@ use futures::future::join_all;
 use serde_json::{Value, json};
 
 use super::progress::{Board, Pull};
+use crate::clean::visible;
 use crate::edge::{Edge, EdgeArgs, Events};
 use crate::known::Known;
-use crate::clean::visible;
 use crate::say::{say, warn};
 
 #[derive(Debug, clap::Args)]

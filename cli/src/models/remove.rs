@@ -7,9 +7,9 @@ use anyhow::Result;
 use echo_bus::process::BadConfig;
 use serde_json::json;
 
+use crate::clean::visible;
 use crate::edge::EdgeArgs;
 use crate::known::{Known, Node};
-use crate::clean::visible;
 use crate::say::{say, warn};
 
 #[derive(Debug, clap::Args)]

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::known::Known;
 use crate::clean::visible;
+use crate::known::Known;
 
 const HEAD: [&str; 5] = ["MODEL", "SIZE", "CAN", "ON", "LOADED ON"];
 

@@ -577,21 +577,33 @@ async fn a_program_starts_with_what_its_file_says_and_config_says_where_it_comes
     assert_eq!(said.json()["commands"]["edge"]["keep-limit"]["value"], "90s", "{said:?}");
 }
 
-/// As `up` leaves it: one part of two was killed.
+/// As the supervisor writes it, had it been killed after one part of two.
 #[tokio::test]
 async fn a_part_that_is_dead_is_told() {
     let (mesh, home) = (Mesh::start().nodes(1).await, Home::new().await);
     let mut sleeper = std::process::Command::new("sleep").arg("100").spawn().unwrap();
-    let part = |name: &str, pid: u32| json!({"name": name, "pid": pid, "restarts": 0});
     let edge = u32::try_from(mesh.edge(0).pid()).unwrap();
-    let record = json!({"parts": [part("edge", edge), part("agent-9002", sleeper.id())]}).to_string();
-    home.file("run/mesh.json", &record, 0o600);
+    let part = |name: &str, pid: u32| json!({"name": name, "process": process(pid), "restarts": 0});
+    let parts = [part("edge", edge), part("agent-9002", sleeper.id())];
+    let record = json!({
+        "version": "0", "since": 0, "ready": true, "supervisor": process(sleeper.id()), "parts": parts,
+        "logs": home.path("logs"), "nodes": [], "why": ""
+    });
+    home.file("run/mesh.json", &record.to_string(), 0o600);
     let run = home.path("run");
     home.doctor(&of(&mesh), &["--run-dir", &run]).await.nothing();
     sleeper.kill().unwrap();
     sleeper.wait().unwrap();
     let said = home.doctor(&of(&mesh), &["--run-dir", &run]).await;
     said.only("parts", &["agent-9002 does not run"], "echo-mesh logs agent-9002");
+}
+
+/// A process as a record knows it again.
+fn process(pid: u32) -> Value {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let start = stat.rsplit_once(") ").unwrap().1.split(' ').nth(19).unwrap().to_owned();
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+    json!({"pid": pid, "start": start, "boot": boot.trim()})
 }
 
 /// A skip is written down, never silent.
