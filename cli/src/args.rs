@@ -75,8 +75,8 @@ pub fn main() -> ExitCode {
     let matches = config::parse(Cli::command());
     let Cli { config: file, command } = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     match command {
-        Command::Up(args) => up::main(args),
-        Command::Join(args) => join::main(args),
+        Command::Up(args) => up::main(args, file),
+        Command::Join(args) => join::main(args, file),
         Command::Invite(args) => invite::main(args),
         Command::Down(args) => down::main(args),
         Command::Status(args) => status::main(args),

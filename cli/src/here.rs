@@ -26,8 +26,12 @@ pub struct Here {
 /// What runs here; `None` if nothing was started by this program.
 pub fn here(place: &Place) -> Option<Here> {
     let record = Record::read(&place.run)?;
+    let mesh = match &record.bus {
+        Some(bus) if record.joined => format!("In the mesh at {bus}, on"),
+        _ => "On".to_owned(),
+    };
     let mut lines =
-        vec![format!("On this machine for {}, with logs in {}:", age(&record), record.logs.display())];
+        vec![format!("{mesh} this machine for {}, with logs in {}:", age(&record), record.logs.display())];
     lines.extend(parts(&record));
     let dead = record.dead();
     if !dead.is_empty() {

@@ -22,11 +22,13 @@ use reqwest::Url;
 
 use crate::join::member::{self, Member};
 use crate::place::{Place, PlaceArgs};
+use crate::record::Record;
 use crate::say::say;
 
-pub use address::of_broker;
+pub use address::{advertised, of_broker};
 pub use invitation::Outcome;
 pub use open::Open;
+pub use show::invitation as show;
 
 /// Where the broker of a mesh is that runs on this machine.
 const LOCAL: &str = "nats://127.0.0.1:4222";
@@ -51,7 +53,7 @@ pub struct Args {
     #[arg(long, value_name = "yes|no", num_args = 0..=1, default_missing_value = "yes", value_parser = yes_or_no)]
     qr: Option<bool>,
 
-    /// Where the bus is [default: the mesh that this machine has joined, else nats://127.0.0.1:4222]
+    /// Where the bus is [default: that of the mesh which runs here, or that this machine has joined]
     #[arg(long, env = "ECHO_NATS_URL", value_name = "URL")]
     nats: Option<String>,
 
@@ -117,7 +119,10 @@ async fn run(args: Args) -> Result<()> {
 }
 
 /// A broker by somebody's own configuration may have no user for those who want to join.
-async fn takes_guests(nats: &str) -> Result<(), BadConfig> {
+///
+/// # Errors
+/// The sentence that says so.
+pub async fn takes_guests(nats: &str) -> Result<(), BadConfig> {
     match Guest::connect(nats, PATIENCE).await {
         Err(NotLetIn::Refused) => Err(BadConfig(format!(
             "the broker at {nats} takes no invitations: its configuration lacks the user join, which the nats.conf of \
@@ -176,21 +181,25 @@ struct Mesh {
 impl Mesh {
     /// The one that is named; else the one that runs here; else the one that this machine has joined.
     async fn of(args: &Args, place: &Place) -> Result<Self> {
+        let kept = |member: Member, place: &Place| (member.nats, Some(Member::secret_file(place)));
         let member = Member::read(place)?;
         let runs_here = || async {
             let near = tokio::net::TcpStream::connect(("127.0.0.1", 4222));
             matches!(tokio::time::timeout(Duration::from_secs(1), near).await, Ok(Ok(_)))
         };
-        let (nats, file) = match (&args.nats, member) {
-            (Some(nats), Some(member)) if *nats == member.nats => (member.nats, Member::secret_file(place)),
-            (Some(nats), _) => (nats.clone(), place.secret()),
-            (None, Some(member)) if !runs_here().await => (member.nats, Member::secret_file(place)),
-            (None, _) => (LOCAL.to_owned(), place.secret()),
+        let here = Record::read(&place.run).filter(|record| record.supervisor.runs());
+        let here = here.and_then(|record| Some((record.bus?, record.secret_file)));
+        let named = here.filter(|(nats, _)| args.nats.as_ref().is_none_or(|named| named == nats));
+        let (nats, file) = match (&args.nats, named, member) {
+            (_, Some(here), _) => here,
+            (Some(nats), None, Some(member)) if *nats == member.nats => kept(member, place),
+            (None, None, Some(member)) if !runs_here().await => kept(member, place),
+            (nats, None, _) => (nats.clone().unwrap_or_else(|| LOCAL.to_owned()), Some(place.secret())),
         };
-        let secret = match &args.secret_file {
-            Some(file) => Some(Secret::read(file).map_err(BadConfig::because)?),
-            None if file.exists() => Some(Secret::read(&file).map_err(BadConfig::because)?),
-            None => None,
+        let secret = match (&args.secret_file, file) {
+            (Some(file), _) => Some(Secret::read(file).map_err(BadConfig::because)?),
+            (None, Some(file)) if file.exists() => Some(Secret::read(&file).map_err(BadConfig::because)?),
+            (None, _) => None,
         };
         Ok(Self { nats, secret })
     }

@@ -36,6 +36,9 @@ pub struct Record {
     pub edge: Option<String>,
     pub bus: Option<String>,
     pub monitor: Option<String>,
+    /// Whether the mesh runs elsewhere, and only these nodes are here.
+    #[serde(default)]
+    pub joined: bool,
     pub nodes: Vec<Node>,
     /// The model of tasks that name none.
     pub model: Option<String>,
@@ -162,6 +165,7 @@ mod tests {
             edge: Some("http://127.0.0.1:8080".into()),
             bus: None,
             monitor: None,
+            joined: false,
             nodes: Vec::new(),
             model: None,
             secret_file: None,

@@ -17,6 +17,15 @@ pub fn is_watched() -> bool {
     std::io::stdout().is_terminal()
 }
 
+/// Whether the system's journal keeps what stdout says.
+pub fn is_kept() -> bool {
+    use std::os::fd::AsFd as _;
+    use std::os::unix::fs::MetadataExt as _;
+    let file = std::io::stdout().as_fd().try_clone_to_owned().map(std::fs::File::from);
+    let about = file.and_then(|file| file.metadata()).map(|it| format!("{}:{}", it.dev(), it.ino()));
+    about.is_ok_and(|about| std::env::var("JOURNAL_STREAM").is_ok_and(|journal| journal == about))
+}
+
 /// Whether people want colours here. Other programs' rule: <https://no-color.org>.
 pub fn colours(terminal: bool) -> bool {
     let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());

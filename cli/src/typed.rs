@@ -8,11 +8,14 @@ use crate::place::Place;
 const SCRIPTS: &str = "ECHO_SCRIPTS";
 
 /// How a mesh is started, checked and stopped.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Typed {
     pub start: String,
     pub check: String,
     pub stop: String,
+    /// How other machines are let in: from the start, and one more.
+    pub lan: String,
+    pub invite: String,
 }
 
 impl Typed {
@@ -28,9 +31,22 @@ impl Typed {
         }
     }
 
+    /// The same for a machine that joins a mesh which runs elsewhere.
+    pub fn joining(place: &Place) -> Self {
+        let up = Self::of(place, None);
+        Self { start: up.invite.trim_end_matches("invite").to_owned() + "join", ..up }
+    }
+
     fn scripts(before: &str) -> Self {
         let script = |name: &str| format!("{before}{name}.sh");
-        Self { start: script("start-phase1"), check: script("test-task"), stop: script("stop") }
+        let start = script("start-phase1");
+        Self {
+            lan: format!("{start} --lan"),
+            start,
+            check: script("test-task"),
+            stop: script("stop"),
+            invite: "echo-mesh invite".to_owned(),
+        }
     }
 
     /// `run` is the run directory, where it is not the default.
@@ -38,7 +54,13 @@ impl Typed {
         let before = run.map(|run| format!("ECHO_RUN_DIR={} ", run.display())).unwrap_or_default();
         let nodes = nodes.map(|nodes| format!(" --nodes {nodes}")).unwrap_or_default();
         let command = |words: &str| format!("{before}{called} {words}");
-        Self { start: command(&format!("up{nodes}")), check: command("check"), stop: command("down") }
+        Self {
+            start: command(&format!("up{nodes}")),
+            check: command("check"),
+            stop: command("down"),
+            lan: command(&format!("up --lan{nodes}")),
+            invite: command("invite"),
+        }
     }
 }
 

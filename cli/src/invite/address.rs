@@ -19,9 +19,7 @@ pub async fn of_broker(nats: &str, advertise: Option<&str>) -> Result<SocketAddr
     let url = Url::parse(nats).map_err(|_| unreadable())?;
     let port = url.port().unwrap_or(4222);
     if let Some(advertise) = advertise {
-        return resolved(advertise, port).ok_or_else(|| {
-            BadConfig(format!("--advertise {advertise:?} is no address: write HOST or HOST:PORT"))
-        });
+        return advertised(advertise, port);
     }
     let host = url.host_str().ok_or_else(unreadable)?.trim_start_matches('[').trim_end_matches(']');
     let named = resolved(host, port).filter(|address| !address.ip().is_loopback());
@@ -38,6 +36,15 @@ pub async fn of_broker(nats: &str, advertise: Option<&str>) -> Result<SocketAddr
              `echo-mesh up --lan`, or name another address with --advertise HOST[:PORT]"
         ))),
     }
+}
+
+/// The address that the user has named, HOST or HOST:PORT.
+///
+/// # Errors
+/// It is none.
+pub fn advertised(text: &str, port: u16) -> Result<SocketAddr, BadConfig> {
+    let none = || BadConfig(format!("--advertise {text:?} is no address: write HOST or HOST:PORT"));
+    resolved(text, port).ok_or_else(none)
 }
 
 /// `HOST`, `HOST:PORT`, an IPv6 address with or without brackets.

@@ -42,6 +42,11 @@ impl Open {
         Ok(Self { invitation, lifetime, grant, requests, nodes: Vec::new(), asked: None })
     }
 
+    /// The code, as it is typed.
+    pub fn code(&self) -> String {
+        self.invitation.code().shown()
+    }
+
     /// Shows the code, and what to do with it; `qr`: whether as a picture too, absent: where there is room.
     pub fn show(&self, qr: Option<bool>) {
         show::invitation(self.invitation.code(), self.lifetime, qr);

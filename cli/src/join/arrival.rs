@@ -1,6 +1,6 @@
-//! Waits until the mesh lists what this machine brings, or knows why it cannot work.
+//! Whether the mesh lists what this machine brings, or why that cannot work.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use echo_bus::Bus;
 use echo_bus::client::CallError;
@@ -8,9 +8,6 @@ use echo_bus::id::NodeId;
 use echo_bus::message::{Empty, MeshStatus, NodeState, NodeStatus, unix_millis};
 use echo_bus::subject;
 
-/// An agent is listed a second or two after its start; its engine may take longer to be asked for its models.
-const PATIENCE: Duration = Duration::from_secs(20);
-const BETWEEN: Duration = Duration::from_millis(200);
 const ANSWER: Duration = Duration::from_secs(1);
 /// Nobody notices clocks that differ by less.
 const CLOCKS: Duration = Duration::from_secs(120);
@@ -21,28 +18,20 @@ pub struct Arrived {
     clock: Option<String>,
 }
 
-/// Waits until all of these nodes can work.
+/// Asks whether all of these nodes, started so long ago, can work.
 ///
 /// # Errors
-/// Why one cannot, in a sentence.
-pub async fn arrival(bus: &Bus, nodes: &[NodeId]) -> Result<Arrived, String> {
-    let began = Instant::now();
-    loop {
-        let seen = bus.call(&subject::status(), &Empty {}, ANSWER).await;
-        let missing = match seen {
-            Ok(status) => match missing(&status, nodes, began.elapsed()) {
-                None => return Ok(Arrived::of(status, nodes)),
-                Some(missing) => missing,
-            },
-            Err(CallError::NoResponders(_)) => "the mesh has no orchestrator: look at the machine where \
-                                                `echo-mesh up` runs"
-                .to_owned(),
-            Err(_) => "the mesh does not answer".to_owned(),
-        };
-        if began.elapsed() > PATIENCE {
-            return Err(missing);
+/// Why one cannot yet, in a sentence.
+pub async fn look(bus: &Bus, nodes: &[NodeId], since: Duration) -> Result<Arrived, String> {
+    match bus.call(&subject::status(), &Empty {}, ANSWER).await {
+        Ok(status) => match missing(&status, nodes, since) {
+            None => Ok(Arrived::of(status, nodes)),
+            Some(missing) => Err(missing),
+        },
+        Err(CallError::NoResponders(_)) => {
+            Err("the mesh has no orchestrator: look at the machine where `echo-mesh up` runs".to_owned())
         }
-        tokio::time::sleep(BETWEEN).await;
+        Err(_) => Err("the mesh does not answer".to_owned()),
     }
 }
 
@@ -57,7 +46,8 @@ fn missing(status: &MeshStatus, nodes: &[NodeId], since: Duration) -> Option<Str
             return Some(format!("another node {node} is in the mesh: choose another name with --node NAME"));
         }
         match seen.status {
-            NodeStatus::Idle | NodeStatus::Busy => None,
+            // One that its owner keeps from work, such as by hours, has arrived all the same.
+            NodeStatus::Idle | NodeStatus::Busy | NodeStatus::Draining => None,
             _ => Some(format!("{node} is in the mesh and cannot work: {}", reason(seen))),
         }
     })
@@ -65,10 +55,9 @@ fn missing(status: &MeshStatus, nodes: &[NodeId], since: Duration) -> Option<Str
 
 fn reason(seen: &NodeState) -> String {
     let said: String = seen.reason.chars().filter(|letter| !letter.is_control()).take(300).collect();
-    match (said.is_empty(), seen.status) {
-        (false, _) => said,
-        (true, NodeStatus::Draining) => "it takes nothing new".to_owned(),
-        (true, _) => "its engine has not answered yet".to_owned(),
+    match said.is_empty() {
+        false => said,
+        true => "its engine has not answered yet".to_owned(),
     }
 }
 
@@ -95,7 +84,11 @@ impl Arrived {
             };
             let slots =
                 if seen.slots == 1 { "1 answer".to_owned() } else { format!("{} answers", seen.slots) };
-            format!("{} is in the mesh: {models}, {slots} at a time.", seen.node_id)
+            let paused = match seen.status {
+                NodeStatus::Draining => format!(" It takes nothing now: {}.", reason(seen)),
+                _ => String::new(),
+            };
+            format!("{} is in the mesh: {models}, {slots} at a time.{paused}", seen.node_id)
         };
         self.nodes.iter().map(line).collect()
     }

@@ -7,12 +7,11 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, anyhow};
 use echo_bus::Bus;
 use echo_bus::client::{Guest, NotLetIn, Options};
-use echo_bus::id::{ProcessId, Role};
+use echo_bus::id::{NodeId, ProcessId, Role};
 use echo_bus::process::BadConfig;
 use echo_bus::secret::Secret;
 use serde::{Deserialize, Serialize};
 
-use super::engine::Engine;
 use crate::place::Place;
 
 /// A broker on this network answers in milliseconds.
@@ -20,15 +19,21 @@ const PATIENCE: Duration = Duration::from_secs(8);
 const REACH: Duration = Duration::from_secs(2);
 
 /// The mesh, and what this machine is in it. The secret is in a file of its own.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Member {
     /// Where the broker is.
     pub nats: String,
     /// An edge that this machine can reach.
     #[serde(default)]
     pub edge: Option<String>,
-    /// What this machine brings in.
-    pub engines: Vec<Engine>,
+    /// The name of this machine's first node.
+    #[serde(default)]
+    pub node: Option<NodeId>,
+    /// The engines that were named, and which kind; what was not is looked for at each start.
+    #[serde(default)]
+    pub engine_urls: Vec<String>,
+    #[serde(default)]
+    pub engines: Option<String>,
 }
 
 impl Member {
@@ -105,7 +110,6 @@ pub async fn bus_of(nats: &str, secret: Option<Secret>) -> Result<Bus> {
 mod tests {
     use std::os::unix::fs::MetadataExt as _;
 
-    use super::super::engine::Api;
     use super::*;
 
     #[test]
@@ -117,11 +121,9 @@ mod tests {
         let member = Member {
             nats: "nats://10.0.0.1:4222".into(),
             edge: None,
-            engines: vec![Engine {
-                node: "b".parse().unwrap(),
-                url: "http://127.0.0.1:11434/".into(),
-                api: Api::Ollama,
-            }],
+            node: Some("b".parse().unwrap()),
+            engine_urls: vec!["http://127.0.0.1:11434/".into()],
+            engines: None,
         };
         let secret = Secret::of("0123456789abcdef".into());
         member.write(&place, secret.as_ref()).unwrap();

@@ -15,17 +15,26 @@ use super::engines::facts::{Choice, Machine, Missing, Mode, Seat};
 use super::engines::local::{self, Looked};
 use super::engines::probe::{Prober, WELL_KNOWN};
 use super::engines::{per_node, pull, store};
-use super::plan::{Api, Broker, From, Node, Plan};
+use super::plan::{self, Api, Broker, From, Invites, Node, Own, Plan};
 use super::ports::{self, Wanted};
-use super::settings::{Layout, Named, Set, Settings, agent, letter};
+use super::settings::{EngineSet, EngineSettings, Layout, MeshSet, Named, Settings, agent, letter};
 use super::{disk, embedded};
+use crate::invite::advertised;
 use crate::place::Place;
-use crate::say::{say, warn};
+use crate::say::{is_kept, say, warn};
 use crate::typed::Typed;
 
 /// Where the embedded engine is started where nobody says where: not on Ollama's own port, which may be wanted later.
 const EMBEDDED_PORT: u16 = 11435;
 const OLLAMA_PORT: u16 = 11434;
+
+/// The engines that were chosen, and their agents.
+pub struct Chosen {
+    nodes: Vec<Node>,
+    model: Option<String>,
+    pull: bool,
+    why: String,
+}
 
 impl Settings {
     /// What is going to be started. May ask on the terminal.
@@ -43,17 +52,68 @@ impl Settings {
                 },
             );
         }
+        let advertise = self.advertise.as_deref().filter(|text| self.lan && !text.is_empty());
+        let advertise = advertise.map(|text| advertised(text, set.mesh.nats.port)).transpose()?;
         let typed = Typed::of(place, self.nodes);
+        let chosen = self.engines.choose(self.nodes, &set.engines, Some(&set.mesh), place, &typed).await?;
+        let secret = self.secret_file.clone().filter(|path| !path.as_os_str().is_empty());
+        let own = Own {
+            edge: set.mesh.edge,
+            broker: Broker {
+                listen: Some(set.mesh.nats.to_string()),
+                monitor: Some(set.mesh.monitor.to_string()),
+                conf: set.mesh.conf,
+                secret_file: secret.or_else(|| self.lan.then(|| place.secret())),
+            },
+            model: chosen.model.clone(),
+            // Nobody reads a code that only the journal gets, and it should not be kept there.
+            invites: (self.lan && !is_kept()).then_some(Invites { advertise }),
+        };
+        Ok(chosen.plan(plan::Mesh::Own(own)))
+    }
+}
+
+impl Chosen {
+    /// The nodes of this mesh.
+    pub fn plan(self, mesh: plan::Mesh) -> Plan {
+        let Self { nodes, model: _, pull, why } = self;
+        Plan { nodes, mesh, agent_flags: Vec::new(), config: None, pull, why }
+    }
+
+    pub fn ids(&self) -> Vec<NodeId> {
+        self.nodes.iter().map(|node| node.id.clone()).collect()
+    }
+}
+
+impl EngineSettings {
+    /// The engines of a machine that joins a mesh which runs elsewhere. May ask on the terminal.
+    ///
+    /// # Errors
+    /// As for [`Settings::plan`].
+    pub async fn joining(&self, place: &Place) -> Result<Chosen> {
+        let set = self.read(None, &|name| std::env::var(name).ok())?;
+        self.choose(None, &set, None, place, &Typed::joining(place)).await
+    }
+
+    /// Looks at the machine, and chooses. `mesh`: the other parts that will be started here.
+    async fn choose(
+        &self,
+        nodes: Option<u8>,
+        set: &EngineSet,
+        mesh: Option<&MeshSet>,
+        place: &Place,
+        typed: &Typed,
+    ) -> Result<Chosen> {
         let machine = machine();
-        let mut choice = choose(&set, &machine, &typed).await?;
-        give_key(&set, &mut choice);
-        let ids = self.ids(choice.engines.len())?;
+        let mut choice = choose(set, mesh, &machine, typed).await?;
+        give_key(set, &mut choice);
+        let ids = self.ids(nodes, choice.engines.len())?;
         if choice.engines.iter().any(|engine| engine.from == From::Embedded) {
             embedded::check(place).await?;
         }
-        let listens = listens(&set, &choice, &typed)?;
+        let listens = listens(set, mesh, &choice, typed)?;
         let wish = &set.wish;
-        let agreed = match &choice.missing {
+        let pull = match &choice.missing {
             // Nothing is asked for where nothing will be pulled.
             Some(missing) if self.dry_run => {
                 say(pull::lacking(missing, free(missing, &machine)));
@@ -63,24 +123,13 @@ impl Settings {
             _ => wish.pull == Some(true),
         };
         let nodes = ids.into_iter().zip(listens).zip(choice.engines.into_iter().zip(choice.slots));
-        Ok(Plan {
-            nodes: nodes.map(|((id, listen), (engine, slots))| Node { id, listen, engine, slots }).collect(),
-            edge: set.edge,
-            broker: Broker {
-                listen: Some(set.nats.to_string()),
-                monitor: Some(set.monitor.to_string()),
-                conf: set.conf,
-                secret_file: self.secret_file.clone().filter(|path| !path.as_os_str().is_empty()),
-            },
-            model: choice.model,
-            pull: agreed,
-            why: choice.why,
-        })
+        let nodes = nodes.map(|((id, listen), (engine, slots))| Node { id, listen, engine, slots });
+        Ok(Chosen { nodes: nodes.collect(), model: choice.model, pull, why: choice.why })
     }
 
     /// The nodes' names: letters with `--nodes`, else the host's and numbers.
-    fn ids(&self, count: usize) -> Result<Vec<NodeId>, BadConfig> {
-        if let Some(nodes) = self.nodes {
+    fn ids(&self, nodes: Option<u8>, count: usize) -> Result<Vec<NodeId>, BadConfig> {
+        if let Some(nodes) = nodes {
             let names = (0..nodes).map(|at| format!("node-{}", letter(at)).parse());
             return names.collect::<Result<_, _>>().map_err(BadConfig::because);
         }
@@ -130,7 +179,7 @@ fn is_on_path(program: &str) -> bool {
     })
 }
 
-async fn choose(set: &Set, machine: &Machine, typed: &Typed) -> Result<Choice> {
+async fn choose(set: &EngineSet, mesh: Option<&MeshSet>, machine: &Machine, typed: &Typed) -> Result<Choice> {
     let mode = set.wish.mode;
     match &set.layout {
         Layout::PerNode(engines) => {
@@ -139,9 +188,10 @@ async fn choose(set: &Set, machine: &Machine, typed: &Typed) -> Result<Choice> {
             Ok(per_node::choose(&seats, &set.wish, machine, typed)?)
         }
         Layout::Local(named) => {
-            let ours = [set.edge.port(), set.nats.port, set.monitor.port];
+            let ours = mesh.map(|mesh| [mesh.edge.port(), mesh.nats.port, mesh.monitor.port]);
+            let ours = ours.as_ref().map_or(&[][..], <[u16; 3]>::as_slice);
             let ollama = ollama_address();
-            let looked_at = if named.is_empty() { usual(&ollama, &ours) } else { named.clone() };
+            let looked_at = if named.is_empty() { usual(&ollama, ours) } else { named.clone() };
             let prober = if named.is_empty() {
                 Prober::of_strangers(mode)?
             } else {
@@ -207,14 +257,25 @@ fn seat(address: &Address) -> Result<Seat, BadConfig> {
     Ok(Seat { node, name, url, found: super::engines::facts::Found::Nothing })
 }
 
+impl MeshSet {
+    fn wanted(&self) -> Vec<Wanted> {
+        let edge = Address { host: self.edge.ip().to_string(), port: self.edge.port() };
+        vec![
+            Wanted::new("ECHO_EDGE_LISTEN", edge),
+            Wanted::new("ECHO_NATS_LISTEN", self.nats.clone()),
+            Wanted::new("ECHO_NATS_MONITOR", self.monitor.clone()),
+        ]
+    }
+}
+
 /// Where each agent listens. All ports are looked at, those of the other parts as well.
-fn listens(set: &Set, choice: &Choice, typed: &Typed) -> Result<Vec<SocketAddr>, BadConfig> {
-    let edge = Address { host: set.edge.ip().to_string(), port: set.edge.port() };
-    let mut wanted = vec![
-        Wanted::new("ECHO_EDGE_LISTEN", edge),
-        Wanted::new("ECHO_NATS_LISTEN", set.nats.clone()),
-        Wanted::new("ECHO_NATS_MONITOR", set.monitor.clone()),
-    ];
+fn listens(
+    set: &EngineSet,
+    mesh: Option<&MeshSet>,
+    choice: &Choice,
+    typed: &Typed,
+) -> Result<Vec<SocketAddr>, BadConfig> {
+    let mut wanted = mesh.map(MeshSet::wanted).unwrap_or_default();
     wanted.extend(
         set.agents.iter().take(choice.engines.len()).map(|it| Wanted::new(&it.name, it.value.clone())),
     );
@@ -258,7 +319,7 @@ fn free(missing: &Missing, machine: &Machine) -> Option<u64> {
 }
 
 /// A key is for engines that the user has named, not for whoever listens where engines usually do.
-fn give_key(set: &Set, choice: &mut Choice) {
+fn give_key(set: &EngineSet, choice: &mut Choice) {
     let is_named = set.layout != Layout::Local(Vec::new());
     for engine in choice.engines.iter_mut().filter(|it| it.api == Api::Openai && it.from == From::Found) {
         engine.key_file = set.key_file.clone().filter(|_| is_named);
@@ -285,13 +346,13 @@ mod tests {
     fn a_key_is_for_engines_that_the_user_has_named() {
         let keys = |urls: &[&str], api, from| {
             let engine_urls = urls.iter().map(ToString::to_string).collect();
-            let settings =
-                Settings { engine_urls, engine_key_file: Some("/key".into()), ..Settings::default() };
+            let key = Some("/key".into());
+            let settings = EngineSettings { engine_urls, engine_key_file: key, ..Default::default() };
             let url = Url::parse("http://127.0.0.1:1234").unwrap();
             let engines = vec![Engine { api, url, from, model: None, key_file: None }];
             let mut choice =
                 Choice { engines, model: None, slots: Vec::new(), why: String::new(), missing: None };
-            give_key(&settings.read(&|_| None).unwrap(), &mut choice);
+            give_key(&settings.read(None, &|_| None).unwrap(), &mut choice);
             choice.engines[0].key_file.is_some()
         };
         assert!(keys(&["http://127.0.0.1:1234"], Api::Openai, From::Found));

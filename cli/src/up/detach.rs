@@ -9,10 +9,11 @@ use anyhow::{Context as _, Result, bail};
 use echo_bus::process::{self, BadConfig, LogArgs};
 use serde::{Deserialize, Serialize};
 
+use super::parts::CONFIG;
 use super::plan::Plan;
 use super::run;
 use super::signals::Signals;
-use super::voice::{Terminal, Voice, Word, relay};
+use super::voice::{Code, Terminal, Voice, Word, relay};
 use crate::log_file::LogFile;
 use crate::os;
 use crate::place::Place;
@@ -26,12 +27,15 @@ struct Order {
     patience: Duration,
 }
 
-/// Starts the supervisor, shows what it does, and comes back when all is ready.
-pub async fn start(plan: Plan, place: Place, patience: Duration) -> Result<()> {
+/// Starts the supervisor, shows what it does, and comes back when all is ready: with the code that invites a machine.
+pub async fn start(plan: Plan, place: Place, patience: Duration) -> Result<Option<Code>> {
     std::fs::create_dir_all(&place.logs).with_context(|| format!("cannot make {}", place.logs.display()))?;
     let program = std::env::current_exe().context("this program's own file cannot be found")?;
     let mut command = Command::new(program);
     command.args(["up", "--supervise"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    if let Some(config) = &plan.config {
+        command.env(CONFIG, config);
+    }
     let mut child = command.stderr(LogFile::of(&place.logs, "up").append()?).spawn()?;
     let order = serde_json::to_vec(&Order { plan, place, patience })?;
     child.stdin.take().context("a pipe to the supervisor")?.write_all(&order)?;
@@ -46,8 +50,8 @@ pub async fn start(plan: Plan, place: Place, patience: Duration) -> Result<()> {
             () = signals.next() => supervisor.iter().try_for_each(|it| it.signal(libc::SIGTERM))?,
         }
     };
-    if end == Some(Word::Ready) {
-        return Ok(());
+    if let Some(Word::Ready(code)) = end {
+        return Ok(code);
     }
     // Nothing of it is left when this comes back.
     let status = tokio::task::spawn_blocking(move || child.wait()).await??;

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::Path;
 
-use super::plan::{Node, Plan};
+use super::plan::{Broker, Node, Own, Plan};
 use crate::lifeline::{AGENT, BROKER, EDGE, ORCHESTRATOR};
 use crate::place::Place;
 use crate::record::SCRATCH;
@@ -31,6 +31,9 @@ const NOT_PASSED_ON: [&str; 18] = [
     "ECHO_SLOTS",
 ];
 
+/// What names the configuration file, for the parts too.
+pub const CONFIG: &str = "ECHO_CONFIG";
+
 /// How to start each part of one mesh.
 pub struct Parts<'a> {
     /// This program.
@@ -41,8 +44,7 @@ pub struct Parts<'a> {
 
 impl Parts<'_> {
     /// The broker, which runs `server` and says in `ready` where the bus is.
-    pub fn broker(&self, server: &Path, ready: &Path) -> Spec {
-        let broker = &self.plan.broker;
+    pub fn broker(&self, broker: &Broker, server: &Path, ready: &Path) -> Spec {
         let mut args = flags([("--ready-file", Some(ready)), ("--nats-server", Some(server))]);
         args.extend(flags([("--listen", broker.listen.as_ref()), ("--monitor", broker.monitor.as_ref())]));
         args.extend(flags([("--nats-conf", broker.conf.as_ref())]));
@@ -51,8 +53,8 @@ impl Parts<'_> {
         Spec { scratch, ..self.part("broker", BROKER, args, "broker") }
     }
 
-    pub fn orchestrator(&self, bus: &str) -> Spec {
-        let args = flags([("--default-model", self.plan.model.as_ref())]);
+    pub fn orchestrator(&self, own: &Own, bus: &str) -> Spec {
+        let args = flags([("--default-model", own.model.as_ref())]);
         self.on_bus("orchestrator", ORCHESTRATOR, args, "orchestrator", bus)
     }
 
@@ -65,23 +67,26 @@ impl Parts<'_> {
         args.extend(flags([("--listen", Some(node.listen.to_string()))]));
         args.extend(flags([("--engine-key-file", node.engine.key_file.as_ref())]));
         args.extend(flags([("--slots", node.slots.map(|slots| slots.to_string()))]));
+        args.extend(self.plan.agent_flags.iter().map(OsString::from));
         self.on_bus("agent", AGENT, args, &node.agent(), bus)
     }
 
-    pub fn edge(&self, bus: &str) -> Spec {
-        let args = flags([("--listen", Some(self.plan.edge.to_string()))]);
+    pub fn edge(&self, own: &Own, bus: &str) -> Spec {
+        let args = flags([("--listen", Some(own.edge.to_string()))]);
         self.on_bus("edge", EDGE, args, "edge", bus)
     }
 
     fn on_bus(&self, command: &str, rank: usize, mut args: Vec<OsString>, name: &str, bus: &str) -> Spec {
         args.extend(flags([("--nats", Some(bus))]));
-        args.extend(flags([("--secret-file", self.plan.broker.secret_file.as_ref())]));
+        args.extend(flags([("--secret-file", self.plan.mesh.secret_file())]));
         self.part(command, rank, args, name)
     }
 
     fn part(&self, command: &str, rank: usize, flags: Vec<OsString>, name: &str) -> Spec {
         let args = std::iter::once(command.into()).chain(flags).collect();
-        let env = NOT_PASSED_ON.iter().map(|name| ((*name).to_owned(), None)).collect();
+        let mut env: Vec<_> = NOT_PASSED_ON.iter().map(|name| ((*name).to_owned(), None)).collect();
+        let config = self.plan.config.as_ref().map(|path| path.as_os_str().to_owned());
+        env.extend(config.map(|config| (CONFIG.to_owned(), Some(config))));
         let (name, program) = (name.to_owned(), self.program.to_owned());
         Spec { name, program, args, env, scratch: None, kind: Kind::Part { rank } }
     }

@@ -14,15 +14,64 @@ use super::address::shown;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
     pub nodes: Vec<Node>,
+    pub mesh: Mesh,
+    /// Flags that all agents get: what the owner of the machine has decided.
+    pub agent_flags: Vec<String>,
+    /// The configuration file that was named, absolute; absent: the user's own, if there is one.
+    pub config: Option<PathBuf>,
+    /// A model that an engine turns out to lack may be pulled.
+    pub pull: bool,
+    /// Why these engines, for the person.
+    pub why: String,
+}
+
+/// Which mesh the nodes are of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Mesh {
+    /// One of its own, which is started too.
+    Own(Own),
+    /// One that runs elsewhere.
+    Joined(Joined),
+}
+
+/// The parts of a mesh beside its nodes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Own {
     /// Where the edge listens.
     pub edge: SocketAddr,
     pub broker: Broker,
     /// The model of tasks that name none; absent: the orchestrator's choice.
     pub model: Option<String>,
-    /// A model that an engine turns out to lack may be pulled.
-    pub pull: bool,
-    /// Why these engines, for the person.
-    pub why: String,
+    /// A machine is invited once all is ready.
+    pub invites: Option<Invites>,
+}
+
+/// How a machine is invited.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Invites {
+    /// Where other machines reach the broker; absent: this machine's address on its network.
+    pub advertise: Option<SocketAddr>,
+}
+
+/// A mesh that runs elsewhere.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Joined {
+    /// URL of its broker.
+    pub nats: String,
+    /// Holds the secret that the broker wants, if it wants one.
+    pub secret_file: Option<PathBuf>,
+    /// URL of an edge that this machine reaches, if one is known.
+    pub edge: Option<String>,
+}
+
+impl Mesh {
+    /// The file of the secret with which parts log in.
+    pub fn secret_file(&self) -> Option<&PathBuf> {
+        match self {
+            Self::Own(own) => own.broker.secret_file.as_ref(),
+            Self::Joined(joined) => joined.secret_file.as_ref(),
+        }
+    }
 }
 
 /// The broker.
@@ -128,6 +177,15 @@ impl fmt::Display for Plan {
                 node.listen
             )?;
         }
+        match &self.mesh {
+            Mesh::Own(own) => own.fmt(f),
+            Mesh::Joined(joined) => write!(f, "  {:<13} {}", "mesh", joined.nats),
+        }
+    }
+}
+
+impl fmt::Display for Own {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "  {:<13} http://{}", "edge", self.edge)?;
         let default = self.model.as_deref().unwrap_or("whatever a node serves");
         writeln!(f, "  {:<13} tasks that name no model get {default}", "orchestrator")?;

@@ -9,7 +9,7 @@ use echo_bus::model_name::ModelName;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::plan::Plan;
+use super::plan::Node;
 use crate::edge::Edge;
 
 /// What the broker says of itself.
@@ -33,9 +33,9 @@ pub struct Nodes {
 }
 
 impl Nodes {
-    pub fn of(plan: &Plan, edge: Option<&str>) -> Result<Self> {
-        let ids = plan.nodes.iter().map(|node| node.id.to_string()).collect();
-        Ok(Self { edge: Edge::at(edge.unwrap_or_default().parse()?)?, ids, model: plan.model.clone() })
+    pub fn of(nodes: &[Node], model: Option<&String>, edge: Option<&str>) -> Result<Self> {
+        let ids = nodes.iter().map(|node| node.id.to_string()).collect();
+        Ok(Self { edge: Edge::at(edge.unwrap_or_default().parse()?)?, ids, model: model.cloned() })
     }
 
     /// Ok when `/status` shows each of them at work or ready for it, with the model; else what it shows instead.
@@ -52,7 +52,8 @@ impl Nodes {
             return Some(format!("{id} has not registered"));
         };
         let state = node["status"].as_str().unwrap_or_default();
-        if !matches!(state, "idle" | "busy") {
+        // One that its owner keeps from work, such as by hours, is ready for it all the same.
+        if !matches!(state, "idle" | "busy" | "draining") {
             let why = node["reason"].as_str().filter(|why| !why.is_empty());
             return Some(format!(
                 "{id} is {state}{}",

@@ -1,6 +1,8 @@
 //! A mesh from its start to its end, in one process that does nothing else: its supervisor.
 
 mod engines;
+mod guests;
+mod member;
 mod server;
 
 use std::fs;
@@ -13,7 +15,7 @@ use echo_bus::process::BadConfig;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use super::parts::Parts;
-use super::plan::{From, Plan};
+use super::plan::{self, From, Own, Plan};
 use super::ready;
 use super::signals::Signals;
 use super::summary;
@@ -23,6 +25,7 @@ use crate::place::Place;
 use crate::process::Process;
 use crate::record::{self, Lock, Record};
 use crate::supervise::{Children, Event, Spec};
+use guests::Guests;
 
 /// How often it is looked whether what is waited for is there.
 const LOOK: Duration = Duration::from_millis(50);
@@ -80,6 +83,12 @@ fn begun(plan: &Plan, place: &Place) -> Result<Record> {
         api: node.engine.api.as_str().to_owned(),
         ours: node.engine.from != From::Found,
     });
+    let (edge, bus, model) = match &plan.mesh {
+        plan::Mesh::Own(own) => {
+            (Some(format!("http://{}", summary::near(own.edge))), None, own.model.clone())
+        }
+        plan::Mesh::Joined(joined) => (joined.edge.clone(), Some(joined.nats.clone()), None),
+    };
     Ok(Record {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         since: unix_millis(),
@@ -87,12 +96,13 @@ fn begun(plan: &Plan, place: &Place) -> Result<Record> {
         supervisor: Process::own().context("this process cannot be found")?,
         parts: Vec::new(),
         logs: place.logs.clone(),
-        edge: Some(format!("http://{}", summary::near(plan.edge))),
-        bus: None,
+        edge,
+        bus,
         monitor: None,
+        joined: matches!(plan.mesh, plan::Mesh::Joined(_)),
         nodes: nodes.collect(),
-        model: plan.model.clone(),
-        secret_file: plan.broker.secret_file.clone(),
+        model,
+        secret_file: plan.mesh.secret_file().cloned(),
         why: plan.why.clone(),
     })
 }
@@ -115,31 +125,46 @@ impl Mesh<'_> {
         self.start().await?;
         self.record.ready = true;
         self.write();
-        self.voice.ready();
+        let (guests, code) = self.invite().await?.unzip();
+        self.voice.ready(code.clone());
         if self.voice.is_terminal() {
             summary::print(&self.record, &self.place);
+            summary::print_code(code.as_ref());
         }
-        self.serve().await;
+        self.serve(guests).await;
         Ok(())
     }
 
     /// Starts the parts, each when what it needs is there, and comes back when all nodes can answer.
     async fn start(&mut self) -> Result<()> {
         self.start_engines().await?;
+        match self.plan.mesh.clone() {
+            plan::Mesh::Own(own) => self.start_mesh(&own).await,
+            plan::Mesh::Joined(joined) => self.start_members(&joined).await,
+        }
+    }
+
+    async fn start_mesh(&mut self, own: &Own) -> Result<()> {
         let server = self.find_server().await?;
         let ready = self.place.run.join(record::BUS);
         let _ = fs::remove_file(&ready);
-        self.add(self.parts().broker(&server, &ready)).await?;
+        self.add(self.parts().broker(&own.broker, &server, &ready)).await?;
         let bus = self.until("the broker", async || ready::bus(&ready)).await?;
         (self.record.bus, self.record.monitor) = (Some(bus.nats.clone()), bus.monitor.clone());
-        self.add(self.parts().orchestrator(&bus.nats)).await?;
+        self.add(self.parts().orchestrator(own, &bus.nats)).await?;
+        self.start_agents(&bus.nats).await?;
+        self.add(self.parts().edge(own, &bus.nats)).await?;
+        let edge = self.record.edge.as_deref();
+        let nodes = ready::Nodes::of(&self.plan.nodes, own.model.as_ref(), edge)?;
+        self.until(&nodes.to_string(), async || nodes.look().await).await
+    }
+
+    async fn start_agents(&mut self, bus: &str) -> Result<()> {
         for at in 0..self.plan.nodes.len() {
-            let spec = self.parts().agent(&self.plan.nodes[at], &bus.nats);
+            let spec = self.parts().agent(&self.plan.nodes[at], bus);
             self.add(spec).await?;
         }
-        self.add(self.parts().edge(&bus.nats)).await?;
-        let nodes = ready::Nodes::of(&self.plan, self.record.edge.as_deref())?;
-        self.until(&nodes.to_string(), async || nodes.look().await).await
+        Ok(())
     }
 
     fn parts(&self) -> Parts<'_> {
@@ -204,7 +229,7 @@ impl Mesh<'_> {
     }
 
     /// Until a signal comes.
-    async fn serve(&mut self) {
+    async fn serve(&mut self, mut guests: Option<Guests>) {
         let mut trim = interval(TRIM);
         trim.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -212,6 +237,7 @@ impl Mesh<'_> {
                 biased;
                 () = self.signals.next() => return,
                 event = self.children.next() => self.apply(event).await,
+                said = guests::said(&mut guests) => self.voice.says(said),
                 _ = trim.tick() => self.trim_logs(),
             }
         }

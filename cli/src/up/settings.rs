@@ -24,6 +24,34 @@ pub struct Settings {
     /// (ECHO_AGENT_A_LISTEN, …); without it, a node for each engine that answers on this machine
     #[arg(long, env = "ECHO_NODES", value_name = "N", value_parser = clap::value_parser!(u8).range(1..=26))]
     pub nodes: Option<u8>,
+    #[command(flatten)]
+    pub engines: EngineSettings,
+    /// Where the edge listens: the page and the API [default: 127.0.0.1:8080]
+    #[arg(long, env = "ECHO_EDGE_LISTEN", value_name = "HOST:PORT")]
+    pub edge_listen: Option<String>,
+    /// Where clients of the bus connect [default: as the broker's configuration says, else 127.0.0.1:4222]
+    #[arg(long, env = "ECHO_NATS_LISTEN", value_name = "HOST:PORT")]
+    pub nats_listen: Option<String>,
+    /// The broker's own pages [default: as its configuration says, else 127.0.0.1:8222]
+    #[arg(long, env = "ECHO_NATS_MONITOR", value_name = "[HOST:]PORT")]
+    pub nats_monitor: Option<String>,
+    /// A configuration of the broker, a nats.conf, instead of the one that is built in
+    #[arg(long, env = "ECHO_NATS_CONF", value_name = "FILE")]
+    pub nats_conf: Option<PathBuf>,
+    /// The secret of the mesh, for machines that join; made on first use [with --lan: DIR/secret in the run directory]
+    #[arg(long, env = "ECHO_SECRET_FILE", value_name = "FILE")]
+    pub secret_file: Option<PathBuf>,
+    /// Let other machines of this network join: the broker listens there, and a code for the first one is shown
+    #[arg(long)]
+    pub lan: bool,
+    /// Where other machines reach the broker [default: this machine's address on its network]
+    #[arg(long, env = "ECHO_ADVERTISE", value_name = "HOST[:PORT]")]
+    pub advertise: Option<String>,
+}
+
+/// What `up` and `join` may be told of this machine's engines.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct EngineSettings {
     /// The first node's id, without --nodes; the default is the host name
     #[arg(long, env = "ECHO_NODE_ID", value_name = "ID", allow_hyphen_values = true)]
     pub node: Option<NodeId>,
@@ -42,24 +70,9 @@ pub struct Settings {
     /// Pull a missing model without asking; with 0, never ask
     #[arg(long, env = "ECHO_PULL", value_name = "0|1", num_args = 0..=1, require_equals = true, default_missing_value = "1")]
     pub pull: Option<String>,
-    /// Where the edge listens: the page and the API [default: 127.0.0.1:8080]
-    #[arg(long, env = "ECHO_EDGE_LISTEN", value_name = "HOST:PORT")]
-    pub edge_listen: Option<String>,
     /// Where the agents listen, one after the other [default: 127.0.0.1:9001 and on]
     #[arg(long, env = "ECHO_AGENT_LISTEN", value_name = "HOST:PORT", value_delimiter = ',')]
     pub agent_listen: Vec<String>,
-    /// Where clients of the bus connect [default: as the broker's configuration says, else 127.0.0.1:4222]
-    #[arg(long, env = "ECHO_NATS_LISTEN", value_name = "HOST:PORT")]
-    pub nats_listen: Option<String>,
-    /// The broker's own pages [default: as its configuration says, else 127.0.0.1:8222]
-    #[arg(long, env = "ECHO_NATS_MONITOR", value_name = "[HOST:]PORT")]
-    pub nats_monitor: Option<String>,
-    /// A configuration of the broker, a nats.conf, instead of the one that is built in
-    #[arg(long, env = "ECHO_NATS_CONF", value_name = "FILE")]
-    pub nats_conf: Option<PathBuf>,
-    /// The secret of the mesh, for machines that join; made on first use
-    #[arg(long, env = "ECHO_SECRET_FILE", value_name = "FILE")]
-    pub secret_file: Option<PathBuf>,
     /// A file with the key of those engines that you have named, for OpenAI APIs that want a bearer token
     #[arg(long, env = "ECHO_ENGINE_KEY_FILE", value_name = "FILE")]
     pub engine_key_file: Option<PathBuf>,
@@ -71,12 +84,24 @@ pub struct Settings {
 /// The settings, checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Set {
-    pub layout: Layout,
-    pub wish: Wish,
+    pub engines: EngineSet,
+    pub mesh: MeshSet,
+}
+
+/// What was said of the mesh's own parts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MeshSet {
     pub edge: SocketAddr,
     pub nats: Address,
     pub monitor: Address,
     pub conf: Option<PathBuf>,
+}
+
+/// What was said of engines and their agents.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EngineSet {
+    pub layout: Layout,
+    pub wish: Wish,
     /// The key of engines that the user has named.
     pub key_file: Option<PathBuf>,
     /// Where agents listen; those beyond take the next ports.
@@ -131,15 +156,40 @@ impl Settings {
                 text.to_owned()
             }
         });
-        Ok(Set {
-            layout: self.layout(&reader)?,
-            wish: self.wish(&reader)?,
+        let nats = match set(&self.nats_listen) {
+            None if self.lan => Address::read("", &format!("0.0.0.0:{port}")),
+            _ => listen("--nats-listen", "ECHO_NATS_LISTEN", &self.nats_listen, &format!("{host}:{port}")),
+        }?;
+        if self.lan && nats.is_loopback() {
+            let said = reader.said("--nats-listen", "ECHO_NATS_LISTEN", &nats.to_string());
+            let port = nats.port;
+            return Err(BadConfig(format!(
+                "--lan is for other machines, and with {said} only this one reaches the broker: leave that out, or \
+                 write 0.0.0.0:{port}."
+            )));
+        }
+        let mesh = MeshSet {
             edge: edge.socket("ECHO_EDGE_LISTEN")?,
-            nats: listen("--nats-listen", "ECHO_NATS_LISTEN", &self.nats_listen, &format!("{host}:{port}"))?,
+            nats,
             monitor: listen("--nats-monitor", "ECHO_NATS_MONITOR", &monitor, &http)?,
             conf: conf.map(|path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned())),
+        };
+        Ok(Set { engines: self.engines.read(self.nodes, env)?, mesh })
+    }
+}
+
+impl EngineSettings {
+    /// The same for engines; `nodes` as for `up --nodes`.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn read(&self, nodes: Option<u8>, env: Environment) -> Result<EngineSet, BadConfig> {
+        let reader = Reader { env };
+        Ok(EngineSet {
+            layout: self.layout(&reader, nodes)?,
+            wish: self.wish(&reader)?,
             key_file: self.engine_key_file.clone().filter(|path| !path.as_os_str().is_empty()),
-            agents: self.agents(&reader)?,
+            agents: self.agents(&reader, nodes)?,
         })
     }
 
@@ -175,16 +225,16 @@ impl Settings {
         Ok(Wish { mode, mode_said, model, model_said, slots: slots.transpose()?, pull })
     }
 
-    fn layout(&self, reader: &Reader) -> Result<Layout, BadConfig> {
+    fn layout(&self, reader: &Reader, nodes: Option<u8>) -> Result<Layout, BadConfig> {
         let read = |said: String, name: String, text: &str| {
             engine_url(&said, text).map(|value| Named { name, value })
         };
-        let given = self.given(reader, &self.engine_urls, "ECHO_ENGINE_URL").map(|url| {
+        let given = given(reader, &self.engine_urls, "ECHO_ENGINE_URL", nodes.is_some()).map(|url| {
             read(reader.said("--engine-url", "ECHO_ENGINE_URL", url), "ECHO_ENGINE_URL".to_owned(), url)
         });
         let given = given.collect::<Result<Vec<_>, _>>()?;
-        let Some(nodes) = self.nodes else { return Ok(Layout::Local(given)) };
-        let per_node = (0..nodes).map(|at| {
+        let Some(count) = nodes else { return Ok(Layout::Local(given)) };
+        let per_node = (0..count).map(|at| {
             if let Some(given) = given.get(usize::from(at)) {
                 return Ok(given.clone());
             }
@@ -196,28 +246,15 @@ impl Settings {
         Ok(Layout::PerNode(per_node.collect::<Result<_, _>>()?))
     }
 
-    /// The values of a flag. Those of its variable are an agent's own, which `--nodes` has letters for.
-    fn given<'a>(
-        &self,
-        reader: &'a Reader,
-        values: &'a [String],
-        variable: &'a str,
-    ) -> impl Iterator<Item = &'a String> + use<'a> {
-        let is_per_node = self.nodes.is_some();
-        values
-            .iter()
-            .filter(move |value| !(value.is_empty() || (is_per_node && reader.is_variable(variable, value))))
-    }
-
-    fn agents(&self, reader: &Reader) -> Result<Vec<Named<Address>>, BadConfig> {
-        let given = self.given(reader, &self.agent_listen, "ECHO_AGENT_LISTEN").map(|text| {
+    fn agents(&self, reader: &Reader, nodes: Option<u8>) -> Result<Vec<Named<Address>>, BadConfig> {
+        let given = given(reader, &self.agent_listen, "ECHO_AGENT_LISTEN", nodes.is_some()).map(|text| {
             let name = "ECHO_AGENT_LISTEN".to_owned();
             let value = Address::read(&reader.said("--agent-listen", &name, text), text)?;
             Ok(Named { name, value })
         });
         let given: Vec<Named<Address>> = given.collect::<Result<_, _>>()?;
-        let Some(nodes) = self.nodes else { return Ok(given) };
-        let per_node = (0..nodes).map(|at| {
+        let Some(count) = nodes else { return Ok(given) };
+        let per_node = (0..count).map(|at| {
             if let Some(given) = given.get(usize::from(at)) {
                 return Ok(given.clone());
             }
@@ -228,6 +265,18 @@ impl Settings {
         });
         per_node.collect()
     }
+}
+
+/// The values of a flag. Those of its variable are an agent's own, which `--nodes` has letters for.
+fn given<'a>(
+    reader: &'a Reader,
+    values: &'a [String],
+    variable: &'a str,
+    is_per_node: bool,
+) -> impl Iterator<Item = &'a String> {
+    values
+        .iter()
+        .filter(move |value| !(value.is_empty() || (is_per_node && reader.is_variable(variable, value))))
 }
 
 /// Where the agent of a node listens unless it is told otherwise.

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use echo_bus::message::unix_millis;
 
+use super::voice::Code;
+use crate::invite;
 use crate::place::Place;
 use crate::record::Record;
 use crate::say::say;
@@ -36,23 +38,22 @@ pub fn print_parts(record: &Record) {
 
 /// The parts, one a line.
 pub fn parts(record: &Record) -> Vec<String> {
+    let agents = record.nodes.iter();
+    let agents =
+        agents.map(|node| line(record, &named("agent", &node.id), &format!("{}, {}", node.id, node.agent)));
+    let engines = record.nodes.iter();
+    let engines = engines
+        .map(|node| line(record, &named("engine", &node.id), &format!("{} ({})", node.engine, node.api)));
+    if record.joined {
+        return agents.chain(engines).collect();
+    }
     let edge = record.edge.as_deref().unwrap_or_default();
     let monitor = record.monitor.as_ref().map_or_else(String::new, |at| format!(", monitor {at}"));
     let bus = format!("{}{monitor}", record.bus.as_deref().unwrap_or_default());
     let mut lines = vec![line(record, "edge", edge), line(record, "orchestrator", "")];
-    lines.extend(
-        record
-            .nodes
-            .iter()
-            .map(|node| line(record, &named("agent", &node.id), &format!("{}, {}", node.id, node.agent))),
-    );
+    lines.extend(agents);
     lines.push(line(record, "broker", &bus));
-    lines.extend(
-        record
-            .nodes
-            .iter()
-            .map(|node| line(record, &named("engine", &node.id), &format!("{} ({})", node.engine, node.api))),
-    );
+    lines.extend(engines);
     lines
 }
 
@@ -71,6 +72,9 @@ fn line(record: &Record, name: &str, what: &str) -> String {
 
 /// What to do with it.
 pub fn print_lines_to_try(record: &Record, place: &Place) {
+    if record.joined {
+        return print_lines_of_member(record, place);
+    }
     let edge = record.edge.as_deref().unwrap_or_default().replace("//127.0.0.1:", "//localhost:");
     let logs = shown(&record.logs);
     let agents: Vec<String> =
@@ -92,6 +96,32 @@ pub fn print_lines_to_try(record: &Record, place: &Place) {
     );
     let typed = Typed::of(place, None);
     say(format!("Check it: {}    Stop it: {}", typed.check, typed.stop));
+    // The broker of a mesh without a secret listens to its own machine.
+    let another = if record.secret_file.is_none() { typed.lan } else { typed.invite };
+    say(format!("Let another machine in: {another}"));
+}
+
+fn print_lines_of_member(record: &Record, place: &Place) {
+    let nodes: Vec<&str> = record.nodes.iter().map(|node| node.id.as_str()).collect();
+    say(format!(
+        "Ready: {} in the mesh at {}.",
+        nodes.join(" and "),
+        record.bus.as_deref().unwrap_or_default()
+    ));
+    if let Some(edge) = &record.edge {
+        say(format!("The mesh answers at {edge}"));
+    }
+    let typed = Typed::of(place, None);
+    say(format!("The logs are in {}", shown(&record.logs)));
+    say(format!("Leave it: {}    Come back, without a code: {}", typed.stop, Typed::joining(place).start));
+}
+
+/// The code for the machine that may join, and what to do with it.
+pub fn print_code(code: Option<&Code>) {
+    if let Some((code, lifetime)) = code.and_then(|code| Some((code.text.parse().ok()?, code.lifetime))) {
+        say("");
+        invite::show(&code, lifetime, None);
+    }
 }
 
 fn who(record: &Record) -> String {

@@ -1,6 +1,7 @@
 //! What a start tells the person who waits for it: on the terminal, or, where the supervisor has left that, over a pipe to
 //! the one who has started it.
 
+use std::fmt;
 use std::io::{self, BufRead as _, BufReader, Read, Write as _};
 use std::time::{Duration, Instant};
 
@@ -28,10 +29,23 @@ pub enum Word {
     Waits { what: String, seen: String },
     /// A step of long work, and how much of how many bytes.
     Step { text: String, bytes: Option<(u64, u64)> },
-    /// All is ready, and nothing more will be told.
-    Ready,
+    /// All is ready, and nothing more will be told. With the code for the machine that may join.
+    Ready(Option<Code>),
     /// It has come to nothing. `bad_config`: because of what it was told.
     Failed { why: String, bad_config: bool },
+}
+
+/// A code with which a machine may join. It goes to the person who waits for it, and into no log.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Code {
+    pub text: String,
+    pub lifetime: Duration,
+}
+
+impl fmt::Debug for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Code")
+    }
 }
 
 /// Where it goes.
@@ -68,8 +82,8 @@ impl Voice {
         self.tell(Word::Warns(line.to_string()));
     }
 
-    pub fn ready(&mut self) {
-        self.tell(Word::Ready);
+    pub fn ready(&mut self, code: Option<Code>) {
+        self.tell(Word::Ready(code));
         if let Self::Caller { listens } = self {
             *listens = false;
         }
@@ -123,7 +137,7 @@ impl Terminal {
             Word::Warns(line) => self.beside(|| say::warn(line)),
             Word::Waits { what, seen } => self.wait(what, seen),
             Word::Step { text, bytes } => self.step(text, *bytes),
-            Word::Ready | Word::Failed { .. } => self.rest(),
+            Word::Ready(_) | Word::Failed { .. } => self.rest(),
         }
     }
 
@@ -190,7 +204,7 @@ pub fn relay(pipe: impl Read, terminal: &mut Terminal) -> Option<Word> {
     for line in BufReader::new(pipe).lines() {
         let line = line.ok()?;
         match serde_json::from_str(&line) {
-            Ok(word @ (Word::Ready | Word::Failed { .. })) => {
+            Ok(word @ (Word::Ready(_) | Word::Failed { .. })) => {
                 terminal.rest();
                 return Some(word);
             }

@@ -20,23 +20,26 @@ fn read(words: &[&str]) -> Result<Set, String> {
     let env = |name: &str| variables.iter().find(|(one, _)| one == name).map(|(_, value)| value.clone());
     // What clap does with those of its own; the test's own environment must not matter.
     settings.edge_listen = settings.edge_listen.or_else(|| env("ECHO_EDGE_LISTEN"));
-    settings.slots = settings.slots.or_else(|| env("ECHO_SLOTS"));
-    settings.engines = settings.engines.or_else(|| env("ECHO_ENGINE_MODE"));
-    settings.engine_urls.extend(env("ECHO_ENGINE_URL"));
-    settings.model = settings.model.or_else(|| env("ECHO_MODEL"));
+    settings.engines.slots = settings.engines.slots.or_else(|| env("ECHO_SLOTS"));
+    settings.engines.engines = settings.engines.engines.or_else(|| env("ECHO_ENGINE_MODE"));
+    settings.engines.engine_urls.extend(env("ECHO_ENGINE_URL"));
+    settings.engines.model = settings.engines.model.or_else(|| env("ECHO_MODEL"));
     settings.read(&env).map_err(|error| error.to_string())
 }
 
 #[test]
 fn nothing_needs_to_be_set() {
     let set = read(&[]).unwrap();
-    assert_eq!(set.layout, Layout::Local(Vec::new()));
-    assert_eq!(set.edge.to_string(), "127.0.0.1:8080");
+    assert_eq!(set.engines.layout, Layout::Local(Vec::new()));
+    assert_eq!(set.mesh.edge.to_string(), "127.0.0.1:8080");
     assert_eq!(
-        (set.nats.to_string(), set.monitor.to_string()),
+        (set.mesh.nats.to_string(), set.mesh.monitor.to_string()),
         ("127.0.0.1:4222".into(), "127.0.0.1:8222".into())
     );
-    assert_eq!((set.wish.mode, set.wish.pull, set.agents.len()), (Mode::Auto, None, 0));
+    assert_eq!(
+        (set.engines.wish.mode, set.engines.wish.pull, set.engines.agents.len()),
+        (Mode::Auto, None, 0)
+    );
 }
 
 #[test]
@@ -44,14 +47,14 @@ fn each_node_of_a_number_has_its_engine_and_its_agent() {
     let set =
         read(&["--nodes", "3", "ECHO_ENGINE_B_URL=http://127.0.0.1:9/", "ECHO_AGENT_C_LISTEN=127.0.0.1:7"])
             .unwrap();
-    let Layout::PerNode(engines) = &set.layout else { panic!("{set:?}") };
+    let Layout::PerNode(engines) = &set.engines.layout else { panic!("{set:?}") };
     let urls: Vec<&str> = engines.iter().map(|named| crate::up::address::shown(&named.value)).collect();
     assert_eq!(urls, ["http://127.0.0.1:11434", "http://127.0.0.1:9", "http://127.0.0.1:11436"]);
     assert_eq!(engines[2].name, "ECHO_ENGINE_C_URL");
-    let agents: Vec<String> = set.agents.iter().map(|named| named.value.to_string()).collect();
+    let agents: Vec<String> = set.engines.agents.iter().map(|named| named.value.to_string()).collect();
     assert_eq!(agents, ["127.0.0.1:9001", "127.0.0.1:9002", "127.0.0.1:7"]);
     assert!(read(&["--nodes", "27"]).is_err() && read(&["--nodes", "0"]).is_err());
-    assert_eq!(read(&["--nodes", "26"]).unwrap().agents[25].name, "ECHO_AGENT_Z_LISTEN");
+    assert_eq!(read(&["--nodes", "26"]).unwrap().engines.agents[25].name, "ECHO_AGENT_Z_LISTEN");
 }
 
 #[test]
@@ -111,14 +114,14 @@ fn an_empty_setting_is_an_unset_one() {
     ]);
     let set = set.unwrap();
     assert_eq!(
-        (set.edge.port(), set.wish.slots, set.wish.mode, set.wish.model),
+        (set.mesh.edge.port(), set.engines.wish.slots, set.engines.wish.mode, set.engines.wish.model),
         (8080, None, Mode::Auto, None)
     );
 }
 
 #[test]
 fn a_word_for_pulls_is_given_by_flag_or_number() {
-    let pull = |words: &[&str]| read(words).unwrap().wish.pull;
+    let pull = |words: &[&str]| read(words).unwrap().engines.wish.pull;
     assert_eq!(pull(&["--pull"]), Some(true));
     assert_eq!(pull(&["--pull=0"]), Some(false));
     assert_eq!(pull(&["--pull=maybe"]), None, "then it is asked");
@@ -135,20 +138,20 @@ fn an_edited_nats_conf_is_obeyed_and_a_setting_wins() {
     let conf = file.path().to_str().unwrap();
     let set = read(&["--nats-conf", conf]).unwrap();
     assert_eq!(
-        (set.nats.to_string(), set.monitor.to_string()),
+        (set.mesh.nats.to_string(), set.mesh.monitor.to_string()),
         ("0.0.0.0:4333".into(), "0.0.0.0:8333".into())
     );
     let set = read(&["--nats-conf", conf, "--nats-listen", "127.0.0.1:1", "--nats-monitor", "8444"]).unwrap();
     assert_eq!(
-        (set.nats.to_string(), set.monitor.to_string()),
+        (set.mesh.nats.to_string(), set.mesh.monitor.to_string()),
         ("127.0.0.1:1".into(), "127.0.0.1:8444".into())
     );
-    assert_eq!(set.conf.as_deref(), Some(file.path()));
+    assert_eq!(set.mesh.conf.as_deref(), Some(file.path()));
 }
 
 #[test]
 fn an_agents_own_variable_is_no_setting_of_a_number_of_nodes() {
-    let first = |words: &[&str]| match read(words).unwrap().layout {
+    let first = |words: &[&str]| match read(words).unwrap().engines.layout {
         Layout::PerNode(engines) | Layout::Local(engines) => engines[0].value.to_string(),
     };
     assert_eq!(first(&["ECHO_ENGINE_URL=http://h:1"]), "http://h:1/");
@@ -159,7 +162,16 @@ fn an_agents_own_variable_is_no_setting_of_a_number_of_nodes() {
 #[test]
 fn engines_and_agents_can_be_listed() {
     let set = read(&["--engine-url", "http://a:1,http://b:2", "--agent-listen", "127.0.0.1:7001"]).unwrap();
-    let Layout::Local(engines) = &set.layout else { panic!("{set:?}") };
+    let Layout::Local(engines) = &set.engines.layout else { panic!("{set:?}") };
     assert_eq!(engines.len(), 2);
-    assert_eq!(set.agents.len(), 1);
+    assert_eq!(set.engines.agents.len(), 1);
+}
+
+#[test]
+fn open_to_other_machines_the_broker_listens_to_them() {
+    let nats = |words: &[&str]| read(words).map(|set| set.mesh.nats.to_string());
+    assert_eq!(nats(&["--lan"]).unwrap(), "0.0.0.0:4222");
+    assert_eq!(nats(&["--lan", "--nats-listen", "10.0.0.1:5222"]).unwrap(), "10.0.0.1:5222");
+    let refused = nats(&["--lan", "--nats-listen", "127.0.0.1:5222"]).unwrap_err();
+    assert!(refused.contains("write 0.0.0.0:5222"), "{refused}");
 }

@@ -30,7 +30,8 @@ fn with_ollama(names: &[&str]) -> Machine {
 }
 
 fn chosen(looked: &Looked, wish: &Wish, machine: &Machine) -> Result<Choice, String> {
-    let typed = Typed { start: "START".into(), check: "CHECK".into(), stop: "STOP".into() };
+    let typed =
+        Typed { start: "START".into(), check: "CHECK".into(), stop: "STOP".into(), ..Typed::default() };
     choose(looked, wish, machine, &typed).map_err(|error| error.to_string())
 }
 

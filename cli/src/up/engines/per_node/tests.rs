@@ -38,7 +38,8 @@ fn with_ollama(models: &[&str]) -> Machine {
 }
 
 fn chosen(seats: &[Seat], wish: &Wish, machine: &Machine) -> Result<Choice, String> {
-    let typed = Typed { start: "START".into(), check: "CHECK".into(), stop: "STOP".into() };
+    let typed =
+        Typed { start: "START".into(), check: "CHECK".into(), stop: "STOP".into(), ..Typed::default() };
     choose(seats, wish, machine, &typed).map_err(|error| error.to_string())
 }
 
