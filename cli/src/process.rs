@@ -156,11 +156,15 @@ fn ps(args: &[&str]) -> String {
 #[cfg(test)]
 mod tests {
     use std::os::unix::process::CommandExt as _;
+    use std::process::Stdio;
 
     use super::*;
 
     fn sleeper() -> (std::process::Child, Process) {
-        let child = Command::new("sleep").arg("600").process_group(0).spawn().unwrap();
+        let mut sleep = Command::new("sleep");
+        // A test that fails leaves it, and then nobody may wait for the end of its output.
+        let child =
+            sleep.arg("60").process_group(0).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let process = Process::of(child.id()).unwrap();
         (child, process)
     }
@@ -196,7 +200,7 @@ mod tests {
     #[tokio::test]
     async fn what_a_dead_process_has_left_in_its_group_is_ended() {
         let mut shell = Command::new("sh");
-        shell.args(["-c", "sleep 600 & read -r _"]).process_group(0).stdin(std::process::Stdio::piped());
+        shell.args(["-c", "sleep 60 >&- 2>&- & read -r _"]).process_group(0).stdin(Stdio::piped());
         let mut child = shell.spawn().unwrap();
         let process = Process::of(child.id()).unwrap();
         while members(process.pid).len() < 2 {

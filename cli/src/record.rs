@@ -122,19 +122,20 @@ impl Lock {
         loop {
             let file = File::options().create(true).truncate(false).write(true).open(&path)?;
             match file.try_lock() {
+                Ok(()) if is_there(&file, &path) => return Ok(Some(Self { path, _file: file })),
+                // The one before has removed the file between our open and our lock: what we hold is no lock any more.
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => return Ok(None),
                 Err(TryLockError::Error(error)) => return Err(error),
             }
-            // The one before has removed the file between our open and our lock: what we hold is no lock any more.
-            let is_there = fs::metadata(&path).is_ok_and(|there| {
-                file.metadata().is_ok_and(|ours| (ours.dev(), ours.ino()) == (there.dev(), there.ino()))
-            });
-            if is_there {
-                return Ok(Some(Self { path, _file: file }));
-            }
         }
     }
+}
+
+/// Whether this open file is still the one of that name.
+fn is_there(file: &File, path: &Path) -> bool {
+    let (Ok(ours), Ok(there)) = (file.metadata(), fs::metadata(path)) else { return false };
+    (ours.dev(), ours.ino()) == (there.dev(), there.ino())
 }
 
 impl Drop for Lock {
@@ -200,6 +201,15 @@ mod tests {
         });
         let lock = Lock::take(run.path()).unwrap().unwrap();
         assert!(Lock::take(run.path()).unwrap().is_none());
+        let opened = File::open(run.path().join(LOCK)).unwrap();
+        assert!(is_there(&opened, &run.path().join(LOCK)));
+        drop(lock);
+        assert!(
+            !is_there(&opened, &run.path().join(LOCK)),
+            "whoever opened it before it was removed has no lock"
+        );
+        let lock = Lock::take(run.path()).unwrap().unwrap();
+        assert!(!is_there(&opened, &run.path().join(LOCK)));
         drop(lock);
         assert_eq!(fs::read_dir(run.path()).unwrap().count(), 0);
     }

@@ -57,8 +57,7 @@ impl Here {
     /// Two engines that answer, and nothing else.
     pub async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let mut script = Script::default();
-        script.slots = CLIENTS / 2;
+        let script = Script { slots: CLIENTS / 2, ..Script::default() };
         let engines = vec![Engine::start(script.clone()).await, Engine::start(script).await];
         let ports = free_ports(5);
         let at = |port: usize| format!("127.0.0.1:{}", ports[port]);
