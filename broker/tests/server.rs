@@ -486,7 +486,9 @@ async fn a_guest_may_ask_to_join_and_nothing_else() {
         let _messages = guest.subscribe(subject).await.unwrap();
         says(&mut denied, "permissions violation for subscription").await;
     }
-    for subject in ["echo.task.submit", "echo.mesh.status", "_echo.ping.agent.a", "_INBOX.edge.1.2", "_echo.join.a.b"] {
+    for subject in
+        ["echo.task.submit", "echo.mesh.status", "_echo.ping.agent.a", "_INBOX.edge.1.2", "_echo.join.a.b"]
+    {
         guest.publish(subject, "".into()).await.unwrap();
         says(&mut denied, "permissions violation for publish").await;
     }
@@ -542,7 +544,8 @@ async fn a_configuration_whose_guests_may_more_is_refused() {
         assert!(matches!(refused, Error::GuestMayMore(_)), "{more}: {refused}");
     }
     // Without that user there are no invitations, and all else works.
-    let (_folder, config) = altered("user: join, password: \"\"", "user: nobody, password: \"0123456789abcdef\"");
+    let (_folder, config) =
+        altered("user: join, password: \"\"", "user: nobody, password: \"0123456789abcdef\"");
     start(Options { config, secret, ..options().await }).await.unwrap();
 }
 

@@ -292,7 +292,9 @@ pub struct Inbox(String);
 
 /// Why a subject may not be answered to.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("an inbox begins with `_INBOX.` or `_R_.`, holds no wildcard, space or empty token, and has 255 bytes at most")]
+#[error(
+    "an inbox begins with `_INBOX.` or `_R_.`, holds no wildcard, space or empty token, and has 255 bytes at most"
+)]
 pub struct InvalidInbox;
 
 impl Inbox {

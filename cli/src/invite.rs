@@ -1,11 +1,200 @@
-//! `echo-mesh invite`.
+//! `echo-mesh invite`: makes a code with which one machine may join, and waits for that machine.
 
+mod address;
+mod invitation;
+mod open;
+mod show;
+
+use std::net::IpAddr;
+use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, anyhow};
+use echo_bus::client::{Guest, NotLetIn};
+use echo_bus::host;
+use echo_bus::id::NodeId;
+use echo_bus::message::JoinGrant;
+use echo_bus::process::{self, BadConfig};
+use echo_bus::secret::Secret;
+use echo_bus::time;
+use reqwest::Url;
+
+use crate::join::code::Code;
+use crate::join::member::{self, Member};
+use crate::place::{Place, PlaceArgs};
+use crate::say::say;
+
+pub use invitation::{Invitation, Outcome};
+pub use open::Open;
+
+/// Where the broker of a mesh is that runs on this machine.
+const LOCAL: &str = "nats://127.0.0.1:4222";
+
+/// How long the broker may take to let a guest in.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// How long the code's fate is told to those who came a moment too late.
+const LINGER: Duration = Duration::from_secs(1);
 
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+pub struct Args {
+    /// How long the code is good
+    #[arg(long = "for", env = "ECHO_INVITE_FOR", value_name = "TIME", default_value = "10m", value_parser = time::between(Duration::from_secs(1), Duration::from_secs(3600)))]
+    lifetime: Duration,
 
-pub fn main(_: Args) -> ExitCode {
-    eprintln!("error: `invite` is not built yet");
-    ExitCode::FAILURE
+    /// Where other machines reach the broker [default: this machine's address on its network]
+    #[arg(long, env = "ECHO_ADVERTISE", value_name = "HOST[:PORT]")]
+    advertise: Option<String>,
+
+    /// Show the code as a picture too [default: where the terminal has room for it]
+    #[arg(long, value_name = "yes|no", num_args = 0..=1, default_missing_value = "yes", value_parser = yes_or_no)]
+    qr: Option<bool>,
+
+    /// Where the bus is [default: the mesh that this machine has joined, else nats://127.0.0.1:4222]
+    #[arg(long, env = "ECHO_NATS_URL", value_name = "URL")]
+    nats: Option<String>,
+
+    /// The mesh's shared secret [default: that of the mesh which runs here, or that this machine has joined]
+    #[arg(long, env = "ECHO_SECRET_FILE", value_name = "FILE")]
+    secret_file: Option<PathBuf>,
+
+    /// An edge of the mesh, if other machines can reach one
+    #[arg(long = "edge", env = "ECHO_EDGE_URL", value_name = "URL")]
+    edge: Option<Url>,
+
+    #[command(flatten)]
+    place: PlaceArgs,
+}
+
+fn yes_or_no(text: &str) -> Result<bool, String> {
+    match text {
+        "yes" => Ok(true),
+        "no" => Ok(false),
+        other => Err(format!("{other:?} is neither yes nor no")),
+    }
+}
+
+pub fn main(args: Args) -> ExitCode {
+    execute(args)
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn execute(args: Args) -> ExitCode {
+    process::ended(run(args).await)
+}
+
+async fn run(args: Args) -> Result<()> {
+    let shutdown = process::shutdown();
+    let mesh = Mesh::of(&args, &args.place.place()?).await?;
+    let connecting = member::bus_of(&mesh.nats, mesh.secret.clone());
+    let Some(bus) = shutdown.run_until_cancelled(connecting).await.transpose()? else {
+        return Ok(());
+    };
+    takes_guests(&mesh.nats).await?;
+    let broker = address::of_broker(&mesh.nats, args.advertise.as_deref()).await?;
+    let code = Code::random(broker);
+    let invitation = Invitation::new(code.clone(), Instant::now(), args.lifetime);
+    let mut open = Open::new(&bus, invitation).await?;
+    show::invitation(&code, args.lifetime, args.qr);
+    let grant = grant(mesh.secret, args.edge.as_ref());
+    let until = open.until();
+    let outcome = tokio::select! {
+        outcome = open.outcome(&bus, &grant, &shutdown) => outcome?,
+        never = show::countdown(until) => match never {},
+    };
+    show::countdown_over();
+    if let Outcome::Joined(_) = outcome {
+        say(told(&outcome));
+    }
+    let _ = tokio::time::timeout(LINGER, open.decline(&bus, &grant, &shutdown)).await;
+    bus.close().await;
+    match outcome {
+        Outcome::Joined(_) => Ok(()),
+        Outcome::TakenBack => {
+            say(told(&outcome));
+            Ok(())
+        }
+        Outcome::Spoilt | Outcome::Old => Err(anyhow!(told(&outcome))),
+    }
+}
+
+/// A broker by somebody's own configuration may have no user for those who want to join.
+async fn takes_guests(nats: &str) -> Result<(), BadConfig> {
+    match Guest::connect(nats, PATIENCE).await {
+        Err(NotLetIn::Refused) => Err(BadConfig(format!(
+            "the broker at {nats} takes no invitations: its configuration lacks the user join, which the nats.conf of \
+             this project has"
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// What a machine gets that has the code.
+pub fn grant(secret: Option<Secret>, edge: Option<&Url>) -> JoinGrant {
+    let far = |url: &&Url| {
+        let host = host::name(url.host_str().unwrap_or_default());
+        match host.parse::<IpAddr>() {
+            Ok(ip) => !ip.is_loopback() && !ip.is_unspecified(),
+            Err(_) => !host.is_empty() && !host::is_certain(&host),
+        }
+    };
+    let edge = edge.filter(far).map(Url::to_string);
+    JoinGrant { secret, edge, version: env!("CARGO_PKG_VERSION").to_owned() }
+}
+
+/// What became of a code, in a sentence.
+pub fn told(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Joined(wish) => {
+            let nodes: Vec<&str> = wish.nodes.iter().map(NodeId::as_str).collect();
+            let own = env!("CARGO_PKG_VERSION");
+            let version: String = wish.version.chars().filter(char::is_ascii_graphic).take(20).collect();
+            let other = if version == own {
+                String::new()
+            } else {
+                format!(" It has version {version} of echo-mesh, and this machine has {own}.")
+            };
+            format!(
+                "{} has joined. `echo-mesh status` shows it once its engine is ready.{other}",
+                nodes.join(", ")
+            )
+        }
+        Outcome::Spoilt => {
+            "too many wrong codes were tried, so this one is no longer good: make another with \
+                            `echo-mesh invite`"
+                .to_owned()
+        }
+        Outcome::Old => "nobody has used the code in time: make another with `echo-mesh invite`".to_owned(),
+        Outcome::TakenBack => "The code is taken back.".to_owned(),
+    }
+}
+
+/// The mesh that a machine is invited to.
+struct Mesh {
+    nats: String,
+    secret: Option<Secret>,
+}
+
+impl Mesh {
+    /// The one that is named; else the one that runs here; else the one that this machine has joined.
+    async fn of(args: &Args, place: &Place) -> Result<Self> {
+        let member = Member::read(place)?;
+        let runs_here = || async {
+            let near = tokio::net::TcpStream::connect(("127.0.0.1", 4222));
+            matches!(tokio::time::timeout(Duration::from_secs(1), near).await, Ok(Ok(_)))
+        };
+        let (nats, file) = match (&args.nats, member) {
+            (Some(nats), Some(member)) if *nats == member.nats => (member.nats, Member::secret_file(place)),
+            (Some(nats), _) => (nats.clone(), place.secret()),
+            (None, Some(member)) if !runs_here().await => (member.nats, Member::secret_file(place)),
+            (None, _) => (LOCAL.to_owned(), place.secret()),
+        };
+        let secret = match &args.secret_file {
+            Some(file) => Some(Secret::read(file).map_err(BadConfig::because)?),
+            None if file.exists() => Some(Secret::read(&file).map_err(BadConfig::because)?),
+            None => None,
+        };
+        Ok(Self { nats, secret })
+    }
 }

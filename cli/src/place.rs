@@ -48,6 +48,13 @@ impl PlaceArgs {
     }
 }
 
+impl Place {
+    /// The secret of the mesh that runs here, if it is open to other machines.
+    pub fn secret(&self) -> PathBuf {
+        self.run.join("secret")
+    }
+}
+
 fn home(variable: &str, below: &str, flag: &str) -> Result<PathBuf, BadConfig> {
     let set = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     set(variable)

@@ -57,7 +57,14 @@ pub enum Error {
 impl Error {
     /// Whether the configuration is to blame, and trying again is of no use.
     pub fn is_configuration(&self) -> bool {
-        matches!(self, Self::NoConfig(_) | Self::Config { .. } | Self::Exposed(_) | Self::LetsIn { .. } | Self::GuestMayMore(_))
+        matches!(
+            self,
+            Self::NoConfig(_)
+                | Self::Config { .. }
+                | Self::Exposed(_)
+                | Self::LetsIn { .. }
+                | Self::GuestMayMore(_)
+        )
     }
 }
 

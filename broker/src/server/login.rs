@@ -83,7 +83,8 @@ pub(super) async fn guest_may_more(url: &str) -> Result<bool, Error> {
         .name("broker")
         .connection_timeout(PATIENCE)
         .event_callback(move |event| {
-            let violation = matches!(&event, Event::ServerError(error) if error.to_string().contains("ermissions"));
+            let violation =
+                matches!(&event, Event::ServerError(error) if error.to_string().contains("ermissions"));
             if violation {
                 let _ = denied.try_send(());
             }

@@ -1,1 +1,665 @@
-//! `invite` and `join`.
+//! `invite` and `join`: a machine comes into a mesh with nothing but a code.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus};
+use std::sync::{Arc, Mutex};
+
+use async_nats::ConnectOptions;
+use echo_testing::mesh::logs::Logs;
+use echo_testing::mesh::spawn::{Running, spawn};
+use echo_testing::mesh::{Lan, Program, binaries, holds, soon, until};
+use futures::StreamExt as _;
+use serde_json::{Value, json};
+
+#[path = "../mesh/skip.rs"]
+#[allow(dead_code)]
+mod skip;
+
+const SECRET: &str = "nothing-that-anybody-could-guess";
+
+/// A run of `echo-mesh`, and what it has said.
+struct Run {
+    running: Running,
+    logs: Logs,
+}
+
+impl Run {
+    /// `echo-mesh` with these arguments and a state of its own, in another network if one is named, on a machine of that
+    /// name if one is.
+    async fn start(place: &Path, host: Option<(&str, &str)>, args: &[&str]) -> Self {
+        let program = binaries::program("echo-mesh");
+        let mut command = match host {
+            None => Command::new(program),
+            Some((network, name)) => {
+                let mut command = Command::new("ip");
+                let named = ["unshare", "--uts", "sh", "-c", "hostname \"$0\" && exec \"$@\"", name];
+                command.args(["netns", "exec", network]).args(named).arg(program);
+                command
+            }
+        };
+        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("ECHO_")) {
+            command.env_remove(name);
+        }
+        command.args(args).env("ECHO_RUN_DIR", place).env("RUST_LOG", "info");
+        let logs = Logs::default();
+        let running = spawn(command, logs.clone()).await.expect("echo-mesh can be started");
+        Self { running, logs }
+    }
+
+    /// The first line with this text.
+    async fn says(&self, text: &str) -> String {
+        let found = self.logs.line(0, |line| line.contains(text).then(|| line.to_owned()));
+        tokio::select! {
+            line = found => line,
+            () = async { soon(&format!("{text:?}"), self.running.exit()).await; } => {
+                let all = self.logs.all();
+                let line = all.iter().find(|line| line.contains(text)).cloned();
+                line.unwrap_or_else(|| panic!("it ended without {text:?}:\n{}", all.join("\n")))
+            }
+        }
+    }
+
+    /// How it ended, and all that it said.
+    async fn end(&self) -> (ExitStatus, String) {
+        let status = soon("echo-mesh to end", self.running.exit()).await;
+        (status, self.logs.all().join("\n"))
+    }
+
+    /// The code that `invite` shows.
+    async fn code(&self) -> String {
+        let line = self.says("echo-mesh join ").await;
+        line.trim().trim_start_matches("echo-mesh join ").to_owned()
+    }
+
+    /// Asks it to end as Ctrl-C does.
+    fn interrupt(&self) {
+        self.running.signal(libc::SIGINT);
+    }
+}
+
+fn program(binary: &'static str, network: Option<&str>, args: &[&str]) -> Program {
+    let program = Program::new(binary, binary, args.iter().map(|arg| (*arg).to_owned()).collect());
+    match network {
+        Some(network) => program.on(network),
+        None => program,
+    }
+}
+
+fn secret_file(folder: &Path) -> String {
+    use std::os::unix::fs::PermissionsExt as _;
+    let path = folder.join("the-secret");
+    fs::write(&path, SECRET).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    path.to_string_lossy().into_owned()
+}
+
+fn broker(network: Option<&str>, listen: &str, secret: &str) -> Program {
+    let config = binaries::root().join("nats.conf").to_string_lossy().into_owned();
+    let args =
+        ["--nats-conf", &config, "--listen", listen, "--monitor", "127.0.0.1:0", "--secret-file", secret];
+    program("broker", network, &args)
+}
+
+/// A mesh without a node, an engine that nobody has joined, and folders for machines.
+struct Home {
+    edge: Program,
+    engine: Program,
+    _orchestrator: Program,
+    broker: Program,
+    secret: String,
+    folder: tempfile::TempDir,
+}
+
+impl Home {
+    async fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let secret = secret_file(folder.path());
+        let broker = broker(None, "127.0.0.1:0", &secret);
+        broker.start().await;
+        let nats = format!("nats://{}", broker.address());
+        let bus = ["--nats", &nats, "--secret-file", &secret];
+        let orchestrator = program("orchestrator", None, &bus);
+        let edge = program("edge", None, &[&bus[..], &["--listen", "127.0.0.1:0"]].concat());
+        let engine = program("echo-scripted-engine", None, &["--api", "ollama", "--listen", "127.0.0.1:0"]);
+        engine.launch().await;
+        tokio::join!(orchestrator.start(), edge.start());
+        Self { edge, engine, _orchestrator: orchestrator, broker, secret, folder }
+    }
+
+    fn nats(&self) -> String {
+        format!("nats://{}", self.broker.address())
+    }
+
+    fn place(&self, machine: &str) -> PathBuf {
+        self.folder.path().join(machine)
+    }
+
+    async fn engine_url(&self) -> String {
+        let line = self.engine.mentions("127.0.0.1:").await;
+        let at = line.find("127.0.0.1:").unwrap();
+        let address: String =
+            line[at..].chars().take_while(|c| c.is_ascii_digit() || matches!(c, '.' | ':')).collect();
+        format!("http://{address}")
+    }
+
+    async fn invite(&self, more: &[&str]) -> Run {
+        let nats = self.nats();
+        let args =
+            ["invite", "--nats", &nats, "--secret-file", &self.secret, "--advertise", "127.0.0.1", "--qr=no"];
+        Run::start(&self.place("inviter"), None, &[&args[..], more].concat()).await
+    }
+
+    async fn join(&self, machine: &str, code: &str) -> Run {
+        let url = self.engine_url().await;
+        let args = ["join", code, "--node", machine, "--engine-url", &url];
+        Run::start(&self.place(machine), None, &args).await
+    }
+
+    /// The nodes that the edge lists as able to work.
+    async fn nodes(&self) -> Vec<String> {
+        let client = echo_testing::client::Client::new(self.edge.address());
+        let status: Value = client.get("/status").send().await.unwrap().json().await;
+        let nodes = status["nodes"].as_array().cloned().unwrap_or_default();
+        nodes.iter().map(|node| node["node_id"].as_str().unwrap().to_owned()).collect()
+    }
+}
+
+const LETTERS: &str = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+
+fn digits(code: &str) -> Vec<u32> {
+    let letters = code.chars().filter(|letter| *letter != '-');
+    letters.map(|letter| u32::try_from(LETTERS.find(letter).unwrap()).unwrap()).collect()
+}
+
+/// The code with another secret and a right checksum: a guess.
+fn guess(code: &str, number: u32) -> String {
+    let mut digits = digits(code);
+    digits.truncate(digits.len() - 2);
+    let at = digits.len() - 3;
+    digits[at] = (digits[at] + number) % 32;
+    let rest = digits.iter().fold(0, |rest, digit| (rest * 32 + digit) % 1021) * 1024 % 1021;
+    let check = (1022 - rest) % 1021;
+    digits.extend([check / 32, check % 32]);
+    digits.iter().map(|digit| LETTERS.chars().nth(*digit as usize).unwrap()).collect()
+}
+
+/// The number of a code's invitation, which names its subject.
+fn invitation(code: &str) -> String {
+    let bits: String = digits(code).iter().map(|digit| format!("{digit:05b}")).collect();
+    let behind = if &bits[4..5] == "1" { 5 + 32 + 16 } else { 5 + 32 };
+    format!("{:04x}", u16::from_str_radix(&bits[behind..behind + 13], 2).unwrap())
+}
+
+/// All that is said on the bus, as somebody hears it who may hear everything.
+async fn everything(nats: &str) -> Arc<Mutex<String>> {
+    let options = ConnectOptions::with_user_and_password("mesh".into(), SECRET.into());
+    let client = options.connect(nats).await.unwrap();
+    let mut all = client.subscribe(">").await.unwrap();
+    client.flush().await.unwrap();
+    let heard = Arc::new(Mutex::new(String::new()));
+    let hears = heard.clone();
+    tokio::spawn(async move {
+        let _client = client;
+        while let Some(message) = all.next().await {
+            let text = format!("{} {:?} {:?}\n", message.subject, message.headers, message.payload);
+            hears.lock().unwrap().push_str(&text);
+        }
+    });
+    heard
+}
+
+fn hex(text: &str) -> String {
+    text.bytes().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Files below a folder that hold this text.
+fn holding(folder: &Path, text: &str) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    entries
+        .flat_map(|path| {
+            if path.is_dir() {
+                return holding(&path, text);
+            }
+            let held = fs::read(&path).unwrap_or_default();
+            let found = held.windows(text.len()).any(|part| part == text.as_bytes());
+            if found { vec![path] } else { Vec::new() }
+        })
+        .collect()
+}
+
+/// The arguments of all processes.
+fn arguments() -> String {
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    processes
+        .filter_map(|process| fs::read(process.path().join("cmdline")).ok())
+        .map(|line| String::from_utf8_lossy(&line).replace('\0', " ") + "\n")
+        .collect()
+}
+
+#[tokio::test]
+async fn a_machine_joins_with_a_code_and_the_secret_is_seen_nowhere() {
+    let home = Home::start().await;
+    let heard = everything(&home.nats()).await;
+    let invite = home.invite(&[]).await;
+    let code = invite.code().await;
+    invite.says("good for 10 minutes and for one machine").await;
+
+    let join = home.join("second", &code).await;
+    let line = join.says("is in the mesh").await;
+    assert!(line.starts_with("second is in the mesh: ") && line.contains("at a time"), "{line}");
+    assert_eq!(home.nodes().await, ["second"]);
+    let (status, said) = invite.end().await;
+    assert!(status.success() && said.contains("second has joined"), "{said}");
+
+    // It answers.
+    let client = echo_testing::client::Client::new(home.edge.address());
+    let answer: Value =
+        client.post("/task", &json!({"prompt": "[tokens=3]"})).send().await.unwrap().json().await;
+    assert_eq!(
+        (answer["content"].as_str(), answer["routed_to"].as_str()),
+        (Some("t0 t1 t2 "), Some("second"))
+    );
+
+    // The secret is in one file of the new machine, which is closed to others.
+    let kept = holding(&home.place("second"), SECRET);
+    assert_eq!(kept, [home.place("second").join("joined/secret")]);
+    assert_eq!(fs::metadata(&kept[0]).unwrap().mode() & 0o777, 0o600);
+    assert!(holding(&home.place("inviter"), SECRET).is_empty());
+    let seen = [said, join.logs.all().join("\n"), arguments()].concat();
+    let agents = fs::read_to_string(home.place("second").join("logs/agent-second.log")).unwrap();
+    let heard = heard.lock().unwrap().clone();
+    assert!(heard.contains("_echo.join."), "nothing of the exchange was heard");
+    assert!(agents.contains("ready"), "{agents}");
+    for (what, text) in [("what people see", &seen), ("the agent's log", &agents), ("the bus", &heard)] {
+        assert!(!text.contains(SECRET) && !text.contains(&hex(SECRET)), "the secret is in {what}");
+    }
+    let bare = code.replace('-', "");
+    assert!(!heard.contains(&bare) && !heard.contains(&hex(&bare)) && !heard.contains(&code));
+
+    // Ctrl-C takes it out in order, and without a code it comes back.
+    join.interrupt();
+    assert!(join.end().await.0.success());
+    let url = home.engine_url().await;
+    until("the node to have left", || async { holds(home.nodes().await.is_empty(), "it is there") }).await;
+    let again = Run::start(&home.place("second"), None, &["join"]).await;
+    again.says("This machine is in the mesh at ").await;
+    again.says("second is in the mesh").await;
+    // Killed, it takes its agent along.
+    again.running.signal(libc::SIGKILL);
+    until("the node to have left", || async { holds(home.nodes().await.is_empty(), "it is there") }).await;
+    let again = Run::start(&home.place("second"), None, &["join"]).await;
+    again.says("second is in the mesh").await;
+
+    // A namesake is told at once, and the code stays good.
+    let invite = home.invite(&[]).await;
+    let code = invite.code().await;
+    let namesake = ["join", &code, "--node", "second", "--engine-url", &url];
+    let namesake = Run::start(&home.place("third"), None, &namesake).await;
+    let (status, said) = namesake.end().await;
+    assert!(status.code() == Some(1) && said.contains("--node") && said.contains("still good"), "{said}");
+    assert!(holding(&home.place("third"), SECRET).is_empty());
+    home.join("third", &code).await.says("third is in the mesh").await;
+}
+
+#[tokio::test]
+async fn whoever_has_no_good_code_hears_why() {
+    let home = Home::start().await;
+    let refused = async |code: &str| {
+        let (status, said) = home.join("second", code).await.end().await;
+        assert!(!said.contains(SECRET));
+        (status.code(), said)
+    };
+    let says = |(code, said): (Option<i32>, String), exit: i32, sentence: &str| {
+        assert!(code == Some(exit) && said.contains(sentence), "{code:?}: {said}");
+    };
+    let invite = home.invite(&[]).await;
+    let code = invite.code().await;
+    // Mistyped: told without anybody being asked.
+    let mut letters: Vec<char> = code.chars().collect();
+    letters.swap(6, 7);
+    if letters[6] == letters[7] {
+        letters[6] = if letters[6] == 'A' { 'B' } else { 'A' };
+    }
+    says(refused(&letters.iter().collect::<String>()).await, 2, "typing error");
+    says(refused("hello").await, 2, "this is no code");
+    says(refused(&guess(&code, 1)).await, 1, "the code is wrong");
+    // An engine that does not answer is told before the code is used.
+    let args = ["join", &code, "--node", "second", "--engine-url", "http://127.0.0.1:1"];
+    let (_, said) = Run::start(&home.place("second"), None, &args).await.end().await;
+    assert!(said.contains("no engine answers") && said.contains("the code was not used"), "{said}");
+
+    // Used.
+    let join = home.join("other", &code.to_lowercase().replace('-', " ")).await;
+    join.says("other is in the mesh").await;
+    says(refused(&code).await, 1, "used, ");
+    // Taken back.
+    let invite = home.invite(&[]).await;
+    let code = invite.code().await;
+    invite.interrupt();
+    let (status, said) = invite.end().await;
+    assert!(status.success() && said.contains("taken back"), "{said}");
+    says(refused(&code).await, 1, "used, taken back or older than");
+    // Old.
+    let invite = home.invite(&["--for", "1s"]).await;
+    let code = invite.code().await;
+    let (status, said) = invite.end().await;
+    assert!(status.code() == Some(1) && said.contains("nobody has used the code in time"), "{said}");
+    says(refused(&code).await, 1, "older than its 10 minutes");
+    // Without a code, and without a terminal to ask on.
+    let args = ["join", "--node", "second", "--engine-url", &home.engine_url().await];
+    let (status, said) = Run::start(&home.place("second"), None, &args).await.end().await;
+    assert!(status.code() == Some(2) && said.contains("echo-mesh join CODE"), "{said}");
+}
+
+#[tokio::test]
+async fn five_guesses_spoil_a_code() {
+    let home = Home::start().await;
+    let invite = home.invite(&[]).await;
+    let code = invite.code().await;
+    for number in 1..=5 {
+        let (_, said) = home.join("stranger", &guess(&code, number)).await.end().await;
+        let sentence = if number < 5 { "the code is wrong" } else { "too many wrong codes were tried" };
+        assert!(said.contains(sentence), "guess {number}: {said}");
+    }
+    let (status, said) = invite.end().await;
+    assert!(status.code() == Some(1) && said.contains("too many wrong codes"), "{said}");
+    let (status, said) = home.join("second", &code).await.end().await;
+    assert!(!status.success(), "{said}");
+    assert!(home.nodes().await.is_empty());
+}
+
+#[tokio::test]
+async fn of_two_machines_with_one_code_exactly_one_gets_in() {
+    let home = Home::start().await;
+    for _ in 0..3 {
+        let invite = home.invite(&[]).await;
+        let code = invite.code().await;
+        let (a, b) = tokio::join!(home.join("a", &code), home.join("b", &code));
+        let (winner, loser) = tokio::select! {
+            _ = a.running.exit() => (&b, &a),
+            _ = b.running.exit() => (&a, &b),
+        };
+        winner.says("is in the mesh").await;
+        let (status, said) = loser.end().await;
+        assert!(status.code() == Some(1) && said.contains("used"), "{said}");
+        assert_eq!(home.nodes().await.len(), 1);
+        winner.interrupt();
+        assert!(winner.end().await.0.success());
+        until("the node to have left", || async { holds(home.nodes().await.is_empty(), "it is there") })
+            .await;
+        for machine in ["a", "b"] {
+            let _ = fs::remove_dir_all(home.place(machine));
+        }
+    }
+}
+
+#[tokio::test]
+async fn no_bytes_of_a_stranger_harm_an_invitation() {
+    let home = Home::start().await;
+    let invite = home.invite(&[]).await;
+    let code = invite.code().await;
+    let subject = format!("_echo.join.{}", invitation(&code));
+    let options = ConnectOptions::with_user_and_password("join".into(), String::new());
+    let stranger = options.custom_inbox_prefix("_INBOX.join.x").connect(home.nats()).await.unwrap();
+    let said: [&[u8]; 8] = [
+        b"",
+        b"{",
+        b"\xff\x00",
+        b"[]",
+        br#"{"ask":"dance"}"#,
+        br#"{"ask":"hello","pake":"00"}"#,
+        br#"{"ask":"prove","exchange":"","proof":"","sealed":""}"#,
+        &[b'['; 16_000],
+    ];
+    for bytes in said {
+        let answer = stranger.request(subject.clone(), bytes.to_vec().into()).await.expect("an answer");
+        let answer: Value = serde_json::from_slice(&answer.payload).unwrap();
+        assert_eq!(answer["answer"], "refused", "{answer}");
+    }
+    for _ in 0..500 {
+        let length = rand::random_range(0..200);
+        let bytes: Vec<u8> = (0..length).map(|_| rand::random()).collect();
+        stranger.publish(subject.clone(), bytes.into()).await.unwrap();
+    }
+    stranger.flush().await.unwrap();
+    home.join("second", &code).await.says("second is in the mesh").await;
+    assert!(invite.end().await.0.success());
+}
+
+#[tokio::test]
+async fn detached_it_runs_on_and_says_how() {
+    let home = Home::start().await;
+    let invite = home.invite(&[]).await;
+    let (code, url) = (invite.code().await, home.engine_url().await);
+    let args = ["join", &code, "--node", "second", "--engine-url", &url, "--detach"];
+    let join = Run::start(&home.place("second"), None, &args).await;
+    let (status, said) = join.end().await;
+    assert!(status.success() && said.contains("second is in the mesh"), "{said}");
+    let pid = said.split("process ").nth(1).and_then(|rest| rest.split(';').next()).expect("a process id");
+    assert_eq!(home.nodes().await, ["second"]);
+    assert!(Command::new("kill").arg(pid).status().unwrap().success());
+    until("the node to have left", || async { holds(home.nodes().await.is_empty(), "it is there") }).await;
+}
+
+#[tokio::test]
+async fn a_broker_without_a_door_for_guests_is_told_by_both_sides() {
+    let home = Home::start().await;
+    let invite = home.invite(&[]).await;
+    let code = invite.code().await;
+    let config = fs::read_to_string(binaries::root().join("nats.conf")).unwrap();
+    let closed = config.replace("user: join, password: \"\"", "user: nobody, password: \"0123456789abcdef\"");
+    assert_ne!(config, closed);
+    let path = home.folder.path().join("nats.conf");
+    fs::write(&path, closed).unwrap();
+    home.broker.set("--nats-conf", path.to_string_lossy());
+    home.broker.restart().await;
+    let (status, said) = home.join("second", &code).await.end().await;
+    assert!(status.code() == Some(1) && said.contains("takes no invitations"), "{said}");
+    let (status, said) = home.invite(&[]).await.end().await;
+    assert!(status.code() == Some(2) && said.contains("takes no invitations"), "{said}");
+}
+
+/// `echo-mesh` on a terminal with this many rows.
+struct OnTerminal {
+    screen: Arc<Mutex<vt100::Parser>>,
+    keys: Box<dyn std::io::Write + Send>,
+    child: Box<dyn portable_pty::Child + Send + Sync>,
+}
+
+impl OnTerminal {
+    fn start(place: &Path, rows: u16, args: &[&str]) -> Self {
+        let size = portable_pty::PtySize { rows, cols: 120, pixel_width: 0, pixel_height: 0 };
+        let pty = portable_pty::native_pty_system().openpty(size).unwrap();
+        let mut command = portable_pty::CommandBuilder::new(binaries::program("echo-mesh"));
+        command.args(args);
+        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("ECHO_")) {
+            command.env_remove(name);
+        }
+        command.env("ECHO_RUN_DIR", place);
+        let child = pty.slave.spawn_command(command).unwrap();
+        let screen = Arc::new(Mutex::new(vt100::Parser::new(rows, 120, 200)));
+        let (mut output, seen) = (pty.master.try_clone_reader().unwrap(), screen.clone());
+        let keys = pty.master.take_writer().unwrap();
+        std::thread::spawn(move || {
+            let _master = pty.master;
+            let mut bytes = [0; 4096];
+            while let Ok(read @ 1..) = std::io::Read::read(&mut output, &mut bytes) {
+                seen.lock().unwrap().process(&bytes[..read]);
+            }
+        });
+        Self { screen, keys, child }
+    }
+
+    async fn shows(&self, text: &str) -> String {
+        until(&format!("{text:?} on the screen"), || async {
+            let screen = self.screen.lock().unwrap().screen().contents();
+            if screen.contains(text) { Ok(screen) } else { Err(screen) }
+        })
+        .await
+    }
+
+    fn types(&mut self, text: &str) {
+        self.keys.write_all(text.as_bytes()).unwrap();
+    }
+}
+
+impl Drop for OnTerminal {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+    }
+}
+
+#[tokio::test]
+async fn on_a_terminal_the_code_is_asked_for_and_counted_down_and_a_picture_where_there_is_room() {
+    let home = Home::start().await;
+    let nats = home.nats();
+    let args = ["invite", "--nats", &nats, "--secret-file", &home.secret, "--advertise", "127.0.0.1"];
+    let small = OnTerminal::start(&home.place("inviter"), 24, &args);
+    assert!(!small.shows("Ctrl-C takes the code back").await.contains('█'));
+    let mut invite = OnTerminal::start(&home.place("inviter"), 50, &args);
+    let screen = invite.shows("Waiting for it, 9:5").await;
+    assert!(screen.contains('█') && screen.contains("good for 10 minutes"), "{screen}");
+    let code =
+        screen.lines().find_map(|line| line.trim().strip_prefix("echo-mesh join ")).unwrap().to_owned();
+
+    let url = home.engine_url().await;
+    let args = ["join", "--node", "second", "--engine-url", &url];
+    let mut join = OnTerminal::start(&home.place("second"), 24, &args);
+    join.shows("Code: ").await;
+    join.types("0R2M-0256-NW28-T5CY-4T5Q\r");
+    join.shows("typing error").await;
+    join.types(&format!("{}\r", code.to_lowercase()));
+    join.shows("second is in the mesh").await;
+    let screen = invite.shows("second has joined").await;
+    assert!(!screen.contains("Waiting for it"), "{screen}");
+    join.types("\x03");
+    until("the node to have left", || async { holds(home.nodes().await.is_empty(), "it is there") }).await;
+    // Nobody is asked any more once Ctrl-C was typed.
+    let mut join = OnTerminal::start(&home.place("third"), 24, &args);
+    join.shows("Code: ").await;
+    join.types("\x03");
+    until("join to end", || {
+        let ended = join.child.try_wait().unwrap();
+        async move { holds(ended.is_some(), "it runs") }
+    })
+    .await;
+    invite.types("\x03");
+}
+
+/// Three machines on one network. The first has the mesh, the others have an engine each.
+struct Far {
+    edge: Program,
+    _engines: Vec<Program>,
+    _orchestrator: Program,
+    broker: Program,
+    secret: String,
+    folder: tempfile::TempDir,
+    // Last: nothing may live in a network that is gone.
+    lan: Lan,
+}
+
+impl Far {
+    async fn start(test: &str) -> Option<Self> {
+        let lan = match Lan::new(3) {
+            Ok(lan) => lan,
+            Err(why) => {
+                skip::machine_lacks(&format!("{test}: no network namespaces: {why}"));
+                return None;
+            }
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let secret = secret_file(folder.path());
+        let broker = broker(Some(lan.host(1)), "0.0.0.0:4222", &secret);
+        broker.start().await;
+        let bus = ["--secret-file", secret.as_str()];
+        let orchestrator = program("orchestrator", Some(lan.host(1)), &bus);
+        let edge = program("edge", Some(lan.host(1)), &[&bus[..], &["--listen", "127.0.0.1:8080"]].concat());
+        tokio::join!(orchestrator.start(), edge.start());
+        let args = ["--api", "ollama", "--listen", "127.0.0.1:11434"];
+        let engines = [2, 3].map(|host| program("echo-scripted-engine", Some(lan.host(host)), &args));
+        for engine in &engines {
+            engine.launch().await;
+            engine.mentions("127.0.0.1:11434").await;
+        }
+        let (engines, orchestrator) = (engines.into(), orchestrator);
+        Some(Self { edge, _engines: engines, _orchestrator: orchestrator, broker, secret, folder, lan })
+    }
+
+    async fn on(&self, host: usize, args: &[&str]) -> Run {
+        let place = self.folder.path().join(format!("machine-{host}"));
+        Run::start(&place, Some((self.lan.host(host), &format!("machine-{host}"))), args).await
+    }
+
+    /// Waits for an answer of this node to a prompt at the first machine's edge.
+    async fn answers(&self, node: &str) {
+        until(&format!("an answer of {node}"), || async {
+            let answer = self.ask(&json!({"prompt": "[tokens=3]"}).to_string()).await?;
+            holds(answer["content"] == "t0 t1 t2 " && answer["routed_to"] == node, answer)
+        })
+        .await;
+    }
+
+    async fn ask(&self, body: &str) -> Result<Value, String> {
+        let request = format!(
+            "POST /task HTTP/1.0\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n\
+             content-length: {}\r\nconnection: close\r\n\r\n{body}",
+            body.len()
+        );
+        let answer = self.lan.ask(1, self.edge.address(), &request).await?;
+        serde_json::from_str(&answer).map_err(|error| format!("{error} in {answer:?}"))
+    }
+}
+
+#[tokio::test]
+async fn machines_join_a_mesh_with_nothing_but_a_code() {
+    let Some(far) = Far::start("machines_join_a_mesh_with_nothing_but_a_code").await else { return };
+    let invite = ["invite", "--secret-file", &far.secret];
+    let first = far.on(1, &invite).await;
+    let code = first.code().await;
+    assert_eq!(code.len(), 24, "{code}");
+    let second = far.on(2, &["join", &code]).await;
+    second.says("machine-2 is in the mesh").await;
+    assert!(first.end().await.0.success());
+    far.answers("machine-2").await;
+
+    // Without a code it says which mesh there is, and how to get one.
+    let (status, said) = far.on(3, &["join"]).await.end().await;
+    let there = format!("there is a mesh on this network, at {}:4222", far.lan.address(1));
+    assert!(status.code() == Some(2) && said.contains(&there), "{said}");
+    // An address that leads nowhere: the mesh is found by its announcement.
+    let invite = [&invite[..], &["--advertise", "10.77.0.99"]].concat();
+    let first = far.on(1, &invite).await;
+    let third = far.on(3, &["join", &first.code().await]).await;
+    third.says("machine-3 is in the mesh").await;
+
+    second.interrupt();
+    assert!(second.end().await.0.success());
+    far.answers("machine-3").await;
+
+    // With the broker gone, a code leads nowhere, and the sentence says what may be in the way.
+    let first = far.on(1, &invite[..3]).await;
+    let code = first.code().await;
+    assert!(far.broker.stop().await.success());
+    third.interrupt();
+    third.end().await;
+    let (status, said) = far.on(3, &["join", &code]).await.end().await;
+    let unreachable = format!("no broker answers at {}:4222", far.lan.address(1));
+    assert!(status.code() == Some(1) && said.contains(&unreachable), "{said}");
+    assert!(said.contains("firewall") && said.contains("4222"), "{said}");
+}
+
+#[tokio::test]
+async fn a_mesh_that_only_its_own_machine_reaches_invites_nobody() {
+    let Ok(lan) = Lan::new(1) else {
+        return skip::machine_lacks("a_mesh_that_only_its_own_machine_reaches: no network namespaces");
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let config = binaries::root().join("nats.conf").to_string_lossy().into_owned();
+    let broker = program("broker", Some(lan.host(1)), &["--nats-conf", &config]);
+    broker.start().await;
+    let invite = Run::start(folder.path(), Some((lan.host(1), "first")), &["invite"]).await;
+    let (status, said) = invite.end().await;
+    assert!(status.code() == Some(2) && said.contains("echo-mesh up --lan"), "{said}");
+}

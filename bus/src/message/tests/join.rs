@@ -38,10 +38,7 @@ fn join_wish_and_grant() {
     golden(&grant, r#"{"version":"0.1.0"}"#);
     let secret = crate::secret::Secret::of("0123456789abcdef".into());
     let grant = JoinGrant { secret, edge: Some("http://10.0.0.1:8080/".into()), ..grant };
-    golden(
-        &grant,
-        r#"{"secret":"0123456789abcdef","edge":"http://10.0.0.1:8080/","version":"0.1.0"}"#,
-    );
+    golden(&grant, r#"{"secret":"0123456789abcdef","edge":"http://10.0.0.1:8080/","version":"0.1.0"}"#);
     assert!(!format!("{grant:?}").contains("0123"));
 }
 
@@ -53,10 +50,7 @@ fn a_newer_peer_is_not_an_error_and_bytes_have_a_bound() {
     );
     assert_eq!(serde_json::from_str::<JoinAnswer>(r#"{"answer":"dance"}"#).unwrap(), JoinAnswer::Unknown);
     let keyed = r#"{"ask":"hello","pake":"00","key":"later"}"#;
-    assert_eq!(
-        serde_json::from_str::<JoinRequest>(keyed).unwrap(),
-        JoinRequest::Hello { pake: hex(&[0]) }
-    );
+    assert_eq!(serde_json::from_str::<JoinRequest>(keyed).unwrap(), JoinRequest::Hello { pake: hex(&[0]) });
     for bad in ["0", "0g", "AB", "ä", &"00".repeat(4097)] {
         assert_eq!(Hex::try_from(bad.to_owned()), Err(InvalidHex), "{bad}");
     }

@@ -1,0 +1,169 @@
+//! One invitation: who has proved to have the code, and what becomes of it. Plain data; no bus and no clock.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use echo_bus::id::NodeId;
+use echo_bus::message::{Hex, JoinAnswer, JoinGrant, JoinRequest, JoinWish, Refusal};
+
+use crate::join::code::Code;
+use crate::join::pake::{Half, Keys};
+
+/// So many wrong proofs spoil a code: of the guesses at 40 bits that leaves nobody a chance.
+const MOST_WRONG: u32 = 5;
+
+/// Exchanges that are open at once. An honest one is open for milliseconds; strangers can only crowd out each other.
+const MOST_OPEN: usize = 32;
+
+/// A code, and all that was said about it.
+pub struct Invitation {
+    code: Code,
+    until: Instant,
+    open: VecDeque<(Hex, Keys)>,
+    wrong: u32,
+    end: Option<Outcome>,
+    /// The exchange that was granted: an answer that was lost is given again.
+    granted: Option<(Hex, JoinAnswer)>,
+}
+
+/// What has become of a code.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// A machine has it all, and these will be its nodes.
+    Joined(JoinWish),
+    /// Too many wrong proofs.
+    Spoilt,
+    /// Nobody came in time.
+    Old,
+    /// The person who made it has thought better of it.
+    TakenBack,
+}
+
+impl Invitation {
+    /// A code for the broker at this address, good for that long.
+    pub fn new(code: Code, now: Instant, lifetime: Duration) -> Self {
+        let open = VecDeque::new();
+        Self { code, until: now + lifetime, open, wrong: 0, end: None, granted: None }
+    }
+
+    pub fn code(&self) -> &Code {
+        &self.code
+    }
+
+    /// When the code becomes old.
+    pub fn until(&self) -> Instant {
+        self.until
+    }
+
+    /// What has become of it; none while it is good.
+    pub fn outcome(&mut self, now: Instant) -> Option<&Outcome> {
+        if self.end.is_none() && now >= self.until {
+            self.end = Some(Outcome::Old);
+        }
+        self.end.as_ref()
+    }
+
+    /// Takes it back, if it is good.
+    pub fn take_back(&mut self) {
+        self.end.get_or_insert(Outcome::TakenBack);
+        self.open.clear();
+    }
+
+    /// Answers a request. `nodes` are those of the mesh now.
+    pub fn hear(
+        &mut self,
+        request: &JoinRequest,
+        grant: &JoinGrant,
+        nodes: &[NodeId],
+        now: Instant,
+    ) -> JoinAnswer {
+        if let (JoinRequest::Prove { exchange, .. }, Some((granted, answer))) = (request, &self.granted)
+            && exchange == granted
+        {
+            return answer.clone();
+        }
+        if let Some(over) = self.outcome(now).map(refusal) {
+            self.open.clear();
+            return refused(over);
+        }
+        match request {
+            JoinRequest::Hello { pake } => self.hello(pake),
+            JoinRequest::Prove { exchange, proof, sealed } => {
+                let at = self.open.iter().position(|(open, _)| open == exchange);
+                match at.and_then(|at| self.open.remove(at)) {
+                    Some((exchange, keys)) => match keys.joiner.open(proof, sealed) {
+                        Some(wish) => self.proved(exchange, keys, &wish, grant, nodes),
+                        None => self.guessed(),
+                    },
+                    None => refused(Refusal::Forgotten),
+                }
+            }
+            JoinRequest::Unknown => refused(Refusal::Unreadable),
+        }
+    }
+
+    fn hello(&mut self, theirs: &Hex) -> JoinAnswer {
+        let half = Half::of_inviter(&self.code);
+        let pake = half.message();
+        let Some(keys) = half.keys(theirs) else {
+            return refused(Refusal::Unreadable);
+        };
+        let exchange = Hex::from(rand::random::<[u8; 16]>().to_vec());
+        if self.open.len() == MOST_OPEN {
+            self.open.pop_front();
+        }
+        self.open.push_back((exchange.clone(), keys));
+        JoinAnswer::Hello { exchange, pake }
+    }
+
+    fn guessed(&mut self) -> JoinAnswer {
+        self.wrong += 1;
+        if self.wrong < MOST_WRONG {
+            return refused(Refusal::WrongCode);
+        }
+        self.end = Some(Outcome::Spoilt);
+        self.open.clear();
+        refused(Refusal::Spoilt)
+    }
+
+    fn proved(
+        &mut self,
+        exchange: Hex,
+        keys: Keys,
+        wish: &[u8],
+        grant: &JoinGrant,
+        nodes: &[NodeId],
+    ) -> JoinAnswer {
+        let Ok(wish) = serde_json::from_slice::<JoinWish>(wish) else {
+            return refused(Refusal::Unreadable);
+        };
+        // Told before the code is used up: the same code serves once the node has another id.
+        if let Some(taken) = wish.nodes.iter().find(|node| nodes.contains(node)) {
+            return JoinAnswer::Refused { why: Refusal::NodeTaken, node: Some(taken.clone()) };
+        }
+        let sealed = serde_json::to_vec(grant).ok().and_then(|grant| keys.inviter.seal(grant));
+        let Some(sealed) = sealed else {
+            return refused(Refusal::Unreadable);
+        };
+        let answer = JoinAnswer::Welcome { proof: sealed.proof, sealed: sealed.sealed };
+        self.end = Some(Outcome::Joined(wish));
+        self.open.clear();
+        self.granted = Some((exchange, answer.clone()));
+        answer
+    }
+}
+
+fn refusal(outcome: &Outcome) -> Refusal {
+    match outcome {
+        Outcome::Joined(_) => Refusal::Used,
+        Outcome::Spoilt => Refusal::Spoilt,
+        Outcome::Old | Outcome::TakenBack => Refusal::Old,
+    }
+}
+
+pub(super) fn refused(why: Refusal) -> JoinAnswer {
+    JoinAnswer::Refused { why, node: None }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,203 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::join::exchange::{Asking, NotJoined, Proved};
+
+const SECRET: &str = "nothing-that-anybody-could-guess";
+const LIFETIME: Duration = Duration::from_secs(600);
+
+fn code() -> Code {
+    Code::random("10.0.0.1:4222".parse().unwrap())
+}
+
+fn grant() -> JoinGrant {
+    let secret = echo_bus::secret::Secret::of(SECRET.into());
+    JoinGrant { secret, edge: None, version: "0".into() }
+}
+
+fn wish(node: &str) -> JoinWish {
+    JoinWish { nodes: vec![node.parse().unwrap()], version: "0".into() }
+}
+
+/// A machine that has said hello.
+fn begun(
+    invitation: &mut Invitation,
+    code: &Code,
+    node: &str,
+    now: Instant,
+) -> Result<(JoinRequest, Proved), NotJoined> {
+    let asking = Asking::new(code);
+    let answer = invitation.hear(&asking.hello(), &grant(), &[], now);
+    asking.prove(answer, &wish(node))
+}
+
+/// A machine that tries to join with this code.
+fn joins(invitation: &mut Invitation, code: &Code, node: &str, now: Instant) -> Result<JoinGrant, NotJoined> {
+    let (request, proved) = begun(invitation, code, node, now)?;
+    let taken = ["taken".parse().unwrap()];
+    proved.grant(invitation.hear(&request, &grant(), &taken, now))
+}
+
+#[test]
+fn the_first_machine_with_the_code_gets_the_secret_and_the_next_hears_that_it_is_used() {
+    let (code, now) = (code(), Instant::now());
+    let mut invitation = Invitation::new(code.clone(), now, LIFETIME);
+    let (late, _) = begun(&mut invitation, &code, "late", now).unwrap();
+    assert_eq!(joins(&mut invitation, &code, "b", now).unwrap(), grant());
+    assert_eq!(invitation.outcome(now), Some(&Outcome::Joined(wish("b"))));
+    assert!(matches!(joins(&mut invitation, &code, "c", now), Err(NotJoined::Used)));
+    // One that had said hello before is not let in either.
+    assert_eq!(invitation.hear(&late, &grant(), &[], now), refused(Refusal::Used));
+}
+
+#[test]
+fn an_answer_that_was_lost_is_given_again() {
+    let (code, now) = (code(), Instant::now());
+    let mut invitation = Invitation::new(code.clone(), now, LIFETIME);
+    let (request, proved) = begun(&mut invitation, &code, "b", now).unwrap();
+    let _lost = invitation.hear(&request, &grant(), &[], now);
+    let again = invitation.hear(&request, &grant(), &[], now + LIFETIME);
+    assert_eq!(proved.grant(again).unwrap(), grant());
+}
+
+#[test]
+fn five_wrong_proofs_spoil_the_code_and_four_do_not() {
+    let (right, now) = (code(), Instant::now());
+    for wrong in [4, 5] {
+        let mut invitation = Invitation::new(right.clone(), now, LIFETIME);
+        for attempt in 1..=wrong {
+            let refused = joins(&mut invitation, &code(), "b", now).unwrap_err();
+            let spoilt = matches!(refused, NotJoined::Spoilt);
+            assert!(spoilt == (attempt == 5) && (spoilt || matches!(refused, NotJoined::Wrong)), "{refused}");
+        }
+        let honest = joins(&mut invitation, &right, "b", now);
+        assert_eq!(honest.is_ok(), wrong == 4, "{honest:?}");
+        let outcome = if wrong == 4 { Outcome::Joined(wish("b")) } else { Outcome::Spoilt };
+        assert_eq!(invitation.outcome(now), Some(&outcome));
+    }
+}
+
+#[test]
+fn one_exchange_is_one_guess() {
+    let (right, now) = (code(), Instant::now());
+    let mut invitation = Invitation::new(right, now, LIFETIME);
+    let (request, _) = begun(&mut invitation, &code(), "b", now).unwrap();
+    assert_eq!(invitation.hear(&request, &grant(), &[], now), refused(Refusal::WrongCode));
+    assert_eq!(invitation.hear(&request, &grant(), &[], now), refused(Refusal::Forgotten));
+}
+
+#[test]
+fn an_old_code_is_good_until_its_last_moment_and_then_never_again() {
+    let (code, now) = (code(), Instant::now());
+    let mut invitation = Invitation::new(code.clone(), now, LIFETIME);
+    let (request, proved) = begun(&mut invitation, &code, "b", now).unwrap();
+    assert_eq!(invitation.outcome(now + LIFETIME - Duration::from_millis(1)), None);
+    let answer = invitation.hear(&request, &grant(), &[], now + LIFETIME);
+    assert!(matches!(proved.grant(answer), Err(NotJoined::Old)));
+    assert!(matches!(joins(&mut invitation, &code, "b", now), Err(NotJoined::Old)));
+    assert_eq!(invitation.outcome(now), Some(&Outcome::Old));
+}
+
+#[test]
+fn a_node_that_is_there_already_is_told_and_the_code_stays_good() {
+    let (code, now) = (code(), Instant::now());
+    let mut invitation = Invitation::new(code.clone(), now, LIFETIME);
+    let refused = joins(&mut invitation, &code, "taken", now).unwrap_err();
+    assert!(matches!(&refused, NotJoined::NodeTaken(node) if node.as_str() == "taken"), "{refused}");
+    assert!(joins(&mut invitation, &code, "other", now).is_ok());
+}
+
+#[test]
+fn strangers_who_only_say_hello_are_forgotten() {
+    let (code, now) = (code(), Instant::now());
+    let mut invitation = Invitation::new(code.clone(), now, LIFETIME);
+    let (first, _) = begun(&mut invitation, &code, "b", now).unwrap();
+    for _ in 0..MOST_OPEN {
+        begun(&mut invitation, &code, "c", now).unwrap();
+    }
+    assert_eq!(invitation.open.len(), MOST_OPEN);
+    assert_eq!(invitation.hear(&first, &grant(), &[], now), refused(Refusal::Forgotten));
+    assert!(joins(&mut invitation, &code, "b", now).is_ok());
+}
+
+#[test]
+fn whoever_poses_as_the_inviter_is_found_out() {
+    let (right, now) = (code(), Instant::now());
+    // It answers with a code of its own, and takes any proof.
+    let mut impostor = Invitation::new(code(), now, LIFETIME);
+    let (request, proved) = begun(&mut impostor, &right, "b", now).unwrap();
+    let JoinRequest::Prove { proof, sealed, .. } = request else { panic!("{request:?}") };
+    assert!(matches!(proved.grant(JoinAnswer::Welcome { proof, sealed }), Err(NotJoined::Impostor)));
+}
+
+#[test]
+fn nothing_that_is_said_shows_the_secret_or_the_code() {
+    let (code, now) = (code(), Instant::now());
+    let mut invitation = Invitation::new(code.clone(), now, LIFETIME);
+    let asking = Asking::new(&code);
+    let mut said = serde_json::to_string(&asking.hello()).unwrap();
+    let answer = invitation.hear(&asking.hello(), &grant(), &[], now);
+    said += &serde_json::to_string(&answer).unwrap();
+    let (request, _) = asking.prove(answer, &wish("b")).unwrap();
+    said += &serde_json::to_string(&request).unwrap();
+    said += &serde_json::to_string(&invitation.hear(&request, &grant(), &[], now)).unwrap();
+    let hex = |text: &str| String::from(Hex::from(text.as_bytes().to_vec()));
+    for word in [SECRET, &hex(SECRET), &code.password(), &hex(&code.password()), &code.shown()] {
+        assert!(!said.contains(word), "{word} is in {said}");
+    }
+}
+
+/// What a stranger may send.
+fn requests() -> impl Strategy<Value = JoinRequest> {
+    let hex = || {
+        prop_oneof![
+            prop::collection::vec(any::<u8>(), 0..64).prop_map(Hex::from),
+            // Half of an agreement by its form, and often by its value.
+            prop::collection::vec(any::<u8>(), 32).prop_map(|mut point| {
+                point.insert(0, 0x41);
+                Hex::from(point)
+            })
+        ]
+    };
+    prop_oneof![
+        hex().prop_map(|pake| JoinRequest::Hello { pake }),
+        (hex(), hex(), hex()).prop_map(|(exchange, proof, sealed)| JoinRequest::Prove {
+            exchange,
+            proof,
+            sealed
+        }),
+        Just(JoinRequest::Unknown),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    #[test]
+    fn whatever_strangers_say_costs_the_machine_with_the_code_nothing_but_guesses(
+        said in prop::collection::vec((requests(), any::<bool>()), 0..40)
+    ) {
+        let (code, now) = (code(), Instant::now());
+        let mut invitation = Invitation::new(code.clone(), now, LIFETIME);
+        let mut wrong = 0;
+        for (mut request, aims) in said {
+            // Some aim at an exchange that is open.
+            if let (true, JoinRequest::Prove { exchange, .. }, Some((open, _))) =
+                (aims, &mut request, invitation.open.front())
+            {
+                *exchange = open.clone();
+            }
+            match invitation.hear(&request, &grant(), &[], now) {
+                JoinAnswer::Refused { why: Refusal::WrongCode | Refusal::Spoilt, .. } => wrong += 1,
+                JoinAnswer::Welcome { .. } => prop_assert!(false, "a stranger was let in"),
+                _ => {}
+            }
+            prop_assert!(invitation.open.len() <= MOST_OPEN);
+        }
+        prop_assert_eq!(joins(&mut invitation, &code, "b", now).is_ok(), wrong < MOST_WRONG);
+    }
+
+    #[test]
+    fn any_bytes_are_read_as_a_request_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+        let _ = serde_json::from_slice::<JoinRequest>(&bytes);
+    }
+}

@@ -1,0 +1,113 @@
+//! An invitation on the bus: it answers whoever asks to join.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use echo_bus::Bus;
+use echo_bus::client::{Received, Subscription};
+use echo_bus::id::NodeId;
+use echo_bus::message::{Empty, JoinGrant, JoinRequest, Refusal};
+use echo_bus::subject;
+use tokio_util::sync::CancellationToken;
+
+use super::invitation::{Invitation, Outcome, refused};
+
+/// How long the answer to a question of ours may take.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// For so long the mesh is not asked for its nodes again, however many try to join.
+const FRESH: Duration = Duration::from_secs(1);
+
+/// An invitation that is open.
+pub struct Open {
+    invitation: Invitation,
+    requests: Subscription<JoinRequest>,
+    nodes: Vec<NodeId>,
+    asked: Option<Instant>,
+}
+
+impl Open {
+    /// Listens. Once this has come back, the code can be shown.
+    ///
+    /// # Errors
+    /// The broker has gone.
+    pub async fn new(bus: &Bus, invitation: Invitation) -> Result<Self> {
+        let requests = bus.subscribe(&subject::joins(invitation.code().invitation())).await?;
+        bus.round_trip(Duration::from_secs(5)).await.context("the broker has gone")?;
+        Ok(Self { invitation, requests, nodes: Vec::new(), asked: None })
+    }
+
+    /// When the code becomes old.
+    pub fn until(&self) -> Instant {
+        self.invitation.until()
+    }
+
+    /// Waits for what becomes of the code; `until` takes it back.
+    ///
+    /// # Errors
+    /// The connection was closed.
+    pub async fn outcome(
+        &mut self,
+        bus: &Bus,
+        grant: &JoinGrant,
+        until: &CancellationToken,
+    ) -> Result<Outcome> {
+        loop {
+            if let Some(outcome) = self.invitation.outcome(Instant::now()) {
+                return Ok(outcome.clone());
+            }
+            let received = tokio::select! {
+                biased;
+                () = until.cancelled() => {
+                    self.invitation.take_back();
+                    continue;
+                }
+                () = tokio::time::sleep_until(self.invitation.until().into()) => continue,
+                received = self.requests.next() => received,
+            };
+            self.answer(bus, grant, received).await?;
+        }
+    }
+
+    /// Tells those who come later what has become of the code.
+    pub async fn decline(mut self, bus: &Bus, grant: &JoinGrant, until: &CancellationToken) {
+        while let Some(received) = until.run_until_cancelled(self.requests.next()).await {
+            if self.answer(bus, grant, received).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    async fn answer(
+        &mut self,
+        bus: &Bus,
+        grant: &JoinGrant,
+        received: Option<Received<JoinRequest>>,
+    ) -> Result<()> {
+        let Some(Received { message, reply, .. }) = received else {
+            bail!("the connection to the broker was closed");
+        };
+        let answer = match message {
+            Ok(request) => {
+                if matches!(request, JoinRequest::Prove { .. }) {
+                    self.ask_for_nodes(bus).await;
+                }
+                self.invitation.hear(&request, grant, &self.nodes, Instant::now())
+            }
+            Err(_) => refused(Refusal::Unreadable),
+        };
+        // One that is lost is asked for again.
+        let _ = bus.answer(reply.as_ref(), &answer).await;
+        Ok(())
+    }
+
+    /// Without an orchestrator nobody knows the nodes; a namesake then notices it by itself.
+    async fn ask_for_nodes(&mut self, bus: &Bus) {
+        if self.asked.is_some_and(|asked| asked.elapsed() < FRESH) {
+            return;
+        }
+        if let Ok(status) = bus.call(&subject::status(), &Empty {}, PATIENCE).await {
+            self.nodes = status.nodes.into_iter().map(|node| node.node_id).collect();
+        }
+        self.asked = Some(Instant::now());
+    }
+}

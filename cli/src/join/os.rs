@@ -1,0 +1,41 @@
+//! The few calls to the operating system about a child process that have no safe spelling in tokio.
+#![allow(unsafe_code)]
+
+use std::io;
+
+use tokio::process::{Child, Command};
+
+/// Asks the child to end (SIGTERM). A child that has been waited for is left alone: its id may be another's by now.
+pub(super) fn terminate(child: &Child) -> io::Result<()> {
+    let Some(pid) = child.id().and_then(|id| libc::pid_t::try_from(id).ok()) else {
+        return Ok(());
+    };
+    // SAFETY: touches no memory of ours; the child is not reaped yet, so the id is its own.
+    checked(unsafe { libc::kill(pid, libc::SIGTERM) })
+}
+
+/// Has the kernel ask the child to end when the *thread* that starts it ends, here the first one of the process.
+#[cfg(target_os = "linux")]
+pub(super) fn end_with_parent(command: &mut Command) {
+    let parent = std::process::id();
+    let before_exec = move || {
+        // SAFETY: both calls are async-signal-safe and touch no memory of ours.
+        unsafe {
+            checked(libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM))?;
+            // The parent may have died before the kernel knew what to do then.
+            if u32::try_from(libc::getppid()) != Ok(parent) {
+                return Err(io::Error::from_raw_os_error(libc::ESRCH));
+            }
+        }
+        Ok(())
+    };
+    // SAFETY: the closure runs between fork and exec; it neither allocates nor takes a lock.
+    unsafe { command.pre_exec(before_exec) };
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(super) fn end_with_parent(_: &mut Command) {}
+
+fn checked(result: libc::c_int) -> io::Result<()> {
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
