@@ -8,7 +8,7 @@ mod show;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Result, anyhow};
 use echo_bus::client::{Guest, NotLetIn};
@@ -20,12 +20,12 @@ use echo_bus::secret::Secret;
 use echo_bus::time;
 use reqwest::Url;
 
-use crate::join::code::Code;
 use crate::join::member::{self, Member};
 use crate::place::{Place, PlaceArgs};
 use crate::say::say;
 
-pub use invitation::{Invitation, Outcome};
+pub use address::of_broker;
+pub use invitation::Outcome;
 pub use open::Open;
 
 /// Where the broker of a mesh is that runs on this machine.
@@ -92,22 +92,19 @@ async fn run(args: Args) -> Result<()> {
         return Ok(());
     };
     takes_guests(&mesh.nats).await?;
-    let broker = address::of_broker(&mesh.nats, args.advertise.as_deref()).await?;
-    let code = Code::random(broker);
-    let invitation = Invitation::new(code.clone(), Instant::now(), args.lifetime);
-    let mut open = Open::new(&bus, invitation).await?;
-    show::invitation(&code, args.lifetime, args.qr);
-    let grant = grant(mesh.secret, args.edge.as_ref());
+    let broker = of_broker(&mesh.nats, args.advertise.as_deref()).await?;
+    let mut open = Open::new(&bus, broker, grant(mesh.secret, args.edge.as_ref()), args.lifetime).await?;
+    open.show(args.qr);
     let until = open.until();
     let outcome = tokio::select! {
-        outcome = open.outcome(&bus, &grant, &shutdown) => outcome?,
+        outcome = open.serve(&bus, &shutdown) => outcome?,
         never = show::countdown(until) => match never {},
     };
     show::countdown_over();
     if let Outcome::Joined(_) = outcome {
         say(told(&outcome));
     }
-    let _ = tokio::time::timeout(LINGER, open.decline(&bus, &grant, &shutdown)).await;
+    let _ = tokio::time::timeout(LINGER, open.decline(&bus, &shutdown)).await;
     bus.close().await;
     match outcome {
         Outcome::Joined(_) => Ok(()),

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use async_nats::{Client, ConnectErrorKind, ConnectOptions, RequestErrorKind, ServerAddr};
 
+use super::call_error::{CallError, PublishError};
 use super::subscription::decode;
-use super::{CallError, PublishError};
 use crate::id::BootId;
 use crate::message::Payload;
 use crate::subject::{self, Call};

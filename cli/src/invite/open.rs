@@ -1,5 +1,6 @@
 //! An invitation on the bus: it answers whoever asks to join.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
@@ -11,29 +12,39 @@ use echo_bus::subject;
 use tokio_util::sync::CancellationToken;
 
 use super::invitation::{Invitation, Outcome, refused};
+use super::show;
+use crate::join::code::Code;
 
 /// How long the answer to a question of ours may take.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// For so long the mesh is not asked for its nodes again, however many try to join.
 const FRESH: Duration = Duration::from_secs(1);
 
-/// An invitation that is open.
+/// An invitation that is open: its code can be shown, and whoever has it is answered.
 pub struct Open {
     invitation: Invitation,
+    lifetime: Duration,
+    grant: JoinGrant,
     requests: Subscription<JoinRequest>,
     nodes: Vec<NodeId>,
     asked: Option<Instant>,
 }
 
 impl Open {
-    /// Listens. Once this has come back, the code can be shown.
+    /// Makes a code for the broker at this address, and listens for whoever has it.
     ///
     /// # Errors
     /// The broker has gone.
-    pub async fn new(bus: &Bus, invitation: Invitation) -> Result<Self> {
+    pub async fn new(bus: &Bus, broker: SocketAddr, grant: JoinGrant, lifetime: Duration) -> Result<Self> {
+        let invitation = Invitation::new(Code::random(broker), Instant::now(), lifetime);
         let requests = bus.subscribe(&subject::joins(invitation.code().invitation())).await?;
         bus.round_trip(Duration::from_secs(5)).await.context("the broker has gone")?;
-        Ok(Self { invitation, requests, nodes: Vec::new(), asked: None })
+        Ok(Self { invitation, lifetime, grant, requests, nodes: Vec::new(), asked: None })
+    }
+
+    /// Shows the code, and what to do with it; `qr`: whether as a picture too, absent: where there is room.
+    pub fn show(&self, qr: Option<bool>) {
+        show::invitation(self.invitation.code(), self.lifetime, qr);
     }
 
     /// When the code becomes old.
@@ -41,16 +52,11 @@ impl Open {
         self.invitation.until()
     }
 
-    /// Waits for what becomes of the code; `until` takes it back.
+    /// Answers until it is known what becomes of the code; `until` takes it back.
     ///
     /// # Errors
     /// The connection was closed.
-    pub async fn outcome(
-        &mut self,
-        bus: &Bus,
-        grant: &JoinGrant,
-        until: &CancellationToken,
-    ) -> Result<Outcome> {
+    pub async fn serve(&mut self, bus: &Bus, until: &CancellationToken) -> Result<Outcome> {
         loop {
             if let Some(outcome) = self.invitation.outcome(Instant::now()) {
                 return Ok(outcome.clone());
@@ -64,25 +70,20 @@ impl Open {
                 () = tokio::time::sleep_until(self.invitation.until().into()) => continue,
                 received = self.requests.next() => received,
             };
-            self.answer(bus, grant, received).await?;
+            self.answer(bus, received).await?;
         }
     }
 
     /// Tells those who come later what has become of the code.
-    pub async fn decline(mut self, bus: &Bus, grant: &JoinGrant, until: &CancellationToken) {
+    pub async fn decline(mut self, bus: &Bus, until: &CancellationToken) {
         while let Some(received) = until.run_until_cancelled(self.requests.next()).await {
-            if self.answer(bus, grant, received).await.is_err() {
+            if self.answer(bus, received).await.is_err() {
                 return;
             }
         }
     }
 
-    async fn answer(
-        &mut self,
-        bus: &Bus,
-        grant: &JoinGrant,
-        received: Option<Received<JoinRequest>>,
-    ) -> Result<()> {
+    async fn answer(&mut self, bus: &Bus, received: Option<Received<JoinRequest>>) -> Result<()> {
         let Some(Received { message, reply, .. }) = received else {
             bail!("the connection to the broker was closed");
         };
@@ -91,7 +92,7 @@ impl Open {
                 if matches!(request, JoinRequest::Prove { .. }) {
                     self.ask_for_nodes(bus).await;
                 }
-                self.invitation.hear(&request, grant, &self.nodes, Instant::now())
+                self.invitation.hear(&request, &self.grant, &self.nodes, Instant::now())
             }
             Err(_) => refused(Refusal::Unreadable),
         };

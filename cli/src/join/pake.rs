@@ -138,6 +138,9 @@ mod tests {
             changed[at] ^= 1;
             assert!(inviter.joiner.open(&wish.proof, &changed.into()).is_none());
         }
+        for proof in [vec![], vec![0; 32]] {
+            assert!(inviter.joiner.open(&proof.into(), &wish.sealed).is_none(), "opened without a proof");
+        }
     }
 
     #[test]
