@@ -54,7 +54,7 @@ pub fn countdown_over() {
 fn picture(text: &str) -> Option<String> {
     let code = QrCode::new(text).ok()?;
     let light_on_dark =
-        code.render::<Dense1x2>().dark_color(Dense1x2::Dark).light_color(Dense1x2::Light).build();
+        code.render::<Dense1x2>().dark_color(Dense1x2::Light).light_color(Dense1x2::Dark).build();
     Some(light_on_dark)
 }
 
@@ -90,6 +90,8 @@ mod tests {
         let code = Code::random("192.168.1.20:4222".parse().unwrap());
         let picture = picture(&code.shown()).unwrap();
         assert!(picture.lines().count() <= 18, "{picture}");
+        // The margin is drawn: scanners want it lighter than the code, on a dark terminal too.
+        assert!(picture.lines().next().unwrap().chars().all(|letter| letter == '█'), "{picture}");
         assert!(picture.lines().all(|line| line.chars().count() <= 36), "{picture}");
     }
 }

@@ -4,9 +4,9 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow};
 use echo_bus::Bus;
-use echo_bus::client::Options;
+use echo_bus::client::{Guest, NotLetIn, Options};
 use echo_bus::id::{ProcessId, Role};
 use echo_bus::process::BadConfig;
 use echo_bus::secret::Secret;
@@ -17,6 +17,7 @@ use crate::place::Place;
 
 /// A broker on this network answers in milliseconds.
 const PATIENCE: Duration = Duration::from_secs(8);
+const REACH: Duration = Duration::from_secs(2);
 
 /// The mesh, and what this machine is in it. The secret is in a file of its own.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -82,12 +83,22 @@ fn folder(place: &Place) -> PathBuf {
 
 /// The bus of a mesh of which this machine has the secret.
 pub async fn bus_of(nats: &str, secret: Option<Secret>) -> Result<Bus> {
-    let known = if secret.is_some() { "does not take the secret of this machine" } else { "wants a secret" };
+    let has_secret = secret.is_some();
     let options = Options { url: nats.to_owned(), role: Role::Other, id: ProcessId::random(), secret };
-    match tokio::time::timeout(PATIENCE, Bus::connect(options)).await {
-        Ok(bus) => bus.map_err(|error| BadConfig::because(error).into()),
-        Err(_) => anyhow::bail!("no broker answers at {nats}, or it {known}: does the mesh run there?"),
+    if let Ok(bus) = tokio::time::timeout(PATIENCE, Bus::connect(options)).await {
+        return bus.map_err(|error| BadConfig::because(error).into());
     }
+    // Whoever is let in nowhere else is let in as a guest, or at least told so: then the broker is there.
+    let is_there = !matches!(Guest::connect(nats, REACH).await, Err(NotLetIn::Unreachable(_)));
+    Err(match (is_there, has_secret) {
+        (false, _) => anyhow!("no broker answers at {nats}: start the mesh there with `echo-mesh up --lan`"),
+        (true, true) => {
+            anyhow!("the broker at {nats} has another secret than this machine: join with a new code")
+        }
+        (true, false) => {
+            anyhow!("the broker at {nats} wants the mesh's secret: name its file with --secret-file")
+        }
+    })
 }
 
 #[cfg(test)]
