@@ -2,8 +2,8 @@
 //! easy to read aloud. It carries a checksum, so that a typing error is told from a code that is used or old.
 //!
 //! The letters are Crockford's base 32. Read as one number in base 32, a code leaves the rest 1 when it is divided by 1021
-//! (as a bank account number in IBAN is checked by 97). 1021 is a prime and the powers of 32 differ from each other by
-//! it, so each single wrong letter and each two that have changed places are noticed.
+//! (as a bank account number in IBAN is checked by 97). 1021 is a prime, and the first 68 powers of 32 leave different rests:
+//! so each single wrong letter is noticed, and each two that have changed places.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -276,7 +276,9 @@ mod tests {
         ) {
             let mut letters = code.letters();
             let (one, other) = (one.index(letters.len()), other.index(letters.len()));
-            prop_assume!(letters[one] != letters[other]);
+            if letters[one] == letters[other] {
+                return Ok(());
+            }
             letters.swap(one, other);
             prop_assert_eq!(String::from_utf8(letters).unwrap().parse::<Code>(), Err(Invalid::Typing));
         }
@@ -287,9 +289,15 @@ mod tests {
         }
 
         #[test]
-        fn what_is_read_is_shown_alike(text in "[0-9A-HJKMNP-TV-Z]{16,44}") {
-            if let Ok(code) = text.parse::<Code>() {
-                prop_assert_eq!(code.shown().replace('-', ""), text);
+        fn what_is_read_is_shown_alike(mut digits in prop::collection::vec(0u32..32, 14..42)) {
+            // Of the known version, with a right checksum: what is left to be wrong is its length and what fills it.
+            digits[0] %= 4;
+            let check = (PRIME + 1 - rest(&digits) * 1024 % PRIME) % PRIME;
+            digits.extend([check / 32, check % 32]);
+            let text: String = digits.iter().map(|digit| char::from(LETTERS[*digit as usize])).collect();
+            match text.parse::<Code>() {
+                Ok(code) => prop_assert_eq!(code.shown().replace('-', ""), text),
+                Err(why) => prop_assert_eq!(why, Invalid::Typing),
             }
         }
     }
