@@ -21,7 +21,7 @@ pub struct Bus {
 
 /// Where the bus is, once the broker has written it down.
 pub fn bus(ready: &Path) -> Result<Bus, String> {
-    let text = fs::read(ready).map_err(|_| "it looks for nats-server, and starts it".to_owned())?;
+    let text = fs::read(ready).map_err(|_| "it starts nats-server".to_owned())?;
     serde_json::from_slice(&text).map_err(|error| error.to_string())
 }
 

@@ -216,7 +216,8 @@ impl Here {
 
     /// Every process that was started here and lives: the pid and its command line.
     pub fn processes(&self) -> Vec<(i32, String)> {
-        let mark = format!("TMPDIR={}", self.setting("TMPDIR"));
+        // Each part may have temporary files of its own; the home is that of all.
+        let mark = format!("HOME={}", self.setting("HOME"));
         let all = std::fs::read_dir("/proc").unwrap().flatten();
         let pids = all.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
         let ours = pids.filter(|pid| {
