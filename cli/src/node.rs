@@ -8,12 +8,16 @@ use crate::patch::{self, Patch};
 
 /// Models of a node that are kept.
 const MODELS: usize = 64;
+/// Sentences about its limits that are kept.
+const LIMITS: usize = 8;
 
 /// One node.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Node {
     pub status: Clean,
     reason: Clean,
+    /// What its owner has set, a sentence each.
+    limits: Vec<Clean>,
     pub active: u64,
     pub slots: u64,
     /// Tokens that the edge has seen it make.
@@ -83,6 +87,7 @@ impl Node {
             patch::number(&mut memory.total, told, "total");
             patch::number(&mut memory.free, told, "free");
         });
+        patch::list(&mut self.limits, told, "limits", LIMITS, Clean::read);
         patch::text(&mut self.version, told, "version");
         patch::perhaps(&mut self.heard, told, "heard");
     }
@@ -107,6 +112,9 @@ impl Node {
     pub fn reasons(&self) -> Vec<String> {
         let mut reasons = Vec::new();
         match (self.status.as_str(), self.reason.as_str()) {
+            ("draining", reason) if self.active > 0 && !reason.is_empty() => {
+                reasons.push(format!("finishes what it has: {reason}"));
+            }
             (_, reason) if !reason.is_empty() => reasons.push(reason.to_owned()),
             ("draining", _) if self.active > 0 => {
                 reasons.push("finishes what it has, takes nothing new".into())
@@ -121,6 +129,7 @@ impl Node {
                 format!("takes nothing for {}: {}", figure::model(it.name.as_str()), it.unavailable)
             }));
         }
+        reasons.extend(self.limits.iter().map(Clean::to_string));
         reasons
     }
 

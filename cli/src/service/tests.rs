@@ -49,7 +49,7 @@ fn a_second_install_writes_nothing_and_starts_nothing_anew() {
         assert!(runs(&first).last().unwrap().ends_with("restart echo-mesh.service"), "{first:?}");
         write(&first);
         let second = systemd::install(&start, user, &place).unwrap();
-        assert_eq!(written(&second), [PathBuf::new(); 0], "{second:?}");
+        assert!(written(&second).is_empty(), "{second:?}");
         assert!(runs(&second).last().unwrap().ends_with(" start echo-mesh.service"), "{second:?}");
     }
 }
@@ -115,7 +115,10 @@ fn a_program_that_the_service_would_not_see_is_refused_and_so_is_a_line_break() 
     }
     start("/usr/local/bin/echo-mesh", &[]).check(false, &place).unwrap();
     // A line of its own would be a setting: what runs before the start, and as whom.
-    start("/usr/bin/echo-mesh", &["x\nExecStartPre=/bin/true"]).check(false, &place).unwrap_err();
+    for user in [false, true] {
+        start("/usr/bin/echo-mesh", &["x\nExecStartPre=/bin/true"]).check(user, &place).unwrap_err();
+        start("/opt/x\nExecStartPre=/bin/true", &[]).check(user, &place).unwrap_err();
+    }
 }
 
 #[test]

@@ -81,7 +81,7 @@ async fn watched_on_a_terminal_it_changes_by_itself_and_gives_the_screen_back() 
     assert!(terminal.is_drawn_on() && !terminal.takes_lines());
     let ordered = mesh.client().call("POST", "/nodes/node-a/drain").send().await.unwrap();
     assert_eq!(ordered.status(), 200);
-    terminal.shows(&["node-a  drained", "takes nothing new"]).await;
+    terminal.shows(&["node-a  drained", "drained by its owner"]).await;
     terminal.resize((100, 20));
     terminal.shows(&["ENGINE", "MEMORY"]).await;
     terminal.press("q");
