@@ -21,6 +21,8 @@ pub struct Here {
     /// The bus that they are on, and the file of the secret that it wants.
     pub bus: Option<String>,
     pub secret_file: Option<PathBuf>,
+    /// Whether nobody but the bus can be asked about the mesh: no edge of it is known.
+    pub needs_bus: bool,
 }
 
 /// What runs here; `None` if nothing was started by this program.
@@ -44,6 +46,7 @@ pub fn here(place: &Place) -> Option<Here> {
     Some(Here {
         lines,
         json: serde_json::to_value(&record).unwrap_or_default(),
+        needs_bus: record.joined && record.edge.is_none() && record.bus.is_some(),
         nodes: record.nodes.iter().filter_map(|node| node.id.parse().ok()).collect(),
         bus: record.bus,
         secret_file: record.secret_file,

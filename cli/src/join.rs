@@ -11,7 +11,7 @@ mod prompt;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use echo_bus::id::NodeId;
 use echo_bus::message::JoinWish;
 use echo_bus::process::BadConfig;
@@ -68,7 +68,7 @@ async fn join(mut args: Args, config: Option<PathBuf>) -> Result<()> {
     }
     // Before the code is used up, or even asked for.
     let engines = args.engines.joining(&place).await;
-    let engines = if given.is_some() { engines.context("the code was not used")? } else { engines? };
+    let engines = if given.is_some() { engines.map_err(unused)? } else { engines? };
     if args.engines.dry_run {
         let nats = before.map_or_else(|| "the one that the code names".to_owned(), |member| member.nats);
         say(engines.plan(Mesh::Joined(Joined { nats, secret_file: None, edge: None })));
@@ -85,6 +85,14 @@ async fn join(mut args: Args, config: Option<PathBuf>) -> Result<()> {
     };
     let plan = engines.plan(Mesh::Joined(member.joined(&place)));
     start::start(plan, place, &args.start, config).await
+}
+
+/// Whoever has typed a code wants to know whether it is still good.
+fn unused(error: anyhow::Error) -> anyhow::Error {
+    match error.downcast::<BadConfig>() {
+        Ok(BadConfig(why)) => BadConfig(format!("{why} The code was not used.")).into(),
+        Err(error) => error.context("the code was not used"),
+    }
 }
 
 /// Has the code exchanged for what this machine needs, and keeps that.

@@ -7,7 +7,10 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use echo_bus::process;
+use echo_bus::message::Empty;
+use echo_bus::process::{self, BadConfig};
+use echo_bus::secret::Secret;
+use echo_bus::subject;
 use ratatui::crossterm::event::KeyCode;
 use ratatui::crossterm::terminal;
 use ratatui::text::Text;
@@ -18,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clean::{self, Clean};
 use crate::edge::{Edge, EdgeArgs};
 use crate::here::{Here, here};
+use crate::join::member;
 use crate::place::PlaceArgs;
 use crate::say::{is_watched, say, warn};
 use crate::screen::{self, Input, Screen};
@@ -66,7 +70,16 @@ pub fn main(args: Args) -> ExitCode {
 async fn run(args: &Args) -> Result<bool> {
     let edge = args.edge.edge()?;
     let place = args.place.place()?;
-    let ask = || async { Seen { here: here(&place), told: ask(&edge).await } };
+    let ask = || async {
+        let here = here(&place);
+        // A machine that has joined may know no edge that it can reach.
+        let bus = here.as_ref().filter(|here| args.edge.url.is_none() && here.needs_bus);
+        let told = match bus {
+            Some(here) => ask_bus(here).await.map_err(|error| format!("{error:#}")),
+            None => ask(&edge).await,
+        };
+        Seen { here, told }
+    };
     if !args.watch {
         let seen = ask().await;
         seen.print(args.json);
@@ -136,6 +149,16 @@ async fn ask(edge: &Edge) -> Result<Value, String> {
         Ok(told) => told.map_err(|error| format!("{error:#}")),
         Err(_) => Err(format!("the edge at {} does not answer", edge.url())),
     }
+}
+
+/// The mesh as its orchestrator knows it, which is what an edge shows.
+async fn ask_bus(here: &Here) -> Result<Value> {
+    let secret = here.secret_file.as_deref().map(Secret::read).transpose().map_err(BadConfig::because)?;
+    let bus = member::bus_of(here.bus.as_deref().unwrap_or_default(), secret).await?;
+    let mesh = bus.call(&subject::status(), &Empty {}, WITHIN).await;
+    bus.close().await;
+    let mesh = mesh.context("the mesh's orchestrator does not answer")?;
+    Ok(serde_json::to_value(mesh)?)
 }
 
 /// What there was to see at one time.

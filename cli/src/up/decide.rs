@@ -31,6 +31,8 @@ const OLLAMA_PORT: u16 = 11434;
 /// The engines that were chosen, and their agents.
 pub struct Chosen {
     nodes: Vec<Node>,
+    /// Of how many nodes the user has said where their agents listen.
+    named: usize,
     model: Option<String>,
     pull: bool,
     why: String,
@@ -76,7 +78,14 @@ impl Settings {
 impl Chosen {
     /// The nodes of this mesh.
     pub fn plan(self, mesh: plan::Mesh) -> Plan {
-        let Self { nodes, model: _, pull, why } = self;
+        let Self { mut nodes, named, model: _, pull, why } = self;
+        // Others may have taken a port while the user was asked.
+        let mut kept = nodes.iter().map(|node| node.listen.port()).collect();
+        for (at, node) in nodes.iter_mut().enumerate().skip(named) {
+            if ports::look(&near(node.listen.port())) != ports::State::Free {
+                node.listen.set_port(floating(at, &mut kept).port);
+            }
+        }
         Plan { nodes, mesh, agent_flags: Vec::new(), config: None, pull, why }
     }
 
@@ -124,7 +133,13 @@ impl EngineSettings {
         };
         let nodes = ids.into_iter().zip(listens).zip(choice.engines.into_iter().zip(choice.slots));
         let nodes = nodes.map(|((id, listen), (engine, slots))| Node { id, listen, engine, slots });
-        Ok(Chosen { nodes: nodes.collect(), model: choice.model, pull, why: choice.why })
+        Ok(Chosen {
+            nodes: nodes.collect(),
+            named: set.agents.len(),
+            model: choice.model,
+            pull,
+            why: choice.why,
+        })
     }
 
     /// The nodes' names: letters with `--nodes`, else the host's and numbers.

@@ -73,6 +73,12 @@ impl Run {
         line.trim().trim_start_matches("echo-mesh join ").to_owned()
     }
 
+    /// The code, and the run that has to go on for it to be good.
+    async fn code_kept(self) -> (Self, String) {
+        let code = self.code().await;
+        (self, code)
+    }
+
     /// Asks it to end as Ctrl-C does.
     fn interrupt(&self) {
         self.running.signal(libc::SIGINT);
@@ -152,9 +158,47 @@ impl Home {
     }
 
     async fn join(&self, machine: &str, code: &str) -> Run {
-        let url = self.engine_url().await;
-        let args = ["join", code, "--node", machine, "--engine-url", &url];
-        Run::start(&self.place(machine), None, &args).await
+        self.join_with(machine, code, &[]).await
+    }
+
+    async fn join_with(&self, machine: &str, code: &str, more: &[&str]) -> Run {
+        let (url, listen) = (self.engine_url().await, free_address());
+        let args = ["join", code, "--node", machine, "--engine-url", &url, "--agent-listen", &listen];
+        Run::start(&self.place(machine), None, &[&args[..], more].concat()).await
+    }
+
+    /// Joins and is left running.
+    async fn detached(&self, machine: &str, code: &str) {
+        let (status, said) = self.join_with(machine, code, &["--detach"]).await.end().await;
+        assert!(status.success() && said.contains(&format!("{machine} is in the mesh")), "{said}");
+    }
+
+    /// What a command on this machine says, which ends so and contains this.
+    async fn on(&self, machine: &str, args: &[&str], exit: i32, text: &str) -> String {
+        let (status, said) = Run::start(&self.place(machine), None, args).await.end().await;
+        assert!(status.code() == Some(exit) && said.contains(text), "{args:?} {status}: {said}");
+        said
+    }
+
+    fn record(&self, machine: &str) -> Value {
+        let text = fs::read(self.place(machine).join("mesh.json")).unwrap_or_default();
+        serde_json::from_slice(&text).unwrap_or_default()
+    }
+
+    /// The process of its agent.
+    fn agent(&self, machine: &str) -> i64 {
+        self.record(machine)["parts"][0]["process"]["pid"].as_i64().unwrap_or_default()
+    }
+
+    /// Waits for an answer of this node.
+    async fn answers(&self, node: &str) {
+        until(&format!("an answer of {node}"), || async {
+            let client = echo_testing::client::Client::new(self.edge.address());
+            let answer = client.post("/task", &json!({"prompt": "[tokens=3]"})).send().await;
+            let answer: Value = answer.map_err(|error| error.to_string())?.json().await;
+            holds(answer["content"] == "t0 t1 t2 " && answer["routed_to"] == node, answer)
+        })
+        .await;
     }
 
     /// The nodes that the edge lists as able to work.
@@ -164,6 +208,13 @@ impl Home {
         let nodes = status["nodes"].as_array().cloned().unwrap_or_default();
         nodes.iter().map(|node| node["node_id"].as_str().unwrap().to_owned()).collect()
     }
+}
+
+/// Where nobody listens, below the kernel's own ports.
+fn free_address() -> String {
+    let free = |port: &u16| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    let port = std::iter::repeat_with(|| rand::random_range(10_000..32_768)).find(free);
+    format!("127.0.0.1:{}", port.unwrap())
 }
 
 const LETTERS: &str = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
@@ -283,19 +334,20 @@ async fn a_machine_joins_with_a_code_and_the_secret_is_seen_nowhere() {
     assert!(join.end().await.0.success());
     let url = home.engine_url().await;
     until("the node to have left", || async { holds(home.nodes().await.is_empty(), "it is there") }).await;
-    let again = Run::start(&home.place("second"), None, &["join"]).await;
+    let again = Run::start(&home.place("second"), None, &["join", "--agent-listen", &free_address()]).await;
     again.says("This machine is in the mesh at ").await;
     again.says("second is in the mesh").await;
     // Killed, it takes its agent along.
     again.running.signal(libc::SIGKILL);
     until("the node to have left", || async { holds(home.nodes().await.is_empty(), "it is there") }).await;
-    let again = Run::start(&home.place("second"), None, &["join"]).await;
+    let again = Run::start(&home.place("second"), None, &["join", "--agent-listen", &free_address()]).await;
     again.says("second is in the mesh").await;
 
     // A namesake is told at once, and the code stays good.
     let invite = home.invite(&[]).await;
     let code = invite.code().await;
-    let namesake = ["join", &code, "--node", "second", "--engine-url", &url];
+    let listen = free_address();
+    let namesake = ["join", &code, "--node", "second", "--engine-url", &url, "--agent-listen", &listen];
     let namesake = Run::start(&home.place("third"), None, &namesake).await;
     let (status, said) = namesake.end().await;
     assert!(status.code() == Some(1) && said.contains("--node") && said.contains("still good"), "{said}");
@@ -328,7 +380,7 @@ async fn whoever_has_no_good_code_hears_why() {
     // An engine that does not answer is told before the code is used.
     let args = ["join", &code, "--node", "second", "--engine-url", "http://127.0.0.1:1"];
     let (_, said) = Run::start(&home.place("second"), None, &args).await.end().await;
-    assert!(said.contains("no engine answers") && said.contains("the code was not used"), "{said}");
+    assert!(said.contains("answers as Ollama") && said.contains("The code was not used"), "{said}");
 
     // Used.
     let join = home.join("other", &code.to_lowercase().replace('-', " ")).await;
@@ -429,18 +481,86 @@ async fn no_bytes_of_a_stranger_harm_an_invitation() {
 }
 
 #[tokio::test]
-async fn detached_it_runs_on_and_says_how() {
+async fn what_crashes_on_a_machine_that_has_joined_comes_back_and_down_leaves_nothing() {
     let home = Home::start().await;
     let invite = home.invite(&[]).await;
-    let (code, url) = (invite.code().await, home.engine_url().await);
-    let args = ["join", &code, "--node", "second", "--engine-url", &url, "--detach"];
-    let join = Run::start(&home.place("second"), None, &args).await;
-    let (status, said) = join.end().await;
-    assert!(status.success() && said.contains("second is in the mesh"), "{said}");
-    let pid = said.split("process ").nth(1).and_then(|rest| rest.split(';').next()).expect("a process id");
+    let code = invite.code().await;
+    home.detached("second", &code).await;
     assert_eq!(home.nodes().await, ["second"]);
-    assert!(Command::new("kill").arg(pid).status().unwrap().success());
+    let before = home.agent("second");
+
+    assert!(Command::new("kill").args(["-9", &before.to_string()]).status().unwrap().success());
+    until("the agent to be started again", || async {
+        let now = home.agent("second");
+        holds(now != before && home.record("second")["parts"][0]["restarts"] == 1, now)
+    })
+    .await;
+    home.answers("second").await;
+    home.on("second", &["logs", "up"], 0, "agent-second ended unasked (signal: 9 (SIGKILL))").await;
+
+    let status = home.on("second", &["status"], 0, &format!("In the mesh at {}", home.nats())).await;
+    assert!(status.contains("agent-second  pid ") && status.contains("second  ready"), "{status}");
+    let down = home.on("second", &["down"], 0, "agent-second: stopped").await;
+    assert!(down.contains("Stopped."), "{down}");
+    assert!(!arguments().contains(&*home.place("second").to_string_lossy()), "{}", arguments());
+    let left = fs::read_dir(home.place("second")).unwrap().flatten().map(|file| file.file_name());
+    let mut left: Vec<_> = left.map(|name| name.into_string().unwrap()).collect();
+    left.sort();
+    assert_eq!(left, ["joined", "logs"], "what it has joined is kept, and what was said");
     until("the node to have left", || async { holds(home.nodes().await.is_empty(), "it is there") }).await;
+    home.on("second", &["down"], 0, "Nothing to stop").await;
+}
+
+#[tokio::test]
+async fn no_agent_outlives_the_supervisor_of_a_machine_that_has_joined() {
+    let home = Home::start().await;
+    let code = home.invite(&[]).await.code_kept().await;
+    home.detached("second", &code.1).await;
+    let supervisor = home.record("second")["supervisor"]["pid"].clone();
+    let agent = home.agent("second");
+    assert!(Command::new("kill").args(["-9", &supervisor.to_string()]).status().unwrap().success());
+    until("the agent to be gone", || async { holds(!Path::new(&format!("/proc/{agent}")).exists(), agent) })
+        .await;
+    home.on("second", &["join", "--detach"], 0, "has lost its supervisor").await;
+    home.answers("second").await;
+    home.on("second", &["down"], 0, "Stopped.").await;
+}
+
+#[tokio::test]
+async fn a_machine_that_is_in_a_mesh_is_brought_into_none_twice() {
+    let home = Home::start().await;
+    let code = home.invite(&[]).await.code_kept().await;
+    home.detached("second", &code.1).await;
+    let agent = home.agent("second");
+    home.on("second", &["join"], 0, "This machine is in the mesh at").await;
+    home.on("second", &["join", &code.1], 2, "the code was not used").await;
+    home.on("second", &["up"], 2, "leave it with").await;
+    assert_eq!(home.agent("second"), agent, "nothing was started again");
+    // From a machine that has joined, another one is invited: it knows the mesh and its secret.
+    let invite = ["invite", "--advertise", "127.0.0.1", "--qr=no"];
+    let invite = Run::start(&home.place("second"), None, &invite).await;
+    let third = invite.code().await;
+    home.detached("third", &third).await;
+    assert_eq!(home.nodes().await, ["second", "third"]);
+    for machine in ["second", "third"] {
+        home.on(machine, &["down"], 0, "Stopped.").await;
+    }
+}
+
+#[tokio::test]
+async fn what_the_owner_decides_reaches_the_agent_and_a_mistake_is_told_before_the_code_is_used() {
+    let home = Home::start().await;
+    let code = home.invite(&[]).await.code_kept().await;
+    let run = home.join_with("second", &code.1, &["--hours", "25:00-26:00"]).await;
+    assert_eq!(run.end().await.0.code(), Some(2));
+    let run = home.join_with("second", &code.1, &["--max-slots", "1", "--allow-model-management"]).await;
+    run.says("is in the mesh").await;
+    assert!(run.logs.all().iter().any(|line| line.contains("1 answer at a time")), "{:?}", run.logs.all());
+    let agent = fs::read(format!("/proc/{}/cmdline", home.agent("second"))).unwrap();
+    let agent = String::from_utf8_lossy(&agent).replace('\0', " ");
+    assert!(agent.contains("--max-slots 1") && agent.contains("--allow-model-management"), "{agent}");
+    run.interrupt();
+    assert!(run.end().await.0.success());
 }
 
 #[tokio::test]
@@ -525,7 +645,8 @@ async fn on_a_terminal_the_code_is_asked_for_and_counted_down_and_a_picture_wher
         screen.lines().find_map(|line| line.trim().strip_prefix("echo-mesh join ")).unwrap().to_owned();
 
     let url = home.engine_url().await;
-    let args = ["join", "--node", "second", "--engine-url", &url];
+    let listen = free_address();
+    let args = ["join", "--node", "second", "--engine-url", &url, "--agent-listen", &listen];
     let mut join = OnTerminal::start(&home.place("second"), 24, &args);
     join.shows("Code: ").await;
     join.types("0R2M-0256-NW28-T5CY-4T5Q\r");
@@ -648,6 +769,99 @@ async fn machines_join_a_mesh_with_nothing_but_a_code() {
     let unreachable = format!("no broker answers at {}:4222", far.lan.address(1));
     assert!(status.code() == Some(1) && said.contains(&unreachable), "{said}");
     assert!(said.contains("firewall") && said.contains("4222"), "{said}");
+}
+
+/// What it said on the machine of this number, which ended well.
+async fn said_on(far: &Open, host: usize, args: &[&str]) -> String {
+    let (status, said) = far.on(host, args).await.end().await;
+    assert!(status.success(), "{args:?} {status}: {said}");
+    said
+}
+
+/// Three machines with an engine each, and no mesh.
+struct Open {
+    _engines: Vec<Program>,
+    folder: tempfile::TempDir,
+    lan: Lan,
+}
+
+impl Open {
+    async fn start(test: &str) -> Option<Self> {
+        let lan = match Lan::new(3) {
+            Ok(lan) => lan,
+            Err(why) => {
+                skip::machine_lacks(&format!("{test}: no network namespaces: {why}"));
+                return None;
+            }
+        };
+        let args = ["--api", "ollama", "--listen", "127.0.0.1:11434"];
+        let engines = [1, 2, 3].map(|host| program("echo-scripted-engine", Some(lan.host(host)), &args));
+        for engine in &engines {
+            engine.launch().await;
+            engine.mentions("127.0.0.1:11434").await;
+        }
+        Some(Self { _engines: engines.into(), folder: tempfile::tempdir().unwrap(), lan })
+    }
+
+    fn place(&self, host: usize) -> PathBuf {
+        self.folder.path().join(format!("machine-{host}"))
+    }
+
+    async fn on(&self, host: usize, args: &[&str]) -> Run {
+        Run::start(&self.place(host), Some((self.lan.host(host), &format!("machine-{host}"))), args).await
+    }
+
+    /// Waits until the log of the first machine's supervisor has this.
+    async fn logs(&self, text: &str) {
+        until(&format!("{text:?} in the log"), || async {
+            let log = fs::read_to_string(self.place(1).join("logs/up.log")).unwrap_or_default();
+            holds(log.contains(text), log)
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn up_lan_lets_a_machine_in_with_nothing_but_the_code_which_is_kept_nowhere() {
+    let test = "up_lan_lets_a_machine_in_with_nothing_but_the_code_which_is_kept_nowhere";
+    let Some(far) = Open::start(test).await else { return };
+    // Where nats-server is kept; nothing else of the test's own is known to the machines.
+    let cache = std::env::var("ECHO_CACHE_DIR").unwrap_or_default();
+    let up = if cache.is_empty() { vec![] } else { vec!["--cache-dir", &cache] };
+    let said = said_on(&far, 1, &[&["up", "--lan", "--detach"][..], &up].concat()).await;
+    assert!(said.contains("good for 10 minutes and for one machine"), "{said}");
+    let code = said.lines().find_map(|line| line.trim().strip_prefix("echo-mesh join ")).expect("a code");
+    let secret_file = far.place(1).join("secret");
+    assert_eq!(fs::metadata(&secret_file).unwrap().mode() & 0o777, 0o600);
+
+    let said = said_on(&far, 2, &["join", code, "--detach"]).await;
+    assert!(said.contains("machine-2 is in the mesh"), "{said}");
+    far.logs("machine-2 has joined.").await;
+    far.logs("For another machine: ").await;
+    let status = said_on(&far, 2, &["status"]).await;
+    assert!(status.contains("machine-1") && status.contains("machine-2"), "{status}");
+    let at = format!("In the mesh at nats://{}:4222, on this machine", far.lan.address(1));
+    assert!(status.contains(&at), "{status}");
+
+    // Neither the code nor the secret is anywhere but where it belongs.
+    let bare = code.replace('-', "");
+    let secret = fs::read_to_string(&secret_file).unwrap();
+    for text in [code, &bare] {
+        assert_eq!(holding(far.folder.path(), text), Vec::<PathBuf>::new(), "the code was kept");
+        assert!(!arguments().contains(text));
+    }
+    let mut kept = holding(far.folder.path(), secret.trim());
+    kept.sort();
+    assert_eq!(kept, [secret_file, far.place(2).join("joined/secret")]);
+    assert!(!arguments().contains(secret.trim()));
+
+    // Another code comes from whoever is in the mesh, which needs to be told nothing.
+    let invite = far.on(1, &["invite"]).await;
+    let said = said_on(&far, 3, &["join", &invite.code().await, "--detach"]).await;
+    assert!(said.contains("machine-3 is in the mesh"), "{said}");
+    for host in [3, 2, 1] {
+        said_on(&far, host, &["down"]).await;
+    }
 }
 
 #[tokio::test]
