@@ -18,7 +18,7 @@ const HEAD: &str = "\
 ";
 
 /// Values of all kinds; a flag's own parser chooses among them.
-const SAMPLES: [&str; 24] = [
+const SAMPLES: [&str; 26] = [
     "1",
     "30s",
     "2",
@@ -43,6 +43,8 @@ const SAMPLES: [&str; 24] = [
     "name",
     "other",
     "auto",
+    "yes",
+    "no",
 ];
 
 /// The whole file.
@@ -54,10 +56,13 @@ pub fn text(commands: &Command) -> String {
             having.entry(name(arg).unwrap_or_default()).or_default().push(arg);
         }
     }
-    // With a variable it is one setting of the whole mesh, else each command's own.
-    having.retain(|_, args| {
+    // With a variable it is one setting of the whole mesh, else each command's own. A key above the tables cannot have the
+    // name of one.
+    let is_table = |name: &str| tree.iter().any(|(path, _)| path.first().is_some_and(|first| first == name));
+    having.retain(|name, args| {
         args.len() > 1
-            && args.iter().all(|arg| arg.get_env().is_some())
+            && !is_table(name)
+            && args.iter().all(|arg| arg.get_env().is_some() && is_list(arg) == is_list(args[0]))
             && !is_ambiguous(args.iter().copied())
     });
     let mut text = HEAD.to_owned();

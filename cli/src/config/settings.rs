@@ -20,7 +20,8 @@ pub fn name(arg: &Arg) -> Option<&str> {
 
 /// Whether it is on or off.
 pub fn is_switch(arg: &Arg) -> bool {
-    let boolean = arg.get_value_parser().type_id() == std::any::TypeId::of::<bool>();
+    // One that wants other words than these is a value like any other.
+    let boolean = arg.get_possible_values().iter().any(|value| value.get_name() == "true");
     boolean || matches!(arg.get_action(), ArgAction::SetTrue)
 }
 

@@ -92,12 +92,21 @@ fn a_flag_comes_before_its_variable_that_before_the_file_and_that_before_the_def
     }
     // Each variable in a process of its own: nobody may change a running one's.
     let all = everything();
-    let mut variables: BTreeSet<(&str, &str)> = [("", "")].into();
-    for (_, arg, [_, variable, _]) in &all {
+    let mut variables: BTreeSet<(String, String)> = [(String::new(), String::new())].into();
+    for (_, arg, _) in &all {
         let Some(name) = arg.get_env().and_then(OsStr::to_str) else { continue };
-        if !variables.iter().any(|(known, _)| *known == name) {
-            variables.insert((name, variable));
-        }
+        let args: Vec<&Arg> =
+            all.iter().map(|(_, arg, _)| arg).filter(|arg| arg.get_env() == Some(OsStr::new(name))).collect();
+        let samples: BTreeSet<String> = match is_switch(arg) {
+            true => ["true", "false"].map(str::to_owned).into(),
+            false => args.iter().flat_map(|arg| example::samples(arg)).collect(),
+        };
+        // Commands that share a variable may differ in what they take.
+        let is_for_all =
+            |sample: &&String| args.iter().all(|arg| is_switch(arg) || settings::parses(arg, sample).is_ok());
+        let sample = samples.iter().rev().find(is_for_all);
+        let sample = sample.unwrap_or_else(|| panic!("{name} has no sample for all commands"));
+        variables.insert((name.to_owned(), sample.clone()));
     }
     assert!(variables.len() > 30, "{variables:?}");
     for (variable, value) in variables {
@@ -106,10 +115,10 @@ fn a_flag_comes_before_its_variable_that_before_the_file_and_that_before_the_def
             child.env_remove(name);
         }
         if !variable.is_empty() {
-            child.env(variable, value);
+            child.env(&variable, &value);
         }
         let this = std::thread::current().name().unwrap().to_owned();
-        let output = child.args(["--exact", &this, "--nocapture"]).env(CHILD, variable).output().unwrap();
+        let output = child.args(["--exact", &this, "--nocapture"]).env(CHILD, &variable).output().unwrap();
         let said = format!("{output:?}");
         assert!(output.status.success() && said.contains("1 passed"), "{variable}={value}: {said}");
     }
@@ -180,7 +189,7 @@ fn what_is_wrong_is_said_with_its_line_and_what_was_meant() {
         ("[edgee]\nlisten = '127.0.0.1:1'", 1, "a command `edgee`; did you mean [edge]?"),
         ("[broker.fetsch]", 1, "a command `broker fetsch`; did you mean [broker.fetch]?"),
         ("\n[edge]\nlisen = '127.0.0.1:1'", 3, "no setting `lisen` in [edge]; did you mean `listen`?"),
-        ("[edge]\nslots = 2", 2, "it belongs into [agent]"),
+        ("[edge]\nheartbeat = '2s'", 2, "it belongs into [agent]"),
         ("nuts = 'nats://x'", 1, "did you mean `nats`?"),
         ("colour = 'red'", 1, "`echo-mesh config --example` prints all settings"),
         ("[agent]\n\nslots = 'many'", 3, "invalid value 'many' for `slots`"),
