@@ -187,7 +187,7 @@ impl Mesh {
             let near = tokio::net::TcpStream::connect(("127.0.0.1", 4222));
             matches!(tokio::time::timeout(Duration::from_secs(1), near).await, Ok(Ok(_)))
         };
-        let here = Record::read(&place.run).filter(|record| record.supervisor.runs());
+        let here = Record::known(&place.run).filter(|record| record.supervisor.runs());
         let here = here.and_then(|record| Some((record.bus?, record.secret_file)));
         let named = here.filter(|(nats, _)| args.nats.as_ref().is_none_or(|named| named == nats));
         let (nats, file) = match (&args.nats, named, member) {

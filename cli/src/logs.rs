@@ -52,7 +52,7 @@ fn is_closed(error: &io::Error) -> bool {
 
 fn show(args: &Args) -> Result<()> {
     let place = args.place.place()?;
-    let logs = Record::read(&place.run).map_or(place.logs, |record| record.logs);
+    let logs = Record::known(&place.run).map_or(place.logs, |record| record.logs);
     let mut parts = parts_in(&logs);
     if let Some(part) = &args.part {
         if !parts.contains(part) {

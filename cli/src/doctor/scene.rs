@@ -71,7 +71,7 @@ impl Scene {
 
     /// What `up` has started on this machine and not ended.
     pub fn here(&self) -> Option<Record> {
-        Record::read(&self.args.place.place().ok()?.run)
+        Record::known(&self.args.place.place().ok()?.run)
     }
 
     /// Whether a mesh is expected: somebody has said where it is, or one was started here and is not gone.

@@ -29,7 +29,7 @@ struct Order {
 
 /// Starts the supervisor, shows what it does, and comes back when all is ready: with the code that invites a machine.
 pub async fn start(plan: Plan, place: Place, patience: Duration) -> Result<Option<Code>> {
-    std::fs::create_dir_all(&place.logs).with_context(|| format!("cannot make {}", place.logs.display()))?;
+    crate::place::make(&place.logs).with_context(|| format!("cannot make {}", place.logs.display()))?;
     let program = std::env::current_exe().context("this program's own file cannot be found")?;
     let mut command = Command::new(program);
     command.args(["up", "--supervise"]).stdin(Stdio::piped()).stdout(Stdio::piped());

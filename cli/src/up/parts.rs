@@ -6,7 +6,7 @@ use std::path::Path;
 use super::plan::{Broker, Node, Own, Plan};
 use crate::lifeline::{AGENT, BROKER, EDGE, ORCHESTRATOR};
 use crate::place::Place;
-use crate::record::SCRATCH;
+use crate::scratch;
 use crate::supervise::{Kind, Spec};
 
 /// What is said to each part by flags, or is no business of a part's: the environment must not say it to another.
@@ -49,7 +49,7 @@ impl Parts<'_> {
         args.extend(flags([("--listen", broker.listen.as_ref()), ("--monitor", broker.monitor.as_ref())]));
         args.extend(flags([("--nats-conf", broker.conf.as_ref())]));
         args.extend(flags([("--secret-file", broker.secret_file.as_ref())]));
-        let scratch = Some(self.place.run.join(SCRATCH));
+        let scratch = Some(self.place.run.join(scratch::FOLDER));
         Spec { scratch, ..self.part("broker", BROKER, args, "broker") }
     }
 

@@ -61,7 +61,7 @@ pub fn main(work: impl Future<Output = Result<()>>) -> ExitCode {
 /// # Errors
 /// Something else runs here.
 pub async fn runs_already(place: &Place, patience: Duration, wants: Wants) -> Result<bool> {
-    let Some(record) = Record::read(&place.run) else { return Ok(false) };
+    let Some(record) = Record::read(&place.run)? else { return Ok(false) };
     if record.supervisor.runs() {
         fits(&record, place, wants)?;
         return show(&record, place).map(|()| true);
@@ -79,7 +79,7 @@ pub async fn start(plan: Plan, place: Place, args: &StartArgs, config: Option<Pa
         return run::run(plan, place, patience, &mut Voice::terminal()).await;
     }
     let code = detach::start(plan, place.clone(), patience).await?;
-    if let Some(record) = Record::read(&place.run) {
+    if let Some(record) = Record::read(&place.run)? {
         summary::print(&record, &place);
     }
     summary::print_code(code.as_ref());
@@ -118,8 +118,11 @@ fn fits(record: &Record, place: &Place, wants: Wants) -> Result<(), BadConfig> {
 /// What is up is shown, not started twice. What is half dead is said to be so.
 fn show(record: &Record, place: &Place) -> Result<()> {
     let (run, down) = (place.run.display(), Typed::of(place, None).stop);
+    let pid = record.supervisor.pid;
+    if record.stopping {
+        bail!("this mesh is being stopped (pid {pid}): start it again once that is done");
+    }
     if !record.ready {
-        let pid = record.supervisor.pid;
         bail!("another start of this mesh is under way (pid {pid}): wait for it, or end it with {down}");
     }
     let age = summary::age(record);
