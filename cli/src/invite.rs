@@ -36,9 +36,6 @@ const LOCAL: &str = "nats://127.0.0.1:4222";
 /// How long the broker may take to let a guest in.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// How long the code's fate is told to those who came a moment too late.
-const LINGER: Duration = Duration::from_secs(1);
-
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// How long the code is good
@@ -106,7 +103,7 @@ async fn run(args: Args) -> Result<()> {
     if let Outcome::Joined(_) = outcome {
         say(told(&outcome));
     }
-    let _ = tokio::time::timeout(LINGER, open.decline(&bus, &shutdown)).await;
+    let _ = tokio::time::timeout(outcome.linger(), open.decline(&bus, &shutdown)).await;
     bus.close().await;
     match outcome {
         Outcome::Joined(_) => Ok(()),

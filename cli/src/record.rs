@@ -87,6 +87,21 @@ pub struct Node {
     pub api: String,
     /// Whether the engine was started with the mesh, and is stopped with it.
     pub ours: bool,
+    #[serde(default)]
+    pub serves: Serves,
+}
+
+/// What a node could be asked for when its mesh was ready.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Serves {
+    #[default]
+    Unknown,
+    /// It has a model that generates text.
+    Answers,
+    EmbeddingsOnly,
+    /// It has no model.
+    Nothing,
 }
 
 impl Record {

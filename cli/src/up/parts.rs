@@ -3,6 +3,8 @@
 use std::ffi::OsString;
 use std::path::Path;
 
+use echo_bus::process::LogFormat;
+
 use super::plan::{Broker, Node, Own, Plan};
 use crate::lifeline::{AGENT, BROKER, EDGE, ORCHESTRATOR};
 use crate::place::Place;
@@ -83,7 +85,12 @@ impl Parts<'_> {
     }
 
     fn part(&self, command: &str, rank: usize, flags: Vec<OsString>, name: &str) -> Spec {
-        let args = std::iter::once(command.into()).chain(flags).collect();
+        let log = match self.plan.log {
+            LogFormat::Text => "text",
+            LogFormat::Json => "json",
+        };
+        let log = ["--log-format".into(), log.into()];
+        let args = std::iter::once(command.into()).chain(flags).chain(log).collect();
         let mut env: Vec<_> = NOT_PASSED_ON.iter().map(|name| ((*name).to_owned(), None)).collect();
         let config = self.plan.config.as_ref().map(|path| path.as_os_str().to_owned());
         env.extend(config.map(|config| (CONFIG.to_owned(), Some(config))));

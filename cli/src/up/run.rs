@@ -86,6 +86,7 @@ fn begun(plan: &Plan, place: &Place) -> Result<Record> {
         engine: node.engine.url.as_str().trim_end_matches('/').to_owned(),
         api: node.engine.api.as_str().to_owned(),
         ours: node.engine.from != From::Found,
+        serves: record::Serves::Unknown,
     });
     let (edge, bus, model) = match &plan.mesh {
         plan::Mesh::Own(own) => {
@@ -161,7 +162,9 @@ impl Mesh<'_> {
         self.add(self.parts().edge(own, &bus.nats)).await?;
         let edge = self.record.edge.as_deref();
         let nodes = ready::Nodes::of(&self.plan.nodes, own.model.as_ref(), edge)?;
-        self.until(&nodes.to_string(), async || nodes.look().await).await
+        let serve = self.until(&nodes.to_string(), async || nodes.look().await).await?;
+        self.record.nodes.iter_mut().zip(serve).for_each(|(node, serves)| node.serves = serves);
+        Ok(())
     }
 
     async fn start_agents(&mut self, bus: &str) -> Result<()> {

@@ -5,12 +5,13 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-use echo_bus::process::{self, BadConfig};
+use echo_bus::process::{self, BadConfig, LogArgs};
 
 use super::agent_args::AgentArgs;
 use super::plan::Plan;
 use super::voice::Voice;
 use super::{detach, run, summary};
+use crate::clean::visible_error;
 use crate::down::{self, StopArgs};
 use crate::place::{Place, PlaceArgs};
 use crate::record::{Lock, Record};
@@ -33,6 +34,9 @@ pub struct StartArgs {
 
     #[command(flatten)]
     pub stop: StopArgs,
+
+    #[command(flatten)]
+    pub log: LogArgs,
 }
 
 /// What is going to be started.
@@ -53,7 +57,7 @@ pub fn main(work: impl Future<Output = Result<()>>) -> ExitCode {
     };
     let ended = runtime.block_on(work);
     runtime.shutdown_background();
-    process::ended(ended)
+    process::ended(ended.map_err(visible_error))
 }
 
 /// Whether it runs here already, which is then shown. What a supervisor that was killed has left is ended.
@@ -73,7 +77,7 @@ pub async fn runs_already(place: &Place, patience: Duration, wants: Wants) -> Re
 /// Starts what is planned, as `args` say. Comes back when all is ready, or when all has ended.
 pub async fn start(plan: Plan, place: Place, args: &StartArgs, config: Option<PathBuf>) -> Result<()> {
     let config = config.map(|path| std::path::absolute(&path).unwrap_or(path));
-    let plan = Plan { agent_flags: args.agents.flags()?, config, ..plan };
+    let plan = Plan { agent_flags: args.agents.flags()?, log: args.log.log_format, config, ..plan };
     let patience = args.stop.patience();
     if !args.detach {
         return run::run(plan, place, patience, &mut Voice::terminal()).await;
