@@ -302,7 +302,7 @@ pub async fn end(name: &str, process: &Process, patience: Duration, asks: Asks) 
         };
     }
     if asks == Asks::Here
-        && let Err(error) = process.ask_to_end()
+        && let Err(error) = process.signal(libc::SIGTERM)
     {
         return format!(
             "{name}: pid {pid} cannot be stopped by this user ({error}); stop it as the one who started it"
