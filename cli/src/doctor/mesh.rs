@@ -34,6 +34,7 @@ pub async fn look(scene: &Scene) -> Looked {
             format!("nobody answers at {url}, nor at {}", scene.args.bus.nats),
             "start one with `echo-mesh up`, bring this machine into another with `echo-mesh join`, or name one with --edge",
         ),
+        Edge::Absent(_) if scene.needs_no_edge() => Looked::default(),
         Edge::Absent(_) if !broker && scene.args.edge.url.is_none() => Looked::default(),
         Edge::Absent(why) => Looked::wrong(
             format!("no edge answers at {url} ({why}{})", sits(scene)),

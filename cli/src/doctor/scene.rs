@@ -59,7 +59,15 @@ pub enum Broker {
 }
 
 impl Scene {
-    pub fn new(args: Args, named: Option<PathBuf>, commands: Command) -> Self {
+    pub fn new(mut args: Args, named: Option<PathBuf>, commands: Command) -> Self {
+        // Like the commands for it, it knows the bus of what runs here.
+        if args.bus.nats == DEFAULT_BROKER
+            && let Some(record) = here(&args).filter(|record| record.supervisor.runs())
+            && let Some(bus) = record.bus
+        {
+            args.bus.nats = bus;
+            args.bus.secret_file = args.bus.secret_file.or(record.secret_file);
+        }
         let (edge, broker, bus, mesh, multicast) = Default::default();
         Self { args, named, commands, asker: Asker::new(), edge, broker, bus, mesh, multicast }
     }
@@ -71,7 +79,13 @@ impl Scene {
 
     /// What `up` has started on this machine and not ended.
     pub fn here(&self) -> Option<Record> {
-        Record::known(&self.args.place.place().ok()?.run)
+        here(&self.args)
+    }
+
+    /// Whether this machine is in a mesh none of whose edges it knows.
+    pub fn needs_no_edge(&self) -> bool {
+        let is_member = |record: &Record| record.joined && record.edge.is_none() && record.supervisor.runs();
+        self.args.edge.url.is_none() && self.here().as_ref().is_some_and(is_member)
     }
 
     /// Whether a mesh is expected: somebody has said where it is, or one was started here and is not gone.
@@ -155,6 +169,10 @@ impl Scene {
             && matches!(self.edge().await, Edge::Absent(_) | Edge::Foreign)
             && !matches!(self.broker().await, Broker::There(_, Occupant::Ours { .. }))
     }
+}
+
+fn here(args: &Args) -> Option<Record> {
+    Record::known(&args.place.place().ok()?.run)
 }
 
 /// The newest broker that is announced on this network.
