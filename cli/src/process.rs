@@ -241,10 +241,15 @@ mod tests {
         process.signal(libc::SIGTERM).unwrap();
     }
 
+    #[cfg(target_os = "linux")]
     #[tokio::test]
     async fn one_that_was_stopped_by_the_terminal_ends_when_it_is_asked_to() {
         let (mut child, process) = sleeper();
         process.signal(libc::SIGSTOP).unwrap();
+        // One that is not stopped yet ends at once.
+        while stat(process.pid).unwrap()[0] != "T" {
+            sleep(LOOK).await;
+        }
         process.ask_to_end().unwrap();
         tokio::time::timeout(ORPHANS, process.ended()).await.unwrap();
         child.wait().unwrap();
