@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use async_nats::{Client, ConnectOptions, Event, HeaderMap, RequestErrorKind};
 use echo_broker::server::{self, Error, Monitor, Occupant, Options, Search, Server};
+use echo_bus::client::{Guest, NotLetIn};
 use echo_bus::secret::Secret;
 use futures::StreamExt as _;
 use tempfile::TempDir;
@@ -522,6 +523,17 @@ async fn guests_are_strangers_to_the_mesh_and_small() {
     says(&mut events, "subscriptions").await;
     let _ = guest.publish("_echo.join.0002", vec![b'a'; 17 * 1024].into()).await;
     says(&mut events, "maximum payload").await;
+}
+
+#[tokio::test]
+async fn a_guest_before_a_full_door_hears_that_it_is_full() {
+    let (_folder, config) = altered("max_connections: 256", "max_connections: 1");
+    let server = start(Options { config: Some(config), ..options().await }).await.unwrap();
+    let first = Guest::connect(server.url(), PATIENCE).await;
+    assert!(first.is_ok());
+    let refused = Guest::connect(server.url(), PATIENCE).await.err();
+    assert!(matches!(refused, Some(NotLetIn::Full)), "{refused:?}");
+    drop(first);
 }
 
 #[tokio::test]

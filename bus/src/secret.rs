@@ -30,7 +30,7 @@ pub enum Error {
     #[error("the secret file {} is empty; remove it, and the broker makes a new one", .0.display())]
     Empty(PathBuf),
     #[error(
-        "the secret file {} must hold one word of {SHORTEST} or more letters, digits and - _ . ~ + / =; \
+        "the secret file {} must hold one word of {SHORTEST} to {LONGEST} letters, digits and - _ . ~ + / =; \
          remove it, and the broker makes a new one", .0.display()
     )]
     Malformed(PathBuf),
@@ -52,8 +52,11 @@ impl Secret {
             return Err(Error::Open(path.to_owned()));
         }
         let mut text = String::new();
-        file.take(4096).read_to_string(&mut text).map_err(failed)?;
+        // With the end of its line.
+        let most = LONGEST + 2;
+        file.take(most as u64 + 1).read_to_string(&mut text).map_err(failed)?;
         match text.trim() {
+            _ if text.len() > most => Err(Error::Malformed(path.to_owned())),
             "" => Err(Error::Empty(path.to_owned())),
             secret if is_secret(secret) => Ok(Self(secret.to_owned())),
             _ => Err(Error::Malformed(path.to_owned())),
@@ -75,7 +78,7 @@ impl Secret {
 
     /// The secret that somebody else has made; `None` if the text can be none.
     pub fn of(text: String) -> Option<Self> {
-        (is_secret(&text) && text.len() <= LONGEST).then_some(Self(text))
+        is_secret(&text).then_some(Self(text))
     }
 
     /// Writes it to a file that only its owner can read, in place of what is there.
@@ -108,7 +111,7 @@ impl fmt::Display for Secret {
 
 /// What survives a configuration file, a URL and a shell without quotes.
 fn is_secret(text: &str) -> bool {
-    text.len() >= SHORTEST
+    (SHORTEST..=LONGEST).contains(&text.len())
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.~+/=".contains(&byte))
 }
 
@@ -186,6 +189,12 @@ mod tests {
         for text in ["short", "0123456789 0123456789", "0123456789\"0123456789", "0123456789$0123456789"] {
             let (_folder, path) = written(text, 0o600);
             assert!(matches!(Secret::read_or_create(&path), Err(Error::Malformed(_))), "{text}");
+        }
+        // What one machine reads from its file, another takes from it.
+        for (length, good) in [(LONGEST, true), (LONGEST + 1, false), (5000, false)] {
+            let text = "a".repeat(length);
+            let (_folder, path) = written(&format!("{text}\r\n"), 0o600);
+            assert_eq!((Secret::read(&path).is_ok(), Secret::of(text).is_some()), (good, good), "{length}");
         }
         let (folder, _) = written("", 0o600);
         assert!(matches!(Secret::read(&folder.path().join("none")), Err(Error::Missing(_))));

@@ -43,7 +43,7 @@ pub fn main(args: Args) -> ExitCode {
 #[tokio::main(flavor = "current_thread")]
 async fn check(args: &Args) -> Result<bool> {
     let place = args.place.place()?;
-    let record = Record::read(&place.run).filter(|record| record.supervisor.runs());
+    let record = Record::known(&place.run).filter(|record| record.supervisor.runs());
     let edge = match (&args.edge.url, record.and_then(|record| record.edge)) {
         (None, Some(here)) => here,
         _ => args.edge.edge()?.url().to_string(),

@@ -9,7 +9,7 @@ use echo_bus::time;
 use tokio::time::timeout;
 
 use crate::place::{Place, PlaceArgs};
-use crate::record::{Lock, Record};
+use crate::record::{Lock, Part, Record};
 use crate::say::say;
 use crate::supervise::{self, Asks};
 
@@ -47,7 +47,7 @@ pub fn main(args: Args) -> ExitCode {
 #[tokio::main(flavor = "current_thread")]
 async fn down(args: &Args) -> Result<()> {
     let place = args.place.place()?;
-    let Some(record) = Record::read(&place.run) else {
+    let Some(record) = Record::read(&place.run)? else {
         say(format!("Nothing to stop: no start is recorded in {}.", place.run.display()));
         return Ok(());
     };
@@ -56,7 +56,7 @@ async fn down(args: &Args) -> Result<()> {
         ask_supervisor(&record, patience).await?;
     }
     // A supervisor that has stopped in order leaves no record.
-    if let Some(record) = Record::read(&place.run) {
+    if let Some(record) = Record::read(&place.run)? {
         stop_rest(&record, &place, patience).await?;
     }
     say("Stopped.");
@@ -71,7 +71,7 @@ async fn ask_supervisor(record: &Record, patience: Duration) -> Result<()> {
         say(format!("`up` is still at work (pid {pid}): ending it"));
     }
     let dead: Vec<String> = record.dead().into_iter().map(str::to_owned).collect();
-    supervisor.signal(libc::SIGTERM).with_context(|| {
+    supervisor.ask_to_end().with_context(|| {
         format!(
             "the supervisor (pid {pid}) cannot be stopped by this user; stop it as the one who started it"
         )
@@ -106,12 +106,19 @@ pub async fn stop_parts(record: &Record, patience: Duration, asks: impl Fn(&Stri
     for part in record.parts.iter().rev() {
         say(supervise::end(&part.name, &part.process, patience, asks(&part.name)).await);
         if part.process.runs() {
-            left.push(part.name.as_str());
+            left.push(part);
         }
     }
+    all_stopped(left)
+}
+
+/// # Errors
+/// These parts still run.
+pub fn all_stopped<'a>(left: impl IntoIterator<Item = &'a Part>) -> Result<()> {
+    let left = left.into_iter().map(|part| format!("{} (pid {})", part.name, part.process.pid));
+    let left: Vec<String> = left.collect();
     if left.is_empty() {
-        Ok(())
-    } else {
-        bail!("not everything could be stopped: {} still run", left.join(", "))
+        return Ok(());
     }
+    bail!("not everything could be stopped; still running: {}", left.join(", "))
 }

@@ -27,7 +27,10 @@ pub struct Here {
 
 /// What runs here; `None` if nothing was started by this program.
 pub fn here(place: &Place) -> Option<Here> {
-    let record = Record::read(&place.run)?;
+    let record = match Record::read(&place.run) {
+        Ok(record) => record?,
+        Err(error) => return Some(Here { lines: vec![error.to_string()], ..Here::default() }),
+    };
     let mesh = match &record.bus {
         Some(bus) if record.joined => format!("In the mesh at {bus}, on"),
         _ => "On".to_owned(),

@@ -36,9 +36,6 @@ const LOCAL: &str = "nats://127.0.0.1:4222";
 /// How long the broker may take to let a guest in.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// How long the code's fate is told to those who came a moment too late.
-const LINGER: Duration = Duration::from_secs(1);
-
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// How long the code is good
@@ -106,7 +103,7 @@ async fn run(args: Args) -> Result<()> {
     if let Outcome::Joined(_) = outcome {
         say(told(&outcome));
     }
-    let _ = tokio::time::timeout(LINGER, open.decline(&bus, &shutdown)).await;
+    let _ = tokio::time::timeout(outcome.linger(), open.decline(&bus, &shutdown)).await;
     bus.close().await;
     match outcome {
         Outcome::Joined(_) => Ok(()),
@@ -187,7 +184,7 @@ impl Mesh {
             let near = tokio::net::TcpStream::connect(("127.0.0.1", 4222));
             matches!(tokio::time::timeout(Duration::from_secs(1), near).await, Ok(Ok(_)))
         };
-        let here = Record::read(&place.run).filter(|record| record.supervisor.runs());
+        let here = Record::known(&place.run).filter(|record| record.supervisor.runs());
         let here = here.and_then(|record| Some((record.bus?, record.secret_file)));
         let named = here.filter(|(nats, _)| args.nats.as_ref().is_none_or(|named| named == nats));
         let (nats, file) = match (&args.nats, named, member) {

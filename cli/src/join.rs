@@ -31,7 +31,8 @@ use member::Member;
 /// no code.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The code that `echo-mesh invite` shows on a machine of the mesh; not needed on a machine that has joined before
+    /// The code that `echo-mesh invite` shows on a machine of the mesh; not needed on a machine that has joined before. Others
+    /// on this machine can see an argument: `-`, or none, reads the code from stdin
     #[arg(value_name = "CODE")]
     code: Vec<String>,
 
@@ -52,6 +53,7 @@ async fn join(mut args: Args, config: Option<PathBuf>) -> Result<()> {
     let place = args.start.place.place()?;
     let given: Option<Code> = match args.code.concat() {
         none if none.is_empty() => None,
+        stdin if stdin == "-" => Some(prompt::piped().await?),
         text => Some(text.parse().map_err(BadConfig::because)?),
     };
     let wants = Wants::Member { by_code: given.is_some() };

@@ -32,6 +32,7 @@ mod place;
 mod process;
 mod record;
 mod say;
+mod scratch;
 mod screen;
 mod service;
 mod status;

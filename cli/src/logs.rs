@@ -4,7 +4,7 @@ mod follow;
 
 use std::collections::HashMap;
 use std::fs;
-use std::io::{self, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -12,6 +12,7 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use echo_bus::process::{self, BadConfig};
 
+use crate::clean::visible;
 use crate::log_file::LogFile;
 use crate::place::PlaceArgs;
 use crate::record::Record;
@@ -52,7 +53,7 @@ fn is_closed(error: &io::Error) -> bool {
 
 fn show(args: &Args) -> Result<()> {
     let place = args.place.place()?;
-    let logs = Record::read(&place.run).map_or(place.logs, |record| record.logs);
+    let logs = Record::known(&place.run).map_or(place.logs, |record| record.logs);
     let mut parts = parts_in(&logs);
     if let Some(part) = &args.part {
         if !parts.contains(part) {
@@ -64,7 +65,8 @@ fn show(args: &Args) -> Result<()> {
         bail!("there are no logs in {}: start a mesh with `echo-mesh up`", logs.display());
     }
     let width = parts.iter().map(String::len).max().unwrap_or_default();
-    let mut out = Printer { named: args.part.is_none(), width };
+    let watched = io::stdout().is_terminal();
+    let mut out = Printer { named: args.part.is_none(), width, watched };
     let mut followers = HashMap::new();
     let mut lines = Vec::new();
     for part in parts {
@@ -137,6 +139,8 @@ fn time_of(line: &str) -> Option<&str> {
 struct Printer {
     named: bool,
     width: usize,
+    /// A terminal obeys what is in a text; a program wants it as it is.
+    watched: bool,
 }
 
 impl Printer {
@@ -146,7 +150,11 @@ impl Printer {
             self.width = self.width.max(part.len());
             write!(out, "{part:<width$} | ", width = self.width)?;
         }
-        writeln!(out, "{line}")?;
+        if self.watched {
+            writeln!(out, "{}", visible(line))?;
+        } else {
+            writeln!(out, "{line}")?;
+        }
         out.flush()
     }
 }

@@ -1,6 +1,9 @@
 //! Where the things of a mesh are on this machine.
 
-use std::path::PathBuf;
+use std::fs;
+use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
 
 use echo_bus::process::BadConfig;
 use serde::{Deserialize, Serialize};
@@ -75,6 +78,11 @@ impl Place {
     }
 }
 
+/// Makes a folder, and those above it, for the eyes of this user only. One that is there stays as it is.
+pub fn make(folder: &Path) -> io::Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
+}
+
 fn home(variable: &str, below: &str, flag: &str) -> Result<PathBuf, BadConfig> {
     let set = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     set(variable)
@@ -83,4 +91,23 @@ fn home(variable: &str, below: &str, flag: &str) -> Result<PathBuf, BadConfig> {
         .ok_or_else(|| {
             BadConfig(format!("HOME is not set: set it, or name a folder that may be written with {flag}"))
         })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn a_folder_that_we_make_is_for_its_owner_and_one_that_is_there_stays_as_it_is() {
+        let home = tempfile::tempdir().unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        let run = home.path().join("state/run");
+        make(&run).unwrap();
+        assert_eq!((mode(&run), mode(run.parent().unwrap())), (0o700, 0o700));
+        fs::set_permissions(&run, fs::Permissions::from_mode(0o755)).unwrap();
+        make(&run).unwrap();
+        assert_eq!(mode(&run), 0o755);
+    }
 }

@@ -6,45 +6,61 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
+use anyhow::{Result, anyhow, bail};
 use serde::{Deserialize, Serialize};
 
 use crate::process::Process;
+use crate::{place, scratch};
 
 const FILE: &str = "mesh.json";
-/// Where the broker says where the bus is, and where its temporary files are.
+/// Where the broker says where the bus is.
 pub const BUS: &str = "broker.json";
-pub const SCRATCH: &str = "tmp";
 const LOCK: &str = "lock";
 /// A record is a page; whatever is longer is something else.
 const LONGEST: u64 = 1 << 20;
 
 /// A start of a mesh, or of a part of one, and what has become of it. Holds no secret.
+///
+/// What ends it can be read in a record of any version; the rest may be missing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
     /// Which program has written it.
+    #[serde(default)]
     pub version: String,
     /// Unix milliseconds.
+    #[serde(default)]
     pub since: u64,
     /// Whether all was ready once.
+    #[serde(default)]
     pub ready: bool,
+    /// Whether it is being stopped.
+    #[serde(default)]
+    pub stopping: bool,
     pub supervisor: Process,
     /// In the order of their start; they are stopped in the opposite one.
     pub parts: Vec<Part>,
     /// Where what the parts say is kept.
     pub logs: PathBuf,
     /// URLs, as they are reached from this machine.
+    #[serde(default)]
     pub edge: Option<String>,
+    #[serde(default)]
     pub bus: Option<String>,
+    #[serde(default)]
     pub monitor: Option<String>,
     /// Whether the mesh runs elsewhere, and only these nodes are here.
     #[serde(default)]
     pub joined: bool,
+    #[serde(default)]
     pub nodes: Vec<Node>,
     /// The model of tasks that name none.
+    #[serde(default)]
     pub model: Option<String>,
     /// The file that holds the secret of the mesh.
+    #[serde(default)]
     pub secret_file: Option<PathBuf>,
     /// Why these engines, for the person.
+    #[serde(default)]
     pub why: String,
 }
 
@@ -56,6 +72,7 @@ pub struct Part {
     /// The last one, which may have ended.
     pub process: Process,
     /// How often it was started again.
+    #[serde(default)]
     pub restarts: u32,
 }
 
@@ -70,16 +87,48 @@ pub struct Node {
     pub api: String,
     /// Whether the engine was started with the mesh, and is stopped with it.
     pub ours: bool,
+    #[serde(default)]
+    pub serves: Serves,
+}
+
+/// What a node could be asked for when its mesh was ready.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Serves {
+    #[default]
+    Unknown,
+    /// It has a model that generates text.
+    Answers,
+    EmbeddingsOnly,
+    /// It has no model.
+    Nothing,
 }
 
 impl Record {
-    /// The record in this run directory; none where nothing was started, or nothing is known of it.
-    pub fn read(run: &Path) -> Option<Self> {
+    /// The record in this run directory; none where nothing was started.
+    ///
+    /// # Errors
+    /// There is one that cannot be read: what it tells of may run.
+    pub fn read(run: &Path) -> Result<Option<Self>> {
         let path = run.join(FILE);
-        if fs::metadata(&path).ok()?.len() > LONGEST {
-            return None;
+        let read = match fs::metadata(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Ok(about) if about.len() > LONGEST => Err(anyhow!("it is too long")),
+            _ => fs::read(&path).map_err(Into::into),
+        };
+        match read.and_then(|text| Ok(serde_json::from_slice(&text)?)) {
+            Ok(record) => Ok(Some(record)),
+            Err(why) => bail!(
+                "{}, which says what was started here, cannot be read ({why}). If a mesh still runs here (`ps -e | grep \
+                 echo-mesh` shows it), end its `echo-mesh up` with the command kill; then remove this file",
+                path.display()
+            ),
         }
-        serde_json::from_slice(&fs::read(path).ok()?).ok()
+    }
+
+    /// The same for whoever only looks there for a default.
+    pub fn known(run: &Path) -> Option<Self> {
+        Self::read(run).ok().flatten()
     }
 
     /// Whole or not at all, and for the eyes of this user only.
@@ -94,7 +143,7 @@ impl Record {
 
     /// Takes the record away, and what a broker that was killed has left.
     pub fn remove(run: &Path) {
-        let _ = fs::remove_dir_all(run.join(SCRATCH));
+        scratch::end(&run.join(scratch::FOLDER));
         let _ = fs::remove_file(run.join(BUS));
         let _ = fs::remove_file(run.join(FILE));
     }
@@ -120,7 +169,7 @@ pub struct Lock {
 impl Lock {
     /// None where another one holds it. Makes the directory.
     pub fn take(run: &Path) -> io::Result<Option<Self>> {
-        fs::create_dir_all(run)?;
+        place::make(run)?;
         let path = run.join(LOCK);
         loop {
             let file = File::options().create(true).truncate(false).write(true).open(&path)?;
@@ -159,6 +208,7 @@ mod tests {
             version: "0.1.0".into(),
             since: 1,
             ready: false,
+            stopping: false,
             supervisor: Process::own().unwrap(),
             parts: vec![Part { name: "edge".into(), process: Process::own().unwrap(), restarts: 0 }],
             logs: "/logs".into(),
@@ -176,15 +226,44 @@ mod tests {
     #[test]
     fn a_record_comes_back_as_it_was_and_only_its_owner_reads_it() {
         let run = tempfile::tempdir().unwrap();
-        assert_eq!(Record::read(run.path()), None);
+        assert_eq!(Record::read(run.path()).unwrap(), None);
         record().write(run.path()).unwrap();
-        assert_eq!(Record::read(run.path()), Some(record()));
+        assert_eq!(Record::read(run.path()).unwrap(), Some(record()));
         let mode = fs::metadata(run.path().join(FILE)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
-        fs::write(run.path().join(FILE), "{\"version\":").unwrap();
-        assert_eq!(Record::read(run.path()), None, "what is no record is none");
         Record::remove(run.path());
         assert_eq!(fs::read_dir(run.path()).unwrap().count(), 0, "a temporary file is left");
+    }
+
+    #[test]
+    fn a_record_that_cannot_be_read_is_an_error_that_names_the_file_and_the_cure() {
+        let run = tempfile::tempdir().unwrap();
+        for text in ["{\"version\":", "", "{}", &" ".repeat(2 << 20)] {
+            fs::write(run.path().join(FILE), text).unwrap();
+            let error = Record::read(run.path()).unwrap_err().to_string();
+            assert!(error.contains("mesh.json") && error.contains("remove this file"), "{error}");
+            assert_eq!(Record::known(run.path()), None);
+        }
+    }
+
+    #[test]
+    fn a_record_of_another_version_still_says_what_is_to_be_stopped() {
+        let run = tempfile::tempdir().unwrap();
+        let whole = serde_json::to_value(record()).unwrap();
+        let part = serde_json::json!({"name": "edge", "process": whole["supervisor"]});
+        let bare = serde_json::json!({"supervisor": whole["supervisor"], "parts": [part], "logs": "/logs", "new": 1});
+        fs::write(run.path().join(FILE), bare.to_string()).unwrap();
+        let read = Record::read(run.path()).unwrap().unwrap();
+        assert_eq!((read.supervisor, read.parts), (record().supervisor, record().parts));
+    }
+
+    #[test]
+    fn what_a_user_keeps_in_a_run_directory_stays() {
+        let run = tempfile::tempdir().unwrap();
+        fs::create_dir(run.path().join("tmp")).unwrap();
+        fs::create_dir(run.path().join(scratch::FOLDER)).unwrap();
+        Record::remove(run.path());
+        assert_eq!(fs::read_dir(run.path()).unwrap().count(), 2);
     }
 
     #[test]

@@ -2,7 +2,6 @@
 //! happens comes out of [`Children::next`].
 
 use std::ffi::OsString;
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
@@ -13,10 +12,12 @@ use futures::future::{FutureExt as _, pending, select_all};
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep_until, timeout};
 
+use crate::clean::visible;
 use crate::lifeline::Lifelines;
 use crate::log_file::LogFile;
 use crate::os;
-use crate::process::Process;
+use crate::process::{Process, TOKEN};
+use crate::{record, scratch};
 
 /// The pause before a part is started again: the first, and the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
@@ -81,12 +82,28 @@ pub struct Children {
     kept: Vec<Kept>,
     logs: PathBuf,
     lifelines: Lifelines,
+    /// By which they are known.
+    token: String,
+}
+
+/// What came of stopping one child.
+#[derive(Debug)]
+pub struct Stopped {
+    pub said: String,
+    /// What still runs, in spite of SIGKILL.
+    pub left: Option<record::Part>,
 }
 
 impl Children {
     /// None yet; their logs will be in this folder.
     pub fn new(logs: &Path) -> io::Result<Self> {
-        Ok(Self { kept: Vec::new(), logs: logs.to_owned(), lifelines: Lifelines::new()? })
+        let token = format!("{:032x}", rand::random::<u128>());
+        Ok(Self { kept: Vec::new(), logs: logs.to_owned(), lifelines: Lifelines::new()?, token })
+    }
+
+    /// What the environment of each has in [`TOKEN`].
+    pub fn token(&self) -> &str {
+        &self.token
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Kept> {
@@ -113,7 +130,7 @@ impl Children {
             restarts: 0,
         });
         let at = self.kept.len() - 1;
-        self.kept[at].start(&self.lifelines)
+        self.kept[at].start(&self.lifelines, &self.token)
     }
 
     /// Starts one again; what goes wrong with that counts as its end.
@@ -125,7 +142,7 @@ impl Children {
             process.end_left().await;
         }
         kept.restarts += 1;
-        kept.start(&self.lifelines)
+        kept.start(&self.lifelines, &self.token)
     }
 
     /// When one that has ended is started again: how long until then.
@@ -172,7 +189,7 @@ impl Children {
 
     /// Asks the last one that was started to end, waits, insists after `patience`, and forgets it. Says what came of
     /// it; none where nothing is left to be stopped.
-    pub async fn stop_last(&mut self, patience: Duration) -> Option<String> {
+    pub async fn stop_last(&mut self, patience: Duration) -> Option<Stopped> {
         let last = self.kept.last_mut()?;
         last.due = None;
         let said = match &last.process {
@@ -183,10 +200,11 @@ impl Children {
             let _ = timeout(KILLED, child.wait()).await;
         }
         if let Some(scratch) = &last.spec.scratch {
-            let _ = fs::remove_dir_all(scratch);
+            scratch::end(scratch);
         }
+        let left = last.part().filter(|part| part.process.runs());
         self.kept.pop();
-        Some(said)
+        Some(Stopped { said, left })
     }
 
     /// SIGKILL for all of them and their children.
@@ -205,16 +223,22 @@ impl Kept {
         &self.spec.name
     }
 
+    /// As it is written down; none that never ran.
+    pub fn part(&self) -> Option<record::Part> {
+        let (name, restarts) = (self.spec.name.clone(), self.restarts);
+        Some(record::Part { name, process: self.process.clone()?, restarts })
+    }
+
     pub fn log(&self) -> &LogFile {
         &self.log
     }
 
-    /// The last lines that this start of it has said.
+    /// The last lines that this start of it has said, as a terminal may show them.
     pub fn last_lines(&self, count: usize) -> Vec<String> {
-        self.log.last_lines(count, self.since)
+        self.log.last_lines(count, self.since).iter().map(|line| visible(line)).collect()
     }
 
-    fn start(&mut self, lifelines: &Lifelines) -> io::Result<()> {
+    fn start(&mut self, lifelines: &Lifelines, token: &str) -> io::Result<()> {
         let output = self.log.append()?;
         self.since = self.log.len();
         self.started = Instant::now();
@@ -227,10 +251,10 @@ impl Kept {
             };
         }
         if let Some(scratch) = &self.spec.scratch {
-            let _ = fs::remove_dir_all(scratch);
-            fs::create_dir_all(scratch)?;
+            scratch::begin(scratch)?;
             command.env("TMPDIR", scratch);
         }
+        command.env(TOKEN, token);
         match self.spec.kind {
             Kind::Part { rank } => {
                 command.env(SUPERVISED, "1");
@@ -243,7 +267,7 @@ impl Kept {
         }
         // A group of its own: Ctrl-C is for us, and we stop it in order.
         let child = command.process_group(0).spawn()?;
-        self.process = child.id().and_then(Process::of);
+        self.process = child.id().and_then(|pid| Process::started(pid, token));
         self.child = Some(child);
         Ok(())
     }
@@ -342,6 +366,26 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn the_last_words_of_a_part_move_no_cursor() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut children = one(&folder, "printf 'failed\\033[2J\\033]0;owned\\007'; exit 1").await;
+        assert!(matches!(children.next().await, Event::Ended { .. }));
+        assert_eq!(children.get(0).last_lines(1), ["failed␛[2J␛]0;owned␇"]);
+    }
+
+    #[tokio::test]
+    async fn what_a_part_that_lives_for_a_moment_leaves_is_ended_with_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut children = one(&folder, "sleep 600 & exit 1").await;
+        // As if it had ended before anybody could look at it.
+        let pid = u32::try_from(children.get(0).process.as_ref().unwrap().pid).unwrap();
+        assert!(matches!(children.next().await, Event::Ended { .. }));
+        children.kept[0].process = Process::started(pid, children.token());
+        let said = children.stop_last(Duration::from_secs(5)).await.unwrap().said;
+        assert!(said.contains("stopped what it had left running (pid "), "{said}");
+    }
+
+    #[tokio::test]
     async fn the_end_of_a_part_is_heard_with_its_last_words_and_it_is_started_again_when_it_is_time() {
         let folder = tempfile::tempdir().unwrap();
         let mut children = one(&folder, "echo first; echo last >&2; exit 2").await;
@@ -368,8 +412,8 @@ mod tests {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         let patience = Duration::from_millis(100);
-        assert!(children.stop_last(patience).await.unwrap().starts_with("other: stopped (pid "));
-        let said = children.stop_last(patience).await.unwrap();
+        assert!(children.stop_last(patience).await.unwrap().said.starts_with("other: stopped (pid "));
+        let said = children.stop_last(patience).await.unwrap().said;
         assert!(
             said.starts_with("part: pid ") && said.contains("within 0.1 s of SIGTERM, so SIGKILL"),
             "{said}"
@@ -383,6 +427,6 @@ mod tests {
         let mut children = Children::new(folder.path()).unwrap();
         let missing = Spec { program: "/nowhere/part".into(), ..shell("part", "") };
         assert!(children.add(missing).await.is_err());
-        assert_eq!(children.stop_last(Duration::from_secs(1)).await.unwrap(), "part: was not running");
+        assert_eq!(children.stop_last(Duration::from_secs(1)).await.unwrap().said, "part: was not running");
     }
 }

@@ -24,7 +24,6 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use echo_bus::process::LogArgs;
 
 use crate::say::say;
 use settings::Settings;
@@ -44,9 +43,6 @@ pub struct Args {
 
     #[command(flatten)]
     start: StartArgs,
-
-    #[command(flatten)]
-    log: LogArgs,
 }
 
 /// `config` is the configuration file that was named.
@@ -56,7 +52,7 @@ pub fn main(args: Args, config: Option<PathBuf>) -> ExitCode {
 
 async fn up(args: Args, config: Option<PathBuf>) -> Result<()> {
     if args.supervise {
-        return detach::supervise(&args.log).await;
+        return detach::supervise().await;
     }
     args.start.agents.flags()?;
     let place = args.start.place.place()?;

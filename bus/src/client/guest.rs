@@ -1,8 +1,9 @@
 //! On the bus before being in the mesh: a guest may ask to join, and nothing else.
 
+use std::error::Error as _;
 use std::time::Duration;
 
-use async_nats::{Client, ConnectErrorKind, ConnectOptions, RequestErrorKind, ServerAddr};
+use async_nats::{Client, ConnectError, ConnectErrorKind, ConnectOptions, RequestErrorKind, ServerAddr};
 
 use super::call_error::{CallError, PublishError};
 use super::subscription::decode;
@@ -25,6 +26,9 @@ pub enum NotLetIn {
     /// A broker answers, and it has no door for guests.
     #[error("the broker there lets nobody ask to join")]
     Refused,
+    /// A broker answers, and as many guests as it takes are there already.
+    #[error("too many machines ask the broker there at once")]
+    Full,
     /// Nothing that speaks NATS answers.
     #[error("no broker answers there")]
     Unreachable(#[source] async_nats::ConnectError),
@@ -47,6 +51,7 @@ impl Guest {
         match options.connect(address).await {
             Ok(client) => Ok(Self(client)),
             Err(error) if is_refusal(error.kind()) => Err(NotLetIn::Refused),
+            Err(error) if is_full(&error) => Err(NotLetIn::Full),
             Err(error) => Err(NotLetIn::Unreachable(error)),
         }
     }
@@ -70,6 +75,12 @@ impl Guest {
         })?;
         decode(&answer).map_err(|error| CallError::Undecodable(to.to_string(), error))
     }
+}
+
+/// The server says it in a sentence only.
+fn is_full(error: &ConnectError) -> bool {
+    let said = error.source().map(ToString::to_string).unwrap_or_default();
+    said.contains("maximum account active connections exceeded")
 }
 
 fn is_refusal(kind: ConnectErrorKind) -> bool {

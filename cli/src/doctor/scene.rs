@@ -172,7 +172,7 @@ impl Scene {
 }
 
 fn here(args: &Args) -> Option<Record> {
-    Record::read(&args.place.place().ok()?.run)
+    Record::known(&args.place.place().ok()?.run)
 }
 
 /// The newest broker that is announced on this network.

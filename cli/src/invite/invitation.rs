@@ -7,10 +7,18 @@ use echo_bus::id::NodeId;
 use echo_bus::message::{Hex, JoinAnswer, JoinGrant, JoinRequest, JoinWish, Refusal};
 
 use crate::join::code::Code;
+use crate::join::exchange::INSISTS;
 use crate::join::pake::{Half, Keys};
 
-/// So many wrong proofs spoil a code: of the guesses at 40 bits that leaves nobody a chance.
-const MOST_WRONG: u32 = 5;
+/// So many wrong proofs spoil a code. Of the guesses at 40 bits that leaves nobody a chance: one in a billion. Fewer would
+/// let anybody on the network spoil each code in a moment.
+const MOST_WRONG: u32 = 1000;
+
+/// So many wrong proofs end an exchange. Strangers hear its name, and could end an honest one by the first.
+const MOST_WRONG_IN_ONE: u32 = 3;
+
+/// How long the code's fate is told to those who came a moment too late.
+const LATE: Duration = Duration::from_secs(1);
 
 /// Exchanges that are open at once. An honest one is open for milliseconds; strangers can only crowd out each other.
 const MOST_OPEN: usize = 32;
@@ -19,11 +27,18 @@ const MOST_OPEN: usize = 32;
 pub struct Invitation {
     code: Code,
     until: Instant,
-    open: VecDeque<(Hex, Keys)>,
+    open: VecDeque<Exchange>,
     wrong: u32,
     end: Option<Outcome>,
     /// The exchange that was granted: an answer that was lost is given again.
     granted: Option<(Hex, JoinAnswer)>,
+}
+
+/// A machine that has said hello.
+struct Exchange {
+    name: Hex,
+    keys: Keys,
+    wrong: u32,
 }
 
 /// What has become of a code.
@@ -37,6 +52,13 @@ pub enum Outcome {
     Old,
     /// The person who made it has thought better of it.
     TakenBack,
+}
+
+impl Outcome {
+    /// For how long requests are still answered: a machine that was let in may have lost the answer.
+    pub fn linger(&self) -> Duration {
+        if matches!(self, Self::Joined(_)) { INSISTS } else { LATE }
+    }
 }
 
 impl Invitation {
@@ -89,13 +111,12 @@ impl Invitation {
         match request {
             JoinRequest::Hello { pake } => self.hello(pake),
             JoinRequest::Prove { exchange, proof, sealed } => {
-                let at = self.open.iter().position(|(open, _)| open == exchange);
-                match at.and_then(|at| self.open.remove(at)) {
-                    Some((exchange, keys)) => match keys.joiner.open(proof, sealed) {
-                        Some(wish) => self.proved(exchange, keys, &wish, grant, nodes),
-                        None => self.guessed(),
-                    },
-                    None => refused(Refusal::Forgotten),
+                let Some(at) = self.open.iter().position(|open| open.name == *exchange) else {
+                    return refused(Refusal::Forgotten);
+                };
+                match self.open[at].keys.joiner.open(proof, sealed) {
+                    Some(wish) => self.proved(at, &wish, grant, nodes),
+                    None => self.guessed(at),
                 }
             }
             JoinRequest::Unknown => refused(Refusal::Unreadable),
@@ -112,12 +133,16 @@ impl Invitation {
         if self.open.len() == MOST_OPEN {
             self.open.pop_front();
         }
-        self.open.push_back((exchange.clone(), keys));
+        self.open.push_back(Exchange { name: exchange.clone(), keys, wrong: 0 });
         JoinAnswer::Hello { exchange, pake }
     }
 
-    fn guessed(&mut self) -> JoinAnswer {
+    fn guessed(&mut self, at: usize) -> JoinAnswer {
         self.wrong += 1;
+        self.open[at].wrong += 1;
+        if self.open[at].wrong == MOST_WRONG_IN_ONE {
+            self.open.remove(at);
+        }
         if self.wrong < MOST_WRONG {
             return refused(Refusal::WrongCode);
         }
@@ -126,14 +151,7 @@ impl Invitation {
         refused(Refusal::Spoilt)
     }
 
-    fn proved(
-        &mut self,
-        exchange: Hex,
-        keys: Keys,
-        wish: &[u8],
-        grant: &JoinGrant,
-        nodes: &[NodeId],
-    ) -> JoinAnswer {
+    fn proved(&mut self, at: usize, wish: &[u8], grant: &JoinGrant, nodes: &[NodeId]) -> JoinAnswer {
         let Ok(wish) = serde_json::from_slice::<JoinWish>(wish) else {
             return refused(Refusal::Unreadable);
         };
@@ -141,6 +159,9 @@ impl Invitation {
         if let Some(taken) = wish.nodes.iter().find(|node| nodes.contains(node)) {
             return JoinAnswer::Refused { why: Refusal::NodeTaken, node: Some(taken.clone()) };
         }
+        let Some(Exchange { name, keys, .. }) = self.open.remove(at) else {
+            return refused(Refusal::Forgotten);
+        };
         let sealed = serde_json::to_vec(grant).ok().and_then(|grant| keys.inviter.seal(grant));
         let Some(sealed) = sealed else {
             return refused(Refusal::Unreadable);
@@ -148,7 +169,7 @@ impl Invitation {
         let answer = JoinAnswer::Welcome { proof: sealed.proof, sealed: sealed.sealed };
         self.end = Some(Outcome::Joined(wish));
         self.open.clear();
-        self.granted = Some((exchange, answer.clone()));
+        self.granted = Some((name, answer.clone()));
         answer
     }
 }

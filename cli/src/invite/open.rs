@@ -20,6 +20,9 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// For so long the mesh is not asked for its nodes again, however many try to join.
 const FRESH: Duration = Duration::from_secs(1);
 
+/// How long the answer to a wrong proof takes: less than a joiner waits for it.
+const PAUSE: Duration = Duration::from_millis(500);
+
 /// An invitation that is open: its code can be shown, and whoever has it is answered.
 pub struct Open {
     invitation: Invitation,
@@ -101,6 +104,16 @@ impl Open {
             }
             Err(_) => refused(Refusal::Unreadable),
         };
+        if answer == refused(Refusal::WrongCode) {
+            // Whoever guesses waits; everybody else is answered meanwhile. A code allows only so many wrong proofs, so this
+            // is bounded.
+            let bus = bus.clone();
+            tokio::spawn(async move {
+                tokio::time::sleep(PAUSE).await;
+                let _ = bus.answer(reply.as_ref(), &answer).await;
+            });
+            return Ok(());
+        }
         // One that is lost is asked for again.
         let _ = bus.answer(reply.as_ref(), &answer).await;
         Ok(())

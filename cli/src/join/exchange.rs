@@ -14,6 +14,12 @@ use super::pake::{Half, OneWay};
 const PATIENCE: Duration = Duration::from_secs(5);
 /// An exchange can be crowded out by strangers; more than this is their intent.
 const TRIES: usize = 3;
+/// An answer to a proof that has not come by then is lost: the inviter asks the mesh for its nodes for a second at most.
+const AGAIN: Duration = Duration::from_millis(1500);
+const PROOFS: u32 = 3;
+/// For so long a machine may ask again for what it was granted.
+pub const INSISTS: Duration = Duration::from_secs(5);
+const _: () = assert!(INSISTS.as_millis() > AGAIN.as_millis() * PROOFS as u128);
 
 /// Why the machine has not joined.
 #[derive(Debug, thiserror::Error)]
@@ -56,9 +62,9 @@ pub enum NotJoined {
 pub async fn ask(guest: &Guest, code: &Code, wish: &JoinWish) -> Result<JoinGrant, NotJoined> {
     for _ in 0..TRIES {
         let asking = Asking::new(code);
-        let answer = call(guest, code, &asking.hello()).await?;
+        let answer = call(guest, code, &asking.hello(), PATIENCE).await?;
         let (request, proved) = asking.prove(answer, wish)?;
-        match call(guest, code, &request).await? {
+        match insist(guest, code, &request).await? {
             JoinAnswer::Refused { why: Refusal::Forgotten, .. } => {}
             answer => return proved.grant(answer),
         }
@@ -66,8 +72,24 @@ pub async fn ask(guest: &Guest, code: &Code, wish: &JoinWish) -> Result<JoinGran
     Err(NotJoined::Unanswered)
 }
 
-async fn call(guest: &Guest, code: &Code, request: &JoinRequest) -> Result<JoinAnswer, NotJoined> {
-    let answer = guest.call(&subject::join(code.invitation()), request, PATIENCE).await;
+/// The same proof again gets the same answer: one that was lost would cost the code.
+async fn insist(guest: &Guest, code: &Code, proof: &JoinRequest) -> Result<JoinAnswer, NotJoined> {
+    for _ in 1..PROOFS {
+        match call(guest, code, proof, AGAIN).await {
+            Err(NotJoined::Unanswered) => {}
+            answer => return answer,
+        }
+    }
+    call(guest, code, proof, AGAIN).await
+}
+
+async fn call(
+    guest: &Guest,
+    code: &Code,
+    request: &JoinRequest,
+    within: Duration,
+) -> Result<JoinAnswer, NotJoined> {
+    let answer = guest.call(&subject::join(code.invitation()), request, within).await;
     answer.map_err(|error| match error {
         CallError::NoResponders(_) => NotJoined::Gone,
         CallError::Undecodable(..) => NotJoined::Version,

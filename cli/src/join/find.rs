@@ -26,6 +26,11 @@ pub enum Error {
     )]
     Unreachable(SocketAddr),
     #[error(
+        "the broker at {0} has more machines that ask to join than it takes: try again in a minute; if that does not \
+         help, somebody on the network holds the door, and starting the mesh there again lets go of it"
+    )]
+    Full(SocketAddr),
+    #[error(
         "the mesh at {0} takes no invitations: its broker was configured without the user join, which the nats.conf of \
          this project has"
     )]
@@ -58,6 +63,7 @@ async fn ask_at(broker: SocketAddr, code: &Code, wish: &JoinWish) -> Result<(Soc
     let guest = match Guest::connect(&format!("nats://{broker}"), REACH).await {
         Ok(guest) => guest,
         Err(NotLetIn::Refused) => return Err(Error::NoInvitations(broker)),
+        Err(NotLetIn::Full) => return Err(Error::Full(broker)),
         Err(NotLetIn::Unreachable(_) | NotLetIn::Url(_)) => return Err(Error::Unreachable(broker)),
     };
     Ok((broker, exchange::ask(&guest, code, wish).await?))

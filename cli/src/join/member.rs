@@ -53,7 +53,7 @@ impl Member {
     /// Keeps it, and the secret, which only the owner can read.
     pub fn write(&self, place: &Place, secret: Option<&Secret>) -> Result<()> {
         let folder = folder(place);
-        std::fs::create_dir_all(&folder).with_context(|| format!("cannot write to {}", folder.display()))?;
+        crate::place::make(&folder).with_context(|| format!("cannot write to {}", folder.display()))?;
         let file = Self::secret_file(place);
         match secret {
             Some(secret) => secret.write(&file)?,

@@ -65,9 +65,11 @@ impl Follower {
             return;
         }
         self.rest.extend_from_slice(&read);
-        while let Some(end) = self.rest.iter().position(|byte| *byte == b'\n') {
-            let line: Vec<u8> = self.rest.drain(..=end).collect();
-            lines.push(String::from_utf8_lossy(&line).trim_end().to_owned());
+        if let Some(end) = self.rest.iter().rposition(|byte| *byte == b'\n') {
+            let rest = self.rest.split_off(end + 1);
+            let whole = std::mem::replace(&mut self.rest, rest);
+            let whole = whole[..end].split(|byte| *byte == b'\n');
+            lines.extend(whole.map(|line| String::from_utf8_lossy(line).trim_end().to_owned()));
         }
         if self.rest.len() > LONGEST_LINE {
             lines.push(String::from_utf8_lossy(&std::mem::take(&mut self.rest)).into_owned());

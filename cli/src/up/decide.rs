@@ -3,11 +3,11 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use echo_bus::id::NodeId;
-use echo_bus::process::BadConfig;
+use echo_bus::process::{BadConfig, LogFormat};
 use reqwest::Url;
 
 use super::address::Address;
@@ -58,7 +58,7 @@ impl Settings {
         let advertise = advertise.map(|text| advertised(text, set.mesh.nats.port)).transpose()?;
         let typed = Typed::of(place, self.nodes);
         let chosen = self.engines.choose(self.nodes, &set.engines, Some(&set.mesh), place, &typed).await?;
-        let secret = self.secret_file.clone().filter(|path| !path.as_os_str().is_empty());
+        let secret = self.secret_file.as_deref().filter(|path| !path.as_os_str().is_empty()).map(absolute);
         let own = Own {
             edge: set.mesh.edge,
             broker: Broker {
@@ -86,7 +86,7 @@ impl Chosen {
                 node.listen.set_port(floating(at, &mut kept).port);
             }
         }
-        Plan { nodes, mesh, agent_flags: Vec::new(), config: None, pull, why }
+        Plan { nodes, mesh, agent_flags: Vec::new(), log: LogFormat::default(), config: None, pull, why }
     }
 
     pub fn ids(&self) -> Vec<NodeId> {
@@ -333,11 +333,16 @@ fn free(missing: &Missing, machine: &Machine) -> Option<u64> {
     disk::free_mb(missing.at.as_ref().unwrap_or(&machine.stores.own.path))
 }
 
+/// A part may be started again from elsewhere, as a service is.
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}
+
 /// A key is for engines that the user has named, not for whoever listens where engines usually do.
 fn give_key(set: &EngineSet, choice: &mut Choice) {
     let is_named = set.layout != Layout::Local(Vec::new());
     for engine in choice.engines.iter_mut().filter(|it| it.api == Api::Openai && it.from == From::Found) {
-        engine.key_file = set.key_file.clone().filter(|_| is_named);
+        engine.key_file = set.key_file.as_deref().filter(|_| is_named).map(absolute);
     }
 }
 
@@ -361,14 +366,16 @@ mod tests {
     fn a_key_is_for_engines_that_the_user_has_named() {
         let keys = |urls: &[&str], api, from| {
             let engine_urls = urls.iter().map(ToString::to_string).collect();
-            let key = Some("/key".into());
+            let key = Some("key".into());
             let settings = EngineSettings { engine_urls, engine_key_file: key, ..Default::default() };
             let url = Url::parse("http://127.0.0.1:1234").unwrap();
             let engines = vec![Engine { api, url, from, model: None, key_file: None }];
             let mut choice =
                 Choice { engines, model: None, slots: Vec::new(), why: String::new(), missing: None };
             give_key(&settings.read(None, &|_| None).unwrap(), &mut choice);
-            choice.engines[0].key_file.is_some()
+            let key = choice.engines[0].key_file.take();
+            assert!(key.as_ref().is_none_or(|key| key.is_absolute() && key.ends_with("key")));
+            key.is_some()
         };
         assert!(keys(&["http://127.0.0.1:1234"], Api::Openai, From::Found));
         assert!(!keys(&[], Api::Openai, From::Found), "whoever listens there would get the key");

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use echo_bus::process::{self, BadConfig, LogArgs};
+use echo_bus::process::{self, BadConfig};
 use serde::{Deserialize, Serialize};
 
 use super::parts::CONFIG;
@@ -29,7 +29,7 @@ struct Order {
 
 /// Starts the supervisor, shows what it does, and comes back when all is ready: with the code that invites a machine.
 pub async fn start(plan: Plan, place: Place, patience: Duration) -> Result<Option<Code>> {
-    std::fs::create_dir_all(&place.logs).with_context(|| format!("cannot make {}", place.logs.display()))?;
+    crate::place::make(&place.logs).with_context(|| format!("cannot make {}", place.logs.display()))?;
     let program = std::env::current_exe().context("this program's own file cannot be found")?;
     let mut command = Command::new(program);
     command.args(["up", "--supervise"]).stdin(Stdio::piped()).stdout(Stdio::piped());
@@ -63,11 +63,11 @@ pub async fn start(plan: Plan, place: Place, patience: Duration) -> Result<Optio
 }
 
 /// The supervisor itself.
-pub async fn supervise(log: &LogArgs) -> Result<()> {
+pub async fn supervise() -> Result<()> {
     let order = serde_json::from_reader(std::io::stdin().lock());
     let Order { plan, place, patience } = order.context("only `up --detach` starts this")?;
     os::leave_session().context("cannot leave the session of the terminal")?;
-    process::logs(log.log_format, "info,async_nats=warn");
+    process::logs(plan.log, "info,async_nats=warn");
     let mut voice = Voice::caller();
     let ended = run::run(plan, place, patience, &mut voice).await;
     if let Err(error) = &ended {

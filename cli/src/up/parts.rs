@@ -3,10 +3,12 @@
 use std::ffi::OsString;
 use std::path::Path;
 
+use echo_bus::process::LogFormat;
+
 use super::plan::{Broker, Node, Own, Plan};
 use crate::lifeline::{AGENT, BROKER, EDGE, ORCHESTRATOR};
 use crate::place::Place;
-use crate::record::SCRATCH;
+use crate::scratch;
 use crate::supervise::{Kind, Spec};
 
 /// What is said to each part by flags, or is no business of a part's: the environment must not say it to another.
@@ -49,7 +51,7 @@ impl Parts<'_> {
         args.extend(flags([("--listen", broker.listen.as_ref()), ("--monitor", broker.monitor.as_ref())]));
         args.extend(flags([("--nats-conf", broker.conf.as_ref())]));
         args.extend(flags([("--secret-file", broker.secret_file.as_ref())]));
-        let scratch = Some(self.place.run.join(SCRATCH));
+        let scratch = Some(self.place.run.join(scratch::FOLDER));
         Spec { scratch, ..self.part("broker", BROKER, args, "broker") }
     }
 
@@ -83,7 +85,12 @@ impl Parts<'_> {
     }
 
     fn part(&self, command: &str, rank: usize, flags: Vec<OsString>, name: &str) -> Spec {
-        let args = std::iter::once(command.into()).chain(flags).collect();
+        let log = match self.plan.log {
+            LogFormat::Text => "text",
+            LogFormat::Json => "json",
+        };
+        let log = ["--log-format".into(), log.into()];
+        let args = std::iter::once(command.into()).chain(flags).chain(log).collect();
         let mut env: Vec<_> = NOT_PASSED_ON.iter().map(|name| ((*name).to_owned(), None)).collect();
         let config = self.plan.config.as_ref().map(|path| path.as_os_str().to_owned());
         env.extend(config.map(|config| (CONFIG.to_owned(), Some(config))));

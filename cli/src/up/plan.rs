@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use echo_bus::id::NodeId;
+use echo_bus::process::LogFormat;
 use reqwest::Url;
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +18,9 @@ pub struct Plan {
     pub mesh: Mesh,
     /// Flags that all agents get: what the owner of the machine has decided.
     pub agent_flags: Vec<String>,
+    /// What a line of the parts' logs looks like.
+    #[serde(default)]
+    pub log: LogFormat,
     /// The configuration file that was named, absolute; absent: the user's own, if there is one.
     pub config: Option<PathBuf>,
     /// A model that an engine turns out to lack may be pulled.

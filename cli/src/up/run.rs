@@ -20,11 +20,12 @@ use super::ready;
 use super::signals::Signals;
 use super::summary;
 use super::voice::Voice;
+use crate::down;
 use crate::log_file::LogFile;
-use crate::place::Place;
+use crate::place::{self, Place};
 use crate::process::Process;
 use crate::record::{self, Lock, Record};
-use crate::supervise::{Children, Event, Spec};
+use crate::supervise::{Children, Event, Kept, Spec};
 use guests::Guests;
 
 /// How often it is looked whether what is waited for is there.
@@ -53,18 +54,21 @@ pub async fn run(plan: Plan, place: Place, patience: Duration, voice: &mut Voice
     voice.says(&plan.why);
     let mut mesh = Mesh { plan, place, patience, voice, program, children, record, signals };
     let ended = mesh.live().await;
-    mesh.stop().await;
-    ended
+    let stopped = mesh.stop().await;
+    if let (Err(_), Err(left)) = (&ended, &stopped) {
+        mesh.voice.warns(left);
+    }
+    ended.and(stopped)
 }
 
 /// Two meshes must not write over each other's logs.
 fn claim_logs(place: &Place) -> Result<()> {
     let logs = place.logs.display();
-    fs::create_dir_all(&place.logs).with_context(|| format!("cannot make {logs}"))?;
+    place::make(&place.logs).with_context(|| format!("cannot make {logs}"))?;
     let path = place.logs.join(LOGS_OWNER);
     let owner = fs::read_to_string(&path).map(|text| PathBuf::from(text.trim())).ok();
     let other = owner.filter(|owner| *owner != place.run);
-    if let Some(other) = other.filter(|other| Record::read(other).is_some_and(|it| it.supervisor.runs())) {
+    if let Some(other) = other.filter(|other| Record::known(other).is_some_and(|it| it.supervisor.runs())) {
         return Err(BadConfig(format!(
             "{logs} holds the logs of another running mesh ({}): choose another folder with --log-dir \
              (ECHO_LOG_DIR)",
@@ -82,6 +86,7 @@ fn begun(plan: &Plan, place: &Place) -> Result<Record> {
         engine: node.engine.url.as_str().trim_end_matches('/').to_owned(),
         api: node.engine.api.as_str().to_owned(),
         ours: node.engine.from != From::Found,
+        serves: record::Serves::Unknown,
     });
     let (edge, bus, model) = match &plan.mesh {
         plan::Mesh::Own(own) => {
@@ -93,6 +98,7 @@ fn begun(plan: &Plan, place: &Place) -> Result<Record> {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         since: unix_millis(),
         ready: false,
+        stopping: false,
         supervisor: Process::own().context("this process cannot be found")?,
         parts: Vec::new(),
         logs: place.logs.clone(),
@@ -156,7 +162,9 @@ impl Mesh<'_> {
         self.add(self.parts().edge(own, &bus.nats)).await?;
         let edge = self.record.edge.as_deref();
         let nodes = ready::Nodes::of(&self.plan.nodes, own.model.as_ref(), edge)?;
-        self.until(&nodes.to_string(), async || nodes.look().await).await
+        let serve = self.until(&nodes.to_string(), async || nodes.look().await).await?;
+        self.record.nodes.iter_mut().zip(serve).for_each(|(node, serves)| node.serves = serves);
+        Ok(())
     }
 
     async fn start_agents(&mut self, bus: &str) -> Result<()> {
@@ -273,15 +281,24 @@ impl Mesh<'_> {
     }
 
     /// Stops all parts, the last started first. A second signal ends them at once.
-    async fn stop(&mut self) {
+    ///
+    /// # Errors
+    /// One of them still runs, and stays on record.
+    async fn stop(&mut self) -> Result<()> {
+        self.record.stopping = true;
+        self.write();
         if self.children.iter().next().is_some() {
             self.voice.says("Stopping; a second signal ends it at once.");
         }
+        let mut left = Vec::new();
         loop {
             tokio::select! {
                 biased;
-                said = self.children.stop_last(self.patience) => match said {
-                    Some(said) => self.voice.says(said),
+                stopped = self.children.stop_last(self.patience) => match stopped {
+                    Some(stopped) => {
+                        self.voice.says(stopped.said);
+                        left.extend(stopped.left);
+                    }
                     None => break,
                 },
                 () = self.signals.next() => {
@@ -291,8 +308,15 @@ impl Mesh<'_> {
             }
         }
         let _ = fs::remove_file(self.place.logs.join(LOGS_OWNER));
+        if !left.is_empty() {
+            left.reverse();
+            self.record.parts = left;
+            self.record.write(&self.place.run).context("cannot write what still runs")?;
+            return down::all_stopped(&self.record.parts);
+        }
         Record::remove(&self.place.run);
         self.voice.says("Stopped.");
+        Ok(())
     }
 
     fn trim_logs(&mut self) {
@@ -305,11 +329,7 @@ impl Mesh<'_> {
 
     /// Writes down what runs.
     fn write(&mut self) {
-        let parts = self.children.iter().filter_map(|child| {
-            let (name, restarts) = (child.name().to_owned(), child.restarts);
-            Some(record::Part { name, process: child.process.clone()?, restarts })
-        });
-        self.record.parts = parts.collect();
+        self.record.parts = self.children.iter().filter_map(Kept::part).collect();
         if let Err(error) = self.record.write(&self.place.run) {
             self.voice.warns(format!("cannot write down what runs in {}: {error}", self.place.run.display()));
         }

@@ -5,12 +5,13 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-use echo_bus::process::{self, BadConfig};
+use echo_bus::process::{self, BadConfig, LogArgs};
 
 use super::agent_args::AgentArgs;
 use super::plan::Plan;
 use super::voice::Voice;
 use super::{detach, run, summary};
+use crate::clean::visible_error;
 use crate::down::{self, StopArgs};
 use crate::place::{Place, PlaceArgs};
 use crate::record::{Lock, Record};
@@ -33,6 +34,9 @@ pub struct StartArgs {
 
     #[command(flatten)]
     pub stop: StopArgs,
+
+    #[command(flatten)]
+    pub log: LogArgs,
 }
 
 /// What is going to be started.
@@ -53,7 +57,7 @@ pub fn main(work: impl Future<Output = Result<()>>) -> ExitCode {
     };
     let ended = runtime.block_on(work);
     runtime.shutdown_background();
-    process::ended(ended)
+    process::ended(ended.map_err(visible_error))
 }
 
 /// Whether it runs here already, which is then shown. What a supervisor that was killed has left is ended.
@@ -61,7 +65,7 @@ pub fn main(work: impl Future<Output = Result<()>>) -> ExitCode {
 /// # Errors
 /// Something else runs here.
 pub async fn runs_already(place: &Place, patience: Duration, wants: Wants) -> Result<bool> {
-    let Some(record) = Record::read(&place.run) else { return Ok(false) };
+    let Some(record) = Record::read(&place.run)? else { return Ok(false) };
     if record.supervisor.runs() {
         fits(&record, place, wants)?;
         return show(&record, place).map(|()| true);
@@ -73,13 +77,13 @@ pub async fn runs_already(place: &Place, patience: Duration, wants: Wants) -> Re
 /// Starts what is planned, as `args` say. Comes back when all is ready, or when all has ended.
 pub async fn start(plan: Plan, place: Place, args: &StartArgs, config: Option<PathBuf>) -> Result<()> {
     let config = config.map(|path| std::path::absolute(&path).unwrap_or(path));
-    let plan = Plan { agent_flags: args.agents.flags()?, config, ..plan };
+    let plan = Plan { agent_flags: args.agents.flags()?, log: args.log.log_format, config, ..plan };
     let patience = args.stop.patience();
     if !args.detach {
         return run::run(plan, place, patience, &mut Voice::terminal()).await;
     }
     let code = detach::start(plan, place.clone(), patience).await?;
-    if let Some(record) = Record::read(&place.run) {
+    if let Some(record) = Record::read(&place.run)? {
         summary::print(&record, &place);
     }
     summary::print_code(code.as_ref());
@@ -118,8 +122,11 @@ fn fits(record: &Record, place: &Place, wants: Wants) -> Result<(), BadConfig> {
 /// What is up is shown, not started twice. What is half dead is said to be so.
 fn show(record: &Record, place: &Place) -> Result<()> {
     let (run, down) = (place.run.display(), Typed::of(place, None).stop);
+    let pid = record.supervisor.pid;
+    if record.stopping {
+        bail!("this mesh is being stopped (pid {pid}): start it again once that is done");
+    }
     if !record.ready {
-        let pid = record.supervisor.pid;
         bail!("another start of this mesh is under way (pid {pid}): wait for it, or end it with {down}");
     }
     let age = summary::age(record);

@@ -9,7 +9,7 @@ use echo_bus::message::unix_millis;
 use super::voice::Code;
 use crate::invite;
 use crate::place::Place;
-use crate::record::Record;
+use crate::record::{Record, Serves};
 use crate::say::say;
 use crate::typed::Typed;
 
@@ -80,11 +80,13 @@ pub fn print_lines_to_try(record: &Record, place: &Place) {
     let agents: Vec<String> =
         record.nodes.iter().map(|node| format!("{logs}/{}.log", named("agent", &node.id))).collect();
     let json = "-H \"Content-Type: application/json\"";
-    say(format!("Ready: {}. Try:\n", who(record)));
-    say(format!("  curl -X POST {edge}/task {json} -d '{{\"prompt\": \"What is 2 + 2?\"}}'"));
-    say(format!(
-        "  curl -N -X POST {edge}/task/stream {json} -d '{{\"prompt\": \"Write a haiku about distributed systems.\"}}'"
-    ));
+    say(format!("{} Try:\n", headline(record).join("\n")));
+    if can_answer(record) {
+        say(format!("  curl -X POST {edge}/task {json} -d '{{\"prompt\": \"What is 2 + 2?\"}}'"));
+        say(format!(
+            "  curl -N -X POST {edge}/task/stream {json} -d '{{\"prompt\": \"Write a haiku about distributed systems.\"}}'"
+        ));
+    }
     say(format!("  curl {edge}/status | python3 -m json.tool"));
     say(format!("  tail -f {logs}/edge.log {logs}/orchestrator.log {}", agents.join(" ")));
     say("");
@@ -124,6 +126,32 @@ pub fn print_code(code: Option<&Code>) {
     }
 }
 
+fn can_answer(record: &Record) -> bool {
+    record.nodes.iter().any(|node| matches!(node.serves, Serves::Answers | Serves::Unknown))
+}
+
+/// What the mesh can be asked for, and which nodes lack a model for that.
+fn headline(record: &Record) -> Vec<String> {
+    let of = |serves| {
+        let ids = record.nodes.iter().filter(move |node| node.serves == serves).map(|node| node.id.as_str());
+        ids.collect::<Vec<_>>()
+    };
+    let (embed, bare) = (of(Serves::EmbeddingsOnly), of(Serves::Nothing));
+    let mut lines = vec![match (can_answer(record), embed.is_empty()) {
+        (true, _) if embed.is_empty() && bare.is_empty() => return vec![format!("Ready: {}.", who(record))],
+        (true, _) => format!("Ready: {} can answer.", of(Serves::Answers).join(" and ")),
+        (false, false) => "Ready, for embeddings only: no node has a model that generates text.".to_owned(),
+        (false, true) => "Running, and no task can be answered yet: no node has a model.".to_owned(),
+    }];
+    let each = |ids: &[&str], what: &str| ids.iter().map(|id| format!("{id} {what}")).collect::<Vec<_>>();
+    lines.extend(each(&embed, "has embedding models only."));
+    lines.extend(each(&bare, "has no model."));
+    lines.push(
+        "Give its engine a model (Ollama: `ollama pull NAME`): the mesh sees it within seconds.".to_owned(),
+    );
+    lines
+}
+
 fn who(record: &Record) -> String {
     let what = record.model.as_deref().unwrap_or("their models");
     match record.nodes.as_slice() {
@@ -153,4 +181,34 @@ fn shown(path: &Path) -> String {
         .unwrap_or_else(|| path.to_owned())
         .display()
         .to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::process::Process;
+
+    fn headline_of(serve: &[&str]) -> Vec<String> {
+        let nodes = serve.iter().enumerate().map(|(at, serves)| {
+            json!({"id": format!("box-{at}"), "agent": "", "engine": "", "api": "ollama", "ours": false, "serves": serves})
+        });
+        let supervisor = Process::own().unwrap();
+        let record =
+            json!({"supervisor": supervisor, "parts": [], "logs": "/", "nodes": nodes.collect::<Vec<_>>()});
+        headline(&serde_json::from_value(record).unwrap())
+    }
+
+    #[test]
+    fn a_mesh_that_can_answer_nothing_says_so_and_names_the_nodes_without_a_model() {
+        assert_eq!(headline_of(&["answers"]), ["Ready: box-0 serves its models."]);
+        assert_eq!(headline_of(&["answers", "answers"]), ["Ready: both nodes serve their models."]);
+        let mixed = headline_of(&["answers", "nothing"]);
+        assert_eq!(mixed[..2], ["Ready: box-0 can answer.", "box-1 has no model."]);
+        let embeds = headline_of(&["embeddings_only"]);
+        assert!(embeds[0].starts_with("Ready, for embeddings only"), "{embeds:?}");
+        let bare = headline_of(&["nothing"]);
+        assert!(bare[0].contains("no node has a model") && bare[2].contains("ollama pull"), "{bare:?}");
+    }
 }

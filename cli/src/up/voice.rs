@@ -9,6 +9,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::{Deserialize, Serialize};
 
 use super::progress::{Progress, Steps};
+use crate::clean::visible;
 use crate::say;
 
 /// How often a spinner turns.
@@ -132,11 +133,12 @@ pub struct Terminal {
 impl Terminal {
     /// Shows it.
     pub fn show(&mut self, word: &Word) {
+        // Some of it are the words of engines and parts.
         match word {
-            Word::Says(line) => self.beside(|| say::say(line)),
-            Word::Warns(line) => self.beside(|| say::warn(line)),
-            Word::Waits { what, seen } => self.wait(what, seen),
-            Word::Step { text, bytes } => self.step(text, *bytes),
+            Word::Says(line) => self.beside(|| say::say(visible(line))),
+            Word::Warns(line) => self.beside(|| say::warn(visible(line))),
+            Word::Waits { what, seen } => self.wait(&visible(what), &visible(seen)),
+            Word::Step { text, bytes } => self.step(&visible(text), *bytes),
             Word::Ready(_) | Word::Failed { .. } => self.rest(),
         }
     }

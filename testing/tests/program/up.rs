@@ -197,3 +197,27 @@ async fn logs_are_shown_together_by_part_and_as_they_come() {
     drop(follow);
     here.says(&["down"]).await.ended(0);
 }
+
+#[tokio::test]
+async fn a_flag_about_logs_reaches_every_part_and_a_folder_of_the_users_outlives_the_mesh() {
+    let here = Here::new().await;
+    std::fs::create_dir_all(here.run_dir().join("tmp")).unwrap();
+    std::fs::write(here.run_dir().join("tmp/thesis"), "").unwrap();
+    here.says(&["up", "--detach", "--log-format", "json"]).await.ended(0);
+    here.kill("edge").await;
+    for part in ["broker", "orchestrator", "agent-a", "edge", "up"] {
+        until("a line of JSON in each log", || async {
+            let log = here.says(&["logs", part, "-n", "1"]).await.text;
+            holds(log.starts_with("{\"timestamp\":"), format!("{part}: {log}"))
+        })
+        .await;
+    }
+    let record = here.run_dir().join("mesh.json");
+    let kept = std::fs::read(&record).unwrap();
+    std::fs::write(&record, "{").unwrap();
+    here.says(&["down"]).await.ended(1).has("mesh.json").has("remove this file");
+    std::fs::write(&record, kept).unwrap();
+    here.says(&["down"]).await.ended(0);
+    assert!(here.run_dir().join("tmp/thesis").exists());
+    assert!(!here.run_dir().join("echo-mesh-scratch").exists());
+}

@@ -61,28 +61,47 @@ fn an_answer_that_was_lost_is_given_again() {
 }
 
 #[test]
-fn five_wrong_proofs_spoil_the_code_and_four_do_not() {
+fn a_code_is_spoilt_by_its_last_wrong_proof_and_by_none_before() {
     let (right, now) = (code(), Instant::now());
-    for wrong in [4, 5] {
+    let stranger = code();
+    for wrong in [MOST_WRONG - 1, MOST_WRONG] {
         let mut invitation = Invitation::new(right.clone(), now, LIFETIME);
         for attempt in 1..=wrong {
-            let refused = joins(&mut invitation, &code(), "b", now).unwrap_err();
+            let refused = joins(&mut invitation, &stranger, "b", now).unwrap_err();
             let spoilt = matches!(refused, NotJoined::Spoilt);
-            assert!(spoilt == (attempt == 5) && (spoilt || matches!(refused, NotJoined::Wrong)), "{refused}");
+            assert!(
+                spoilt == (attempt == MOST_WRONG) && (spoilt || matches!(refused, NotJoined::Wrong)),
+                "{refused}"
+            );
         }
         let honest = joins(&mut invitation, &right, "b", now);
-        assert_eq!(honest.is_ok(), wrong == 4, "{honest:?}");
-        let outcome = if wrong == 4 { Outcome::Joined(wish("b")) } else { Outcome::Spoilt };
+        assert_eq!(honest.is_ok(), wrong < MOST_WRONG, "{honest:?}");
+        let outcome = if wrong < MOST_WRONG { Outcome::Joined(wish("b")) } else { Outcome::Spoilt };
         assert_eq!(invitation.outcome(now), Some(&outcome));
     }
 }
 
 #[test]
-fn one_exchange_is_one_guess() {
+fn a_wrong_proof_by_a_stranger_who_has_heard_of_an_exchange_does_not_end_it() {
+    let (right, now) = (code(), Instant::now());
+    let mut invitation = Invitation::new(right.clone(), now, LIFETIME);
+    let (request, proved) = begun(&mut invitation, &right, "b", now).unwrap();
+    let JoinRequest::Prove { exchange, sealed, .. } = &request else { panic!("{request:?}") };
+    let (exchange, sealed) = (exchange.clone(), sealed.clone());
+    let wrong = JoinRequest::Prove { exchange, proof: vec![0; 32].into(), sealed };
+    assert_eq!(invitation.hear(&wrong, &grant(), &[], now), refused(Refusal::WrongCode));
+    assert_eq!(proved.grant(invitation.hear(&request, &grant(), &[], now)).unwrap(), grant());
+}
+
+#[test]
+fn each_wrong_proof_of_an_exchange_counts_and_a_few_end_it() {
     let (right, now) = (code(), Instant::now());
     let mut invitation = Invitation::new(right, now, LIFETIME);
     let (request, _) = begun(&mut invitation, &code(), "b", now).unwrap();
-    assert_eq!(invitation.hear(&request, &grant(), &[], now), refused(Refusal::WrongCode));
+    for wrong in 1..=MOST_WRONG_IN_ONE {
+        assert_eq!(invitation.hear(&request, &grant(), &[], now), refused(Refusal::WrongCode));
+        assert_eq!(invitation.wrong, wrong);
+    }
     assert_eq!(invitation.hear(&request, &grant(), &[], now), refused(Refusal::Forgotten));
 }
 
@@ -105,6 +124,17 @@ fn a_node_that_is_there_already_is_told_and_the_code_stays_good() {
     let refused = joins(&mut invitation, &code, "taken", now).unwrap_err();
     assert!(matches!(&refused, NotJoined::NodeTaken(node) if node.as_str() == "taken"), "{refused}");
     assert!(joins(&mut invitation, &code, "other", now).is_ok());
+}
+
+#[test]
+fn that_a_node_is_there_already_is_said_again_to_whoever_asks_again() {
+    let (code, now) = (code(), Instant::now());
+    let mut invitation = Invitation::new(code.clone(), now, LIFETIME);
+    let (request, _) = begun(&mut invitation, &code, "b", now).unwrap();
+    let taken = ["b".parse().unwrap()];
+    let first = invitation.hear(&request, &grant(), &taken, now);
+    assert!(matches!(first, JoinAnswer::Refused { why: Refusal::NodeTaken, .. }), "{first:?}");
+    assert_eq!(invitation.hear(&request, &grant(), &taken, now), first);
 }
 
 #[test]
@@ -181,10 +211,10 @@ proptest! {
         let mut wrong = 0;
         for (mut request, aims) in said {
             // Some aim at an exchange that is open.
-            if let (true, JoinRequest::Prove { exchange, .. }, Some((open, _))) =
+            if let (true, JoinRequest::Prove { exchange, .. }, Some(open)) =
                 (aims, &mut request, invitation.open.front())
             {
-                *exchange = open.clone();
+                exchange.clone_from(&open.name);
             }
             match invitation.hear(&request, &grant(), &[], now) {
                 JoinAnswer::Refused { why: Refusal::WrongCode | Refusal::Spoilt, .. } => wrong += 1,

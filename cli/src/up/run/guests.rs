@@ -21,8 +21,6 @@ use crate::up::voice::Code;
 
 /// How long the code is good.
 const LIFETIME: Duration = Duration::from_secs(600);
-/// How long the code's fate is told to those who came a moment too late.
-const LINGER: Duration = Duration::from_secs(1);
 
 /// Whoever has the code is answered until these are dropped, or it is known what becomes of the code.
 #[derive(Debug)]
@@ -77,9 +75,10 @@ async fn answer(
     tell: oneshot::Sender<Result<Outcome>>,
 ) {
     let outcome = open.serve(&bus, &taken_back).await;
+    let linger = outcome.as_ref().map_or(Duration::ZERO, Outcome::linger);
     // The supervisor drops its end of it once it has heard this.
     let _ = tell.send(outcome);
-    let _ = tokio::time::timeout(LINGER, open.decline(&bus, &CancellationToken::new())).await;
+    let _ = tokio::time::timeout(linger, open.decline(&bus, &CancellationToken::new())).await;
     bus.close().await;
 }
 

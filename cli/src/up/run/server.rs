@@ -9,7 +9,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 use tokio::process::Command;
 
 use super::Mesh;
-use crate::process::Process;
+use crate::process::{Process, TOKEN};
 
 /// What is said meanwhile.
 const LOOKING: &str = "Looking for nats-server";
@@ -22,9 +22,11 @@ impl Mesh<'_> {
         let mut command = Command::new(&self.program);
         command.args(["broker", "fetch", "--cache-dir"]).arg(&self.place.cache);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+        command.env(TOKEN, self.children.token());
         let mut child = command.spawn().context("this program cannot be started")?;
         // With what it has started: a signal ends the search at once.
-        let _search = child.id().and_then(Process::of).map(KilledOnDrop);
+        let _search =
+            child.id().and_then(|pid| Process::started(pid, self.children.token())).map(KilledOnDrop);
         let mut found = child.stdout.take().context("a pipe from the search")?;
         let mut said = BufReader::new(child.stderr.take().context("a pipe from the search")?).lines();
         let mut last = String::new();

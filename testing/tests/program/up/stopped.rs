@@ -44,17 +44,25 @@ async fn a_second_signal_ends_at_once_and_leaves_no_process() {
 
 #[tokio::test]
 async fn a_deaf_part_is_killed_aloud() {
-    for deaf in ["orchestrator", "supervisor"] {
-        let mut here = Here::new().await;
-        here.up().await;
-        let pid = here.pid(deaf);
-        signal(pid, libc::SIGSTOP);
-        here.set("ECHO_STOP_SECONDS", "1");
-        let said = here.says(&["down"]).await;
-        said.ended(0).has("SIGKILL").has(&format!("pid {pid}"));
-        here.is_empty_within(SOON).await;
-        assert!(!here.run_dir().join("mesh.json").exists());
-    }
+    let mut here = Here::new().await;
+    here.up().await;
+    let pid = here.pid("orchestrator");
+    signal(pid, libc::SIGSTOP);
+    here.set("ECHO_STOP_SECONDS", "1");
+    let said = here.says(&["down"]).await;
+    said.ended(0).has("SIGKILL").has(&format!("pid {pid}"));
+    here.is_empty_within(SOON).await;
+    assert!(!here.run_dir().join("mesh.json").exists());
+}
+
+#[tokio::test]
+async fn a_supervisor_that_the_terminal_has_stopped_still_stops_its_parts_in_order() {
+    let here = Here::new().await;
+    here.up().await;
+    signal(here.pid("supervisor"), libc::SIGSTOP);
+    let said = here.says(&["down"]).await;
+    assert!(!said.ended(0).text.contains("SIGKILL"), "{}", said.text);
+    here.assert_clean();
 }
 
 #[tokio::test]
