@@ -537,13 +537,15 @@ async fn a_configuration_whose_guests_may_more_is_refused() {
         r#"permissions: { publish: ["_echo.join.*", "echo.>"], subscribe: ["_INBOX.join.>"] }"#,
     ] {
         let (_folder, config) = altered(permissions, more);
-        let refused = start(Options { config, secret: secret.clone(), ..options().await }).await.unwrap_err();
+        let refused = start(Options { config: Some(config), secret: secret.clone(), ..options().await })
+            .await
+            .unwrap_err();
         assert!(matches!(refused, Error::GuestMayMore(_)), "{more}: {refused}");
     }
     // Without that user there are no invitations, and all else works.
     let (_folder, config) =
         altered("user: join, password: \"\"", "user: nobody, password: \"0123456789abcdef\"");
-    start(Options { config, secret, ..options().await }).await.unwrap();
+    start(Options { config: Some(config), secret, ..options().await }).await.unwrap();
 }
 
 #[tokio::test]

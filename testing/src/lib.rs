@@ -9,3 +9,4 @@ pub mod mistakes;
 pub mod proxy;
 #[cfg(feature = "sim")]
 pub mod schedule;
+pub mod skip;

@@ -10,7 +10,7 @@ use echo_testing::{
 use tokio::process::Command;
 
 use super::wire::able;
-use crate::skip;
+use echo_testing::skip;
 
 /// A mesh whose signs of life come often, so that no check has to wait for long.
 async fn mesh() -> Mesh {

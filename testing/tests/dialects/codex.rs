@@ -10,7 +10,7 @@ use echo_testing::{
 use tokio::process::Command;
 
 use super::wire::able;
-use crate::skip;
+use echo_testing::skip;
 
 /// What docs/clients.md tells a user to write, and what keeps this one from asking anybody else.
 fn config(edge: &str) -> String {

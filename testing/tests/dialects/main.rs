@@ -23,8 +23,6 @@ mod pictures;
 mod responses;
 mod routes;
 mod show;
-#[path = "../mesh/skip.rs"]
-mod skip;
 mod unload;
 mod webui;
 mod wire;

@@ -5,7 +5,7 @@ use std::{path::PathBuf, process::Stdio};
 use echo_testing::mesh::{Mesh, soon};
 use tokio::process::Command;
 
-use crate::skip::skip;
+use echo_testing::skip::skip;
 
 /// The command, where the environment names it; otherwise the test is skipped aloud.
 fn cli(test: &str) -> Option<PathBuf> {

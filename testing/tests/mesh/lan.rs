@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use echo_testing::mesh::{Lan, Program, holds, soon, until, until_within};
 use serde_json::{Value, json};
 
-use crate::skip::machine_lacks;
+use echo_testing::skip::machine_lacks;
 
 /// From the start of an agent to its place in the mesh.
 const JOINED: Duration = Duration::from_secs(3);

@@ -18,7 +18,6 @@ mod real;
 mod refusals;
 mod rejoin;
 mod schedule;
-mod skip;
 mod slow;
 mod start;
 mod traces;

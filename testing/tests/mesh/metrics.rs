@@ -10,7 +10,7 @@ use echo_testing::mesh::{Mesh, Program, holds, until};
 use serde_json::{Value, json};
 
 use super::exposition::{self, Family};
-use super::skip::machine_lacks;
+use echo_testing::skip::machine_lacks;
 
 type Families = BTreeMap<String, Family>;
 

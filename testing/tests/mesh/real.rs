@@ -11,7 +11,7 @@ use tokio::{
     sync::{Mutex, MutexGuard},
 };
 
-use crate::skip::skip;
+use echo_testing::skip::skip;
 
 /// Two real engines at once are all that a small machine bears.
 static TURN: Mutex<()> = Mutex::const_new(());

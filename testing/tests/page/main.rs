@@ -1,9 +1,7 @@
 //! The page in a real Chromium, its logic under node, and its types. A program of its own, since a browser takes a core to
 //! itself: the tests of the mesh run before or after it, and not beside.
 
-#[path = "../mesh/skip.rs"]
-mod skip;
-
+use echo_testing::skip;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 

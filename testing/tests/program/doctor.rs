@@ -457,7 +457,7 @@ async fn a_disk_that_is_nearly_full_is_told() {
     command.args(["doctor", "--json", "--cache-dir", &small]).args(of(&mesh));
     let said = home.says(command).await;
     if said.out.is_empty() {
-        return skipped("a_disk_that_is_nearly_full_is_told", &said.err);
+        return echo_testing::skip::skip("a_disk_that_is_nearly_full_is_told", &said.err);
     }
     said.only("disk", &["nearly full: 16 MiB are left", &small], "echo-mesh models rm");
 }
@@ -468,7 +468,7 @@ async fn where_there_is_no_mesh_it_says_how_to_start_one_and_looks_at_the_rest()
     let home = Home::new().await;
     let lan = match Lan::new(1) {
         Ok(lan) => lan,
-        Err(why) => return skipped("where_there_is_no_mesh…", &why),
+        Err(why) => return echo_testing::skip::skip("where_there_is_no_mesh…", &why),
     };
     let inside = |more: &[&str]| {
         let mut command = home.command("ip");
@@ -502,7 +502,7 @@ async fn a_machine_without_multicast_is_told() {
     let home = Home::new().await;
     let lan = match Lan::new(1) {
         Ok(lan) => lan,
-        Err(why) => return skipped("a_machine_without_multicast_is_told", &why),
+        Err(why) => return echo_testing::skip::skip("a_machine_without_multicast_is_told", &why),
     };
     let ip = |args: &[&str]| {
         std::process::Command::new("ip").args(["-n", lan.host(1)]).args(args).status().unwrap()
@@ -604,13 +604,4 @@ fn process(pid: u32) -> Value {
     let start = stat.rsplit_once(") ").unwrap().1.split(' ').nth(19).unwrap().to_owned();
     let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
     json!({"pid": pid, "start": start, "boot": boot.trim()})
-}
-
-/// A skip is written down, never silent.
-fn skipped(test: &str, why: &str) {
-    assert!(std::env::var("TEST_REQUIRE").as_deref() != Ok("all"), "{test} would be skipped: {why}");
-    eprintln!("skipped {test}: {why}");
-    let Some(path) = std::env::var_os("ECHO_TEST_SKIPS") else { return };
-    let file = std::fs::OpenOptions::new().create(true).append(true).open(path);
-    std::io::Write::write_all(&mut file.unwrap(), format!("{test}: {}\n", why.trim()).as_bytes()).unwrap();
 }

@@ -1,5 +1,6 @@
 //! `invite` and `join`: a machine comes into a mesh with nothing but a code.
 
+use echo_testing::skip;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -12,10 +13,6 @@ use echo_testing::mesh::spawn::{Running, spawn};
 use echo_testing::mesh::{Lan, Program, binaries, holds, soon, until};
 use futures::StreamExt as _;
 use serde_json::{Value, json};
-
-#[path = "../mesh/skip.rs"]
-#[allow(dead_code)]
-mod skip;
 
 const SECRET: &str = "nothing-that-anybody-could-guess";
 

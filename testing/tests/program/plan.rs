@@ -1,6 +1,7 @@
 //! What `up` decides before it starts anything: which engines are found and used, which ports it takes or refuses, and
 //! what it asks before it downloads.
 
+use echo_testing::skip;
 use std::{
     io::{Read as _, Write as _},
     net::TcpListener,
@@ -16,10 +17,6 @@ use echo_testing::{
 use portable_pty::{CommandBuilder, PtySize, native_pty_system};
 use serde_json::json;
 use tempfile::TempDir;
-
-#[allow(dead_code)]
-#[path = "../mesh/skip.rs"]
-mod skip;
 
 /// What one start is told, in a folder of its own.
 struct Start {

@@ -12,7 +12,7 @@ use echo_testing::{
 };
 use futures::future::join_all;
 
-use crate::skip::machine_lacks;
+use echo_testing::skip::machine_lacks;
 
 const HOUR: i64 = 3600;
 /// Moves the wall clock of the program that it is loaded into by the seconds that a file holds at that moment.
