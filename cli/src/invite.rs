@@ -62,7 +62,7 @@ pub struct Args {
     secret_file: Option<PathBuf>,
 
     /// An edge of the mesh, if other machines can reach one
-    #[arg(long = "edge", env = "ECHO_EDGE_URL", value_name = "URL")]
+    #[arg(long = "edge", env = "ECHO_EDGE_URL", value_name = "URL", value_parser = crate::edge::address)]
     edge: Option<Url>,
 
     #[command(flatten)]

@@ -22,8 +22,7 @@ use crate::clean::{self, Clean};
 use crate::edge::{Edge, EdgeArgs};
 use crate::here::{Here, here};
 use crate::join::member;
-use crate::place::PlaceArgs;
-use crate::say::{is_watched, say, warn};
+use crate::say::{heard, is_watched, say, warn};
 use crate::screen::{self, Input, Screen};
 use crate::table;
 use report::Report;
@@ -40,9 +39,6 @@ const EACH: Duration = Duration::from_secs(1);
 pub struct Args {
     #[command(flatten)]
     edge: EdgeArgs,
-
-    #[command(flatten)]
-    place: PlaceArgs,
 
     /// Print what the edge says as JSON, and what runs here as `here`
     #[arg(long)]
@@ -69,9 +65,9 @@ pub fn main(args: Args) -> ExitCode {
 /// Whether a node can take work, as it was seen last.
 async fn run(args: &Args) -> Result<bool> {
     let edge = args.edge.edge()?;
-    let place = args.place.place()?;
+    let run = args.edge.run.dir()?;
     let ask = || async {
-        let here = here(&place);
+        let here = here(&run);
         // A machine that has joined may know no edge that it can reach.
         let bus = here.as_ref().filter(|here| args.edge.url.is_none() && here.needs_bus);
         let told = match bus {
@@ -131,11 +127,16 @@ async fn in_blocks(ask: impl AsyncFn() -> Seen, as_json: bool, shutdown: Cancell
     while shutdown.run_until_cancelled(ticks.tick()).await.is_some() {
         let Some(seen) = shutdown.run_until_cancelled(ask()).await else { break };
         can_work = seen.can_work();
-        if as_json {
-            say(clean::json(&seen.json()));
+        let is_heard = if as_json {
+            heard(clean::json(&seen.json()))
         } else {
-            seen.lines(width()).iter().for_each(say);
-            say("");
+            let mut lines = seen.lines(width());
+            lines.push(String::new());
+            heard(lines.join("\n"))
+        };
+        // Whoever read it has seen enough.
+        if !is_heard {
+            break;
         }
     }
     Ok(can_work)
@@ -144,10 +145,10 @@ async fn in_blocks(ask: impl AsyncFn() -> Seen, as_json: bool, shutdown: Cancell
 async fn ask(edge: &Edge) -> Result<Value, String> {
     match tokio::time::timeout(WITHIN, edge.told("/status")).await {
         Ok(Ok(told)) if !told["nodes"].is_array() => {
-            Err(format!("what answers at {} is no edge of a mesh: name one with --edge", edge.url()))
+            Err(format!("what answers at {} is no edge of a mesh: name one with --edge", edge.shown()))
         }
         Ok(told) => told.map_err(|error| format!("{error:#}")),
-        Err(_) => Err(format!("the edge at {} does not answer", edge.url())),
+        Err(_) => Err(format!("the edge at {} does not answer", edge.shown())),
     }
 }
 

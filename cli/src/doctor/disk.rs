@@ -10,7 +10,7 @@ use super::scene::Scene;
 const LITTLE: u64 = 2 << 30;
 
 pub async fn look(scene: &Scene) -> Looked {
-    let place = scene.args.place.place();
+    let place = scene.args.folders.place(&scene.args.edge.run);
     let mut folders = vec![("models", models())];
     match place {
         Ok(place) => folders.extend([
@@ -51,7 +51,7 @@ fn judge(free: Vec<(String, PathBuf, u64)>) -> Looked {
     Looked::wrong(
         format!("the disk is nearly full: {} are left for {}", size(*left), where_.join(", ")),
         "models cannot be pulled, and logs break off",
-        "remove models that nobody needs (`echo-mesh models rm NAME`), or move the folder to another disk",
+        "remove models that nobody needs (`echo-mesh models rm NAME --on NODE`), or move the folder to another disk",
     )
 }
 
