@@ -76,7 +76,7 @@ async fn list(edge: Edge, json: bool) -> Result<ExitCode> {
     if json {
         say(clean::json(&serde_json::to_value(&rows)?));
     } else {
-        for line in table::lines(&rows) {
+        for line in table::lines(&rows, crate::table::width()) {
             say(line);
         }
     }

@@ -12,7 +12,6 @@ use echo_bus::process::{self, BadConfig};
 use echo_bus::secret::Secret;
 use echo_bus::subject;
 use ratatui::crossterm::event::KeyCode;
-use ratatui::crossterm::terminal;
 use ratatui::text::Text;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
@@ -130,7 +129,7 @@ async fn in_blocks(ask: impl AsyncFn() -> Seen, as_json: bool, shutdown: Cancell
         let is_heard = if as_json {
             heard(clean::json(&seen.json()))
         } else {
-            let mut lines = seen.lines(width());
+            let mut lines = seen.lines(table::width());
             lines.push(String::new());
             heard(lines.join("\n"))
         };
@@ -178,9 +177,9 @@ impl Seen {
             return say(clean::json(&self.json()));
         }
         match &self.told {
-            Ok(_) => self.lines(width()).iter().for_each(say),
+            Ok(_) => self.lines(table::width()).iter().for_each(say),
             Err(error) => {
-                self.here_lines(width()).iter().for_each(say);
+                self.here_lines(table::width()).iter().for_each(say);
                 warn(format_args!("error: {}", Clean::of(error)));
             }
         }
@@ -214,10 +213,4 @@ impl Seen {
         }
         whole
     }
-}
-
-/// The width of the terminal; where there is none, lines are as long as they need to be.
-fn width() -> usize {
-    let known = if is_watched() { terminal::size().ok() } else { None };
-    known.map(|(columns, _)| usize::from(columns)).filter(|columns| *columns > 0).unwrap_or(400)
 }
