@@ -25,7 +25,7 @@ pub struct Args {
 
     /// The configuration of nats-server [default: the one that is compiled in, the nats.conf of this project]
     #[arg(long = "nats-conf", env = "ECHO_NATS_CONF", value_name = "FILE")]
-    config: Option<PathBuf>,
+    nats_conf: Option<PathBuf>,
 
     /// Where clients connect, instead of where the configuration says; port 0 lets the system choose
     #[arg(long, env = "ECHO_NATS_LISTEN", value_name = "HOST:PORT")]
@@ -97,9 +97,9 @@ async fn run(cli: Args) -> Result<()> {
     }
     let secret =
         cli.secret_file.as_deref().map(Secret::read_or_create).transpose().map_err(BadConfig::because)?;
-    let Args { config, listen, monitor, insecure_lan, ready_file, .. } = cli;
+    let Args { nats_conf, listen, monitor, insecure_lan, ready_file, .. } = cli;
     let needs_secret = secret.is_some();
-    let options = Options { binary, config, listen, monitor, secret, insecure_lan };
+    let options = Options { binary, config: nats_conf, listen, monitor, secret, insecure_lan };
     let starting = shutdown.run_until_cancelled(Server::start(options, shutdown.clone()));
     let Some(server) = starting.await.transpose().map_err(blamed)? else {
         return Ok(());

@@ -33,7 +33,8 @@ pub struct EdgeArgs {
 /// It is none: the sentence that says so.
 pub fn address(text: &str) -> Result<Url, String> {
     let whole = if text.contains("://") { text.trim().to_owned() } else { format!("http://{}", text.trim()) };
-    let url = Url::parse(&whole).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+    let url =
+        Url::parse(&whole).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
     url.ok_or_else(|| format!("an edge has an address such as {DEFAULT}, or https://HOST"))
 }
 
@@ -124,8 +125,9 @@ impl Edge {
 
     async fn read<T: DeserializeOwned>(&self, reply: Response) -> Result<T> {
         let body = body(reply).await?;
-        serde_json::from_slice(&body)
-            .map_err(|_| anyhow!("what answers at {} is no edge of a mesh: name one with --edge", self.shown()))
+        serde_json::from_slice(&body).map_err(|_| {
+            anyhow!("what answers at {} is no edge of a mesh: name one with --edge", self.shown())
+        })
     }
 
     async fn asked(&self, request: reqwest::RequestBuilder) -> Result<Response> {

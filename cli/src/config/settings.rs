@@ -49,7 +49,10 @@ const WITHOUT: [&str; 2] = ["config", "completions"];
 pub fn tree(command: &Command) -> Vec<(Vec<String>, &Command)> {
     fn walk<'a>(command: &'a Command, path: &[String], all: &mut Vec<(Vec<String>, &'a Command)>) {
         all.push((path.to_vec(), command));
-        for below in command.get_subcommands().filter(|below| !WITHOUT.contains(&below.get_name()) && !below.is_hide_set()) {
+        for below in command
+            .get_subcommands()
+            .filter(|below| !WITHOUT.contains(&below.get_name()) && !below.is_hide_set())
+        {
             walk(below, &[path, &[below.get_name().to_owned()]].concat(), all);
         }
     }

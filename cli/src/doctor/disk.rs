@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use super::finding::Looked;
 use super::os;
 use super::scene::Scene;
+use crate::figure::size;
 
 /// What a small model takes.
 const LITTLE: u64 = 2 << 30;
@@ -72,11 +73,4 @@ async fn nodes(scene: &Scene) -> Looked {
             format!("remove models that nobody needs: echo-mesh models rm NAME --on {}", node.node_id),
         )
     })
-}
-
-fn size(bytes: u64) -> String {
-    match bytes >> 20 {
-        mib @ 0..1024 => format!("{mib} MiB"),
-        mib => format!("{} GiB", mib >> 10),
-    }
 }

@@ -34,7 +34,12 @@ fn paragraph(it: &Finding, colour: bool) -> String {
         Severity::Note => ("note", "33"),
     };
     let word = if colour { format!("\x1b[1;{code}m{word}\x1b[0m") } else { word.to_owned() };
-    format!("{word}: {}\n  why: {}\n  do:  {}\n\n", Clean::of(&it.what), Clean::of(&it.why), Clean::of(&it.mend))
+    format!(
+        "{word}: {}\n  why: {}\n  do:  {}\n\n",
+        Clean::of(&it.what),
+        Clean::of(&it.why),
+        Clean::of(&it.mend)
+    )
 }
 
 /// For programs.
@@ -65,11 +70,16 @@ mod tests {
 
     #[test]
     fn a_note_is_told_and_nothing_is_wrong_and_no_word_steers_the_terminal() {
-        let looked =
-            [("a", Looked::note("n\x1b[2J", "y", "z").with(Looked::seen("s\u{9b}"))), ("b", Looked::unseen("u\u{202e}"))];
+        let looked = [
+            ("a", Looked::note("n\x1b[2J", "y", "z").with(Looked::seen("s\u{9b}"))),
+            ("b", Looked::unseen("u\u{202e}")),
+        ];
         let said = text(&looked);
         assert!(!said.contains('\x1b'), "{said:?}");
-        assert!(said.ends_with("nothing is wrong\nlooked at: s\u{fffd}\ncould not look at: u\u{fffd}"), "{said}");
+        assert!(
+            said.ends_with("nothing is wrong\nlooked at: s\u{fffd}\ncould not look at: u\u{fffd}"),
+            "{said}"
+        );
         assert_eq!(json(&looked)["well"], true);
         let looked = [("a", Looked::wrong("w", "y", "z"))];
         assert!(!text(&looked).contains("well") && !text(&looked).contains("nothing"));

@@ -49,7 +49,11 @@ impl Start {
             let said = error.render().to_string();
             let said = said.trim_end().trim_start_matches("error: ");
             let whole = format!("the service could not start `echo-mesh {}`: {said}", self.words());
-            BadConfig(if error.use_stderr() { whole } else { format!("a service is not for asking: {}", self.words()) })
+            BadConfig(if error.use_stderr() {
+                whole
+            } else {
+                format!("a service is not for asking: {}", self.words())
+            })
         })?;
         let has_code = matches
             .subcommand_matches("join")
@@ -58,7 +62,9 @@ impl Start {
             return Ok(());
         }
         let how = match user {
-            true => "`echo-mesh join CODE`, Ctrl-C once it is in, and then `echo-mesh service install join --user`",
+            true => {
+                "`echo-mesh join CODE`, Ctrl-C once it is in, and then `echo-mesh service install join --user`"
+            }
             false => {
                 "`sudo -u echo-mesh echo-mesh join CODE --run-dir /var/lib/echo-mesh`, Ctrl-C once it is in, and then \
                  `sudo echo-mesh service install join`"

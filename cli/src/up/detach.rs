@@ -67,7 +67,7 @@ pub async fn supervise(log: &LogArgs) -> Result<()> {
     let order = serde_json::from_reader(std::io::stdin().lock());
     let Order { plan, place, patience } = order.context("only `up --detach` starts this")?;
     os::leave_session().context("cannot leave the session of the terminal")?;
-    process::logs(log.log_format, "info");
+    process::logs(log.log_format, "info,async_nats=warn");
     let mut voice = Voice::caller();
     let ended = run::run(plan, place, patience, &mut voice).await;
     if let Err(error) = &ended {

@@ -214,6 +214,29 @@ fn free_address() -> String {
     format!("127.0.0.1:{}", port.unwrap())
 }
 
+/// Ends what a test has left running on its machines: a supervisor's parts end with it.
+fn end_all(machines: &Path) {
+    for machine in fs::read_dir(machines).into_iter().flatten().flatten() {
+        let text = fs::read(machine.path().join("mesh.json")).unwrap_or_default();
+        let record: Value = serde_json::from_slice(&text).unwrap_or_default();
+        if let Some(pid) = record["supervisor"]["pid"].as_i64() {
+            let _ = Command::new("kill").args(["-9", &pid.to_string()]).status();
+        }
+    }
+}
+
+impl Drop for Home {
+    fn drop(&mut self) {
+        end_all(self.folder.path());
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        end_all(self.folder.path());
+    }
+}
+
 const LETTERS: &str = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 
 fn digits(code: &str) -> Vec<u32> {

@@ -17,6 +17,7 @@ const SOON: Duration = Duration::from_secs(10);
 async fn one_command_starts_a_mesh_that_answers_and_another_leaves_nothing_of_it() {
     let here = Here::new().await;
     let said = here.up().await;
+    said.has("Let another machine in: ").has(" up --lan");
     said.has("both nodes serve").has(&format!("pid {}", here.pid("edge")));
     here.ask("count [tokens=5]").rest().await.assert_every_token_once(5);
     let record = here.record();
@@ -131,6 +132,22 @@ async fn what_belongs_to_one_part_does_not_reach_another_and_no_part_knows_the_s
         let holds_it = environ.contains(words.trim());
         assert!(!holds_it || line.contains("nats-server"), "the secret is in the environment of {line}");
     }
+}
+
+#[tokio::test]
+async fn what_a_configuration_file_says_to_agents_reaches_them_and_flags_of_up_do() {
+    let mut here = Here::new().await;
+    here.file("mesh.toml", "[agent]\nmax-slots = 3\n");
+    here.set("ECHO_CONFIG", "mesh.toml");
+    here.says(&["up", "--detach", "--allow-model-management", "--models", "scripted*"]).await.ended(0);
+    let status: serde_json::Value = here.client().get("/status").send().await.unwrap().json().await;
+    assert_eq!(status["nodes"][0]["slots"], 3, "{status}");
+    let agent = std::fs::read(format!("/proc/{}/cmdline", here.pid("agent-a"))).unwrap();
+    let agent = String::from_utf8_lossy(&agent).replace('\0', " ");
+    assert!(agent.contains("--allow-model-management") && agent.contains("--models scripted*"), "{agent}");
+    here.says(&["down"]).await.ended(0);
+    here.says(&["up", "--detach", "--hours", "25:00-26:00"]).await.ended(2);
+    here.assert_clean();
 }
 
 #[tokio::test]
