@@ -71,8 +71,8 @@ pub struct Args {
 
 fn yes_or_no(text: &str) -> Result<bool, String> {
     match text {
-        "yes" => Ok(true),
-        "no" => Ok(false),
+        "yes" | "true" => Ok(true),
+        "no" | "false" => Ok(false),
         other => Err(format!("{other:?} is neither yes nor no")),
     }
 }

@@ -55,8 +55,11 @@ pub fn text(commands: &Command) -> String {
         }
     }
     // With a variable it is one setting of the whole mesh, else each command's own.
-    having.retain(|_, args| {
+    let is_command = |name: &str| tree.iter().any(|(path, _)| path.first().is_some_and(|word| word == name));
+    having.retain(|name, args| {
+        // In one file, a name is either a setting or a table.
         args.len() > 1
+            && !is_command(name)
             && args.iter().all(|arg| arg.get_env().is_some())
             && !is_ambiguous(args.iter().copied())
     });

@@ -171,11 +171,12 @@ fn unknown(setting: &Setting, tree: &[(Vec<String>, &Command)]) -> String {
         command.get_arguments().filter_map(name).map(str::to_owned).collect()
     };
     let here: Vec<String> = tree.iter().filter(|(path, _)| path.starts_with(table)).flat_map(names).collect();
-    let elsewhere = tree.iter().find(|it| !it.0.is_empty() && names(it).contains(key));
-    let meant = match (nearest(key, here.iter().map(String::as_str)), elsewhere) {
-        (_, Some((path, _))) => format!("; it belongs into [{}]", path.join(".")),
-        (Some(meant), None) => format!("; did you mean `{meant}`?"),
-        (None, None) => "; `echo-mesh config --example` prints all settings".to_owned(),
+    let elsewhere = tree.iter().filter(|it| !it.0.is_empty() && names(it).contains(key));
+    let elsewhere: Vec<String> = elsewhere.map(|(path, _)| format!("[{}]", path.join("."))).collect();
+    let meant = match nearest(key, here.iter().map(String::as_str)) {
+        _ if !elsewhere.is_empty() => format!("; it belongs into {}", elsewhere.join(" or ")),
+        Some(meant) => format!("; did you mean `{meant}`?"),
+        None => "; `echo-mesh config --example` prints all settings".to_owned(),
     };
     format!("there is no setting `{key}` {place}{meant}")
 }

@@ -180,7 +180,7 @@ fn what_is_wrong_is_said_with_its_line_and_what_was_meant() {
         ("[edgee]\nlisten = '127.0.0.1:1'", 1, "a command `edgee`; did you mean [edge]?"),
         ("[broker.fetsch]", 1, "a command `broker fetsch`; did you mean [broker.fetch]?"),
         ("\n[edge]\nlisen = '127.0.0.1:1'", 3, "no setting `lisen` in [edge]; did you mean `listen`?"),
-        ("[edge]\nslots = 2", 2, "it belongs into [agent]"),
+        ("[edge]\nslots = 2", 2, "or [agent]"),
         ("nuts = 'nats://x'", 1, "did you mean `nats`?"),
         ("colour = 'red'", 1, "`echo-mesh config --example` prints all settings"),
         ("[agent]\n\nslots = 'many'", 3, "invalid value 'many' for `slots`"),
