@@ -50,7 +50,7 @@ pub struct Args {
     advertise: Option<String>,
 
     /// Show the code as a picture too [default: where the terminal has room for it]
-    #[arg(long, value_name = "yes|no", num_args = 0..=1, default_missing_value = "yes", value_parser = yes_or_no)]
+    #[arg(long, value_name = "yes|no", num_args = 0..=1, default_missing_value = "true", value_parser = clap::builder::BoolishValueParser::new())]
     qr: Option<bool>,
 
     /// Where the bus is [default: that of the mesh which runs here, or that this machine has joined]
@@ -67,14 +67,6 @@ pub struct Args {
 
     #[command(flatten)]
     place: PlaceArgs,
-}
-
-fn yes_or_no(text: &str) -> Result<bool, String> {
-    match text {
-        "yes" | "true" => Ok(true),
-        "no" | "false" => Ok(false),
-        other => Err(format!("{other:?} is neither yes nor no")),
-    }
 }
 
 pub fn main(args: Args) -> ExitCode {

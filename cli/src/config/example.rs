@@ -60,6 +60,7 @@ pub fn text(commands: &Command) -> String {
         // In one file, a name is either a setting or a table.
         args.len() > 1
             && !is_command(name)
+            && args.iter().all(|arg| is_list(arg) == is_list(args[0]))
             && args.iter().all(|arg| arg.get_env().is_some())
             && !is_ambiguous(args.iter().copied())
     });

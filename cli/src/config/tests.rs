@@ -95,7 +95,10 @@ fn a_flag_comes_before_its_variable_that_before_the_file_and_that_before_the_def
     let mut variables: BTreeSet<(&str, &str)> = [("", "")].into();
     for (_, arg, [_, variable, _]) in &all {
         let Some(name) = arg.get_env().and_then(OsStr::to_str) else { continue };
-        if !variables.iter().any(|(known, _)| *known == name) {
+        // Several commands may read one variable, some as a list.
+        let mut others = all.iter().filter(|(_, other, _)| other.get_env() == arg.get_env());
+        let is_good = others.all(|(_, other, _)| settings::parses(other, variable).is_ok());
+        if is_good && !variables.iter().any(|(known, _)| *known == name) {
             variables.insert((name, variable));
         }
     }
