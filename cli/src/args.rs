@@ -43,8 +43,10 @@ pub enum Command {
     /// Ask for one answer
     Ask(ask::Args),
     /// Talk with a model
+    #[command(alias = "run")]
     Chat(chat::Args),
     /// Show, pull and remove models
+    #[command(aliases = ["list", "ls"])]
     Models(models::Args),
     /// Let a node finish what it does and take nothing new
     Drain(order::DrainArgs),
@@ -72,7 +74,7 @@ pub enum Command {
 
 /// Does what the command line says.
 pub fn main() -> ExitCode {
-    let matches = config::parse(Cli::command());
+    let matches = config::parse(commands());
     let Cli { config: file, command } = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     match command {
         Command::Up(args) => up::main(args, file),
@@ -88,15 +90,20 @@ pub fn main() -> ExitCode {
         Command::Drain(args) => order::drain(args),
         Command::Resume(args) => order::resume(args),
         Command::Check(args) => check::main(args),
-        Command::Doctor(args) => doctor::main(args, file, Cli::command()),
-        Command::Config(args) => config::main(args, file, &Cli::command()),
-        Command::Service(args) => service::main(args),
+        Command::Doctor(args) => doctor::main(args, file, commands()),
+        Command::Config(args) => config::main(args, file, &commands()),
+        Command::Service(args) => service::main(args, commands()),
         Command::Completions(args) => completions::main(args, Cli::command()),
         Command::Broker(args) => echo_broker::program::execute(args),
         Command::Orchestrator(args) => echo_orchestrator::program::execute(args),
         Command::Agent(args) => echo_agent::program::execute(args),
         Command::Edge(args) => echo_edge::program::execute(args),
     }
+}
+
+/// The whole command line, as it is without a file.
+fn commands() -> clap::Command {
+    config::without_empty(Cli::command())
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use echo_bus::process::{ended, shutdown};
 use serde_json::{Map, Value, json};
 
 use crate::answer::{Outcome, Played, Screen, Thoughts, Waiting, play};
-use crate::clean::visible_error;
+use crate::clean::{self, visible_error};
 use crate::edge::{EdgeArgs, Refused};
 use crate::say::{aside, say};
 
@@ -110,7 +110,7 @@ impl Args {
         Ok(match played.outcome? {
             Outcome::Whole(facts) => {
                 if !self.quiet {
-                    aside(crate::clean::visible(&facts.line()));
+                    aside(clean::visible(&facts.line()));
                 }
                 ExitCode::SUCCESS
             }
@@ -139,7 +139,7 @@ impl Args {
                 ended(Err(visible_error(error)))
             }
         };
-        say(Value::Object(object));
+        say(clean::json(&Value::Object(object)));
         code
     }
 }

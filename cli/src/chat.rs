@@ -19,7 +19,6 @@ use self::talk::Talk;
 use crate::answer::Thoughts;
 use crate::clean::visible_error;
 use crate::edge::EdgeArgs;
-use crate::place::PlaceArgs;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -57,9 +56,6 @@ pub struct Args {
 
     #[command(flatten)]
     edge: EdgeArgs,
-
-    #[command(flatten)]
-    place: PlaceArgs,
 }
 
 pub fn main(args: Args) -> ExitCode {
@@ -90,7 +86,7 @@ fn run(args: Args) -> Result<ExitCode> {
 impl Args {
     /// Where what was typed is kept; nowhere if nobody wants it, or there is no such place.
     fn history(&self) -> Option<PathBuf> {
-        let place = self.place.place().ok().filter(|_| !self.no_history)?;
-        Some(place.run.join("chat-history"))
+        let run = self.edge.run.dir().ok().filter(|_| !self.no_history)?;
+        Some(run.join("chat-history"))
     }
 }

@@ -11,9 +11,8 @@ use echo_bus::time;
 use futures::future::join_all;
 use serde_json::{Value, json};
 
+use crate::clean::Clean;
 use crate::edge::EdgeArgs;
-use crate::place::PlaceArgs;
-use crate::record::Record;
 use crate::say::say;
 use judge::{Reply, Verdict};
 
@@ -22,9 +21,6 @@ use judge::{Reply, Verdict};
 pub struct Args {
     #[command(flatten)]
     edge: EdgeArgs,
-
-    #[command(flatten)]
-    place: PlaceArgs,
 
     /// How long one answer may take; a large model has to be loaded first
     #[arg(long, env = "ECHO_TASK_SECONDS", value_name = "TIME", default_value = "300s", value_parser = time::some)]
@@ -42,14 +38,9 @@ pub fn main(args: Args) -> ExitCode {
 /// Whether all is as it should be.
 #[tokio::main(flavor = "current_thread")]
 async fn check(args: &Args) -> Result<bool> {
-    let place = args.place.place()?;
-    let record = Record::known(&place.run).filter(|record| record.supervisor.runs());
-    let edge = match (&args.edge.url, record.and_then(|record| record.edge)) {
-        (None, Some(here)) => here,
-        _ => args.edge.edge()?.url().to_string(),
-    };
-    let asks = Asks::new(edge.trim_end_matches('/'), args.patience)?;
-    say(format!("Checking the mesh at {}", asks.edge));
+    let edge = args.edge.edge()?;
+    let asks = Asks::new(edge.url().as_str().trim_end_matches('/'), args.patience)?;
+    say(format!("Checking the mesh at {}", edge.shown()));
     let mut told = Told::default();
     let status = asks.get("/status").await;
     if !told.tell("GET /status lists nodes that are ready", judge::status(&status)) {
@@ -101,10 +92,10 @@ impl Told {
     fn tell(&mut self, what: &str, verdict: Verdict) -> bool {
         self.done += 1;
         match &verdict {
-            Ok(detail) => say(format!("ok    {what}: {detail}")),
+            Ok(detail) => say(format!("ok    {what}: {}", Clean::of(detail))),
             Err(complaint) => {
                 self.failed += 1;
-                say(format!("FAIL  {what}: {complaint}"));
+                say(format!("FAIL  {what}: {}", Clean::of(complaint)));
             }
         }
         verdict.is_ok()

@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use echo_bus::process::BadConfig;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
@@ -94,12 +95,13 @@ fn seen(c: char) -> Option<char> {
     }
 }
 
-/// An error as a terminal may show it: it may hold the words of an engine.
+/// An error as a terminal may show it: it may hold the words of an engine. One that a person can mend stays one.
 pub fn visible_error(error: anyhow::Error) -> anyhow::Error {
-    if error.is::<echo_bus::process::BadConfig>() {
-        return error;
+    let words = visible(&format!("{error:#}"));
+    if error.is::<BadConfig>() {
+        return BadConfig(words).into();
     }
-    anyhow::anyhow!(visible(&format!("{error:#}")))
+    anyhow::anyhow!(words)
 }
 
 /// Control characters (C1 too, of which one alone begins a command), and what hides text or turns its direction.
@@ -154,6 +156,12 @@ mod tests {
             let letters = |text: &str| text.chars().filter(|c| !c.is_control()).count();
             assert!(letters(&seen) >= letters(&text), "nothing that can be seen is lost");
         }
+    }
+
+    #[test]
+    fn an_error_that_a_person_can_mend_stays_one_and_steers_no_terminal() {
+        let error = visible_error(BadConfig("no node \x1b[2J".to_owned()).into());
+        assert_eq!(error.downcast_ref::<BadConfig>().unwrap().0, "no node \u{241b}[2J");
     }
 
     #[test]

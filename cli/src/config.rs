@@ -8,10 +8,11 @@ mod settings;
 #[cfg(test)]
 mod tests;
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use clap::builder::Resettable;
 use clap::{ArgMatches, Command};
 use echo_bus::process::{BadConfig, ended};
 
@@ -55,6 +56,20 @@ fn show(args: &Args, named: Option<PathBuf>, commands: &Command) -> Result<(), B
         false => say(force::text(&shown, path)),
     }
     force::refused(&shown)
+}
+
+/// The commands without the variables that are set and empty: such a one says nothing.
+pub fn without_empty(commands: Command) -> Command {
+    without(commands, &|name| std::env::var_os(name).is_some_and(|value| value.is_empty()))
+}
+
+/// The commands without the variables of the environment that this picks.
+pub fn without(commands: Command, picked: &dyn Fn(&OsStr) -> bool) -> Command {
+    let commands = commands.mut_args(|arg| match arg.get_env().is_some_and(picked) {
+        true => arg.env(Resettable::Reset),
+        false => arg,
+    });
+    commands.mut_subcommands(|inner| without(inner, picked))
 }
 
 /// The command line, with the file's values where it and the environment say nothing. Ends the process where that

@@ -32,6 +32,7 @@ use std::time::Duration;
 
 use futures::future::{FutureExt as _, LocalBoxFuture, join_all};
 
+use crate::clean;
 use crate::say::{say, warn};
 pub use args::Args;
 use finding::{Looked, Severity};
@@ -53,7 +54,7 @@ pub fn main(args: Args, named: Option<PathBuf>, commands: clap::Command) -> Exit
     let looked = runtime.block_on(look(Scene::new(args, named, commands)));
     // Not waiting for a disk that does not answer.
     runtime.shutdown_background();
-    say(if json { show::json(&looked).to_string() } else { show::text(&looked) });
+    say(if json { clean::json(&show::json(&looked)) } else { show::text(&looked) });
     let wrong =
         looked.iter().flat_map(|(_, looked)| &looked.findings).any(|it| it.severity == Severity::Wrong);
     if wrong { ExitCode::FAILURE } else { ExitCode::SUCCESS }

@@ -2,26 +2,48 @@
 
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use reqwest::{Response, Url, header};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::clean::Clean;
-use crate::place;
+use crate::place::RunArgs;
 use crate::record::Record;
 
 /// How long an edge on this network may take to be reached.
 const CONNECT: Duration = Duration::from_secs(3);
-/// The longest event that is read.
-const LONGEST_EVENT: usize = 16 << 20;
+/// The longest event, and the longest answer, that is read.
+const LONGEST: usize = 16 << 20;
 
 /// Which edge is asked.
 #[derive(Debug, Clone, clap::Args)]
 pub struct EdgeArgs {
     /// The edge of the mesh [default: that of the mesh that runs here, else http://127.0.0.1:8080]
-    #[arg(long = "edge", env = "ECHO_EDGE_URL", value_name = "URL")]
+    #[arg(long = "edge", env = "ECHO_EDGE_URL", value_name = "URL", value_parser = address)]
     pub url: Option<Url>,
+
+    #[command(flatten)]
+    pub run: RunArgs,
+}
+
+/// The address of an edge, as people write it.
+///
+/// # Errors
+/// It is none: the sentence that says so.
+pub fn address(text: &str) -> Result<Url, String> {
+    let whole = if text.contains("://") { text.trim().to_owned() } else { format!("http://{}", text.trim()) };
+    let url =
+        Url::parse(&whole).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+    url.ok_or_else(|| format!("an edge has an address such as {DEFAULT}, or https://HOST"))
+}
+
+/// The address as it may be shown: without a password, nor whose it is.
+pub fn shown(url: &Url) -> String {
+    let mut url = url.clone();
+    // A URL without a host has neither.
+    let _ = (url.set_password(None), url.set_username(""));
+    url.as_str().trim_end_matches('/').to_owned()
 }
 
 /// Where an edge is, if nobody says otherwise.
@@ -32,15 +54,15 @@ impl EdgeArgs {
     pub fn edge(&self) -> Result<Edge> {
         match &self.url {
             Some(url) => Edge::at(url.clone()),
-            None => Edge::at(Url::parse(here().as_deref().unwrap_or(DEFAULT))?),
+            None => Edge::at(Url::parse(self.here().as_deref().unwrap_or(DEFAULT))?),
         }
     }
-}
 
-/// The edge of the mesh that runs here.
-fn here() -> Option<String> {
-    let record = Record::known(&place::run_dir().ok()?)?;
-    record.edge.filter(|_| record.supervisor.runs())
+    /// The edge of the mesh that runs here.
+    fn here(&self) -> Option<String> {
+        let record = Record::known(&self.run.dir().ok()?)?;
+        record.edge.filter(|_| record.supervisor.runs())
+    }
 }
 
 /// One edge.
@@ -62,16 +84,19 @@ impl Edge {
         &self.url
     }
 
+    /// Its address, as it may be shown.
+    pub fn shown(&self) -> String {
+        shown(&self.url)
+    }
+
     /// GET, and the JSON that came.
     pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
-        let reply = self.asked(self.client.get(self.address(path)?)).await?;
-        reply.json().await.context("the edge's answer cannot be read")
+        self.read(self.asked(self.client.get(self.address(path)?)).await?).await
     }
 
     /// GET of JSON that is wanted also if it tells of a failure.
     pub async fn told(&self, path: &str) -> Result<Value> {
-        let reply = self.sent(self.client.get(self.address(path)?)).await?;
-        reply.json().await.context("the edge's answer cannot be read")
+        self.read(self.sent(self.client.get(self.address(path)?)).await?).await
     }
 
     /// POST of JSON; the answer may be a stream.
@@ -81,8 +106,7 @@ impl Edge {
 
     /// DELETE, and the JSON that came.
     pub async fn delete(&self, path: &str) -> Result<Value> {
-        let reply = self.asked(self.client.delete(self.address(path)?)).await?;
-        reply.json().await.context("the edge's answer cannot be read")
+        self.read(self.asked(self.client.delete(self.address(path)?)).await?).await
     }
 
     /// DELETE of what a body names.
@@ -96,7 +120,14 @@ impl Edge {
     }
 
     fn address(&self, path: &str) -> Result<Url> {
-        self.url.join(path).with_context(|| format!("{} makes no address with {path}", self.url))
+        self.url.join(path).with_context(|| format!("{} makes no address with {path}", self.shown()))
+    }
+
+    async fn read<T: DeserializeOwned>(&self, reply: Response) -> Result<T> {
+        let body = body(reply).await?;
+        serde_json::from_slice(&body).map_err(|_| {
+            anyhow!("what answers at {} is no edge of a mesh: name one with --edge", self.shown())
+        })
     }
 
     async fn asked(&self, request: reqwest::RequestBuilder) -> Result<Response> {
@@ -110,15 +141,30 @@ impl Edge {
     async fn sent(&self, request: reqwest::RequestBuilder) -> Result<Response> {
         request.send().await.map_err(|error| {
             if error.is_connect() || error.is_timeout() {
-                anyhow::anyhow!(
+                anyhow!(
                     "no mesh answers at {}: start one with `echo-mesh up`, or name its edge with --edge",
-                    self.url
+                    self.shown()
                 )
             } else {
                 anyhow::Error::new(error.without_url()).context("the edge has not answered")
             }
         })
     }
+}
+
+/// All of an answer.
+///
+/// # Errors
+/// The connection broke, or the answer does not end.
+pub async fn body(mut reply: Response) -> Result<Vec<u8>> {
+    let mut body = Vec::new();
+    while let Some(bytes) = reply.chunk().await.map_err(reqwest::Error::without_url)? {
+        if body.len() + bytes.len() > LONGEST {
+            bail!("the edge sends an answer that does not end");
+        }
+        body.extend_from_slice(&bytes);
+    }
+    Ok(body)
 }
 
 /// The edge has said no.
@@ -138,7 +184,7 @@ impl Refused {
         let status = reply.status();
         let wait = reply.headers().get(header::RETRY_AFTER).and_then(|wait| wait.to_str().ok());
         let wait = wait.map(|wait| format!(" (in about {wait} s)")).unwrap_or_default();
-        let said: Value = serde_json::from_str(&reply.text().await.unwrap_or_default()).unwrap_or_default();
+        let said: Value = serde_json::from_slice(&body(reply).await.unwrap_or_default()).unwrap_or_default();
         let mut refused = Self::said(&said, &format!("the edge answers {status}"));
         refused.error += &wait;
         Self { status: Some(status.as_u16()), ..refused }
@@ -186,13 +232,15 @@ impl Event {
 pub struct Events {
     reply: Response,
     read: Vec<u8>,
+    /// So many bytes of it hold no end.
+    looked: usize,
     ended: bool,
 }
 
 impl Events {
     /// The events of an answer.
     pub fn of(reply: Response) -> Self {
-        Self { reply, read: Vec::new(), ended: false }
+        Self { reply, read: Vec::new(), looked: 0, ended: false }
     }
 
     /// The next event that says something; `None` at the end.
@@ -227,10 +275,15 @@ impl Events {
 
     async fn part(&mut self, end: &[u8]) -> Result<Option<String>> {
         loop {
-            if let Some(at) = self.read.windows(end.len()).position(|bytes| bytes == end) {
+            let rest = self.read.get(self.looked..).unwrap_or_default();
+            if let Some(at) = rest.windows(end.len()).position(|bytes| bytes == end) {
+                let at = self.looked + at;
+                self.looked = 0;
                 let part: Vec<u8> = self.read.drain(..at + end.len()).collect();
                 return Ok(Some(String::from_utf8_lossy(&part).into_owned()));
             }
+            // The end may have begun.
+            self.looked = (self.read.len() + 1).saturating_sub(end.len());
             if self.ended {
                 return Ok(None);
             }
@@ -238,7 +291,7 @@ impl Events {
                 Some(bytes) => self.read.extend_from_slice(&bytes),
                 None => self.ended = true,
             }
-            if self.read.len() > LONGEST_EVENT {
+            if self.read.len() > LONGEST {
                 bail!("the edge sends an event that does not end");
             }
         }
@@ -255,6 +308,18 @@ mod tests {
         assert_eq!((event.id, event.data.as_str()), (Some(7), "{\"a\":\n1}"));
         let comment = Event::read(": queued, position 2\n\n");
         assert_eq!((comment.comment.as_str(), comment.data.as_str()), ("queued, position 2", ""));
+    }
+
+    #[test]
+    fn an_edge_is_named_as_people_write_it_and_no_password_is_shown() {
+        let read = |text: &str| address(text).map(|url| url.to_string());
+        assert_eq!(read("box:8080").unwrap(), "http://box:8080/");
+        assert_eq!(read(" 10.0.0.1 ").unwrap(), "http://10.0.0.1/");
+        assert_eq!(read("https://mesh.example/").unwrap(), "https://mesh.example/");
+        for nonsense in ["", "nats://box:4222", "file:///etc", "http://", "a b"] {
+            assert!(read(nonsense).unwrap_err().contains("http://127.0.0.1:8080"), "{nonsense:?}");
+        }
+        assert_eq!(shown(&address("ada:hush@box:1").unwrap()), "http://box:1");
     }
 
     #[test]

@@ -1,11 +1,10 @@
 //! What runs on this machine, as it was written down by the command that has started it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use echo_bus::id::NodeId;
 use serde_json::Value;
 
-use crate::place::Place;
 use crate::record::Record;
 use crate::up::summary::{age, parts};
 
@@ -26,8 +25,8 @@ pub struct Here {
 }
 
 /// What runs here; `None` if nothing was started by this program.
-pub fn here(place: &Place) -> Option<Here> {
-    let record = match Record::read(&place.run) {
+pub fn here(run: &Path) -> Option<Here> {
+    let record = match Record::read(run) {
         Ok(record) => record?,
         Err(error) => return Some(Here { lines: vec![error.to_string()], ..Here::default() }),
     };

@@ -47,7 +47,7 @@ pub struct Args {
     advertise: Option<String>,
 
     /// Show the code as a picture too [default: where the terminal has room for it]
-    #[arg(long, value_name = "yes|no", num_args = 0..=1, default_missing_value = "yes", value_parser = yes_or_no)]
+    #[arg(long, value_name = "yes|no", num_args = 0..=1, default_missing_value = "true", value_parser = clap::builder::BoolishValueParser::new())]
     qr: Option<bool>,
 
     /// Where the bus is [default: that of the mesh which runs here, or that this machine has joined]
@@ -59,19 +59,11 @@ pub struct Args {
     secret_file: Option<PathBuf>,
 
     /// An edge of the mesh, if other machines can reach one
-    #[arg(long = "edge", env = "ECHO_EDGE_URL", value_name = "URL")]
+    #[arg(long = "edge", env = "ECHO_EDGE_URL", value_name = "URL", value_parser = crate::edge::address)]
     edge: Option<Url>,
 
     #[command(flatten)]
     place: PlaceArgs,
-}
-
-fn yes_or_no(text: &str) -> Result<bool, String> {
-    match text {
-        "yes" => Ok(true),
-        "no" => Ok(false),
-        other => Err(format!("{other:?} is neither yes nor no")),
-    }
 }
 
 pub fn main(args: Args) -> ExitCode {

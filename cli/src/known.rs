@@ -1,8 +1,9 @@
 //! Which models the mesh has, and where.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use echo_bus::message::Model;
 use echo_bus::model_name::ModelName;
 use echo_bus::process::BadConfig;
@@ -10,6 +11,8 @@ use serde::Deserialize;
 
 use crate::edge::Edge;
 
+/// How long an edge may take; it asks an orchestrator, for two seconds at most.
+const WITHIN: Duration = Duration::from_secs(5);
 /// The word for every node.
 const ALL: &str = "all";
 
@@ -34,9 +37,12 @@ impl Known {
     /// Asks an edge.
     ///
     /// # Errors
-    /// Nobody answers.
+    /// Nobody answers, or nobody in time.
     pub async fn of(edge: &Edge) -> Result<Self> {
-        edge.get("/status").await
+        match tokio::time::timeout(WITHIN, edge.get("/status")).await {
+            Ok(known) => known,
+            Err(_) => bail!("the edge at {} does not answer", edge.shown()),
+        }
     }
 
     /// The names of all models, each once.

@@ -7,6 +7,7 @@
 mod answer;
 mod args;
 mod ask;
+mod bus;
 mod chat;
 mod check;
 mod clean;

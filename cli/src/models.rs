@@ -13,7 +13,7 @@ use echo_bus::process::ended;
 
 use self::pull::PullArgs;
 use self::remove::RemoveArgs;
-use crate::clean::visible_error;
+use crate::clean::{self, visible_error};
 use crate::edge::{Edge, EdgeArgs};
 use crate::known::Known;
 use crate::say::say;
@@ -32,8 +32,21 @@ pub struct Args {
     what: Option<What>,
 }
 
+#[derive(Debug, clap::Args)]
+struct ListArgs {
+    /// As JSON
+    #[arg(long)]
+    json: bool,
+
+    #[command(flatten)]
+    edge: EdgeArgs,
+}
+
 #[derive(Debug, Subcommand)]
 enum What {
+    /// The same as without a word
+    #[command(hide = true, alias = "ls")]
+    List(ListArgs),
     /// Fetch a model to nodes that allow it (--allow-model-management)
     Pull(PullArgs),
     /// Remove a model from nodes that allow it (--allow-model-management)
@@ -52,6 +65,7 @@ fn run(args: Args) -> Result<ExitCode> {
     let runtime = tokio::runtime::Runtime::new()?;
     match args.what {
         None => runtime.block_on(list(args.edge.edge()?, args.json)),
+        Some(What::List(args)) => runtime.block_on(list(args.edge.edge()?, args.json)),
         Some(What::Pull(pull)) => runtime.block_on(pull.run()),
         Some(What::Rm(remove)) => runtime.block_on(remove.run()),
     }
@@ -60,9 +74,9 @@ fn run(args: Args) -> Result<ExitCode> {
 async fn list(edge: Edge, json: bool) -> Result<ExitCode> {
     let rows = table::rows(&Known::of(&edge).await?);
     if json {
-        say(serde_json::to_string_pretty(&rows)?);
+        say(clean::json(&serde_json::to_value(&rows)?));
     } else {
-        for line in table::lines(&rows) {
+        for line in table::lines(&rows, crate::table::width()) {
             say(line);
         }
     }

@@ -11,15 +11,16 @@ use echo_bus::Bus;
 use echo_bus::client::Subscription;
 use echo_bus::id::NodeId;
 use echo_bus::message::{Heartbeat, NodeStatus, Wish};
-use echo_bus::process::{self, BadConfig, BusArgs};
+use echo_bus::process::{self, BadConfig};
 use echo_bus::subject;
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
+use crate::bus::WhichBus;
 use crate::clean::Clean;
-use crate::here::{Here, here};
-use crate::place::PlaceArgs;
+use crate::here::here;
+use crate::place::RunArgs;
 use crate::say::say;
 use wait::{Drain, Runs, Wait};
 
@@ -37,8 +38,6 @@ such node, 130 after Ctrl-C.";
 const RESUME_HELP: &str = "It goes over the bus, so neither edge nor orchestrator need to run.
 
 Exit code: 0 when the node takes work again, 1 if it does not, 2 if there is no such node.";
-/// The address that stands where nobody has named one.
-const DEFAULT_BUS: &str = "nats://127.0.0.1:4222";
 /// What a shell reports of a program that Ctrl-C has ended.
 const INTERRUPTED: u8 = 130;
 
@@ -66,10 +65,10 @@ struct Owner {
     node: Option<NodeId>,
 
     #[command(flatten)]
-    bus: BusArgs,
+    bus: WhichBus,
 
     #[command(flatten)]
-    place: PlaceArgs,
+    run: RunArgs,
 }
 
 pub fn drain(args: DrainArgs) -> ExitCode {
@@ -119,8 +118,9 @@ async fn run_resume(args: &ResumeArgs) -> Result<ExitCode> {
 impl Owner {
     /// The bus, and which node is meant.
     async fn begin(&self) -> Result<(Bus, NodeId)> {
-        let here = here(&self.place.place()?).unwrap_or_default();
-        let bus = bus::connect(&bus_of(&self.bus, &here)).await?;
+        let here = here(&self.run.dir()?).unwrap_or_default();
+        let meant = self.bus.meant(here.bus.as_deref(), here.secret_file.as_deref());
+        let bus = bus::connect(&meant).await?;
         match (&self.node, here.nodes.as_slice()) {
             (Some(node), _) | (None, [node]) => Ok((bus, node.clone())),
             (None, _) => {
@@ -128,17 +128,6 @@ impl Owner {
                 Err(BadConfig(which).into())
             }
         }
-    }
-}
-
-/// What nobody has said is as in the mesh that runs here.
-fn bus_of(said: &BusArgs, here: &Here) -> BusArgs {
-    let is_said = said.nats != DEFAULT_BUS;
-    let nats = if is_said { None } else { here.bus.clone() };
-    let secret_file = if is_said { None } else { here.secret_file.clone() };
-    BusArgs {
-        nats: nats.unwrap_or_else(|| said.nats.clone()),
-        secret_file: said.secret_file.clone().or(secret_file),
     }
 }
 
@@ -244,48 +233,5 @@ impl Progress {
 impl Drop for Progress {
     fn drop(&mut self) {
         self.end();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_mesh_that_runs_here_is_meant_unless_another_bus_is_named() {
-        let said =
-            |nats: &str, file: Option<&str>| BusArgs { nats: nats.into(), secret_file: file.map(Into::into) };
-        let here = Here {
-            bus: Some("nats://127.0.0.1:5000".into()),
-            secret_file: Some("here".into()),
-            ..Here::default()
-        };
-        let found = |said: BusArgs, here: &Here| {
-            let bus = bus_of(&said, here);
-            (bus.nats, bus.secret_file.map(|file| file.to_string_lossy().into_owned()))
-        };
-        assert_eq!(
-            found(said(DEFAULT_BUS, None), &here),
-            ("nats://127.0.0.1:5000".into(), Some("here".into()))
-        );
-        assert_eq!(found(said(DEFAULT_BUS, Some("x")), &here).1, Some("x".into()));
-        assert_eq!(
-            found(said("nats://b:1", None), &here),
-            ("nats://b:1".into(), None),
-            "its secret is another's"
-        );
-        assert_eq!(found(said(DEFAULT_BUS, None), &Here::default()), (DEFAULT_BUS.into(), None));
-    }
-
-    #[test]
-    fn the_default_is_the_one_of_the_flag() {
-        #[derive(clap::Parser)]
-        struct Parsed {
-            #[command(flatten)]
-            bus: BusArgs,
-        }
-        let command = <Parsed as clap::CommandFactory>::command();
-        let flag = command.get_arguments().find(|flag| flag.get_id() == "nats").unwrap();
-        assert_eq!(flag.get_default_values(), [DEFAULT_BUS]);
     }
 }

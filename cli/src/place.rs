@@ -11,10 +11,24 @@ use serde::{Deserialize, Serialize};
 /// The folders of one mesh on this machine. Two meshes of one user differ by the first.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct PlaceArgs {
+    #[command(flatten)]
+    pub run: RunArgs,
+
+    #[command(flatten)]
+    pub folders: FolderArgs,
+}
+
+/// What tells one mesh of this machine from another.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct RunArgs {
     /// What runs, and what was chosen for it [default: ~/.local/state/echo-mesh]
     #[arg(long, env = "ECHO_RUN_DIR", value_name = "DIR")]
     run_dir: Option<PathBuf>,
+}
 
+/// The other folders.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct FolderArgs {
     /// What the parts say [default: DIR/logs in the run directory]
     #[arg(long, env = "ECHO_LOG_DIR", value_name = "DIR")]
     log_dir: Option<PathBuf>,
@@ -39,14 +53,6 @@ impl Place {
     }
 }
 
-/// The run directory of those who are told nothing by a flag.
-pub fn run_dir() -> Result<PathBuf, BadConfig> {
-    match std::env::var_os("ECHO_RUN_DIR").filter(|dir| !dir.is_empty()) {
-        Some(dir) => Ok(std::path::absolute(&dir).unwrap_or_else(|_| dir.into())),
-        None => default_run(),
-    }
-}
-
 fn default_run() -> Result<PathBuf, BadConfig> {
     Ok(home("XDG_STATE_HOME", ".local/state", "--run-dir")?.join("echo-mesh"))
 }
@@ -57,17 +63,36 @@ impl PlaceArgs {
     /// # Errors
     /// There is no home directory to take a default from.
     pub fn place(&self) -> Result<Place, BadConfig> {
-        let run = match &self.run_dir {
-            Some(dir) => dir.clone(),
-            None => default_run()?,
-        };
+        self.folders.place(&self.run)
+    }
+}
+
+impl RunArgs {
+    /// The run directory, absolute. Makes nothing.
+    ///
+    /// # Errors
+    /// There is no home directory to take a default from.
+    pub fn dir(&self) -> Result<PathBuf, BadConfig> {
+        match &self.run_dir {
+            Some(dir) => Ok(absolute(dir.clone())),
+            None => default_run().map(absolute),
+        }
+    }
+}
+
+impl FolderArgs {
+    /// Where things are, with this run directory. Makes nothing.
+    ///
+    /// # Errors
+    /// There is no home directory to take a default from.
+    pub fn place(&self, run: &RunArgs) -> Result<Place, BadConfig> {
+        let run = run.dir()?;
         let cache = match &self.cache_dir {
             Some(dir) => dir.clone(),
             None => home("XDG_CACHE_HOME", ".cache", "--cache-dir")?.join("echo-system"),
         };
         let logs = self.log_dir.clone().unwrap_or_else(|| run.join("logs"));
-        let absolute = |dir: PathBuf| std::path::absolute(&dir).unwrap_or(dir);
-        Ok(Place { run: absolute(run), logs: absolute(logs), cache: absolute(cache) })
+        Ok(Place { run, logs: absolute(logs), cache: absolute(cache) })
     }
 }
 
@@ -81,6 +106,10 @@ impl Place {
 /// Makes a folder, and those above it, for the eyes of this user only. One that is there stays as it is.
 pub fn make(folder: &Path) -> io::Result<()> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
+}
+
+fn absolute(dir: PathBuf) -> PathBuf {
+    std::path::absolute(&dir).unwrap_or(dir)
 }
 
 fn home(variable: &str, below: &str, flag: &str) -> Result<PathBuf, BadConfig> {

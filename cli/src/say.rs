@@ -4,7 +4,12 @@ use std::io::{IsTerminal as _, Write as _};
 
 /// A line on stdout. Whoever has closed it hears no more.
 pub fn say(line: impl std::fmt::Display) {
-    let _ = writeln!(std::io::stdout().lock(), "{line}");
+    heard(line);
+}
+
+/// The same, and whether somebody still hears it.
+pub fn heard(line: impl std::fmt::Display) -> bool {
+    writeln!(std::io::stdout().lock(), "{line}").is_ok()
 }
 
 /// A line on stderr.

@@ -96,11 +96,12 @@ impl Runs {
     }
 }
 
-pub fn main(args: Args) -> ExitCode {
+/// `commands` is the whole command line as it is without a file.
+pub fn main(args: Args, commands: clap::Command) -> ExitCode {
     let place = Place::here();
     match args.action {
         Action::Install(install) => process::ended(carry_out(install.dry_run, install.whose, &place, || {
-            let start = install.start(&place)?;
+            let start = install.start(&place, commands)?;
             if cfg!(target_os = "macos") {
                 launchd::install(&start, install.whose.user, &place)
             } else {
@@ -154,7 +155,7 @@ fn status(whose: Whose, place: &Place) -> ExitCode {
 }
 
 impl Install {
-    fn start(&self, place: &Place) -> Result<Start, BadConfig> {
+    fn start(&self, place: &Place, commands: clap::Command) -> Result<Start, BadConfig> {
         let program = match &self.program {
             Some(program) => std::path::absolute(program).unwrap_or_else(|_| program.clone()),
             None => std::env::current_exe().map_err(|error| {
@@ -163,6 +164,7 @@ impl Install {
         };
         let start = Start { program, command: self.runs.name(), arguments: self.arguments.clone() };
         start.check(self.whose.user, place)?;
+        start.parses(self.whose.user, commands)?;
         Ok(start)
     }
 }

@@ -12,7 +12,6 @@ use echo_bus::process::{self, BadConfig};
 use echo_bus::secret::Secret;
 use echo_bus::subject;
 use ratatui::crossterm::event::KeyCode;
-use ratatui::crossterm::terminal;
 use ratatui::text::Text;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
@@ -22,8 +21,7 @@ use crate::clean::{self, Clean};
 use crate::edge::{Edge, EdgeArgs};
 use crate::here::{Here, here};
 use crate::join::member;
-use crate::place::PlaceArgs;
-use crate::say::{is_watched, say, warn};
+use crate::say::{heard, is_watched, say, warn};
 use crate::screen::{self, Input, Screen};
 use crate::table;
 use report::Report;
@@ -40,9 +38,6 @@ const EACH: Duration = Duration::from_secs(1);
 pub struct Args {
     #[command(flatten)]
     edge: EdgeArgs,
-
-    #[command(flatten)]
-    place: PlaceArgs,
 
     /// Print what the edge says as JSON, and what runs here as `here`
     #[arg(long)]
@@ -69,9 +64,9 @@ pub fn main(args: Args) -> ExitCode {
 /// Whether a node can take work, as it was seen last.
 async fn run(args: &Args) -> Result<bool> {
     let edge = args.edge.edge()?;
-    let place = args.place.place()?;
+    let run = args.edge.run.dir()?;
     let ask = || async {
-        let here = here(&place);
+        let here = here(&run);
         // A machine that has joined may know no edge that it can reach.
         let bus = here.as_ref().filter(|here| args.edge.url.is_none() && here.needs_bus);
         let told = match bus {
@@ -131,11 +126,16 @@ async fn in_blocks(ask: impl AsyncFn() -> Seen, as_json: bool, shutdown: Cancell
     while shutdown.run_until_cancelled(ticks.tick()).await.is_some() {
         let Some(seen) = shutdown.run_until_cancelled(ask()).await else { break };
         can_work = seen.can_work();
-        if as_json {
-            say(clean::json(&seen.json()));
+        let is_heard = if as_json {
+            heard(clean::json(&seen.json()))
         } else {
-            seen.lines(width()).iter().for_each(say);
-            say("");
+            let mut lines = seen.lines(table::width());
+            lines.push(String::new());
+            heard(lines.join("\n"))
+        };
+        // Whoever read it has seen enough.
+        if !is_heard {
+            break;
         }
     }
     Ok(can_work)
@@ -144,10 +144,10 @@ async fn in_blocks(ask: impl AsyncFn() -> Seen, as_json: bool, shutdown: Cancell
 async fn ask(edge: &Edge) -> Result<Value, String> {
     match tokio::time::timeout(WITHIN, edge.told("/status")).await {
         Ok(Ok(told)) if !told["nodes"].is_array() => {
-            Err(format!("what answers at {} is no edge of a mesh: name one with --edge", edge.url()))
+            Err(format!("what answers at {} is no edge of a mesh: name one with --edge", edge.shown()))
         }
         Ok(told) => told.map_err(|error| format!("{error:#}")),
-        Err(_) => Err(format!("the edge at {} does not answer", edge.url())),
+        Err(_) => Err(format!("the edge at {} does not answer", edge.shown())),
     }
 }
 
@@ -177,9 +177,9 @@ impl Seen {
             return say(clean::json(&self.json()));
         }
         match &self.told {
-            Ok(_) => self.lines(width()).iter().for_each(say),
+            Ok(_) => self.lines(table::width()).iter().for_each(say),
             Err(error) => {
-                self.here_lines(width()).iter().for_each(say);
+                self.here_lines(table::width()).iter().for_each(say);
                 warn(format_args!("error: {}", Clean::of(error)));
             }
         }
@@ -213,10 +213,4 @@ impl Seen {
         }
         whole
     }
-}
-
-/// The width of the terminal; where there is none, lines are as long as they need to be.
-fn width() -> usize {
-    let known = if is_watched() { terminal::size().ok() } else { None };
-    known.map(|(columns, _)| usize::from(columns)).filter(|columns| *columns > 0).unwrap_or(400)
 }

@@ -1,6 +1,9 @@
 //! A table of text that fits a width: cells shrink as far as they may, then whole columns go, the least important first.
 
+use ratatui::crossterm::terminal;
 use unicode_width::UnicodeWidthStr as _;
+
+use crate::say::is_watched;
 
 /// Between two columns.
 const GAP: usize = 2;
@@ -100,6 +103,12 @@ pub fn wrap(text: &str, room: usize, most: usize) -> Vec<String> {
         }
     }
     lines
+}
+
+/// The width of the terminal; where there is none, lines are as long as they need to be.
+pub fn width() -> usize {
+    let known = if is_watched() { terminal::size().ok() } else { None };
+    known.map(|(columns, _)| usize::from(columns)).filter(|columns| *columns > 0).unwrap_or(400)
 }
 
 #[cfg(test)]

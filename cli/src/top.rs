@@ -62,7 +62,7 @@ async fn run(args: &Args) -> Result<()> {
 async fn watch(edge: &Edge, screen: &mut Screen) -> Result<()> {
     let (mut events, mut inputs) = (feed::follow(edge.clone()), screen::inputs());
     let (mut state, mut view, mut orders) = (State::default(), View::default(), JoinSet::new());
-    let name = Clean::of(edge.url().as_str());
+    let name = Clean::of(&edge.shown());
     let mut ticks = tokio::time::interval(Duration::from_secs(1));
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {

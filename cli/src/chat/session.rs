@@ -52,11 +52,12 @@ impl<'a> Session<'a> {
     /// No mesh is there, or what is typed cannot be read.
     pub fn run(mut self) -> Result<ExitCode> {
         // Who finds no mesh shall hear it before a question is typed.
-        let known = self.runtime.block_on(Known::of(&self.edge))?;
+        let Some(known) = self.known() else { return Ok(ExitCode::from(130)) };
+        let known = known?;
         if self.lines.is_terminal() {
             let model = self.talk.model.clone().or(known.default_model);
             let model = model.unwrap_or_else(|| "a model that nobody serves yet".to_owned());
-            aside(visible(&format!("{model} at {} · /help tells more, Ctrl-D leaves", self.edge.url())));
+            aside(visible(&format!("{model} at {} · /help tells more, Ctrl-D leaves", self.edge.shown())));
         }
         loop {
             let text = match self.lines.next(self.runtime) {
@@ -85,6 +86,10 @@ impl<'a> Session<'a> {
             return Goes::On;
         }
         let Some(order) = Order::read(&text) else { return self.ask(text) };
+        if let (Order::Unknown(_), false) = (&order, self.lines.is_terminal()) {
+            // A file that is piped in knows nothing of orders: a path is the beginning of a question.
+            return self.ask(text);
+        }
         match order {
             Order::Help => aside(HELP),
             Order::Model(None) => aside(self.talk.model.as_deref().unwrap_or("the mesh's default")),
@@ -130,8 +135,19 @@ impl<'a> Session<'a> {
         Goes::On
     }
 
+    /// What the edge knows; `None` after Ctrl-C.
+    fn known(&self) -> Option<Result<Known>> {
+        self.runtime.block_on(async {
+            tokio::select! {
+                known = Known::of(&self.edge) => Some(known),
+                () = self.lines.interrupted() => None,
+            }
+        })
+    }
+
     fn model(&mut self, name: &str) {
-        match self.runtime.block_on(Known::of(&self.edge)) {
+        let Some(known) = self.known() else { return };
+        match known {
             Ok(known) if known.serves(name) => self.talk.model = Some(name.to_owned()),
             Ok(known) => {
                 let served = known.served().join(", ");

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use echo_bus::model_name::ModelName;
 use serde_json::Value;
 
+use crate::edge::body;
+
 /// What is seen, if it is right; else the complaint.
 pub type Verdict = Result<String, String>;
 
@@ -24,7 +26,8 @@ impl Reply {
         match request.send().await {
             Ok(reply) => {
                 let code = reply.status().as_u16();
-                Self::new(code, reply.text().await.unwrap_or_else(|error| error.without_url().to_string()))
+                let text = body(reply).await.map(|text| String::from_utf8_lossy(&text).into_owned());
+                Self::new(code, text.unwrap_or_else(|error| format!("{error:#}")))
             }
             Err(error) => Self::new(0, format!("{:#}", anyhow::Error::new(error.without_url()))),
         }

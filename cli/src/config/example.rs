@@ -56,13 +56,14 @@ pub fn text(commands: &Command) -> String {
             having.entry(name(arg).unwrap_or_default()).or_default().push(arg);
         }
     }
-    // With a variable it is one setting of the whole mesh, else each command's own. A key above the tables cannot have the
-    // name of one.
-    let is_table = |name: &str| tree.iter().any(|(path, _)| path.first().is_some_and(|first| first == name));
+    // With a variable it is one setting of the whole mesh, else each command's own.
+    let is_command = |name: &str| tree.iter().any(|(path, _)| path.first().is_some_and(|word| word == name));
     having.retain(|name, args| {
+        // In one file, a name is either a setting or a table.
         args.len() > 1
-            && !is_table(name)
-            && args.iter().all(|arg| arg.get_env().is_some() && is_list(arg) == is_list(args[0]))
+            && !is_command(name)
+            && args.iter().all(|arg| is_list(arg) == is_list(args[0]))
+            && args.iter().all(|arg| arg.get_env().is_some())
             && !is_ambiguous(args.iter().copied())
     });
     let mut text = HEAD.to_owned();

@@ -50,7 +50,10 @@ const WITHOUT: [&str; 2] = ["config", "completions"];
 pub fn tree(command: &Command) -> Vec<(Vec<String>, &Command)> {
     fn walk<'a>(command: &'a Command, path: &[String], all: &mut Vec<(Vec<String>, &'a Command)>) {
         all.push((path.to_vec(), command));
-        for below in command.get_subcommands().filter(|below| !WITHOUT.contains(&below.get_name())) {
+        for below in command
+            .get_subcommands()
+            .filter(|below| !WITHOUT.contains(&below.get_name()) && !below.is_hide_set())
+        {
             walk(below, &[path, &[below.get_name().to_owned()]].concat(), all);
         }
     }
@@ -169,11 +172,12 @@ fn unknown(setting: &Setting, tree: &[(Vec<String>, &Command)]) -> String {
         command.get_arguments().filter_map(name).map(str::to_owned).collect()
     };
     let here: Vec<String> = tree.iter().filter(|(path, _)| path.starts_with(table)).flat_map(names).collect();
-    let elsewhere = tree.iter().find(|it| !it.0.is_empty() && names(it).contains(key));
-    let meant = match (nearest(key, here.iter().map(String::as_str)), elsewhere) {
-        (_, Some((path, _))) => format!("; it belongs into [{}]", path.join(".")),
-        (Some(meant), None) => format!("; did you mean `{meant}`?"),
-        (None, None) => "; `echo-mesh config --example` prints all settings".to_owned(),
+    let elsewhere = tree.iter().filter(|it| !it.0.is_empty() && names(it).contains(key));
+    let elsewhere: Vec<String> = elsewhere.map(|(path, _)| format!("[{}]", path.join("."))).collect();
+    let meant = match nearest(key, here.iter().map(String::as_str)) {
+        _ if !elsewhere.is_empty() => format!("; it belongs into {}", elsewhere.join(" or ")),
+        Some(meant) => format!("; did you mean `{meant}`?"),
+        None => "; `echo-mesh config --example` prints all settings".to_owned(),
     };
     format!("there is no setting `{key}` {place}{meant}")
 }

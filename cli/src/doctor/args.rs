@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 
-use echo_bus::process::BusArgs;
 use reqwest::Url;
 
+use crate::bus::WhichBus;
 use crate::edge::EdgeArgs;
-use crate::place::PlaceArgs;
+use crate::place::FolderArgs;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Exit code 0: all is well; 1: something is wrong.")]
@@ -15,10 +15,10 @@ pub struct Args {
     pub edge: EdgeArgs,
 
     #[command(flatten)]
-    pub bus: BusArgs,
+    pub bus: WhichBus,
 
     #[command(flatten)]
-    pub place: PlaceArgs,
+    pub folders: FolderArgs,
 
     /// An engine of this machine [default: http://127.0.0.1:11434, if something answers there]
     #[arg(long, env = "ECHO_ENGINE_URL", value_name = "URL")]

@@ -23,7 +23,7 @@ pub async fn look(scene: &Scene) -> Looked {
 }
 
 async fn absent(scene: &Scene) -> Looked {
-    let url = &scene.args.bus.nats;
+    let url = &scene.login.nats;
     if url == "auto" && scene.multicast().await.is_err() {
         // Why none is found is told by `multicast`.
         return Looked::default();
@@ -52,7 +52,7 @@ fn old(address: &str, version: &str) -> Looked {
 }
 
 async fn login(scene: &Scene, broker: String) -> Looked {
-    let given = match scene.args.bus.secret() {
+    let given = match scene.login.secret() {
         Ok(given) => given,
         // What is wrong with the file is told by `secret`.
         Err(_) => {

@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 use super::finding::Looked;
 use super::os;
 use super::scene::Scene;
+use crate::figure::size;
 
 /// What a small model takes.
 const LITTLE: u64 = 2 << 30;
 
 pub async fn look(scene: &Scene) -> Looked {
-    let place = scene.args.place.place();
+    let place = scene.args.folders.place(&scene.args.edge.run);
     let mut folders = vec![("models", models())];
     match place {
         Ok(place) => folders.extend([
@@ -51,7 +52,7 @@ fn judge(free: Vec<(String, PathBuf, u64)>) -> Looked {
     Looked::wrong(
         format!("the disk is nearly full: {} are left for {}", size(*left), where_.join(", ")),
         "models cannot be pulled, and logs break off",
-        "remove models that nobody needs (`echo-mesh models rm NAME`), or move the folder to another disk",
+        "remove models that nobody needs (`echo-mesh models rm NAME --on NODE`), or move the folder to another disk",
     )
 }
 
@@ -72,11 +73,4 @@ async fn nodes(scene: &Scene) -> Looked {
             format!("remove models that nobody needs: echo-mesh models rm NAME --on {}", node.node_id),
         )
     })
-}
-
-fn size(bytes: u64) -> String {
-    match bytes >> 20 {
-        mib @ 0..1024 => format!("{mib} MiB"),
-        mib => format!("{} GiB", mib >> 10),
-    }
 }

@@ -5,10 +5,10 @@ use echo_broker::server::Occupant;
 use super::finding::Looked;
 use super::listening::on;
 use super::scene::{Broker, Edge, Scene, local_port};
+use crate::edge::shown;
 
 pub async fn look(scene: &Scene) -> Looked {
-    let url = scene.edge_url().map_or_else(|| "its address".to_owned(), |url| url.to_string());
-    let url = url.trim_end_matches('/');
+    let url = scene.edge_url().map_or_else(|| "its address".to_owned(), |url| shown(&url));
     let broker = matches!(scene.broker().await, Broker::There(_, Occupant::Ours { .. }));
     match scene.edge().await {
         Edge::Whole(mesh, _) if mesh.nodes.is_empty() => Looked::wrong(
@@ -31,7 +31,7 @@ pub async fn look(scene: &Scene) -> Looked {
         Edge::Foreign => Looked::default(),
         Edge::Absent(_) if scene.is_empty().await => Looked::note(
             "no mesh runs here",
-            format!("nobody answers at {url}, nor at {}", scene.args.bus.nats),
+            format!("nobody answers at {url}, nor at {}", scene.login.nats),
             "start one with `echo-mesh up`, bring this machine into another with `echo-mesh join`, or name one with --edge",
         ),
         Edge::Absent(_) if scene.needs_no_edge() => Looked::default(),

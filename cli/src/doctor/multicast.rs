@@ -5,7 +5,7 @@ use super::scene::Scene;
 
 pub async fn look(scene: &Scene) -> Looked {
     let Err(why) = scene.multicast().await else { return Looked::seen("multicast") };
-    let is_needed = scene.args.bus.nats == "auto";
+    let is_needed = scene.login.nats == "auto";
     // A mesh whose broker has an address does without.
     if !is_needed && !scene.is_empty().await {
         return Looked::seen("multicast, which does not work here and is not needed");

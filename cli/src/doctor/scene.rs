@@ -9,6 +9,7 @@ use echo_broker::server::{Occupant, who};
 use echo_bus::client::{Bus, Options};
 use echo_bus::id::{ProcessId, Role};
 use echo_bus::message::{Empty, MeshStatus};
+use echo_bus::process::BusArgs;
 use echo_bus::{discover, subject};
 use reqwest::Url;
 use tokio::sync::OnceCell;
@@ -22,12 +23,12 @@ use crate::record::Record;
 const LOGIN: Duration = Duration::from_secs(5);
 /// How long a broker may take to be found by mDNS.
 const DISCOVERY: Duration = Duration::from_secs(3);
-/// Where a broker is, if nobody says otherwise.
-const DEFAULT_BROKER: &str = "nats://127.0.0.1:4222";
 
 /// This machine, and the mesh as it is seen from here.
 pub struct Scene {
     pub args: Args,
+    /// The bus that is meant, and its secret.
+    pub login: BusArgs,
     /// The configuration file that somebody has named.
     pub named: Option<PathBuf>,
     pub commands: Command,
@@ -59,17 +60,13 @@ pub enum Broker {
 }
 
 impl Scene {
-    pub fn new(mut args: Args, named: Option<PathBuf>, commands: Command) -> Self {
+    pub fn new(args: Args, named: Option<PathBuf>, commands: Command) -> Self {
         // Like the commands for it, it knows the bus of what runs here.
-        if args.bus.nats == DEFAULT_BROKER
-            && let Some(record) = here(&args).filter(|record| record.supervisor.runs())
-            && let Some(bus) = record.bus
-        {
-            args.bus.nats = bus;
-            args.bus.secret_file = args.bus.secret_file.or(record.secret_file);
-        }
+        let here = here(&args).filter(|record| record.supervisor.runs());
+        let (bus, secret) = here.map(|record| (record.bus, record.secret_file)).unwrap_or_default();
+        let login = args.bus.meant(bus.as_deref(), secret.as_deref());
         let (edge, broker, bus, mesh, multicast) = Default::default();
-        Self { args, named, commands, asker: Asker::new(), edge, broker, bus, mesh, multicast }
+        Self { args, login, named, commands, asker: Asker::new(), edge, broker, bus, mesh, multicast }
     }
 
     /// Where the edge should be.
@@ -92,7 +89,7 @@ impl Scene {
     fn is_expected(&self) -> bool {
         let is_here =
             || self.here().is_some_and(|record| record.parts.iter().any(|part| part.process.runs()));
-        self.args.edge.url.is_some() || self.args.bus.nats != DEFAULT_BROKER || is_here()
+        self.args.edge.url.is_some() || self.args.bus.nats.is_some() || is_here()
     }
 
     /// What answers where the edge should be.
@@ -123,7 +120,7 @@ impl Scene {
     }
 
     async fn ask_broker(&self) -> Broker {
-        let address = match self.args.bus.nats.as_str() {
+        let address = match self.login.nats.as_str() {
             "auto" => discovered().await,
             url => address(url),
         };
@@ -140,7 +137,7 @@ impl Scene {
     }
 
     async fn connect(&self) -> Option<Bus> {
-        let secret = self.args.bus.secret().ok()?;
+        let secret = self.login.secret().ok()?;
         let Broker::There(address, Occupant::Ours { .. }) = self.broker().await else { return None };
         let url = format!("nats://{address}");
         let options = Options { url, role: Role::Other, id: ProcessId::random(), secret };
@@ -172,7 +169,7 @@ impl Scene {
 }
 
 fn here(args: &Args) -> Option<Record> {
-    Record::known(&args.place.place().ok()?.run)
+    Record::known(&args.edge.run.dir().ok()?)
 }
 
 /// The newest broker that is announced on this network.

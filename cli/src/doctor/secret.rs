@@ -12,8 +12,8 @@ pub async fn look(scene: &Scene) -> Looked {
 }
 
 fn secret(scene: &Scene) -> Looked {
-    let Some(path) = &scene.args.bus.secret_file else { return Looked::default() };
-    let error = match scene.args.bus.secret() {
+    let Some(path) = &scene.login.secret_file else { return Looked::default() };
+    let error = match scene.login.secret() {
         Ok(_) => return Looked::seen(format!("the secret file {}", path.display())),
         Err(error) => anyhow::Error::from(error),
     };

@@ -3,11 +3,12 @@
 use serde_json::{Value, json};
 
 use super::finding::{Finding, Looked, Severity};
-use crate::say::is_watched;
+use crate::clean::Clean;
+use crate::say::{colours, is_watched};
 
 /// For people: the findings, or that all is well, and what was looked at.
 pub fn text(looked: &[(&'static str, Looked)]) -> String {
-    let colour = is_watched() && std::env::var_os("NO_COLOR").is_none_or(|it| it.is_empty());
+    let colour = colours(is_watched());
     let mut findings: Vec<&Finding> = looked.iter().flat_map(|(_, it)| &it.findings).collect();
     findings.sort_by_key(|it| it.severity == Severity::Note);
     let mut text: String = findings.iter().map(|it| paragraph(it, colour)).collect();
@@ -16,15 +17,13 @@ pub fn text(looked: &[(&'static str, Looked)]) -> String {
         false => text.push_str("nothing is wrong\n"),
         true => {}
     }
-    let list = |items: Vec<&str>, head: &str| match items.is_empty() {
-        true => String::new(),
-        false => format!("{head}: {}\n", items.join("; ")),
+    let list = |pick: fn(&Looked) -> &Vec<String>, head: &str| {
+        let items: Vec<String> =
+            looked.iter().flat_map(|(_, it)| pick(it)).map(|it| Clean::of(it).to_string()).collect();
+        if items.is_empty() { String::new() } else { format!("{head}: {}\n", items.join("; ")) }
     };
-    text += &list(looked.iter().flat_map(|(_, it)| &it.seen).map(String::as_str).collect(), "looked at");
-    text += &list(
-        looked.iter().flat_map(|(_, it)| &it.unseen).map(String::as_str).collect(),
-        "could not look at",
-    );
+    text += &list(|it| &it.seen, "looked at");
+    text += &list(|it| &it.unseen, "could not look at");
     text.truncate(text.trim_end().len());
     text
 }
@@ -35,12 +34,12 @@ fn paragraph(it: &Finding, colour: bool) -> String {
         Severity::Note => ("note", "33"),
     };
     let word = if colour { format!("\x1b[1;{code}m{word}\x1b[0m") } else { word.to_owned() };
-    format!("{word}: {}\n  why: {}\n  do:  {}\n\n", plain(&it.what), plain(&it.why), plain(&it.mend))
-}
-
-/// Words of others must not steer a terminal.
-fn plain(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    format!(
+        "{word}: {}\n  why: {}\n  do:  {}\n\n",
+        Clean::of(&it.what),
+        Clean::of(&it.why),
+        Clean::of(&it.mend)
+    )
 }
 
 /// For programs.
@@ -71,11 +70,16 @@ mod tests {
 
     #[test]
     fn a_note_is_told_and_nothing_is_wrong_and_no_word_steers_the_terminal() {
-        let looked =
-            [("a", Looked::note("n\x1b[2J", "y", "z").with(Looked::seen("s"))), ("b", Looked::unseen("u"))];
+        let looked = [
+            ("a", Looked::note("n\x1b[2J", "y", "z").with(Looked::seen("s\u{9b}"))),
+            ("b", Looked::unseen("u\u{202e}")),
+        ];
         let said = text(&looked);
         assert!(!said.contains('\x1b'), "{said:?}");
-        assert!(said.ends_with("nothing is wrong\nlooked at: s\ncould not look at: u"), "{said}");
+        assert!(
+            said.ends_with("nothing is wrong\nlooked at: s\u{fffd}\ncould not look at: u\u{fffd}"),
+            "{said}"
+        );
         assert_eq!(json(&looked)["well"], true);
         let looked = [("a", Looked::wrong("w", "y", "z"))];
         assert!(!text(&looked).contains("well") && !text(&looked).contains("nothing"));

@@ -7,7 +7,7 @@ use std::time::Duration;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use serde_json::Value;
 
-use crate::clean::visible;
+use crate::clean::{Clean, visible};
 use crate::say::warn;
 
 const BAR: &str = "{prefix} {bar:30} {bytes}/{total_bytes} {bytes_per_sec} {msg}";
@@ -28,7 +28,7 @@ impl Board {
         let bar = self.0.as_ref().map(|all| {
             let bar = all.add(ProgressBar::new_spinner());
             style(&bar, NO_BAR);
-            bar.set_prefix(format!("{node:width$}"));
+            bar.set_prefix(format!("{:width$}", Clean::of(node)));
             bar.enable_steady_tick(Duration::from_millis(120));
             bar
         });
@@ -74,7 +74,7 @@ impl Pull {
         let tenth = (u128::from(done) * 10).checked_div(u128::from(total)).unwrap_or_default();
         if tenth > self.told {
             self.told = tenth;
-            warn(format_args!("{}: {}%", self.node, tenth * 10));
+            warn(format_args!("{}: {}%", Clean::of(&self.node), tenth * 10));
         }
     }
 

@@ -4,10 +4,18 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::clean::visible;
+use crate::clean::Clean;
+use crate::figure::size;
 use crate::known::Known;
+use crate::table::{self, Column};
 
-const HEAD: [&str; 5] = ["MODEL", "SIZE", "CAN", "ON", "LOADED ON"];
+const COLUMNS: [Column; 5] = [
+    Column { title: "MODEL", rank: 9, least: 12, most: 60, right: false },
+    Column { title: "SIZE", rank: 7, least: 6, most: 8, right: false },
+    Column { title: "CAN", rank: 5, least: 10, most: 60, right: false },
+    Column { title: "ON", rank: 8, least: 10, most: 120, right: false },
+    Column { title: "LOADED ON", rank: 6, least: 10, most: 120, right: false },
+];
 
 /// One model.
 #[derive(Debug, Default, Serialize)]
@@ -48,48 +56,32 @@ pub fn rows(known: &Known) -> Vec<Row> {
     rows.into_values().collect()
 }
 
-/// As lines of a table.
-pub fn lines(rows: &[Row]) -> Vec<String> {
+/// As lines of a table that fits this width, and what cannot be used.
+pub fn lines(rows: &[Row], width: usize) -> Vec<String> {
     if rows.is_empty() {
         return vec!["no node has a model: `echo-mesh models pull NAME --on NODE` fetches one".to_owned()];
     }
-    let cells: Vec<[String; 5]> = rows.iter().map(Row::cells).collect();
-    let width = |column: usize| {
-        let cells = cells.iter().map(|row| row[column].chars().count());
-        cells.chain([HEAD[column].len()]).max().unwrap_or_default()
-    };
-    let widths: [usize; 5] = std::array::from_fn(width);
-    let line = |row: [&str; 5]| {
-        let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}"));
-        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
-    };
-    let table = cells.iter().map(|row| line(row.each_ref().map(String::as_str)));
-    std::iter::once(line(HEAD)).chain(table).chain(rows.iter().flat_map(Row::notes)).collect()
+    let cells: Vec<Vec<String>> = rows.iter().map(Row::cells).collect();
+    let table = table::lines(&COLUMNS, &cells, width);
+    table.into_iter().map(|line| line.trim_end().to_owned()).chain(rows.iter().flat_map(Row::notes)).collect()
 }
 
 impl Row {
-    fn cells(&self) -> [String; 5] {
-        let list =
-            |words: &[String]| if words.is_empty() { "-".to_owned() } else { visible(&words.join(", ")) };
+    fn cells(&self) -> Vec<String> {
+        let list = |words: &[String]| {
+            let words = Clean::of(&words.join(", ")).to_string();
+            if words.is_empty() { "-".to_owned() } else { words }
+        };
         let size = if self.size == 0 { "-".to_owned() } else { size(self.size) };
-        [visible(&self.model), size, list(&self.can), list(&self.on), list(&self.loaded_on)]
+        let name = Clean::of(&self.model).to_string();
+        vec![name, size, list(&self.can), list(&self.on), list(&self.loaded_on)]
     }
 
     fn notes(&self) -> impl Iterator<Item = String> {
-        self.unavailable
-            .iter()
-            .map(|(node, why)| visible(&format!("{} is not used on {node}: {why}", self.model)))
-    }
-}
-
-/// In the units in which models are sold.
-pub fn size(bytes: u64) -> String {
-    #[expect(clippy::cast_precision_loss, reason = "a size for people")]
-    let amount = |unit: u64| bytes as f64 / unit as f64;
-    match bytes {
-        1_000_000_000.. => format!("{:.1} GB", amount(1_000_000_000)),
-        1_000_000.. => format!("{:.0} MB", amount(1_000_000)),
-        _ => format!("{:.1} kB", amount(1_000)),
+        self.unavailable.iter().map(|(node, why)| {
+            let [model, node, why] = [&self.model, node, why].map(|words| Clean::of(words));
+            format!("{model} is not used on {node}: {why}")
+        })
     }
 }
 
@@ -107,20 +99,15 @@ mod tests {
         let known = json!({"nodes": [
             node("a", json!([model("m:1", true), {"name": "bare"}])), node("b", json!([closed])),
         ]});
-        let lines = lines(&rows(&serde_json::from_value(known).unwrap()));
+        let lines = lines(&rows(&serde_json::from_value(known).unwrap()), 400);
         assert_eq!(
             lines,
             [
                 "MODEL  SIZE    CAN                ON    LOADED ON",
                 "bare   -       -                  a     -",
                 "m:1    4.7 GB  completion, tools  a, b  a",
-                "m:1 is not used on b: its trial failed\u{241b}[2J",
+                "m:1 is not used on b: its trial failed\u{fffd}[2J",
             ]
         );
-    }
-
-    #[test]
-    fn a_size_is_short() {
-        assert_eq!([size(900), size(98_362_432), size(4_661_224_676)], ["0.9 kB", "98 MB", "4.7 GB"]);
     }
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use echo_bus::process::BadConfig;
 
 use super::place::Place;
+use crate::config;
 
 /// A command of this program, with its arguments.
 #[derive(Debug)]
@@ -36,5 +37,46 @@ impl Start {
             )));
         }
         Ok(())
+    }
+
+    /// # Errors
+    /// The command would not take its arguments, or one is a code: a sentence that says what to do.
+    pub fn parses(&self, user: bool, commands: clap::Command) -> Result<(), BadConfig> {
+        // The variables of whoever installs it do not reach the service.
+        let commands = config::without(commands, &|_| true);
+        let line = ["echo-mesh", self.command].into_iter().chain(self.arguments.iter().map(String::as_str));
+        let matches = commands.try_get_matches_from(line).map_err(|error| {
+            let said = error.render().to_string();
+            let said = said.trim_end().trim_start_matches("error: ");
+            let whole = format!("the service could not start `echo-mesh {}`: {said}", self.words());
+            BadConfig(if error.use_stderr() {
+                whole
+            } else {
+                format!("a service is not for asking: {}", self.words())
+            })
+        })?;
+        let has_code = matches
+            .subcommand_matches("join")
+            .is_some_and(|join| join.try_contains_id("code").unwrap_or(false) && join.contains_id("code"));
+        if !has_code {
+            return Ok(());
+        }
+        let how = match user {
+            true => {
+                "`echo-mesh join CODE`, Ctrl-C once it is in, and then `echo-mesh service install join --user`"
+            }
+            false => {
+                "`sudo -u echo-mesh echo-mesh join CODE --run-dir /var/lib/echo-mesh`, Ctrl-C once it is in, and then \
+                 `sudo echo-mesh service install join`"
+            }
+        };
+        Err(BadConfig(format!(
+            "a code is good once, and everybody can read the arguments of a service: let this machine join first: {how}"
+        )))
+    }
+
+    fn words(&self) -> String {
+        let words = [self.command].into_iter().chain(self.arguments.iter().map(String::as_str));
+        words.collect::<Vec<_>>().join(" ")
     }
 }

@@ -122,6 +122,25 @@ fn a_program_that_the_service_would_not_see_is_refused_and_so_is_a_line_break() 
 }
 
 #[test]
+fn what_the_command_would_not_take_and_a_code_are_refused_before_anything_is_written() {
+    use clap::CommandFactory as _;
+    let refused = |command: &'static str, user: bool, arguments: &[&str]| {
+        let start = Start { command, ..start("/usr/bin/echo-mesh", arguments) };
+        start.parses(user, crate::args::Cli::command()).map_err(|error| error.to_string())
+    };
+    refused("up", false, &["--lan"]).unwrap();
+    refused("join", true, &[]).unwrap();
+    let error = refused("up", false, &["--lann"]).unwrap_err();
+    assert!(error.contains("`echo-mesh up --lann`") && error.contains("--lan"), "{error}");
+    refused("up", false, &["--help"]).unwrap_err();
+    let error = refused("join", false, &["ABCD-1234"]).unwrap_err();
+    assert!(error.contains("sudo -u echo-mesh echo-mesh join CODE --run-dir /var/lib/echo-mesh"), "{error}");
+    assert!(!error.contains("ABCD"), "the code is secret: {error}");
+    let error = refused("join", true, &["ABCD-1234"]).unwrap_err();
+    assert!(error.contains("service install join --user") && !error.contains("sudo"), "{error}");
+}
+
+#[test]
 fn the_state_is_told_in_words_and_only_a_running_service_counts() {
     let active = "LoadState=loaded\nActiveState=active\nSubState=running\nUnitFileState=enabled\n\
                   FragmentPath=/etc/systemd/system/echo-mesh.service\nMainPID=77\nNRestarts=2\n\

@@ -40,7 +40,7 @@ pub fn follow(edge: Edge) -> mpsc::Receiver<Event> {
 /// One stream to its end, which is an error; `Ok` when nobody wants it any more.
 async fn stream(edge: &Edge, tell: &mpsc::Sender<Event>, came: &mut bool) -> Result<()> {
     let Ok(opened) = tokio::time::timeout(BEGIN, edge.events("/mesh/watch")).await else {
-        bail!("the edge at {} does not answer", edge.url());
+        bail!("the edge at {} does not answer", edge.shown());
     };
     let mut events = opened?;
     loop {

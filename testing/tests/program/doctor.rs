@@ -459,7 +459,7 @@ async fn a_disk_that_is_nearly_full_is_told() {
     if said.out.is_empty() {
         return echo_testing::skip::skip("a_disk_that_is_nearly_full_is_told", &said.err);
     }
-    said.only("disk", &["nearly full: 16 MiB are left", &small], "echo-mesh models rm");
+    said.only("disk", &["nearly full: 17 MB are left", &small], "echo-mesh models rm");
 }
 
 #[cfg(target_os = "linux")]

@@ -1,8 +1,9 @@
 //! A node that wants to take over the terminals of those who look at it.
 
+use std::process::Stdio;
 use std::time::Duration;
 
-use echo_testing::mesh::{Mesh, Observer};
+use echo_testing::mesh::{Mesh, Observer, binaries, soon};
 use serde_json::json;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -37,5 +38,31 @@ pub async fn node(mesh: &Mesh) -> AbortOnDropHandle<()> {
 pub fn assert_harmless(written: &str, allowed: &[&str]) {
     for order in ORDERS.iter().filter(|order| !allowed.contains(order)) {
         assert!(!written.contains(order), "{order:?} was written to a terminal:\n{written:?}");
+    }
+}
+
+/// Whatever shows a mesh in lines; those that draw have tests of their own.
+#[tokio::test]
+async fn a_hostile_node_reaches_no_terminal_by_any_command() {
+    let mesh = Mesh::start().nodes(1).await;
+    let (edge, nats) = (format!("http://{}", mesh.edge(0).address()), mesh.broker.url());
+    let _evil = node(&mesh).await;
+    mesh.node_is("evil", "unavailable").await;
+    let at = ["--edge", &edge[..]];
+    for words in [
+        &["doctor", "--nats", &nats][..],
+        &["doctor", "--json", "--nats", &nats],
+        &["models"],
+        &["models", "--json"],
+        &["check"],
+        &["ask", "--json", "-q", "count [tokens=2]"],
+        &["ask", "--json", "-q", "-m", "no-such-model", "hello"],
+    ] {
+        let mut command = tokio::process::Command::new(binaries::program("echo-mesh"));
+        command.args(words).args(at).stdin(Stdio::null());
+        let output = soon("a command to end", command.output()).await.unwrap();
+        let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        assert!(text.contains("evil") || words[0] == "ask", "{words:?}: {text}");
+        assert_harmless(&text, &[]);
     }
 }

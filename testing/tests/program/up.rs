@@ -1,5 +1,6 @@
 //! `up`, `down`, `logs`, `check`: a whole mesh from one command, and what becomes of it when its parts are killed.
 
+mod asked;
 mod engines;
 mod here;
 mod killed;
