@@ -35,8 +35,9 @@ pub struct TaskRequest {
     keep: Option<Value>,
 }
 
-/// A message of a conversation.
+/// A message of a conversation. What this route does not carry, such as pictures, is refused and not lost.
 #[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Said {
     role: String,
     content: String,
@@ -147,5 +148,13 @@ mod tests {
         let error =
             asked(json!({"prompt": "c", "messages": [{"role": "tool", "content": "x"}]})).unwrap_err();
         assert!(error.message().starts_with("messages[0].role: "), "{}", error.message());
+    }
+
+    #[test]
+    fn what_a_message_cannot_carry_is_refused_and_not_lost() {
+        let said = json!({"role": "user", "content": "a", "images": ["AA=="]});
+        let error =
+            serde_json::from_value::<TaskRequest>(json!({"prompt": "c", "messages": [said]})).unwrap_err();
+        assert!(error.to_string().contains("images"), "{error}");
     }
 }
