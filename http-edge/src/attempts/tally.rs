@@ -120,6 +120,8 @@ impl Tally {
         let with_so_far = done.prompt_tokens;
         let rest = || with_so_far?.checked_sub(counted.or(before)?).filter(|tokens| *tokens > 0);
         done.prompt_tokens = self.prompt_tokens.or_else(rest);
+        // The text so far may have been in the cache, too.
+        done.cached_tokens = done.cached_tokens.zip(done.prompt_tokens).map(|(cached, all)| cached.min(all));
         done.tokens = done.tokens.zip(before).map(|(rest, before)| rest + before);
         let timings = &mut done.timings;
         timings.prompt_ns = share(timings.prompt_ns, done.prompt_tokens, with_so_far);

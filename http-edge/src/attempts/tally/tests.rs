@@ -58,6 +58,8 @@ impl World {
         let (_, exact) = self.tally.so_far();
         let done = Done {
             prompt_tokens: Some(PROMPT + so_far),
+            // As on an engine that has had the whole answer before.
+            cached_tokens: Some(PROMPT + so_far),
             so_far_tokens: (kind == Kind::Ollama && !exact).then_some(so_far),
             tokens: Some(sum(texts)),
             timings: Timings { total_ns: nanos(eval), eval_ns: nanos(eval), ..Timings::default() },
@@ -88,6 +90,7 @@ proptest! {
         let made = so_far + sum(texts);
         prop_assert!(done.tokens.is_none_or(|tokens| tokens == made), "{done:?} where {made} were made");
         prop_assert!(done.prompt_tokens.is_none_or(|tokens| tokens == PROMPT), "{done:?}");
+        prop_assert!(before == 0 || done.cached_tokens <= done.prompt_tokens, "{done:?}");
         prop_assert_eq!(done.so_far_tokens, None);
         let told = |(kind, texts): &(Kind, Vec<(&str, u32)>)| {
             *kind == Kind::Counts || texts.iter().all(|(text, _)| text.is_ascii())
