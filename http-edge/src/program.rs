@@ -1,5 +1,6 @@
 //! The edge as a program: the HTTP API of the mesh.
 
+use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -7,10 +8,13 @@ use echo_bus::Bus;
 use echo_bus::client::Options;
 use echo_bus::id::{ProcessId, Role};
 use echo_bus::process::{self, BadConfig};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::Config;
+
+/// Connections that wait with the system until they are taken; it may allow fewer.
+const WAITING: u32 = 4096;
 
 /// Runs an edge until it is told to stop.
 pub fn execute(config: Config) -> ExitCode {
@@ -31,7 +35,7 @@ fn runtime(threads: u16) -> anyhow::Result<Runtime> {
 async fn start(config: Config) -> anyhow::Result<()> {
     let shutdown = process::shutdown();
     let metrics = crate::measure::install();
-    let mut listener = TcpListener::bind(config.listen).await.map_err(|error| {
+    let mut listener = listen(config.listen).map_err(|error| {
         let listen = config.listen;
         BadConfig(format!(
             "cannot listen on {listen}: {error}; free the port or choose another with --listen"
@@ -55,4 +59,12 @@ async fn start(config: Config) -> anyhow::Result<()> {
     let ended = crate::run(config, listener, bus, metrics, shutdown).await;
     telemetry.finish().await;
     ended.context("the edge has failed")
+}
+
+/// As `TcpListener::bind`, with room for a crowd that comes at once: who finds none may be cut off by the system.
+fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(WAITING)
 }

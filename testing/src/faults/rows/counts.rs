@@ -7,7 +7,7 @@ use super::super::{fixture::Fixture, row::Row, setting::Setting};
 /// Between two texts, in milliseconds.
 const PACE: u64 = 10;
 /// What a machine that is busy or measures badly may add to the speed that the pace allows, as a share.
-const SLACK: f64 = 0.15;
+const SLACK: f64 = 0.25;
 /// All that any route says of counts.
 const COUNTS: [&str; 9] = [
     "/prompt_eval_count",
