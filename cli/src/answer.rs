@@ -5,7 +5,9 @@ mod play;
 mod screen;
 mod stream;
 mod waiting;
+mod wish;
 
 pub use play::{Outcome, Played, play};
 pub use screen::{Screen, Thoughts};
 pub use waiting::Waiting;
+pub use wish::Wish;

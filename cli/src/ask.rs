@@ -9,7 +9,7 @@ use anyhow::Result;
 use echo_bus::process::{ended, shutdown};
 use serde_json::{Map, Value, json};
 
-use crate::answer::{Outcome, Played, Screen, Thoughts, Waiting, play};
+use crate::answer::{Outcome, Played, Screen, Waiting, Wish, play};
 use crate::clean::{self, visible_error};
 use crate::edge::{EdgeArgs, Refused};
 use crate::say::{aside, say};
@@ -34,29 +34,12 @@ pub struct Args {
     #[arg(short, long, value_name = "NAME")]
     model: Option<String>,
 
-    /// How the model is to behave
-    #[arg(short, long, value_name = "TEXT")]
-    system: Option<String>,
-
     /// A picture, for models that see; may be given several times
     #[arg(short, long, value_name = "FILE")]
     image: Vec<PathBuf>,
 
-    /// How daring: 0 gives the likeliest answer
-    #[arg(short, long, value_name = "NUMBER")]
-    temperature: Option<f64>,
-
-    /// The longest answer
-    #[arg(short = 'n', long, value_name = "TOKENS", value_parser = clap::value_parser!(u32).range(1..))]
-    max_tokens: Option<u32>,
-
-    /// Show the thoughts of a model that thinks, even in a pipe
-    #[arg(long)]
-    think: bool,
-
-    /// A model that thinks is to answer at once
-    #[arg(long, conflicts_with = "think")]
-    no_think: bool,
+    #[command(flatten)]
+    wish: Wish,
 
     /// One JSON object with the whole answer, and how it went
     #[arg(long)]
@@ -82,7 +65,7 @@ fn run(args: &Args) -> Result<ExitCode> {
     let runtime = tokio::runtime::Runtime::new()?;
     let played = runtime.block_on(async {
         let stop = shutdown();
-        let mut screen = (!args.json).then(|| Screen::new(args.thoughts()));
+        let mut screen = (!args.json).then(|| Screen::new(args.wish.thoughts()));
         play(&edge, &body, screen.as_mut(), Waiting::begin(!args.quiet), stop.cancelled_owned()).await
     });
     if args.json { Ok(args.object(played)) } else { args.shown(played) }
@@ -91,19 +74,14 @@ fn run(args: &Args) -> Result<ExitCode> {
 impl Args {
     /// The body of the request.
     fn body(&self) -> Result<Value> {
-        let mut options = Map::new();
-        options.extend(self.temperature.map(|it| ("temperature".to_owned(), json!(it))));
-        options.extend(self.max_tokens.map(|it| ("num_predict".to_owned(), json!(it))));
         let images = self.image.iter().map(|file| input::picture(file)).collect::<Result<Vec<_>>>()?;
         // The first turn of a conversation: engines let models think there, and not after a bare prompt.
-        Ok(json!({
-            "messages": [], "prompt": input::prompt(&self.prompt)?, "model_hint": self.model, "system": self.system,
-            "images": images, "options": options, "think": self.no_think.then_some(false),
-        }))
-    }
-
-    fn thoughts(&self) -> Thoughts {
-        if self.think { Thoughts::Always } else { Thoughts::OnTerminal }
+        let mut body = json!({
+            "messages": [], "prompt": input::prompt(&self.prompt)?, "model_hint": self.model,
+            "system": self.wish.system, "images": images,
+        });
+        body.as_object_mut().into_iter().for_each(|body| body.extend(self.wish.fields()));
+        Ok(body)
     }
 
     fn shown(&self, played: Played) -> Result<ExitCode> {

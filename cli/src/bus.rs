@@ -8,11 +8,11 @@ use echo_bus::process::BusArgs;
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct WhichBus {
     /// Where the bus is; `auto` finds the broker that is announced on this network [default: that of the mesh that runs
-    /// here, else nats://127.0.0.1:4222]
+    /// here or was joined, else nats://127.0.0.1:4222]
     #[arg(long, env = "ECHO_NATS_URL", value_name = "URL")]
     pub nats: Option<String>,
 
-    /// The mesh's shared secret, as the broker has written it [default: that of the mesh that runs here]
+    /// The mesh's shared secret, as the broker has written it [default: that of the mesh that runs here or was joined]
     #[arg(long, env = "ECHO_SECRET_FILE", value_name = "FILE")]
     pub secret_file: Option<PathBuf>,
 }

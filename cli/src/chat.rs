@@ -11,12 +11,11 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use echo_bus::process::ended;
-use serde_json::{Map, json};
 
 use self::lines::Lines;
 use self::session::Session;
 use self::talk::Talk;
-use crate::answer::Thoughts;
+use crate::answer::Wish;
 use crate::clean::visible_error;
 use crate::edge::EdgeArgs;
 
@@ -26,25 +25,8 @@ pub struct Args {
     #[arg(value_name = "MODEL")]
     model: Option<String>,
 
-    /// How the model is to behave
-    #[arg(short, long, value_name = "TEXT")]
-    system: Option<String>,
-
-    /// How daring: 0 gives the likeliest answer
-    #[arg(short, long, value_name = "NUMBER")]
-    temperature: Option<f64>,
-
-    /// The longest answer
-    #[arg(short = 'n', long, value_name = "TOKENS", value_parser = clap::value_parser!(u32).range(1..))]
-    max_tokens: Option<u32>,
-
-    /// Show the thoughts of a model that thinks, even in a pipe
-    #[arg(long)]
-    think: bool,
-
-    /// A model that thinks is to answer at once
-    #[arg(long, conflicts_with = "think")]
-    no_think: bool,
+    #[command(flatten)]
+    wish: Wish,
 
     /// Nothing but answers: no spinner, and no line about each
     #[arg(short, long, visible_alias = "no-stats")]
@@ -67,12 +49,8 @@ pub fn main(args: Args) -> ExitCode {
 
 fn run(args: Args) -> Result<ExitCode> {
     let (edge, history) = (args.edge.edge()?, args.history());
-    let mut options = Map::new();
-    options.extend(args.temperature.map(|it| ("temperature".to_owned(), json!(it))));
-    options.extend(args.max_tokens.map(|it| ("num_predict".to_owned(), json!(it))));
-    let think = args.no_think.then_some(false);
-    let talk = Talk::new(args.model, args.system, json!({"options": options, "think": think}));
-    let thoughts = if args.think { Thoughts::Always } else { Thoughts::OnTerminal };
+    let (fields, thoughts) = (args.wish.fields(), args.wish.thoughts());
+    let talk = Talk::new(args.model, args.wish.system, fields.into());
     let runtime = tokio::runtime::Runtime::new()?;
     let code = {
         let lines = Lines::open(&runtime, history)?;

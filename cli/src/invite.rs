@@ -20,6 +20,7 @@ use echo_bus::secret::Secret;
 use echo_bus::time;
 use reqwest::Url;
 
+use crate::bus::WhichBus;
 use crate::join::member::{self, Member};
 use crate::place::{Place, PlaceArgs};
 use crate::record::Record;
@@ -29,9 +30,6 @@ pub use address::{advertised, of_broker};
 pub use invitation::Outcome;
 pub use open::Open;
 pub use show::invitation as show;
-
-/// Where the broker of a mesh is that runs on this machine.
-const LOCAL: &str = "nats://127.0.0.1:4222";
 
 /// How long the broker may take to let a guest in.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -50,13 +48,8 @@ pub struct Args {
     #[arg(long, value_name = "yes|no", num_args = 0..=1, default_missing_value = "true", value_parser = clap::builder::BoolishValueParser::new())]
     qr: Option<bool>,
 
-    /// Where the bus is [default: that of the mesh which runs here, or that this machine has joined]
-    #[arg(long, env = "ECHO_NATS_URL", value_name = "URL")]
-    nats: Option<String>,
-
-    /// The mesh's shared secret [default: that of the mesh which runs here, or that this machine has joined]
-    #[arg(long, env = "ECHO_SECRET_FILE", value_name = "FILE")]
-    secret_file: Option<PathBuf>,
+    #[command(flatten)]
+    bus: WhichBus,
 
     /// An edge of the mesh, if other machines can reach one
     #[arg(long = "edge", env = "ECHO_EDGE_URL", value_name = "URL", value_parser = crate::edge::address)]
@@ -77,7 +70,7 @@ async fn execute(args: Args) -> ExitCode {
 
 async fn run(args: Args) -> Result<()> {
     let shutdown = process::shutdown();
-    let mesh = Mesh::of(&args, &args.place.place()?).await?;
+    let mesh = Mesh::of(&args.bus, &args.place.place()?)?;
     let connecting = member::bus_of(&mesh.nats, mesh.secret.clone());
     let Some(bus) = shutdown.run_until_cancelled(connecting).await.transpose()? else {
         return Ok(());
@@ -169,27 +162,21 @@ struct Mesh {
 
 impl Mesh {
     /// The one that is named; else the one that runs here; else the one that this machine has joined.
-    async fn of(args: &Args, place: &Place) -> Result<Self> {
-        let kept = |member: Member, place: &Place| (member.nats, Some(Member::secret_file(place)));
-        let member = Member::read(place)?;
-        let runs_here = || async {
-            let near = tokio::net::TcpStream::connect(("127.0.0.1", 4222));
-            matches!(tokio::time::timeout(Duration::from_secs(1), near).await, Ok(Ok(_)))
+    fn of(which: &WhichBus, place: &Place) -> Result<Self, BadConfig> {
+        let bus = match known(place)? {
+            Some((nats, file)) => which.meant(Some(&nats), file.as_deref()),
+            None => which.meant(None, None),
         };
-        let here = Record::known(&place.run).filter(|record| record.supervisor.runs());
-        let here = here.and_then(|record| Some((record.bus?, record.secret_file)));
-        let named = here.filter(|(nats, _)| args.nats.as_ref().is_none_or(|named| named == nats));
-        let (nats, file) = match (&args.nats, named, member) {
-            (_, Some(here), _) => here,
-            (Some(nats), None, Some(member)) if *nats == member.nats => kept(member, place),
-            (None, None, Some(member)) if !runs_here().await => kept(member, place),
-            (nats, None, _) => (nats.clone().unwrap_or_else(|| LOCAL.to_owned()), Some(place.secret())),
-        };
-        let secret = match (&args.secret_file, file) {
-            (Some(file), _) => Some(Secret::read(file).map_err(BadConfig::because)?),
-            (None, Some(file)) if file.exists() => Some(Secret::read(&file).map_err(BadConfig::because)?),
-            (None, _) => None,
-        };
-        Ok(Self { nats, secret })
+        Ok(Self { secret: bus.secret().map_err(BadConfig::because)?, nats: bus.nats })
     }
+}
+
+/// The bus that this machine is on, and the file of its secret.
+fn known(place: &Place) -> Result<Option<(String, Option<PathBuf>)>, BadConfig> {
+    let here = Record::known(&place.run).filter(|record| record.supervisor.runs());
+    if let Some(here) = here.and_then(|record| Some((record.bus?, record.secret_file))) {
+        return Ok(Some(here));
+    }
+    let file = Some(Member::secret_file(place)).filter(|file| file.exists());
+    Ok(Member::read(place)?.map(|member| (member.nats, file)))
 }
