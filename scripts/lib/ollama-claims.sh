@@ -87,7 +87,11 @@ a_killed_ollamas_runner_ends_with_the_mesh() {
     third=$(runners_of "$ECHO_ENGINE_A_URL" | tail -n 1)
     is_gone "$first" || fail "the killed one's runner is alive"
     "$STOP" >"$MESH/stopped"
-    # This stand-in leaves its runner behind at an orderly end too.
+    # This stand-in leaves its runner behind at an orderly end too. The supervisor ends it, or stop.sh that looks on: whoever
+    # is first says so.
+    cat "$MESH/stopped" "$ECHO_LOG_DIR/up.log" >"$MESH/said-of-it"
+    has "and what it had left running (pid $second)" "$MESH/said-of-it"
+    has "and what it had left running (pid $third)" "$MESH/said-of-it"
     for runner in $second $third; do is_gone "$runner" || fail "a runner is alive: $runner"; done
 }
 

@@ -4,4 +4,3 @@ mod ask;
 mod chat;
 mod models;
 mod run;
-mod terminal;

@@ -14,6 +14,8 @@ use echo_testing::mesh::{Lan, Program, binaries, holds, soon, until};
 use futures::StreamExt as _;
 use serde_json::{Value, json};
 
+use crate::terminal::Terminal;
+
 const SECRET: &str = "nothing-that-anybody-could-guess";
 
 /// A run of `echo-mesh`, and what it has said.
@@ -616,65 +618,18 @@ async fn a_broker_without_a_door_for_guests_is_told_by_both_sides() {
     assert!(status.code() == Some(2) && said.contains("takes no invitations"), "{said}");
 }
 
-/// `echo-mesh` on a terminal with this many rows.
-struct OnTerminal {
-    screen: Arc<Mutex<vt100::Parser>>,
-    keys: Box<dyn std::io::Write + Send>,
-    child: Box<dyn portable_pty::Child + Send + Sync>,
-}
-
-impl OnTerminal {
-    fn start(place: &Path, rows: u16, args: &[&str]) -> Self {
-        let size = portable_pty::PtySize { rows, cols: 120, pixel_width: 0, pixel_height: 0 };
-        let pty = portable_pty::native_pty_system().openpty(size).unwrap();
-        let mut command = portable_pty::CommandBuilder::new(binaries::program("echo-mesh"));
-        command.args(args);
-        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("ECHO_")) {
-            command.env_remove(name);
-        }
-        command.env("ECHO_RUN_DIR", place);
-        let child = pty.slave.spawn_command(command).unwrap();
-        let screen = Arc::new(Mutex::new(vt100::Parser::new(rows, 120, 200)));
-        let (mut output, seen) = (pty.master.try_clone_reader().unwrap(), screen.clone());
-        let keys = pty.master.take_writer().unwrap();
-        std::thread::spawn(move || {
-            let _master = pty.master;
-            let mut bytes = [0; 4096];
-            while let Ok(read @ 1..) = std::io::Read::read(&mut output, &mut bytes) {
-                seen.lock().unwrap().process(&bytes[..read]);
-            }
-        });
-        Self { screen, keys, child }
-    }
-
-    async fn shows(&self, text: &str) -> String {
-        until(&format!("{text:?} on the screen"), || async {
-            let screen = self.screen.lock().unwrap().screen().contents();
-            if screen.contains(text) { Ok(screen) } else { Err(screen) }
-        })
-        .await
-    }
-
-    fn types(&mut self, text: &str) {
-        self.keys.write_all(text.as_bytes()).unwrap();
-    }
-}
-
-impl Drop for OnTerminal {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-    }
-}
-
 #[tokio::test]
 async fn on_a_terminal_the_code_is_asked_for_and_counted_down_and_a_picture_where_there_is_room() {
     let home = Home::start().await;
+    let terminal = |machine: &str, rows, args: &[&str]| {
+        Terminal::start((120, rows), args, &[("ECHO_RUN_DIR", home.place(machine).to_str().unwrap())])
+    };
     let nats = home.nats();
     let args = ["invite", "--nats", &nats, "--secret-file", &home.secret, "--advertise", "127.0.0.1"];
-    let small = OnTerminal::start(&home.place("inviter"), 24, &args);
-    assert!(!small.shows("Ctrl-C takes the code back").await.contains('█'));
-    let mut invite = OnTerminal::start(&home.place("inviter"), 50, &args);
-    let screen = invite.shows("Waiting for it, 9:5").await;
+    let small = terminal("inviter", 24, &args);
+    assert!(!small.shows(&["Ctrl-C takes the code back"]).await.contains('█'));
+    let mut invite = terminal("inviter", 50, &args);
+    let screen = invite.shows(&["Waiting for it, 9:5"]).await;
     assert!(screen.contains('█') && screen.contains("good for 10 minutes"), "{screen}");
     let code =
         screen.lines().find_map(|line| line.trim().strip_prefix("echo-mesh join ")).unwrap().to_owned();
@@ -682,26 +637,22 @@ async fn on_a_terminal_the_code_is_asked_for_and_counted_down_and_a_picture_wher
     let url = home.engine_url().await;
     let listen = free_address();
     let args = ["join", "--node", "second", "--engine-url", &url, "--agent-listen", &listen];
-    let mut join = OnTerminal::start(&home.place("second"), 24, &args);
-    join.shows("Code: ").await;
-    join.types("0R2M-0256-NW28-T5CY-4T5Q\r");
-    join.shows("typing error").await;
-    join.types(&format!("{}\r", code.to_lowercase()));
-    join.shows("second is in the mesh").await;
-    let screen = invite.shows("second has joined").await;
+    let mut join = terminal("second", 24, &args);
+    join.shows(&["Code: "]).await;
+    join.press("0R2M-0256-NW28-T5CY-4T5Q\r");
+    join.shows(&["typing error"]).await;
+    join.press(&format!("{}\r", code.to_lowercase()));
+    join.shows(&["second is in the mesh"]).await;
+    let screen = invite.shows(&["second has joined"]).await;
     assert!(!screen.contains("Waiting for it"), "{screen}");
-    join.types("\x03");
+    join.press("\x03");
     until("the node to have left", || async { holds(home.nodes().await.is_empty(), "it is there") }).await;
     // Nobody is asked any more once Ctrl-C was typed.
-    let mut join = OnTerminal::start(&home.place("third"), 24, &args);
-    join.shows("Code: ").await;
-    join.types("\x03");
-    until("join to end", || {
-        let ended = join.child.try_wait().unwrap();
-        async move { holds(ended.is_some(), "it runs") }
-    })
-    .await;
-    invite.types("\x03");
+    let mut join = terminal("third", 24, &args);
+    join.shows(&["Code: "]).await;
+    join.press("\x03");
+    join.exit().await;
+    invite.press("\x03");
 }
 
 /// Three machines on one network. The first has the mesh, the others have an engine each.

@@ -1,7 +1,7 @@
 //! `echo-mesh` in a real terminal, as a person has it: what is on its screen, and keys.
 
 use std::io::{Read as _, Write as _};
-use std::process::Stdio;
+use std::process::{Output, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use echo_testing::mesh::{binaries, holds, soon, until};
@@ -115,6 +115,11 @@ impl Terminal {
         unsafe { libc::kill(pid, signal) };
     }
 
+    /// How often this is on the screen.
+    pub fn count(&self, text: &str) -> usize {
+        self.screen().matches(text).count()
+    }
+
     /// Waits until the screen holds all of these.
     pub async fn shows(&self, wanted: &[&str]) -> String {
         until(&format!("{wanted:?} on the screen"), || async {
@@ -147,10 +152,14 @@ impl Terminal {
 impl Drop for Terminal {
     fn drop(&mut self) {
         let _ = self.child.kill();
+        if std::thread::panicking() {
+            eprintln!("==== the screen\n{}", self.screen());
+        }
     }
 }
 
 /// What a run without a terminal came to.
+#[derive(Debug)]
 pub struct Run {
     pub code: Option<i32>,
     pub out: String,
@@ -159,9 +168,14 @@ pub struct Run {
 
 /// Runs the program to its end, without a terminal.
 pub async fn run(args: &[&str]) -> Run {
-    let output = soon("echo-mesh to end", command(args).output()).await.unwrap();
-    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-    Run { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
+    soon("echo-mesh to end", command(args).output()).await.unwrap().into()
+}
+
+impl From<Output> for Run {
+    fn from(output: Output) -> Self {
+        let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
+        Self { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
+    }
 }
 
 /// The program, without a terminal and without anything of a mesh outside.

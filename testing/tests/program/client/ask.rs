@@ -9,8 +9,8 @@ use echo_testing::mesh::{Mesh, holds, until};
 use echo_testing::proxy::{Mode, Proxy};
 use serde_json::Value;
 
-use super::run::{Ended, command, fed, read_until, rest, run, url};
-use super::terminal::Terminal;
+use super::run::{SIZE, fed, read_until, rest, run, url};
+use crate::terminal::{Run, Terminal, command};
 
 fn counted(tokens: u64) -> String {
     (0..tokens).map(scripted).collect::<String>() + "\n"
@@ -27,7 +27,7 @@ fn asked(mesh: &Mesh) -> Vec<Value> {
 }
 
 #[track_caller]
-fn answered(ended: &Ended, tokens: u64) {
+fn answered(ended: &Run, tokens: u64) {
     assert_eq!((ended.code, &ended.out), (Some(0), &counted(tokens)), "{}", ended.err);
 }
 
@@ -172,8 +172,8 @@ async fn an_error_in_mid_answer_leaves_what_came_and_exits_1() {
 const AT_ONCE: Duration = Duration::from_secs(8);
 
 async fn stopped(mesh: &Mesh, terminal: &mut Terminal) {
-    terminal.keys("\x03");
-    assert_eq!(terminal.exit().await, 130);
+    terminal.press("\x03");
+    assert_eq!(terminal.exit().await.exit_code(), 130);
     mesh.is_quiet_within(AT_ONCE).await;
     let counters = mesh.engine(0).counters();
     assert_eq!((counters.cancelled, counters.finished), (1, 0));
@@ -184,8 +184,9 @@ async fn stopped(mesh: &Mesh, terminal: &mut Terminal) {
 async fn ctrl_c_stops_the_engine_and_frees_its_slot() {
     let mesh = Mesh::start().nodes(1).await;
     let edge = url(&mesh);
-    let mut terminal = Terminal::start(&["ask", "[tokens=100000] [delay=20]"], &[("ECHO_EDGE_URL", &edge)]);
-    terminal.shows("t9 ").await;
+    let mut terminal =
+        Terminal::start(SIZE, &["ask", "[tokens=100000] [delay=20]"], &[("ECHO_EDGE_URL", &edge)]);
+    terminal.shows(&["t9 "]).await;
     stopped(&mesh, &mut terminal).await;
 }
 
@@ -193,7 +194,8 @@ async fn ctrl_c_stops_the_engine_and_frees_its_slot() {
 async fn ctrl_c_before_the_first_token_stops_the_engine_too() {
     let mesh = Mesh::start().nodes(1).await;
     let edge = url(&mesh);
-    let mut terminal = Terminal::start(&["ask", "[tokens=5] [first=300000]"], &[("ECHO_EDGE_URL", &edge)]);
+    let mut terminal =
+        Terminal::start(SIZE, &["ask", "[tokens=5] [first=300000]"], &[("ECHO_EDGE_URL", &edge)]);
     mesh.worker().await;
     stopped(&mesh, &mut terminal).await;
 }
@@ -219,9 +221,9 @@ async fn a_terminal_does_not_obey_a_model_and_a_pipe_gets_its_words_as_they_are(
     let ended = run(&mesh, &["ask", HOSTILE]).await;
     assert_eq!(ended.out, "ok\x1b[2J\x1b]0;title\x07\u{9b}8mevil\r\nend\n");
     let edge = url(&mesh);
-    let mut terminal = Terminal::start(&["ask", "-q", HOSTILE], &[("ECHO_EDGE_URL", &edge)]);
-    assert_eq!(terminal.exit().await, 0);
-    terminal.shows("ok\u{241b}[2J\u{241b}]0;title\u{2407}").await;
+    let mut terminal = Terminal::start(SIZE, &["ask", "-q", HOSTILE], &[("ECHO_EDGE_URL", &edge)]);
+    assert_eq!(terminal.exit().await.exit_code(), 0);
+    terminal.shows(&["ok\u{241b}[2J\u{241b}]0;title\u{2407}"]).await;
     assert!(terminal.raw().contains("\u{2407}\u{fffd}8mevil\r\nend"), "{:?}", terminal.raw());
     assert!(!terminal.raw().contains(['\x1b', '\x07', '\u{9b}']), "{:?}", terminal.raw());
 }
@@ -231,9 +233,9 @@ async fn thoughts_are_dim_on_a_terminal_and_absent_in_a_pipe_unless_they_are_wan
     let mesh =
         Mesh::start().nodes(1).script(|it| it.models = vec![Model::named("deep").able("thinking")]).await;
     let edge = url(&mesh);
-    let mut terminal = Terminal::start(&["ask", "-q", "[tokens=2]"], &[("ECHO_EDGE_URL", &edge)]);
-    assert_eq!(terminal.exit().await, 0);
-    terminal.shows("t0 t1").await;
+    let mut terminal = Terminal::start(SIZE, &["ask", "-q", "[tokens=2]"], &[("ECHO_EDGE_URL", &edge)]);
+    assert_eq!(terminal.exit().await.exit_code(), 0);
+    terminal.shows(&["t0 t1"]).await;
     let raw = terminal.raw();
     let (dim, rest) = raw.split_once("\x1b[2m").and_then(|(_, rest)| rest.split_once("\x1b[0m")).expect(&raw);
     assert!(!dim.trim().is_empty() && rest.contains("t0 t1"), "{raw:?}");
@@ -251,13 +253,13 @@ async fn who_waits_in_line_sees_the_place_and_then_the_answer() {
     let first = starts(&mesh, "count [tokens=100000] [delay=20]");
     mesh.worker().await;
     let edge = url(&mesh);
-    let mut terminal = Terminal::start(&["ask", "[tokens=3]"], &[("ECHO_EDGE_URL", &edge)]);
-    terminal.shows("waiting: place 1 in the line").await;
+    let mut terminal = Terminal::start(SIZE, &["ask", "[tokens=3]"], &[("ECHO_EDGE_URL", &edge)]);
+    terminal.shows(&["waiting: place 1 in the line"]).await;
     // As Ctrl-C does, where there is no terminal.
     std::process::Command::new("kill").args(["-INT", &first.id().unwrap().to_string()]).status().unwrap();
     assert_eq!(rest(first).await.code, Some(130));
-    assert_eq!(terminal.exit().await, 0);
-    terminal.shows("t0 t1 t2").await;
+    assert_eq!(terminal.exit().await.exit_code(), 0);
+    terminal.shows(&["t0 t1 t2"]).await;
     assert_eq!(terminal.count("waiting"), 0, "the spinner is gone");
 }
 

@@ -6,14 +6,14 @@ use std::time::Duration;
 use echo_testing::mesh::{Mesh, holds, until};
 use serde_json::{Value, json};
 
-use super::run::{fed, url};
-use super::terminal::Terminal;
+use super::run::{SIZE, fed, url};
+use crate::terminal::Terminal;
 
 /// A chat in a terminal.
 fn chat(mesh: &Mesh, more: &[&str]) -> Terminal {
     let (edge, folder) = (url(mesh), mesh.folder().join("state"));
     let args: Vec<&str> = std::iter::once("chat").chain(more.iter().copied()).collect();
-    Terminal::start(&args, &[("ECHO_EDGE_URL", &edge), ("ECHO_RUN_DIR", folder.to_str().unwrap())])
+    Terminal::start(SIZE, &args, &[("ECHO_EDGE_URL", &edge), ("ECHO_RUN_DIR", folder.to_str().unwrap())])
 }
 
 /// The messages of the newest request at any engine.
@@ -45,11 +45,11 @@ async fn is_idle(mesh: &Mesh) {
 async fn a_conversation_stays_on_the_node_that_has_it_in_its_cache() {
     let mesh = Mesh::start().await;
     let mut terminal = chat(&mesh, &[]);
-    terminal.shows("scripted:latest at http://").await;
+    terminal.shows(&["scripted:latest at http://"]).await;
     let mut nodes = Vec::new();
     for turn in 1..=4 {
-        terminal.shows(">>> ").await;
-        terminal.keys(&format!("turn {turn} [tokens=3] {}\r", "word ".repeat(20)));
+        terminal.shows(&[">>> "]).await;
+        terminal.press(&format!("turn {turn} [tokens=3] {}\r", "word ".repeat(20)));
         until("its answer", || async { holds(terminal.count("3 tokens") == turn, terminal.screen()) }).await;
         is_idle(&mesh).await;
     }
@@ -59,47 +59,47 @@ async fn a_conversation_stays_on_the_node_that_has_it_in_its_cache() {
     assert_eq!(nodes.len(), 4, "{nodes:?}");
     assert!(nodes.iter().all(|node| *node == nodes[0]), "{nodes:?}");
     assert_eq!(messages(&mesh).len(), 7);
-    terminal.keys("\x04");
-    assert_eq!(terminal.exit().await, 0);
+    terminal.press("\x04");
+    assert_eq!(terminal.exit().await.exit_code(), 0);
 }
 
 #[tokio::test]
 async fn ctrl_c_stops_the_answer_and_the_chat_goes_on() {
     let mesh = Mesh::start().nodes(1).await;
     let mut terminal = chat(&mesh, &[]);
-    terminal.shows(">>> ").await;
-    terminal.keys("count [tokens=100000] [delay=20]\r");
-    terminal.shows("t5 ").await;
-    terminal.keys("\x03");
-    terminal.shows("stopped").await;
+    terminal.shows(&[">>> "]).await;
+    terminal.press("count [tokens=100000] [delay=20]\r");
+    terminal.shows(&["t5 "]).await;
+    terminal.press("\x03");
+    terminal.shows(&["stopped"]).await;
     // Shorter than a task is kept whose client has only left.
     mesh.is_quiet_within(Duration::from_secs(8)).await;
     assert_eq!(mesh.engine(0).counters().cancelled, 1);
-    terminal.keys("\x03");
-    terminal.shows("Ctrl-D or /quit leaves").await;
-    terminal.keys("more [tokens=3]\r");
-    terminal.shows("3 tokens").await;
+    terminal.press("\x03");
+    terminal.shows(&["Ctrl-D or /quit leaves"]).await;
+    terminal.press("more [tokens=3]\r");
+    terminal.shows(&["3 tokens"]).await;
     let heard = messages(&mesh);
     assert_eq!((heard.len(), heard[1].1.starts_with("t0 t1 t2 ")), (3, true), "{heard:?}");
-    terminal.keys("/quit\r");
-    assert_eq!(terminal.exit().await, 0);
+    terminal.press("/quit\r");
+    assert_eq!(terminal.exit().await.exit_code(), 0);
 }
 
 #[tokio::test]
 async fn a_chat_goes_on_when_its_node_dies() {
     let mesh = Mesh::start().await;
     let mut terminal = chat(&mesh, &[]);
-    terminal.shows(">>> ").await;
-    terminal.keys("count [tokens=60] [delay=20]\r");
-    terminal.shows("t9 ").await;
+    terminal.shows(&[">>> "]).await;
+    terminal.press("count [tokens=60] [delay=20]\r");
+    terminal.shows(&["t9 "]).await;
     let node = mesh.worker().await;
     mesh.node(&node).kill().await;
-    terminal.shows(&format!("2 attempts: begun on {node}, went on on")).await;
+    terminal.shows(&[&format!("2 attempts: begun on {node}, went on on")]).await;
     let text: String = terminal.screen().split_whitespace().collect();
     let whole: String = (0..60).map(|number| format!("t{number}")).collect();
     assert!(text.contains(&whole), "{}", terminal.screen());
-    terminal.keys("again [tokens=7]\r");
-    terminal.shows("7 tokens").await;
+    terminal.press("again [tokens=7]\r");
+    terminal.shows(&["7 tokens"]).await;
 }
 
 #[tokio::test]
@@ -107,15 +107,15 @@ async fn several_lines_are_one_message_and_orders_are_for_the_chat() {
     let mesh = Mesh::start().nodes(1).await;
     let mut terminal = chat(&mesh, &["--system", "be brief"]);
     let file = mesh.folder().join("saved.md");
-    terminal.shows(">>> ").await;
-    terminal.keys("\"\"\"one [tokens=2]\r");
-    terminal.shows("... ").await;
-    terminal.keys("two\"\"\"\r");
-    terminal.shows("2 tokens").await;
-    terminal.keys("a\\\r");
+    terminal.shows(&[">>> "]).await;
+    terminal.press("\"\"\"one [tokens=2]\r");
+    terminal.shows(&["... "]).await;
+    terminal.press("two\"\"\"\r");
+    terminal.shows(&["2 tokens"]).await;
+    terminal.press("a\\\r");
     until("another line", || async { holds(terminal.count("... ") == 2, terminal.screen()) }).await;
-    terminal.keys("b [tokens=4]\r");
-    terminal.shows("4 tokens").await;
+    terminal.press("b [tokens=4]\r");
+    terminal.shows(&["4 tokens"]).await;
     let wanted = said(&[
         ("system", "be brief"),
         ("user", "one [tokens=2]\ntwo"),
@@ -123,26 +123,26 @@ async fn several_lines_are_one_message_and_orders_are_for_the_chat() {
         ("user", "a\nb [tokens=4]"),
     ]);
     assert_eq!(messages(&mesh), wanted);
-    terminal.keys("/model nobody\r");
-    terminal.shows("no node serves \"nobody\"; there are: scripted:latest").await;
-    terminal.keys("/levitate\r");
-    terminal.shows("there is no /levitate").await;
-    terminal.keys(&format!("/save {}\r", file.display()));
-    terminal.shows("saved as").await;
+    terminal.press("/model nobody\r");
+    terminal.shows(&["no node serves \"nobody\"; there are: scripted:latest"]).await;
+    terminal.press("/levitate\r");
+    terminal.shows(&["there is no /levitate"]).await;
+    terminal.press(&format!("/save {}\r", file.display()));
+    terminal.shows(&["saved as"]).await;
     let saved = std::fs::read_to_string(&file).unwrap();
     assert!(saved.contains("## You\n\na\nb [tokens=4]\n\n## scripted:latest\n\nt0 t1 t2 t3"), "{saved}");
-    terminal.keys("/retry\r");
+    terminal.press("/retry\r");
     until("the answer again", || async { holds(terminal.count("4 tokens") == 2, terminal.screen()) }).await;
     assert_eq!(messages(&mesh), wanted, "the first answer to it is forgotten");
-    terminal.keys("/help\r");
-    terminal.shows("begin a new conversation").await;
-    terminal.keys("/clear\r");
-    terminal.keys("new [tokens=6]\r");
-    terminal.shows("6 tokens").await;
+    terminal.press("/help\r");
+    terminal.shows(&["begin a new conversation"]).await;
+    terminal.press("/clear\r");
+    terminal.press("new [tokens=6]\r");
+    terminal.shows(&["6 tokens"]).await;
     let newest = mesh.engine(0).requests().pop().unwrap().body;
     assert_eq!(newest["messages"].as_array().unwrap().len(), 2, "{newest}");
-    terminal.keys("\x04");
-    assert_eq!(terminal.exit().await, 0);
+    terminal.press("\x04");
+    assert_eq!(terminal.exit().await.exit_code(), 0);
 }
 
 #[tokio::test]
@@ -150,23 +150,23 @@ async fn what_was_typed_is_there_in_the_next_chat_and_nobody_else_reads_it() {
     let mesh = Mesh::start().nodes(1).await;
     let file = mesh.folder().join("state/chat-history");
     let mut secret = chat(&mesh, &["--no-history"]);
-    secret.shows(">>> ").await;
-    secret.keys("not this [tokens=2]\r");
-    secret.shows("2 tokens").await;
-    secret.keys("\x04");
+    secret.shows(&[">>> "]).await;
+    secret.press("not this [tokens=2]\r");
+    secret.shows(&["2 tokens"]).await;
+    secret.press("\x04");
     secret.exit().await;
     assert!(!file.exists());
     let mut first = chat(&mesh, &[]);
-    first.shows(">>> ").await;
-    first.keys("remember this [tokens=2]\r");
-    first.shows("2 tokens").await;
+    first.shows(&[">>> "]).await;
+    first.press("remember this [tokens=2]\r");
+    first.shows(&["2 tokens"]).await;
     drop(first);
     let mode = std::fs::metadata(&file).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600, "{mode:o}");
     let mut second = chat(&mesh, &[]);
-    second.shows(">>> ").await;
-    second.keys("\x1b[A");
-    second.shows(">>> remember this [tokens=2]").await;
+    second.shows(&[">>> "]).await;
+    second.press("\x1b[A");
+    second.shows(&[">>> remember this [tokens=2]"]).await;
 }
 
 #[tokio::test]

@@ -5,8 +5,8 @@ use std::time::Duration;
 use echo_testing::mesh::{Mesh, holds, until};
 use serde_json::Value;
 
-use super::run::{run, url};
-use super::terminal::Terminal;
+use super::run::{SIZE, run, url};
+use crate::terminal::Terminal;
 
 const MANAGED: [&str; 1] = ["--allow-model-management"];
 
@@ -107,21 +107,21 @@ async fn a_terminal_shows_a_bar_for_each_node_and_is_asked_before_a_removal() {
     let mesh = Mesh::start().agent_args(MANAGED).script(slow).await;
     let edge = url(&mesh);
     let env = [("ECHO_EDGE_URL", edge.as_str())];
-    let mut pull = Terminal::start(&["models", "pull", "one", "--on", "all"], &env);
+    let mut pull = Terminal::start(SIZE, &["models", "pull", "one", "--on", "all"], &env);
     until("two bars", || async {
         let screen = pull.screen();
         // Bars fill their lines, so the screen is one long line to its reader.
         holds(screen.contains("node-a █") && screen.contains("node-b █"), screen)
     })
     .await;
-    assert_eq!(pull.exit().await, 0);
-    pull.shows("node-a: has one").await;
+    assert_eq!(pull.exit().await.exit_code(), 0);
+    pull.shows(&["node-a: has one"]).await;
     have(&mesh, "one:latest", &["node-a", "node-b"]).await;
     for (answer, left) in [("n\r", &["node-a", "node-b"][..]), ("y\r", &[])] {
-        let mut remove = Terminal::start(&["models", "rm", "one", "--on", "all"], &env);
-        remove.shows("remove one from node-a, node-b? [y/N]").await;
-        remove.keys(answer);
-        assert_eq!(remove.exit().await, u32::from(!left.is_empty()));
+        let mut remove = Terminal::start(SIZE, &["models", "rm", "one", "--on", "all"], &env);
+        remove.shows(&["remove one from node-a, node-b? [y/N]"]).await;
+        remove.press(answer);
+        assert_eq!(remove.exit().await.exit_code(), u32::from(!left.is_empty()));
         have(&mesh, "one:latest", left).await;
     }
 }
@@ -131,13 +131,14 @@ async fn ctrl_c_ends_a_pull() {
     let slow = |script: &mut echo_scripted_engine::Script| script.pull_delay = Duration::from_secs(600);
     let mesh = Mesh::start().nodes(1).agent_args(MANAGED).script(slow).await;
     let edge = url(&mesh);
-    let mut pull = Terminal::start(&["models", "pull", "one", "--on", "node-a"], &[("ECHO_EDGE_URL", &edge)]);
-    pull.shows("node-a").await;
+    let mut pull =
+        Terminal::start(SIZE, &["models", "pull", "one", "--on", "node-a"], &[("ECHO_EDGE_URL", &edge)]);
+    pull.shows(&["node-a"]).await;
     until("the pull to reach the engine", || async {
         let seen = mesh.engine(0).requests();
         holds(seen.iter().any(|seen| seen.path == "/api/pull"), format!("{} requests", seen.len()))
     })
     .await;
-    pull.keys("\x03");
-    assert_eq!(pull.exit().await, 130);
+    pull.press("\x03");
+    assert_eq!(pull.exit().await.exit_code(), 130);
 }

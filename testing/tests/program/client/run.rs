@@ -1,52 +1,32 @@
 //! `echo-mesh` in a pipe.
 
-use std::process::{Output, Stdio};
+use std::process::Stdio;
 
-use echo_testing::mesh::{Mesh, binaries, soon};
+use echo_testing::mesh::{Mesh, soon};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::process::{Child, Command};
+use tokio::process::Child;
+
+use crate::terminal::{Run, command};
 
 /// Where the first edge is.
 pub fn url(mesh: &Mesh) -> String {
     format!("http://{}", mesh.edge(0).address())
 }
 
-pub fn command(args: &[&str]) -> Command {
-    let mut command = Command::new(binaries::program("echo-mesh"));
-    command.args(args).kill_on_drop(true);
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("ECHO_")) {
-        command.env_remove(name);
-    }
-    command
-}
-
-/// What came of a command.
-#[derive(Debug)]
-pub struct Ended {
-    pub code: Option<i32>,
-    pub out: String,
-    pub err: String,
-}
-
-impl From<Output> for Ended {
-    fn from(output: Output) -> Self {
-        let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
-        Self { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
-    }
-}
+/// A terminal that is large enough for all that these tests look at.
+pub const SIZE: (u16, u16) = (140, 40);
 
 /// Runs it on the first edge of this mesh.
-pub async fn run(mesh: &Mesh, args: &[&str]) -> Ended {
+pub async fn run(mesh: &Mesh, args: &[&str]) -> Run {
     with_input(mesh, args, None).await
 }
 
 /// The same with a text on stdin.
-pub async fn fed(mesh: &Mesh, args: &[&str], input: &str) -> Ended {
+pub async fn fed(mesh: &Mesh, args: &[&str], input: &str) -> Run {
     with_input(mesh, args, Some(input)).await
 }
 
-async fn with_input(mesh: &Mesh, args: &[&str], input: Option<&str>) -> Ended {
+async fn with_input(mesh: &Mesh, args: &[&str], input: Option<&str>) -> Run {
     let mut command = command(args);
     command.env("ECHO_EDGE_URL", url(mesh)).env("ECHO_RUN_DIR", mesh.folder());
     if input.is_some() {
@@ -61,7 +41,7 @@ async fn with_input(mesh: &Mesh, args: &[&str], input: Option<&str>) -> Ended {
 }
 
 /// Reads it to its end.
-pub async fn rest(child: Child) -> Ended {
+pub async fn rest(child: Child) -> Run {
     soon("the command to end", child.wait_with_output()).await.unwrap().into()
 }
 

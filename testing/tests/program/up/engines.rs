@@ -31,7 +31,10 @@ async fn an_engine_that_is_killed_comes_back_without_the_runner_of_the_one_befor
     let order: Vec<&str> =
         down.ended(0).text.lines().filter_map(|line| Some(line.split_once(": stopped")?.0)).collect();
     assert_eq!(order, ["edge", "agent-b", "agent-a", "orchestrator", "broker", "engine-b", "engine-a"]);
-    // Whether `down` or the supervisor ends the runners is a matter of who is first; here it is that nobody is left.
+    // The supervisor ends them, or `down` that looks on: whoever is first says so.
+    let log = std::fs::read_to_string(here.logs().join("up.log")).unwrap();
+    let said = format!("{}{log}", down.text);
+    assert!(said.contains("and what it had left running (pid "), "{said}");
     here.assert_clean();
 }
 
