@@ -13,8 +13,9 @@ use super::{
     until::{holds, soon, until},
 };
 
-/// Variables of a mesh that runs outside must not reach the one under test; where to find nats-server may.
-const PASSED_ON: [&str; 2] = ["ECHO_CACHE_DIR", "ECHO_NATS_SERVER"];
+/// Variables of a mesh that runs outside must not reach the one under test; where to find nats-server may, and where traces
+/// are told, which the benchmark can measure so.
+const PASSED_ON: [&str; 3] = ["ECHO_CACHE_DIR", "ECHO_NATS_SERVER", "ECHO_OTLP"];
 
 /// A program with the arguments that it is started with each time.
 pub struct Program {
