@@ -142,7 +142,7 @@ impl Performer {
         let (context, events) = (self.context.clone(), self.events.clone());
         self.jobs.spawn(async move {
             let began = Instant::now();
-            let answer = context.bus.call(&subject::pulse(&edge), &pulse, PULSE_ANSWER).await;
+            let answer = context.bus.call(&subject::pulse(&edge, &pulse.holder), &pulse, PULSE_ANSWER).await;
             match &answer {
                 Ok(_) => metrics::round_trip(began.elapsed()),
                 Err(error) => debug!(%edge, %error, "no answer to a pulse"),

@@ -30,7 +30,7 @@ async fn start(args: Args) -> anyhow::Result<()> {
         url: args.bus.nats.clone(),
         role: Role::Agent,
         id: (&config.node).into(),
-        secret: args.bus.secret().map_err(BadConfig::because)?,
+        access: args.bus.access.read().map_err(BadConfig::because)?,
     };
     let bus = tokio::select! {
         biased;

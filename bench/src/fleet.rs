@@ -60,7 +60,9 @@ impl Fleet {
     /// When it does not.
     pub async fn start(url: &str, nodes: usize) -> anyhow::Result<Self> {
         let id = "bench".parse()?;
-        let bus = Bus::connect(Options { url: url.to_owned(), role: Role::Agent, id, secret: None }).await?;
+        let bus =
+            Bus::connect(Options { url: url.to_owned(), role: Role::Agent, id, access: Default::default() })
+                .await?;
         let beating = tokio::spawn(beat(bus.clone(), nodes));
         let fleet = Self { bus, beating };
         let start = Instant::now();

@@ -1,5 +1,7 @@
 //! The typed client of the bus. Payloads are checked and counted here, so that no part handles bytes or subjects.
 
+mod access;
+mod authority;
 mod auto;
 mod call_error;
 mod connect;
@@ -10,6 +12,8 @@ mod link;
 mod replies;
 mod subscription;
 
+pub use access::{Access, AccessArgs, AccessError, Login};
+pub use authority::{Authority, BROKER_NAME, NoCertificate};
 pub use call_error::{CallError, PublishError};
 pub use connect::Options;
 pub use connect_error::ConnectError;

@@ -80,6 +80,10 @@ name! {
     ProcessId, "process id"
 }
 name! {
+    /// Whoever has an API key, by the name that the key was given. Never the key.
+    ClientName, "name of a key"
+}
+name! {
     /// One start of one process; another start has another. The field's word is incarnation.
     BootId, "boot id"
 }
@@ -235,6 +239,8 @@ pub enum Role {
     Agent,
     Orchestrator,
     Edge,
+    /// The part that keeps nats-server.
+    Broker,
     /// The broker's own probe, test harnesses, and whoever else is no part.
     Other,
 }
@@ -246,6 +252,7 @@ impl Role {
             Self::Agent => "agent",
             Self::Orchestrator => "orchestrator",
             Self::Edge => "edge",
+            Self::Broker => "broker",
             Self::Other => "other",
         }
     }
@@ -271,6 +278,7 @@ impl Peer {
             "agent" => Role::Agent,
             "orchestrator" => Role::Orchestrator,
             "edge" => Role::Edge,
+            "broker" => Role::Broker,
             _ => return None,
         };
         let (id, boot) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);

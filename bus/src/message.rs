@@ -11,6 +11,7 @@ mod join;
 pub mod lengths;
 mod load_options;
 mod loading;
+mod machines;
 mod order;
 mod paused;
 mod payload;
@@ -36,6 +37,7 @@ pub use heartbeat::{Engine, Heartbeat, Model, NodeStatus, Progress, Space, Speed
 pub use join::{Hex, InvalidHex, JoinAnswer, JoinGrant, JoinRequest, JoinWish, Refusal};
 pub use load_options::{LoadKey, LoadOptions};
 pub use loading::Loading;
+pub use machines::{MachinesAnswer, MachinesRequest, NewKey};
 pub use order::{Order, Ordered, Wish};
 pub use paused::Paused;
 pub use payload::{Payload, size};
@@ -64,6 +66,8 @@ payloads!(
     Heartbeat,
     JoinAnswer,
     JoinRequest,
+    MachinesAnswer,
+    MachinesRequest,
     MeshStatus,
     Order,
     Ordered,

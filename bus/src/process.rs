@@ -3,7 +3,6 @@
 mod os;
 
 use std::os::fd::AsFd as _;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
@@ -15,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use tracing_subscriber::EnvFilter;
 
-use crate::secret::{self, Secret};
+use crate::client::AccessArgs;
 
 /// What a line of the log looks like.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
@@ -39,23 +38,12 @@ pub struct LogArgs {
 /// The flags about the bus; every program but the broker flattens them.
 #[derive(Debug, Clone, Args)]
 pub struct BusArgs {
-    /// Where the bus is; `auto` finds the broker that is announced on this network
+    /// Where the bus is, several servers with commas; `auto` finds the broker that is announced on this network
     #[arg(long, env = "ECHO_NATS_URL", value_name = "URL", default_value = "nats://127.0.0.1:4222")]
     pub nats: String,
 
-    /// The mesh's shared secret, as the broker has written it; needed where the broker has one
-    #[arg(long, env = "ECHO_SECRET_FILE", value_name = "FILE")]
-    pub secret_file: Option<PathBuf>,
-}
-
-impl BusArgs {
-    /// The secret, if a file was named. Only the broker makes one.
-    ///
-    /// # Errors
-    /// The file cannot be read, is open to others, or holds no secret.
-    pub fn secret(&self) -> Result<Option<Secret>, secret::Error> {
-        self.secret_file.as_deref().map(Secret::read).transpose()
-    }
+    #[command(flatten)]
+    pub access: AccessArgs,
 }
 
 /// The configuration is wrong: the program says so in a sentence and ends with exit code 2.

@@ -3,10 +3,13 @@
 use std::fmt;
 use std::marker::PhantomData;
 
+use serde::{Deserialize, Serialize};
+
 use crate::id::{BootId, Inbox, NodeId, Peer, ProcessId, Role, TaskId};
 use crate::message::{
     AnswerPart, CacheDigest, Cancel, Disconnect, Dispatch, Empty, Event, Frame, Heartbeat, JoinAnswer,
-    JoinRequest, MeshStatus, Order, Ordered, Pong, Pulse, PulseAnswer, ReadAnswer, Submission, Task,
+    JoinRequest, MachinesAnswer, MachinesRequest, MeshStatus, Order, Ordered, Pong, Pulse, PulseAnswer,
+    ReadAnswer, Submission, Task,
 };
 
 /// A subject that messages of type `M` may be published to.
@@ -24,8 +27,8 @@ pub const ORCHESTRATORS: &str = "orchestrators";
 macro_rules! subject_type {
     ($type:ident < $($param:ident),+ >) => {
         impl<$($param),+> $type<$($param),+> {
-            fn new(text: fmt::Arguments<'_>) -> Self {
-                Self(text.to_string().into(), PhantomData)
+            fn new<T: fmt::Display>(shape: Shape, values: &[T]) -> Self {
+                Self(shape.with(values).into(), PhantomData)
             }
 
             pub(crate) fn raw(&self) -> async_nats::Subject {
@@ -51,180 +54,312 @@ subject_type!(Subject<M>);
 subject_type!(Call<Q, A>);
 subject_type!(Filter<M>);
 
+/// How a subject is spelled, and who may say and hear what on it. A subject is made from one of these and from nothing else, so
+/// there is none that the permissions do not know.
+#[derive(Debug)]
+pub struct Shape {
+    /// With names in braces for what differs.
+    pub text: &'static str,
+    /// Who publishes to it.
+    pub said_by: &'static [Who],
+    /// Who subscribes to it.
+    pub heard_by: &'static [Who],
+}
+
+/// Who, and with what in the braces.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Who {
+    /// With anything in the braces.
+    Any(Duty),
+    /// Only with what names the part itself: see [`Shape::filled`].
+    Own(Duty),
+}
+
+/// What a login is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Duty {
+    Agent,
+    Orchestrator,
+    Edge,
+    /// The broker's own part.
+    Broker,
+    /// People who look after the mesh, by commands.
+    Operator,
+    /// People and programs that look.
+    Watch,
+    /// A machine that wants to join.
+    Guest,
+}
+
+use Duty::{Agent, Broker, Edge, Guest, Operator, Orchestrator, Watch};
+use Who::{Any, Own};
+
+macro_rules! shapes {
+    ($($(#[$doc:meta])* $name:ident = $text:literal, said by $said:expr, heard by $heard:expr;)+) => {
+        $($(#[$doc])* pub const $name: Shape = Shape { text: $text, said_by: &$said, heard_by: &$heard };)+
+
+        /// All subjects of the contract.
+        pub const CONTRACT: &[(&str, Shape)] = &[$((stringify!($name), $name)),+];
+    };
+}
+
+shapes! {
+    HEARTBEAT = "echo.node.{node}.heartbeat",
+        said by [Own(Agent)], heard by [Own(Agent), Any(Orchestrator), Any(Edge), Any(Operator), Any(Watch)];
+    SUBMIT = "echo.task.submit",
+        said by [Any(Edge), Any(Operator)], heard by [Any(Orchestrator)];
+    TASK = "echo.node.{node}.task",
+        said by [Any(Orchestrator)], heard by [Own(Agent)];
+    CANCEL_AT = "echo.node.{node}.cancel",
+        said by [Any(Edge), Any(Orchestrator)], heard by [Own(Agent)];
+    CANCEL_TASK = "echo.task.{task}.cancel",
+        said by [Any(Edge)], heard by [Any(Orchestrator)];
+    /// `key` is random and told to the holder of one attempt only.
+    FRAMES = "_INBOX.edge.{edge}.{key}",
+        said by [Any(Agent), Any(Orchestrator)], heard by [Own(Edge)];
+    ANSWER = "_echo.answer.{home}",
+        said by [Any(Edge)], heard by [Own(Edge)];
+    /// The holder stands in the subject, so that nobody says it for another.
+    PULSE = "_echo.pulse.{edge}.{holder}",
+        said by [Own(Agent), Own(Orchestrator)], heard by [Own(Edge)];
+    PING = "_echo.ping.{peer}",
+        said by [Any(Edge), Any(Orchestrator), Any(Operator)], heard by [Own(Agent), Own(Orchestrator), Own(Edge), Own(Broker)];
+    CACHE = "_echo.cache.{node}",
+        said by [Own(Agent)], heard by [Any(Orchestrator)];
+    /// Said by the server.
+    GONE = "_echo.gone",
+        said by [], heard by [Any(Orchestrator), Any(Edge)];
+    STATUS = "echo.mesh.status",
+        said by [Any(Edge), Any(Operator), Any(Watch)], heard by [Any(Orchestrator)];
+    NODE_EVENT = "echo.event.node.{node}.{what}",
+        said by [Any(Orchestrator), Any(Edge)], heard by [Any(Edge), Any(Operator), Any(Watch)];
+    TASK_EVENT = "echo.event.task.{task}.{what}",
+        said by [Any(Orchestrator), Any(Edge)], heard by [Any(Edge), Any(Operator), Any(Watch)];
+    ORDER = "_echo.order.{node}",
+        said by [Any(Edge), Any(Operator)], heard by [Own(Agent)];
+    JOIN = "_echo.join.{invitation}",
+        said by [Any(Guest)], heard by [Any(Operator)];
+    MACHINES = "_echo.machines",
+        said by [Any(Operator)], heard by [Any(Broker)];
+    /// What a process has asked is answered here; others may say something there only in answer.
+    REPLY = "_INBOX.{peer}.reply.{number}",
+        said by [Own(Agent), Own(Orchestrator), Own(Edge), Own(Broker), Own(Operator)],
+        heard by [Own(Agent), Own(Orchestrator), Own(Edge), Own(Broker), Own(Operator)];
+    /// The answers to a machine that wants to join.
+    JOINER_REPLY = "_INBOX.join.{key}.{number}",
+        said by [], heard by [Any(Guest)];
+}
+
+impl Shape {
+    /// The subject with these in place of what stands in braces, in order.
+    fn with<T: fmt::Display>(&self, values: &[T]) -> String {
+        let mut parts = self.text.split('{');
+        let mut text = parts.next().unwrap_or_default().to_owned();
+        let mut values = values.iter();
+        for part in parts {
+            let (_, rest) = part.split_once('}').unwrap_or_default();
+            let value = values.next().map_or_else(|| "*".to_owned(), ToString::to_string);
+            text.push_str(&value);
+            text.push_str(rest);
+        }
+        text
+    }
+
+    /// The subject with `own` in place of each name that it knows, and wildcards for the others.
+    pub fn filled(&self, own: impl Fn(&str) -> Option<String>) -> String {
+        let names = self.text.split('{').skip(1).filter_map(|part| Some(part.split_once('}')?.0));
+        let wild = |name| if matches!(name, "peer" | "holder") { "*.*" } else { "*" };
+        let values: Vec<String> =
+            names.map(|name| own(name).unwrap_or_else(|| wild(name).to_owned())).collect();
+        self.with(&values)
+    }
+}
+
 /// Agent → orchestrators and anyone: the node's state.
 pub fn heartbeat(node: &NodeId) -> Subject<Heartbeat> {
-    Subject::new(format_args!("echo.node.{node}.heartbeat"))
+    Subject::new(HEARTBEAT, &[node])
 }
 
 /// The heartbeats of all nodes.
 pub fn heartbeats() -> Filter<Heartbeat> {
-    Filter::new(format_args!("echo.node.*.heartbeat"))
+    Filter::new(HEARTBEAT, &["*"])
 }
 
 /// The heartbeats under one node's id, so that an agent hears of a namesake.
 pub fn heartbeats_of(node: &NodeId) -> Filter<Heartbeat> {
-    Filter::new(format_args!("echo.node.{node}.heartbeat"))
+    Filter::new(HEARTBEAT, &[node])
 }
 
 /// Edge → one of the orchestrators: a task to be placed.
 pub fn submit() -> Call<Task, Submission> {
-    Call::new(format_args!("echo.task.submit"))
+    Call::new(SUBMIT, NOTHING)
 }
 
 /// The submissions; subscribe in the queue group [`ORCHESTRATORS`].
 pub fn submissions() -> Filter<Task> {
-    Filter::new(format_args!("echo.task.submit"))
+    Filter::new(SUBMIT, NOTHING)
 }
 
 /// Orchestrator → the agent of this node: a task to run.
 pub fn dispatch(node: &NodeId) -> Call<Task, Dispatch> {
-    Call::new(format_args!("echo.node.{node}.task"))
+    Call::new(TASK, &[node])
 }
 
 /// The tasks for this node.
 pub fn dispatched(node: &NodeId) -> Filter<Task> {
-    Filter::new(format_args!("echo.node.{node}.task"))
+    Filter::new(TASK, &[node])
 }
 
 /// Edge or orchestrator → the agent that may hold an attempt.
 pub fn cancel_at(node: &NodeId) -> Subject<Cancel> {
-    Subject::new(format_args!("echo.node.{node}.cancel"))
+    Subject::new(CANCEL_AT, &[node])
 }
 
 /// The cancels for this node.
 pub fn cancels_at(node: &NodeId) -> Filter<Cancel> {
-    Filter::new(format_args!("echo.node.{node}.cancel"))
+    Filter::new(CANCEL_AT, &[node])
 }
 
 /// Edge → the orchestrator that holds an attempt in its queue or is placing it.
 pub fn cancel_task(task: TaskId) -> Subject<Cancel> {
-    Subject::new(format_args!("echo.task.{task}.cancel"))
+    Subject::new(CANCEL_TASK, &[task])
 }
 
 /// The cancels of all tasks.
 pub fn cancelled_tasks() -> Filter<Cancel> {
-    Filter::new(format_args!("echo.task.*.cancel"))
+    Filter::new(CANCEL_TASK, &["*"])
 }
 
 /// Where the holder of one attempt sends its frames. `key` is random, so a stale attempt misses.
 pub fn frames_inbox(edge: &ProcessId, key: &str) -> Inbox {
-    Inbox::try_from(format!("_INBOX.edge.{edge}.{key}")).expect("an edge id and a key are plain tokens")
+    Inbox::try_from(FRAMES.with(&[edge.as_str(), key])).expect("an edge id and a key are plain tokens")
 }
 
 /// The frames of all attempts of one edge.
 pub fn frames_of(edge: &ProcessId) -> Filter<Frame> {
-    Filter::new(format_args!("_INBOX.edge.{edge}.*"))
-}
-
-/// The subject of an inbox, for frames.
-pub fn frames(inbox: &Inbox) -> Subject<Frame> {
-    Subject::new(format_args!("{}", inbox.as_str()))
+    Filter::new(FRAMES, &[edge.as_str(), "*"])
 }
 
 /// Any edge → the edge that owns a task: its answer, from some piece on.
 pub fn answer_of(task: TaskId) -> Call<ReadAnswer, AnswerPart> {
-    Call::new(format_args!("_echo.answer.{}", task.home()))
+    Call::new(ANSWER, &[task.home()])
 }
 
 /// The questions for the answers of this edge's tasks.
 pub fn answers_of(edge: &ProcessId) -> Filter<ReadAnswer> {
-    Filter::new(format_args!("_echo.answer.{}", TaskId::home_of(edge)))
+    Filter::new(ANSWER, &[TaskId::home_of(edge)])
 }
 
 /// Holder → edge: what is held of that edge's.
-pub fn pulse(edge: &ProcessId) -> Call<Pulse, PulseAnswer> {
-    Call::new(format_args!("_echo.pulse.{edge}"))
+pub fn pulse(edge: &ProcessId, holder: &Peer) -> Call<Pulse, PulseAnswer> {
+    Call::new(PULSE, &[edge.as_str(), &holder.to_string()])
 }
 
 /// The pulses for this edge.
 pub fn pulses(edge: &ProcessId) -> Filter<Pulse> {
-    Filter::new(format_args!("_echo.pulse.{edge}"))
+    Filter::new(PULSE, &[edge.as_str(), "*.*"])
 }
 
 /// Anyone → that process: are you there, and with what?
 pub fn ping(peer: &Peer) -> Call<Empty, Pong> {
-    Call::new(format_args!("_echo.ping.{}.{}", peer.role.as_str(), peer.id))
+    Call::new(PING, &[peer])
 }
 
 /// The pings for this process.
 pub fn pings(peer: &Peer) -> Filter<Empty> {
-    Filter::new(format_args!("_echo.ping.{}.{}", peer.role.as_str(), peer.id))
+    Filter::new(PING, &[peer])
 }
 
 /// Agent → orchestrators: what its engine's caches hold.
 pub fn cache(node: &NodeId) -> Subject<CacheDigest> {
-    Subject::new(format_args!("_echo.cache.{node}"))
+    Subject::new(CACHE, &[node])
 }
 
 /// The caches of all nodes.
 pub fn caches() -> Filter<CacheDigest> {
-    Filter::new(format_args!("_echo.cache.*"))
+    Filter::new(CACHE, &["*"])
 }
 
 /// The server → orchestrators and edges: a connection has ended.
 pub fn gone() -> Filter<Disconnect> {
-    Filter::new(format_args!("_echo.gone"))
+    Filter::new(GONE, NOTHING)
 }
 
 /// Anyone → one of the orchestrators: the registry.
 pub fn status() -> Call<Empty, MeshStatus> {
-    Call::new(format_args!("echo.mesh.status"))
+    Call::new(STATUS, NOTHING)
 }
 
 /// The requests for the registry; subscribe in the queue group [`ORCHESTRATORS`].
 pub fn status_requests() -> Filter<Empty> {
-    Filter::new(format_args!("echo.mesh.status"))
+    Filter::new(STATUS, NOTHING)
 }
 
 /// Orchestrator or edge → whoever watches: something happened to a node.
 pub fn node_event(node: &NodeId, what: crate::message::What) -> Subject<Event> {
-    Subject::new(format_args!("echo.event.node.{node}.{}", what.as_str()))
+    Subject::new(NODE_EVENT, &[node.as_str(), what.as_str()])
 }
 
 /// Orchestrator or edge → whoever watches: something happened to a task.
 pub fn task_event(task: TaskId, what: crate::message::What) -> Subject<Event> {
-    Subject::new(format_args!("echo.event.task.{task}.{}", what.as_str()))
+    Subject::new(TASK_EVENT, &[task.to_string().as_str(), what.as_str()])
 }
 
 /// All events of nodes.
 pub fn node_events() -> Filter<Event> {
-    Filter::new(format_args!("echo.event.node.*.*"))
+    Filter::new(NODE_EVENT, &["*", "*"])
 }
 
 /// All events of tasks.
 pub fn task_events() -> Filter<Event> {
-    Filter::new(format_args!("echo.event.task.*.*"))
+    Filter::new(TASK_EVENT, &["*", "*"])
 }
 
-/// Edge → the agent of this node: what its operator wants of it.
+/// Edge or operator → the agent of this node: what its operator wants of it.
 pub fn order(node: &NodeId) -> Call<Order, Ordered> {
-    Call::new(format_args!("_echo.order.{node}"))
+    Call::new(ORDER, &[node])
 }
 
 /// The orders for this node.
 pub fn orders(node: &NodeId) -> Filter<Order> {
-    Filter::new(format_args!("_echo.order.{node}"))
+    Filter::new(ORDER, &[node])
 }
 
 /// A machine that wants to join → whoever shows the code with this number.
 pub fn join(invitation: u16) -> Call<JoinRequest, JoinAnswer> {
-    Call::new(format_args!("_echo.join.{invitation:04x}"))
+    Call::new(JOIN, &[format!("{invitation:04x}")])
 }
 
 /// What machines say that want to join by this invitation.
 pub fn joins(invitation: u16) -> Filter<JoinRequest> {
-    Filter::new(format_args!("_echo.join.{invitation:04x}"))
+    Filter::new(JOIN, &[format!("{invitation:04x}")])
+}
+
+/// Operator → the broker's part: which machines may get in.
+pub fn machines() -> Call<MachinesRequest, MachinesAnswer> {
+    Call::new(MACHINES, NOTHING)
+}
+
+/// The questions about machines.
+pub fn machines_requests() -> Filter<MachinesRequest> {
+    Filter::new(MACHINES, NOTHING)
 }
 
 /// The prefix of the inboxes of a machine that wants to join. It may subscribe to nothing else.
 pub(crate) fn joiner_inbox(key: &BootId) -> String {
-    format!("_INBOX.join.{key}")
+    let one = JOINER_REPLY.with(&[key.as_str(), ""]);
+    one.trim_end_matches('.').to_owned()
 }
 
 /// The prefix under which a process receives the answers to what it asks.
 pub(crate) fn replies(role: Role, id: &ProcessId) -> String {
-    format!("_INBOX.{}.{id}.reply", role.as_str())
+    let one = REPLY.with(&[format!("{}.{id}", role.as_str()), String::new()]);
+    one.trim_end_matches('.').to_owned()
 }
+
+/// For subjects in which nothing differs.
+const NOTHING: &[&str] = &[];
 
 /// Whether answers that are sent there reach this process: a question with it came from there.
 pub fn is_inbox_of(inbox: &Inbox, peer: &Peer) -> bool {
@@ -258,7 +393,8 @@ mod tests {
         assert_eq!(cancel_task(task).to_string(), "echo.task.00000000-0000-0000-0000-000000000007.cancel");
         assert_eq!(frames_inbox(&edge, "k").as_str(), "_INBOX.edge.e1.k");
         assert_eq!(frames_of(&edge).to_string(), "_INBOX.edge.e1.*");
-        assert_eq!(pulse(&edge).to_string(), "_echo.pulse.e1");
+        assert_eq!(pulse(&edge, &Peer::agent(&node)).to_string(), "_echo.pulse.e1.agent.node-a");
+        assert_eq!(pulses(&edge).to_string(), "_echo.pulse.e1.*.*");
         assert_eq!(ping(&Peer::agent(&node)).to_string(), "_echo.ping.agent.node-a");
         assert_eq!(cache(&node).to_string(), "_echo.cache.node-a");
         assert_eq!(caches().to_string(), "_echo.cache.*");

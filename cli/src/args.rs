@@ -6,8 +6,8 @@ use std::process::ExitCode;
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::{
-    ask, chat, check, completions, config, doctor, down, invite, join, logs, models, order, service, status,
-    top, up,
+    ask, chat, check, completions, config, doctor, down, invite, join, key, keys, logs, machines, models,
+    order, permissions, service, status, top, up,
 };
 
 /// A mesh of the AI engines on your machines: one address, and the answers go on when a machine dies.
@@ -32,6 +32,14 @@ pub enum Command {
     Join(join::Args),
     /// Make a code with which one machine may join
     Invite(invite::Args),
+    /// Show which machines may get onto the bus, let one in, cut one off
+    Machines(machines::Args),
+    /// Show the keys of the edge's clients, make one, take one back
+    Keys(keys::Args),
+    /// Make a key for a part, or show the public half of one
+    Key(key::Args),
+    /// Print what a part may say and hear on the bus, for a NATS of your own
+    Permissions(permissions::Args),
     /// Stop what `up` or `join` has started on this machine
     Down(down::Args),
     /// Show what runs here, and the mesh as a table
@@ -80,6 +88,10 @@ pub fn main() -> ExitCode {
         Command::Up(args) => up::main(args, file),
         Command::Join(args) => join::main(args, file),
         Command::Invite(args) => invite::main(args),
+        Command::Machines(args) => machines::main(args),
+        Command::Keys(args) => keys::main(args),
+        Command::Key(args) => key::main(args),
+        Command::Permissions(args) => permissions::main(args),
         Command::Down(args) => down::main(args),
         Command::Status(args) => status::main(args),
         Command::Logs(args) => logs::main(args),

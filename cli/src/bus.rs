@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use echo_bus::client::AccessArgs;
 use echo_bus::process::BusArgs;
 
 /// The flags about the bus, for commands that know what runs on this machine.
@@ -28,7 +29,7 @@ impl WhichBus {
         let secret = secret.filter(|_| is_here).map(Path::to_owned);
         BusArgs {
             nats: self.nats.as_deref().or(here).unwrap_or(DEFAULT).to_owned(),
-            secret_file: self.secret_file.clone().or(secret),
+            access: AccessArgs { secret_file: self.secret_file.clone().or(secret), ..AccessArgs::default() },
         }
     }
 }
@@ -43,7 +44,7 @@ mod tests {
         let meant = |named: Option<&str>, file: Option<&str>, here: Option<&str>| {
             let which = WhichBus { nats: named.map(Into::into), secret_file: file.map(Into::into) };
             let bus = which.meant(here, here.map(|_| Path::new("here")));
-            (bus.nats, bus.secret_file.map(|file| file.to_string_lossy().into_owned()))
+            (bus.nats, bus.access.secret_file.map(|file| file.to_string_lossy().into_owned()))
         };
         let said = |nats: &str, file: Option<&str>| (nats.to_owned(), file.map(str::to_owned));
         assert_eq!(meant(None, None, Some(here)), said(here, Some("here")));

@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Result, anyhow};
-use echo_bus::client::{Guest, NotLetIn};
+use echo_bus::client::{Guest, Login, NotLetIn};
 use echo_bus::host;
 use echo_bus::id::NodeId;
 use echo_bus::message::JoinGrant;
@@ -124,7 +124,7 @@ pub fn grant(secret: Option<Secret>, edge: Option<&Url>) -> JoinGrant {
         }
     };
     let edge = edge.filter(far).map(Url::to_string);
-    JoinGrant { secret, edge, version: env!("CARGO_PKG_VERSION").to_owned() }
+    JoinGrant { secret, authority: None, edge, version: env!("CARGO_PKG_VERSION").to_owned() }
 }
 
 /// What became of a code, in a sentence.
@@ -167,7 +167,11 @@ impl Mesh {
             Some((nats, file)) => which.meant(Some(&nats), file.as_deref()),
             None => which.meant(None, None),
         };
-        Ok(Self { secret: bus.secret().map_err(BadConfig::because)?, nats: bus.nats })
+        let secret = match bus.access.read().map_err(BadConfig::because)?.login {
+            Login::Secret(secret) => Some(secret),
+            _ => None,
+        };
+        Ok(Self { secret, nats: bus.nats })
     }
 }
 

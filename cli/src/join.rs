@@ -100,7 +100,8 @@ fn unused(error: anyhow::Error) -> anyhow::Error {
 /// Has the code exchanged for what this machine needs, and keeps that.
 async fn joined(code: &Code, engines: &EngineSettings, ids: &[NodeId], place: &Place) -> Result<Member> {
     let own = env!("CARGO_PKG_VERSION");
-    let (broker, grant) = find::ask(code, &JoinWish { nodes: ids.to_vec(), version: own.to_owned() }).await?;
+    let (broker, grant) =
+        find::ask(code, &JoinWish { nodes: ids.to_vec(), keys: Vec::new(), version: own.to_owned() }).await?;
     if grant.version != own {
         let theirs: String = grant.version.chars().filter(char::is_ascii_graphic).take(20).collect();
         warn(format_args!("the mesh has version {theirs} of echo-mesh, and this machine has {own}"));

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use echo_bus::Bus;
 use echo_bus::client::Options;
-use echo_bus::id::{ProcessId, Role};
+use echo_bus::id::Role;
 use echo_bus::process::{self, BadConfig};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::runtime::{Builder, Runtime};
@@ -41,14 +41,10 @@ async fn start(config: Config) -> anyhow::Result<()> {
             "cannot listen on {listen}: {error}; free the port or choose another with --listen"
         ))
     })?;
-    let me = ProcessId::random();
+    let access = config.bus.access.read().map_err(BadConfig::because)?;
+    let me = access.process();
     let telemetry = echo_telemetry::start(&config.telemetry, "echo-edge", me.as_str())?;
-    let options = Options {
-        url: config.bus.nats.clone(),
-        role: Role::Edge,
-        id: me,
-        secret: config.bus.secret().map_err(BadConfig::because)?,
-    };
+    let options = Options { url: config.bus.nats.clone(), role: Role::Edge, id: me, access };
     let connects = shutdown.run_until_cancelled(Bus::connect(options));
     let connected = crate::starting(&mut listener, connects).await;
     let bus = match connected {

@@ -87,7 +87,7 @@ impl Performer {
     fn pulse(&self, edge: ProcessId, pulse: Pulse) {
         let (bus, outcomes) = (self.bus.clone(), self.outcomes.clone());
         self.tracker.spawn(async move {
-            let answer = bus.call(&subject::pulse(&edge), &pulse, PULSE_ANSWER).await;
+            let answer = bus.call(&subject::pulse(&edge, &pulse.holder), &pulse, PULSE_ANSWER).await;
             if let Err(error) = &answer {
                 debug!(%edge, error = error as &dyn std::error::Error, "an edge did not answer a pulse");
             }

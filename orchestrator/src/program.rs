@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use echo_bus::Bus;
 use echo_bus::client::Options;
-use echo_bus::id::{ProcessId, Role};
+use echo_bus::id::Role;
 use echo_bus::process::{self, BadConfig};
 use tokio::net::TcpListener;
 use tracing::info;
@@ -27,14 +27,10 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     if let Some(address) = config.listen {
         crate::metrics::serve(listen(address).await?, shutdown.clone());
     }
-    let me = ProcessId::random();
+    let access = config.bus.access.read().map_err(BadConfig::because)?;
+    let me = access.process();
     let telemetry = echo_telemetry::start(&config.telemetry, "echo-orchestrator", me.as_str())?;
-    let options = Options {
-        secret: config.bus.secret().map_err(BadConfig::because)?,
-        url: config.bus.nats,
-        role: Role::Orchestrator,
-        id: me,
-    };
+    let options = Options { url: config.bus.nats, role: Role::Orchestrator, id: me, access };
     let Some(bus) = shutdown.run_until_cancelled(Bus::connect(options)).await else { return Ok(()) };
     let bus = bus.map_err(|error| match error {
         error if error.is_configuration() => BadConfig::because(error).into(),

@@ -7,12 +7,12 @@ use async_nats::{ConnectOptions, ServerAddr};
 use tokio::sync::watch;
 use tracing::warn;
 
+use super::access::{Access, Login};
 use super::connect_error::ConnectError;
 use super::link::{self, Link};
 use super::replies::Replies;
 use super::{Bus, Inner, auto};
 use crate::id::{BootId, Peer, ProcessId, Role};
-use crate::secret::Secret;
 use crate::subject;
 
 /// The login of the mesh's own parts.
@@ -24,12 +24,12 @@ const SUBSCRIPTION_CAPACITY: usize = 65_536;
 /// How to get onto the bus.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// `nats://host:port`, or `auto` for the broker that is announced on this network.
+    /// `nats://host:port` or `tls://host:port`, several with commas, or `auto` for the broker that is announced on this
+    /// network.
     pub url: String,
     pub role: Role,
     pub id: ProcessId,
-    /// The mesh's shared secret, where the broker wants one.
-    pub secret: Option<Secret>,
+    pub access: Access,
 }
 
 impl Bus {
@@ -39,22 +39,21 @@ impl Bus {
     /// # Errors
     /// See [`ConnectError`]; an absent broker is none.
     pub async fn connect(options: Options) -> Result<Self, ConnectError> {
-        let Options { mut url, role, id, secret } = options;
+        let Options { mut url, role, id, access } = options;
         if url == auto::AUTO {
-            url = auto::url(secret.is_some()).await?;
+            url = auto::url(!matches!(access.login, Login::Open)).await?;
         }
-        let address: ServerAddr =
-            url.parse().map_err(|source| ConnectError::Url { url: url.clone(), source })?;
+        let addresses = servers(&url)?;
         let boot = BootId::random();
         let me = Peer { role, id };
         let (state, link) = watch::channel(Link::default());
         let state = Arc::new(state);
-        let client = client_options(&me, &boot, secret.as_ref())
+        let client = client_options(&me, &boot, &access)?
             .event_callback(move |event| {
                 link::note(&state, &event);
                 std::future::ready(())
             })
-            .connect(address)
+            .connect(&addresses[..])
             .await
             .map_err(ConnectError::Client)?;
         let prefix = subject::replies(me.role, &me.id);
@@ -85,9 +84,29 @@ impl Bus {
     }
 }
 
-fn client_options(me: &Peer, boot: &BootId, secret: Option<&Secret>) -> ConnectOptions {
-    let password = secret.map_or("", Secret::expose).to_owned();
-    ConnectOptions::with_user_and_password(USER.to_owned(), password)
+/// The servers of a list with commas.
+fn servers(urls: &str) -> Result<Vec<ServerAddr>, ConnectError> {
+    let one = |url: &str| {
+        let url = url.trim();
+        url.parse().map_err(|source| ConnectError::Url { url: url.to_owned(), source })
+    };
+    urls.split(',').map(one).collect()
+}
+
+fn client_options(me: &Peer, boot: &BootId, access: &Access) -> Result<ConnectOptions, ConnectError> {
+    let open = |password: &str| ConnectOptions::with_user_and_password(USER.to_owned(), password.to_owned());
+    let mut options = match &access.login {
+        Login::Open => open(""),
+        Login::Secret(secret) => open(secret.expose()),
+        Login::Key(seed) => ConnectOptions::with_nkey(seed.expose().to_owned()),
+        Login::Credentials(credentials) => {
+            ConnectOptions::with_credentials(credentials.expose()).map_err(ConnectError::Credentials)?
+        }
+    };
+    if let Some(authority) = &access.authority {
+        options = options.require_tls(true).tls_client_config(authority.client_config());
+    }
+    let options = options
         .name(format!("{me}.{boot}"))
         .custom_inbox_prefix(format!("_INBOX.{me}.client"))
         .retry_on_initial_connect()
@@ -95,7 +114,8 @@ fn client_options(me: &Peer, boot: &BootId, secret: Option<&Secret>) -> ConnectO
         .ping_interval(Duration::from_secs(2))
         .subscription_capacity(SUBSCRIPTION_CAPACITY)
         .client_capacity(4096)
-        .reconnect_delay_callback(reconnect_delay)
+        .reconnect_delay_callback(reconnect_delay);
+    Ok(options)
 }
 
 /// 50 ms doubling to 2 s, less up to half of it by chance, so that a mesh does not come back all at once.

@@ -6,7 +6,7 @@ use crate::discover;
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     /// The URL itself is wrong.
-    #[error("{url:?} is not a NATS URL: write nats://HOST:PORT")]
+    #[error("{url:?} is not a NATS URL: write nats://HOST:PORT or tls://HOST:PORT, several with commas")]
     Url {
         url: String,
         #[source]
@@ -17,6 +17,9 @@ pub enum ConnectError {
         "found a broker at {0}, which wants the mesh's secret: copy the file that its --secret-file names to this machine and name it here with --secret-file"
     )]
     NeedsSecret(String),
+    /// The credentials are for no NATS.
+    #[error("the credentials cannot be used")]
+    Credentials(#[source] std::io::Error),
     /// Nothing can be found on this network.
     #[error("cannot look for a broker on this network; name it with --nats nats://HOST:PORT")]
     Discover(#[source] discover::Error),
@@ -34,6 +37,6 @@ pub enum ConnectError {
 impl ConnectError {
     /// Whether the operator has to change something: trying again does not help.
     pub fn is_configuration(&self) -> bool {
-        matches!(self, Self::Url { .. } | Self::NeedsSecret(_))
+        matches!(self, Self::Url { .. } | Self::NeedsSecret(_) | Self::Credentials(_))
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use async_nats::{Client, ConnectError, ConnectErrorKind, ConnectOptions, RequestErrorKind, ServerAddr};
 
+use super::authority::guest_config;
 use super::call_error::{CallError, PublishError};
 use super::subscription::decode;
 use crate::id::BootId;
@@ -23,6 +24,9 @@ pub enum NotLetIn {
     /// The URL itself is wrong.
     #[error("{0:?} is not a NATS URL: write nats://HOST:PORT")]
     Url(String),
+    /// This program cannot speak TLS.
+    #[error("this program cannot speak TLS")]
+    Tls(#[source] rustls::Error),
     /// A broker answers, and it has no door for guests.
     #[error("the broker there lets nobody ask to join")]
     Refused,
@@ -47,6 +51,7 @@ impl Guest {
             .name(USER)
             .custom_inbox_prefix(inbox)
             .max_reconnects(1)
+            .tls_client_config(guest_config().map_err(NotLetIn::Tls)?)
             .connection_timeout(within);
         match options.connect(address).await {
             Ok(client) => Ok(Self(client)),

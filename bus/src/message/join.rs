@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::skip::is_default;
 use crate::id::NodeId;
+use crate::key::PublicKey;
 use crate::secret::Secret;
 
 /// The longest bytes in one field: much more than is ever sent.
@@ -127,6 +128,9 @@ pub enum Refusal {
 pub struct JoinWish {
     /// The nodes that it will be, one for each engine.
     pub nodes: Vec<NodeId>,
+    /// The keys of their agents, in the same order; absent from older machines.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub keys: Vec<PublicKey>,
     /// The version of its program.
     pub version: String,
 }
@@ -137,6 +141,9 @@ pub struct JoinGrant {
     /// The mesh's secret; absent where everybody is let in.
     #[serde(default, skip_serializing_if = "is_default", with = "shown")]
     pub secret: Option<Secret>,
+    /// Who signs the broker's certificate (PEM); absent where nothing is encrypted.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub authority: Option<String>,
     /// An edge of the mesh that can be reached from other machines.
     #[serde(default, skip_serializing_if = "is_default")]
     pub edge: Option<String>,

@@ -8,7 +8,7 @@ use super::payload::Payload;
 use super::request::Request;
 use super::skip::is_default;
 use super::why::Relayed;
-use crate::id::{AttemptId, BootId, Inbox, NodeId, ProcessId, TaskId};
+use crate::id::{AttemptId, BootId, ClientName, Inbox, NodeId, ProcessId, TaskId};
 
 /// One attempt at a task. Only `request` is needed from a person who submits by hand.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -58,6 +58,9 @@ pub struct Task {
     /// The same in figures, with the next best nodes; set by the orchestrator.
     #[serde(default, deserialize_with = "Relayed::unread", skip_serializing_if = "is_default")]
     pub why: Option<Relayed>,
+    /// Whose task it is: the name of the API key it came with. The queue is fair among them.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub client: Option<ClientName>,
     pub request: Request,
     /// The W3C trace context; travels as a header.
     #[serde(skip)]

@@ -143,6 +143,7 @@ fn a_task_by_hand_needs_only_its_request() {
 #[test]
 fn whole_task() {
     let whole = Task {
+        client: None,
         task: task(),
         attempt: 2,
         boot: Some(boot()),

@@ -2,6 +2,7 @@
 
 use echo_broker::server::Occupant;
 use echo_broker::server::find::{OLDEST, Version};
+use echo_bus::client::Login;
 
 use super::finding::Looked;
 use super::scene::{Broker, Edge, Scene};
@@ -52,8 +53,8 @@ fn old(address: &str, version: &str) -> Looked {
 }
 
 async fn login(scene: &Scene, broker: String) -> Looked {
-    let given = match scene.login.secret() {
-        Ok(given) => given,
+    let given = match scene.login.access.read() {
+        Ok(given) => given.login,
         // What is wrong with the file is told by `secret`.
         Err(_) => {
             return Looked::seen(broker)
@@ -66,8 +67,8 @@ async fn login(scene: &Scene, broker: String) -> Looked {
     let mend =
         "copy the file that the broker's --secret-file names to this machine, and name it with --secret-file";
     let what = match given {
-        None => format!("{broker} lets nobody in without the mesh's secret"),
-        Some(_) => format!("{broker} does not take this secret, or no message comes back from it"),
+        Login::Open => format!("{broker} lets nobody in without the mesh's secret"),
+        _ => format!("{broker} does not take this secret, or no message comes back from it"),
     };
     Looked::wrong(what, "no part that is started here gets onto the bus", mend)
 }

@@ -137,10 +137,10 @@ impl Scene {
     }
 
     async fn connect(&self) -> Option<Bus> {
-        let secret = self.login.secret().ok()?;
+        let access = self.login.access.read().ok()?;
         let Broker::There(address, Occupant::Ours { .. }) = self.broker().await else { return None };
         let url = format!("nats://{address}");
-        let options = Options { url, role: Role::Other, id: ProcessId::random(), secret };
+        let options = Options { url, role: Role::Other, id: ProcessId::random(), access };
         tokio::time::timeout(LOGIN, Bus::connect(options)).await.ok()?.ok()
     }
 

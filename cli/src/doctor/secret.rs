@@ -12,8 +12,8 @@ pub async fn look(scene: &Scene) -> Looked {
 }
 
 fn secret(scene: &Scene) -> Looked {
-    let Some(path) = &scene.login.secret_file else { return Looked::default() };
-    let error = match scene.login.secret() {
+    let Some(path) = &scene.login.access.secret_file else { return Looked::default() };
+    let error = match scene.login.access.read() {
         Ok(_) => return Looked::seen(format!("the secret file {}", path.display())),
         Err(error) => anyhow::Error::from(error),
     };

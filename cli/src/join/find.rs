@@ -64,7 +64,9 @@ async fn ask_at(broker: SocketAddr, code: &Code, wish: &JoinWish) -> Result<(Soc
         Ok(guest) => guest,
         Err(NotLetIn::Refused) => return Err(Error::NoInvitations(broker)),
         Err(NotLetIn::Full) => return Err(Error::Full(broker)),
-        Err(NotLetIn::Unreachable(_) | NotLetIn::Url(_)) => return Err(Error::Unreachable(broker)),
+        Err(NotLetIn::Unreachable(_) | NotLetIn::Url(_) | NotLetIn::Tls(_)) => {
+            return Err(Error::Unreachable(broker));
+        }
     };
     Ok((broker, exchange::ask(&guest, code, wish).await?))
 }

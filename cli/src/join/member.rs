@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
 use echo_bus::Bus;
-use echo_bus::client::{Guest, NotLetIn, Options};
+use echo_bus::client::{Access, Guest, Login, NotLetIn, Options};
 use echo_bus::id::{NodeId, ProcessId, Role};
 use echo_bus::process::BadConfig;
 use echo_bus::secret::Secret;
@@ -89,7 +89,9 @@ fn folder(place: &Place) -> PathBuf {
 /// The bus of a mesh of which this machine has the secret.
 pub async fn bus_of(nats: &str, secret: Option<Secret>) -> Result<Bus> {
     let has_secret = secret.is_some();
-    let options = Options { url: nats.to_owned(), role: Role::Other, id: ProcessId::random(), secret };
+    let login = secret.map_or(Login::Open, Login::Secret);
+    let access = Access { login, authority: None };
+    let options = Options { url: nats.to_owned(), role: Role::Other, id: ProcessId::random(), access };
     if let Ok(bus) = tokio::time::timeout(PATIENCE, Bus::connect(options)).await {
         return bus.map_err(|error| BadConfig::because(error).into());
     }

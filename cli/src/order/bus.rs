@@ -20,8 +20,8 @@ const WITHIN: Duration = Duration::from_secs(2);
 /// # Errors
 /// The configuration is wrong, or no broker answers: the client itself would go on trying.
 pub async fn connect(args: &BusArgs) -> Result<Bus> {
-    let secret = args.secret().map_err(BadConfig::because)?;
-    let options = Options { url: args.nats.clone(), role: Role::Other, id: ProcessId::random(), secret };
+    let access = args.access.read().map_err(BadConfig::because)?;
+    let options = Options { url: args.nats.clone(), role: Role::Other, id: ProcessId::random(), access };
     match tokio::time::timeout(CONNECT, Bus::connect(options)).await {
         Ok(Ok(bus)) => Ok(bus),
         Ok(Err(error)) if error.is_configuration() => Err(BadConfig::because(error).into()),

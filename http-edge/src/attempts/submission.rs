@@ -19,6 +19,7 @@ impl Attempts {
         self.queued_since.get_or_insert(now);
         let left = self.limits.total.saturating_sub(now.duration_since(self.began));
         let mut task = Task {
+            client: None,
             task: self.task,
             attempt: self.attempt,
             boot: None,

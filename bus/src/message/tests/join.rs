@@ -32,9 +32,9 @@ fn join_requests_and_answers() {
 
 #[test]
 fn join_wish_and_grant() {
-    let wish = JoinWish { nodes: vec![node()], version: "0.1.0".into() };
+    let wish = JoinWish { nodes: vec![node()], keys: vec![], version: "0.1.0".into() };
     golden(&wish, r#"{"nodes":["node-a"],"version":"0.1.0"}"#);
-    let grant = JoinGrant { secret: None, edge: None, version: "0.1.0".into() };
+    let grant = JoinGrant { secret: None, authority: None, edge: None, version: "0.1.0".into() };
     golden(&grant, r#"{"version":"0.1.0"}"#);
     let secret = crate::secret::Secret::of("0123456789abcdef".into());
     let grant = JoinGrant { secret, edge: Some("http://10.0.0.1:8080/".into()), ..grant };

@@ -12,11 +12,11 @@ fn code() -> Code {
 
 fn grant() -> JoinGrant {
     let secret = echo_bus::secret::Secret::of(SECRET.into());
-    JoinGrant { secret, edge: None, version: "0".into() }
+    JoinGrant { secret, authority: None, edge: None, version: "0".into() }
 }
 
 fn wish(node: &str) -> JoinWish {
-    JoinWish { nodes: vec![node.parse().unwrap()], version: "0".into() }
+    JoinWish { nodes: vec![node.parse().unwrap()], keys: vec![], version: "0".into() }
 }
 
 /// A machine that has said hello.

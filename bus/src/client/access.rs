@@ -1,0 +1,95 @@
+//! By what a process gets onto the bus: who it says that it is, and whom it believes.
+
+use std::path::PathBuf;
+
+use crate::id::ProcessId;
+use crate::key::{self, Credentials, PublicKey, Seed};
+use crate::secret::{self, Secret};
+
+use super::authority::{self, Authority};
+
+/// By what a process gets onto the bus.
+#[derive(Debug, Clone, Default)]
+pub struct Access {
+    pub login: Login,
+    /// Who must have signed the broker's certificate; absent: with TLS, those whom this machine believes.
+    pub authority: Option<Authority>,
+}
+
+/// Who a process says that it is.
+#[derive(Debug, Clone, Default)]
+pub enum Login {
+    /// The user `mesh` without a password: a broker of one machine lets it in.
+    #[default]
+    Open,
+    /// The user `mesh` with the mesh's secret.
+    Secret(Secret),
+    /// A key that the broker knows.
+    Key(Seed),
+    /// Credentials that somebody else's NATS has given.
+    Credentials(Credentials),
+}
+
+/// Why a process has nothing to get in by. Each is for a person to put right.
+#[derive(Debug, thiserror::Error)]
+pub enum AccessError {
+    #[error(transparent)]
+    Secret(#[from] secret::Error),
+    #[error(transparent)]
+    Key(#[from] key::Error),
+    #[error(transparent)]
+    Authority(#[from] authority::Error),
+}
+
+/// The flags about the way in.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct AccessArgs {
+    /// The mesh's shared secret, as the broker has written it; needed where the broker has one
+    #[arg(long, env = "ECHO_SECRET_FILE", value_name = "FILE")]
+    pub secret_file: Option<PathBuf>,
+
+    /// This part's own key (an nkey seed), which the broker knows
+    #[arg(long, env = "ECHO_NKEY", value_name = "FILE", conflicts_with = "secret_file")]
+    pub nkey: Option<PathBuf>,
+
+    /// Credentials for a NATS of your own, as nsc writes them
+    #[arg(long, env = "ECHO_CREDS", value_name = "FILE", conflicts_with_all = ["secret_file", "nkey"])]
+    pub creds: Option<PathBuf>,
+
+    /// Who must have signed the broker's certificate (PEM); the connection is then always encrypted
+    #[arg(long, env = "ECHO_TLS_CA", value_name = "FILE")]
+    pub tls_ca: Option<PathBuf>,
+}
+
+impl AccessArgs {
+    /// What the files hold.
+    ///
+    /// # Errors
+    /// One cannot be read, is open to others, or holds something else.
+    pub fn read(&self) -> Result<Access, AccessError> {
+        let login = match (&self.secret_file, &self.nkey, &self.creds) {
+            (_, Some(file), _) => Login::Key(Seed::read(file)?),
+            (_, _, Some(file)) => Login::Credentials(Credentials::read(file)?),
+            (Some(file), ..) => Login::Secret(Secret::read(file)?),
+            (None, None, None) => Login::Open,
+        };
+        let authority = self.tls_ca.as_deref().map(Authority::read).transpose()?;
+        Ok(Access { login, authority })
+    }
+}
+
+impl Access {
+    /// The key by which the broker knows this process, if there is one.
+    pub fn key(&self) -> Option<&PublicKey> {
+        match &self.login {
+            Login::Key(seed) => Some(seed.public()),
+            Login::Credentials(credentials) => Some(credentials.public()),
+            Login::Open | Login::Secret(_) => None,
+        }
+    }
+
+    /// Who this process is: by its key, or by chance.
+    pub fn process(&self) -> ProcessId {
+        self.key().map_or_else(ProcessId::random, PublicKey::process)
+    }
+}
