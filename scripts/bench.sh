@@ -9,13 +9,22 @@ set -eu
 . "$ROOT/scripts/lib/preflight.sh"
 
 INSTALL=no
+AGAINST=
 
 main() {
     local arg
     local -a args=()
-    for arg in "$@"; do
+    while [ $# -gt 0 ]; do
+        arg=$1
+        shift
         case $arg in
         --install) INSTALL=yes ;;
+        --against)
+            [ $# -gt 0 ] || die "--against needs a folder."
+            AGAINST=$1
+            shift
+            ;;
+        --against=*) AGAINST=${arg#*=} ;;
         -h | --help)
             usage
             return 0
@@ -30,7 +39,21 @@ main() {
     locate_target
     cargo build --release --locked --workspace --bins
     [ $INSTALL = no ] || install_all
+    if [ -n "$AGAINST" ]; then
+        locate_other
+        args+=(--against "$AGAINST")
+    fi
     exec "$BIN/echo-bench" --out "$TARGET/bench" ${args[@]+"${args[@]}"}
+}
+
+# The programs of another state: built if the folder is a checkout, in a target folder of its own.
+locate_other() {
+    AGAINST=$(cd "$AGAINST" && pwd) || die "there is no folder $AGAINST."
+    if [ -f "$AGAINST/Cargo.toml" ]; then
+        (cd "$AGAINST" && CARGO_TARGET_DIR=$AGAINST/target cargo build --release --locked --workspace --bins)
+        AGAINST=$AGAINST/target/release
+    fi
+    [ -x "$AGAINST/echo-mesh" ] || [ -x "$AGAINST/echo-edge" ] || die "there is no echo-mesh in $AGAINST."
 }
 
 usage() {
@@ -42,6 +65,8 @@ scripts/bench.sh --smoke          a minute that proves that it runs and that no 
                                   mesh-openai (direct, without any system, is always measured)
   --workloads LETTERS             only these, with commas: a b c d e f g
   --repetitions N                 of the workloads a to d
+  --against DIR                   another checkout, or a folder with its programs: both states in turns, and a table of
+                                  what changed, pair by pair; with --systems mesh and --repetitions 7 it is quick
   --out FOLDER                    for bench.json, bench.md and bench.svg; otherwise bench in cargo's target folder
   --install                       installs what is missing: vllm-router, sglang-router and litellm from PyPI, each in
                                   a folder of its own under ECHO_CACHE_DIR; nginx and haproxy with apt-get, as root

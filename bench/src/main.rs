@@ -38,6 +38,11 @@ struct Flags {
     #[arg(long, value_enum, value_delimiter = ',', ignore_case = true, value_name = "LETTERS")]
     workloads: Vec<Workload>,
 
+    /// Compare with another state of the project, whose programs are in this folder: both in turns, and a table of what
+    /// changed
+    #[arg(long, value_name = "FOLDER")]
+    against: Option<PathBuf>,
+
     /// Repetitions of the workloads a to d
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=100))]
     repetitions: Option<u8>,
@@ -61,16 +66,22 @@ impl Flags {
         if let Some(repetitions) = self.repetitions {
             form.repetitions = repetitions.into();
         }
-        let all: &[Kind] =
-            if self.smoke { &[Kind::Direct, Kind::Mesh, Kind::MeshOpenai] } else { &Kind::ALL };
+        let all: &[Kind] = if self.smoke {
+            &[Kind::Direct, Kind::Mesh, Kind::MeshOpenai, Kind::MeshBefore]
+        } else {
+            &Kind::ALL
+        };
         let wanted =
             |kind: &Kind| self.systems.is_empty() || self.systems.contains(kind) || *kind == Kind::Direct;
+        let before = |kind: &Kind| self.against.is_some() || *kind != Kind::MeshBefore;
+        let compared = |kind: &Kind| self.against.is_some() && matches!(kind, Kind::Mesh | Kind::MeshBefore);
         let some = if self.systems.is_empty() { all } else { &Kind::ALL };
-        let systems = some.iter().copied().filter(wanted).collect();
+        let systems =
+            some.iter().copied().filter(|kind| (wanted(kind) || compared(kind)) && before(kind)).collect();
         let workloads = Workload::ALL.into_iter();
         let workloads =
             workloads.filter(|it| self.workloads.is_empty() || self.workloads.contains(it)).collect();
-        Plan { form, systems, workloads }
+        Plan { form, systems, workloads, before: self.against.clone() }
     }
 }
 

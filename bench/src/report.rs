@@ -1,5 +1,6 @@
 //! What was measured, for machines and for people.
 
+mod against;
 pub mod growth;
 pub mod number;
 mod plot;

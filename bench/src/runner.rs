@@ -1,6 +1,9 @@
 //! The order of everything: systems take turns within each repetition, so that a slow minute hits all of them alike.
 
-use std::time::{Duration, Instant};
+use std::{
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 use serde::Serialize;
 
@@ -18,6 +21,8 @@ pub struct Plan {
     pub form: Form,
     pub systems: Vec<Kind>,
     pub workloads: Vec<Workload>,
+    /// The programs of another state, to be compared with.
+    pub before: Option<PathBuf>,
 }
 
 /// A system or a figure that could not be had, and why.
@@ -143,7 +148,7 @@ impl Runner {
             self.say(&format!("g {row:?}"));
             self.results.growth.nodes.push(row);
         }
-        let mesh = Kind::Mesh.start(&self.engines, SLOTS).await?;
+        let mesh = Kind::Mesh.start(&self.engines, SLOTS, None).await?;
         for streams in form.in_flight {
             let row = growth::in_flight(&mesh, *streams, form.watch).await;
             self.say(&format!("g {row:?}"));
@@ -159,7 +164,7 @@ impl Runner {
     }
 
     async fn start(&mut self, kind: Kind, slots: usize) -> Option<System> {
-        match kind.start(&self.engines, slots).await {
+        match kind.start(&self.engines, slots, self.plan.before.as_deref()).await {
             Ok(system) => Some(system),
             Err(error) => {
                 self.leave_out(kind, format!("{error:#}"));

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::{
-    growth,
+    against, growth,
     number::number,
     summary::{Report, Summary, figures_of},
 };
@@ -20,6 +20,7 @@ pub fn markdown(report: &Report) -> String {
     for workload in Workload::ALL {
         table(report, workload, &mut out);
     }
+    against::table(report, &mut out);
     growth::tables(&report.results.growth, &mut out);
     parts(report, &mut out);
     out

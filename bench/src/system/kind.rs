@@ -17,10 +17,12 @@ pub enum Kind {
     Mesh,
     /// The mesh through `/v1/chat/completions`.
     MeshOpenai,
+    /// The mesh of another state of the project, through its own routes.
+    MeshBefore,
 }
 
 impl Kind {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Direct,
         Self::Nginx,
         Self::Haproxy,
@@ -29,6 +31,7 @@ impl Kind {
         Self::Litellm,
         Self::Mesh,
         Self::MeshOpenai,
+        Self::MeshBefore,
     ];
 
     pub fn name(self) -> &'static str {
@@ -41,10 +44,11 @@ impl Kind {
             Self::Litellm => "litellm",
             Self::Mesh => "mesh",
             Self::MeshOpenai => "mesh-openai",
+            Self::MeshBefore => "mesh-before",
         }
     }
 
     pub fn is_mesh(self) -> bool {
-        matches!(self, Self::Mesh | Self::MeshOpenai)
+        matches!(self, Self::Mesh | Self::MeshOpenai | Self::MeshBefore)
     }
 }
