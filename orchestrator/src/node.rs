@@ -10,6 +10,7 @@ use echo_bus::model_name::ModelName;
 
 use crate::facts::step;
 use crate::need::Need;
+use crate::queue::AtWork;
 use echo_bus::clock::Now;
 
 /// A node of the mesh.
@@ -73,6 +74,8 @@ struct Placement {
     stage: Stage,
     /// The last heartbeat lists it, so it is counted there.
     listed: bool,
+    /// It counts for its client as long as it is here.
+    _at_work: AtWork,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -247,10 +250,11 @@ impl Node {
     }
 
     /// Counts a task that is about to be given to this node.
-    pub fn place(&mut self, id: AttemptId, need: &Need) {
+    pub fn place(&mut self, id: AttemptId, need: &Need, at_work: AtWork) {
         let listed = self.beat.active.iter().any(|held| held.id == id);
         let (model, load) = (need.model().cloned(), need.load);
-        self.placements.push(Placement { id, model, load, stage: Stage::Asked, listed });
+        let placed = Placement { id, model, load, stage: Stage::Asked, listed, _at_work: at_work };
+        self.placements.push(placed);
         self.changes += 1;
         self.recount();
     }
@@ -325,7 +329,7 @@ mod tests {
     fn a_placement_counts_until_a_heartbeat_after_its_acceptance() {
         let clock = Clock::new();
         let mut node = Node::new(beat("a", 1).slots(2).build(), clock.now());
-        node.place(id(), &need());
+        node.place(id(), &need(), AtWork::default());
         assert_eq!(node.used(), 1);
         node.accepted(id(), 2);
         node.hear(beat("a", 2).slots(2).build(), clock.now());
@@ -338,7 +342,7 @@ mod tests {
     fn a_listed_placement_counts_once() {
         let clock = Clock::new();
         let mut node = Node::new(beat("a", 1).build(), clock.now());
-        node.place(id(), &need());
+        node.place(id(), &need(), AtWork::default());
         node.hear(beat("a", 2).active([held(1, 1)]).build(), clock.now());
         assert_eq!(node.used(), 1);
         node.accepted(id(), 1);
@@ -349,7 +353,7 @@ mod tests {
     fn a_heartbeat_that_overtook_the_acceptance_may_say_that_it_has_ended() {
         let clock = Clock::new();
         let mut node = Node::new(beat("a", 1).build(), clock.now());
-        node.place(id(), &need());
+        node.place(id(), &need(), AtWork::default());
         node.hear(beat("a", 5).build(), clock.now());
         assert_eq!(node.used(), 1);
         node.accepted(id(), 3);

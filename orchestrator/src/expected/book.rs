@@ -256,6 +256,7 @@ mod tests {
 
     use super::*;
     use crate::need::Need;
+    use crate::queue::AtWork;
     use crate::testkit::{Clock, beat, held};
 
     proptest! {
@@ -272,7 +273,7 @@ mod tests {
                 let (number, now) = (step as u64 + 2, step as f64);
                 match placed {
                     Some(task) if !since.contains_key(&AttemptId { task: TaskId::from_u128(task), attempt: 1 }) => {
-                        node.place(AttemptId { task: TaskId::from_u128(task), attempt: 1 }, &need);
+                        node.place(AttemptId { task: TaskId::from_u128(task), attempt: 1 }, &need, AtWork::default());
                     }
                     Some(task) => node.refused(AttemptId { task: TaskId::from_u128(task), attempt: 1 }),
                     None => {

@@ -15,6 +15,7 @@ use serde_json::json;
 use super::verdict::Verdict;
 use super::*;
 use crate::fit::Fit;
+use crate::queue::AtWork;
 use crate::registry::{Key, Registry};
 use crate::testkit::{Clock, Words as _, beat, held, model};
 
@@ -442,7 +443,7 @@ fn our_own_placement_counts_at_once() {
         crate::need::Need::of(&serde_json::from_value(json!({"kind": "generate", "model": "x"})).unwrap())
             .unwrap();
     let (id, prompt) = (held(1, 1).id, two.waiting[0].ask.prompt.clone());
-    two.registry.node_mut(step.key).place(id, &need);
+    two.registry.node_mut(step.key).place(id, &need, AtWork::default());
     two.book.sync(step.key.index(), two.registry.node(step.key), 0.0);
     let own = Own { placed: 0.0, ready: 0.0, first: step.verdict.begun, prompt, answers: true };
     two.book.placed(step.key.index(), id, two.book.models.id(&ModelName::of("x")).unwrap(), own);

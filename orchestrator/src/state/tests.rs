@@ -1,6 +1,7 @@
 //! What an orchestrator promises, one claim a test.
 
 mod asking;
+mod fair;
 mod leaving;
 mod loading;
 mod planning;
