@@ -8,6 +8,7 @@ use echo_bus::id::{AttemptId, BootId, NodeId};
 use echo_bus::message::{Heartbeat, Held, LoadKey, Model, NodeStatus};
 use echo_bus::model_name::ModelName;
 
+use crate::distance::Site;
 use crate::facts::step;
 use crate::need::Need;
 use crate::queue::AtWork;
@@ -52,6 +53,7 @@ struct Load {
     last_used: u64,
     /// When a slot is expected to become free, in seconds of the orchestrator's clock; 0 if one is.
     free_at: f64,
+    site: Site,
 }
 
 /// Why nothing is placed on a node before its next heartbeat.
@@ -116,6 +118,7 @@ impl Node {
         self.load.memory = step(beat.memory.free as f64);
         self.load.willing = matches!(beat.status, NodeStatus::Idle | NodeStatus::Busy);
         self.load.slots = beat.slots;
+        self.load.site = Site::of(beat.site.as_ref());
         self.recount();
     }
 
@@ -210,6 +213,11 @@ impl Node {
 
     pub fn note_free_at(&mut self, at: f64) {
         self.load.free_at = at;
+    }
+
+    /// Where it stands.
+    pub fn site(&self) -> Site {
+        self.load.site
     }
 
     pub fn slots(&self) -> u32 {

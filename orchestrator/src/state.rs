@@ -89,7 +89,7 @@ impl State {
             boot,
             queue: Queue::new(limits.queue_limit),
             unplanned: 0,
-            book: Book::new(limits.weights),
+            book: Book::new(limits.weights, limits.site_cost.as_secs_f64()),
             limits,
             registry: Registry::default(),
             planned: now.at,

@@ -140,6 +140,7 @@ impl Mesh {
     fn candidates(&self, name: &ModelName) -> Vec<Candidate> {
         let all = self.registry.serving(name);
         let candidate = |(key, node, _): (Key, &crate::node::Node, _)| Candidate {
+            distance: crate::distance::Distance::default(),
             key,
             fit: Fit::AsNeeded,
             says: true,
@@ -270,7 +271,7 @@ proptest! {
                 prop_assert!(step.instead_of.iter().all(|(_, it)| it.cost >= step.verdict.cost - 1e-6));
                 let name = |key| mesh.registry.node(key).id();
                 let why = step.why(&mesh.waiting[step.task], name, Some(1));
-                let words = step.words(&why);
+                let words = step.words(&mesh.waiting[step.task], &why);
                 prop_assert!(words.contains("expected") && words.len() < 300, "{}", words);
                 let as_json = serde_json::to_string(&why).unwrap();
                 prop_assert_eq!(&serde_json::from_str::<Why>(&as_json).unwrap(), &why);
@@ -352,7 +353,7 @@ fn chosen(mesh: &mut Mesh) -> (String, bool, String) {
     let steps = mesh.plan();
     let step = &steps[0];
     let why = step.why(&mesh.waiting[0], |key| mesh.registry.node(key).id(), Some(0));
-    (why.node.to_string(), step.verdict.held, step.words(&why))
+    (why.node.to_string(), step.verdict.held, step.words(&mesh.waiting[0], &why))
 }
 
 #[test]

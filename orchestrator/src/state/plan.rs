@@ -234,7 +234,7 @@ impl State {
         let attempt = holding.task.id();
         let why = step.why(waiting, |key| self.registry.node(key).id(), holding.first_wait);
         let words = match step.verdict.parts.measured {
-            true => step.words(&why),
+            true => step.words(waiting, &why),
             false => scheduler::unmeasured(&self.registry, &holding.need, &holding.bars(), key),
         };
         let why = Relayed::written(&why).ok();

@@ -4,6 +4,7 @@ use echo_bus::id::{AttemptId, Inbox};
 use echo_bus::message::{Code, Failure, Submission, Task};
 
 use super::{LEARNING, State, draining};
+use crate::distance::Site;
 use crate::event::Action;
 use crate::expected;
 use crate::holding::Holding;
@@ -40,7 +41,7 @@ impl State {
         reply: Option<&Inbox>,
     ) -> Result<Option<Box<Holding>>, Failure> {
         let Submitted { task, inbox } = check(task, reply)?;
-        let mut need = Need::of(&task.request)?;
+        let mut need = Need { site: Site::of(task.site.as_ref()), ..Need::of(&task.request)? };
         if self.draining {
             return Err(draining());
         }

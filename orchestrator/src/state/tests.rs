@@ -5,6 +5,7 @@ mod fair;
 mod leaving;
 mod loading;
 mod planning;
+mod site;
 mod submitting;
 mod waiting;
 
