@@ -140,6 +140,7 @@ fn identity(config: &Config, bus: &Bus, listener: &TcpListener) -> Result<Identi
         load_timeout: config.engine.load_timeout,
         drain_timeout: config.drain_timeout,
         model_management: config.model_management,
+        site: config.site.clone(),
         calibrate: config.calibrate,
         agent_host: host,
         agent_port: address.port(),

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Parser;
-use echo_bus::id::NodeId;
+use echo_bus::id::{NodeId, SiteName};
 use echo_bus::process::{BadConfig, BusArgs, LogArgs};
 use echo_bus::time;
 use reqwest::Url;
@@ -53,6 +53,10 @@ pub struct Args {
     #[arg(long, env = "ECHO_DRAIN_TIMEOUT", value_name = "TIME", default_value = "30s", value_parser = time::between(Duration::ZERO, time::DAY))]
     drain_timeout: Duration,
 
+    /// Where this node stands, as you call it: tasks that come to an edge of the same --site go to near nodes first
+    #[arg(long, env = "ECHO_SITE", value_name = "NAME")]
+    site: Option<SiteName>,
+
     /// Let the mesh's users pull and delete models on this node
     #[arg(long, env = "ECHO_ALLOW_MODEL_MANAGEMENT")]
     allow_model_management: bool,
@@ -85,6 +89,7 @@ pub struct Config {
     pub heartbeat: Duration,
     pub drain_timeout: Duration,
     pub model_management: bool,
+    pub site: Option<SiteName>,
     pub calibrate: bool,
     pub owner: Rules,
 }
@@ -112,6 +117,7 @@ impl Args {
             heartbeat: self.heartbeat,
             drain_timeout: self.drain_timeout,
             model_management: self.allow_model_management,
+            site: self.site.clone(),
             calibrate: !self.no_calibration,
             owner: self.owner.check()?,
         })

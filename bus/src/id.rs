@@ -84,6 +84,10 @@ name! {
     ClientName, "name of a key"
 }
 name! {
+    /// Where a part stands, as its owner calls it: what is at one site is near each other.
+    SiteName, "name of a site"
+}
+name! {
     /// One start of one process; another start has another. The field's word is incarnation.
     BootId, "boot id"
 }

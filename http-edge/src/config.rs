@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
+use echo_bus::id::SiteName;
 use echo_bus::process::{BusArgs, LogArgs};
 use echo_bus::time;
 
@@ -83,6 +84,10 @@ pub struct Config {
     #[arg(long = "continue", env = "ECHO_CONTINUE", default_value = "auto", value_enum, value_name = "WHEN")]
     pub continues: Continue,
 
+    /// Where this edge stands, as you call it: its tasks go to nodes of the same --site first
+    #[arg(long, env = "ECHO_SITE", value_name = "NAME")]
+    pub site: Option<SiteName>,
+
     /// How long running tasks have to finish after SIGTERM
     #[arg(long, env = "ECHO_DRAIN_TIMEOUT", default_value = "30s", value_parser = time::between(Duration::ZERO, time::DAY), value_name = "TIME")]
     pub drain_timeout: Duration,
@@ -139,6 +144,7 @@ impl Config {
             client: self.client_timeout,
             idle_sign: self.idle_sign,
             continues: self.continues == Continue::Auto,
+            site: self.site.clone(),
             longest: ROOM_FOR_CONTINUATION.min(max_payload / 2) / 2,
         }
     }

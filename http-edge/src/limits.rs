@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use echo_bus::id::SiteName;
+
 /// What a request leaves free of the broker's largest message, for the text so far of an answer that goes on elsewhere.
 pub const ROOM_FOR_CONTINUATION: usize = 1024 * 1024;
 
@@ -22,6 +24,8 @@ pub struct Limits {
     pub idle_sign: Duration,
     /// Whether an answer that has begun goes on elsewhere.
     pub continues: bool,
+    /// Where the edge stands.
+    pub site: Option<SiteName>,
     /// Texts longer than this do not fit into another submission.
     pub longest: usize,
 }

@@ -9,6 +9,8 @@ use echo_bus::time;
 
 use crate::expected::Weights;
 
+const HOUR: Duration = Duration::from_secs(3_600);
+
 /// Places tasks on the nodes of the mesh, and holds those that must wait.
 ///
 /// Needs nothing but the broker: it learns the mesh from the nodes' heartbeats. Several may run at once.
@@ -31,7 +33,8 @@ pub struct Config {
 /// How much waits, for how long, and who is gone.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Limits {
-    /// Tasks that wait at most; further ones are refused with the measured time after which to try again
+    /// Tasks that wait at most while one client has all of them; several share twice as many, so that one leaves room for the
+    /// others. Further ones are refused with the measured time after which to try again
     #[arg(long, env = "ECHO_QUEUE_LIMIT", default_value_t = 1024, value_name = "TASKS")]
     pub queue_limit: usize,
     /// How long a task waits at most for a free slot: 500ms, 60s, 2m
@@ -46,6 +49,10 @@ pub struct Limits {
     /// The model of tasks that name none; without this the generating model that most nodes have
     #[arg(long, env = "ECHO_DEFAULT_MODEL", value_parser = model, value_name = "MODEL")]
     pub default_model: Option<String>,
+    /// How many seconds more a node counts as costing that is at another --site than the task's edge: it is chosen only where
+    /// the client gets its answer sooner by more than that; 0 makes all nodes equally near
+    #[arg(long, env = "ECHO_SITE_COST", default_value = "1s", value_parser = time::between(Duration::ZERO, HOUR), value_name = "TIME")]
+    pub site_cost: Duration,
     /// For the simulator; nobody else changes them.
     #[arg(skip)]
     pub weights: Weights,
@@ -59,6 +66,7 @@ impl Default for Limits {
             outage_wait: Duration::from_secs(5),
             evict_after: Duration::from_secs(3),
             default_model: None,
+            site_cost: Duration::from_secs(1),
             weights: Weights::default(),
         }
     }
@@ -79,5 +87,6 @@ mod tests {
         let default = Limits::default();
         assert_eq!((limits.queue_limit, limits.queue_wait), (default.queue_limit, default.queue_wait));
         assert_eq!((limits.evict_after, limits.default_model), (default.evict_after, default.default_model));
+        assert_eq!((limits.outage_wait, limits.site_cost), (default.outage_wait, default.site_cost));
     }
 }

@@ -8,7 +8,7 @@ use echo_bus::message::{self, Excluded, Failure, Task};
 
 use crate::expected::{Prompt, Stand, Step};
 use crate::need::Need;
-use crate::queue::Place;
+use crate::queue::{Entry, Place};
 use crate::registry::Key;
 use crate::scheduler::Bars;
 use crate::trace::Placement;
@@ -120,6 +120,11 @@ impl Holding {
             phase: Phase::Adrift,
             trace,
         }
+    }
+
+    /// As the queue sees it.
+    pub fn entry(&self) -> Entry<'_> {
+        Entry { line: &self.need.line, client: &self.task.client, bytes: self.bytes }
     }
 
     pub fn attempt(&self) -> u32 {

@@ -10,6 +10,7 @@ pub mod event;
 pub mod sim;
 pub mod state;
 
+mod distance;
 mod expected;
 mod facts;
 mod fit;

@@ -4,6 +4,7 @@ use echo_bus::id::NodeId;
 use echo_bus::message::{Code, Failure, LoadKey, LoadOptions, Request};
 use echo_bus::model_name::ModelName;
 
+use crate::distance::Site;
 use crate::facts::Abilities;
 
 /// The longest name of a model, in bytes.
@@ -28,6 +29,8 @@ pub struct Need {
     pub managed: bool,
     /// Only these, if there are any.
     pub nodes: Vec<NodeId>,
+    /// Where its edge stands.
+    pub site: Site,
 }
 
 /// What tasks wait for together.
@@ -42,7 +45,7 @@ pub enum Line {
 }
 
 impl Need {
-    /// What this request needs.
+    /// What this request needs, wherever it comes from.
     ///
     /// # Errors
     /// With the refusal of a request that nobody could serve.
@@ -77,6 +80,7 @@ impl Need {
             aside: named.is_some() || matches!(request, Request::Count(_)),
             managed,
             nodes: named.map(|named| named.nodes.clone()).unwrap_or_default(),
+            site: Site::default(),
         })
     }
 

@@ -8,8 +8,10 @@ use echo_bus::id::{AttemptId, BootId, NodeId};
 use echo_bus::message::{Heartbeat, Held, LoadKey, Model, NodeStatus};
 use echo_bus::model_name::ModelName;
 
+use crate::distance::Site;
 use crate::facts::step;
 use crate::need::Need;
+use crate::queue::AtWork;
 use echo_bus::clock::Now;
 
 /// A node of the mesh.
@@ -51,6 +53,7 @@ struct Load {
     last_used: u64,
     /// When a slot is expected to become free, in seconds of the orchestrator's clock; 0 if one is.
     free_at: f64,
+    site: Site,
 }
 
 /// Why nothing is placed on a node before its next heartbeat.
@@ -73,6 +76,8 @@ struct Placement {
     stage: Stage,
     /// The last heartbeat lists it, so it is counted there.
     listed: bool,
+    /// It counts for its client as long as it is here.
+    _at_work: AtWork,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -113,6 +118,7 @@ impl Node {
         self.load.memory = step(beat.memory.free as f64);
         self.load.willing = matches!(beat.status, NodeStatus::Idle | NodeStatus::Busy);
         self.load.slots = beat.slots;
+        self.load.site = Site::of(beat.site.as_ref());
         self.recount();
     }
 
@@ -209,6 +215,11 @@ impl Node {
         self.load.free_at = at;
     }
 
+    /// Where it stands.
+    pub fn site(&self) -> Site {
+        self.load.site
+    }
+
     pub fn slots(&self) -> u32 {
         self.load.slots
     }
@@ -247,10 +258,11 @@ impl Node {
     }
 
     /// Counts a task that is about to be given to this node.
-    pub fn place(&mut self, id: AttemptId, need: &Need) {
+    pub fn place(&mut self, id: AttemptId, need: &Need, at_work: AtWork) {
         let listed = self.beat.active.iter().any(|held| held.id == id);
         let (model, load) = (need.model().cloned(), need.load);
-        self.placements.push(Placement { id, model, load, stage: Stage::Asked, listed });
+        let placed = Placement { id, model, load, stage: Stage::Asked, listed, _at_work: at_work };
+        self.placements.push(placed);
         self.changes += 1;
         self.recount();
     }
@@ -325,7 +337,7 @@ mod tests {
     fn a_placement_counts_until_a_heartbeat_after_its_acceptance() {
         let clock = Clock::new();
         let mut node = Node::new(beat("a", 1).slots(2).build(), clock.now());
-        node.place(id(), &need());
+        node.place(id(), &need(), AtWork::default());
         assert_eq!(node.used(), 1);
         node.accepted(id(), 2);
         node.hear(beat("a", 2).slots(2).build(), clock.now());
@@ -338,7 +350,7 @@ mod tests {
     fn a_listed_placement_counts_once() {
         let clock = Clock::new();
         let mut node = Node::new(beat("a", 1).build(), clock.now());
-        node.place(id(), &need());
+        node.place(id(), &need(), AtWork::default());
         node.hear(beat("a", 2).active([held(1, 1)]).build(), clock.now());
         assert_eq!(node.used(), 1);
         node.accepted(id(), 1);
@@ -349,7 +361,7 @@ mod tests {
     fn a_heartbeat_that_overtook_the_acceptance_may_say_that_it_has_ended() {
         let clock = Clock::new();
         let mut node = Node::new(beat("a", 1).build(), clock.now());
-        node.place(id(), &need());
+        node.place(id(), &need(), AtWork::default());
         node.hear(beat("a", 5).build(), clock.now());
         assert_eq!(node.used(), 1);
         node.accepted(id(), 3);

@@ -82,6 +82,7 @@ impl NodeShot {
             version: beat.version.clone(),
             uptime_ms: beat.uptime_ms,
             model_management: beat.model_management,
+            site: beat.site.clone(),
         }
     }
 

@@ -89,7 +89,7 @@ impl State {
             boot,
             queue: Queue::new(limits.queue_limit),
             unplanned: 0,
-            book: Book::new(limits.weights),
+            book: Book::new(limits.weights, limits.site_cost.as_secs_f64()),
             limits,
             registry: Registry::default(),
             planned: now.at,
@@ -184,7 +184,7 @@ impl State {
     fn release(&mut self, task: TaskId) -> Option<Box<Holding>> {
         let holding = self.held.remove(&task)?;
         if let Phase::Waiting { place, .. } = &holding.phase {
-            self.queue.leave(&holding.need.line, *place, holding.bytes);
+            self.queue.leave(holding.entry(), *place);
             self.unplanned -= usize::from(!plan::is_planned(&holding.need));
         }
         if let Some(edge) = holding.task.edge.as_ref().and_then(|edge| self.edges.get_mut(edge)) {

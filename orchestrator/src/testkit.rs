@@ -55,6 +55,7 @@ pub fn beat(node: &str, number: u64) -> Beat {
         version: "0.1.0".to_owned(),
         uptime_ms: number * 1_000,
         model_management: false,
+        site: None,
     })
 }
 
@@ -96,6 +97,11 @@ impl Beat {
 
     pub fn managed(mut self) -> Self {
         self.0.model_management = true;
+        self
+    }
+
+    pub fn site(mut self, name: &str) -> Self {
+        self.0.site = Some(name.parse().unwrap());
         self
     }
 

@@ -66,6 +66,7 @@ impl Node {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             uptime_ms: millis(now.duration_since(self.started)),
             model_management: self.identity.model_management,
+            site: self.identity.site.clone(),
         }
     }
 

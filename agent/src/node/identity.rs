@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use echo_bus::id::{BootId, NodeId};
+use echo_bus::id::{BootId, NodeId, SiteName};
 
 use crate::engine::Kind;
 
@@ -19,6 +19,8 @@ pub struct Identity {
     pub load_timeout: Duration,
     pub drain_timeout: Duration,
     pub model_management: bool,
+    /// Where it stands, by its owner's word.
+    pub site: Option<SiteName>,
     /// A model in memory is tried for its speed when nobody uses the engine.
     pub calibrate: bool,
     pub agent_host: String,

@@ -65,6 +65,7 @@ impl Bench {
             load_timeout: Duration::from_secs(300),
             drain_timeout: Duration::from_secs(30),
             model_management: false,
+            site: None,
             calibrate: false,
             agent_host: "127.0.0.1".into(),
             agent_port: 9001,

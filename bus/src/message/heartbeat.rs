@@ -8,7 +8,7 @@ use super::load_options::LoadOptions;
 use super::paused::Paused;
 use super::pulse::Held;
 use super::skip::is_default;
-use crate::id::{BootId, NodeId};
+use crate::id::{BootId, NodeId, SiteName};
 
 /// The state of a node. The registry is made of these and of nothing else.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -52,6 +52,9 @@ pub struct Heartbeat {
     /// The operator allows pulls and deletes.
     #[serde(default, skip_serializing_if = "is_default")]
     pub model_management: bool,
+    /// Where the node stands; absent where its owner has not said.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub site: Option<SiteName>,
 }
 
 /// What a node can take.

@@ -6,7 +6,7 @@ use super::heartbeat::{Engine, Model, NodeStatus, Space};
 use super::paused::Paused;
 use super::skip::is_default;
 use super::why::Relayed;
-use crate::id::{BootId, NodeId, ProcessId, TaskId};
+use crate::id::{BootId, NodeId, ProcessId, SiteName, TaskId};
 
 /// The registry as one orchestrator knows it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -54,6 +54,9 @@ pub struct NodeState {
     pub uptime_ms: u64,
     #[serde(default, skip_serializing_if = "is_default")]
     pub model_management: bool,
+    /// As in the heartbeat.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub site: Option<SiteName>,
 }
 
 /// Something that happened to a node or a task. For watching; nothing depends on it.

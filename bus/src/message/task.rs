@@ -8,7 +8,7 @@ use super::payload::Payload;
 use super::request::Request;
 use super::skip::is_default;
 use super::why::Relayed;
-use crate::id::{AttemptId, BootId, ClientName, Inbox, NodeId, ProcessId, TaskId};
+use crate::id::{AttemptId, BootId, ClientName, Inbox, NodeId, ProcessId, SiteName, TaskId};
 
 /// One attempt at a task. Only `request` is needed from a person who submits by hand.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -61,6 +61,9 @@ pub struct Task {
     /// Whose task it is: the name of the API key it came with. The queue is fair among them.
     #[serde(default, skip_serializing_if = "is_default")]
     pub client: Option<ClientName>,
+    /// Where its edge stands: nodes of another site count as that much farther. Absent: everywhere is near.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub site: Option<SiteName>,
     pub request: Request,
     /// The W3C trace context; travels as a header.
     #[serde(skip)]

@@ -66,6 +66,7 @@ fn heartbeat() {
         version: "0.1.0".into(),
         uptime_ms: 5,
         model_management: false,
+        site: None,
     };
     let text = format!(
         r#"{{"node":"node-a","boot":"b1","number":9,"status":"idle","active":[{{"task":"{TASK}","attempt":2,"seq":4}}],"slots":2,"engine":{{"kind":"ollama","version":"0.33.0"}},"memory":{{"total":8,"free":3}},"disk":{{"total":80,"free":30}},"agent_host":"127.0.0.1","agent_port":9001,"version":"0.1.0","uptime_ms":5}}"#
@@ -85,6 +86,8 @@ fn heartbeat() {
         r#""draining","reason":"outside of its hours","paused":"hours","limits":["offers 1 of 2 slots"],"#,
     );
     golden(&paused, &text);
+    let placed = Heartbeat { site: Some("berlin".parse().unwrap()), ..paused };
+    golden(&placed, &text.replace(r#""uptime_ms":5"#, r#""uptime_ms":5,"site":"berlin""#));
     for (paused, word) in [
         (Paused::Hours, "hours"),
         (Paused::Load, "load"),
@@ -143,7 +146,8 @@ fn a_task_by_hand_needs_only_its_request() {
 #[test]
 fn whole_task() {
     let whole = Task {
-        client: None,
+        client: Some("team-a".parse().unwrap()),
+        site: Some("berlin".parse().unwrap()),
         task: task(),
         attempt: 2,
         boot: Some(boot()),
@@ -163,11 +167,11 @@ fn whole_task() {
         traceparent: None,
     };
     let text = format!(
-        r#"{{"task":"{TASK}","attempt":2,"boot":"b1","inbox":"_INBOX.edge.e1.k","edge":"e1","remaining_ms":1000,"first_token_ms":20,"token_ms":10,"waited_ms":5,"excluded":[{{"node":"node-a","boot":"b1"}}],"so_far":{{"content":"One","tokens":1,"exact":true}},"second_opinion":true,"joins_end":true,"chosen":"least busy","request":{{"kind":"generate","prompt":"hi"}}}}"#
+        r#"{{"task":"{TASK}","attempt":2,"boot":"b1","inbox":"_INBOX.edge.e1.k","edge":"e1","remaining_ms":1000,"first_token_ms":20,"token_ms":10,"waited_ms":5,"excluded":[{{"node":"node-a","boot":"b1"}}],"so_far":{{"content":"One","tokens":1,"exact":true}},"second_opinion":true,"joins_end":true,"chosen":"least busy","client":"team-a","site":"berlin","request":{{"kind":"generate","prompt":"hi"}}}}"#
     );
     golden(&whole, &text);
     let more = Task { why: Some(Why::at(node()).into()), ..whole };
-    golden(&more, &text.replace(r#""request""#, r#""why":{"node":"node-a"},"request""#));
+    golden(&more, &text.replace(r#""client""#, r#""why":{"node":"node-a"},"client""#));
 }
 
 #[test]
@@ -483,6 +487,7 @@ fn status_and_events() {
         version: "0.1.0".into(),
         uptime_ms: 5,
         model_management: false,
+        site: None,
     };
     golden(
         &state,

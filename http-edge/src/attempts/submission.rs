@@ -20,6 +20,7 @@ impl Attempts {
         let left = self.limits.total.saturating_sub(now.duration_since(self.began));
         let mut task = Task {
             client: None,
+            site: self.limits.site.clone(),
             task: self.task,
             attempt: self.attempt,
             boot: None,

@@ -331,6 +331,7 @@ fn limits() -> Limits {
         token: Duration::from_secs(30),
         client: CLIENT,
         idle_sign: Duration::from_secs(10),
+        site: None,
         continues: false,
         longest: 1000,
     }

@@ -136,6 +136,7 @@ impl Node {
             version: state.version.clone(),
             uptime_ms: state.uptime_ms,
             model_management: state.model_management,
+            site: state.site.clone(),
         };
         Self { active: state.active_tasks as usize, ..Self::new(&beat, now) }
     }

@@ -11,6 +11,7 @@ use super::free_slot::until_a_slot;
 use super::models::{Id, Models};
 use super::node::{Own, Running, Site};
 use super::weights::Weights;
+use crate::distance::Distance;
 use crate::facts::AtBest;
 use crate::node::Node;
 
@@ -18,6 +19,8 @@ use crate::node::Node;
 #[derive(Debug, Default)]
 pub struct Book {
     pub weights: Weights,
+    /// What a node of another site costs more, in seconds.
+    pub site_cost: f64,
     sites: Vec<Option<Site>>,
     pub models: Models,
     /// Seconds to load a byte, as the median of the nodes has it.
@@ -27,8 +30,13 @@ pub struct Book {
 }
 
 impl Book {
-    pub fn new(weights: Weights) -> Self {
-        Self { weights, per_byte: UNKNOWN_LOAD, ..Self::default() }
+    pub fn new(weights: Weights, site_cost: f64) -> Self {
+        Self { weights, site_cost, per_byte: UNKNOWN_LOAD, ..Self::default() }
+    }
+
+    /// What a task costs more at a node that is so far from its edge.
+    pub fn away(&self, distance: Distance) -> f64 {
+        if distance == Distance::Far { self.site_cost } else { 0.0 }
     }
 
     pub fn site(&self, index: usize) -> Option<&Site> {
@@ -256,6 +264,7 @@ mod tests {
 
     use super::*;
     use crate::need::Need;
+    use crate::queue::AtWork;
     use crate::testkit::{Clock, beat, held};
 
     proptest! {
@@ -272,7 +281,7 @@ mod tests {
                 let (number, now) = (step as u64 + 2, step as f64);
                 match placed {
                     Some(task) if !since.contains_key(&AttemptId { task: TaskId::from_u128(task), attempt: 1 }) => {
-                        node.place(AttemptId { task: TaskId::from_u128(task), attempt: 1 }, &need);
+                        node.place(AttemptId { task: TaskId::from_u128(task), attempt: 1 }, &need, AtWork::default());
                     }
                     Some(task) => node.refused(AttemptId { task: TaskId::from_u128(task), attempt: 1 }),
                     None => {

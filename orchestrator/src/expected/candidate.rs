@@ -1,5 +1,6 @@
 //! A node that a task may go to.
 
+use crate::distance::Distance;
 use crate::facts::AtBest;
 use crate::fit::Fit;
 use crate::registry::Key;
@@ -17,6 +18,7 @@ pub struct Candidate {
     /// Nothing is to be heard of it before a task can go there.
     pub is_heard: bool,
     pub at_best: AtBest,
+    pub distance: Distance,
     /// Slots in use, and when it was used last: between equal nodes the least decides.
     pub used: u32,
     pub slots: u32,

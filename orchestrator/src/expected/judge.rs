@@ -103,6 +103,7 @@ impl Bench<'_> {
                 _ => 0.0,
             },
             trial: if at.says { 0.0 } else { TRIAL },
+            away: book.away(at.distance),
             cached,
             tokens,
             at_once: others + 1,

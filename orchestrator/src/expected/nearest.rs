@@ -47,11 +47,12 @@ fn estimate(book: &Book, ask: &Ask, at: &Candidate, many: bool, now: f64) -> f64
     let AtBest { per_token, per_prompt_token, load, kept } = at.at_best;
     let load = if at.fit == Fit::AsNeeded { 0.0 } else { f64::from(load) };
     let trial = if at.says { 0.0 } else { TRIAL };
+    let away = book.away(at.distance);
     let answer = ask.tokens * f64::from(per_token);
     let with = |kept: f64| {
         let prompt = (ask.prompt.tokens - kept).max(1.0) * f64::from(per_prompt_token);
         let company = if many { company(book, at, prompt, answer, now) } else { 0.0 };
-        load + OVERHEAD + prompt + answer + company + trial
+        load + OVERHEAD + prompt + answer + company + trial + away
     };
     if kept < LITTLE {
         return at.estimate.max(with(f64::from(kept)));

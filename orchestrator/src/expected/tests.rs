@@ -15,6 +15,7 @@ use serde_json::json;
 use super::verdict::Verdict;
 use super::*;
 use crate::fit::Fit;
+use crate::queue::AtWork;
 use crate::registry::{Key, Registry};
 use crate::testkit::{Clock, Words as _, beat, held, model};
 
@@ -139,6 +140,7 @@ impl Mesh {
     fn candidates(&self, name: &ModelName) -> Vec<Candidate> {
         let all = self.registry.serving(name);
         let candidate = |(key, node, _): (Key, &crate::node::Node, _)| Candidate {
+            distance: crate::distance::Distance::default(),
             key,
             fit: Fit::AsNeeded,
             says: true,
@@ -269,7 +271,7 @@ proptest! {
                 prop_assert!(step.instead_of.iter().all(|(_, it)| it.cost >= step.verdict.cost - 1e-6));
                 let name = |key| mesh.registry.node(key).id();
                 let why = step.why(&mesh.waiting[step.task], name, Some(1));
-                let words = step.words(&why);
+                let words = step.words(&mesh.waiting[step.task], &why);
                 prop_assert!(words.contains("expected") && words.len() < 300, "{}", words);
                 let as_json = serde_json::to_string(&why).unwrap();
                 prop_assert_eq!(&serde_json::from_str::<Why>(&as_json).unwrap(), &why);
@@ -351,7 +353,7 @@ fn chosen(mesh: &mut Mesh) -> (String, bool, String) {
     let steps = mesh.plan();
     let step = &steps[0];
     let why = step.why(&mesh.waiting[0], |key| mesh.registry.node(key).id(), Some(0));
-    (why.node.to_string(), step.verdict.held, step.words(&why))
+    (why.node.to_string(), step.verdict.held, step.words(&mesh.waiting[0], &why))
 }
 
 #[test]
@@ -442,7 +444,7 @@ fn our_own_placement_counts_at_once() {
         crate::need::Need::of(&serde_json::from_value(json!({"kind": "generate", "model": "x"})).unwrap())
             .unwrap();
     let (id, prompt) = (held(1, 1).id, two.waiting[0].ask.prompt.clone());
-    two.registry.node_mut(step.key).place(id, &need);
+    two.registry.node_mut(step.key).place(id, &need, AtWork::default());
     two.book.sync(step.key.index(), two.registry.node(step.key), 0.0);
     let own = Own { placed: 0.0, ready: 0.0, first: step.verdict.begun, prompt, answers: true };
     two.book.placed(step.key.index(), id, two.book.models.id(&ModelName::of("x")).unwrap(), own);

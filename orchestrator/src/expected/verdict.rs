@@ -48,6 +48,8 @@ pub struct Parts {
     /// A cached prompt that loses its slot.
     pub lost: f64,
     pub trial: f64,
+    /// The node is at another site than the task's edge.
+    pub away: f64,
     /// Tokens.
     pub cached: f64,
     pub tokens: f64,
@@ -64,5 +66,6 @@ impl Parts {
             + weights.evicted * self.evicted
             + weights.lost * self.lost
             + self.trial
+            + self.away
     }
 }

@@ -10,9 +10,12 @@ use super::candidate::Candidate;
 use super::facts::OVERHEAD;
 use super::verdict::{Parts, Verdict};
 use super::waiting::Waiting;
+use crate::distance::Distance;
 use crate::fit::Fit;
 use crate::registry::Key;
 
+/// What speaks for a node that is near.
+pub const AT_THIS_SITE: &str = "at this edge's site";
 /// Other nodes that the short form names.
 const NAMED: usize = 2;
 /// The short form is seldom longer, and neither is what speaks against one node, in bytes.
@@ -64,10 +67,11 @@ impl Step {
     }
 
     /// The short form of that.
-    pub fn words(&self, why: &Why) -> String {
+    pub fn words(&self, task: &Waiting, why: &Why) -> String {
         let mut words = String::with_capacity(LONG);
         seconds(self.verdict.expected).write(&mut words);
         words += " expected";
+        self.write_distance(task, &mut words);
         for (number, other) in why.instead_of.iter().take(NAMED).enumerate() {
             words += if number == 0 { "; " } else { ", " };
             words += other.node.as_str();
@@ -86,6 +90,32 @@ impl Step {
             words += " more";
         }
         words
+    }
+}
+
+impl Step {
+    /// Whether it is at the site of the task's edge, and what is gained where it is not.
+    fn write_distance(&self, task: &Waiting, words: &mut String) {
+        let distance = |key: Key| task.nodes().iter().find(|at| at.key == key).map(|at| at.distance);
+        match distance(self.key).unwrap_or_default() {
+            Distance::Unknown => {}
+            Distance::Near => {
+                words.push(' ');
+                *words += AT_THIS_SITE;
+            }
+            Distance::Far => {
+                let near = self.instead_of.iter().filter(|(key, _)| distance(*key) == Some(Distance::Near));
+                let gained = near.map(|(_, verdict)| verdict.expected - self.verdict.expected);
+                match gained.reduce(f64::min).filter(|gained| *gained >= SAME) {
+                    Some(gained) => {
+                        *words += ", ";
+                        seconds(gained).write(words);
+                        *words += " sooner than the nearest of this site";
+                    }
+                    None => *words += ", at another site",
+                }
+            }
+        }
     }
 }
 
@@ -108,7 +138,7 @@ impl<'a> Against<'a> {
     /// The part in which it is worst.
     fn words(&self) -> String {
         let (its, best) = (self.its, self.best);
-        let [first, rest @ ..]: [(f64, Words<'a>); 9] = [
+        let [first, rest @ ..]: [(f64, Words<'a>); 10] = [
             (its.wait - best.wait, Self::wait),
             (its.load - best.load, Self::load),
             (its.queue - best.queue, |it| it.figure("another prompt first", ": ", it.its.queue)),
@@ -117,6 +147,7 @@ impl<'a> Against<'a> {
             (its.others - best.others, |it| it.figure("makes others slower", ": ", it.its.others)),
             (its.evicted - best.evicted, |it| it.figure("throws out a model in use", ": ", it.its.evicted)),
             (its.lost - best.lost, |it| it.figure("loses somebody's cached prompt", ": ", it.its.lost)),
+            (its.away - best.away, |_| "at another site".to_owned()),
             (its.trial - best.trial, |_| "not known to do what the task needs".to_owned()),
         ];
         let worst = rest.into_iter().fold(first, |worst, it| if it.0 > worst.0 { it } else { worst });

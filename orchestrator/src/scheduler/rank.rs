@@ -1,6 +1,8 @@
 //! What speaks for a free node, beside another one.
 
 use super::words::loaded_words;
+use crate::distance::Distance;
+use crate::expected::AT_THIS_SITE;
 use crate::facts::Facts;
 use crate::fit::Fit;
 use crate::need::{Line, Need};
@@ -23,6 +25,7 @@ pub(super) type Rank = [i64; CRITERIA.len()];
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Criterion {
     SaysSo,
+    Near,
     Disk,
     Loaded,
     Busy,
@@ -32,8 +35,9 @@ pub(super) enum Criterion {
 }
 
 /// In the order in which they decide.
-const CRITERIA: [Criterion; 7] = [
+const CRITERIA: [Criterion; 8] = [
     Criterion::SaysSo,
+    Criterion::Near,
     Criterion::Disk,
     Criterion::Loaded,
     Criterion::Busy,
@@ -47,6 +51,7 @@ pub(super) fn rank(node: &Node, seen: Option<Seen<'_>>, need: &Need) -> Rank {
     let facts = seen.map(|seen| seen.facts);
     CRITERIA.map(|criterion| match criterion {
         Criterion::SaysSo => facts.is_none_or(|facts| facts.says.include(need.abilities)).into(),
+        Criterion::Near => (need.site.distance(node.site()) != Distance::Far).into(),
         Criterion::Disk if need.line == Line::Pull => number(node.beat().disk.free),
         Criterion::Disk => 0,
         Criterion::Loaded => loaded(node, facts, need),
@@ -84,6 +89,7 @@ impl Criterion {
     pub(super) fn words(self, winner: &Offer<'_>, need: &Need) -> String {
         match self {
             Self::SaysSo => "known to do what the task needs".to_owned(),
+            Self::Near => AT_THIS_SITE.to_owned(),
             Self::Disk => "most free disk".to_owned(),
             Self::Loaded => match Fit::of(winner.seen.map(|seen| seen.facts), need) {
                 Fit::AsNeeded => loaded_words(need, winner.seen.is_none_or(|seen| seen.facts.loaded)),

@@ -55,6 +55,7 @@ fn candidate(key: Key, node: &Node, facts: &Facts, need: &Need) -> Candidate {
         says: facts.says.include(need.abilities),
         is_heard: node.is_fit(),
         at_best: facts.at_best,
+        distance: need.site.distance(node.site()),
         used: node.used(),
         slots: node.slots(),
         last_used: node.last_used(),

@@ -251,6 +251,7 @@ impl Agent {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             uptime_ms: (now * 1e3) as u64,
             model_management: false,
+            site: None,
         }
     }
 }

@@ -11,6 +11,7 @@ use super::text::{self, Texts};
 use super::world::{Mesh, Policy};
 use crate::fit::Fit;
 use crate::need::Need;
+use crate::queue::AtWork;
 use crate::registry::{Key, News, Registry};
 use crate::scheduler::{self, Bars};
 use echo_bus::clock::Now;
@@ -93,7 +94,7 @@ impl Counts {
         }
         let node = self.registry.node_mut(key);
         node.note_use(self.placed);
-        node.place(id, need);
+        node.place(id, need, AtWork::default());
         let there = mesh.find(node.id());
         let accepted = there.filter(|&there| mesh.offer(task, there));
         match accepted {

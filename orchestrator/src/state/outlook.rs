@@ -5,6 +5,7 @@ use super::State;
 use crate::expected::{self, Step, Waiting};
 use crate::holding::Holding;
 use crate::need::Line;
+use crate::queue::Order;
 
 /// Those in a line who stand behind the ones that the plan looks at.
 #[derive(Debug, Clone, Copy)]
@@ -45,9 +46,9 @@ impl State {
     }
 
     /// What those can expect whom the plan does not look at.
-    pub(super) fn behind(&self, line: &Line) -> Option<Behind> {
-        let looked_at = (1..=self.looks_at()).zip(self.queue.line(line));
-        let told = looked_at.filter_map(|(at, task)| Some((at, self.held.get(&task)?.outlook?)));
+    pub(super) fn behind(&self, line: &Line, order: &Order<'_>) -> Option<Behind> {
+        let looked_at = (1..=self.looks_at()).zip(order.line(line));
+        let told = looked_at.filter_map(|(at, (_, task))| Some((at, self.held.get(&task)?.outlook?)));
         let (position, wait) = told.last()?;
         Some(Behind { position, wait, per_second: self.per_second(line)? })
     }

@@ -29,19 +29,20 @@ impl State {
         if self.is_without_another(&holding) {
             return self.fail(holding, without_another());
         }
-        let has_room = self.queue.has_room(holding.bytes);
-        if is_planned(&holding.need) && has_room {
+        let has_room = self.queue.room_for(&holding.task.client, holding.bytes);
+        if is_planned(&holding.need) && has_room.is_ok() {
             return self.plan_or_wait(holding);
         }
-        match self.choice_for(&holding) {
-            Some(choice) => {
+        match (self.choice_for(&holding), has_room) {
+            (Some(choice), _) => {
                 let key = choice.key;
                 self.ask(holding, choice);
                 self.note_count(key);
             }
-            None if has_room => self.wait(holding),
-            None => {
-                self.fail(holding, Failure::wait(Code::QueueFull, "the queue is full; submit the task again"))
+            (None, Ok(())) => self.wait(holding),
+            (None, Err(full)) => {
+                let message = full.words(&holding.task.client, "submit the task again");
+                self.fail(holding, Failure::wait(Code::QueueFull, message));
             }
         }
     }
@@ -75,12 +76,13 @@ impl State {
     }
 
     pub(super) fn wait(&mut self, mut holding: Box<Holding>) {
-        let (task, line) = (holding.task.task, holding.need.line.clone());
-        let place = self.queue.join(&line, holding.since(self.started), task, holding.bytes);
-        let position = self.queue.position(&line, place);
+        let (task, since) = (holding.task.task, holding.since(self.started));
+        let place = self.queue.join(holding.entry(), since, task);
+        let order = self.queue.order();
+        let position = order.position(&holding.need.line, place);
+        let behind = self.behind(&holding.need.line, &order).filter(|_| position > self.looks_at());
         holding.phase = Phase::Waiting { place, told: (position, self.now.at) };
         self.unplanned += usize::from(!is_planned(&holding.need));
-        let behind = if position > self.looks_at() { self.behind(&line) } else { None };
         let expected = self.expected_wait(&holding, position, behind);
         if holding.first_wait == Some(0) {
             holding.first_wait = expected;
@@ -111,7 +113,8 @@ impl State {
         let node = self.registry.node_mut(key);
         node.note_use(self.placed);
         if !holding.need.aside {
-            node.place(holding.task.id(), &holding.need);
+            let at_work = self.queue.turn(&holding.task.client, &holding.need.line);
+            node.place(holding.task.id(), &holding.need, at_work);
         }
         let asked = Asked { id: holding.task.id(), node: node.id().clone(), boot: node.boot().clone() };
         let waited = holding.waited(self.now.at);

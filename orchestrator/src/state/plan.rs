@@ -53,10 +53,10 @@ impl State {
             };
         }
         let (task, line) = (holding.task.task, holding.need.line.clone());
-        let place = self.queue.join(&line, holding.since(self.started), task, holding.bytes);
+        let place = self.queue.join(holding.entry(), holding.since(self.started), task);
         holding.phase = Phase::Waiting { place, told: (0, self.now.at) };
         self.keep(holding);
-        if self.queue.position(&line, place) as usize <= self.book.weights.looked_at {
+        if self.queue.order().position(&line, place) as usize <= self.book.weights.looked_at {
             self.plan(Focus::Newcomer);
         }
         let waits = self.held.get(&task).is_some_and(|it| matches!(it.phase, Phase::Waiting { .. }));
@@ -131,28 +131,29 @@ impl State {
 
     fn looked_at(&self, focus: Focus) -> Vec<Waiting> {
         let mut first = Vec::with_capacity(self.book.weights.looked_at.min(self.queue.len()));
-        for (line, waiting) in self.queue.lines() {
+        let order = self.queue.order();
+        for (line, waiting) in order.lines() {
             let Line::Model(name) = line else { continue };
             let Some(model) = self.book.models.id(name) else { continue };
             let nodes = self.registry.having(name);
             if matches!(focus, Focus::Node(key) if nodes.at(key).is_none()) {
                 continue;
             }
-            let held = waiting.iter().filter_map(|(place, task)| Some((*place, self.held.get(task)?)));
+            let held = waiting.filter_map(|(rank, task)| Some((rank, self.held.get(&task)?)));
             let held = held.filter(|(_, holding)| is_planned(&holding.need));
             let (most, mut looked_at) = (self.looked_at_in(name, focus), 0);
-            for (place, holding) in held.take(most * SCANNED) {
+            for (rank, holding) in held.take(most * SCANNED) {
                 let waiting = self.waiting(holding, model, nodes, focus);
                 // Who finds no node keeps nobody from one.
                 looked_at +=
                     usize::from(!matches!(&waiting.look, Look::Nearest(nodes, _) if nodes.is_empty()));
-                first.push((place, waiting));
+                first.push((rank, waiting));
                 if looked_at == most {
                     break;
                 }
             }
         }
-        first.sort_by_key(|(place, _)| *place);
+        first.sort_by_key(|(rank, _)| *rank);
         first.into_iter().map(|(_, waiting)| waiting).collect()
     }
 
@@ -233,7 +234,7 @@ impl State {
         let attempt = holding.task.id();
         let why = step.why(waiting, |key| self.registry.node(key).id(), holding.first_wait);
         let words = match step.verdict.parts.measured {
-            true => step.words(&why),
+            true => step.words(waiting, &why),
             false => scheduler::unmeasured(&self.registry, &holding.need, &holding.bars(), key),
         };
         let why = Relayed::written(&why).ok();

@@ -4,10 +4,12 @@ use echo_bus::id::{AttemptId, Inbox};
 use echo_bus::message::{Code, Failure, Submission, Task};
 
 use super::{LEARNING, State, draining};
+use crate::distance::Site;
 use crate::event::Action;
 use crate::expected;
 use crate::holding::Holding;
 use crate::need::{Line, Need};
+use crate::queue::{Client, Full};
 use crate::scheduler;
 use crate::submission::{Submitted, check};
 
@@ -39,7 +41,7 @@ impl State {
         reply: Option<&Inbox>,
     ) -> Result<Option<Box<Holding>>, Failure> {
         let Submitted { task, inbox } = check(task, reply)?;
-        let mut need = Need::of(&task.request)?;
+        let mut need = Need { site: Site::of(task.site.as_ref()), ..Need::of(&task.request)? };
         if self.draining {
             return Err(draining());
         }
@@ -58,9 +60,10 @@ impl State {
             holding.judged_at = Some(self.now.at + LEARNING);
         }
         let placeable = || scheduler::choose(&self.registry, &holding.need, &holding.bars()).is_some();
-        let fits = self.queue.has_room(holding.bytes) || (self.health.is_connected() && placeable());
-        if !fits {
-            return Err(self.queue_full());
+        if let Err(full) = self.queue.room_for(&holding.task.client, holding.bytes)
+            && !(self.health.is_connected() && placeable())
+        {
+            return Err(self.queue_full(full, &holding.task.client));
         }
         // A new attempt ends all earlier ones.
         if holding.attempt() > 1 {
@@ -102,10 +105,10 @@ impl State {
         learning.max(Some(learned))
     }
 
-    fn queue_full(&self) -> Failure {
+    fn queue_full(&self, full: Full, client: &Client) -> Failure {
         let per_second: f64 = self.queue.lines().filter_map(|(line, _)| self.per_second(line)).sum();
         let retry = (per_second > 0.0).then(|| expected::millis(1.0 / per_second));
-        let message = format!("the queue is full ({} waiting); try again later", self.queue.len());
+        let message = full.words(client, "try again later");
         Failure { retry_after_ms: retry.map(|ms| ms.max(1)), ..Failure::give_up(Code::QueueFull, message) }
     }
 }

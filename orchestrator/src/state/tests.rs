@@ -1,9 +1,11 @@
 //! What an orchestrator promises, one claim a test.
 
 mod asking;
+mod fair;
 mod leaving;
 mod loading;
 mod planning;
+mod site;
 mod submitting;
 mod waiting;
 

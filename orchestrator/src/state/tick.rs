@@ -40,6 +40,7 @@ impl State {
         self.health.tick(self.now);
         self.fence.expire(now);
         self.handed.expire(now);
+        self.queue.forget_idle();
         if self.health.is_connected() {
             self.evict();
         }
@@ -130,7 +131,7 @@ impl State {
         for (task, position) in review.told {
             let Some(line) = self.held.get(&task).map(|holding| &holding.need.line) else { continue };
             if known.as_ref().is_none_or(|(of, _)| of != line) {
-                known = Some((line.clone(), self.behind(line)));
+                known = Some((line.clone(), self.behind(line, &self.queue.order())));
             }
             let behind = known.as_ref().and_then(|(_, behind)| *behind);
             self.tell_again(task, position, behind);
@@ -139,23 +140,24 @@ impl State {
 
     fn look_at_waiting(&self) -> Review {
         let (now, mut review) = (self.now.at, Review::default());
-        for (_, line) in self.queue.lines() {
-            for (position, task) in (1..).zip(line.values()) {
-                let Some(holding) = self.held.get(task) else { continue };
+        let order = self.queue.order();
+        for (_, line) in order.lines() {
+            for (position, (_, task)) in (1..).zip(line) {
+                let Some(holding) = self.held.get(&task) else { continue };
                 let Phase::Waiting { told, .. } = holding.phase else { continue };
                 if now >= holding.deadline() {
-                    review.over.push(*task);
+                    review.over.push(task);
                 } else if holding.judged_at.is_some_and(|at| now >= at) {
-                    review.judged.push(*task);
+                    review.judged.push(task);
                 } else if holding.relief.is_some_and(|at| now >= at) {
-                    review.relieved.push(*task);
+                    review.relieved.push(task);
                 } else if self.is_without_another(holding) {
-                    review.alone.push(*task);
+                    review.alone.push(task);
                 } else if told.0 != position
                     && now.saturating_duration_since(told.1) >= TELL
                     && review.told.len() < TOLD_AT_ONCE
                 {
-                    review.told.push((*task, position));
+                    review.told.push((task, position));
                 }
             }
         }

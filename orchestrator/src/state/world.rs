@@ -181,6 +181,7 @@ impl World {
             task(id as u128, json!({"attempt": attempt, "waited_ms": waited, "excluded": excluded}));
         task.inbox = Some(inbox(id as u128, attempt));
         task.edge = edge.then(|| "e".parse().unwrap());
+        task.client = ["", "x", "y"][id % 3].parse().ok();
         let (kind, name) = [("generate", "m"), ("generate", "n"), ("generate", ""), ("show", "m")][model % 4];
         // The last two are the first two with a context of their own.
         let options = if model < 4 { json!({}) } else { json!({"num_ctx": model}) };
@@ -284,7 +285,7 @@ impl World {
         self.ledger.check_counts(&self.state);
         self.ledger.check_none_lost(&self.state);
         let state = &self.state;
-        assert!(state.queue.len() <= QUEUE, "the queue is over its limit");
+        assert!(state.queue.len() <= 2 * QUEUE, "the queue is over its limit");
         let mut waiting = 0;
         for (line, tasks) in state.queue.lines() {
             let holdings: Vec<_> = tasks.values().map(|task| &state.held[task]).collect();
@@ -342,6 +343,8 @@ impl World {
         }
         assert_eq!(self.state.held(), 0, "something is held forever");
         assert!(self.state.queue.is_empty());
+        self.take(&Step::Pass(50));
+        assert_eq!(self.state.queue.clients(), 0, "something of a client is at work forever");
         for (_, node) in self.state.registry.iter() {
             assert_eq!(node.used(), 0, "the count of {} has drifted", node.id());
         }

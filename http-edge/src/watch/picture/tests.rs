@@ -69,6 +69,7 @@ impl Bench {
             version: "1".into(),
             uptime_ms: 0,
             model_management: false,
+            site: None,
         }
     }
 
