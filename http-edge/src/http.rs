@@ -83,6 +83,11 @@ pub fn crowded() -> Router {
     refusal(ApiError::crowded)
 }
 
+/// What is served to clients whose address has too many connections.
+pub fn greedy() -> Router {
+    refusal(ApiError::greedy)
+}
+
 /// What is served while the edge has not reached its broker yet.
 pub fn starting() -> Router {
     refusal(ApiError::starting)
