@@ -126,6 +126,7 @@ async fn no_route(uri: Uri, headers: HeaderMap) -> ApiError {
 
 async fn wrong_method(method: Method, uri: Uri) -> ApiError {
     let path: String = uri.path().chars().take(200).collect();
+    let method: String = method.as_str().chars().take(20).collect();
     let right = paths::methods(uri.path()).unwrap_or_else(|| "GET".to_owned());
     ApiError::method_not_allowed(format!("{path} takes {right}, not {method}"))
 }

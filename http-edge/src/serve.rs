@@ -47,7 +47,9 @@ const REFUSED: Patience = Patience { head: REFUSED_WITHIN, idle: REFUSED_WITHIN,
 /// How long a client may take to hear that its connection ends.
 const GOODBYE: Duration = Duration::from_secs(1);
 
-/// The longest head of a request over HTTP/1.1, and what is kept of an answer for a client that does not read.
+/// The longest head of a request over HTTP/1.1.
+const HTTP1_HEAD: usize = 64 << 10;
+/// What is read before it is taken, and what is kept of an answer for a client that does not read.
 const HTTP1_BUFFER: usize = 64 << 10;
 /// The longest head of a request over HTTP/2, as it is when it is unpacked.
 const HTTP2_HEAD: u32 = 64 << 10;
@@ -240,8 +242,10 @@ where
     // A server for both versions reads the beginning by itself, and its buffer is twice as large from then on.
     match version {
         Version::One => {
-            let mut connection =
-                http1::Builder::new().max_buf_size(HTTP1_BUFFER).serve_connection(io, service);
+            let mut connection = http1::Builder::new()
+                .max_header_size(HTTP1_HEAD)
+                .max_buf_size(HTTP1_BUFFER)
+                .serve_connection(io, service);
             if let Some(Late::Head) = attend(Pin::new(&mut connection), ends, &traffic, &shutdown).await {
                 // Nothing else waits to be written: no answer is open.
                 let mut stream = connection.into_parts().io.into_inner().stream;

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use echo_testing::{
     client::{PREFACE, frame, last_words, request},
-    mesh::{Mesh, holds},
+    mesh::{Lan, Mesh, Program, binaries, holds},
+    skip::machine_lacks,
 };
 use serde_json::{Value, json};
 use tokio::{
@@ -59,7 +60,7 @@ fn first_version() -> Vec<(&'static str, Vec<u8>, Wanted)> {
         ("a space before the colon", get("x : a\r\n"), Status(&[400])),
         ("a header without a name", get(": a\r\n"), Status(&[400])),
         ("NUL in the path", head("GET /a\0b HTTP/1.1", ""), Status(&[400])),
-        ("a path without a slash", head("GET health HTTP/1.1", ""), Status(&[400])),
+        ("a path without a slash", head("GET health HTTP/1.1", ""), Status(&[400, 403])),
         ("a version of the future", head("GET / HTTP/9.1", ""), Status(&[400])),
         ("no version", b"GET /\r\n\r\n".to_vec(), Status(&[400])),
         ("two lengths", post("content-length: 2\r\ncontent-length: 3\r\n", "{}"), Status(&[400])),
@@ -100,6 +101,7 @@ fn first_version() -> Vec<(&'static str, Vec<u8>, Wanted)> {
         ("an echo", head("TRACE /health HTTP/1.1", "x-secret: 1\r\n"), Status(&[405])),
         ("a star", head("OPTIONS * HTTP/1.1", ""), Status(&[404, 405])),
         ("a method of its own", head("BREW /health HTTP/1.1", ""), Status(&[405])),
+        ("a long one", head(&format!("{} /health HTTP/1.1", "x".repeat(60_000)), ""), Status(&[405])),
         (
             "a web socket",
             get("connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-key: AAAA\r\n"),
@@ -259,7 +261,7 @@ async fn one_connection_over_http_2_has_its_number_of_streams_and_those_that_nob
 #[tokio::test]
 async fn where_one_request_ends_another_is_hidden_from_nobody() {
     let mesh = Mesh::start().nodes(1).await;
-    let asked = |requests: Vec<u8>| async {
+    let asked = async |requests: Vec<u8>| {
         let mut stream = TcpStream::connect(mesh.edge(0).address()).await.expect("a connection");
         stream.write_all(&requests).await.expect("it is taken");
         let words = timeout(WITHIN, last_words(stream)).await.expect("it ends");
@@ -293,6 +295,62 @@ async fn where_one_request_ends_another_is_hidden_from_nobody() {
     stream.write_all(body.as_bytes()).await.expect("it is taken");
     let words = last_words(stream).await;
     assert!(words.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&words));
+}
+
+/// What an edge in a network of its own tells a host there, on a connection that was opened before.
+fn told(mut stream: &std::net::TcpStream, host: &str) -> String {
+    use std::io::{Read as _, Write as _};
+    let request = format!("GET /metrics HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
+    let mut answer = String::new();
+    // One that was closed at once is an answer, too: none.
+    let _ = stream.write_all(request.as_bytes()).and_then(|()| stream.read_to_string(&mut answer));
+    answer
+}
+
+#[tokio::test]
+async fn one_address_has_its_number_of_connections_and_every_other_goes_on() {
+    let lan = match Lan::new(3) {
+        Ok(lan) => lan,
+        Err(why) => {
+            return machine_lacks(&format!("connections of one address: no network namespaces: {why}"));
+        }
+    };
+    let program = |binary: &'static str, args: &[&str]| {
+        let args = args.iter().map(|arg| (*arg).to_owned()).collect();
+        Program::new(binary, binary, args).on(lan.host(1))
+    };
+    let config = binaries::root().join("nats.conf").to_string_lossy().into_owned();
+    let broker = program("broker", &["--nats-conf", &config, "--listen", "127.0.0.1:4222"]);
+    broker.start().await;
+    let edge =
+        ["--nats", "nats://127.0.0.1:4222", "--listen", "0.0.0.0:8080", "--connections-per-address", "5"];
+    let edge = program("edge", &edge);
+    edge.start().await;
+    let to = format!("{}:8080", lan.address(1)).parse().expect("an address");
+    let connect = |host| lan.connect(host, to).expect("the edge listens");
+    let mut open: Vec<_> = (0..5).map(|_| connect(2)).collect();
+    // So many that even those who are told so have no place; nobody else waits for them.
+    let beyond: Vec<_> = (0..200).map(|_| connect(2)).collect();
+    let refused: Vec<_> = beyond.iter().map(|stream| told(stream, "10.77.0.1")).collect();
+    let aloud = refused.iter().filter(|answer| !answer.is_empty()).collect::<Vec<_>>();
+    assert!(!aloud.is_empty(), "none of them was told anything");
+    for answer in aloud {
+        assert!(answer.starts_with("HTTP/1.1 429") && answer.contains("from this address"), "{answer}");
+        assert!(answer.contains("\r\nretry-after: 1\r\n"), "{answer}");
+    }
+    let answer = told(&connect(3), "10.77.0.1");
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    assert!(answer.contains("echo_connections_refused_total{reason=\"address\"} 200\n"), "{answer}");
+    assert!(told(&open.remove(0), "edge:8080").starts_with("HTTP/1.1 200"), "its own place is its own");
+    assert!(
+        told(&open.remove(0), "evil.example:8080").starts_with("HTTP/1.1 403"),
+        "not under a stranger's name"
+    );
+    let metrics = |answer: String| holds(answer.starts_with("HTTP/1.1 200"), answer);
+    echo_testing::mesh::until("a place to be free again", || async {
+        metrics(told(&connect(2), "10.77.0.1"))
+    })
+    .await;
 }
 
 /// Somebody whom nobody may ask, and what a client would call him.
