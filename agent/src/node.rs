@@ -10,6 +10,7 @@ mod event;
 mod holding;
 mod identity;
 mod measure;
+mod registry;
 #[cfg(test)]
 mod tests;
 

@@ -8,6 +8,7 @@ pub mod fleet;
 pub mod form;
 pub mod growth;
 pub mod hold;
+pub mod hostile;
 pub mod load;
 pub mod machine;
 pub mod placement;

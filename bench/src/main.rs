@@ -10,6 +10,7 @@ use anyhow::bail;
 use clap::Parser;
 use echo_bench::{
     form::Form,
+    hostile,
     machine::Machine,
     report::{Report, table},
     runner::{Plan, Runner},
@@ -46,6 +47,10 @@ struct Flags {
     /// Repetitions of the workloads a to d
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=100))]
     repetitions: Option<u8>,
+
+    /// Only so many rounds of honest streams through the mesh, alone and beside clients that send half of what they owe
+    #[arg(long, value_name = "ROUNDS", num_args = 0..=1, default_missing_value = "1", value_parser = clap::value_parser!(u8).range(1..=100))]
+    hostile: Option<u8>,
 
     /// Only list the pinned packages from PyPI and the folders that they belong into
     #[arg(long)]
@@ -108,6 +113,9 @@ fn main() -> ExitCode {
 }
 
 async fn measure(flags: Flags) -> anyhow::Result<()> {
+    if let Some(rounds) = flags.hostile {
+        return hostile::run(rounds.into()).await;
+    }
     let (plan, begun) = (flags.plan(), Instant::now());
     let machine = Machine::look(&plan.systems);
     for (name, version) in &machine.versions {

@@ -1,9 +1,10 @@
 //! The mesh as a client sees it: an edge, over HTTP.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use reqwest::{Response, Url, header};
+use reqwest::{Certificate, Response, Url, header};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -22,6 +23,10 @@ pub struct EdgeArgs {
     /// The edge of the mesh [default: that of the mesh that runs here, else http://127.0.0.1:8080]
     #[arg(long = "edge", env = "ECHO_EDGE_URL", value_name = "URL", value_parser = address)]
     pub url: Option<Url>,
+
+    /// Whose certificates an edge over HTTPS may show, in PEM [default: those that this system trusts]
+    #[arg(long = "edge-ca", env = "ECHO_EDGE_CA", value_name = "FILE")]
+    pub ca: Option<PathBuf>,
 
     #[command(flatten)]
     pub run: RunArgs,
@@ -52,10 +57,11 @@ const DEFAULT: &str = "http://127.0.0.1:8080";
 impl EdgeArgs {
     /// The edge that is meant.
     pub fn edge(&self) -> Result<Edge> {
-        match &self.url {
-            Some(url) => Edge::at(url.clone()),
-            None => Edge::at(Url::parse(self.here().as_deref().unwrap_or(DEFAULT))?),
-        }
+        let url = match &self.url {
+            Some(url) => url.clone(),
+            None => Url::parse(self.here().as_deref().unwrap_or(DEFAULT))?,
+        };
+        Edge::trusting(url, self.ca.as_deref())
     }
 
     /// The edge of the mesh that runs here.
@@ -74,10 +80,22 @@ pub struct Edge {
 
 impl Edge {
     pub fn at(url: Url) -> Result<Self> {
+        Self::trusting(url, None)
+    }
+
+    /// An edge whose certificate is from this authority and from no other, if one is named.
+    fn trusting(url: Url, authority: Option<&Path>) -> Result<Self> {
         let _ = rustls::crypto::ring::default_provider().install_default();
         // A proxy for the web knows nothing of machines at home.
-        let client = reqwest::Client::builder().no_proxy().connect_timeout(CONNECT).build()?;
-        Ok(Self { url, client })
+        let mut client = reqwest::Client::builder().no_proxy().connect_timeout(CONNECT);
+        if let Some(path) = authority {
+            let shown = path.display();
+            let pem = std::fs::read(path).with_context(|| format!("cannot read --edge-ca {shown}"))?;
+            let authorities = Certificate::from_pem_bundle(&pem).ok().filter(|found| !found.is_empty());
+            client = client
+                .tls_certs_only(authorities.with_context(|| format!("{shown} holds no certificate in PEM"))?);
+        }
+        Ok(Self { url, client: client.build()? })
     }
 
     pub fn url(&self) -> &Url {
@@ -140,7 +158,12 @@ impl Edge {
 
     async fn sent(&self, request: reqwest::RequestBuilder) -> Result<Response> {
         request.send().await.map_err(|error| {
-            if error.is_connect() || error.is_timeout() {
+            if let Some(why) = is_distrusted(&error) {
+                anyhow!(
+                    "{} shows a certificate that is not trusted ({why}): name its authority with --edge-ca",
+                    self.shown()
+                )
+            } else if error.is_connect() || error.is_timeout() {
                 anyhow!(
                     "no mesh answers at {}: start one with `echo-mesh up`, or name its edge with --edge",
                     self.shown()
@@ -150,6 +173,18 @@ impl Edge {
             }
         })
     }
+}
+
+/// Why the edge's certificate is not trusted, if it is that.
+fn is_distrusted(error: &reqwest::Error) -> Option<&rustls::Error> {
+    let first: &(dyn std::error::Error + 'static) = error;
+    std::iter::successors(Some(first), |error| match error.downcast_ref::<std::io::Error>() {
+        // What an error of I/O holds is no source of it, but that one itself.
+        Some(io) => io.get_ref().map(|inner| inner as _),
+        None => error.source(),
+    })
+    .find_map(|error| error.downcast_ref::<rustls::Error>())
+    .filter(|error| matches!(error, rustls::Error::InvalidCertificate(_)))
 }
 
 /// All of an answer.

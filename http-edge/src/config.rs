@@ -1,6 +1,8 @@
 //! The edge's flags; each has an environment variable and a default that suits one machine.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
@@ -9,7 +11,7 @@ use echo_bus::process::{BusArgs, LogArgs};
 use echo_bus::time;
 
 use crate::limits::{Limits, ROOM_FOR_CONTINUATION};
-use crate::serve::{Patience, REFUSED_AT_ONCE};
+use crate::serve::{Patience, REFUSED_AT_ONCE, Tls, TlsError};
 
 /// Open files that are no client's: the bus, the listener, the logs, the system's own.
 const OTHER_FILES: usize = 64;
@@ -21,6 +23,14 @@ pub struct Config {
     /// Where to serve HTTP; port 0 lets the system choose
     #[arg(long, env = "ECHO_EDGE_LISTEN", default_value = "127.0.0.1:8080", value_name = "HOST:PORT")]
     pub listen: SocketAddr,
+
+    /// Serve HTTPS with this certificate, in PEM, the ones between it and its authority behind it; a new one is seen
+    #[arg(long, env = "ECHO_TLS_CERT", requires = "tls_key", value_name = "FILE")]
+    pub tls_cert: Option<PathBuf>,
+
+    /// The certificate's private key, in PEM, in a file that only its owner can read
+    #[arg(long, env = "ECHO_TLS_KEY", requires = "tls_cert", value_name = "FILE")]
+    pub tls_key: Option<PathBuf>,
 
     /// Threads that serve; one streams to hundreds of clients and is the thriftiest
     #[arg(long, env = "ECHO_EDGE_THREADS", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
@@ -55,8 +65,8 @@ pub struct Config {
     #[arg(long, env = "ECHO_HEAD_TIMEOUT", default_value = "10s", value_parser = time::some, value_name = "TIME")]
     pub head_timeout: Duration,
 
-    /// How long the body of a request may stand still before its end
-    #[arg(long, env = "ECHO_BODY_TIMEOUT", default_value = "30s", value_parser = time::some, value_name = "TIME")]
+    /// How long the body of a request may stand still, and come more slowly than 4 KiB/s
+    #[arg(long, env = "ECHO_BODY_TIMEOUT", default_value = "20s", value_parser = time::some, value_name = "TIME")]
     pub body_timeout: Duration,
 
     /// How long a connection may be open without a request; one that waits for an answer may do so for ever
@@ -66,6 +76,10 @@ pub struct Config {
     /// How many connections may be open at once, as far as the limit of open files allows; more get 503
     #[arg(long, env = "ECHO_CONNECTIONS", default_value_t = 16_384, value_parser = clap::value_parser!(u32).range(1..=1_000_000), value_name = "NUMBER")]
     pub connections: u32,
+
+    /// How many of them one address may have open (of IPv6, one /64); more get 429. This machine's own have no limit
+    #[arg(long, env = "ECHO_CONNECTIONS_PER_ADDRESS", default_value_t = 1_024, value_parser = clap::value_parser!(u32).range(1..=1_000_000), value_name = "NUMBER")]
+    pub connections_per_address: u32,
 
     /// How often a stream with nothing new says something that its client's idle timer counts
     #[arg(long, env = "ECHO_IDLE_SIGN", default_value = "10s", value_parser = time::some, value_name = "TIME")]
@@ -125,6 +139,15 @@ impl Config {
         // How long a client may take nothing of a task's answer is decided where that is made.
         let stuck = self.idle_timeout.max(self.client_timeout);
         Patience { head: self.head_timeout, idle: self.idle_timeout, stuck }
+    }
+
+    /// The certificate that clients see; `None` for plain HTTP.
+    ///
+    /// # Errors
+    /// See [`TlsError`].
+    pub fn tls(&self) -> Result<Option<Arc<Tls>>, TlsError> {
+        let files = self.tls_cert.as_ref().zip(self.tls_key.as_ref());
+        files.map(|(certificate, key)| Tls::read(certificate, key).map(Arc::new)).transpose()
     }
 
     /// How many connections there are places for where a process may have so many files open.

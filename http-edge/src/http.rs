@@ -83,6 +83,11 @@ pub fn crowded() -> Router {
     refusal(ApiError::crowded)
 }
 
+/// What is served to clients whose address has too many connections.
+pub fn greedy() -> Router {
+    refusal(ApiError::greedy)
+}
+
 /// What is served while the edge has not reached its broker yet.
 pub fn starting() -> Router {
     refusal(ApiError::starting)
@@ -121,6 +126,7 @@ async fn no_route(uri: Uri, headers: HeaderMap) -> ApiError {
 
 async fn wrong_method(method: Method, uri: Uri) -> ApiError {
     let path: String = uri.path().chars().take(200).collect();
+    let method: String = method.as_str().chars().take(20).collect();
     let right = paths::methods(uri.path()).unwrap_or_else(|| "GET".to_owned());
     ApiError::method_not_allowed(format!("{path} takes {right}, not {method}"))
 }

@@ -36,6 +36,14 @@ fn describe() {
     );
     describe_counter!("echo_messages_dropped_total", "Messages to the bus that found no room in the queue");
     describe_gauge!("echo_connections", "Connections of clients that are open now");
+    describe_counter!(
+        "echo_connections_refused_total",
+        "Connections for which there was no place, among all or among those of their address"
+    );
+    describe_counter!(
+        "echo_connections_cut_total",
+        "Connections whose client did not get to the end of a handshake, a head or a body in time"
+    );
     describe_gauge!("echo_tasks_running", "Tasks that have not ended");
     let seconds = [
         ("echo_task_seconds", "From request to end"),
@@ -54,6 +62,10 @@ fn describe() {
     counter!("echo_continuations_total").absolute(0);
     counter!("echo_messages_dropped_total").absolute(0);
     gauge!("echo_connections").set(0.0);
+    counter!("echo_connections_cut_total").absolute(0);
+    for reason in [Refused::Full, Refused::Address] {
+        counter!("echo_connections_refused_total", "reason" => reason.word()).absolute(0);
+    }
 }
 
 /// A task has ended, one way or the other.
@@ -141,4 +153,32 @@ pub fn connection_begins() {
 /// A client's connection has ended.
 pub fn connection_ends() {
     gauge!("echo_connections").decrement(1);
+}
+
+/// Why a connection has found no place.
+#[derive(Debug, Clone, Copy)]
+pub enum Refused {
+    /// All places are taken.
+    Full,
+    /// Its address has as many as one may have.
+    Address,
+}
+
+impl Refused {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Address => "address",
+        }
+    }
+}
+
+/// A connection has found no place.
+pub fn refused(reason: Refused) {
+    counter!("echo_connections_refused_total", "reason" => reason.word()).increment(1);
+}
+
+/// A client was too slow with what it had begun to say.
+pub fn cut() {
+    counter!("echo_connections_cut_total").increment(1);
 }

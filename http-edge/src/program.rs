@@ -41,18 +41,19 @@ async fn start(config: Config) -> anyhow::Result<()> {
             "cannot listen on {listen}: {error}; free the port or choose another with --listen"
         ))
     })?;
+    let tls = config.tls().map_err(BadConfig::because)?;
     let access = config.bus.access.read().map_err(BadConfig::because)?;
     let me = access.process();
     let telemetry = echo_telemetry::start(&config.telemetry, "echo-edge", me.as_str())?;
     let options = Options { url: config.bus.nats.clone(), role: Role::Edge, id: me, access };
     let connects = shutdown.run_until_cancelled(Bus::connect(options));
-    let connected = crate::starting(&mut listener, connects).await;
+    let connected = crate::starting(&mut listener, tls.clone(), connects).await;
     let bus = match connected {
         None => return Ok(()),
         Some(Err(error)) if error.is_configuration() => return Err(BadConfig::because(error).into()),
         Some(connected) => connected.context("cannot reach the bus")?,
     };
-    let ended = crate::run(config, listener, bus, metrics, shutdown).await;
+    let ended = crate::run(config, listener, tls, bus, metrics, shutdown).await;
     telemetry.finish().await;
     ended.context("the edge has failed")
 }

@@ -18,7 +18,7 @@ use crate::config::Config;
 use crate::edge::Event;
 use crate::http;
 use crate::inbox::Inbox;
-use crate::serve::{Doors, refuse_until, serve};
+use crate::serve::{Doors, Refusals, Tls, refuse_until, serve};
 use crate::tasks::Tasks;
 use crate::watch::Watch;
 
@@ -43,8 +43,12 @@ pub enum Error {
 }
 
 /// Tells whoever asks that the edge starts, until its bus is there.
-pub async fn starting<T>(listener: &mut TcpListener, connects: impl Future<Output = T>) -> T {
-    refuse_until(http::starting(), listener, connects).await
+pub async fn starting<T>(
+    listener: &mut TcpListener,
+    tls: Option<Arc<Tls>>,
+    connects: impl Future<Output = T>,
+) -> T {
+    refuse_until(http::starting(), tls, listener, connects).await
 }
 
 /// Serves until `shutdown`, then finishes what runs, for `--drain-timeout` at most.
@@ -54,6 +58,7 @@ pub async fn starting<T>(listener: &mut TcpListener, connects: impl Future<Outpu
 pub async fn run(
     config: Config,
     listener: TcpListener,
+    tls: Option<Arc<Tls>>,
     bus: Bus,
     metrics: PrometheusHandle,
     shutdown: CancellationToken,
@@ -67,12 +72,15 @@ pub async fn run(
     let mut listening = tokio::spawn(inbox.run(tasks.clone()));
     let _inspection = bus.inspectable("HTTP API of the mesh").await;
     let connections = config.places(process::open_files());
-    info!(%address, connections, "listening");
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    info!(%address, url = format!("{scheme}://{address}"), connections, "listening");
     info!(edge = %bus.me().id, "ready");
 
     let watch = Watch::new(bus.clone(), shutdown.clone());
     let routes = http::router(&config, tasks.clone(), watch, metrics, address);
-    let doors = Doors { routes, refusal: http::crowded(), connections, patience: config.patience() };
+    let per_address = usize::try_from(config.connections_per_address).unwrap_or(usize::MAX);
+    let refusals = Refusals { crowded: http::crowded(), greedy: http::greedy() };
+    let doors = Doors { routes, refusals, connections, per_address, patience: config.patience(), tls };
     let served = async {
         serve(doors, listener, shutdown.clone()).await;
         // Clients of other edges read here, too.

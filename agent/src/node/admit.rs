@@ -11,6 +11,7 @@ use tracing::debug;
 use super::Node;
 use super::action::Action;
 use super::holding::Holding;
+use super::registry;
 use crate::attempt::{Attempt, Halt};
 use crate::engine::{Kind, Order};
 use crate::loads::Start;
@@ -75,6 +76,9 @@ impl Node {
             Request::Pull(named) | Request::Delete(named) => {
                 self.allowed()?;
                 self.offered(&named.model)?;
+                if matches!(task.request, Request::Pull(_)) {
+                    registry::judge(named)?;
+                }
                 let name = named.model.clone();
                 self.aside((name.clone(), name, true))
             }

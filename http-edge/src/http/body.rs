@@ -7,12 +7,16 @@ use axum::extract::Request;
 use axum::http::{HeaderMap, header};
 use futures::StreamExt;
 use serde::de::DeserializeOwned;
+use tokio::time::{Instant, timeout_at};
 
 use super::error::ApiError;
 use super::fields::Fields;
 use super::{coding, text};
 
-/// How large a body may be, and how long it may stand still.
+/// Bytes a second. No line is slower over the whole of a large body; a client may be, to keep a place.
+const SLOWEST: usize = 4 << 10;
+
+/// How large a body may be, how long it may stand still, and how long it may come more slowly than [`SLOWEST`].
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     pub bytes: usize,
@@ -86,12 +90,14 @@ fn declared_length(headers: &HeaderMap) -> Option<usize> {
 async fn read(body: Body, declared: Option<usize>, limits: Limits) -> Result<Vec<u8>, ApiError> {
     let (limit, mut chunks) = (limits.bytes, body.into_data_stream());
     let mut whole: Vec<u8> = Vec::with_capacity(declared.unwrap_or_default().min(limit));
-    let mut seen = 0_usize;
+    let (mut seen, began) = (0_usize, Instant::now());
     loop {
-        let Ok(chunk) = tokio::time::timeout(limits.pause, chunks.next()).await else {
-            let waited = limits.pause.as_secs_f64();
-            let error = format!("the body stopped after {seen} bytes and did not go on for {waited} s");
-            return Err(ApiError::too_slow(error));
+        let still = Instant::now() + limits.pause;
+        let until = still.min(began + limits.pause + Duration::from_secs((seen / SLOWEST) as u64));
+        let Ok(chunk) = timeout_at(until, chunks.next()).await else {
+            crate::measure::cut();
+            let drips = (until < still).then(|| began.elapsed());
+            return Err(too_slow(seen, drips, limits.pause));
         };
         let Some(chunk) = chunk else { break };
         let chunk = chunk.map_err(|_| ApiError::bad_request("the body broke off"))?;
@@ -107,6 +113,17 @@ async fn read(body: Body, declared: Option<usize>, limits: Limits) -> Result<Vec
         return Err(too_large(declared.unwrap_or(seen), limit));
     }
     Ok(whole)
+}
+
+/// `drips` is how long it took in all, if it never stood still for as long as `pause`.
+fn too_slow(seen: usize, drips: Option<Duration>, pause: Duration) -> ApiError {
+    ApiError::too_slow(match drips {
+        Some(took) => format!("the body came too slowly: {seen} bytes in {} s", took.as_secs()),
+        None => {
+            let pause = pause.as_secs_f64();
+            format!("the body stopped after {seen} bytes and did not go on for {pause} s")
+        }
+    })
 }
 
 fn too_large(size: usize, limit: usize) -> ApiError {

@@ -142,6 +142,13 @@ impl ApiError {
         Self::for_now("too many connections are open here; close idle ones, or ask again soon")
     }
 
+    /// The client's address has all the connections that one address may have.
+    pub fn greedy() -> Self {
+        let why = "too many connections are open from this address; close idle ones, or ask again soon \
+            (the edge's --connections-per-address)";
+        Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many_connections", why).on_another_connection()
+    }
+
     /// The edge has no bus yet.
     pub fn starting() -> Self {
         Self::for_now(
@@ -150,10 +157,13 @@ impl ApiError {
     }
 
     fn for_now(why: &str) -> Self {
-        let mut error = Self::unavailable(why);
-        error.0.retry_after_s = Some(1);
-        error.0.ends_connection = true;
-        error
+        Self::unavailable(why).on_another_connection()
+    }
+
+    fn on_another_connection(mut self) -> Self {
+        self.0.retry_after_s = Some(1);
+        self.0.ends_connection = true;
+        self
     }
 
     /// The failure of a task.

@@ -19,10 +19,12 @@ const APP_SCHEMES: [&str; 6] =
 
 /// The names and origins that are let in.
 pub struct Guard {
-    /// Beyond loopback the edge is reached by names that it cannot know.
-    any_host: bool,
+    /// Whether others than this machine reach the edge.
+    on_network: bool,
     hosts: Vec<String>,
     origins: Vec<String>,
+    /// What this machine is called.
+    own: Option<String>,
 }
 
 impl Guard {
@@ -30,12 +32,26 @@ impl Guard {
         let lower = |names: &[String]| {
             names.iter().map(|name| name.trim().trim_end_matches('/').to_ascii_lowercase()).collect()
         };
-        Self { any_host: !address.ip().is_loopback(), hosts: lower(hosts), origins: lower(origins) }
+        let (hosts, origins) = (lower(hosts), lower(origins));
+        Self { on_network: !address.ip().is_loopback(), hosts, origins, own: sysinfo::System::host_name() }
     }
 
     fn allows_host(&self, host: &str) -> bool {
         let name = host::name(host);
-        self.any_host || name.is_empty() || self.hosts.contains(&name) || host::is_near(&name, None)
+        let name = name.strip_suffix('.').unwrap_or(&name);
+        name.is_empty() || self.is_named(name) || self.is_local(name)
+    }
+
+    fn is_named(&self, name: &str) -> bool {
+        self.hosts.iter().any(|host| host == name)
+    }
+
+    /// A name that no stranger can point here (DNS rebinding). On a network, also any address, and a name without a dot
+    /// (`http://edge:8080` in a network of containers): no public name is without one, and whoever answers for such
+    /// names on the same network can ask this edge without anybody's browser.
+    fn is_local(&self, name: &str) -> bool {
+        host::is_near(name, self.own.as_deref())
+            || self.on_network && (is_one_word(name) || host::is_certain(name))
     }
 
     /// The edge's own page, under an address or a name that cannot be made to point here from outside. Behind another
@@ -45,8 +61,7 @@ impl Guard {
         let page = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
         let name = host::name(asked);
         page.is_some_and(|page| !page.is_empty() && page.eq_ignore_ascii_case(asked))
-            && (self.hosts.contains(&name)
-                || host::is_near(&name, None) && (self.any_host || host::is_certain(&name)))
+            && (self.is_named(&name) || self.is_local(&name) && (self.on_network || host::is_certain(&name)))
     }
 
     fn allows_origin(&self, origin: &str) -> bool {
@@ -62,6 +77,11 @@ impl Guard {
             matches!(host::name(page).as_str(), "localhost" | "127.0.0.1" | "0.0.0.0" | "::1")
         })
     }
+}
+
+/// A name without a dot.
+fn is_one_word(name: &str) -> bool {
+    name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
 }
 
 fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
@@ -129,8 +149,46 @@ mod tests {
         for bad in ["evil.example:8080", "8.8.8.8", "localhost.evil.example", "127.0.0.1.evil.example"] {
             assert!(!guard().allows_host(bad), "{bad} was let in");
         }
-        let open = Guard::new("0.0.0.0:8080".parse().unwrap(), &[], &[]);
-        assert!(open.allows_host("mesh:8080"));
+        assert!(!guard().allows_host("mesh:8080"), "on loopback nobody needs such a name");
+    }
+
+    #[test]
+    fn a_public_name_is_kept_out_on_a_network_too_unless_it_was_allowed() {
+        let names = ["Mesh.example.org".to_owned()];
+        let mut open = Guard::new("0.0.0.0:8080".parse().unwrap(), &names, &[]);
+        open.own = Some("box.example.net".to_owned());
+        for (host, good) in [
+            ("", true),
+            ("localhost:8080", true),
+            ("a.localhost", true),
+            ("10.0.0.7:8080", true),
+            ("203.0.113.5", true),
+            ("[2001:db8::1]:8080", true),
+            ("[fe80::1]", true),
+            ("box.local:8080", true),
+            ("edge.mesh.svc.cluster.local", true),
+            ("edge:8080", true),
+            ("EDGE", true),
+            ("box.example.net:8080", true),
+            ("BOX.Example.Net.:8080", true),
+            ("mesh.example.org:443", true),
+            ("mesh.example.org.", true),
+            ("evil.example:8080", false),
+            ("evil.example.", false),
+            ("mesh.example.org.evil.example", false),
+            ("evil.mesh.example.org", false),
+            ("box.example.net.evil.example", false),
+            ("localhost.evil.example", false),
+            ("10.0.0.7.evil.example", false),
+            ("10-0-0-7.sslip.io", false),
+            ("0x7f.1", false),
+            (".", true),
+            ("?", false),
+            ("edge.evil", false),
+            ("user@evil.example", false),
+        ] {
+            assert_eq!(open.allows_host(host), good, "{host}");
+        }
     }
 
     #[test]
@@ -140,6 +198,8 @@ mod tests {
             ("http://192.168.1.5:8080", "192.168.1.5:8080"),
             ("https://box.local", "box.local"),
             ("http://mesh.example.org:8080", "mesh.example.org:8080"),
+            ("http://203.0.113.5:8080", "203.0.113.5:8080"),
+            ("http://edge:8080", "edge:8080"),
         ] {
             assert!(open.is_own_page(origin, host), "{origin} was kept out");
         }

@@ -70,6 +70,22 @@ impl Lan {
         asked.await.expect("it does not panic").map_err(|error| error.to_string())
     }
 
+    /// A connection from a host, which stays in that host's network.
+    ///
+    /// # Errors
+    /// When nobody listens.
+    pub fn connect(&self, number: usize, to: SocketAddr) -> Result<TcpStream, String> {
+        let host = self.host(number).to_owned();
+        let thread = std::thread::spawn(move || {
+            enter(&host)?;
+            let stream = TcpStream::connect(to)?;
+            stream.set_read_timeout(Some(LIMIT))?;
+            Ok(stream)
+        });
+        let connected = thread.join().unwrap_or_else(|_| Err(std::io::Error::other("the thread panicked")));
+        connected.map_err(|error| error.to_string())
+    }
+
     fn add(&mut self, role: &str) -> Result<String, String> {
         let name = format!("{}-{role}", self.name);
         ip(&["netns", "add", &name])?;

@@ -61,8 +61,8 @@ async fn each_part_of_a_request_has_its_own_time() {
 }
 
 #[tokio::test]
-async fn a_body_that_drips_is_taken_and_a_stream_may_be_as_slow_as_it_likes() {
-    let limits = ["--head-timeout", "500ms", "--body-timeout", "500ms", "--idle-timeout", "500ms"];
+async fn a_body_that_comes_in_parts_is_taken_and_a_stream_may_be_as_slow_as_it_likes() {
+    let limits = ["--head-timeout", "500ms", "--body-timeout", "2500ms", "--idle-timeout", "500ms"];
     let mesh = Mesh::start().nodes(1).edge_args(limits).await;
     let body = json!({"prompt": "[tokens=3] [first=1500] [delay=1500]"}).to_string();
     let mut stream = TcpStream::connect(mesh.edge(0).address()).await.expect("a connection");
@@ -78,6 +78,46 @@ async fn a_body_that_drips_is_taken_and_a_stream_may_be_as_slow_as_it_likes() {
     let answer = String::from_utf8(last_words(stream).await).expect("UTF-8");
     assert!(answer.starts_with("HTTP/1.1 200") && answer.contains(r#""token":"t2 ""#), "{answer}");
     assert!(answer.contains(r#""success":true"#), "{answer}");
+}
+
+#[tokio::test]
+async fn a_body_that_drips_for_ever_is_ended_and_a_large_one_has_the_longer_time() {
+    let mesh = Mesh::start().nodes(1).edge_args(["--body-timeout", "1s"]).await;
+    let address = mesh.edge(0).address();
+    let prompt = format!("{} [tokens=2]", "x".repeat(60_000));
+    let body = json!({ "prompt": prompt }).to_string();
+    // Four times as fast as the slowest that is taken, and one byte in each pause.
+    for (part, good) in [(4 << 10, true), (1, false)] {
+        let (mut reader, mut writer) = TcpStream::connect(address).await.expect("a connection").into_split();
+        let head = format!(
+            "POST /task HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
+            body.len()
+        );
+        let began = Instant::now();
+        let drips = async {
+            writer.write_all(head.as_bytes()).await?;
+            for part in body.as_bytes().chunks(part) {
+                tokio::time::sleep(Duration::from_millis(250)).await;
+                writer.write_all(part).await?;
+            }
+            std::io::Result::Ok(())
+        };
+        let mut answer = Vec::new();
+        let reads = async { reader.read_to_end(&mut answer).await.map(|_| began.elapsed()) };
+        // Who is answered before the end of the body stops there.
+        let (_, took) =
+            tokio::join!(async { tokio::time::timeout(Duration::from_secs(8), drips).await }, reads);
+        let (took, (status, head, told)) = (took.unwrap_or_default(), reply(&answer));
+        if good {
+            assert_eq!(status, 200, "{head} {told}");
+            assert!(took > Duration::from_secs(3), "longer than a body may stand still: {took:?}");
+        } else {
+            assert_eq!((status, &told["code"]), (408, &json!("request_timeout")), "{head} {told}");
+            assert!(told["error"].as_str().is_some_and(|text| text.contains("too slowly")), "{told}");
+        }
+    }
+    let metrics = mesh.client().get("/metrics").send().await.expect("metrics").text().await;
+    assert!(metrics.contains("\necho_connections_cut_total 1\n"), "{metrics}");
 }
 
 #[tokio::test]
