@@ -73,9 +73,8 @@ impl Payload for Frame {
             return Ok(Self::Accepted(serde_json::from_slice(payload)?));
         }
         if payload.starts_with(br#"{"frame":"done","#) {
-            let mut it: Whole = serde_json::from_slice(payload)?;
-            let vectors = it.vectors.take().or_else(|| vectors_of(&mut it.body));
-            let done = Box::new(Done {
+            let it: Whole = serde_json::from_slice(payload)?;
+            let mut done = Box::new(Done {
                 reason: it.reason,
                 prompt_tokens: it.prompt_tokens,
                 estimated: it.estimated,
@@ -83,21 +82,28 @@ impl Payload for Frame {
                 cached_tokens: it.cached_tokens,
                 tokens: it.tokens,
                 timings: it.timings,
-                vectors,
+                vectors: it.vectors,
                 body: it.body,
                 extra: it.extra,
             });
+            done.take_older_vectors();
             return Ok(Self::Done { seq: it.seq, pieces: it.pieces, done });
         }
-        serde_json::from_slice(payload)
+        let mut frame = serde_json::from_slice(payload)?;
+        if let Self::Done { done, .. } = &mut frame {
+            done.take_older_vectors();
+        }
+        Ok(frame)
     }
 }
 
-/// The vectors of an older agent, which says them in the body.
-fn vectors_of(body: &mut Option<Value>) -> Option<Vec<Vector>> {
-    let vectors = serde_json::from_value(body.as_mut()?.get_mut("embeddings")?.take()).ok()?;
-    *body = None;
-    Some(vectors)
+impl Done {
+    /// The vectors of an older agent, which says them in the body.
+    fn take_older_vectors(&mut self) {
+        let said = self.body.as_ref().and_then(|body| body.get("embeddings"));
+        let Some(Ok(vectors)) = said.filter(|_| self.vectors.is_none()).map(Vec::deserialize) else { return };
+        (self.vectors, self.body) = (Some(vectors), None);
+    }
 }
 
 #[derive(Deserialize)]

@@ -1,5 +1,6 @@
 //! Golden JSON: the shapes on the wire, to the letter. A change here is a change of the contract.
 
+mod fuzz;
 mod join;
 mod why;
 
@@ -340,6 +341,8 @@ fn frames() {
     let old = r#"{"frame":"done","seq":1,"reason":"stop","body":{"embeddings":[[0.5]],"model":"m","prompt_eval_count":2}}"#;
     let Frame::Done { done, .. } = Frame::read(old.as_bytes()).unwrap() else { panic!("no end") };
     assert_eq!((serde_json::to_string(&done.vectors).unwrap().as_str(), done.body), ("[[0.5]]", None));
+    let spaced = old.replacen('{', "{ ", 1);
+    assert!(matches!(Frame::read(spaced.as_bytes()).unwrap(), Frame::Done { done, .. } if done.vectors.is_some()));
     assert_eq!(serde_json::from_str::<Frame>(r#"{"frame":"newer","seq":1}"#).unwrap(), Frame::Unknown);
 }
 
