@@ -33,7 +33,7 @@ const SLOTS: usize = 64;
 /// When the mesh does not come up.
 pub async fn run(rounds: usize) -> anyhow::Result<()> {
     let engines = Engines::start(SLOTS).await?;
-    let mesh = Kind::Mesh.start(&engines, SLOTS).await?;
+    let mesh = Kind::Mesh.start(&engines, SLOTS, None).await?;
     for round in 1..=rounds {
         println!("{round}, alone: {}", streams(&mesh).await?);
         let bad = Bad::begin(mesh.targets[0]);
