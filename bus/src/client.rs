@@ -175,6 +175,13 @@ impl Bus {
         }
     }
 
+    /// Whether another process answers under this one's name: then both have one key, and each would get the other's
+    /// messages. One that was killed a moment ago answers no more. To be asked before listening.
+    pub async fn has_twin(&self) -> bool {
+        let answer = self.call(&crate::subject::ping(self.me()), &Empty {}, Duration::from_secs(1)).await;
+        answer.is_ok_and(|pong| pong.boot != *self.boot())
+    }
+
     /// Sends what waits, then leaves; for two seconds at most, since a dead broker never answers.
     pub async fn close(&self) {
         let mut link = self.link();

@@ -111,10 +111,13 @@ impl Part {
     }
 }
 
-/// What a part of this role hears of `nats micro`, by the name that it has there (see `client/inspect.rs`).
-fn inspected(role: Role) -> [String; 3] {
-    let name = role.service();
-    ["$SRV.*".to_owned(), format!("$SRV.*.{name}"), format!("$SRV.*.{name}.*")]
+/// What a part of this role hears of `nats micro`, by the name that it has there (see `client/inspect.rs`). Each verb is
+/// written out: to the server, who may subscribe to `$SRV.*` may subscribe to `$SRV.>` too.
+fn inspected(role: Role) -> impl Iterator<Item = String> {
+    ["PING", "INFO", "STATS"].into_iter().flat_map(move |verb| {
+        let name = role.service();
+        [format!("$SRV.{verb}"), format!("$SRV.{verb}.{name}"), format!("$SRV.{verb}.{name}.*")]
+    })
 }
 
 /// What a login may do; everything else is denied.
@@ -217,9 +220,15 @@ mod tests {
                 "_echo.ping.agent.node-a",
                 "_echo.order.node-a",
                 "_INBOX.agent.node-a.reply.*",
-                "$SRV.*",
-                "$SRV.*.echo-agent",
-                "$SRV.*.echo-agent.*",
+                "$SRV.PING",
+                "$SRV.PING.echo-agent",
+                "$SRV.PING.echo-agent.*",
+                "$SRV.INFO",
+                "$SRV.INFO.echo-agent",
+                "$SRV.INFO.echo-agent.*",
+                "$SRV.STATS",
+                "$SRV.STATS.echo-agent",
+                "$SRV.STATS.echo-agent.*",
             ]
         );
         assert!(agent().answers);

@@ -228,7 +228,9 @@ impl Edge {
         let mut answer = PulseAnswer::default();
         for held in &pulse.held {
             if self.resequencer.wants(held) {
-                answer.missing.extend(self.resequencer.missing(held));
+                if self.holders.may_hold(held, &pulse.holder) {
+                    answer.missing.extend(self.resequencer.missing(held));
+                }
             } else {
                 answer.unwanted.push(echo_bus::message::Held { seq: None, ended: false, ..*held });
             }

@@ -147,7 +147,7 @@ impl Holders {
         let holder = Holder { peer: pulse.holder.clone(), boot: pulse.boot.clone() };
         let mut lost = self.restarted(&holder);
         for held in pulse.held.iter().filter(|held| held.seq.is_some()) {
-            if self.leases.get(&held.id.task).is_some_and(|lease| lease.attempt == held.id.attempt) {
+            if self.may_hold(held, &holder.peer) {
                 self.hold(held.id.task, holder.clone(), now);
             }
         }
@@ -156,6 +156,15 @@ impl Holders {
             lost.extend(self.omitted(&holder, pulse, now));
         }
         lost
+    }
+
+    /// Whether this process may be the holder of the current attempt. An attempt is never placed twice: once an agent has
+    /// proved by the inbox's key that it holds it, no other agent's word counts.
+    pub fn may_hold(&self, held: &Held, peer: &Peer) -> bool {
+        let lease = self.leases.get(&held.id.task).filter(|lease| lease.attempt == held.id.attempt);
+        lease.is_some_and(|lease| {
+            lease.holder.as_ref().is_none_or(|known| known.peer.role != Role::Agent || known.peer == *peer)
+        })
     }
 
     /// What this holder no longer lists; twice in a row, since a frame may be under way.

@@ -43,7 +43,7 @@ async fn start(config: Config) -> anyhow::Result<()> {
     })?;
     let tls = config.tls().map_err(BadConfig::because)?;
     let access = config.bus.access.read().map_err(BadConfig::because)?;
-    let me = access.process();
+    let (me, keyed) = (access.process(), access.key().is_some());
     let telemetry = echo_telemetry::start(&config.telemetry, "echo-edge", me.as_str())?;
     let options = Options { url: config.bus.nats.clone(), role: Role::Edge, id: me, access };
     let connects = shutdown.run_until_cancelled(Bus::connect(options));
@@ -53,6 +53,11 @@ async fn start(config: Config) -> anyhow::Result<()> {
         Some(Err(error)) if error.is_configuration() => return Err(BadConfig::because(error).into()),
         Some(connected) => connected.context("cannot reach the bus")?,
     };
+    if keyed && bus.has_twin().await {
+        let message =
+            "another edge runs with this key; make a key of its own for this one with `echo-mesh key FILE`";
+        return Err(BadConfig(message.to_owned()).into());
+    }
     let ended = crate::run(config, listener, tls, bus, metrics, shutdown).await;
     telemetry.finish().await;
     ended.context("the edge has failed")

@@ -28,7 +28,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         crate::metrics::serve(listen(address).await?, shutdown.clone());
     }
     let access = config.bus.access.read().map_err(BadConfig::because)?;
-    let me = access.process();
+    let (me, keyed) = (access.process(), access.key().is_some());
     let telemetry = echo_telemetry::start(&config.telemetry, "echo-orchestrator", me.as_str())?;
     let options = Options { url: config.bus.nats, role: Role::Orchestrator, id: me, access };
     let Some(bus) = shutdown.run_until_cancelled(Bus::connect(options)).await else { return Ok(()) };
@@ -36,6 +36,10 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         error if error.is_configuration() => BadConfig::because(error).into(),
         other => anyhow::Error::new(other).context("cannot get onto the bus"),
     })?;
+    if keyed && bus.has_twin().await {
+        let message = "another orchestrator runs with this key; make a key of its own for this one with `echo-mesh key FILE`";
+        return Err(BadConfig(message.to_owned()).into());
+    }
     let ended = crate::run(config.limits, bus, shutdown).await;
     telemetry.finish().await;
     ended.context("the orchestrator ended unasked")

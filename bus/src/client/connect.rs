@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_nats::{ConnectOptions, ServerAddr};
+use async_nats::{ConnectError as Failed, ConnectErrorKind, ConnectOptions, ServerAddr};
 use tokio::sync::watch;
-use tracing::warn;
+use tracing::{error, warn};
 
 use super::access::{Access, Login};
 use super::connect_error::ConnectError;
-use super::link::{self, Link};
+use super::link::{Link, Notes, REFUSED};
 use super::replies::Replies;
 use super::{Bus, Inner, auto};
 use crate::id::{BootId, Peer, ProcessId, Role};
@@ -51,10 +51,11 @@ impl Bus {
         let by_key = access.key().filter(|_| role != Role::Agent).map(PublicKey::process);
         let me = Peer { role, id: by_key.unwrap_or(id) };
         let (state, link) = watch::channel(Link::default());
-        let state = Arc::new(state);
+        let notes = Notes::new(state);
         let client = client_options(&me, &boot, &access)?
+            .retry_on_initial_connect()
             .event_callback(move |event| {
-                link::note(&state, &event);
+                notes.note(&event);
                 std::future::ready(())
             })
             .connect(&addresses[..])
@@ -63,7 +64,8 @@ impl Bus {
         let prefix = subject::replies(me.role, &me.id);
         let replies = Replies::listen(&client, prefix).await.map_err(ConnectError::Replies)?;
         let bus = Self(Arc::new(Inner { client, me, boot, link, replies }));
-        bus.first_round_trip(&url).await;
+        let again = || client_options(&bus.0.me, &bus.0.boot, &access);
+        bus.first_round_trip(&url, &addresses, again).await?;
         Ok(bus)
     }
 
@@ -71,22 +73,51 @@ impl Bus {
         &self.0.client
     }
 
-    async fn first_round_trip(&self, url: &str) {
+    async fn first_round_trip(
+        &self,
+        url: &str,
+        addresses: &[ServerAddr],
+        again: impl Fn() -> Result<ConnectOptions, ConnectError>,
+    ) -> Result<(), ConnectError> {
         let mut link = self.link();
         loop {
             // Not holding what was seen: the link could not change while it is looked at.
             let up =
-                tokio::time::timeout(Duration::from_secs(5), link.wait_for(|link| link.up)).await.is_ok();
+                tokio::time::timeout(Duration::from_secs(3), link.wait_for(|link| link.up)).await.is_ok();
             if up && self.round_trip(Duration::from_secs(2)).await.is_ok() {
-                return;
+                return Ok(());
             }
             if !up {
-                warn!(
-                    url,
-                    "no broker answers there; start one (`echo-mesh broker`) or correct --nats; still trying"
-                );
+                // The client tells nobody why it did not get in. A second one, which tries once, does.
+                let once = again()?.max_reconnects(addresses.len()).connect(addresses).await;
+                if let Err(failed) = once {
+                    say(url, &failed);
+                }
             }
         }
+    }
+}
+
+/// Says why a broker cannot be used, and what is to be done.
+fn say(url: &str, failed: &Failed) {
+    // It tells its sources itself.
+    let why = failed.to_string();
+    if why.contains("authorization violation") {
+        error!(url, "{REFUSED}; still trying");
+    } else if why.contains("certificate") {
+        error!(
+            url,
+            why,
+            "the certificate of the broker there is not signed by whom this part believes: correct --tls-ca, or let this \
+             machine join again; still trying"
+        );
+    } else if matches!(failed.kind(), ConnectErrorKind::Tls) || why.contains("tls") {
+        error!(
+            url,
+            why, "the broker there speaks no TLS with this part: correct --tls-ca or --nats; still trying"
+        );
+    } else {
+        warn!(url, "no broker answers there; start one (`echo-mesh broker`) or correct --nats; still trying");
     }
 }
 
@@ -115,7 +146,6 @@ fn client_options(me: &Peer, boot: &BootId, access: &Access) -> Result<ConnectOp
     let options = options
         .name(format!("{me}.{boot}"))
         .custom_inbox_prefix(format!("_INBOX.{me}.client"))
-        .retry_on_initial_connect()
         .connection_timeout(Duration::from_secs(2))
         .ping_interval(Duration::from_secs(2))
         .subscription_capacity(SUBSCRIPTION_CAPACITY)

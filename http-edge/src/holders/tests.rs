@@ -156,3 +156,23 @@ fn an_ended_task_leaves_nothing_behind() {
     world.holders.tick(world.now);
     assert!(world.holders.leases.is_empty() && world.holders.watched.is_empty());
 }
+
+#[test]
+fn the_pulse_of_another_agent_neither_takes_an_attempt_nor_ends_it_nor_keeps_it_alive() {
+    let mut world = World::accepted();
+    let stranger = |seqs: &[Option<u64>]| {
+        let other: NodeId = "node-b".parse().unwrap();
+        Pulse { holder: Peer::agent(&other), ..pulse("b1", seqs) }
+    };
+    for _ in 0..4 {
+        let now = world.after(200);
+        assert_eq!(world.holders.pulse(&stranger(&[Some(9)]), now), []);
+        assert_eq!(world.holders.pulse(&stranger(&[]), now), []);
+        assert!(world.holders.holds(&holder("b1")));
+    }
+    assert_eq!(
+        world.holders.tick(world.now),
+        [Ask { holder: holder("b1"), within: HANG }],
+        "its silence shows"
+    );
+}

@@ -1,5 +1,6 @@
 //! The promises of the mesh, kept on real processes: a real broker, the real programs, engines by script.
 
+mod access;
 mod api;
 mod cli;
 mod count;
@@ -14,7 +15,9 @@ mod life;
 mod load;
 mod memory;
 mod metrics;
+mod nats;
 mod otlp;
+mod permissions;
 mod real;
 mod refusals;
 mod rejoin;
