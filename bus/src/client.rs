@@ -142,7 +142,8 @@ impl Bus {
     /// When the connection is closed for good.
     pub async fn subscribe<M: Payload>(&self, to: &Filter<M>) -> Result<Subscription<M>, SubscribeError> {
         let subscriber = self.0.client.subscribe(to.raw()).await;
-        subscriber.map(Subscription::new).map_err(|source| SubscribeError { subject: to.to_string(), source })
+        let subscriber = subscriber.map(|inner| Subscription::new(inner, to.origin()));
+        subscriber.map_err(|source| SubscribeError { subject: to.to_string(), source })
     }
 
     /// Listens, shared with all others of the same queue group: each message reaches one of them.
@@ -155,7 +156,8 @@ impl Bus {
         group: &str,
     ) -> Result<Subscription<M>, SubscribeError> {
         let subscriber = self.0.client.queue_subscribe(to.raw(), group.to_owned()).await;
-        subscriber.map(Subscription::new).map_err(|source| SubscribeError { subject: to.to_string(), source })
+        let subscriber = subscriber.map(|inner| Subscription::new(inner, to.origin()));
+        subscriber.map_err(|source| SubscribeError { subject: to.to_string(), source })
     }
 
     /// Waits until something sent by this process has come back to it: then all that it subscribed to before is in

@@ -256,6 +256,11 @@ impl Role {
             Self::Other => "other",
         }
     }
+
+    /// The name of such a part for `nats micro`.
+    pub fn service(self) -> String {
+        format!("echo-{}", self.as_str())
+    }
 }
 
 /// A process as others address it; survives its restarts if its id does.

@@ -13,6 +13,7 @@ pub mod model_name;
 pub mod permission;
 pub mod private_file;
 pub mod process;
+pub mod rarely;
 pub mod secret;
 pub mod subject;
 pub mod time;

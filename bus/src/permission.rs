@@ -12,7 +12,7 @@ use crate::subject::{CONTRACT, Duty, Shape, Who};
 /// For so long a part may answer what it was asked; an order takes the longest.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(120);
 
-/// What `nats micro` asks, and parts answer.
+/// What `nats micro` asks of all parts, of those of one duty, and of one: it is asked by people, and parts answer.
 const INSPECTION: &str = "$SRV.>";
 
 /// What watchers and operators may ask beside the contract: pages of the server about itself.
@@ -26,9 +26,8 @@ pub enum Part {
     Orchestrator(ProcessId),
     Edge(ProcessId),
     Broker(ProcessId),
-    Operator,
-    /// Whose answers come below this prefix; absent: below that of any tool.
-    Watch(Option<ProcessId>),
+    Operator(ProcessId),
+    Watch(ProcessId),
     Guest,
 }
 
@@ -40,8 +39,8 @@ impl Part {
             Duty::Orchestrator => Self::Orchestrator(key.process()),
             Duty::Edge => Self::Edge(key.process()),
             Duty::Broker => Self::Broker(key.process()),
-            Duty::Operator => Self::Operator,
-            Duty::Watch => Self::Watch(Some(key.process())),
+            Duty::Operator => Self::Operator(key.process()),
+            Duty::Watch => Self::Watch(key.process()),
             Duty::Guest => Self::Guest,
         })
     }
@@ -52,23 +51,23 @@ impl Part {
             Self::Orchestrator(_) => Duty::Orchestrator,
             Self::Edge(_) => Duty::Edge,
             Self::Broker(_) => Duty::Broker,
-            Self::Operator => Duty::Operator,
+            Self::Operator(_) => Duty::Operator,
             Self::Watch(_) => Duty::Watch,
             Self::Guest => Duty::Guest,
         }
     }
 
-    /// As others address it; several operators have one name.
-    fn peer(&self) -> Option<String> {
-        let peer = |role, id: &ProcessId| Peer { role, id: id.clone() }.to_string();
-        Some(match self {
-            Self::Agent(node) => peer(Role::Agent, &node.into()),
-            Self::Orchestrator(id) => peer(Role::Orchestrator, id),
-            Self::Edge(id) => peer(Role::Edge, id),
-            Self::Broker(id) => peer(Role::Broker, id),
-            Self::Operator => format!("{}.*", Role::Other.as_str()),
-            Self::Watch(_) | Self::Guest => return None,
-        })
+    /// As others address it.
+    pub fn peer(&self) -> Option<Peer> {
+        let (role, id) = match self {
+            Self::Agent(node) => (Role::Agent, node.into()),
+            Self::Orchestrator(id) => (Role::Orchestrator, id.clone()),
+            Self::Edge(id) => (Role::Edge, id.clone()),
+            Self::Broker(id) => (Role::Broker, id.clone()),
+            Self::Operator(id) | Self::Watch(id) => (Role::Other, id.clone()),
+            Self::Guest => return None,
+        };
+        Some(Peer { role, id })
     }
 
     /// What names this part where these words stand in a subject.
@@ -77,7 +76,9 @@ impl Part {
             ("node", Self::Agent(node)) => Some(node.to_string()),
             ("edge", Self::Edge(id)) => Some(id.to_string()),
             ("home", Self::Edge(id)) => Some(TaskId::home_of(id)),
-            ("holder", Self::Agent(_) | Self::Orchestrator(_)) | ("peer", _) => self.peer(),
+            // An edge hears the pulses of all holders, and holds nothing itself.
+            ("holder", Self::Edge(_)) => None,
+            ("holder" | "peer", _) => self.peer().map(|peer| peer.to_string()),
             _ => None,
         }
     }
@@ -97,23 +98,23 @@ impl Part {
             shapes().filter_map(|shape| self.spelled(shape, shape.said_by)).collect();
         let mut subscribe: Vec<String> =
             shapes().filter_map(|shape| self.spelled(shape, shape.heard_by)).collect();
-        match self {
-            Self::Agent(_) | Self::Orchestrator(_) | Self::Edge(_) | Self::Broker(_) => {
-                subscribe.push(INSPECTION.to_owned());
-            }
-            Self::Operator | Self::Watch(_) => {
+        match self.peer().map(|peer| peer.role) {
+            Some(Role::Other) => {
                 publish.push(INSPECTION.to_owned());
                 publish.extend(SERVER_PAGES.map(str::to_owned));
             }
-            Self::Guest => {}
-        }
-        if let Self::Watch(id) = self {
-            subscribe
-                .push(id.as_ref().map_or_else(|| "_INBOX.>".to_owned(), |id| format!("_INBOX.watch.{id}.>")));
+            Some(role) => subscribe.extend(inspected(role)),
+            None => {}
         }
         let answers = !matches!(self, Self::Watch(_) | Self::Guest);
         Permissions { publish, subscribe, answers }
     }
+}
+
+/// What a part of this role hears of `nats micro`, by the name that it has there (see `client/inspect.rs`).
+fn inspected(role: Role) -> [String; 3] {
+    let name = role.service();
+    ["$SRV.*".to_owned(), format!("$SRV.*.{name}"), format!("$SRV.*.{name}.*")]
 }
 
 /// What a login may do; everything else is denied.
@@ -168,4 +169,135 @@ pub struct Machine {
     pub key: PublicKey,
     /// When it was let in, in milliseconds since the Unix epoch.
     pub since: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(text: &str) -> ProcessId {
+        text.parse().unwrap()
+    }
+
+    fn agent() -> Permissions {
+        Part::Agent("node-a".parse().unwrap()).permissions()
+    }
+
+    fn everyone() -> [Part; 7] {
+        [
+            Part::Agent("node-a".parse().unwrap()),
+            Part::Orchestrator(id("o1")),
+            Part::Edge(id("e1")),
+            Part::Broker(id("b1")),
+            Part::Operator(id("p1")),
+            Part::Watch(id("w1")),
+            Part::Guest,
+        ]
+    }
+
+    #[test]
+    fn an_agent_speaks_for_its_node_and_hears_what_is_meant_for_it() {
+        assert_eq!(
+            agent().publish,
+            [
+                "echo.node.node-a.heartbeat",
+                "_INBOX.edge.*.*",
+                "_echo.pulse.*.agent.node-a",
+                "_echo.ping.agent.node-a",
+                "_echo.cache.node-a",
+                "_INBOX.agent.node-a.reply.*",
+            ]
+        );
+        assert_eq!(
+            agent().subscribe,
+            [
+                "echo.node.node-a.heartbeat",
+                "echo.node.node-a.task",
+                "echo.node.node-a.cancel",
+                "_echo.ping.agent.node-a",
+                "_echo.order.node-a",
+                "_INBOX.agent.node-a.reply.*",
+                "$SRV.*",
+                "$SRV.*.echo-agent",
+                "$SRV.*.echo-agent.*",
+            ]
+        );
+        assert!(agent().answers);
+    }
+
+    #[test]
+    fn an_edge_hears_its_own_inboxes_only() {
+        let edge = Part::Edge(id("e1")).permissions();
+        let home = TaskId::home_of(&id("e1"));
+        let own = [
+            "_INBOX.edge.e1.*",
+            "_echo.pulse.e1.*.*",
+            "_INBOX.edge.e1.reply.*",
+            &format!("_echo.answer.{home}"),
+        ];
+        for subject in own {
+            assert!(edge.subscribe.iter().any(|allowed| allowed == subject), "{subject} of {edge:?}");
+        }
+        assert!(
+            !edge.publish.iter().any(|allowed| allowed.contains("heartbeat") || allowed.contains("pulse"))
+        );
+    }
+
+    #[test]
+    fn a_watcher_says_nothing_but_questions_and_answers_none() {
+        let watch = Part::Watch(id("w1")).permissions();
+        assert_eq!(watch.publish[..2], ["echo.mesh.status", "_INBOX.other.w1.reply.*"]);
+        assert_eq!(
+            watch.subscribe,
+            [
+                "echo.node.*.heartbeat",
+                "echo.event.node.*.*",
+                "echo.event.task.*.*",
+                "_INBOX.other.w1.reply.*",
+                "_INBOX.other.w1.client.>",
+            ]
+        );
+        assert!(!watch.answers);
+    }
+
+    #[test]
+    fn a_guest_may_ask_to_join_and_nothing_else() {
+        let guest = Part::Guest.permissions();
+        assert_eq!(guest.publish, ["_echo.join.*"]);
+        assert_eq!(guest.subscribe, ["_INBOX.join.*.>"]);
+        assert!(!guest.answers);
+    }
+
+    #[test]
+    fn nobody_may_say_or_hear_everything() {
+        for part in everyone() {
+            let Permissions { publish, subscribe, .. } = part.permissions();
+            for subject in publish.iter().chain(&subscribe) {
+                let words: Vec<&str> = subject.split('.').collect();
+                assert!(words.len() > 1 && !words[0].contains(['*', '>']), "{subject} of {part:?}");
+                assert!(!subject.contains('{') && words.iter().all(|word| !word.is_empty()), "{subject}");
+            }
+            assert!(!subscribe.iter().any(|subject| subject == "_INBOX.>"), "{part:?}");
+        }
+    }
+
+    #[test]
+    fn the_key_says_who_a_part_is() {
+        let key: PublicKey = "UDXU4RCSJNZOIQHZNWXHXORDPRTGNJAHAHFRGZNEEJCPQTT2M7NLCNF4".parse().unwrap();
+        let peer =
+            |duty| Part::of(duty, None, &key).and_then(|part| part.peer()).map(|peer| peer.to_string());
+        assert_eq!(peer(Duty::Edge).as_deref(), Some("edge.udxu4rcsjnzoiqhznwxh"));
+        assert_eq!(peer(Duty::Watch).as_deref(), Some("other.udxu4rcsjnzoiqhznwxh"));
+        assert_eq!(peer(Duty::Agent), None, "an agent without a node");
+    }
+
+    #[test]
+    fn a_jwt_has_the_same_as_a_configuration() {
+        let (jwt, conf) = (agent().to_jwt(), agent().to_conf(2));
+        for subject in agent().publish.iter().chain(&agent().subscribe) {
+            assert!(conf.contains(&format!("\"{subject}\"")), "{conf}");
+        }
+        assert_eq!(jwt["pub"]["allow"], serde_json::json!(agent().publish));
+        assert_eq!(jwt["resp"], serde_json::json!({ "max": 1, "ttl": 120_000_000_000_u64 }));
+    }
 }

@@ -1,10 +1,16 @@
 //! Every subject of the mesh, spelled here and nowhere else, and typed by what travels on it.
 
+mod shape;
+
 use std::fmt;
 use std::marker::PhantomData;
+use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-
+use self::shape::{
+    ANSWER, CACHE, CANCEL_AT, CANCEL_TASK, FRAMES, GONE, HEARTBEAT, JOIN, JOINER_REPLY, MACHINES, NODE_EVENT,
+    ORDER, PING, PULSE, REPLY, STATUS, SUBMIT, TASK, TASK_EVENT,
+};
+pub use self::shape::{CONTRACT, Duty, Shape, Who};
 use crate::id::{BootId, Inbox, NodeId, Peer, ProcessId, Role, TaskId};
 use crate::message::{
     AnswerPart, CacheDigest, Cancel, Disconnect, Dispatch, Empty, Event, Frame, Heartbeat, JoinAnswer,
@@ -19,7 +25,11 @@ pub struct Subject<M>(async_nats::Subject, PhantomData<fn(M)>);
 pub struct Call<Q, A>(async_nats::Subject, PhantomData<fn(Q) -> A>);
 
 /// What to subscribe to for messages of type `M`; may hold a wildcard, so it cannot be published to.
-pub struct Filter<M>(async_nats::Subject, PhantomData<fn() -> M>);
+pub struct Filter<M>(async_nats::Subject, Origin<M>);
+
+/// The subject that a message must have come by, told from who it says that it is from: the server has let nobody else
+/// publish there. Absent where a message does not say that.
+pub(crate) type Origin<M> = Option<Arc<dyn Fn(&M) -> String + Send + Sync>>;
 
 /// Orchestrators share submissions and status requests in this queue group.
 pub const ORCHESTRATORS: &str = "orchestrators";
@@ -28,7 +38,7 @@ macro_rules! subject_type {
     ($type:ident < $($param:ident),+ >) => {
         impl<$($param),+> $type<$($param),+> {
             fn new<T: fmt::Display>(shape: Shape, values: &[T]) -> Self {
-                Self(shape.with(values).into(), PhantomData)
+                Self(shape.with(values).into(), Default::default())
             }
 
             pub(crate) fn raw(&self) -> async_nats::Subject {
@@ -44,7 +54,7 @@ macro_rules! subject_type {
 
         impl<$($param),+> Clone for $type<$($param),+> {
             fn clone(&self) -> Self {
-                Self(self.0.clone(), PhantomData)
+                Self(self.0.clone(), self.1.clone())
             }
         }
     };
@@ -54,125 +64,15 @@ subject_type!(Subject<M>);
 subject_type!(Call<Q, A>);
 subject_type!(Filter<M>);
 
-/// How a subject is spelled, and who may say and hear what on it. A subject is made from one of these and from nothing else, so
-/// there is none that the permissions do not know.
-#[derive(Debug)]
-pub struct Shape {
-    /// With names in braces for what differs.
-    pub text: &'static str,
-    /// Who publishes to it.
-    pub said_by: &'static [Who],
-    /// Who subscribes to it.
-    pub heard_by: &'static [Who],
-}
-
-/// Who, and with what in the braces.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Who {
-    /// With anything in the braces.
-    Any(Duty),
-    /// Only with what names the part itself: see [`Shape::filled`].
-    Own(Duty),
-}
-
-/// What a login is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Duty {
-    Agent,
-    Orchestrator,
-    Edge,
-    /// The broker's own part.
-    Broker,
-    /// People who look after the mesh, by commands.
-    Operator,
-    /// People and programs that look.
-    Watch,
-    /// A machine that wants to join.
-    Guest,
-}
-
-use Duty::{Agent, Broker, Edge, Guest, Operator, Orchestrator, Watch};
-use Who::{Any, Own};
-
-macro_rules! shapes {
-    ($($(#[$doc:meta])* $name:ident = $text:literal, said by $said:expr, heard by $heard:expr;)+) => {
-        $($(#[$doc])* pub const $name: Shape = Shape { text: $text, said_by: &$said, heard_by: &$heard };)+
-
-        /// All subjects of the contract.
-        pub const CONTRACT: &[(&str, Shape)] = &[$((stringify!($name), $name)),+];
-    };
-}
-
-shapes! {
-    HEARTBEAT = "echo.node.{node}.heartbeat",
-        said by [Own(Agent)], heard by [Own(Agent), Any(Orchestrator), Any(Edge), Any(Operator), Any(Watch)];
-    SUBMIT = "echo.task.submit",
-        said by [Any(Edge), Any(Operator)], heard by [Any(Orchestrator)];
-    TASK = "echo.node.{node}.task",
-        said by [Any(Orchestrator)], heard by [Own(Agent)];
-    CANCEL_AT = "echo.node.{node}.cancel",
-        said by [Any(Edge), Any(Orchestrator)], heard by [Own(Agent)];
-    CANCEL_TASK = "echo.task.{task}.cancel",
-        said by [Any(Edge)], heard by [Any(Orchestrator)];
-    /// `key` is random and told to the holder of one attempt only.
-    FRAMES = "_INBOX.edge.{edge}.{key}",
-        said by [Any(Agent), Any(Orchestrator)], heard by [Own(Edge)];
-    ANSWER = "_echo.answer.{home}",
-        said by [Any(Edge)], heard by [Own(Edge)];
-    /// The holder stands in the subject, so that nobody says it for another.
-    PULSE = "_echo.pulse.{edge}.{holder}",
-        said by [Own(Agent), Own(Orchestrator)], heard by [Own(Edge)];
-    PING = "_echo.ping.{peer}",
-        said by [Any(Edge), Any(Orchestrator), Any(Operator)], heard by [Own(Agent), Own(Orchestrator), Own(Edge), Own(Broker)];
-    CACHE = "_echo.cache.{node}",
-        said by [Own(Agent)], heard by [Any(Orchestrator)];
-    /// Said by the server.
-    GONE = "_echo.gone",
-        said by [], heard by [Any(Orchestrator), Any(Edge)];
-    STATUS = "echo.mesh.status",
-        said by [Any(Edge), Any(Operator), Any(Watch)], heard by [Any(Orchestrator)];
-    NODE_EVENT = "echo.event.node.{node}.{what}",
-        said by [Any(Orchestrator), Any(Edge)], heard by [Any(Edge), Any(Operator), Any(Watch)];
-    TASK_EVENT = "echo.event.task.{task}.{what}",
-        said by [Any(Orchestrator), Any(Edge)], heard by [Any(Edge), Any(Operator), Any(Watch)];
-    ORDER = "_echo.order.{node}",
-        said by [Any(Edge), Any(Operator)], heard by [Own(Agent)];
-    JOIN = "_echo.join.{invitation}",
-        said by [Any(Guest)], heard by [Any(Operator)];
-    MACHINES = "_echo.machines",
-        said by [Any(Operator)], heard by [Any(Broker)];
-    /// What a process has asked is answered here; others may say something there only in answer.
-    REPLY = "_INBOX.{peer}.reply.{number}",
-        said by [Own(Agent), Own(Orchestrator), Own(Edge), Own(Broker), Own(Operator)],
-        heard by [Own(Agent), Own(Orchestrator), Own(Edge), Own(Broker), Own(Operator)];
-    /// The answers to a machine that wants to join.
-    JOINER_REPLY = "_INBOX.join.{key}.{number}",
-        said by [], heard by [Any(Guest)];
-}
-
-impl Shape {
-    /// The subject with these in place of what stands in braces, in order.
-    fn with<T: fmt::Display>(&self, values: &[T]) -> String {
-        let mut parts = self.text.split('{');
-        let mut text = parts.next().unwrap_or_default().to_owned();
-        let mut values = values.iter();
-        for part in parts {
-            let (_, rest) = part.split_once('}').unwrap_or_default();
-            let value = values.next().map_or_else(|| "*".to_owned(), ToString::to_string);
-            text.push_str(&value);
-            text.push_str(rest);
-        }
-        text
+impl<M> Filter<M> {
+    /// Lets only those messages through whose subject is the one that this makes of their contents.
+    fn by<S: fmt::Display>(mut self, origin: impl Fn(&M) -> S + Send + Sync + 'static) -> Self {
+        self.1 = Some(Arc::new(move |message| origin(message).to_string()));
+        self
     }
 
-    /// The subject with `own` in place of each name that it knows, and wildcards for the others.
-    pub fn filled(&self, own: impl Fn(&str) -> Option<String>) -> String {
-        let names = self.text.split('{').skip(1).filter_map(|part| Some(part.split_once('}')?.0));
-        let wild = |name| if matches!(name, "peer" | "holder") { "*.*" } else { "*" };
-        let values: Vec<String> =
-            names.map(|name| own(name).unwrap_or_else(|| wild(name).to_owned())).collect();
-        self.with(&values)
+    pub(crate) fn origin(&self) -> Origin<M> {
+        self.1.clone()
     }
 }
 
@@ -183,12 +83,12 @@ pub fn heartbeat(node: &NodeId) -> Subject<Heartbeat> {
 
 /// The heartbeats of all nodes.
 pub fn heartbeats() -> Filter<Heartbeat> {
-    Filter::new(HEARTBEAT, &["*"])
+    Filter::new(HEARTBEAT, &["*"]).by(|beat: &Heartbeat| heartbeat(&beat.node))
 }
 
 /// The heartbeats under one node's id, so that an agent hears of a namesake.
 pub fn heartbeats_of(node: &NodeId) -> Filter<Heartbeat> {
-    Filter::new(HEARTBEAT, &[node])
+    Filter::new(HEARTBEAT, &[node]).by(|beat: &Heartbeat| heartbeat(&beat.node))
 }
 
 /// Edge → one of the orchestrators: a task to be placed.
@@ -258,7 +158,8 @@ pub fn pulse(edge: &ProcessId, holder: &Peer) -> Call<Pulse, PulseAnswer> {
 
 /// The pulses for this edge.
 pub fn pulses(edge: &ProcessId) -> Filter<Pulse> {
-    Filter::new(PULSE, &[edge.as_str(), "*.*"])
+    let me = edge.clone();
+    Filter::new(PULSE, &[edge.as_str(), "*.*"]).by(move |said: &Pulse| pulse(&me, &said.holder))
 }
 
 /// Anyone → that process: are you there, and with what?
@@ -278,7 +179,7 @@ pub fn cache(node: &NodeId) -> Subject<CacheDigest> {
 
 /// The caches of all nodes.
 pub fn caches() -> Filter<CacheDigest> {
-    Filter::new(CACHE, &["*"])
+    Filter::new(CACHE, &["*"]).by(|digest: &CacheDigest| cache(&digest.node))
 }
 
 /// The server → orchestrators and edges: a connection has ended.

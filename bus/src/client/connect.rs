@@ -13,6 +13,7 @@ use super::link::{self, Link};
 use super::replies::Replies;
 use super::{Bus, Inner, auto};
 use crate::id::{BootId, Peer, ProcessId, Role};
+use crate::key::PublicKey;
 use crate::subject;
 
 /// The login of the mesh's own parts.
@@ -28,6 +29,7 @@ pub struct Options {
     /// network.
     pub url: String,
     pub role: Role,
+    /// Of an agent: its node. Of all others: only where there is no key to tell it.
     pub id: ProcessId,
     pub access: Access,
 }
@@ -45,7 +47,9 @@ impl Bus {
         }
         let addresses = servers(&url)?;
         let boot = BootId::random();
-        let me = Peer { role, id };
+        // What a process may hear is said of its key, and of an agent of its node.
+        let by_key = access.key().filter(|_| role != Role::Agent).map(PublicKey::process);
+        let me = Peer { role, id: by_key.unwrap_or(id) };
         let (state, link) = watch::channel(Link::default());
         let state = Arc::new(state);
         let client = client_options(&me, &boot, &access)?

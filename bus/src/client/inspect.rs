@@ -13,7 +13,7 @@ impl Bus {
     pub async fn inspectable(&self, description: &str) -> Inspection {
         let metadata =
             [("id".to_owned(), self.me().id.to_string()), ("boot".to_owned(), self.boot().to_string())];
-        let name = format!("echo-{}", self.me().role.as_str());
+        let name = self.me().role.service();
         let service = self
             .client()
             .service_builder()

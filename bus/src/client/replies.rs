@@ -37,7 +37,9 @@ impl Replies {
                 }
             }
         });
-        Ok(Self { prefix, next: AtomicU64::new(0), waiting })
+        // Two commands of one key listen at the same place. By chance they use other numbers.
+        let next = AtomicU64::new(u64::from(rand::random::<u32>()) << 24);
+        Ok(Self { prefix, next, waiting })
     }
 
     /// A new inbox for one answer.

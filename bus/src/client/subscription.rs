@@ -1,23 +1,32 @@
 //! Messages as they come in, decoded.
 
-use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::Duration;
 
 use async_nats::{Message, Subject};
 use futures::{FutureExt, StreamExt};
+use serde::de::Error as _;
 use tracing::warn;
 
 use crate::id::Inbox;
 use crate::message::Payload;
+use crate::rarely::Rarely;
+use crate::subject::Origin;
+
+/// Whoever sends what cannot be read, or what is not his, may send much of it.
+const SAID_EVERY: Duration = Duration::from_secs(5);
 
 /// A stream of messages of one type.
 pub struct Subscription<M> {
     inner: async_nats::Subscriber,
-    kind: PhantomData<fn() -> M>,
+    origin: Origin<M>,
+    passed_over: Rarely,
 }
 
 /// A message that came in.
 pub struct Received<M> {
-    /// What was said; a question that cannot be read still wants an answer.
+    /// What was said; a question that cannot be read still wants an answer. What says that it is from somebody else than
+    /// its subject counts as unreadable.
     pub message: Result<M, serde_json::Error>,
     /// Where the answer goes, if one is wanted.
     pub reply: Option<Inbox>,
@@ -49,13 +58,14 @@ impl std::fmt::Display for Address {
 }
 
 impl<M: Payload> Subscription<M> {
-    pub(super) fn new(inner: async_nats::Subscriber) -> Self {
-        Self { inner, kind: PhantomData }
+    pub(super) fn new(inner: async_nats::Subscriber, origin: Origin<M>) -> Self {
+        Self { inner, origin, passed_over: Rarely::new(SAID_EVERY) }
     }
 
     /// The next message; `None` once the connection is closed for good. Cancel-safe.
     pub async fn next(&mut self) -> Option<Received<M>> {
-        self.inner.next().await.map(receive)
+        let message = self.inner.next().await?;
+        Some(self.receive(message))
     }
 
     /// The next message that can be read; others are logged and passed over. For what wants no answer. Cancel-safe.
@@ -64,26 +74,53 @@ impl<M: Payload> Subscription<M> {
             let received = self.next().await?;
             match received.message {
                 Ok(message) => return Some(message),
-                Err(error) => warn!(subject = %received.subject, %error, "passed over an unreadable message"),
+                Err(error) => self.passed_over(&received.subject, &error),
             }
+        }
+    }
+
+    /// Logs that a message was passed over, not each time.
+    pub fn passed_over(&self, subject: &Address, error: &serde_json::Error) {
+        if let Some(unsaid) = self.passed_over.now() {
+            warn!(%subject, %error, before = unsaid, "passed over a message");
         }
     }
 
     /// A message that is here already.
     pub fn ready(&mut self) -> Option<Received<M>> {
-        self.inner.next().now_or_never().flatten().map(receive)
+        let message = self.inner.next().now_or_never().flatten()?;
+        Some(self.receive(message))
+    }
+
+    fn receive(&self, message: Message) -> Received<M> {
+        let reply = message.reply.as_ref().and_then(|reply| match Inbox::try_from(reply.to_string()) {
+            Ok(inbox) => Some(inbox),
+            Err(error) => {
+                if self.passed_over.now().is_some() {
+                    warn!(subject = %message.subject, %error, "a question with a reply subject that is no inbox");
+                }
+                None
+            }
+        });
+        let decoded =
+            decode(&message).and_then(|decoded| said_by(&message.subject, self.origin.as_ref(), decoded));
+        Received { message: decoded, reply, subject: Address(message.subject) }
     }
 }
 
-fn receive<M: Payload>(message: Message) -> Received<M> {
-    let reply = message.reply.as_ref().and_then(|reply| match Inbox::try_from(reply.to_string()) {
-        Ok(inbox) => Some(inbox),
-        Err(error) => {
-            warn!(subject = %message.subject, %error, "a question with a reply subject that is no inbox");
-            None
-        }
-    });
-    Received { message: decode(&message), reply, subject: Address(message.subject) }
+/// The message, if it is from who it says.
+fn said_by<M>(
+    subject: &Subject,
+    origin: Option<&Arc<dyn Fn(&M) -> String + Send + Sync>>,
+    message: M,
+) -> Result<M, serde_json::Error> {
+    let wanted = origin.map(|origin| origin(&message));
+    match wanted {
+        Some(wanted) if wanted != subject.as_str() => Err(serde_json::Error::custom(format!(
+            "it is not from who it says: that would have come by {wanted}"
+        ))),
+        _ => Ok(message),
+    }
 }
 
 /// Reads a payload; an empty one is an empty object, so that `nats req SUBJECT ''` asks a question.
@@ -94,4 +131,33 @@ pub(super) fn decode<M: Payload>(message: &Message) -> Result<M, serde_json::Err
         decoded.take_headers(headers);
     }
     Ok(decoded)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::{CacheDigest, Pulse};
+    use crate::subject::{self, Filter};
+
+    /// What a subscription makes of this message, come by this subject.
+    fn heard<M: Payload>(filter: &Filter<M>, subject: &str, said: serde_json::Value) -> Result<M, String> {
+        let message = serde_json::from_value(said).unwrap();
+        said_by(&Subject::from(subject), filter.origin().as_ref(), message).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_payload_that_names_another_than_its_subject_is_not_believed() {
+        let digest = |node| serde_json::json!({ "node": node, "boot": "b" });
+        let caches = subject::caches();
+        assert!(heard::<CacheDigest>(&caches, "_echo.cache.node-a", digest("node-a")).is_ok());
+        let forged = heard::<CacheDigest>(&caches, "_echo.cache.node-a", digest("node-b")).unwrap_err();
+        assert!(forged.contains("_echo.cache.node-b"), "{forged}");
+
+        let edge = "e1".parse().unwrap();
+        let pulses = subject::pulses(&edge);
+        let by = |role: &str| serde_json::json!({ "holder": { "role": role, "id": "x" }, "boot": "b", "held": [] });
+        assert!(heard::<Pulse>(&pulses, "_echo.pulse.e1.agent.x", by("agent")).is_ok());
+        assert!(heard::<Pulse>(&pulses, "_echo.pulse.e1.agent.x", by("orchestrator")).is_err());
+        assert!(heard::<Pulse>(&pulses, "_echo.pulse.e1.agent.y", by("agent")).is_err());
+    }
 }
