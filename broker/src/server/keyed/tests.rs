@@ -45,7 +45,7 @@ fn a_watcher_of_one_machine_hears_what_the_contract_says_and_nothing_that_only_p
 #[test]
 fn a_watcher_of_one_machine_may_ask_what_any_may_and_submit_a_task() {
     let mut allowed = list(&["user: watch", "publish:", "allow:"]);
-    let mut wanted = Part::Watch(None).permissions().publish;
+    let mut wanted = Part::Watch("w".parse().unwrap()).permissions().publish;
     wanted.push("echo.task.submit".to_owned());
     allowed.sort_unstable();
     wanted.sort_unstable();
