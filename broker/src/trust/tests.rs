@@ -1,5 +1,7 @@
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 
+use echo_bus::private_file;
+
 use super::*;
 
 fn new(name: &str, node: &str) -> NewKey {
@@ -45,7 +47,7 @@ fn starts_at_once_agree_on_one_authority_and_one_key() {
 #[test]
 fn a_key_of_the_authority_that_others_can_read_is_refused_with_the_cure() {
     let (_folder, trust) = trust();
-    let key = trust.path("ca.key");
+    let key = trust.0.path("ca.key");
     fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
     let refused = trust.server_certificate(BROKER).unwrap_err().to_string();
     assert!(refused.contains("chmod 600"), "{refused}");
@@ -88,7 +90,7 @@ fn there_is_an_end_to_how_many_get_in() {
             Machine { node: Some(name.parse().unwrap()), name, duty: Duty::Agent, key, since: 0 }
         })
         .collect();
-    trust.write("machines.json", &serde_json::to_string(&machines).unwrap()).unwrap();
+    trust.0.write("machines.json", &serde_json::to_string(&machines).unwrap()).unwrap();
     assert!(why(trust.admit(&[new("one-more", "one-more")])).contains("10000 machines already"));
 }
 

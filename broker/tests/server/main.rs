@@ -176,7 +176,7 @@ async fn one_that_cannot_live_is_given_up_with_its_last_words() {
 #[tokio::test]
 async fn the_server_dies_with_a_supervisor_that_is_killed() {
     let folder = tempfile::tempdir().unwrap();
-    let (mut broker, ready) = program(&folder).await;
+    let (mut broker, ready) = program(&folder, &[]).await;
     let pid = u32::try_from(ready["server_pid"].as_u64().unwrap()).unwrap();
     assert!(lives(pid));
     broker.kill().unwrap();
@@ -187,7 +187,7 @@ async fn the_server_dies_with_a_supervisor_that_is_killed() {
 #[tokio::test]
 async fn the_program_tells_when_it_is_ready_and_stops_in_order() {
     let folder = tempfile::tempdir().unwrap();
-    let (mut broker, ready) = program(&folder).await;
+    let (mut broker, ready) = program(&folder, &[]).await;
     assert_eq!(ready["pid"], broker.id());
     mesh(ready["nats"].as_str().unwrap()).await;
     let pid = u32::try_from(ready["server_pid"].as_u64().unwrap()).unwrap();
@@ -214,13 +214,14 @@ fn echo_broker() -> Command {
     command
 }
 
-async fn program(folder: &TempDir) -> (std::process::Child, serde_json::Value) {
+async fn program(folder: &TempDir, arguments: &[&str]) -> (std::process::Child, serde_json::Value) {
     let file = folder.path().join("ready");
     let broker = echo_broker()
         .args(["--listen", "127.0.0.1:0", "--monitor", "0", "--nats-server"])
         .arg(binary().await)
         .arg("--ready-file")
         .arg(&file)
+        .args(arguments)
         // What a killed one leaves behind goes with the test.
         .env("TMPDIR", folder.path())
         .stdin(Stdio::null())
@@ -469,7 +470,7 @@ async fn guests_are_strangers_to_the_mesh_and_small() {
     let heard = timeout(Duration::from_millis(200), frames.next()).await;
     assert!(heard.is_err(), "the mesh was made to speak to an edge: {heard:?}");
     // Nor does anything in the mesh's inboxes reach it.
-    let mut mine = guest.subscribe("_INBOX.join.>").await.unwrap();
+    let mut mine = guest.subscribe("_INBOX.join.me.>").await.unwrap();
     guest.flush().await.unwrap();
     mesh.publish("_INBOX.join.me.1", "of the mesh".into()).await.unwrap();
     mesh.request("$SYS.REQ.USER.INFO", "".into()).await.unwrap();
@@ -477,7 +478,7 @@ async fn guests_are_strangers_to_the_mesh_and_small() {
 
     let mut held = Vec::new();
     for _ in 0..5 {
-        held.push(guest.subscribe("_INBOX.join.a").await.unwrap());
+        held.push(guest.subscribe("_INBOX.join.me.a").await.unwrap());
     }
     says(&mut events, "subscriptions").await;
     let _ = guest.publish("_echo.join.0002", vec![b'a'; 17 * 1024].into()).await;

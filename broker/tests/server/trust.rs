@@ -426,13 +426,13 @@ async fn a_guest_may_ask_to_join_and_nothing_else() {
 async fn a_configuration_whose_guests_may_more_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let trust = Trust::open(folder.path()).unwrap();
-    let permissions = r#"permissions: { publish: ["_echo.join.*"], subscribe: ["_INBOX.join.>"] }"#;
+    let permissions = r#"permissions: { publish: ["_echo.join.*"], subscribe: ["_INBOX.join.*.>"] }"#;
     for more in [
         "",
         r#"permissions: { publish: ["_echo.join.*"] }"#,
-        r#"permissions: { publish: ["_echo.>"], subscribe: ["_INBOX.join.>"] }"#,
+        r#"permissions: { publish: ["_echo.>"], subscribe: ["_INBOX.join.*.>"] }"#,
         r#"permissions: { publish: ["_echo.join.*"], subscribe: ["_INBOX.>"] }"#,
-        r#"permissions: { publish: ["_echo.join.*", "echo.>"], subscribe: ["_INBOX.join.>"] }"#,
+        r#"permissions: { publish: ["_echo.join.*", "echo.>"], subscribe: ["_INBOX.join.*.>"] }"#,
     ] {
         let (_folder, config) = altered(permissions, more);
         let refused = start(Options { config: Some(config), ..trusting(&trust).await }).await.unwrap_err();
@@ -486,4 +486,35 @@ fn the_own_key_of_the_broker_is_closed_to_others() {
         let mode = fs::metadata(folder.path().join(file)).unwrap().mode() & 0o777;
         assert_eq!(mode, 0o600, "{file}");
     }
+}
+
+#[tokio::test]
+async fn the_program_tells_whom_to_believe_and_shows_no_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let trust = folder.path().join("trust");
+    let (mut broker, ready) = program(&folder, &["--trust", trust.to_str().unwrap()]).await;
+    assert_eq!(ready["tls"], true);
+    let authority = PathBuf::from(ready["authority"].as_str().unwrap());
+    assert_eq!(fs::read(authority).unwrap(), fs::read(trust.join("ca.pem")).unwrap());
+    let pid = ready["server_pid"].as_u64().unwrap();
+    let shown = |pid: u64| {
+        let read = |what: &str| fs::read(format!("/proc/{pid}/{what}")).unwrap_or_default();
+        String::from_utf8_lossy(&[read("cmdline"), read("environ")].concat()).into_owned()
+    };
+    let shown = shown(pid) + &shown(u64::from(broker.id()));
+    for file in ["keys/broker.nk", "keys/operator.nk", "ca.key", "broker.key"] {
+        let text = fs::read_to_string(trust.join(file)).unwrap();
+        let secret = text.lines().find(|line| !line.starts_with('-')).unwrap();
+        assert!(!shown.contains(secret), "{file}");
+    }
+    kill("-TERM", broker.id());
+    let status = tokio::task::spawn_blocking(move || broker.wait().unwrap()).await.unwrap();
+    assert!(status.success(), "{status}");
+
+    let both = ["--trust", trust.to_str().unwrap(), "--insecure-lan"];
+    let (said, code) = refusal(&both).await;
+    assert!(said.contains("cannot be used with") && code == Some(2), "{said}");
+    fs::write(trust.join("machines.json"), "{").unwrap();
+    let (said, code) = refusal(&both[..2]).await;
+    assert!(said.contains("machines.json cannot be understood") && code == Some(2), "{said}");
 }

@@ -1,7 +1,15 @@
 //! A mesh in which everybody has a key, and no part is denied anything that it needs.
 
+use echo_broker::trust::Trust;
+use echo_bus::Bus;
+use echo_bus::client::Options;
+use echo_bus::id::Role;
+use echo_bus::key::Seed;
+use echo_bus::message::{MachinesAnswer, MachinesRequest, NewKey};
+use echo_bus::subject::{self, Duty};
 use echo_scripted_engine::Api;
-use echo_testing::mesh::{Mesh, holds};
+use echo_testing::mesh::{Mesh, PATIENCE, holds, soon};
+use futures::future::join_all;
 use serde_json::json;
 
 const LONG: &str = "count [tokens=300] [delay=10]";
@@ -76,4 +84,40 @@ async fn with_keys_a_mesh_comes_back_with_its_broker() {
     })
     .await;
     nobody_was_denied(&mesh);
+}
+
+#[tokio::test]
+async fn answers_are_whole_while_machines_come_and_go() {
+    let mesh = Mesh::start().keys().slots(4).await;
+    let operator = operator(&mesh).await;
+    let streams: Vec<_> = (0..4).map(|_| mesh.ask(LONG)).collect();
+    let answers = async { join_all(streams.into_iter().map(|stream| stream.rest())).await };
+    let changes = async {
+        let machines = async |request| match operator.call(&subject::machines(), &request, PATIENCE).await {
+            Ok(MachinesAnswer::Machines { .. }) => {}
+            other => panic!("{other:?}"),
+        };
+        for round in 0..10 {
+            let path = mesh.folder().join(format!("{round}.nk"));
+            let key = Seed::read_or_create(&path).expect("a key").public().clone();
+            let name = format!("guest-{round}");
+            let new = NewKey { name: name.clone(), duty: Duty::Watch, node: None, key };
+            machines(MachinesRequest::Admit { keys: vec![new] }).await;
+            machines(MachinesRequest::Revoke { names: vec![name] }).await;
+        }
+    };
+    let (answers, ()) = tokio::join!(answers, changes);
+    for answer in answers {
+        answer.assert_every_token_once(300);
+        assert_eq!(answer.attempts(), 1);
+    }
+}
+
+/// As the commands of the broker's own people get onto the bus.
+async fn operator(mesh: &Mesh) -> Bus {
+    let trust = Trust::open(&mesh.folder().join("trust")).expect("the mesh's keys");
+    let key = trust.own_key("operator", Duty::Operator, None).expect("the operator's key");
+    let access = trust.access(&key).expect("a way in");
+    let options = Options { url: mesh.broker.url(), role: Role::Other, id: access.process(), access };
+    soon("the operator to connect", Bus::connect(options)).await.expect("a connection")
 }
