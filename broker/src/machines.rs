@@ -14,8 +14,8 @@ use tracing::{error, info, warn};
 use crate::server::{Reloader, connect};
 use crate::trust::{self, BROKER, Trust};
 
-/// On this machine an answer takes a millisecond.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// On this machine it takes milliseconds; a server that crashes meanwhile comes back.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Answers until it is dropped.
 pub struct Machines(#[allow(dead_code)] AbortOnDropHandle<()>);
@@ -25,6 +25,8 @@ pub struct Machines(#[allow(dead_code)] AbortOnDropHandle<()>);
 pub enum Error {
     #[error(transparent)]
     Trust(#[from] trust::Error),
+    #[error("the broker's own part did not get onto the bus within {} s", PATIENCE.as_secs())]
+    Late,
     #[error("the broker's own part cannot connect")]
     Connect(#[from] ConnectError),
     #[error(transparent)]
@@ -40,7 +42,8 @@ impl Machines {
     /// See [`Error`].
     pub async fn start(url: &str, trust: Trust, server: Reloader) -> Result<Self, Error> {
         let key = trust.own_key(BROKER, Duty::Broker, None)?;
-        let bus = connect(url, trust.access(&key)?).await?;
+        let connecting = connect(url, trust.access(&key)?);
+        let bus = tokio::time::timeout(PATIENCE, connecting).await.map_err(|_| Error::Late)??;
         let requests = bus.subscribe(&subject::machines_requests()).await?;
         bus.round_trip(PATIENCE).await?;
         Ok(Self(AbortOnDropHandle::new(tokio::spawn(serve(bus, requests, Desk { trust, server })))))
@@ -60,6 +63,7 @@ async fn serve(bus: Bus, mut requests: Subscription<MachinesRequest>, desk: Desk
         }
     }
     drop(inspection);
+    error!("the broker's own part has left the bus, and nobody can be let in or out any more");
 }
 
 /// The list and the server that keeps to it.

@@ -1,4 +1,4 @@
-//! Finding the broker without an address: mDNS, as `_echo-mesh._tcp`. Carries where it is and never a secret.
+//! Finding the broker without an address: mDNS, as `_echo-mesh._tcp`. Carries where it is, and no key.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -10,8 +10,8 @@ use tracing::{debug, info};
 use crate::id::BootId;
 
 const SERVICE: &str = "_echo-mesh._tcp.local.";
-/// In the TXT record: whether the broker wants the mesh's secret.
-const SECRET: &str = "secret";
+/// In the TXT record: whether the broker wants a key that it knows.
+const KEY: &str = "key";
 
 /// Why nothing can be announced or found.
 #[derive(Debug, thiserror::Error)]
@@ -33,14 +33,13 @@ impl Announcement {
     ///
     /// # Errors
     /// See [`Error`].
-    pub fn new(port: u16, needs_secret: bool) -> Result<Self, Error> {
+    pub fn new(port: u16, needs_key: bool) -> Result<Self, Error> {
         let daemon = ServiceDaemon::new()?;
         let id = BootId::random();
-        let secret = if needs_secret { "yes" } else { "no" };
+        let key = if needs_key { "yes" } else { "no" };
         let host = format!("echo-{id}.local.");
-        let info =
-            ServiceInfo::new(SERVICE, &format!("echo-{id}"), &host, "", port, &[(SECRET, secret)][..])?
-                .enable_addr_auto();
+        let info = ServiceInfo::new(SERVICE, &format!("echo-{id}"), &host, "", port, &[(KEY, key)][..])?
+            .enable_addr_auto();
         let name = info.get_fullname().to_owned();
         daemon.register(info)?;
         info!(port, "announced on this network as {SERVICE}");
@@ -60,7 +59,7 @@ impl Announcement {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
     pub addresses: Vec<SocketAddr>,
-    pub needs_secret: bool,
+    pub needs_key: bool,
 }
 
 /// The brokers on this network, the newest last.
@@ -122,5 +121,5 @@ fn found(service: &ResolvedService) -> Found {
     ips.retain(|ip| !ip.is_loopback() && !matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local()));
     ips.sort();
     let addresses = ips.into_iter().map(|ip| SocketAddr::new(ip, service.port)).collect();
-    Found { addresses, needs_secret: service.get_property_val_str(SECRET) != Some("no") }
+    Found { addresses, needs_key: service.get_property_val_str(KEY) != Some("no") }
 }

@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::SemaphorePermit;
 
-pub use broker::Broker;
+pub use broker::{Broker, Keys};
 pub use builder::Builder;
 pub use engine::EngineProgram;
 pub use lan::Lan;

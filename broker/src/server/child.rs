@@ -3,9 +3,8 @@
 use std::collections::VecDeque;
 use std::io;
 use std::process::{ExitStatus, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 use tokio::process::{Child, ChildStderr, Command};
@@ -45,8 +44,8 @@ pub(super) struct Running {
 #[derive(Default)]
 pub(super) struct Words {
     last: Mutex<VecDeque<String>>,
-    /// While we knock without a key, being turned away is no news.
-    pub(super) knocking: AtomicBool,
+    /// Until then being turned away is no news: it is we who knock without a key.
+    knocking: Mutex<Option<Instant>>,
     /// What became of each reload.
     reloads: watch::Sender<Reloads>,
 }
@@ -126,6 +125,16 @@ impl Words {
         last.iter().map(String::as_str).collect::<Vec<_>>().join("\n")
     }
 
+    /// For so long whoever is turned away is one of us.
+    pub(super) fn knocking(&self, how_long: Duration) {
+        *self.knocking.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now() + how_long);
+    }
+
+    fn is_knocking(&self) -> bool {
+        let until = *self.knocking.lock().unwrap_or_else(PoisonError::into_inner);
+        until.is_some_and(|until| Instant::now() < until)
+    }
+
     fn hear(&self, line: &str) {
         {
             let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
@@ -150,7 +159,7 @@ impl Words {
         let (level, text) = level_and_text(line);
         let tried = PROBES.iter().any(|probe| text.contains(&format!("\"{probe}\"")));
         let knocked = tried || text.contains("authentication error") || text.contains("TLS handshake error");
-        let turned_away = knocked && self.knocking.load(Ordering::Relaxed);
+        let turned_away = knocked && self.is_knocking();
         // The password comes from a file that only its owner can read.
         let advice = text.starts_with("Plaintext passwords detected");
         match level {

@@ -6,6 +6,7 @@ use std::path::Path;
 use echo_bus::client::Access;
 use echo_bus::permission::{Machine, Part};
 use echo_bus::subject::Duty;
+use sha2::{Digest as _, Sha256};
 
 use super::error::Error;
 use crate::trust::{BROKER, Certificate, OPERATOR, Trust};
@@ -46,7 +47,9 @@ impl Keyed {
     pub(super) fn config(&self) -> Result<String, Error> {
         let users = users(&self.trust.machines()?);
         let text = replaced(&self.template, USERS, &users).unwrap_or_default();
-        Ok(replaced(&text, WAY_IN, &tls(&self.certificate)).unwrap_or_default())
+        let certificate = std::fs::read(&self.certificate.certificate).map_err(Error::Folder)?;
+        let tls = tls(&self.certificate, &format!("{:x}", Sha256::digest(certificate)));
+        Ok(replaced(&text, WAY_IN, &tls).unwrap_or_default())
     }
 
     /// Signs the broker's certificate anew if it will end; says whether it did.
@@ -70,9 +73,12 @@ fn users(machines: &[Machine]) -> String {
     text
 }
 
-fn tls(certificate: &Certificate) -> String {
+/// The text differs when the certificate does, though the file's name is the same.
+fn tls(certificate: &Certificate, digest: &str) -> String {
     let (cert, key) = (quoted(&certificate.certificate), quoted(&certificate.key));
-    format!("tls {{ cert_file: {cert}, key_file: {key}, timeout: {HANDSHAKE} }}\n")
+    format!(
+        "# The certificate's sha256: {digest}\ntls {{ cert_file: {cert}, key_file: {key}, timeout: {HANDSHAKE} }}\n"
+    )
 }
 
 fn quoted(path: &Path) -> String {

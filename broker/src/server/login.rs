@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use async_nats::{ConnectErrorKind, ConnectOptions, Event};
 use futures::StreamExt as _;
+use futures::future::try_join_all;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
@@ -84,18 +85,28 @@ async fn open_round_trip(url: &str) -> Result<(), Error> {
 
 /// Somebody who gets in without a key, if there is anybody.
 pub(super) async fn stranger_inside(url: &str, authority: &Authority) -> Result<Option<Stranger>, Error> {
-    for stranger in [Stranger::Nameless, Stranger::Named("mesh"), Stranger::Named("watch")] {
-        let options = match stranger {
-            Stranger::Named(user) => ConnectOptions::with_user_and_password(user.to_owned(), String::new()),
-            _ => ConnectOptions::new(),
+    let strangers =
+        [Stranger::Nameless, Stranger::Named("mesh"), Stranger::Named("watch"), Stranger::Unencrypted];
+    let tries = strangers.map(|stranger| async move {
+        let is_in = match stranger {
+            Stranger::Nameless => is_let_in(url, encrypted(ConnectOptions::new(), authority)).await?,
+            Stranger::Named(user) => {
+                let options = ConnectOptions::with_user_and_password(user.to_owned(), String::new());
+                is_let_in(url, encrypted(options, authority)).await?
+            }
+            Stranger::Unencrypted => speaks_in_clear(url).await?,
         };
-        match encrypted(options, authority).connect(url).await {
-            Ok(_) => return Ok(Some(stranger)),
-            Err(error) if is_refusal(error.kind()) => {}
-            Err(error) => return Err(error.into()),
-        }
+        Ok::<_, Error>(is_in.then_some(stranger))
+    });
+    Ok(try_join_all(tries).await?.into_iter().flatten().next())
+}
+
+async fn is_let_in(url: &str, options: ConnectOptions) -> Result<bool, Error> {
+    match options.connect(url).await {
+        Ok(_) => Ok(true),
+        Err(error) if is_refusal(error.kind()) => Ok(false),
+        Err(error) => Err(error.into()),
     }
-    Ok(speaks_in_clear(url).await?.then_some(Stranger::Unencrypted))
 }
 
 fn encrypted(options: ConnectOptions, authority: &Authority) -> ConnectOptions {

@@ -3,7 +3,6 @@
 use std::io;
 use std::path::PathBuf;
 use std::process::Stdio;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -21,6 +20,9 @@ use echo_bus::private_file;
 
 /// A server is ready in 30 ms; on a machine that is busy beyond measure it takes a while.
 const READY_PATIENCE: Duration = Duration::from_secs(20);
+
+/// The server's words about our own knocking are read by then.
+const ECHO: Duration = Duration::from_secs(1);
 
 /// To read ten thousand keys takes seconds on a busy machine.
 const RELOAD_PATIENCE: Duration = Duration::from_secs(30);
@@ -95,6 +97,10 @@ impl Plan {
     pub(super) async fn reload(&self, running: &mut Running) -> Result<(), Error> {
         let before = std::fs::read_to_string(&self.config).map_err(Error::Folder)?;
         self.write()?;
+        // The server forgets at a reload who may answer what was asked before: not one more of them than needed.
+        if std::fs::read_to_string(&self.config).map_err(Error::Folder)? == before {
+            return Ok(());
+        }
         let reloaded = match tokio::time::timeout(RELOAD_PATIENCE, running.reload()).await {
             Ok(Ok(())) => return Ok(()),
             Ok(Err(said)) => Error::Reload(said),
@@ -200,15 +206,16 @@ impl Plan {
             }
             return Ok(());
         };
-        running.words().knocking.store(true, Ordering::Relaxed);
+        running.words().knocking(READY_PATIENCE);
         let config = || self.options.config.clone().unwrap_or_else(|| self.config.clone());
-        let stranger = login::stranger_inside(url, authority).await.map_err(Error::Login)?;
-        match stranger {
-            Some(stranger) => Err(Error::LetsIn { config: config(), stranger }),
-            None if login::guest_may_more(url, authority).await.map_err(Error::Login)? => {
-                Err(Error::GuestMayMore(config()))
-            }
-            None => Ok(()),
+        let (strangers, guest) =
+            (login::stranger_inside(url, authority), login::guest_may_more(url, authority));
+        let found = tokio::try_join!(strangers, guest);
+        running.words().knocking(ECHO);
+        match found.map_err(Error::Login)? {
+            (Some(stranger), _) => Err(Error::LetsIn { config: config(), stranger }),
+            (None, true) => Err(Error::GuestMayMore(config())),
+            (None, false) => Ok(()),
         }
     }
 }

@@ -12,8 +12,10 @@ use rcgen::{
     KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, date_time_ymd,
 };
 
+use super::error::Error;
+use super::folder::Folder;
 use super::names::{Names, own_names};
-use super::{Error, Trust, rules};
+use super::rules;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 const AUTHORITY_LASTS: Duration = DAY.saturating_mul(3650);
@@ -21,6 +23,9 @@ const CERTIFICATE_LASTS: Duration = DAY.saturating_mul(365);
 
 /// The clock of another machine may be behind ours.
 const EARLIER: Duration = DAY;
+
+/// What the broker itself is called, as a server and in the list of keys.
+pub const BROKER: &str = "broker";
 
 /// Below it a name stands for a part of a mesh, not for a machine. See `BROKER_NAME` of the bus.
 const DOMAIN: &str = "echo-mesh.internal";
@@ -41,31 +46,31 @@ impl Certificate {
 }
 
 /// Makes the authority where there is none.
-pub(super) fn make(trust: &Trust) -> Result<(), Error> {
-    let key = key(trust, "ca")?;
-    trust.read_or_create("ca.pem", || Ok(params(SystemTime::now()).self_signed(&key)?.pem())).map(drop)
+pub(super) fn make(folder: &Folder) -> Result<(), Error> {
+    let key = key(folder, "ca")?;
+    folder.read_or_create("ca.pem", || Ok(params(SystemTime::now()).self_signed(&key)?.pem())).map(drop)
 }
 
 /// Signs a certificate for a server on this machine.
-pub(super) fn sign(trust: &Trust, name: &str) -> Result<Certificate, Error> {
+pub(super) fn sign(folder: &Folder, name: &str) -> Result<Certificate, Error> {
     if name == "ca" {
         return Err(Error::Refused("\"ca\" is the authority's own name".to_owned()));
     }
     rules::check_name(name).map_err(Error::Refused)?;
-    let (now, own) = (SystemTime::now(), key(trust, name)?);
+    let (now, own) = (SystemTime::now(), key(folder, name)?);
     let authority = params(now);
-    let issuer = Issuer::from_params(&authority, key(trust, "ca")?);
+    let issuer = Issuer::from_params(&authority, key(folder, "ca")?);
     let signed = server(name, own_names(), now)?.signed_by(&own, &issuer)?;
-    trust.write(&format!("{name}.pem"), &signed.pem())?;
-    let path = |end: &str| trust.path(&format!("{name}.{end}"));
+    folder.write(&format!("{name}.pem"), &signed.pem())?;
+    let path = |end: &str| folder.path(&format!("{name}.{end}"));
     Ok(Certificate { certificate: path("pem"), key: path("key"), made: now })
 }
 
-fn key(trust: &Trust, name: &str) -> Result<KeyPair, Error> {
+fn key(folder: &Folder, name: &str) -> Result<KeyPair, Error> {
     let file = format!("{name}.key");
-    let pem = trust
+    let pem = folder
         .read_or_create(&file, || Ok(KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?.serialize_pem()))?;
-    KeyPair::from_pem(&pem).map_err(|_| Error::NoKey(trust.path(&file)))
+    KeyPair::from_pem(&pem).map_err(|_| Error::NoKey(folder.path(&file)))
 }
 
 /// The authority's certificate; all but its times is the same each time, so that it can be used without being read.
@@ -88,7 +93,7 @@ fn server(name: &str, own: Names, now: SystemTime) -> Result<CertificateParams, 
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages =
         vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
-    if name != super::BROKER {
+    if name != BROKER {
         params.extended_key_usages.truncate(1);
     }
     params.use_authority_key_identifier_extension = true;
@@ -117,6 +122,6 @@ mod tests {
 
     #[test]
     fn the_broker_is_called_what_its_clients_look_for() {
-        assert_eq!(format!("{}.{DOMAIN}", super::super::BROKER), echo_bus::client::BROKER_NAME);
+        assert_eq!(format!("{}.{DOMAIN}", BROKER), echo_bus::client::BROKER_NAME);
     }
 }

@@ -18,7 +18,7 @@ pub(super) const AUTO: &str = "auto";
 const REACH: Duration = Duration::from_millis(700);
 
 /// Waits until a broker is found, and gives the URL that leads to it.
-pub(super) async fn url(has_secret: bool) -> Result<String, ConnectError> {
+pub(super) async fn url(has_key: bool) -> Result<String, ConnectError> {
     let mut brokers = discover::brokers().map_err(ConnectError::Discover)?;
     info!("looking for a broker on this network");
     while !wait_for_one(&mut brokers).await {
@@ -29,9 +29,9 @@ pub(super) async fn url(has_secret: bool) -> Result<String, ConnectError> {
     let found = brokers.borrow().iter().rfind(|found| !found.addresses.is_empty()).cloned();
     if let Some(found) = found {
         info!(addresses = ?found.addresses, "found a broker");
-        if found.needs_secret && !has_secret {
+        if found.needs_key && !has_key {
             let at = found.addresses.first().map(SocketAddr::to_string).unwrap_or_default();
-            return Err(ConnectError::NeedsSecret(at));
+            return Err(ConnectError::NeedsKey(at));
         }
     }
     let listener = TcpListener::bind("127.0.0.1:0").await.map_err(ConnectError::Forward)?;

@@ -12,11 +12,11 @@ pub enum ConnectError {
         #[source]
         source: std::io::Error,
     },
-    /// A broker was found, and it lets nobody in without the mesh's secret.
+    /// A broker was found, and it lets nobody in without a key that it knows.
     #[error(
-        "found a broker at {0}, which wants the mesh's secret: copy the file that its --secret-file names to this machine and name it here with --secret-file"
+        "found a broker at {0}, which wants a key that it knows: get one by a code (`echo-mesh invite` there, `echo-mesh join` here), or name key and authority with --nkey and --tls-ca"
     )]
-    NeedsSecret(String),
+    NeedsKey(String),
     /// The credentials are for no NATS.
     #[error("the credentials cannot be used")]
     Credentials(#[source] std::io::Error),
@@ -37,6 +37,6 @@ pub enum ConnectError {
 impl ConnectError {
     /// Whether the operator has to change something: trying again does not help.
     pub fn is_configuration(&self) -> bool {
-        matches!(self, Self::Url { .. } | Self::NeedsSecret(_) | Self::Credentials(_))
+        matches!(self, Self::Url { .. } | Self::NeedsKey(_) | Self::Credentials(_))
     }
 }

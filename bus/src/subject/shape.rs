@@ -119,9 +119,10 @@ shapes! {
         said by [Any(Guest)], heard by [Any(Operator)];
     MACHINES = "_echo.machines",
         said by [Any(Operator)], heard by [Any(Broker)];
-    /// What a process has asked is answered here; others may say something there only in answer, once.
+    /// What a process has asked is answered here; others may say something there only in answer, once. But the broker's part
+    /// has the server reload before it answers, and at that the server forgets who may answer what.
     REPLY = "_INBOX.{peer}.reply.{number}",
-        said by [Own(Agent), Own(Orchestrator), Own(Edge), Own(Broker), Own(Operator), Own(Watch)],
+        said by [Own(Agent), Own(Orchestrator), Own(Edge), Any(Broker), Own(Operator), Own(Watch)],
         heard by [Own(Agent), Own(Orchestrator), Own(Edge), Own(Broker), Own(Operator), Own(Watch)];
     /// The same of people's tools, such as `nats --inbox-prefix _INBOX.other.<id>.client`.
     CLIENT_REPLY = "_INBOX.{peer}.client.{rest}",

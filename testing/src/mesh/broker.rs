@@ -1,25 +1,68 @@
 //! The broker: nats-server under the real `echo-mesh broker`, always on the port of its first start.
 
 use std::ops::Deref;
+use std::path::Path;
+
+use echo_broker::trust::Trust;
+use echo_bus::subject::Duty;
 
 use super::{Program, binaries};
 
-pub struct Broker(Program);
+pub struct Broker {
+    program: Program,
+    /// Whose keys get in, where not everybody does.
+    keys: Option<Keys>,
+}
+
+/// Keys of a mesh's parts, made and let in by name before they start.
+#[derive(Clone)]
+pub struct Keys(Trust);
+
+impl Keys {
+    /// A new list in this folder.
+    ///
+    /// # Panics
+    /// When it cannot be written there.
+    pub fn new(folder: &Path) -> Self {
+        Self(Trust::open(folder).expect("a folder for keys"))
+    }
+
+    /// What a part is told to get in: a key of its own, and whom to believe that he is the broker.
+    ///
+    /// # Panics
+    /// When the key cannot be let in.
+    pub fn args(&self, name: &str, duty: Duty) -> [String; 4] {
+        let node = (duty == Duty::Agent).then(|| name.parse().expect("a node's id"));
+        let key = self.0.own_key(name, duty, node.as_ref()).expect("a key that is let in");
+        let (key, authority) = (key.to_string_lossy().into_owned(), self.0.authority());
+        ["--nkey".to_owned(), key, "--tls-ca".to_owned(), authority.to_string_lossy().into_owned()]
+    }
+}
 
 impl Broker {
     /// Starts it with the project's own nats.conf on ports that the kernel chooses.
-    pub async fn start() -> Self {
+    pub async fn start(keys: Option<Keys>) -> Self {
         let config = binaries::root().join("nats.conf");
         let args =
             ["--nats-conf", &config.to_string_lossy(), "--listen", "127.0.0.1:0", "--monitor", "127.0.0.1:0"];
-        let broker = Self(Program::new("broker", "broker", args.map(str::to_owned).to_vec()));
-        broker.0.start().await;
-        broker
+        let mut args = args.map(str::to_owned).to_vec();
+        if let Some(Keys(trust)) = &keys {
+            let folder = trust.authority().with_file_name("");
+            args.extend(["--trust".to_owned(), folder.to_string_lossy().into_owned()]);
+        }
+        let program = Program::new("broker", "broker", args);
+        program.start().await;
+        Self { program, keys }
     }
 
     /// Where clients connect.
     pub fn url(&self) -> String {
         format!("nats://{}", self.address())
+    }
+
+    /// What a part is told beside that address; nothing where everybody gets in.
+    pub fn login(&self, name: &str, duty: Duty) -> Vec<String> {
+        self.keys.as_ref().map_or_else(Vec::new, |keys| keys.args(name, duty).to_vec())
     }
 }
 
@@ -28,6 +71,6 @@ impl Deref for Broker {
     type Target = Program;
 
     fn deref(&self) -> &Program {
-        &self.0
+        &self.program
     }
 }

@@ -9,8 +9,9 @@ use std::{
 use futures::future::join_all;
 use tokio::sync::Semaphore;
 
-use super::{Broker, EngineProgram, Mesh, Node, Program, holds, node::Behind, until};
+use super::{Broker, EngineProgram, Keys, Mesh, Node, Program, holds, node::Behind, until};
 use crate::proxy::Proxy;
+use echo_bus::subject::Duty;
 use echo_scripted_engine::{Api, Engine, Script};
 
 /// A mesh is half a dozen processes; more meshes than this at once make a small machine slow, and slow looks broken.
@@ -30,6 +31,7 @@ pub struct Builder {
     engine_programs: bool,
     calibration: bool,
     quiet: bool,
+    keys: bool,
     agent_args: Vec<String>,
     orchestrator_args: Vec<String>,
     edge_args: Vec<String>,
@@ -38,7 +40,7 @@ pub struct Builder {
 impl Default for Builder {
     fn default() -> Self {
         let script = Script { api: Api::Ollama, ..Script::default() };
-        let (proxies, engine_programs, calibration, quiet) = Default::default();
+        let (proxies, engine_programs, calibration, quiet, keys) = Default::default();
         let (agent_args, orchestrator_args, edge_args) = Default::default();
         Self {
             nodes: 2,
@@ -50,6 +52,7 @@ impl Default for Builder {
             engine_programs,
             calibration,
             quiet,
+            keys,
             agent_args,
             orchestrator_args,
             edge_args,
@@ -131,6 +134,13 @@ impl Builder {
         self
     }
 
+    /// Each part has a key of its own, and speaks TLS; nobody else gets onto the bus.
+    #[must_use]
+    pub fn keys(mut self) -> Self {
+        self.keys = true;
+        self
+    }
+
     #[must_use]
     pub fn agent_args<const N: usize>(mut self, args: [&str; N]) -> Self {
         self.agent_args.extend(args.map(str::to_owned));
@@ -152,17 +162,20 @@ impl Builder {
     async fn start(self) -> Mesh {
         let turn = turns().acquire().await.expect("never closed");
         let folder = tempfile::Builder::new().prefix("echo-mesh-").tempdir().expect("a temporary folder");
-        let broker = Broker::start().await;
+        let keys = self.keys.then(|| Keys::new(&folder.path().join("trust")));
+        let broker = Broker::start(keys).await;
         let url = broker.url();
         let orchestrators = join_all((0..self.orchestrators).map(|number| {
-            let args = arguments(&["--nats", &url], &self.orchestrator_args);
+            let mut args = arguments(&["--nats", &url], &self.orchestrator_args);
+            args.extend(broker.login(&format!("orchestrator-{number}"), Duty::Orchestrator));
             self.started(Program::new(format!("orchestrator {number}"), "orchestrator", args))
         }));
         let edges = join_all((0..self.edges).map(|number| {
-            let args = arguments(&["--nats", &url, "--listen", "127.0.0.1:0"], &self.edge_args);
+            let mut args = arguments(&["--nats", &url, "--listen", "127.0.0.1:0"], &self.edge_args);
+            args.extend(broker.login(&format!("edge-{number}"), Duty::Edge));
             self.started(Program::new(format!("edge {number}"), "edge", args))
         }));
-        let nodes = join_all((0..self.nodes).map(|number| self.node(number, &url)));
+        let nodes = join_all((0..self.nodes).map(|number| self.node(number, &broker)));
         let (orchestrators, edges, nodes) = tokio::join!(orchestrators, edges, nodes);
         let mesh = Mesh { edges, nodes, orchestrators, broker, folder, _turn: turn };
         mesh.is_whole().await;
@@ -175,7 +188,8 @@ impl Builder {
         program
     }
 
-    async fn node(&self, number: usize, url: &str) -> Node {
+    async fn node(&self, number: usize, broker: &Broker) -> Node {
+        let url = &broker.url();
         let script = self.each.get(number).unwrap_or(&self.script);
         let engine = if self.engine_programs {
             Behind::Program(EngineProgram::start(script).await)
@@ -188,10 +202,11 @@ impl Builder {
             bus = Some(Proxy::start(url).await);
             wire = Some(Proxy::start(engine.url()).await);
         }
-        let nats = bus.as_ref().map_or(url.to_owned(), Proxy::nats_url);
+        let nats = bus.as_ref().map_or_else(|| url.clone(), Proxy::nats_url);
         let engine_url = wire.as_ref().map_or(engine.url(), Proxy::url);
         let mut args = self.agent_args.clone();
         args.extend((!self.calibration).then(|| NO_CALIBRATION.to_owned()));
+        args.extend(broker.login(&id, Duty::Agent));
         let agent = self.started(agent(&id, &engine_url, &nats, script, &args)).await;
         Node::new(id, agent, engine, bus, wire)
     }
@@ -237,7 +252,9 @@ impl Mesh {
 
     /// An agent of this mesh under an id and an engine of the test's choice; not started.
     pub fn agent(&self, id: &str, engine_url: &str, script: &Script) -> Program {
-        agent(id, engine_url, &self.broker.url(), script, &[NO_CALIBRATION.to_owned()])
+        let mut args = vec![NO_CALIBRATION.to_owned()];
+        args.extend(self.broker.login(id, Duty::Agent));
+        agent(id, engine_url, &self.broker.url(), script, &args)
     }
 }
 

@@ -299,6 +299,6 @@ fn is_ready(line: &Line) -> bool {
 /// Edge and agent say where they listen, the broker where its clients connect.
 fn address(line: &Line) -> Option<SocketAddr> {
     let listening = line.field("address").filter(|_| line.message() == "listening");
-    let bus = line.field("url").filter(|_| is_ready(line)).and_then(|url| url.strip_prefix("nats://"));
-    listening.or(bus)?.parse().ok()
+    let bus = line.field("url").filter(|_| is_ready(line)).and_then(|url| url.split_once("://"));
+    listening.or(bus.map(|(_, address)| address))?.parse().ok()
 }

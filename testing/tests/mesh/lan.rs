@@ -1,15 +1,16 @@
 //! A second machine: a network namespace with an address of its own. Nobody is told where the broker is.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-use echo_testing::mesh::{Lan, Program, holds, soon, until, until_within};
+use echo_bus::subject::Duty;
+use echo_testing::mesh::{Keys, Lan, Program, holds, soon, until, until_within};
 use serde_json::{Value, json};
 
 use echo_testing::skip::machine_lacks;
 
 /// From the start of an agent to its place in the mesh.
 const JOINED: Duration = Duration::from_secs(3);
-const SECRET: &str = "nothing-that-anybody-could-guess";
 
 /// Everything on one network, with the broker on host 1 and a node on host 2.
 struct Far {
@@ -18,7 +19,7 @@ struct Far {
     _engine: Program,
     _orchestrator: Program,
     broker: Program,
-    secret: tempfile::NamedTempFile,
+    trust: tempfile::TempDir,
     // Last: nothing may live in a network that is gone.
     lan: Lan,
 }
@@ -28,10 +29,11 @@ fn program(binary: &'static str, host: &str, args: &[&str]) -> Program {
     Program::new(format!("{binary} on {host}"), binary, args).on(host)
 }
 
-fn broker(host: &str, listen: &str, secret: &str) -> Program {
+fn broker(host: &str, listen: &str, trust: &Path) -> Program {
     let config = echo_testing::mesh::binaries::root().join("nats.conf");
     let config = config.to_string_lossy().into_owned();
-    program("broker", host, &["--nats-conf", &config, "--listen", listen, "--secret-file", secret])
+    let trust = trust.to_string_lossy();
+    program("broker", host, &["--nats-conf", &config, "--listen", listen, "--trust", &trust])
 }
 
 async fn far(test: &str) -> Option<Far> {
@@ -42,22 +44,28 @@ async fn far(test: &str) -> Option<Far> {
             return None;
         }
     };
-    let secret = tempfile::NamedTempFile::new().expect("a file");
-    std::fs::write(secret.path(), SECRET).expect("it can be written");
-    let path = secret.path().to_string_lossy().into_owned();
-    let broker = broker(lan.host(1), "0.0.0.0:4222", &path);
+    let trust = tempfile::tempdir().expect("a folder");
+    let keys = Keys::new(trust.path());
+    let auto = |name, duty| {
+        let login = keys.args(name, duty);
+        ["--nats", "auto"].map(str::to_owned).into_iter().chain(login).collect::<Vec<_>>()
+    };
+    let with = |binary, host, login: Vec<String>, more: &[&str]| {
+        let args: Vec<&str> = login.iter().map(String::as_str).chain(more.iter().copied()).collect();
+        program(binary, host, &args)
+    };
+    let orchestrator = with("orchestrator", lan.host(1), auto("orchestrator", Duty::Orchestrator), &[]);
+    let edge = with("edge", lan.host(1), auto("edge", Duty::Edge), &["--listen", "127.0.0.1:8080"]);
+    let agent = ["--node", "far", "--listen", "127.0.0.1:9001", "--no-calibration"];
+    let agent = with("agent", lan.host(2), auto("far", Duty::Agent), &agent);
+    let broker = broker(lan.host(1), "0.0.0.0:4222", trust.path());
     broker.start().await;
-    let auto = ["--nats", "auto", "--secret-file", &path];
-    let orchestrator = program("orchestrator", lan.host(1), &auto);
-    let edge = program("edge", lan.host(1), &[&auto[..], &["--listen", "127.0.0.1:8080"]].concat());
     let engine =
         program("echo-scripted-engine", lan.host(2), &["--api", "ollama", "--listen", "127.0.0.1:11434"]);
     engine.launch().await;
     engine.mentions("127.0.0.1:11434").await;
-    let agent = [&auto[..], &["--node", "far", "--listen", "127.0.0.1:9001", "--no-calibration"]].concat();
-    let agent = program("agent", lan.host(2), &agent);
     tokio::join!(orchestrator.start(), edge.start());
-    Some(Far { edge, agent, _engine: engine, _orchestrator: orchestrator, broker, secret, lan })
+    Some(Far { edge, agent, _engine: engine, _orchestrator: orchestrator, broker, trust, lan })
 }
 
 impl Far {
@@ -102,21 +110,20 @@ async fn a_second_machine_joins_without_an_address_and_finds_the_broker_where_it
     eprintln!("joined {:?} after its start", began.elapsed());
     far.answers().await;
 
-    // Without the secret it is told what it needs, and where.
+    // Without a key it is told what it needs, and where.
     let stranger = ["--nats", "auto", "--node", "stranger", "--listen", "127.0.0.1:9001"];
     let stranger = program("agent", far.lan.host(3), &stranger);
     stranger.launch().await;
     let status = soon("the stranger to leave", stranger.exit()).await;
     let said = stranger.logs().since(1).join("\n");
     assert_eq!(status.code(), Some(2), "{said}");
-    for word in [&format!("{}:4222", far.lan.address(1)), "--secret-file"] {
+    for word in [&format!("{}:4222", far.lan.address(1)), "--nkey"] {
         assert!(said.contains(word), "{word:?} is not in {said}");
     }
-    assert!(!said.contains(SECRET), "{said}");
 
     // The broker goes, and comes back on another machine under another port.
     assert!(far.broker.stop().await.success());
-    let moved = broker(far.lan.host(3), "0.0.0.0:4333", &far.secret.path().to_string_lossy());
+    let moved = broker(far.lan.host(3), "0.0.0.0:4333", far.trust.path());
     moved.start().await;
     let back = Instant::now();
     far.is_whole_within(Duration::from_secs(15)).await;

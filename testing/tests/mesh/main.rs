@@ -25,6 +25,7 @@ mod schedule;
 mod slow;
 mod start;
 mod traces;
+mod trust;
 mod warm;
 mod watch;
 mod why;

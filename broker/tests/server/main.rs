@@ -1,6 +1,8 @@
 //! The embedded nats-server, on the real one: ports of the kernel's choice, real kills, real logins.
 #![allow(clippy::unwrap_used)]
 
+mod trust;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -9,7 +11,6 @@ use std::time::Duration;
 use async_nats::{Client, ConnectOptions, Event, HeaderMap, RequestErrorKind};
 use echo_broker::server::{self, Error, Monitor, Occupant, Options, Search, Server};
 use echo_bus::client::{Guest, NotLetIn};
-use echo_bus::secret::Secret;
 use futures::StreamExt as _;
 use tempfile::TempDir;
 use tokio::net::{TcpListener, TcpStream};
@@ -51,7 +52,7 @@ async fn options() -> Options {
         config: None,
         listen: Some("127.0.0.1:0".parse().unwrap()),
         monitor: Some(Monitor { port: 0 }),
-        secret: None,
+        trust: None,
         insecure_lan: false,
     }
 }
@@ -106,10 +107,6 @@ fn altered(from: &str, to: &str) -> (TempDir, PathBuf) {
     let path = folder.path().join("nats.conf");
     fs::write(&path, text.replace(from, to)).unwrap();
     (folder, path)
-}
-
-fn secret_in(folder: &TempDir) -> Secret {
-    Secret::read_or_create(&folder.path().join("secret")).unwrap()
 }
 
 #[tokio::test]
@@ -179,7 +176,7 @@ async fn one_that_cannot_live_is_given_up_with_its_last_words() {
 #[tokio::test]
 async fn the_server_dies_with_a_supervisor_that_is_killed() {
     let folder = tempfile::tempdir().unwrap();
-    let (mut broker, ready) = program(&folder).await;
+    let (mut broker, ready) = program(&folder, &[]).await;
     let pid = u32::try_from(ready["server_pid"].as_u64().unwrap()).unwrap();
     assert!(lives(pid));
     broker.kill().unwrap();
@@ -190,7 +187,7 @@ async fn the_server_dies_with_a_supervisor_that_is_killed() {
 #[tokio::test]
 async fn the_program_tells_when_it_is_ready_and_stops_in_order() {
     let folder = tempfile::tempdir().unwrap();
-    let (mut broker, ready) = program(&folder).await;
+    let (mut broker, ready) = program(&folder, &[]).await;
     assert_eq!(ready["pid"], broker.id());
     mesh(ready["nats"].as_str().unwrap()).await;
     let pid = u32::try_from(ready["server_pid"].as_u64().unwrap()).unwrap();
@@ -217,13 +214,14 @@ fn echo_broker() -> Command {
     command
 }
 
-async fn program(folder: &TempDir) -> (std::process::Child, serde_json::Value) {
+async fn program(folder: &TempDir, arguments: &[&str]) -> (std::process::Child, serde_json::Value) {
     let file = folder.path().join("ready");
     let broker = echo_broker()
         .args(["--listen", "127.0.0.1:0", "--monitor", "0", "--nats-server"])
         .arg(binary().await)
         .arg("--ready-file")
         .arg(&file)
+        .args(arguments)
         // What a killed one leaves behind goes with the test.
         .env("TMPDIR", folder.path())
         .stdin(Stdio::null())
@@ -260,7 +258,7 @@ async fn bad_configurations_exit_2_with_a_sentence() {
     assert_eq!(code, Some(2));
 
     let (said, code) = refusal(&["--listen", "0.0.0.0:0"]).await;
-    assert!(said.contains("--secret-file FILE") && said.contains("--insecure-lan"), "{said}");
+    assert!(said.contains("--trust DIR") && said.contains("--insecure-lan"), "{said}");
     assert_eq!(code, Some(2));
 
     let (said, code) = refusal(&["--listen", "4222"]).await;
@@ -455,44 +453,6 @@ async fn says(events: &mut tokio::sync::mpsc::UnboundedReceiver<String>, word: &
 }
 
 #[tokio::test]
-async fn a_guest_may_ask_to_join_and_nothing_else() {
-    let folder = tempfile::tempdir().unwrap();
-    let secret = secret_in(&folder);
-    let everywhere = Some("0.0.0.0:0".parse().unwrap());
-    let options = Options { listen: everywhere, secret: Some(secret.clone()), ..options().await };
-    let server = start(options).await.unwrap();
-    let (guest, mut denied) = guest(server.url()).await;
-    assert!(no_one_responds(&guest, "_echo.join.0001").await, "no code is shown, and somebody answers");
-
-    let mesh = ConnectOptions::with_user_and_password("mesh".into(), secret.expose().into());
-    let mesh = mesh.connect(server.url()).await.unwrap();
-    let mut asked = mesh.subscribe("_echo.join.0001").await.unwrap();
-    mesh.request("$SYS.REQ.USER.INFO", "".into()).await.unwrap();
-    let answering = mesh.clone();
-    let reply = tokio::spawn(async move {
-        let request = asked.next().await.unwrap();
-        let reply = request.reply.unwrap();
-        answering.publish(reply.clone(), "yes".into()).await.unwrap();
-        reply.to_string()
-    });
-    let answer = timeout(PATIENCE, guest.request("_echo.join.0001", "".into())).await.unwrap().unwrap();
-    assert_eq!(answer.payload, "yes");
-    let reply = reply.await.unwrap();
-    assert!(echo_bus::id::Inbox::try_from(reply.clone()).is_ok(), "{reply} is no inbox");
-
-    for subject in [">", "_INBOX.>", "_INBOX.*", "echo.>", "_echo.>", "_echo.join.*", "$SYS.>", "_R_.>"] {
-        let _messages = guest.subscribe(subject).await.unwrap();
-        says(&mut denied, "permissions violation for subscription").await;
-    }
-    for subject in
-        ["echo.task.submit", "echo.mesh.status", "_echo.ping.agent.a", "_INBOX.edge.1.2", "_echo.join.a.b"]
-    {
-        guest.publish(subject, "".into()).await.unwrap();
-        says(&mut denied, "permissions violation for publish").await;
-    }
-}
-
-#[tokio::test]
 async fn guests_are_strangers_to_the_mesh_and_small() {
     let server = start(options().await).await.unwrap();
     let mesh = mesh(server.url()).await;
@@ -510,7 +470,7 @@ async fn guests_are_strangers_to_the_mesh_and_small() {
     let heard = timeout(Duration::from_millis(200), frames.next()).await;
     assert!(heard.is_err(), "the mesh was made to speak to an edge: {heard:?}");
     // Nor does anything in the mesh's inboxes reach it.
-    let mut mine = guest.subscribe("_INBOX.join.>").await.unwrap();
+    let mut mine = guest.subscribe("_INBOX.join.me.>").await.unwrap();
     guest.flush().await.unwrap();
     mesh.publish("_INBOX.join.me.1", "of the mesh".into()).await.unwrap();
     mesh.request("$SYS.REQ.USER.INFO", "".into()).await.unwrap();
@@ -518,7 +478,7 @@ async fn guests_are_strangers_to_the_mesh_and_small() {
 
     let mut held = Vec::new();
     for _ in 0..5 {
-        held.push(guest.subscribe("_INBOX.join.a").await.unwrap());
+        held.push(guest.subscribe("_INBOX.join.me.a").await.unwrap());
     }
     says(&mut events, "subscriptions").await;
     let _ = guest.publish("_echo.join.0002", vec![b'a'; 17 * 1024].into()).await;
@@ -537,30 +497,6 @@ async fn a_guest_before_a_full_door_hears_that_it_is_full() {
 }
 
 #[tokio::test]
-async fn a_configuration_whose_guests_may_more_is_refused() {
-    let folder = tempfile::tempdir().unwrap();
-    let secret = Some(secret_in(&folder));
-    let permissions = r#"permissions: { publish: ["_echo.join.*"], subscribe: ["_INBOX.join.>"] }"#;
-    for more in [
-        "",
-        r#"permissions: { publish: ["_echo.join.*"] }"#,
-        r#"permissions: { publish: ["_echo.>"], subscribe: ["_INBOX.join.>"] }"#,
-        r#"permissions: { publish: ["_echo.join.*"], subscribe: ["_INBOX.>"] }"#,
-        r#"permissions: { publish: ["_echo.join.*", "echo.>"], subscribe: ["_INBOX.join.>"] }"#,
-    ] {
-        let (_folder, config) = altered(permissions, more);
-        let refused = start(Options { config: Some(config), secret: secret.clone(), ..options().await })
-            .await
-            .unwrap_err();
-        assert!(matches!(refused, Error::GuestMayMore(_)), "{more}: {refused}");
-    }
-    // Without that user there are no invitations, and all else works.
-    let (_folder, config) =
-        altered("user: join, password: \"\"", "user: nobody, password: \"0123456789abcdef\"");
-    start(Options { config: Some(config), secret, ..options().await }).await.unwrap();
-}
-
-#[tokio::test]
 async fn the_parts_hear_who_has_gone() {
     let server = start(options().await).await.unwrap();
     let mesh = mesh(server.url()).await;
@@ -573,68 +509,29 @@ async fn the_parts_hear_who_has_gone() {
 }
 
 #[tokio::test]
-async fn beyond_this_machine_only_the_secret_opens() {
-    let folder = tempfile::tempdir().unwrap();
+async fn beyond_this_machine_nothing_is_open_unless_it_is_meant() {
     let everywhere = || Some("0.0.0.0:0".parse().unwrap());
     let refused = start(Options { listen: everywhere(), ..options().await }).await.unwrap_err();
     assert!(matches!(refused, Error::Exposed(_)), "{refused}");
-
-    let secret = secret_in(&folder);
-    let server = start(Options { listen: everywhere(), secret: Some(secret.clone()), ..options().await })
-        .await
-        .unwrap();
-    for user in ["mesh", "watch"] {
-        let with = |password: &str| ConnectOptions::with_user_and_password(user.into(), password.into());
-        with(secret.expose()).connect(server.url()).await.unwrap();
-        for wrong in ["", "wrong", &secret.expose()[1..]] {
-            assert!(with(wrong).connect(server.url()).await.is_err(), "{user} got in with {wrong:?}");
-        }
-    }
-    assert!(async_nats::connect(server.url()).await.is_err(), "somebody got in without a name");
-    let arguments =
-        Command::new("ps").args(["-o", "args=", "-p", &server.pid().unwrap().to_string()]).output();
-    assert!(!String::from_utf8_lossy(&arguments.unwrap().stdout).contains(secret.expose()));
-
     let open = start(Options { listen: everywhere(), insecure_lan: true, ..options().await }).await.unwrap();
     async_nats::connect(open.url()).await.unwrap();
-}
-
-#[tokio::test]
-async fn a_secret_of_digits_is_no_number() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("secret");
-    fs::write(&file, "12345678901234567890\n").unwrap();
-    Command::new("chmod").arg("600").arg(&file).status().unwrap();
-    let secret = Secret::read(&file).unwrap();
-    let server = start(Options { secret: Some(secret.clone()), ..options().await }).await.unwrap();
-    let right = ConnectOptions::with_user_and_password("mesh".into(), secret.expose().into());
-    right.connect(server.url()).await.unwrap();
-    assert!(async_nats::connect(server.url()).await.is_err());
-}
-
-#[tokio::test]
-async fn a_configuration_that_would_let_strangers_in_is_refused() {
-    let folder = tempfile::tempdir().unwrap();
-    let secret = Some(secret_in(&folder));
-    for (from, to) in [
-        ("no_auth_user: $ECHO_ANYONE", "no_auth_user: watch"),
-        ("user: watch, password: $ECHO_SECRET", "user: watch"),
-    ] {
-        let (_folder, config) = altered(from, to);
-        let refused = start(Options { config: Some(config), secret: secret.clone(), ..options().await })
-            .await
-            .unwrap_err();
-        assert!(matches!(refused, Error::LetsIn { .. }), "{to}: {refused}");
-    }
     // Nor may the configuration itself open the door.
     let (_folder, config) = altered("host: 127.0.0.1", "host: 0.0.0.0");
-    let (_second, config) = {
-        let text = fs::read_to_string(config).unwrap().replace("port: 4222", "port: -1");
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("nats.conf");
-        fs::write(&path, text).unwrap();
-        (folder, path)
-    };
+    let text = fs::read_to_string(&config).unwrap().replace("port: 4222", "port: -1");
+    fs::write(&config, text).unwrap();
     let refused = start(Options { config: Some(config), listen: None, ..options().await }).await.unwrap_err();
     assert!(matches!(refused, Error::Exposed(_)), "{refused}");
+}
+
+#[tokio::test]
+async fn the_configuration_runs_by_hand_on_one_machine() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = Command::new(binary().await)
+        .env_clear()
+        .current_dir(folder.path())
+        .args(["-t", "-c"])
+        .arg(conf())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
