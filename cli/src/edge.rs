@@ -1,13 +1,16 @@
 //! The mesh as a client sees it: an edge, over HTTP.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use reqwest::{Response, Url, header};
+use echo_bus::process::BadConfig;
+use reqwest::{Response, StatusCode, Url, header};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::clean::Clean;
+use crate::keys::local;
 use crate::place::RunArgs;
 use crate::record::Record;
 
@@ -22,6 +25,12 @@ pub struct EdgeArgs {
     /// The edge of the mesh [default: that of the mesh that runs here, else http://127.0.0.1:8080]
     #[arg(long = "edge", env = "ECHO_EDGE_URL", value_name = "URL", value_parser = address)]
     pub url: Option<Url>,
+
+    /// Holds the API key that the edge wants, one line [default: the variable ECHO_API_KEY; of the mesh that runs here,
+    /// local.key in its run directory]
+    // Never the key itself: everybody on a machine sees the arguments of everything that runs there.
+    #[arg(long, env = "ECHO_API_KEY_FILE", value_name = "FILE")]
+    pub key_file: Option<PathBuf>,
 
     #[command(flatten)]
     pub run: RunArgs,
@@ -48,14 +57,30 @@ pub fn shown(url: &Url) -> String {
 
 /// Where an edge is, if nobody says otherwise.
 const DEFAULT: &str = "http://127.0.0.1:8080";
+/// The variable that may hold an API key.
+const KEY: &str = "ECHO_API_KEY";
 
 impl EdgeArgs {
     /// The edge that is meant.
     pub fn edge(&self) -> Result<Edge> {
-        match &self.url {
-            Some(url) => Edge::at(url.clone()),
-            None => Edge::at(Url::parse(self.here().as_deref().unwrap_or(DEFAULT))?),
+        let here = self.here().map(|here| Url::parse(&here)).transpose()?;
+        let url = match &self.url {
+            Some(url) => url.clone(),
+            None => here.clone().map_or_else(|| Url::parse(DEFAULT), Ok)?,
+        };
+        let is_here = here.as_ref() == Some(&url);
+        Ok(Edge::at(url)?.with_key(self.key(is_here)?))
+    }
+
+    /// The key that was named, or that of this machine for the edge that runs here and for no other.
+    fn key(&self, is_here: bool) -> Result<Option<String>> {
+        if let Some(path) = self.key_file.as_ref().filter(|path| !path.as_os_str().is_empty()) {
+            return Ok(Some(local::read(path).map_err(BadConfig)?));
         }
+        if let Some(key) = std::env::var(KEY).ok().filter(|key| !key.trim().is_empty()) {
+            return Ok(Some(key.trim().to_owned()));
+        }
+        Ok(if is_here { local::read(&local::file(&self.run.dir()?)).ok() } else { None })
     }
 
     /// The edge of the mesh that runs here.
@@ -70,6 +95,7 @@ impl EdgeArgs {
 pub struct Edge {
     url: Url,
     client: reqwest::Client,
+    key: Option<header::HeaderValue>,
 }
 
 impl Edge {
@@ -77,7 +103,18 @@ impl Edge {
         let _ = rustls::crypto::ring::default_provider().install_default();
         // A proxy for the web knows nothing of machines at home.
         let client = reqwest::Client::builder().no_proxy().connect_timeout(CONNECT).build()?;
-        Ok(Self { url, client })
+        Ok(Self { url, client, key: None })
+    }
+
+    /// The same for who has this API key.
+    #[must_use]
+    pub fn with_key(mut self, key: Option<String>) -> Self {
+        // What cannot stand in a header is no key.
+        self.key = key.and_then(|key| header::HeaderValue::from_str(&format!("Bearer {key}")).ok());
+        if let Some(key) = &mut self.key {
+            key.set_sensitive(true);
+        }
+        self
     }
 
     pub fn url(&self) -> &Url {
@@ -132,13 +169,33 @@ impl Edge {
 
     async fn asked(&self, request: reqwest::RequestBuilder) -> Result<Response> {
         let reply = self.sent(request).await?;
+        if reply.status() == StatusCode::UNAUTHORIZED {
+            return Err(self.unknown(Refused::read(reply).await).into());
+        }
         if reply.status().is_success() {
             return Ok(reply);
         }
         Err(Refused::read(reply).await.into())
     }
 
-    async fn sent(&self, request: reqwest::RequestBuilder) -> Result<Response> {
+    /// What to do about a key that is missing or not taken.
+    fn unknown(&self, refused: Refused) -> Refused {
+        let edge = self.shown();
+        let error = if self.key.is_some() {
+            format!("the edge at {edge} does not take this API key ({})", refused.error)
+        } else {
+            format!(
+                "the edge at {edge} wants an API key: set ECHO_API_KEY, or name a file that holds it with --key-file; whoever \
+                 runs that mesh makes one with `echo-mesh keys add NAME`"
+            )
+        };
+        Refused { error, ..refused }
+    }
+
+    async fn sent(&self, mut request: reqwest::RequestBuilder) -> Result<Response> {
+        if let Some(key) = &self.key {
+            request = request.header(header::AUTHORIZATION, key.clone());
+        }
         request.send().await.map_err(|error| {
             if error.is_connect() || error.is_timeout() {
                 anyhow!(

@@ -22,11 +22,11 @@ use std::time::Instant;
 use echo_bus::clock::Now;
 use echo_bus::id::{AttemptId, IdMap, ProcessId, TaskId};
 use echo_bus::message::{
-    Cancel, Code, Event as Announcement, Failure, Frame, Pulse, PulseAnswer, Submission, What,
+    Cancel, Code, Event as Announcement, Failure, Frame, Pulse, PulseAnswer, ReadAnswer, Submission, What,
 };
 use echo_bus::subject;
 
-pub use self::event::{Action, Asked, Event, Keep, New, ReaderId, Reads, Unsubmitted};
+pub use self::event::{Action, Asked, Event, Keep, New, Owner, ReaderId, Reads, Unsubmitted};
 use self::kept::Kept;
 pub use self::kept::{Absent, Gone};
 use self::news::{announcement, ended, node_of, report};
@@ -36,6 +36,7 @@ use self::remote::Parked;
 use crate::answer::LARGEST;
 use crate::attempts::{Attempts, Ending, Step};
 use crate::holders::{Holder, Holders, Lost};
+use crate::report::Report;
 use crate::resequencer::Resequencer;
 use crate::suspects::Suspects;
 
@@ -52,6 +53,7 @@ pub struct Edge {
 /// One task, from the client's request until nobody wants its answer any more.
 struct Task {
     attempts: Attempts,
+    owner: Owner,
     /// Part of the inboxes' names.
     secret: u128,
     resubmit_at: Option<Instant>,
@@ -104,6 +106,7 @@ impl Edge {
         let attempts = Attempts::new(id, new.request, new.traceparent, new.limits, now);
         let mut task = Task {
             attempts,
+            owner: new.owner,
             secret: new.secret,
             resubmit_at: None,
             line: None,
@@ -163,7 +166,8 @@ impl Edge {
         task.resubmit_at = None;
         let attempt = task.attempts.attempt() + 1;
         let inbox = subject::frames_inbox(&self.me, &format!("{:032x}-{attempt}", task.secret));
-        let submission = task.attempts.submit(&self.me, inbox.clone(), now);
+        task.waits(true);
+        let submission = task.attempts.submit(&self.me, task.owner.name(), inbox.clone(), now);
         self.resequencer.begin(id, attempt, inbox.into());
         self.holders.begin(id, attempt, now);
         out.push(Action::Submit(Box::new(submission)));
@@ -278,6 +282,7 @@ impl Edge {
             Step::Accepted => {
                 if let Some(task) = self.tasks.get_mut(&id) {
                     task.line = None;
+                    task.waits(false);
                 }
                 self.grew(id, now, out);
             }
@@ -306,21 +311,30 @@ impl Edge {
     }
 
     /// The one end of a task. Its answer stays for those who have not read it yet.
-    fn end(&mut self, id: TaskId, ending: Ending, now: Instant, out: &mut Vec<Action>) {
+    fn end(&mut self, id: TaskId, mut ending: Ending, now: Instant, out: &mut Vec<Action>) {
         let Some(task) = self.tasks.get_mut(&id) else { return };
         (task.resubmit_at, task.line) = (None, None);
         let attempts = &mut task.attempts;
-        if let Ending::Failed(failure) = &ending {
+        if let Ending::Failed(failure) = &mut ending {
             attempts.trace.failed(failure.code);
+            // Who may not use a model does not learn of it.
+            if let Some(key) = task.owner.key.as_ref().filter(|key| !key.models.is_all()) {
+                failure.served.retain(|model| key.models.has(model));
+                if failure.code == Code::ModelNotServed {
+                    "no node serves this model".clone_into(&mut failure.message);
+                }
+            }
         }
         let report = Arc::new(report(attempts, ending, now));
         let generates = attempts.generates();
         let first_token = attempts.first_token_at.map(|at| at.duration_since(attempts.began()));
+        let client = task.owner.name().cloned();
+        charge(&mut task.owner, attempts, Some(&report));
         attempts.answer.end(report.clone());
         attempts.forget_request();
         task.request_bytes = 0;
-        out.push(Action::Announce(Box::new(ended(id, &report))));
-        out.push(Action::Ended { task: id, report, generates, first_token });
+        out.push(Action::Announce(Box::new(Announcement { client: client.clone(), ..ended(id, &report) })));
+        out.push(Action::Ended { task: id, client, report, generates, first_token });
         self.resequencer.end(id);
         self.holders.end(id);
         self.grew(id, now, out);
@@ -357,9 +371,17 @@ impl Task {
         !self.attempts.has_ended() && self.attempts.attempt() == attempt
     }
 
-    /// Whether somebody who says this key may know of the task.
-    fn opens(&self, key: Option<u64>) -> bool {
-        self.asked.as_ref().is_none_or(|asked| key == Some(asked.key))
+    /// Whether somebody who says this key may know of the task, in the name of this client.
+    fn opens(&self, question: &ReadAnswer) -> bool {
+        self.owner.name() == question.client.as_ref()
+            && self.asked.as_ref().is_none_or(|asked| question.key == Some(asked.key))
+    }
+
+    /// No node has it, or one does: that counts for its client.
+    fn waits(&mut self, waits: bool) {
+        if let Some(place) = &mut self.owner.place {
+            place.waits(waits);
+        }
     }
 
     fn is_too_large(&self) -> bool {
@@ -373,8 +395,16 @@ impl Task {
 
     fn news(&self, what: What) -> Announcement {
         let (attempt, model) = (Some(self.attempts.attempt()), self.attempts.model.clone());
-        Announcement { attempt, model, ..announcement(self.attempts.task, what) }
+        let client = self.owner.name().cloned();
+        Announcement { attempt, client, model, ..announcement(self.attempts.task, what) }
     }
+}
+
+/// A task of a client has ended: its place is free, and what it has taken is counted. What an engine has made of an answer that
+/// did not come to its end is told by its pieces alone.
+fn charge(owner: &mut Owner, attempts: &Attempts, report: Option<&Report>) {
+    let Some(place) = owner.place.take() else { return };
+    place.charge(attempts.taken(report.and_then(|report| report.ending.as_ref().ok())));
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use echo_bus::id::Role;
 use echo_bus::process::{self, BadConfig};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::runtime::{Builder, Runtime};
+use tracing::warn;
 
 use crate::Config;
 
@@ -35,6 +36,10 @@ fn runtime(threads: u16) -> anyhow::Result<Runtime> {
 async fn start(config: Config) -> anyhow::Result<()> {
     let shutdown = process::shutdown();
     let metrics = crate::measure::install();
+    let keys = config.read_keys()?;
+    if keys.is_none() && !config.listen.ip().is_loopback() {
+        warn!(listen = %config.listen, "everybody who reaches this address may use the mesh and manage it (--open-lan)");
+    }
     let mut listener = listen(config.listen).map_err(|error| {
         let listen = config.listen;
         BadConfig(format!(
@@ -52,7 +57,7 @@ async fn start(config: Config) -> anyhow::Result<()> {
         Some(Err(error)) if error.is_configuration() => return Err(BadConfig::because(error).into()),
         Some(connected) => connected.context("cannot reach the bus")?,
     };
-    let ended = crate::run(config, listener, bus, metrics, shutdown).await;
+    let ended = crate::run(config, listener, bus, metrics, keys, shutdown).await;
     telemetry.finish().await;
     ended.context("the edge has failed")
 }

@@ -18,6 +18,7 @@ use crate::config::Config;
 use crate::edge::Event;
 use crate::http;
 use crate::inbox::Inbox;
+use crate::keys::Keys;
 use crate::serve::{Doors, refuse_until, serve};
 use crate::tasks::Tasks;
 use crate::watch::Watch;
@@ -56,6 +57,7 @@ pub async fn run(
     listener: TcpListener,
     bus: Bus,
     metrics: PrometheusHandle,
+    keys: Option<Arc<Keys>>,
     shutdown: CancellationToken,
 ) -> Result<(), Error> {
     let address = listener.local_addr().map_err(Error::Serve)?;
@@ -70,8 +72,9 @@ pub async fn run(
     info!(%address, connections, "listening");
     info!(edge = %bus.me().id, "ready");
 
+    let keeping = keys.as_ref().map(|keys| tokio::spawn(keys.usage().clone().keep()));
     let watch = Watch::new(bus.clone(), shutdown.clone());
-    let routes = http::router(&config, tasks.clone(), watch, metrics, address);
+    let routes = http::router(&config, keys.clone(), tasks.clone(), watch, metrics, address);
     let doors = Doors { routes, refusal: http::crowded(), connections, patience: config.patience() };
     let served = async {
         serve(doors, listener, shutdown.clone()).await;
@@ -96,6 +99,8 @@ pub async fn run(
         _ = &mut listening => Err(Error::Deaf),
     };
     leave(&tasks, &bus, address).await;
+    keeping.into_iter().for_each(|keeping| keeping.abort());
+    keys.iter().for_each(|keys| keys.usage().write());
     listening.abort();
     ended
 }

@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::trace;
 
+use crate::http::caller::Peer;
 use crate::measure;
 use patience::Late;
 use traffic::{Counted, Routes, Traffic};
@@ -142,9 +143,10 @@ async fn connection(
     let _ = stream.set_nodelay(true);
     let begins = timeout(patience.idle, beginning(&stream));
     let Some(Ok(Some(version))) = shutdown.run_until_cancelled(begins).await else { return };
+    let peer = stream.peer_addr().ok().map(|address| Peer(address.ip()));
     let traffic = Arc::<Traffic>::default();
     let io = TokioIo::new(Counted::new(stream, traffic.clone()));
-    let service = Routes::new(routes, traffic.clone());
+    let service = Routes::new(routes, traffic.clone(), peer);
     // Pinned here, not where it is waited for: each move of a future costs every connection its size once more.
     let ends = pin!(patience.ends(version, &traffic));
     // A server for both versions reads the beginning by itself, and its buffer is twice as large from then on.

@@ -5,13 +5,15 @@ use std::task::Waker;
 use std::time::Duration;
 
 use echo_bus::client::Address;
-use echo_bus::id::{BootId, Inbox, NodeId, Peer, TaskId};
+use echo_bus::id::{BootId, ClientName, Inbox, NodeId, Peer, TaskId};
 use echo_bus::message::{
     AnswerPart, Cancel, Event as Announcement, Frame, Memo, Pulse, PulseAnswer, ReadAnswer, Request,
     Submission, Task, Written,
 };
 
 use crate::holders::{Ask, Heard, Holder, Loss};
+use crate::keys::Place;
+use crate::keys::file::Entry;
 use crate::limits::Limits;
 use crate::report::Report;
 
@@ -20,6 +22,7 @@ pub struct New {
     pub task: TaskId,
     /// Part of the inboxes' names: only whoever was given one can send to it.
     pub secret: u128,
+    pub owner: Owner,
     pub request: Request,
     pub traceparent: Option<String>,
     pub limits: Limits,
@@ -32,6 +35,21 @@ pub struct New {
     /// Whether others may read the answer too. What nobody can join is dropped once it is read.
     pub joins: bool,
     pub reads: Reads,
+}
+
+/// Whose task it is.
+#[derive(Debug, Default)]
+pub struct Owner {
+    /// The API key that it came with; absent where the edge wants none.
+    pub key: Option<Arc<Entry>>,
+    /// Its place among the client's tasks, until it ends.
+    pub place: Option<Place>,
+}
+
+impl Owner {
+    pub fn name(&self) -> Option<&ClientName> {
+        self.key.as_ref().map(|key| &key.name)
+    }
 }
 
 /// What stays of a task that nobody reads.
@@ -160,6 +178,7 @@ pub enum Action {
     /// A task has ended, for log and metrics.
     Ended {
         task: TaskId,
+        client: Option<ClientName>,
         report: Arc<Report>,
         /// It was work for a model, and not about models.
         generates: bool,
@@ -168,6 +187,7 @@ pub enum Action {
     /// The last reader has gone before the end.
     HungUp {
         task: TaskId,
+        client: Option<ClientName>,
         why: &'static str,
     },
 }
