@@ -8,6 +8,7 @@ mod engine;
 mod exposition;
 mod facts;
 mod faults;
+mod keys;
 mod lan;
 mod life;
 mod load;
