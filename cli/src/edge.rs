@@ -69,11 +69,11 @@ impl EdgeArgs {
             None => here.clone().map_or_else(|| Url::parse(DEFAULT), Ok)?,
         };
         let is_here = here.as_ref() == Some(&url);
-        Ok(Edge::at(url)?.with_key(self.key(is_here)?))
+        Ok(Edge::at(url)?.with_key(self.named_key(is_here)?))
     }
 
     /// The key that was named, or that of this machine for the edge that runs here and for no other.
-    fn key(&self, is_here: bool) -> Result<Option<String>> {
+    fn named_key(&self, is_here: bool) -> Result<Option<String>> {
         if let Some(path) = self.key_file.as_ref().filter(|path| !path.as_os_str().is_empty()) {
             return Ok(Some(local::read(path).map_err(BadConfig)?));
         }
@@ -91,11 +91,11 @@ impl EdgeArgs {
 }
 
 /// One edge.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Edge {
     url: Url,
     client: reqwest::Client,
-    key: Option<header::HeaderValue>,
+    key: Option<String>,
 }
 
 impl Edge {
@@ -109,12 +109,13 @@ impl Edge {
     /// The same for who has this API key.
     #[must_use]
     pub fn with_key(mut self, key: Option<String>) -> Self {
-        // What cannot stand in a header is no key.
-        self.key = key.and_then(|key| header::HeaderValue::from_str(&format!("Bearer {key}")).ok());
-        if let Some(key) = &mut self.key {
-            key.set_sensitive(true);
-        }
+        self.key = key;
         self
+    }
+
+    /// Its key, for who asks it in another way.
+    pub fn key(&self) -> Option<&str> {
+        self.key.as_deref()
     }
 
     pub fn url(&self) -> &Url {
@@ -133,7 +134,11 @@ impl Edge {
 
     /// GET of JSON that is wanted also if it tells of a failure.
     pub async fn told(&self, path: &str) -> Result<Value> {
-        self.read(self.sent(self.client.get(self.address(path)?)).await?).await
+        let reply = self.sent(self.client.get(self.address(path)?)).await?;
+        if reply.status() == StatusCode::UNAUTHORIZED {
+            return Err(self.unknown(Refused::read(reply).await).into());
+        }
+        self.read(reply).await
     }
 
     /// POST of JSON; the answer may be a stream.
@@ -194,7 +199,7 @@ impl Edge {
 
     async fn sent(&self, mut request: reqwest::RequestBuilder) -> Result<Response> {
         if let Some(key) = &self.key {
-            request = request.header(header::AUTHORIZATION, key.clone());
+            request = request.bearer_auth(key);
         }
         request.send().await.map_err(|error| {
             if error.is_connect() || error.is_timeout() {
