@@ -7,7 +7,9 @@ use super::listening::beyond_loopback;
 use super::scene::{Edge, Scene, local_port};
 
 pub async fn look(scene: &Scene) -> Looked {
-    let (Edge::Whole(_, answer) | Edge::Alone(_, answer)) = scene.edge().await else { return Looked::default() };
+    let (Edge::Whole(_, answer) | Edge::Alone(_, answer)) = scene.edge().await else {
+        return Looked::default();
+    };
     if answer.json["edge"]["client"].is_string() {
         return Looked::seen("whoever asks the edge needs an API key");
     }

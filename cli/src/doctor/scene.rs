@@ -107,7 +107,8 @@ impl Scene {
         };
         match self.asker.get(&url, edge.key()).await {
             Ok(answer) if answer.json["code"] == "invalid_api_key" => Edge::Absent(
-                "it wants an API key that it knows: set ECHO_API_KEY, or name a file with --key-file".to_owned(),
+                "it wants an API key that it knows: set ECHO_API_KEY, or name a file with --key-file"
+                    .to_owned(),
             ),
             Err(why) if why.contains("does not speak") => Edge::Foreign,
             Err(why) => Edge::Absent(why),

@@ -38,7 +38,7 @@ pub struct Args {
     tokens_a_day: Option<u64>,
 
     /// Good for so long, such as 30d or 12h
-    #[arg(long, value_name = "TIME", value_parser = time::between(Duration::from_secs(1), LONGEST))]
+    #[arg(long, value_name = "TIME", value_parser = lifetime)]
     expires: Option<Duration>,
 
     /// Good for managing the mesh, too: draining nodes, pulling and removing models, ending tasks of others
@@ -85,7 +85,38 @@ impl Args {
     }
 }
 
+/// As times are written everywhere, and in days.
+fn lifetime(text: &str) -> Result<Duration, String> {
+    let days = text.trim().strip_suffix('d').map(|days| days.trim().parse::<u32>());
+    let time = match days {
+        Some(Ok(days)) => time::DAY * days,
+        Some(Err(_)) => return Err(format!("{text:?} is no number of days: write it like 30d")),
+        None => time::parse(text).map_err(|error| error.to_string())?,
+    };
+    let fits = (Duration::from_secs(1)..=LONGEST).contains(&time);
+    if fits {
+        Ok(time)
+    } else {
+        Err(format!("{text:?} is too short or too long; leave --expires out for ever"))
+    }
+}
+
 /// A new key.
 pub fn random() -> String {
     file::text(&rand::random())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_good_for_days_or_for_any_time() {
+        for (text, seconds) in [("30d", 30 * 86_400), ("12h", 43_200), ("90", 90)] {
+            assert_eq!(lifetime(text), Ok(Duration::from_secs(seconds)), "{text}");
+        }
+        for text in ["", "d", "-1d", "0d", "0", "4000000d", "4294967296d", "soon"] {
+            assert!(lifetime(text).is_err(), "{text}");
+        }
+    }
 }

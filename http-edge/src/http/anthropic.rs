@@ -23,7 +23,7 @@ use super::reply;
 
 pub static DIALECT: Dialect = Dialect {
     name: "Anthropic",
-    about: "Set ANTHROPIC_BASE_URL to this address, without /v1; any key will do",
+    about: "Set ANTHROPIC_BASE_URL to this address, without /v1; any key will do where the edge wants none",
     hint: "; the base URL of Anthropic's API has no /v1",
     header: Some("anthropic-version"),
     owns: |first, second| first == "v1" && second == "messages",

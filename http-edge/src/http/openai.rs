@@ -27,7 +27,7 @@ use ask::Asked;
 
 pub static DIALECT: Dialect = Dialect {
     name: "OpenAI",
-    about: "Set the base URL to this address and /v1; any key will do",
+    about: "Set the base URL to this address and /v1; any key will do where the edge wants none",
     hint: "; the base URL of OpenAI's API ends in one /v1",
     owns: |first, _| first == "v1",
     header: None,

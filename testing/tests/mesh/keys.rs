@@ -46,7 +46,8 @@ impl Keyed {
     async fn is_answered(&self, edge: usize, key: &str, wanted: u16) {
         self.mesh
             .until(&format!("the key to be answered with {wanted}"), || async move {
-                let status = by(key, self.client(edge).get("/v1/models")).send().await.map_err(|it| it.to_string())?;
+                let status =
+                    by(key, self.client(edge).get("/v1/models")).send().await.map_err(|it| it.to_string())?;
                 holds(status.status() == wanted, status.status())
             })
             .await;
@@ -113,18 +114,29 @@ async fn who_has_no_key_or_a_wrong_one_is_refused_in_the_words_of_the_dialect() 
     let ollama = client.get("/api/tags").send().await.expect("an answer").json().await;
     assert!(ollama["error"].as_str().is_some_and(|words| words.contains("echo-mesh keys add")), "{ollama}");
     for path in ["/", "/health", "/page/app.js"] {
-        assert_eq!(client.get(path).send().await.expect("an answer").status(), 200, "{path} says nothing of the mesh");
+        assert_eq!(
+            client.get(path).send().await.expect("an answer").status(),
+            200,
+            "{path} says nothing of the mesh"
+        );
     }
     let key = keyed.key("ada", &[]).await;
     let basic = base64(&format!("n8n:{key}"));
-    for (header, value) in
-        [("x-api-key", key.clone()), ("authorization", format!("Basic {basic}")), ("authorization", format!("Bearer {key}"))]
-    {
-        let reply = client.post("/task", &prompt("hello")).header(header, &value).send().await.expect("an answer");
+    for (header, value) in [
+        ("x-api-key", key.clone()),
+        ("authorization", format!("Basic {basic}")),
+        ("authorization", format!("Bearer {key}")),
+    ] {
+        let reply =
+            client.post("/task", &prompt("hello")).header(header, &value).send().await.expect("an answer");
         assert_eq!(reply.status(), 200, "{header}");
     }
-    let foreign = client.get("/status").header("origin", "http://localhost:3000").send().await.expect("an answer");
-    assert_eq!((foreign.status(), foreign.header("access-control-allow-origin")), (401, "http://localhost:3000"));
+    let foreign =
+        client.get("/status").header("origin", "http://localhost:3000").send().await.expect("an answer");
+    assert_eq!(
+        (foreign.status(), foreign.header("access-control-allow-origin")),
+        (401, "http://localhost:3000")
+    );
     // Whoever guesses waits, and whoever has a key does not.
     let began = Instant::now();
     for _ in 0..12 {
@@ -197,7 +209,11 @@ async fn a_key_is_good_for_its_models_and_for_so_many_tasks_and_tokens() {
     assert!(status == 404 && !said.to_string().contains("mistral"), "{said}");
     assert_eq!(keyed.ask(0, &limited, "/v1/chat/completions", &chat("qwen3")).await.0, 200);
     for path in ["/nodes/node-a/drain", "/api/pull"] {
-        assert_eq!(keyed.ask(0, &limited, path, &json!({"model": "qwen3"})).await.0, 403, "{path} is for managers");
+        assert_eq!(
+            keyed.ask(0, &limited, path, &json!({"model": "qwen3"})).await.0,
+            403,
+            "{path} is for managers"
+        );
     }
     for path in ["/metrics", "/mesh/watch"] {
         let status = by(&limited, keyed.client(0).get(path)).send().await.expect("an answer").status();
@@ -220,10 +236,19 @@ async fn a_key_is_good_for_its_models_and_for_so_many_tasks_and_tokens() {
         })
         .await;
     assert_eq!(keyed.ask(0, &one, "/v1/chat/completions", &several).await.0, 429, "each choice is a task");
-    assert_eq!(keyed.ask(0, &one, "/v1/chat/completions", &chat("mistral")).await.0, 200, "and none was left behind");
+    assert_eq!(
+        keyed.ask(0, &one, "/v1/chat/completions", &chat("mistral")).await.0,
+        200,
+        "and none was left behind"
+    );
     let tokens = keyed.key("cy", &["--tokens-a-day", "5"]).await;
-    assert_eq!(keyed.ask(0, &tokens, "/task", &prompt("count [tokens=20]")).await.0, 200, "an answer is not cut");
-    let refused = |edge| keyed.ask(edge, &tokens, "/task", &json!({"prompt": "x"}));
+    assert_eq!(
+        keyed.ask(0, &tokens, "/task", &prompt("count [tokens=20]")).await.0,
+        200,
+        "an answer is not cut"
+    );
+    let body = json!({"prompt": "x"});
+    let refused = |edge| keyed.ask(edge, &tokens, "/task", &body);
     let (status, wait, said) = refused(0).await;
     assert!(status == 429 && wait.parse::<u64>().is_ok_and(|wait| wait <= 86_400), "{said}, {wait:?}");
     assert!(keyed.edges[0].stop().await.success());
@@ -231,7 +256,8 @@ async fn a_key_is_good_for_its_models_and_for_so_many_tasks_and_tokens() {
     assert_eq!(refused(0).await.0, 429, "a new edge knows what was used");
     let listed = command(&keyed.keys, &["list", "--json"]);
     let listed: Value = serde_json::from_slice(&listed.stdout).expect("JSON");
-    let cy = listed.as_array().and_then(|keys| keys.iter().find(|key| key["name"] == "cy")).expect("cy's key");
+    let cy =
+        listed.as_array().and_then(|keys| keys.iter().find(|key| key["name"] == "cy")).expect("cy's key");
     assert!(cy["tokens_today"].as_u64().is_some_and(|used| used >= 20), "{cy}");
 }
 
@@ -289,7 +315,8 @@ async fn a_name_stands_in_events_and_metrics_and_a_key_nowhere() {
         .until("an event with the client's name", || async {
             let seen = observer.seen();
             let event = seen.iter().find(|it| {
-                it.subject.starts_with("echo.task.") && String::from_utf8_lossy(&it.payload).contains("\"client\":\"ada\"")
+                it.subject.starts_with("echo.task.")
+                    && String::from_utf8_lossy(&it.payload).contains("\"client\":\"ada\"")
             });
             event.map(|event| event.subject.to_string()).ok_or(seen.len())
         })
@@ -299,7 +326,8 @@ async fn a_name_stands_in_events_and_metrics_and_a_key_nowhere() {
     assert!(metrics.contains("echo_client_tasks_total{client=\"ada\",outcome=\"answered\"} 1"), "{metrics}");
     assert!(!metrics.contains(&key));
     for message in observer.seen() {
-        let (payload, headers) = (String::from_utf8_lossy(&message.payload), format!("{:?}", message.headers));
+        let (payload, headers) =
+            (String::from_utf8_lossy(&message.payload), format!("{:?}", message.headers));
         assert!(!payload.contains(&key) && !headers.contains(&key), "a key on {}", message.subject);
     }
     assert!(keyed.edges[0].stop().await.success());
@@ -321,8 +349,9 @@ async fn a_name_stands_in_events_and_metrics_and_a_key_nowhere() {
 #[tokio::test]
 async fn an_edge_beyond_loopback_wants_keys_or_to_be_told_that_it_is_open() {
     let mesh = Mesh::start().nodes(1).await;
+    let url = mesh.broker.url();
     let args = |more: &[&str]| {
-        let args = [&["--nats", &mesh.broker.url(), "--listen", "0.0.0.0:0"][..], more].concat();
+        let args = [&["--nats", &url, "--listen", "0.0.0.0:0"][..], more].concat();
         args.into_iter().map(str::to_owned).collect()
     };
     let shut = Program::new("edge", "edge", args(&[]));

@@ -13,7 +13,9 @@ async fn a_mesh_that_others_reach_wants_keys_of_them_and_this_machines_commands_
     let client = echo_testing::client::Client::new(address.parse().unwrap());
     let status = client.get("/status").send().await.unwrap();
     assert_eq!((status.status(), status.json().await["code"].as_str()), (401, Some("invalid_api_key")));
-    for words in [&["ask", "-q", "count [tokens=2]"][..], &["models"], &["status"], &["check"], &["drain", "node-a"]] {
+    for words in
+        [&["ask", "-q", "count [tokens=2]"][..], &["models"], &["status"], &["check"], &["drain", "node-a"]]
+    {
         here.says(words).await.ended(0);
     }
     // Another machine knows the address, and nothing else.
