@@ -12,6 +12,7 @@ mod event;
 mod harm;
 mod kept;
 mod news;
+mod owner;
 mod readers;
 mod remote;
 mod time;
@@ -26,17 +27,17 @@ use echo_bus::message::{
 };
 use echo_bus::subject;
 
-pub use self::event::{Action, Asked, Event, Keep, New, Owner, ReaderId, Reads, Unsubmitted};
+pub use self::event::{Action, Asked, Event, Keep, New, ReaderId, Reads, Unsubmitted};
 use self::kept::Kept;
 pub use self::kept::{Absent, Gone};
 use self::news::{announcement, ended, node_of, report};
+pub use self::owner::Owner;
 use self::readers::Reader;
 pub use self::readers::Unjoined;
 use self::remote::Parked;
 use crate::answer::LARGEST;
 use crate::attempts::{Attempts, Ending, Step};
 use crate::holders::{Holder, Holders, Lost};
-use crate::report::Report;
 use crate::resequencer::Resequencer;
 use crate::suspects::Suspects;
 
@@ -166,7 +167,7 @@ impl Edge {
         task.resubmit_at = None;
         let attempt = task.attempts.attempt() + 1;
         let inbox = subject::frames_inbox(&self.me, &format!("{:032x}-{attempt}", task.secret));
-        task.waits(true);
+        task.owner.waits(true);
         let submission = task.attempts.submit(&self.me, task.owner.name(), inbox.clone(), now);
         self.resequencer.begin(id, attempt, inbox.into());
         self.holders.begin(id, attempt, now);
@@ -282,7 +283,7 @@ impl Edge {
             Step::Accepted => {
                 if let Some(task) = self.tasks.get_mut(&id) {
                     task.line = None;
-                    task.waits(false);
+                    task.owner.waits(false);
                 }
                 self.grew(id, now, out);
             }
@@ -317,19 +318,13 @@ impl Edge {
         let attempts = &mut task.attempts;
         if let Ending::Failed(failure) = &mut ending {
             attempts.trace.failed(failure.code);
-            // Who may not use a model does not learn of it.
-            if let Some(key) = task.owner.key.as_ref().filter(|key| !key.models.is_all()) {
-                failure.served.retain(|model| key.models.has(model));
-                if failure.code == Code::ModelNotServed {
-                    "no node serves this model".clone_into(&mut failure.message);
-                }
-            }
+            task.owner.hide_models(failure);
         }
         let report = Arc::new(report(attempts, ending, now));
         let generates = attempts.generates();
         let first_token = attempts.first_token_at.map(|at| at.duration_since(attempts.began()));
         let client = task.owner.name().cloned();
-        charge(&mut task.owner, attempts, Some(&report));
+        task.owner.charge(attempts, Some(&report));
         attempts.answer.end(report.clone());
         attempts.forget_request();
         task.request_bytes = 0;
@@ -377,13 +372,6 @@ impl Task {
             && self.asked.as_ref().is_none_or(|asked| question.key == Some(asked.key))
     }
 
-    /// No node has it, or one does: that counts for its client.
-    fn waits(&mut self, waits: bool) {
-        if let Some(place) = &mut self.owner.place {
-            place.waits(waits);
-        }
-    }
-
     fn is_too_large(&self) -> bool {
         self.attempts.answer.bytes() > LARGEST
     }
@@ -398,13 +386,6 @@ impl Task {
         let client = self.owner.name().cloned();
         Announcement { attempt, client, model, ..announcement(self.attempts.task, what) }
     }
-}
-
-/// A task of a client has ended: its place is free, and what it has taken is counted. What an engine has made of an answer that
-/// did not come to its end is told by its pieces alone.
-fn charge(owner: &mut Owner, attempts: &Attempts, report: Option<&Report>) {
-    let Some(place) = owner.place.take() else { return };
-    place.charge(attempts.taken(report.and_then(|report| report.ending.as_ref().ok())));
 }
 
 #[cfg(test)]

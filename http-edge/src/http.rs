@@ -109,8 +109,9 @@ async fn passage(State(shared): State<Shared>, mut request: Request, next: Next)
     let dialect = dialects::of_request(request.uri().path(), request.headers());
     let id = route_headers::own_id(request.headers());
     let span = traced::begin(&mut request);
-    let mut response =
-        guard::check(shared.guard(), request, |request| caller::admit(&shared, request, next)).await;
+    let keys = shared.keys().cloned();
+    let admit = |request| caller::admit(keys, request, next);
+    let mut response = guard::check(shared.guard(), request, admit).await;
     route_headers::give_back(id, &mut response);
     response.headers_mut().insert(header::SERVER, HeaderValue::from_static(SERVER));
     dialect.shape(&mut response);

@@ -29,7 +29,7 @@ await page.reload();
 await live();
 assert.equal(await form.count(), 0, "a key is kept");
 await page.locator(".tabs a[data-view=chat]").click();
-await page.locator("#view-chat textarea").fill("Please answer. [say=with%20a%20key]");
+await page.getByRole("textbox", { name: "Message" }).fill("Please answer. [say=with%20a%20key]");
 await page.keyboard.press("Enter");
 await page.getByText("with a key", { exact: true }).first().waitFor();
 

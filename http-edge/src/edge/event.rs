@@ -12,10 +12,10 @@ use echo_bus::message::{
 };
 
 use crate::holders::{Ask, Heard, Holder, Loss};
-use crate::keys::Place;
-use crate::keys::file::Entry;
 use crate::limits::Limits;
 use crate::report::Report;
+
+use super::owner::Owner;
 
 /// A task that a client wants done.
 pub struct New {
@@ -35,21 +35,6 @@ pub struct New {
     /// Whether others may read the answer too. What nobody can join is dropped once it is read.
     pub joins: bool,
     pub reads: Reads,
-}
-
-/// Whose task it is.
-#[derive(Debug, Default)]
-pub struct Owner {
-    /// The API key that it came with; absent where the edge wants none.
-    pub key: Option<Arc<Entry>>,
-    /// Its place among the client's tasks, until it ends.
-    pub place: Option<Place>,
-}
-
-impl Owner {
-    pub fn name(&self) -> Option<&ClientName> {
-        self.key.as_ref().map(|key| &key.name)
-    }
 }
 
 /// What stays of a task that nobody reads.

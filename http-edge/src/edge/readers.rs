@@ -124,7 +124,7 @@ impl Edge {
     pub(super) fn hang_up(&mut self, id: TaskId, why: &'static str, out: &mut Vec<Action>) {
         self.withdraw(id, None, out);
         if let Some(task) = self.tasks.get_mut(&id) {
-            super::charge(&mut task.owner, &task.attempts, None);
+            task.owner.charge(&task.attempts, None);
             let client = task.owner.name().cloned();
             let news = task.news(What::Cancelled);
             out.push(Action::Announce(Box::new(echo_bus::message::Event { detail: why.to_owned(), ..news })));

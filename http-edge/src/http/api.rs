@@ -161,7 +161,9 @@ impl Api {
         let reads = if streams { Reads::Pieces } else { Reads::End };
         let wishes = || Wishes { traceparent: traceparent.cloned(), ..Wishes::default() };
         // All have their places before one begins.
-        let owners = std::iter::once(&first).chain(&further).map(|request| self.caller.owner(request, self));
+        let owners = std::iter::once(&first)
+            .chain(&further)
+            .map(|request| self.caller.owner(request, self.shared.keys()));
         let owners: Vec<Owner> = owners.collect::<Result<_, _>>()?;
         let requests = std::iter::once(first).chain(further);
         let mut readers =
@@ -184,13 +186,8 @@ impl Api {
     /// # Errors
     /// 403 or 429: the key is not good for it, or not for more of it.
     pub fn reader(&self, request: Request, wishes: Wishes, reads: Reads) -> Result<Reader, ApiError> {
-        let owner = self.caller.owner(&request, self)?;
+        let owner = self.caller.owner(&request, self.shared.keys())?;
         Ok(self.tasks().begin(request, wishes, owner, reads))
-    }
-
-    /// The API keys, where they are wanted.
-    pub fn keys(&self) -> Option<&Arc<Keys>> {
-        self.shared.keys()
     }
 
     /// A question about a task, for who asks: to others there is no such task.

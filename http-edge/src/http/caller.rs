@@ -16,7 +16,6 @@ use base64::prelude::BASE64_STANDARD;
 use echo_bus::id::ClientName;
 use echo_bus::message::{Model, Request as Ask};
 
-use super::api::{Api, Shared};
 use super::error::ApiError;
 use crate::edge::Owner;
 use crate::keys::file::Entry;
@@ -38,8 +37,8 @@ pub enum Caller {
 }
 
 /// Lets a request on to its route, for whoever has sent it.
-pub async fn admit(shared: &Shared, mut request: Request, next: Next) -> Response {
-    let caller = match shared.keys() {
+pub async fn admit(keys: Option<Arc<Keys>>, mut request: Request, next: Next) -> Response {
+    let caller = match &keys {
         None => Caller::Anybody,
         Some(_) if is_open(&request) => return next.run(request).await,
         Some(keys) => match known(keys, &request) {
@@ -170,8 +169,8 @@ impl Caller {
     ///
     /// # Errors
     /// 403 or 429: the key is not good for it, or not for more of it.
-    pub fn owner(&self, request: &Ask, api: &Api) -> Result<Owner, ApiError> {
-        let Some((entry, keys)) = self.entry().zip(api.keys()) else { return Ok(Owner::default()) };
+    pub fn owner(&self, request: &Ask, keys: Option<&Arc<Keys>>) -> Result<Owner, ApiError> {
+        let Some((entry, keys)) = self.entry().zip(keys) else { return Ok(Owner::default()) };
         match request.model() {
             Some(model) if !entry.models.has(model) => return Err(ApiError::no_right_to(&entry.name, model)),
             None if self.is_limited() => return Err(ApiError::names_no_model(entry)),
