@@ -52,5 +52,6 @@ async fn a_mesh_that_others_reach_wants_keys_of_them_and_this_machines_commands_
     let record = here.record().to_string();
     assert!(!record.contains(key.trim()), "a key in the record");
     here.says(&["down"]).await.ended(0);
-    here.assert_clean();
+    // Keys outlive a mesh; nothing of it runs.
+    assert!(here.processes().is_empty());
 }
