@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use echo_bus::message::{Capability, LoadOptions, Model};
 use echo_bus::model_name::ModelName;
+use echo_bus::model_pattern::Patterns;
 
 use crate::engine::{Found, Probe, RUNNING};
 use crate::loads::{self, Loads, Start};
-use crate::owner::Offer;
 use crate::room::Room;
 
 /// The share of the newest measurement in the running average.
@@ -29,7 +29,7 @@ struct Measured {
 /// What this node can serve.
 #[derive(Debug, Default)]
 pub struct Catalog {
-    offer: Offer,
+    offer: Patterns,
     found: BTreeMap<String, Found>,
     measured: HashMap<String, Measured>,
     loads: Loads,
@@ -41,7 +41,7 @@ pub struct Catalog {
 
 impl Catalog {
     /// Of an engine that was not asked yet, for those models that its owner offers.
-    pub fn new(offer: Offer) -> Self {
+    pub fn new(offer: Patterns) -> Self {
         Self { offer, ..Self::default() }
     }
 

@@ -4,7 +4,6 @@
 mod args;
 mod busy;
 mod hours;
-mod offer;
 mod rules;
 
 use std::time::Instant;
@@ -17,7 +16,6 @@ use jiff::tz::TimeZone;
 pub use args::OwnerArgs;
 use busy::Gate;
 pub use busy::{Limits, Usage};
-pub use offer::Offer;
 pub use rules::Rules;
 
 /// Whether the node works for others now, by its owner's will.

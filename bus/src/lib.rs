@@ -10,6 +10,7 @@ pub mod id;
 pub mod key;
 pub mod message;
 pub mod model_name;
+pub mod model_pattern;
 pub mod permission;
 pub mod private_file;
 pub mod process;

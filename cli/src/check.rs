@@ -9,10 +9,11 @@ use anyhow::{Result, bail};
 use echo_bus::process;
 use echo_bus::time;
 use futures::future::join_all;
+use reqwest::RequestBuilder;
 use serde_json::{Value, json};
 
 use crate::clean::Clean;
-use crate::edge::EdgeArgs;
+use crate::edge::{Edge, EdgeArgs};
 use crate::say::say;
 use judge::{Reply, Verdict};
 
@@ -39,7 +40,7 @@ pub fn main(args: Args) -> ExitCode {
 #[tokio::main(flavor = "current_thread")]
 async fn check(args: &Args) -> Result<bool> {
     let edge = args.edge.edge()?;
-    let asks = Asks::new(edge.url().as_str().trim_end_matches('/'), args.patience)?;
+    let asks = Asks::new(&edge, args.patience)?;
     say(format!("Checking the mesh at {}", edge.shown()));
     let mut told = Told::default();
     let status = asks.get("/status").await;
@@ -105,18 +106,20 @@ impl Told {
 /// Somebody who asks an edge, and takes every answer as it comes.
 struct Asks {
     edge: String,
+    key: Option<String>,
     client: reqwest::Client,
 }
 
 impl Asks {
-    fn new(edge: &str, patience: Duration) -> Result<Self> {
+    fn new(edge: &Edge, patience: Duration) -> Result<Self> {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = reqwest::Client::builder().no_proxy().timeout(patience).build()?;
-        Ok(Self { edge: edge.to_owned(), client })
+        let url = edge.url().as_str().trim_end_matches('/').to_owned();
+        Ok(Self { edge: url, key: edge.key().map(str::to_owned), client })
     }
 
     async fn get(&self, path: &str) -> Reply {
-        Reply::to(self.client.get(format!("{}{path}", self.edge))).await
+        Reply::to(self.by_key(self.client.get(format!("{}{path}", self.edge)))).await
     }
 
     async fn post(&self, path: &str, body: &Value) -> Reply {
@@ -125,6 +128,13 @@ impl Asks {
 
     async fn send(&self, path: &str, body: String) -> Reply {
         let post = self.client.post(format!("{}{path}", self.edge));
-        Reply::to(post.header("content-type", "application/json").body(body)).await
+        Reply::to(self.by_key(post.header("content-type", "application/json").body(body))).await
+    }
+
+    fn by_key(&self, request: RequestBuilder) -> RequestBuilder {
+        match &self.key {
+            Some(key) => request.bearer_auth(key),
+            None => request,
+        }
     }
 }

@@ -4,11 +4,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use reqwest::{Certificate, Response, Url, header};
+use echo_bus::process::BadConfig;
+use reqwest::{Certificate, Response, StatusCode, Url, header};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::clean::Clean;
+use crate::keys::local;
 use crate::place::RunArgs;
 use crate::record::Record;
 
@@ -27,6 +29,12 @@ pub struct EdgeArgs {
     /// Whose certificates an edge over HTTPS may show, in PEM [default: those that this system trusts]
     #[arg(long = "edge-ca", env = "ECHO_EDGE_CA", value_name = "FILE")]
     pub ca: Option<PathBuf>,
+
+    /// Holds the API key that the edge wants, one line [default: the variable ECHO_API_KEY; of the mesh that runs here,
+    /// local.key in its run directory]
+    // Never the key itself: everybody on a machine sees the arguments of everything that runs there.
+    #[arg(long, env = "ECHO_API_KEY_FILE", value_name = "FILE")]
+    pub key_file: Option<PathBuf>,
 
     #[command(flatten)]
     pub run: RunArgs,
@@ -53,15 +61,30 @@ pub fn shown(url: &Url) -> String {
 
 /// Where an edge is, if nobody says otherwise.
 const DEFAULT: &str = "http://127.0.0.1:8080";
+/// The variable that may hold an API key.
+const KEY: &str = "ECHO_API_KEY";
 
 impl EdgeArgs {
     /// The edge that is meant.
     pub fn edge(&self) -> Result<Edge> {
+        let here = self.here().map(|here| Url::parse(&here)).transpose()?;
         let url = match &self.url {
             Some(url) => url.clone(),
-            None => Url::parse(self.here().as_deref().unwrap_or(DEFAULT))?,
+            None => here.clone().map_or_else(|| Url::parse(DEFAULT), Ok)?,
         };
-        Edge::trusting(url, self.ca.as_deref())
+        let is_here = here.as_ref() == Some(&url);
+        Ok(Edge::trusting(url, self.ca.as_deref())?.with_key(self.named_key(is_here)?))
+    }
+
+    /// The key that was named, or that of this machine for the edge that runs here and for no other.
+    fn named_key(&self, is_here: bool) -> Result<Option<String>> {
+        if let Some(path) = self.key_file.as_ref().filter(|path| !path.as_os_str().is_empty()) {
+            return Ok(Some(local::read(path).map_err(BadConfig)?));
+        }
+        if let Some(key) = std::env::var(KEY).ok().filter(|key| !key.trim().is_empty()) {
+            return Ok(Some(key.trim().to_owned()));
+        }
+        Ok(if is_here { local::read(&local::file(&self.run.dir()?)).ok() } else { None })
     }
 
     /// The edge of the mesh that runs here.
@@ -72,10 +95,11 @@ impl EdgeArgs {
 }
 
 /// One edge.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Edge {
     url: Url,
     client: reqwest::Client,
+    key: Option<String>,
 }
 
 impl Edge {
@@ -95,7 +119,19 @@ impl Edge {
             client = client
                 .tls_certs_only(authorities.with_context(|| format!("{shown} holds no certificate in PEM"))?);
         }
-        Ok(Self { url, client: client.build()? })
+        Ok(Self { url, client: client.build()?, key: None })
+    }
+
+    /// The same for who has this API key.
+    #[must_use]
+    pub fn with_key(mut self, key: Option<String>) -> Self {
+        self.key = key;
+        self
+    }
+
+    /// Its key, for who asks it in another way.
+    pub fn key(&self) -> Option<&str> {
+        self.key.as_deref()
     }
 
     pub fn url(&self) -> &Url {
@@ -114,7 +150,11 @@ impl Edge {
 
     /// GET of JSON that is wanted also if it tells of a failure.
     pub async fn told(&self, path: &str) -> Result<Value> {
-        self.read(self.sent(self.client.get(self.address(path)?)).await?).await
+        let reply = self.sent(self.client.get(self.address(path)?)).await?;
+        if reply.status() == StatusCode::UNAUTHORIZED {
+            return Err(self.unknown(Refused::read(reply).await).into());
+        }
+        self.read(reply).await
     }
 
     /// POST of JSON; the answer may be a stream.
@@ -150,13 +190,33 @@ impl Edge {
 
     async fn asked(&self, request: reqwest::RequestBuilder) -> Result<Response> {
         let reply = self.sent(request).await?;
+        if reply.status() == StatusCode::UNAUTHORIZED {
+            return Err(self.unknown(Refused::read(reply).await).into());
+        }
         if reply.status().is_success() {
             return Ok(reply);
         }
         Err(Refused::read(reply).await.into())
     }
 
-    async fn sent(&self, request: reqwest::RequestBuilder) -> Result<Response> {
+    /// What to do about a key that is missing or not taken.
+    fn unknown(&self, refused: Refused) -> Refused {
+        let edge = self.shown();
+        let error = if self.key.is_some() {
+            format!("the edge at {edge} does not take this API key ({})", refused.error)
+        } else {
+            format!(
+                "the edge at {edge} wants an API key: set ECHO_API_KEY, or name a file that holds it with --key-file; whoever \
+                 runs that mesh makes one with `echo-mesh keys add NAME`"
+            )
+        };
+        Refused { error, ..refused }
+    }
+
+    async fn sent(&self, mut request: reqwest::RequestBuilder) -> Result<Response> {
+        if let Some(key) = &self.key {
+            request = request.bearer_auth(key);
+        }
         request.send().await.map_err(|error| {
             if let Some(why) = is_distrusted(&error) {
                 anyhow!(

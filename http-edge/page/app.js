@@ -4,6 +4,7 @@ import { ChatView } from "./chat.js";
 import { say } from "./dom.js";
 import { badge } from "./facts.js";
 import { HealthView } from "./health.js";
+import { ask } from "./key.js";
 import { Live } from "./live.js";
 import { MapView } from "./map.js";
 import { TasksView } from "./tasks.js";
@@ -60,7 +61,21 @@ function theme() {
   });
 }
 
+/** Says it where everybody on the network may come. */
+async function openness() {
+  const response = await ask("/status").catch(() => undefined);
+  const status = await response?.json().catch(() => undefined);
+  found("open-lan").hidden = status?.edge?.open !== true;
+}
+
+function refusal() {
+  found("refused").hidden = !live.refused;
+  say(found("refused"), live.refused ?? "");
+}
+
 theme();
+live.addEventListener("second", refusal);
+openness();
 for (const kind of ["freshness", "snapshot", "change", "second"]) live.addEventListener(kind, freshness);
 addEventListener("hashchange", () => show(true));
 show(false);

@@ -2,6 +2,7 @@
 
 import { h, keyed, mark, say, svg } from "./dom.js";
 import { troubles, word } from "./facts.js";
+import { ask } from "./key.js";
 import { qr } from "./qr.js";
 import { modelName, size, span } from "./text.js";
 
@@ -82,7 +83,7 @@ export class HealthView {
   async #order(id, button) {
     const order = this.live.mesh.nodes[id]?.status === "draining" ? "resume" : "drain";
     button.disabled = true;
-    const response = await fetch(`/nodes/${encodeURIComponent(id)}/${order}`, { method: "POST" }).catch(() => undefined);
+    const response = await ask(`/nodes/${encodeURIComponent(id)}/${order}`, { method: "POST" }).catch(() => undefined);
     const answer = await response?.json().catch(() => undefined);
     button.disabled = false;
     say(this.said, response?.ok ? `${id} ${order === "drain" ? "finishes what it has and takes nothing new" : "takes work again"}` : (answer?.error ?? "the edge does not answer"));

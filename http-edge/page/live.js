@@ -1,6 +1,8 @@
 // The mesh as the edge tells it: one stream, a new one by itself when that breaks, and the truth about how old it is.
 
+import { ask, waits } from "./key.js";
 import { merge } from "./merge.js";
+import { eventsOf } from "./sse.js";
 
 /**
  * @typedef {{wait?: number, load?: number, prompt?: number, answer?: number, whole?: number}} Times
@@ -39,6 +41,8 @@ export class Live extends EventTarget {
   heard = 0;
   /** What the edge's clock is ahead of this machine's. */
   #ahead = 0;
+  /** Why the edge does not let this user watch. @type {string | undefined} */
+  refused;
   #pause = FIRST_PAUSE;
   /** Since when there is no stream. @type {number | undefined} */
   #broken;
@@ -46,7 +50,7 @@ export class Live extends EventTarget {
   /** Since when nobody sees the page. @type {number | undefined} */
   #unseen;
   #parked = false;
-  /** @type {EventSource | undefined} */
+  /** Ends the stream. @type {AbortController | undefined} */
   #source;
 
   /** The time by the edge's clock, as all times that it tells. */
@@ -62,33 +66,53 @@ export class Live extends EventTarget {
   }
 
   #open() {
-    this.#source?.close();
-    const source = new EventSource("/mesh/watch");
+    this.#source?.abort();
+    const source = new AbortController();
     this.#source = source;
     this.#opened = Date.now();
-    source.addEventListener("snapshot", (event) => {
-      const { at, ...mesh } = JSON.parse(event.data);
+    this.#follow(source)
+      .catch(() => undefined)
+      .then(() => this.#ended(source));
+  }
+
+  /** Not an EventSource, which cannot send a key. @param {AbortController} source */
+  async #follow(source) {
+    const response = await ask("/mesh/watch", { headers: { accept: "text/event-stream" }, cache: "no-store", signal: source.signal });
+    // The user may have looked for a key meanwhile.
+    this.#opened = Date.now();
+    if (response.status === 403) this.refused = (await response.json().catch(() => undefined))?.error;
+    if (!response.ok) return;
+    for await (const event of eventsOf(response, () => undefined)) {
+      if (this.#source !== source) return;
+      this.#take(event);
+    }
+  }
+
+  /** @param {import("./sse.js").ServerEvent} event */
+  #take(event) {
+    const data = JSON.parse(event.data);
+    if (event.event === "snapshot") {
+      const { at, ...mesh } = data;
       this.#ahead = at - Date.now();
       this.mesh = mesh;
       this.#pause = FIRST_PAUSE;
       this.#hear("snapshot", this.mesh);
-    });
-    source.addEventListener("change", (event) => {
-      const patch = JSON.parse(event.data);
-      this.dispatchEvent(new CustomEvent("before", { detail: patch }));
-      this.mesh = merge(this.mesh, patch);
-      this.#hear("change", patch);
-    });
-    source.addEventListener("alive", () => this.#hear("alive", {}));
-    source.addEventListener("error", () => {
-      // Not left to the browser: some give up after the first refusal.
-      source.close();
-      if (this.#source !== source) return;
-      this.#source = undefined;
-      this.#broken ??= Date.now();
-      setTimeout(() => this.#parked || this.#open(), this.#pause * (0.75 + Math.random() / 2));
-      this.#pause = Math.min(this.#pause * 2, LONGEST_PAUSE);
-    });
+    } else if (event.event === "change") {
+      this.dispatchEvent(new CustomEvent("before", { detail: data }));
+      this.mesh = merge(this.mesh, data);
+      this.#hear("change", data);
+    } else if (event.event === "alive") {
+      this.#hear("alive", {});
+    }
+  }
+
+  /** @param {AbortController} source */
+  #ended(source) {
+    if (this.#source !== source) return;
+    this.#source = undefined;
+    this.#broken ??= Date.now();
+    setTimeout(() => this.#parked || this.#open(), this.#pause * (0.75 + Math.random() / 2));
+    this.#pause = Math.min(this.#pause * 2, LONGEST_PAUSE);
   }
 
   /** @param {string} kind @param {unknown} detail */
@@ -109,7 +133,7 @@ export class Live extends EventTarget {
     if (this.#parked) return;
     if (this.freshness === "live" && this.#broken !== undefined && Date.now() - this.#broken > BRIEF) this.#tell("old");
     // A stream may be open and lead nowhere.
-    if (this.#source && Date.now() - Math.max(this.heard, this.#opened) > LATE) {
+    if (this.#source && !waits() && Date.now() - Math.max(this.heard, this.#opened) > LATE) {
       if (this.heard) this.#tell("old");
       this.#open();
     }
@@ -119,7 +143,7 @@ export class Live extends EventTarget {
   #park() {
     if (this.#parked) return;
     this.#parked = true;
-    this.#source?.close();
+    this.#source?.abort();
     this.#source = undefined;
     this.#broken = undefined;
     this.#tell("connecting");

@@ -1,6 +1,7 @@
 // Asks by OpenAI's Responses API, with an answer that goes on without its reader: whoever loads the page again takes it up
 // after the last event that it had.
 
+import { ask as send } from "./key.js";
 import { eventsOf } from "./sse.js";
 
 /**
@@ -98,7 +99,7 @@ export async function ask(conversation, answer, stop, changed) {
   const silence = new Silence(stop);
   const init = { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(request(conversation)), signal: silence.signal };
   try {
-    const response = await fetch("/v1/responses", init);
+    const response = await send("/v1/responses", init);
     if (!(await hear(response, answer, changed, silence))) return;
   } catch (error) {
     if (stop.aborted) return;
@@ -160,7 +161,7 @@ export async function follow(answer, stop, changed) {
     silence.restart();
     try {
       const after = answer.sequence >= 0 ? `&starting_after=${answer.sequence}` : "";
-      const response = await fetch(`/v1/responses/${encodeURIComponent(answer.id ?? "")}?stream=true${after}`, { signal: silence.signal });
+      const response = await send(`/v1/responses/${encodeURIComponent(answer.id ?? "")}?stream=true${after}`, { signal: silence.signal });
       if (!(await hear(response, answer, changed, silence))) return;
     } catch {
       // The connection has broken: there may be another one.
@@ -215,7 +216,7 @@ export async function cancel(answer) {
   if (!answer.id) return;
   for (let tries = 0; tries < CANCELS; tries += 1) {
     if (tries > 0) await new Promise((done) => setTimeout(done, FIRST_PAUSE * 2 ** tries));
-    const response = await fetch(`/v1/responses/${encodeURIComponent(answer.id)}/cancel`, { method: "POST" }).catch(() => undefined);
+    const response = await send(`/v1/responses/${encodeURIComponent(answer.id)}/cancel`, { method: "POST" }).catch(() => undefined);
     // What was refused is refused again.
     if (response && response.status < 500) return;
   }

@@ -2,6 +2,7 @@
 
 import { h, keepOnly, keyed, mark, say } from "./dom.js";
 import { firstToken, group, listed, positions, remaining, speed } from "./facts.js";
+import { ask } from "./key.js";
 import { count, modelName, rate, span } from "./text.js";
 import { whyBox } from "./why.js";
 
@@ -147,7 +148,7 @@ export class TasksView {
   /** @param {string} id @param {HTMLButtonElement} button */
   async #cancel(id, button) {
     button.disabled = true;
-    const response = await fetch(`/mesh/tasks/${encodeURIComponent(id)}`, { method: "DELETE" }).catch(() => undefined);
+    const response = await ask(`/mesh/tasks/${encodeURIComponent(id)}`, { method: "DELETE" }).catch(() => undefined);
     button.disabled = false;
     if (response?.ok) return say(this.said, `Task ${id.slice(0, 8)} is cancelled`);
     const why = await response?.json().catch(() => undefined);

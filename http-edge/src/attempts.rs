@@ -18,7 +18,9 @@ use std::cell::OnceCell;
 use std::time::{Duration, Instant};
 
 use echo_bus::id::{BootId, NodeId, Role, TaskId};
-use echo_bus::message::{Code, Excluded, Failure, Frame, Piece, Relayed, Request, Submission, Verdict, Why};
+use echo_bus::message::{
+    Code, Done, Excluded, Failure, Frame, Piece, Relayed, Request, Submission, Verdict, Why,
+};
 
 use self::charge::Charges;
 use self::course::Course;
@@ -166,6 +168,13 @@ impl Attempts {
     /// Whether it is work for a model; other tasks are about models.
     pub fn generates(&self) -> bool {
         matches!(self.request, Request::Generate(_) | Request::Chat(_) | Request::Embed(_))
+    }
+
+    /// What the task has taken in tokens, prompt and answer; `done` of an answer that is whole.
+    pub fn taken(&self, done: Option<&Done>) -> u64 {
+        let (prompt, made) = self.tally.taken();
+        let prompt = done.and_then(|done| done.prompt_tokens).or(prompt);
+        done.and_then(|done| done.tokens).unwrap_or(made).saturating_add(prompt.unwrap_or_default())
     }
 
     /// How often the answer went on, and how long nothing came then, in all.

@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 use echo_bus::id::SiteName;
-use echo_bus::process::{BusArgs, LogArgs};
+use echo_bus::process::{BadConfig, BusArgs, LogArgs};
 use echo_bus::time;
 
+use crate::keys::Keys;
 use crate::limits::{Limits, ROOM_FOR_CONTINUATION};
 use crate::serve::{Patience, REFUSED_AT_ONCE, Tls, TlsError};
 
@@ -114,6 +115,14 @@ pub struct Config {
     #[arg(long, env = "ECHO_ALLOW_ORIGIN", value_delimiter = ',', value_name = "ORIGIN")]
     pub allow_origin: Vec<String>,
 
+    /// The API keys of clients (`echo-mesh keys` makes them); with this, whoever asks needs one
+    #[arg(long, env = "ECHO_KEYS", value_name = "FILE")]
+    pub keys: Option<PathBuf>,
+
+    /// Let other machines in without a key: everybody on the network may ask, and see and manage the mesh
+    #[arg(long, env = "ECHO_OPEN_LAN")]
+    pub open_lan: bool,
+
     #[command(flatten)]
     pub bus: BusArgs,
 
@@ -134,6 +143,25 @@ pub enum Continue {
 }
 
 impl Config {
+    /// The API keys; none where everybody may come.
+    ///
+    /// # Errors
+    /// They cannot be read, or other machines reach this edge and nobody has said by what they get in.
+    pub fn read_keys(&self) -> Result<Option<Arc<Keys>>, BadConfig> {
+        match &self.keys {
+            Some(_) if self.open_lan => Err(BadConfig(
+                "--keys wants a key of everybody, and --open-lan of nobody: leave one of them out".to_owned(),
+            )),
+            Some(path) => Keys::open(path).map(Some).map_err(BadConfig::because),
+            None if self.listen.ip().is_loopback() || self.open_lan => Ok(None),
+            None => Err(BadConfig(format!(
+                "other machines reach an edge at {}: make a key with `echo-mesh keys add NAME --keys FILE` and start the \
+                 edge with --keys FILE; or let everybody in with --open-lan",
+                self.listen
+            ))),
+        }
+    }
+
     /// How long a connection may stand still.
     pub fn patience(&self) -> Patience {
         // How long a client may take nothing of a task's answer is decided where that is made.

@@ -12,6 +12,7 @@ mod event;
 mod harm;
 mod kept;
 mod news;
+mod owner;
 mod readers;
 mod remote;
 mod time;
@@ -22,7 +23,7 @@ use std::time::Instant;
 use echo_bus::clock::Now;
 use echo_bus::id::{AttemptId, IdMap, ProcessId, TaskId};
 use echo_bus::message::{
-    Cancel, Code, Event as Announcement, Failure, Frame, Pulse, PulseAnswer, Submission, What,
+    Cancel, Code, Event as Announcement, Failure, Frame, Pulse, PulseAnswer, ReadAnswer, Submission, What,
 };
 use echo_bus::subject;
 
@@ -30,6 +31,7 @@ pub use self::event::{Action, Asked, Event, Keep, New, ReaderId, Reads, Unsubmit
 use self::kept::Kept;
 pub use self::kept::{Absent, Gone};
 use self::news::{announcement, ended, node_of, report};
+pub use self::owner::Owner;
 use self::readers::Reader;
 pub use self::readers::Unjoined;
 use self::remote::Parked;
@@ -52,6 +54,7 @@ pub struct Edge {
 /// One task, from the client's request until nobody wants its answer any more.
 struct Task {
     attempts: Attempts,
+    owner: Owner,
     /// Part of the inboxes' names.
     secret: u128,
     resubmit_at: Option<Instant>,
@@ -104,6 +107,7 @@ impl Edge {
         let attempts = Attempts::new(id, new.request, new.traceparent, new.limits, now);
         let mut task = Task {
             attempts,
+            owner: new.owner,
             secret: new.secret,
             resubmit_at: None,
             line: None,
@@ -163,7 +167,8 @@ impl Edge {
         task.resubmit_at = None;
         let attempt = task.attempts.attempt() + 1;
         let inbox = subject::frames_inbox(&self.me, &format!("{:032x}-{attempt}", task.secret));
-        let submission = task.attempts.submit(&self.me, inbox.clone(), now);
+        task.owner.waits(true);
+        let submission = task.attempts.submit(&self.me, task.owner.name(), inbox.clone(), now);
         self.resequencer.begin(id, attempt, inbox.into());
         self.holders.begin(id, attempt, now);
         out.push(Action::Submit(Box::new(submission)));
@@ -280,6 +285,7 @@ impl Edge {
             Step::Accepted => {
                 if let Some(task) = self.tasks.get_mut(&id) {
                     task.line = None;
+                    task.owner.waits(false);
                 }
                 self.grew(id, now, out);
             }
@@ -308,21 +314,24 @@ impl Edge {
     }
 
     /// The one end of a task. Its answer stays for those who have not read it yet.
-    fn end(&mut self, id: TaskId, ending: Ending, now: Instant, out: &mut Vec<Action>) {
+    fn end(&mut self, id: TaskId, mut ending: Ending, now: Instant, out: &mut Vec<Action>) {
         let Some(task) = self.tasks.get_mut(&id) else { return };
         (task.resubmit_at, task.line) = (None, None);
         let attempts = &mut task.attempts;
-        if let Ending::Failed(failure) = &ending {
+        if let Ending::Failed(failure) = &mut ending {
             attempts.trace.failed(failure.code);
+            task.owner.hide_models(failure);
         }
         let report = Arc::new(report(attempts, ending, now));
         let generates = attempts.generates();
         let first_token = attempts.first_token_at.map(|at| at.duration_since(attempts.began()));
+        let client = task.owner.name().cloned();
+        task.owner.charge(attempts, Some(&report));
         attempts.answer.end(report.clone());
         attempts.forget_request();
         task.request_bytes = 0;
-        out.push(Action::Announce(Box::new(ended(id, &report))));
-        out.push(Action::Ended { task: id, report, generates, first_token });
+        out.push(Action::Announce(Box::new(Announcement { client: client.clone(), ..ended(id, &report) })));
+        out.push(Action::Ended { task: id, client, report, generates, first_token });
         self.resequencer.end(id);
         self.holders.end(id);
         self.grew(id, now, out);
@@ -359,9 +368,10 @@ impl Task {
         !self.attempts.has_ended() && self.attempts.attempt() == attempt
     }
 
-    /// Whether somebody who says this key may know of the task.
-    fn opens(&self, key: Option<u64>) -> bool {
-        self.asked.as_ref().is_none_or(|asked| key == Some(asked.key))
+    /// Whether somebody who says this key may know of the task, in the name of this client.
+    fn opens(&self, question: &ReadAnswer) -> bool {
+        self.owner.name() == question.client.as_ref()
+            && self.asked.as_ref().is_none_or(|asked| question.key == Some(asked.key))
     }
 
     fn is_too_large(&self) -> bool {
@@ -375,7 +385,8 @@ impl Task {
 
     fn news(&self, what: What) -> Announcement {
         let (attempt, model) = (Some(self.attempts.attempt()), self.attempts.model.clone());
-        Announcement { attempt, model, ..announcement(self.attempts.task, what) }
+        let client = self.owner.name().cloned();
+        Announcement { attempt, client, model, ..announcement(self.attempts.task, what) }
     }
 }
 

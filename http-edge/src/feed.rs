@@ -93,9 +93,9 @@ impl Elsewhere {
             if self.ended {
                 return None;
             }
-            let (tasks, question) = (&self.tasks, self.question);
+            let (tasks, question) = (&self.tasks, &self.question);
             let (asked, pending) = self.pending.get_or_insert_with(|| {
-                let tasks = tasks.clone();
+                let (tasks, question) = (tasks.clone(), question.clone());
                 (Instant::now(), Box::pin(async move { ask(&tasks, &question, WAIT + WORD).await }))
             });
             let (answer, asked) = (pending.await, *asked);
@@ -128,7 +128,7 @@ impl Elsewhere {
 
     /// The next question waits a little.
     fn pause(&mut self) {
-        let (tasks, question) = (self.tasks.clone(), self.question);
+        let (tasks, question) = (self.tasks.clone(), self.question.clone());
         let later = async move {
             tokio::time::sleep(PAUSE).await;
             ask(&tasks, &question, WAIT + WORD).await
@@ -179,8 +179,8 @@ impl Drop for Elsewhere {
         if self.ended {
             return;
         }
-        let (tasks, question) =
-            (self.tasks.clone(), ReadAnswer { leaves: true, stays: false, wait_ms: 0, ..self.question });
+        let question = ReadAnswer { leaves: true, stays: false, wait_ms: 0, ..self.question.clone() };
+        let tasks = self.tasks.clone();
         // The owner notices by itself, too, only later.
         self.tasks.tracker.spawn(async move { _ = ask(&tasks, &question, WORD).await });
     }
@@ -224,7 +224,7 @@ pub enum Unread {
 /// When the owner is not there, does not answer, or has no such place.
 pub async fn join(tasks: &Arc<Tasks>, question: ReadAnswer) -> Result<Feed, Unread> {
     if tasks.owns(question.task) {
-        let joined = tasks.join(question.task, question.key, question.after);
+        let joined = tasks.join(&question);
         return joined.map(Feed::Here).map_err(Unread::Unjoined);
     }
     let question = ReadAnswer { stays: true, ..question };

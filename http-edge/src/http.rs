@@ -5,6 +5,7 @@ mod anthropic;
 mod any;
 mod api;
 mod body;
+pub mod caller;
 mod coding;
 mod count;
 mod dialect;
@@ -45,9 +46,10 @@ use axum::{Router, middleware};
 use metrics_exporter_prometheus::PrometheusHandle;
 
 use crate::config::Config;
+use crate::keys::Keys;
 use crate::tasks::Tasks;
 use crate::watch::Watch;
-use api::{Api, Settings};
+use api::{Settings, Shared};
 use error::ApiError;
 use guard::Guard;
 
@@ -57,14 +59,17 @@ const SERVER: &str = concat!("echo-edge/", env!("CARGO_PKG_VERSION"));
 /// All routes.
 pub fn router(
     config: &Config,
+    keys: Option<Arc<Keys>>,
     tasks: Arc<Tasks>,
     watch: Arc<Watch>,
     metrics: PrometheusHandle,
     address: SocketAddr,
 ) -> Router {
     let guard = Guard::new(address, &config.allow_host, &config.allow_origin);
-    let settings = Settings { guard, body_pause: config.body_timeout, keep_limit: config.keep_limit };
-    let api = Api::new(tasks, watch, metrics, address, settings);
+    let (body_pause, keep_limit) = (config.body_timeout, config.keep_limit);
+    let open = keys.is_none() && !address.ip().is_loopback();
+    let settings = Settings { guard, keys, open, body_pause, keep_limit };
+    let shared = Shared::new(tasks, watch, metrics, address, settings);
     let mut routes = Router::new()
         .route("/openapi.json", get(openapi::openapi))
         .route("/docs", get(docs::page))
@@ -75,7 +80,7 @@ pub fn router(
     }
     // Routes that are added after this would answer a wrong method without a word.
     let routes = routes.fallback(no_route).method_not_allowed_fallback(wrong_method);
-    routes.layer(middleware::from_fn_with_state(api.clone(), passage)).with_state(api)
+    routes.layer(middleware::from_fn_with_state(shared.clone(), passage)).with_state(shared)
 }
 
 /// What is served to clients for whom there is no place.
@@ -105,11 +110,13 @@ fn refusal(error: fn() -> ApiError) -> Router {
 
 /// What happens to every request and its answer, whatever the route. One layer, since each costs every request a copy
 /// of its route and a box for its future.
-async fn passage(State(api): State<Api>, mut request: Request, next: Next) -> Response {
+async fn passage(State(shared): State<Shared>, mut request: Request, next: Next) -> Response {
     let dialect = dialects::of_request(request.uri().path(), request.headers());
     let id = route_headers::own_id(request.headers());
     let span = traced::begin(&mut request);
-    let mut response = guard::check(api.guard(), request, next).await;
+    let keys = shared.keys().cloned();
+    let admit = |request| caller::admit(keys, request, next);
+    let mut response = guard::check(shared.guard(), request, admit).await;
     route_headers::give_back(id, &mut response);
     response.headers_mut().insert(header::SERVER, HeaderValue::from_static(SERVER));
     dialect.shape(&mut response);

@@ -8,6 +8,7 @@ mod feed;
 mod holders;
 mod http;
 mod inbox;
+pub mod keys;
 mod limits;
 pub mod measure;
 mod perform;

@@ -3,7 +3,8 @@
 use std::sync::Once;
 use std::time::Duration;
 
-use echo_bus::message::{Code, Why};
+use echo_bus::id::ClientName;
+use echo_bus::message::{Code, Done, Failure, Why};
 use echo_telemetry::metrics::{self as telemetry, MODELS, NODES};
 use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -33,6 +34,11 @@ fn describe() {
     describe_counter!(
         "echo_prompt_tokens_total",
         "Tokens of the prompts of whole answers, by the engines' counts"
+    );
+    describe_counter!("echo_client_tasks_total", "Tasks that ended, by the name of the API key");
+    describe_counter!(
+        "echo_client_tokens_total",
+        "Tokens of whole answers and their prompts, by the name of the API key"
     );
     describe_counter!("echo_messages_dropped_total", "Messages to the bus that found no room in the queue");
     describe_gauge!("echo_connections", "Connections of clients that are open now");
@@ -70,11 +76,7 @@ fn describe() {
 
 /// A task has ended, one way or the other.
 pub fn ended(report: &Report, generates: bool, first_token: Option<Duration>) {
-    let outcome = match &report.ending {
-        Ok(_) => "answered",
-        Err(failure) if failure.code == Code::Cancelled => "cancelled",
-        Err(_) => "failed",
-    };
+    let outcome = outcome(&report.ending);
     // A model that a node serves, never a client's word: that is what a pull names.
     let model = MODELS.of(if generates { &report.model } else { "" });
     let node = NODES.of(report.nodes.last().map_or("", |node| node.as_str()));
@@ -122,6 +124,27 @@ fn expected(why: &Why) {
         if let Some((expected, measured)) = expected.filter(|it| *it >= LEAST_EXPECTED).zip(measured) {
             histogram!("echo_expected_ratio", "part" => part).record(measured as f64 / expected as f64);
         }
+    }
+}
+
+/// The same by the name of the API key, where keys are wanted; without a report the client was gone before the end. As many
+/// names as the file of keys has had while this edge runs, so they are bounded by people.
+pub fn of_client(client: Option<&ClientName>, report: Option<&Report>) {
+    let Some(client) = client.map(ToString::to_string) else { return };
+    let ending = report.map(|report| &report.ending);
+    let outcome = ending.map_or("cancelled", outcome);
+    counter!("echo_client_tasks_total", "client" => client.clone(), "outcome" => outcome).increment(1);
+    if let Some(Ok(done)) = ending {
+        let tokens = done.tokens.unwrap_or_default() + done.prompt_tokens.unwrap_or_default();
+        counter!("echo_client_tokens_total", "client" => client).increment(tokens);
+    }
+}
+
+fn outcome(ending: &Result<Done, Failure>) -> &'static str {
+    match ending {
+        Ok(_) => "answered",
+        Err(failure) if failure.code == Code::Cancelled => "cancelled",
+        Err(_) => "failed",
     }
 }
 

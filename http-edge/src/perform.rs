@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use echo_bus::Bus;
 use echo_bus::client::{CallError, PublishError};
-use echo_bus::id::{Inbox, NodeId, TaskId};
+use echo_bus::id::{ClientName, Inbox, NodeId, TaskId};
 use echo_bus::message::{
     AnswerPart, Cancel, Code, Empty, Event as Announcement, PulseAnswer, Task, unix_millis,
 };
@@ -107,13 +107,16 @@ impl Performer {
             Action::Lost { holder, loss, attempts } => {
                 warn!(holder = %holder.peer, attempts, why = loss.as_str(), "lost a holder");
             }
-            Action::Ended { task, report, generates, first_token } => {
-                log(task, &report);
+            Action::Ended { task, client, report, generates, first_token } => {
+                log(task, client.as_ref(), &report);
                 measure::ended(&report, generates, first_token);
+                measure::of_client(client.as_ref(), Some(&report));
             }
-            Action::HungUp { task, why } => {
+            Action::HungUp { task, client, why } => {
                 measure::hung_up();
-                debug!(%task, why, "task cancelled");
+                measure::of_client(client.as_ref(), None);
+                let client = client.as_ref().map(ClientName::as_str);
+                debug!(%task, client, why, "task cancelled");
             }
             // Said already, under the lock.
             Action::Cancel { .. }
@@ -207,22 +210,25 @@ async fn ping(bus: Bus, ask: Ask) -> Event {
 }
 
 /// One line for each task: at `info` if it did not go smoothly.
-fn log(task: TaskId, report: &Report) {
+fn log(task: TaskId, client: Option<&ClientName>, report: &Report) {
+    let client = client.map(ClientName::as_str);
     let (attempts, model) = (report.attempts, report.model.as_str());
     let nodes = || report.nodes.iter().map(NodeId::as_str).collect::<Vec<_>>().join(" ");
     let latency_ms = report.latency.as_millis();
     match &report.ending {
-        Err(failure) if failure.code == Code::Cancelled => debug!(%task, model, "task cancelled by its id"),
+        Err(failure) if failure.code == Code::Cancelled => {
+            debug!(%task, client, model, "task cancelled by its id")
+        }
         Err(failure) => {
             let (code, error) = (failure.code, failure.for_log());
-            info!(%task, model, attempts, nodes = nodes(), latency_ms, ?code, error, "task failed");
+            info!(%task, client, model, attempts, nodes = nodes(), latency_ms, ?code, error, "task failed");
         }
         Ok(_) if attempts > 1 => {
-            info!(%task, model, attempts, nodes = nodes(), latency_ms, "task went on elsewhere")
+            info!(%task, client, model, attempts, nodes = nodes(), latency_ms, "task went on elsewhere")
         }
         Ok(_) => {
             let expected_ms = report.why.as_ref().and_then(|why| why.expected_ms.whole);
-            debug!(%task, model, nodes = nodes(), latency_ms, expected_ms, "task ended");
+            debug!(%task, client, model, nodes = nodes(), latency_ms, expected_ms, "task ended");
         }
     }
 }

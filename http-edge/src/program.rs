@@ -10,6 +10,7 @@ use echo_bus::id::Role;
 use echo_bus::process::{self, BadConfig};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::runtime::{Builder, Runtime};
+use tracing::warn;
 
 use crate::Config;
 
@@ -35,6 +36,10 @@ fn runtime(threads: u16) -> anyhow::Result<Runtime> {
 async fn start(config: Config) -> anyhow::Result<()> {
     let shutdown = process::shutdown();
     let metrics = crate::measure::install();
+    let keys = config.read_keys()?;
+    if keys.is_none() && !config.listen.ip().is_loopback() {
+        warn!(listen = %config.listen, "everybody who reaches this address may use the mesh and manage it (--open-lan)");
+    }
     let mut listener = listen(config.listen).map_err(|error| {
         let listen = config.listen;
         BadConfig(format!(
@@ -58,7 +63,7 @@ async fn start(config: Config) -> anyhow::Result<()> {
             "another edge runs with this key; make a key of its own for this one with `echo-mesh key FILE`";
         return Err(BadConfig(message.to_owned()).into());
     }
-    let ended = crate::run(config, listener, tls, bus, metrics, shutdown).await;
+    let ended = crate::run(config, listener, tls, bus, metrics, keys, shutdown).await;
     telemetry.finish().await;
     ended.context("the edge has failed")
 }

@@ -18,6 +18,7 @@ use crate::config::Config;
 use crate::edge::Event;
 use crate::http;
 use crate::inbox::Inbox;
+use crate::keys::Keys;
 use crate::serve::{Doors, Refusals, Tls, refuse_until, serve};
 use crate::tasks::Tasks;
 use crate::watch::Watch;
@@ -61,6 +62,7 @@ pub async fn run(
     tls: Option<Arc<Tls>>,
     bus: Bus,
     metrics: PrometheusHandle,
+    keys: Option<Arc<Keys>>,
     shutdown: CancellationToken,
 ) -> Result<(), Error> {
     let address = listener.local_addr().map_err(Error::Serve)?;
@@ -76,8 +78,9 @@ pub async fn run(
     info!(%address, url = format!("{scheme}://{address}"), connections, "listening");
     info!(edge = %bus.me().id, "ready");
 
+    let keeping = keys.as_ref().map(|keys| tokio::spawn(keys.usage().clone().keep()));
     let watch = Watch::new(bus.clone(), shutdown.clone());
-    let routes = http::router(&config, tasks.clone(), watch, metrics, address);
+    let routes = http::router(&config, keys.clone(), tasks.clone(), watch, metrics, address);
     let per_address = usize::try_from(config.connections_per_address).unwrap_or(usize::MAX);
     let refusals = Refusals { crowded: http::crowded(), greedy: http::greedy() };
     let doors = Doors { routes, refusals, connections, per_address, patience: config.patience(), tls };
@@ -104,6 +107,8 @@ pub async fn run(
         _ = &mut listening => Err(Error::Deaf),
     };
     leave(&tasks, &bus, address).await;
+    keeping.into_iter().for_each(|keeping| keeping.abort());
+    keys.iter().for_each(|keys| keys.usage().write());
     listening.abort();
     ended
 }

@@ -28,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::trace;
 
+use crate::http::caller::Peer;
 use crate::measure::{self, Refused};
 use guests::{Guest, Guests};
 use patience::Late;
@@ -211,17 +212,18 @@ impl Drop for Place {
 async fn connection(stream: TcpStream, served: Served, shutdown: CancellationToken, _place: Place) {
     // Without this a small answer waits 40 ms for the client's delayed acknowledgement.
     let _ = stream.set_nodelay(true);
+    let peer = stream.peer_addr().ok().map(|address| Peer(address.ip()));
     let Some(tls) = served.tls.clone() else {
         let begins = timeout(served.patience.idle, beginning(&stream));
         let Some(Ok(Some(version))) = shutdown.run_until_cancelled(begins).await else { return };
-        speak(stream, version, served, shutdown).await;
+        speak(stream, version, peer, served, shutdown).await;
         return;
     };
     // In a box: every connection without TLS would keep room for it.
     let secured = async {
         let handshake = timeout(served.patience.head, tls.accept(stream));
         match shutdown.run_until_cancelled(handshake).await {
-            Some(Ok(Some((stream, version)))) => speak(stream, version, served, shutdown).await,
+            Some(Ok(Some((stream, version)))) => speak(stream, version, peer, served, shutdown).await,
             Some(Err(_)) => measure::cut(),
             _ => {}
         }
@@ -230,13 +232,18 @@ async fn connection(stream: TcpStream, served: Served, shutdown: CancellationTok
 }
 
 /// Speaks HTTP on a connection until it ends.
-async fn speak<S>(stream: S, version: Version, served: Served, shutdown: CancellationToken)
-where
+async fn speak<S>(
+    stream: S,
+    version: Version,
+    peer: Option<Peer>,
+    served: Served,
+    shutdown: CancellationToken,
+) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let traffic = Arc::<Traffic>::default();
     let io = TokioIo::new(Counted::new(stream, traffic.clone()));
-    let service = Routes::new(served.routes, traffic.clone());
+    let service = Routes::new(served.routes, traffic.clone(), peer);
     // Pinned here, not where it is waited for: each move of a future costs every connection its size once more.
     let ends = pin!(served.patience.ends(version, &traffic));
     // A server for both versions reads the beginning by itself, and its buffer is twice as large from then on.

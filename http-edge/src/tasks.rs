@@ -14,7 +14,7 @@ use echo_bus::message::{AnswerPart, Memo, ReadAnswer, Request, Written};
 use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 
-use crate::edge::{Action, Asked, Edge, Event, Keep, New, ReaderId, Reads, Unjoined};
+use crate::edge::{Action, Asked, Edge, Event, Keep, New, Owner, ReaderId, Reads, Unjoined};
 use crate::limits::Limits;
 use crate::perform::Performer;
 use crate::report::News;
@@ -76,7 +76,7 @@ impl Tasks {
     }
 
     /// Begins a task and reads its answer.
-    pub fn begin(self: &Arc<Self>, request: Request, wishes: Wishes, reads: Reads) -> Reader {
+    pub fn begin(self: &Arc<Self>, request: Request, wishes: Wishes, owner: Owner, reads: Reads) -> Reader {
         let limits = wishes.limits.unwrap_or_else(|| self.limits.clone());
         // Written before the edge is locked: a request may have megabytes.
         let text = wishes.keep.and_then(|_| Written::new(&request).ok());
@@ -91,6 +91,7 @@ impl Tasks {
         let new = New {
             task: TaskId::random_at(&self.bus.me().id),
             secret: uuid::Uuid::new_v4().as_u128(),
+            owner,
             request,
             traceparent: wishes.traceparent,
             limits,
@@ -105,13 +106,13 @@ impl Tasks {
     }
 
     /// Reads the answer of a task of this edge: its pieces after the first so many.
-    /// One that is kept with its request needs its key.
+    /// One that is kept with its request needs its key, and one that was begun with an API key is only its client's.
     ///
     /// # Errors
     /// When there is no such task here, or no such place in its answer.
-    pub fn join(self: &Arc<Self>, task: TaskId, key: Option<u64>, after: u64) -> Result<Reader, Unjoined> {
-        let id = self.edge().join(task, key, after, Instant::now())?;
-        Ok(Reader { tasks: self.clone(), id, key: key.unwrap_or_default() })
+    pub fn join(self: &Arc<Self>, question: &ReadAnswer) -> Result<Reader, Unjoined> {
+        let id = self.edge().join(question, Instant::now())?;
+        Ok(Reader { tasks: self.clone(), id, key: question.key.unwrap_or_default() })
     }
 
     /// Whether a task is this edge's own, or was.

@@ -5,6 +5,11 @@ import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { mock, test } from "node:test";
 
+// A browser that keeps a key.
+const browser = { getItem: (name) => (name === "echo-api-key" ? "echo-k" : null), setItem: () => {}, removeItem: () => {} };
+globalThis.localStorage = browser;
+globalThis.document = { getElementById: () => null };
+
 const page = (name) => import(new URL(`../../http-edge/page/${name}.js`, import.meta.url));
 const { merge } = await page("merge");
 const { Events } = await page("sse");
@@ -412,57 +417,78 @@ test("models to ask are those of nodes that are up and can generate, the loaded 
 test("a stream that breaks or falls silent is opened again, and a page that nobody sees gives its own back", async () => {
   const opened = [];
   const listeners = {};
-  globalThis.document = { hidden: false, addEventListener: (kind, act) => (listeners[kind] = act) };
-  globalThis.EventSource = class extends EventTarget {
-    open = true;
-    constructor() {
-      super();
-      opened.push(this);
-    }
-    close() {
-      this.open = false;
-    }
-    say(kind, data) {
-      if (this.open) this.dispatchEvent(Object.assign(new Event(kind), { data: JSON.stringify(data) }));
-    }
+  globalThis.document = { hidden: false, addEventListener: (kind, act) => (listeners[kind] = act), getElementById: () => null };
+  globalThis.localStorage = browser;
+  // The edge's end of a stream.
+  globalThis.fetch = async (path, { headers, signal }) => {
+    assert.deepEqual([path, headers.get("authorization")], ["/mesh/watch", "Bearer echo-k"]);
+    const source = { open: true };
+    const body = new ReadableStream({ start: (end) => (source.end = end) });
+    source.say = (kind, data) => source.open && source.end.enqueue(new TextEncoder().encode(`event: ${kind}\ndata: ${JSON.stringify(data)}\n\n`));
+    source.breaks = () => {
+      if (source.open) source.end.error(new Error("broken"));
+      source.open = false;
+    };
+    signal.addEventListener("abort", source.breaks);
+    opened.push(source);
+    return new Response(body);
+  };
+  // What was said arrives a few turns later.
+  const arrives = async () => {
+    for (let turn = 0; turn < 10; turn += 1) await new Promise((done) => setImmediate(done));
+  };
+  const passes = async (ms) => {
+    mock.timers.tick(ms);
+    await arrives();
   };
   mock.timers.enable({ apis: ["setInterval", "setTimeout", "Date"], now: 1_000_000 });
   const { Live } = await page("live");
   const live = new Live();
   live.begin();
+  await arrives();
   const greet = () => opened.at(-1).say("snapshot", { at: 3_600_000 + Date.now(), mesh: {}, nodes: { a: { made: 1 } }, tasks: {} });
   greet();
+  await arrives();
   assert.deepEqual([live.freshness, live.mesh.nodes.a.made, live.now() - Date.now()], ["live", 1, 3_600_000]);
   opened[0].say("change", { nodes: { a: { made: 2 } } });
+  await arrives();
   assert.equal(live.mesh.nodes.a.made, 2);
   // A short break is no alarm, a longer one is.
-  opened[0].dispatchEvent(new Event("error"));
-  mock.timers.tick(1_000);
+  opened[0].breaks();
+  await arrives();
+  await passes(1_000);
   assert.deepEqual([live.freshness, opened.length], ["live", 2]);
-  opened[1].dispatchEvent(new Event("error"));
-  mock.timers.tick(1_000);
+  opened[1].breaks();
+  await arrives();
+  await passes(1_000);
   assert.equal(live.freshness, "old");
-  mock.timers.tick(2_000);
+  await passes(2_000);
   greet();
+  await arrives();
   assert.equal(live.freshness, "live");
   // Silence, too: the edge gives a sign every ten seconds.
   const before = opened.length;
-  mock.timers.tick(17_000);
+  await passes(17_000);
   assert.deepEqual([live.freshness, opened.length > before], ["old", true]);
-  mock.timers.tick(17_000);
+  await passes(17_000);
   assert.equal(opened.length, before + 2, "a stream that leads nowhere is opened again, too");
   greet();
+  await arrives();
   document.hidden = true;
   listeners.visibilitychange();
+  await arrives();
   for (let second = 0; second < 32; second += 1) {
     opened.at(-1).say("alive", {});
-    mock.timers.tick(1_000);
+    await arrives();
+    await passes(1_000);
   }
   assert.deepEqual([live.freshness, opened.some((source) => source.open)], ["connecting", false]);
   document.hidden = false;
   listeners.visibilitychange();
+  await arrives();
   assert.deepEqual(opened.filter((source) => source.open).length, 1);
   greet();
+  await arrives();
   assert.equal(live.freshness, "live");
   mock.timers.reset();
 });

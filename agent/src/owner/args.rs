@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
+use echo_bus::model_pattern::{Pattern, Patterns};
 use echo_bus::process::BadConfig;
 use echo_bus::time;
 use jiff::tz::TimeZone;
 
 use super::busy::{Limits, Patience};
 use super::hours::{Hours, Window};
-use super::offer::{Offer, Pattern};
 use super::rules::Rules;
 
 const HEADING: &str = "What this machine gives to others";
@@ -63,7 +63,7 @@ impl OwnerArgs {
         Ok(Rules {
             hours: Hours::of(&self.hours).map_err(BadConfig)?,
             max_slots: self.max_slots,
-            offer: Offer::of(&self.models).map_err(BadConfig)?,
+            offer: Patterns::of(&self.models).map_err(BadConfig)?,
             busy: self.pause_on_load.map(|limits| (limits, patience)),
         })
     }

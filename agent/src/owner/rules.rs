@@ -1,8 +1,9 @@
 //! What an owner has decided, checked, and in sentences for those who look at the mesh.
 
+use echo_bus::model_pattern::Patterns;
+
 use super::busy::{Limits, Patience};
 use super::hours::Hours;
-use super::offer::Offer;
 
 /// The checked decisions.
 #[derive(Debug, Clone, Default)]
@@ -10,7 +11,7 @@ pub struct Rules {
     pub hours: Option<Hours>,
     /// Slots that others get at most, whatever the engine has.
     pub max_slots: Option<u32>,
-    pub offer: Offer,
+    pub offer: Patterns,
     pub busy: Option<(Limits, Patience)>,
 }
 
@@ -31,6 +32,7 @@ impl Rules {
         let slots = (offered < engine_slots).then(|| format!("offers {offered} of {engine_slots} slots"));
         let hours = self.hours.as_ref().map(|hours| format!("works for others at {hours}"));
         let busy = self.busy.map(|(limits, _)| limits.told());
-        slots.into_iter().chain(self.offer.told()).chain(hours).chain(busy).collect()
+        let models = (!self.offer.is_all()).then(|| format!("offers only the models {}", self.offer));
+        slots.into_iter().chain(models).chain(hours).chain(busy).collect()
     }
 }

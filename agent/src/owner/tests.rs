@@ -101,7 +101,7 @@ fn an_owner_who_resumes_is_obeyed_though_others_need_the_machine() {
 
 #[test]
 fn what_is_offered_is_told_in_sentences() {
-    let offer = Offer::of(&["llama3*".parse().unwrap()]).unwrap();
+    let offer = echo_bus::model_pattern::Patterns::of(&["llama3*".parse().unwrap()]).unwrap();
     let busy = Some(("0.5".parse().unwrap(), Patience { pause: Duration::ZERO, resume: Duration::ZERO }));
     let rules = Rules { max_slots: Some(2), offer, busy, ..rules("22:00-07:00") };
     let told = [

@@ -12,10 +12,10 @@ use super::request::Request;
 use super::skip::is_default;
 use super::why::Why;
 use super::written::Written;
-use crate::id::{NodeId, TaskId};
+use crate::id::{ClientName, NodeId, TaskId};
 
 /// Any edge → the edge that owns the task: what comes after the pieces that I have? Or, with `stops`: end it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReadAnswer {
     pub task: TaskId,
     /// Pieces that the reader has: the number of the last one.
@@ -45,6 +45,12 @@ pub struct ReadAnswer {
     /// What opens an answer that is kept with its request; without it the owner knows no such task.
     #[serde(default, skip_serializing_if = "is_default")]
     pub key: Option<u64>,
+    /// For whom this is asked: the name of the API key. To anybody but who has begun the task, there is no such task.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub client: Option<ClientName>,
+    /// With `cancels`: whoever asks manages the mesh, and may end what others have begun. Nothing is read by that.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub manages: bool,
 }
 
 impl ReadAnswer {
@@ -61,6 +67,8 @@ impl ReadAnswer {
             asks_request: false,
             cancels: false,
             key: None,
+            client: None,
+            manages: false,
         }
     }
 }

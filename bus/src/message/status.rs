@@ -6,7 +6,7 @@ use super::heartbeat::{Engine, Model, NodeStatus, Space};
 use super::paused::Paused;
 use super::skip::is_default;
 use super::why::Relayed;
-use crate::id::{BootId, NodeId, ProcessId, SiteName, TaskId};
+use crate::id::{BootId, ClientName, NodeId, ProcessId, SiteName, TaskId};
 
 /// The registry as one orchestrator knows it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -71,6 +71,9 @@ pub struct Event {
     pub task: Option<TaskId>,
     #[serde(default, skip_serializing_if = "is_default")]
     pub attempt: Option<u32>,
+    /// Of a task: the name of the API key that it came with.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub client: Option<ClientName>,
     /// Of a task: the model that answers, or the one that was asked for.
     #[serde(default, skip_serializing_if = "is_default")]
     pub model: String,
@@ -103,6 +106,7 @@ impl Event {
             node: None,
             task: None,
             attempt: None,
+            client: None,
             model: String::new(),
             tokens: None,
             latency_ms: None,

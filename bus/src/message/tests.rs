@@ -342,7 +342,9 @@ fn frames() {
     let Frame::Done { done, .. } = Frame::read(old.as_bytes()).unwrap() else { panic!("no end") };
     assert_eq!((serde_json::to_string(&done.vectors).unwrap().as_str(), done.body), ("[[0.5]]", None));
     let spaced = old.replacen('{', "{ ", 1);
-    assert!(matches!(Frame::read(spaced.as_bytes()).unwrap(), Frame::Done { done, .. } if done.vectors.is_some()));
+    assert!(
+        matches!(Frame::read(spaced.as_bytes()).unwrap(), Frame::Done { done, .. } if done.vectors.is_some())
+    );
     assert_eq!(serde_json::from_str::<Frame>(r#"{"frame":"newer","seq":1}"#).unwrap(), Frame::Unknown);
 }
 
@@ -515,6 +517,10 @@ fn status_and_events() {
         &Event { position: Some(2), expected_wait_ms: Some(900), ..Event::new(What::Queued, 1) },
         r#"{"what":"queued","at":1,"position":2,"expected_wait_ms":900}"#,
     );
+    golden(
+        &Event { client: "ada".parse().ok(), ..Event::new(What::Done, 1) },
+        r#"{"what":"done","at":1,"client":"ada"}"#,
+    );
 }
 
 #[test]
@@ -550,6 +556,15 @@ fn an_answer_is_read_at_another_edge_in_these_words() {
     golden(
         &ReadAnswer { cancels: true, key: Some(9), ..ReadAnswer::after(task, 0) },
         r#"{"task":"00000000-0000-0000-0000-000000000007","cancels":true,"key":9}"#,
+    );
+    golden(
+        &ReadAnswer {
+            cancels: true,
+            manages: true,
+            client: "ada".parse().ok(),
+            ..ReadAnswer::after(task, 0)
+        },
+        r#"{"task":"00000000-0000-0000-0000-000000000007","cancels":true,"client":"ada","manages":true}"#,
     );
     golden(&AnswerPart::Gone { evicted: true }, r#"{"answer":"gone","evicted":true}"#);
     golden(&AnswerPart::TooLarge, r#"{"answer":"too_large"}"#);

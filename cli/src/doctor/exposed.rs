@@ -7,7 +7,12 @@ use super::listening::beyond_loopback;
 use super::scene::{Edge, Scene, local_port};
 
 pub async fn look(scene: &Scene) -> Looked {
-    let (Edge::Whole(..) | Edge::Alone(..)) = scene.edge().await else { return Looked::default() };
+    let (Edge::Whole(_, answer) | Edge::Alone(_, answer)) = scene.edge().await else {
+        return Looked::default();
+    };
+    if answer.json["edge"]["client"].is_string() {
+        return Looked::seen("whoever asks the edge needs an API key");
+    }
     let Some(url) = scene.edge_url() else { return Looked::default() };
     let Some(port) = local_port(&url) else {
         // It is asked over the network, so it is open to the network.
@@ -31,7 +36,7 @@ fn open(at: &str) -> Looked {
     Looked::wrong(
         format!("the edge is open to other machines, at {at}, and nothing protects it"),
         "whoever reaches it can ask, watch, and end the tasks of others",
-        "let it listen at 127.0.0.1 (`echo-mesh edge --listen 127.0.0.1:8080`) behind a proxy with a login, or let a \
-         firewall admit only those whom you trust",
+        "start it without --open-lan and with keys (`echo-mesh keys add NAME`), or let it listen at 127.0.0.1 (`echo-mesh edge \
+         --listen 127.0.0.1:8080`)",
     )
 }

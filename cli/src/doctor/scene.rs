@@ -98,10 +98,18 @@ impl Scene {
     }
 
     async fn ask_edge(&self) -> Edge {
-        let Some(url) = self.edge_url().and_then(|url| url.join("/status").ok()) else {
+        let edge = match self.args.edge.edge() {
+            Ok(edge) => edge,
+            Err(why) => return Edge::Absent(why.to_string()),
+        };
+        let Ok(url) = edge.url().join("/status") else {
             return Edge::Absent("its address makes no URL".to_owned());
         };
-        match self.asker.get(&url, None).await {
+        match self.asker.get(&url, edge.key()).await {
+            Ok(answer) if answer.json["code"] == "invalid_api_key" => Edge::Absent(
+                "it wants an API key that it knows: set ECHO_API_KEY, or name a file with --key-file"
+                    .to_owned(),
+            ),
             Err(why) if why.contains("does not speak") => Edge::Foreign,
             Err(why) => Edge::Absent(why),
             Ok(answer) if answer.json["code"] == "no_orchestrator" => {

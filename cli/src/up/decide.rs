@@ -61,6 +61,7 @@ impl Settings {
         let secret = self.secret_file.as_deref().filter(|path| !path.as_os_str().is_empty()).map(absolute);
         let own = Own {
             edge: set.mesh.edge,
+            open_lan: self.open_lan,
             broker: Broker {
                 listen: Some(set.mesh.nats.to_string()),
                 monitor: Some(set.mesh.monitor.to_string()),

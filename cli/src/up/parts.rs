@@ -6,19 +6,23 @@ use std::path::Path;
 use echo_bus::process::LogFormat;
 
 use super::plan::{Broker, Node, Own, Plan};
+use crate::keys::local;
 use crate::lifeline::{AGENT, BROKER, EDGE, ORCHESTRATOR};
 use crate::place::Place;
 use crate::scratch;
 use crate::supervise::{Kind, Spec};
 
 /// What is said to each part by flags, or is no business of a part's: the environment must not say it to another.
-const NOT_PASSED_ON: [&str; 18] = [
+const NOT_PASSED_ON: [&str; 22] = [
     "ECHO_AGENT_LISTEN",
+    "ECHO_API_KEY",
+    "ECHO_API_KEY_FILE",
     "ECHO_CONFIG",
     "ECHO_EDGE_LISTEN",
     "ECHO_ENGINE",
     "ECHO_ENGINE_KEY_FILE",
     "ECHO_ENGINE_URL",
+    "ECHO_KEYS",
     "ECHO_LOG_DIR",
     "ECHO_MODEL",
     "ECHO_NATS_CONF",
@@ -27,6 +31,7 @@ const NOT_PASSED_ON: [&str; 18] = [
     "ECHO_NATS_URL",
     "ECHO_NODES",
     "ECHO_NODE_ID",
+    "ECHO_OPEN_LAN",
     "ECHO_READY_FILE",
     "ECHO_RUN_DIR",
     "ECHO_SECRET_FILE",
@@ -74,7 +79,9 @@ impl Parts<'_> {
     }
 
     pub fn edge(&self, own: &Own, bus: &str) -> Spec {
-        let args = flags([("--listen", Some(own.edge.to_string()))]);
+        let mut args = flags([("--listen", Some(own.edge.to_string()))]);
+        args.extend(flags([("--keys", own.wants_keys(self.place).then(|| local::keys(&self.place.run)))]));
+        args.extend(own.open_lan.then(|| "--open-lan".into()));
         self.on_bus("edge", EDGE, args, "edge", bus)
     }
 

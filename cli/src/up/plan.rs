@@ -10,6 +10,8 @@ use reqwest::Url;
 use serde::{Deserialize, Serialize};
 
 use super::address::shown;
+use crate::keys::local;
+use crate::place::Place;
 
 /// Everything.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,6 +45,9 @@ pub enum Mesh {
 pub struct Own {
     /// Where the edge listens.
     pub edge: SocketAddr,
+    /// Other machines reach the edge without a key.
+    #[serde(default)]
+    pub open_lan: bool,
     pub broker: Broker,
     /// The model of tasks that name none; absent: the orchestrator's choice.
     pub model: Option<String>,
@@ -188,9 +193,17 @@ impl fmt::Display for Plan {
     }
 }
 
+impl Own {
+    /// Whether clients of the edge need keys: where other machines reach it, and where somebody has made some.
+    pub fn wants_keys(&self, place: &Place) -> bool {
+        !self.open_lan && (!self.edge.ip().is_loopback() || local::are_there(&place.run))
+    }
+}
+
 impl fmt::Display for Own {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "  {:<13} http://{}", "edge", self.edge)?;
+        let open = if self.open_lan { ", open to everybody on the network (--open-lan)" } else { "" };
+        writeln!(f, "  {:<13} http://{}{open}", "edge", self.edge)?;
         let default = self.model.as_deref().unwrap_or("whatever a node serves");
         writeln!(f, "  {:<13} tasks that name no model get {default}", "orchestrator")?;
         let conf =

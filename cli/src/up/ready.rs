@@ -13,6 +13,7 @@ use serde_json::Value;
 use super::plan::Node;
 use crate::clean::Clean;
 use crate::edge::Edge;
+use crate::keys::local;
 use crate::record::Serves;
 
 /// What the broker says of itself.
@@ -36,9 +37,10 @@ pub struct Nodes {
 }
 
 impl Nodes {
-    pub fn of(nodes: &[Node], model: Option<&String>, edge: Option<&str>) -> Result<Self> {
+    pub fn of(nodes: &[Node], model: Option<&String>, edge: Option<&str>, run: &Path) -> Result<Self> {
         let ids = nodes.iter().map(|node| node.id.to_string()).collect();
-        Ok(Self { edge: Edge::at(edge.unwrap_or_default().parse()?)?, ids, model: model.cloned() })
+        let edge = Edge::at(edge.unwrap_or_default().parse()?)?.with_key(local::read(&local::file(run)).ok());
+        Ok(Self { edge, ids, model: model.cloned() })
     }
 
     /// What each of them serves, when `/status` shows all at work or ready for it, with the model; else what it shows

@@ -21,6 +21,7 @@ use super::signals::Signals;
 use super::summary;
 use super::voice::Voice;
 use crate::down;
+use crate::keys::local;
 use crate::log_file::LogFile;
 use crate::place::{self, Place};
 use crate::process::Process;
@@ -159,9 +160,12 @@ impl Mesh<'_> {
         (self.record.bus, self.record.monitor) = (Some(bus.nats.clone()), bus.monitor.clone());
         self.add(self.parts().orchestrator(own, &bus.nats)).await?;
         self.start_agents(&bus.nats).await?;
+        if own.wants_keys(&self.place) {
+            local::ensure(&self.place.run).context("the keys of the edge's clients")?;
+        }
         self.add(self.parts().edge(own, &bus.nats)).await?;
         let edge = self.record.edge.as_deref();
-        let nodes = ready::Nodes::of(&self.plan.nodes, own.model.as_ref(), edge)?;
+        let nodes = ready::Nodes::of(&self.plan.nodes, own.model.as_ref(), edge, &self.place.run)?;
         let serve = self.until(&nodes.to_string(), async || nodes.look().await).await?;
         self.record.nodes.iter_mut().zip(serve).for_each(|(node, serves)| node.serves = serves);
         Ok(())

@@ -29,6 +29,9 @@ pub struct Settings {
     /// Where the edge listens: the page and the API [default: 127.0.0.1:8080]
     #[arg(long, env = "ECHO_EDGE_LISTEN", value_name = "HOST:PORT")]
     pub edge_listen: Option<String>,
+    /// Let other machines use the edge without a key: everybody on the network may ask, and manage the mesh
+    #[arg(long, env = "ECHO_OPEN_LAN")]
+    pub open_lan: bool,
     /// Where clients of the bus connect [default: as the broker's configuration says, else 127.0.0.1:4222]
     #[arg(long, env = "ECHO_NATS_LISTEN", value_name = "HOST:PORT")]
     pub nats_listen: Option<String>,

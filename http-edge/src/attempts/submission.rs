@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use echo_bus::id::{Inbox, ProcessId};
+use echo_bus::id::{ClientName, Inbox, ProcessId};
 use echo_bus::message::{SoFar, Task};
 
 use super::Attempts;
@@ -10,7 +10,13 @@ use super::course::millis;
 
 impl Attempts {
     /// The next attempt, ready to be submitted.
-    pub fn submit(&mut self, edge: &ProcessId, inbox: Inbox, now: Instant) -> Task {
+    pub fn submit(
+        &mut self,
+        edge: &ProcessId,
+        client: Option<&ClientName>,
+        inbox: Inbox,
+        now: Instant,
+    ) -> Task {
         self.attempt += 1;
         self.given_up = false;
         self.gives = false;
@@ -19,7 +25,7 @@ impl Attempts {
         self.queued_since.get_or_insert(now);
         let left = self.limits.total.saturating_sub(now.duration_since(self.began));
         let mut task = Task {
-            client: None,
+            client: client.cloned(),
             site: self.limits.site.clone(),
             task: self.task,
             attempt: self.attempt,

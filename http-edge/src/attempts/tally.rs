@@ -107,6 +107,11 @@ impl Tally {
         (self.before.tokens, !self.before.vague)
     }
 
+    /// The tokens of the prompt, where an engine has said them, and those of the answer, at least.
+    pub fn taken(&self) -> (Option<u64>, u64) {
+        (self.prompt_tokens, self.before.tokens + self.now.tokens)
+    }
+
     /// The end of the whole answer, from the end of its last part.
     pub fn whole(&self, mut done: Done) -> Done {
         let counted = done.so_far_tokens.take();

@@ -47,7 +47,7 @@ impl World {
 
     pub fn submit(&mut self) -> Task {
         let inbox = Inbox::try_from("_INBOX.edge.e.k".to_owned()).unwrap();
-        self.attempts.submit(&"e".parse().unwrap(), inbox, self.now)
+        self.attempts.submit(&"e".parse().unwrap(), None, inbox, self.now)
     }
 
     pub fn accept(&mut self, n: usize) {

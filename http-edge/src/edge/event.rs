@@ -5,7 +5,7 @@ use std::task::Waker;
 use std::time::Duration;
 
 use echo_bus::client::Address;
-use echo_bus::id::{BootId, Inbox, NodeId, Peer, TaskId};
+use echo_bus::id::{BootId, ClientName, Inbox, NodeId, Peer, TaskId};
 use echo_bus::message::{
     AnswerPart, Cancel, Event as Announcement, Frame, Memo, Pulse, PulseAnswer, ReadAnswer, Request,
     Submission, Task, Written,
@@ -15,11 +15,14 @@ use crate::holders::{Ask, Heard, Holder, Loss};
 use crate::limits::Limits;
 use crate::report::Report;
 
+use super::owner::Owner;
+
 /// A task that a client wants done.
 pub struct New {
     pub task: TaskId,
     /// Part of the inboxes' names: only whoever was given one can send to it.
     pub secret: u128,
+    pub owner: Owner,
     pub request: Request,
     pub traceparent: Option<String>,
     pub limits: Limits,
@@ -160,6 +163,7 @@ pub enum Action {
     /// A task has ended, for log and metrics.
     Ended {
         task: TaskId,
+        client: Option<ClientName>,
         report: Arc<Report>,
         /// It was work for a model, and not about models.
         generates: bool,
@@ -168,6 +172,7 @@ pub enum Action {
     /// The last reader has gone before the end.
     HungUp {
         task: TaskId,
+        client: Option<ClientName>,
         why: &'static str,
     },
 }

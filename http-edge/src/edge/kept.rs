@@ -8,7 +8,8 @@
 use std::collections::{HashSet, VecDeque};
 use std::time::Instant;
 
-use echo_bus::id::TaskId;
+use echo_bus::id::{ClientName, TaskId};
+use echo_bus::message::ReadAnswer;
 
 use super::event::Action;
 use super::{Edge, Task};
@@ -37,9 +38,12 @@ pub enum Absent {
 pub(super) struct Kept {
     most: usize,
     tasks: HashSet<TaskId>,
-    /// Each with the key that opened it.
-    gone: VecDeque<(TaskId, Option<u64>, Gone)>,
+    /// Each with what opened it.
+    gone: VecDeque<(TaskId, Opens, Gone)>,
 }
+
+/// What opens an answer: its key, and the name of its client.
+type Opens = (Option<u64>, Option<ClientName>);
 
 impl Kept {
     pub fn new(most: usize) -> Self {
@@ -55,17 +59,19 @@ impl Kept {
         self.tasks.remove(&task)
     }
 
-    fn note(&mut self, task: TaskId, key: Option<u64>, why: Gone) {
+    fn note(&mut self, task: TaskId, opens: Opens, why: Gone) {
         if self.gone.len() == REMEMBERED {
             self.gone.pop_front();
         }
-        self.gone.push_back((task, key, why));
+        self.gone.push_back((task, opens, why));
     }
 
-    /// What somebody who says this key may know of a task that is not there.
-    pub fn absent(&self, task: TaskId, key: Option<u64>) -> Absent {
-        let opens = |of: &Option<u64>| of.is_none_or(|of| key == Some(of));
-        let gone = self.gone.iter().rfind(|(gone, of, _)| *gone == task && opens(of));
+    /// What may be known of a task that is not there, by who asks so.
+    pub fn absent(&self, question: &ReadAnswer) -> Absent {
+        let opens = |(key, client): &Opens| {
+            *client == question.client && key.is_none_or(|key| question.key == Some(key))
+        };
+        let gone = self.gone.iter().rfind(|(gone, of, _)| *gone == question.task && opens(of));
         gone.map_or(Absent::Unknown, |(.., why)| Absent::Gone(*why))
     }
 }
@@ -123,7 +129,8 @@ impl Edge {
     fn drop_task(&mut self, id: TaskId, why: Gone) {
         let Some(task) = self.tasks.remove(&id) else { return };
         if self.kept.end(id) {
-            self.kept.note(id, task.asked.map(|asked| asked.key), why);
+            let opens = (task.asked.map(|asked| asked.key), task.owner.name().cloned());
+            self.kept.note(id, opens, why);
         }
         self.resequencer.end(id);
         self.holders.end(id);

@@ -7,7 +7,7 @@ use std::task::{Poll, Waker};
 use std::time::Instant;
 
 use echo_bus::id::TaskId;
-use echo_bus::message::{AnswerPart, What};
+use echo_bus::message::{AnswerPart, ReadAnswer, What};
 
 use super::event::{Action, ReaderId, Reads};
 use super::kept::{Absent, Gone};
@@ -59,21 +59,16 @@ impl Unjoined {
 }
 
 impl Edge {
-    /// A reader that has the pieces up to `after`, and the key of a task that has one.
+    /// A reader that has the pieces up to the place of the question.
     ///
     /// # Errors
     /// When there is no such task, or no such place in its answer.
-    pub fn join(
-        &mut self,
-        id: TaskId,
-        key: Option<u64>,
-        after: u64,
-        now: Instant,
-    ) -> Result<ReaderId, Unjoined> {
+    pub fn join(&mut self, question: &ReadAnswer, now: Instant) -> Result<ReaderId, Unjoined> {
+        let (id, after) = (question.task, question.after);
         let Some(task) = self.tasks.get_mut(&id) else {
-            return Err(Unjoined::Absent(self.kept.absent(id, key)));
+            return Err(Unjoined::Absent(self.kept.absent(question)));
         };
-        if !task.opens(key) {
+        if !task.opens(question) {
             return Err(Unjoined::Absent(Absent::Unknown));
         }
         let cursor = task.place(after)?;
@@ -128,10 +123,12 @@ impl Edge {
     /// Nobody waits for the task's end: it is cancelled down to its engine.
     pub(super) fn hang_up(&mut self, id: TaskId, why: &'static str, out: &mut Vec<Action>) {
         self.withdraw(id, None, out);
-        if let Some(task) = self.tasks.get(&id) {
+        if let Some(task) = self.tasks.get_mut(&id) {
+            task.owner.charge(&task.attempts, None);
+            let client = task.owner.name().cloned();
             let news = task.news(What::Cancelled);
             out.push(Action::Announce(Box::new(echo_bus::message::Event { detail: why.to_owned(), ..news })));
-            out.push(Action::HungUp { task: id, why });
+            out.push(Action::HungUp { task: id, client, why });
         }
     }
 }

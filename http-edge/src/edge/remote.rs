@@ -45,7 +45,7 @@ impl Edge {
         let wait = Duration::from_millis(question.wait_ms).min(LONGEST_WAIT);
         let part = self.answer(question, now, out);
         let is_nothing = matches!(&part, AnswerPart::Part(part) if part.is_nothing());
-        let reads = |task: &&mut Task| !question.stops && !question.cancels && task.opens(question.key);
+        let reads = |task: &&mut Task| !question.stops && !question.cancels && task.opens(question);
         let Some(task) = self.tasks.get_mut(&question.task).filter(reads) else {
             return out.push(Action::Tell { to, part: Box::new(part) });
         };
@@ -57,24 +57,26 @@ impl Edge {
             let oldest = task.parked.remove(0);
             out.push(Action::Tell { to: oldest.reply, part: Box::new(AnswerPart::Part(Box::default())) });
         }
-        task.parked.push(Parked { reply: to, question: *question, until: now + wait });
+        task.parked.push(Parked { reply: to, question: question.clone(), until: now + wait });
     }
 
     /// What can be told to a question now. Whoever asks for an answer counts as a reader that has come and gone.
     pub fn answer(&mut self, question: &ReadAnswer, now: Instant, out: &mut Vec<Action>) -> AnswerPart {
         let Some(task) = self.tasks.get_mut(&question.task) else {
-            return absence(self.kept.absent(question.task, question.key));
+            return absence(self.kept.absent(question));
         };
-        // Whoever watches can end what runs, by a name that is shown, and is told nothing but whether it ran.
-        let only_cancels = question.cancels && !question.stops && question.key.is_none();
-        if !only_cancels && !task.opens(question.key) {
+        // Whoever watches can end what runs, by a name that is shown, and is told nothing but whether it ran: their own tasks,
+        // or, who manages the mesh, anybody's.
+        let is_theirs = question.manages || task.owner.name() == question.client.as_ref();
+        let only_cancels = question.cancels && !question.stops && question.key.is_none() && is_theirs;
+        if !only_cancels && !task.opens(question) {
             return AnswerPart::Unknown;
         }
         if question.stops || question.cancels {
-            return match self.stop(question.task, question.stops, now, out) {
-                Ok(stopped) => AnswerPart::Stopped { ran: stopped == Stopped::Cancelled },
-                Err(absent) => absence(absent),
-            };
+            let stopped = self.stop(question.task, question.stops, now, out);
+            return stopped.map_or(AnswerPart::Unknown, |stopped| AnswerPart::Stopped {
+                ran: stopped == Stopped::Cancelled,
+            });
         }
         task.alone_since = None;
         if question.asks_request { task.stand() } else { task.part(question) }

@@ -9,6 +9,7 @@ use echo_bus::message::{
 };
 
 use super::*;
+use crate::keys::file::Entry;
 use crate::limits::Limits;
 use crate::report;
 
@@ -20,13 +21,15 @@ struct Rig {
     edge: Edge,
     now: Instant,
     out: Vec<Action>,
+    /// Of the next task.
+    owner: Owner,
 }
 
 impl Rig {
     fn new(keep_memory: usize) -> Self {
         let now = Instant::now();
         let edge = Edge::new("e".parse().unwrap(), keep_memory, Now { at: now, unix_ms: 0 });
-        Self { edge, now, out: Vec::new() }
+        Self { edge, now, out: Vec::new(), owner: Owner::default() }
     }
 
     fn begin(&mut self, task: TaskId, keep: Option<Duration>, prompt: &str, reads: Reads) -> ReaderId {
@@ -53,6 +56,7 @@ impl Rig {
         let traceparent = None;
         let new = New {
             task,
+            owner: std::mem::take(&mut self.owner),
             secret,
             request,
             traceparent,
@@ -149,12 +153,12 @@ fn the_oldest_kept_answers_make_room_and_whoever_asks_hears_why() {
     }
     rig.pass(Duration::from_millis(1));
     assert!(!rig.is_here(TASK) && rig.is_here(TaskId::from_u128(4)));
-    let gone = rig.edge.join(TASK, None, 0, rig.now).unwrap_err();
+    let gone = rig.edge.join(&ReadAnswer::after(TASK, 0), rig.now).unwrap_err();
     assert_eq!(gone, Unjoined::Absent(Absent::Gone(Gone::Evicted)));
     rig.pass(KEEP);
-    let gone = rig.edge.join(TaskId::from_u128(4), None, 0, rig.now).unwrap_err();
+    let gone = rig.edge.join(&ReadAnswer::after(TaskId::from_u128(4), 0), rig.now).unwrap_err();
     assert_eq!(gone, Unjoined::Absent(Absent::Gone(Gone::Expired)));
-    let unknown = rig.edge.join(TaskId::from_u128(9), None, 0, rig.now).unwrap_err();
+    let unknown = rig.edge.join(&ReadAnswer::after(TaskId::from_u128(9), 0), rig.now).unwrap_err();
     assert_eq!(unknown, Unjoined::Absent(Absent::Unknown));
 }
 
@@ -221,7 +225,7 @@ fn a_place_that_somebody_claims_is_not_taken_back() {
     let mut rig = Rig::new(1 << 20);
     rig.begin(TASK, None, "p", Reads::End);
     rig.gives(1, &["a", "b"], false);
-    let joined = rig.edge.join(TASK, None, 2, rig.now).unwrap();
+    let joined = rig.edge.join(&ReadAnswer::after(TASK, 2), rig.now).unwrap();
     rig.loses(1);
     assert!(rig.edge.tasks[&TASK].attempts.has_ended(), "it cannot begin anew: two pieces are known");
     while let Poll::Ready(Some(news)) = rig.read(joined) {
@@ -283,13 +287,13 @@ fn who_is_stopped_by_its_id_is_cancelled_down_to_its_node() {
     let mut rig = Rig::new(1 << 20);
     let reader = rig.begin(TASK, Some(KEEP), "p", Reads::Pieces);
     rig.gives(1, &["a"], false);
-    assert_eq!(rig.edge.stop(TASK, true, rig.now, &mut rig.out), Ok(time::Stopped::Cancelled));
+    assert_eq!(rig.edge.stop(TASK, true, rig.now, &mut rig.out), Some(time::Stopped::Cancelled));
     let cancels = |action: &Action| matches!(action, Action::Cancel { node: Some(_), .. });
     assert_eq!(rig.out.iter().filter(|action| cancels(action)).count(), 1);
     assert_eq!((rig.announced(What::Cancelled), rig.announced(What::Failed)), (1, 0));
     while rig.read(reader).is_ready_with_news() {}
     assert!(!rig.is_here(TASK), "and kept no longer");
-    assert_eq!(rig.edge.stop(TASK, true, rig.now, &mut rig.out), Err(Absent::Unknown));
+    assert_eq!(rig.edge.stop(TASK, true, rig.now, &mut rig.out), None);
 }
 
 #[test]
@@ -415,10 +419,10 @@ fn without_its_key_a_task_is_one_that_nobody_knows() {
     assert_eq!(rig.asks(keyed(cancels, Some(6))), Some(AnswerPart::Unknown), "with a wrong key");
     let unknown = Err(Unjoined::Absent(Absent::Unknown));
     for key in [None, Some(0), Some(6)] {
-        for question in questions {
-            assert_eq!(rig.asks(keyed(question, key)), Some(AnswerPart::Unknown), "{question:?}");
+        for question in &questions {
+            assert_eq!(rig.asks(keyed(question.clone(), key)), Some(AnswerPart::Unknown), "{question:?}");
         }
-        assert_eq!(rig.edge.join(TASK, key, 0, rig.now), unknown);
+        assert_eq!(rig.edge.join(&ReadAnswer { key, ..ReadAnswer::after(TASK, 0) }, rig.now), unknown);
     }
     assert!(!rig.edge.tasks[&TASK].attempts.has_ended());
     assert_eq!(rig.edge.tasks[&TASK].read_elsewhere, None, "nobody has read");
@@ -426,7 +430,32 @@ fn without_its_key_a_task_is_one_that_nobody_knows() {
     rig.apply(Event::Left(reader));
     rig.pass(KEEP);
     assert!(!rig.is_here(TASK));
-    assert_eq!(rig.edge.join(TASK, Some(6), 0, rig.now), unknown);
+    assert_eq!(rig.edge.join(&ReadAnswer { key: Some(6), ..ReadAnswer::after(TASK, 0) }, rig.now), unknown);
     assert_eq!(rig.asks(question(0)), Some(AnswerPart::Unknown));
     assert_eq!(rig.asks(keyed(question(0), Some(5))), Some(AnswerPart::Gone { evicted: false }));
+}
+
+#[test]
+fn a_task_is_its_clients_own_and_who_manages_may_only_end_it() {
+    let mut rig = Rig::new(1 << 20);
+    let key = Arc::new(Entry::new("ada".parse().unwrap(), "echo-a", 0));
+    rig.owner = Owner { key: Some(key), place: None };
+    rig.begin(TASK, Some(KEEP), "p", Reads::Pieces);
+    rig.gives(1, &["a"], false);
+    let by = |client: &str, question: ReadAnswer| ReadAnswer { client: client.parse().ok(), ..question };
+    let unknown = Some(AnswerPart::Unknown);
+    for client in ["bob", ""] {
+        assert_eq!(rig.asks(by(client, question(0))), unknown, "{client} reads");
+        for ends in [
+            ReadAnswer { stops: true, ..question(0) },
+            ReadAnswer { cancels: true, ..question(0) },
+            ReadAnswer { stops: true, manages: true, ..question(0) },
+        ] {
+            assert_eq!(rig.asks(by(client, ends.clone())), unknown, "{client}: {ends:?}");
+        }
+    }
+    assert!(matches!(rig.asks(by("ada", ReadAnswer::after(TASK, 0))), Some(AnswerPart::Part(_))));
+    let manages = ReadAnswer { cancels: true, manages: true, ..ReadAnswer::after(TASK, 0) };
+    assert_eq!(rig.asks(by("bob", manages)), Some(AnswerPart::Stopped { ran: true }));
+    assert_eq!(rig.asks(by("bob", question(0))), unknown, "its answer stays its client's");
 }

@@ -7,7 +7,6 @@ use echo_bus::id::TaskId;
 use echo_bus::message::{Code, Failure};
 
 use super::event::Action;
-use super::kept::Absent;
 use super::{Edge, Task};
 
 /// What happened to a `DELETE`d task.
@@ -52,8 +51,8 @@ impl Edge {
         forgets: bool,
         now: Instant,
         out: &mut Vec<Action>,
-    ) -> Result<Stopped, Absent> {
-        let Some(task) = self.tasks.get_mut(&id) else { return Err(self.kept.absent(id, None)) };
+    ) -> Option<Stopped> {
+        let task = self.tasks.get_mut(&id)?;
         let has_ended = task.attempts.has_ended();
         if forgets {
             // Those who read it elsewhere are not waited for.
@@ -62,11 +61,11 @@ impl Edge {
         }
         if has_ended {
             self.keep_or_drop(id, now, out);
-            return Ok(Stopped::Forgotten);
+            return Some(Stopped::Forgotten);
         }
         self.withdraw(id, None, out);
         self.fail(id, Failure::give_up(Code::Cancelled, "the task was cancelled"), now, out);
-        Ok(Stopped::Cancelled)
+        Some(Stopped::Cancelled)
     }
 
     pub(super) fn abort(&mut self, now: Instant, out: &mut Vec<Action>) {

@@ -16,6 +16,9 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::holders::Heard;
+use crate::keys::file::Entry;
+use crate::keys::places::Places;
+use crate::keys::usage::Usage;
 use crate::limits::Limits;
 use crate::report::News;
 
@@ -168,6 +171,7 @@ impl Client {
 
 struct World {
     edge: Edge,
+    places: Places,
     now: Instant,
     nodes: Vec<Node>,
     /// Frames, and what came of submissions.
@@ -185,6 +189,15 @@ struct World {
     connected: bool,
     todo: Vec<Action>,
     ends: HashMap<TaskId, u32>,
+}
+
+/// All tasks are of one client.
+fn question(task: TaskId, after: u64) -> ReadAnswer {
+    ReadAnswer { client: Some(ada().name), ..ReadAnswer::after(task, after) }
+}
+
+fn ada() -> Entry {
+    Entry::new("ada".parse().unwrap(), "echo-a", 0)
 }
 
 fn name(node: usize) -> NodeId {
@@ -220,6 +233,7 @@ impl World {
         let node = || Node { boot: 0, lives: true, attempts: BTreeMap::new() };
         Self {
             edge: Edge::new("e".parse().unwrap(), 1 << 20, Now { at: now, unix_ms: 0 }),
+            places: Places::new(Usage::nowhere()),
             now,
             nodes: (0..NODES).map(|_| node()).collect(),
             flight: Vec::new(),
@@ -424,6 +438,7 @@ impl World {
         let memo = Written::new(&Memo::default()).unwrap();
         let new = New {
             task,
+            owner: Owner { key: Some(Arc::new(ada())), place: self.places.take(&ada(), 0).ok() },
             secret: self.tasks.len() as u128,
             request,
             traceparent: None,
@@ -452,7 +467,7 @@ impl World {
     fn join(&mut self, task: usize, after: u64) {
         let Some(task) = self.tasks.get(task).copied() else { return };
         let key = self.stays[&task].key();
-        match self.edge.join(task, key, after, self.now) {
+        match self.edge.join(&ReadAnswer { key, ..question(task, after) }, self.now) {
             Ok(id) => self.comes(id, false, after),
             Err(Unjoined::Absent(_)) => {
                 let readers = self.clients.iter().filter(|client| client.id.task == task);
@@ -468,7 +483,7 @@ impl World {
         let Some(task) = self.tasks.get(task).copied() else { return };
         let wait_ms = if waits { 5_000 } else { 0 };
         let key = self.stays[&task].key();
-        let question = ReadAnswer { wait_ms, stays: true, key, ..ReadAnswer::after(task, after) };
+        let question = ReadAnswer { wait_ms, stays: true, key, ..question(task, after) };
         let reply = Some(Inbox::try_from(format!("_INBOX.{task}")).unwrap());
         self.apply(Event::Asked { question, reply });
     }
@@ -491,7 +506,7 @@ impl World {
             .tasks
             .get(&task)
             .map(|task| (task.attempts.answer.is_read(), task.attempts.has_ended()));
-        let part = self.answer(task, ReadAnswer { asks_request: true, ..ReadAnswer::after(task, 0) });
+        let part = self.answer(task, ReadAnswer { asks_request: true, ..question(task, 0) });
         match (held, part) {
             (Some((is_read, has_ended)), AnswerPart::Part(part)) => {
                 let is_kept = self.stays[&task].key().is_some();
@@ -516,13 +531,17 @@ impl World {
             })
         };
         let before = state(&self.edge);
-        let asks = ReadAnswer { stays: true, wait_ms: 5_000, ..ReadAnswer::after(task, after) };
+        let asks = ReadAnswer { stays: true, wait_ms: 5_000, ..question(task, after) };
         for question in [
-            asks,
-            ReadAnswer { leaves: true, stays: false, ..asks },
-            ReadAnswer { asks_request: true, ..asks },
-            ReadAnswer { stops: true, ..asks },
-            ReadAnswer { cancels: true, key: Some(KEY + 1), ..asks },
+            asks.clone(),
+            ReadAnswer { leaves: true, stays: false, ..asks.clone() },
+            ReadAnswer { asks_request: true, ..asks.clone() },
+            ReadAnswer { stops: true, ..asks.clone() },
+            ReadAnswer { cancels: true, key: Some(KEY + 1), ..asks.clone() },
+            // With the key, in another name or in none.
+            ReadAnswer { key: Some(KEY), client: None, ..asks.clone() },
+            ReadAnswer { key: Some(KEY), client: "bob".parse().ok(), stops: true, ..asks.clone() },
+            ReadAnswer { client: None, cancels: true, ..asks },
         ] {
             let mut out = Vec::new();
             let reply = Some(Inbox::try_from("_INBOX.pry".to_owned()).unwrap());
@@ -530,7 +549,7 @@ impl World {
             let [Action::Tell { part, .. }] = out.as_slice() else { panic!("{out:?}") };
             assert_eq!(**part, AnswerPart::Unknown);
         }
-        let joined = self.edge.join(task, None, after, self.now);
+        let joined = self.edge.join(&question(task, after), self.now);
         assert_eq!(joined, Err(Unjoined::Absent(Absent::Unknown)));
         assert_eq!(state(&self.edge), before);
     }
@@ -539,7 +558,7 @@ impl World {
     fn cancelled(&mut self, task: usize) {
         let Some(task) = self.tasks.get(task).copied() else { return };
         let keep = self.edge.tasks.get(&task).map(|task| task.keep);
-        let part = self.answer(task, ReadAnswer { cancels: true, ..ReadAnswer::after(task, 0) });
+        let part = self.answer(task, ReadAnswer { cancels: true, ..question(task, 0) });
         assert_eq!(matches!(part, AnswerPart::Stopped { .. }), keep.is_some(), "{part:?}");
         if let Some(held) = self.edge.tasks.get(&task) {
             assert!(held.attempts.has_ended() && Some(held.keep) == keep);
@@ -725,6 +744,9 @@ fn every_reader_sees_every_piece_once_and_one_end_whatever_happens() {
         world.begin(Stays::Task, false, false);
         for happening in happenings {
             world.happens(happening);
+            let (tasks, waiting) = world.places.of(&ada().name);
+            prop_assert_eq!(tasks as usize, world.edge.running(), "places of tasks");
+            prop_assert!(waiting <= tasks, "{} of {} wait", waiting, tasks);
         }
         world.settle();
         for (at, client) in world.clients.iter().enumerate() {
@@ -732,6 +754,7 @@ fn every_reader_sees_every_piece_once_and_one_end_whatever_happens() {
         }
         let edge = &world.edge;
         prop_assert!(edge.tasks.is_empty(), "tasks are held");
+        prop_assert_eq!(world.places.of(&ada().name), (0, 0), "places are held");
         prop_assert!(edge.resequencer.is_empty() && edge.holders.is_empty(), "attempts are held");
         for task in &world.tasks {
             prop_assert_eq!(world.ends.get(task).copied(), Some(1), "ends of {}", task);

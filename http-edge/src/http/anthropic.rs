@@ -11,19 +11,19 @@ mod say;
 mod tests;
 
 use axum::Router;
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::response::Response;
 use axum::routing::{any, post};
 use echo_bus::message::Request as Asks;
 
-use super::api::{Api, trace_of};
+use super::api::{Api, Shared, trace_of};
 use super::dialect::Dialect;
 use super::error::ApiError;
 use super::reply;
 
 pub static DIALECT: Dialect = Dialect {
     name: "Anthropic",
-    about: "Set ANTHROPIC_BASE_URL to this address, without /v1; any key will do",
+    about: "Set ANTHROPIC_BASE_URL to this address, without /v1; any key will do where the edge wants none",
     hint: "; the base URL of Anthropic's API has no /v1",
     header: Some("anthropic-version"),
     owns: |first, second| first == "v1" && second == "messages",
@@ -33,7 +33,7 @@ pub static DIALECT: Dialect = Dialect {
     refusal: refusal::shape,
 };
 
-fn routes() -> Router<Api> {
+fn routes() -> Router<Shared> {
     Router::new()
         .route("/v1/messages", post(messages))
         .route("/v1/messages/count_tokens", post(count::tokens))
@@ -42,10 +42,10 @@ fn routes() -> Router<Api> {
 }
 
 /// `POST /v1/messages`: the next message of a conversation, whole or as events.
-async fn messages(State(api): State<Api>, request: Request) -> Result<Response, ApiError> {
+async fn messages(api: Api, request: Request) -> Result<Response, ApiError> {
     let trace = trace_of(request.headers());
     let asked = ask::messages(api.fields(request).await?)?;
-    let feed = api.begin(Asks::Chat(asked.chat), trace, asked.streams);
+    let feed = api.begin(Asks::Chat(asked.chat), trace, asked.streams)?;
     let task = feed.task().to_string();
     let voice = say::Events::new(&task, asked.model);
     let answer = reply::answer(api.started(feed), voice, asked.streams).await;

@@ -4,48 +4,60 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::Request as HttpRequest;
+use axum::extract::{FromRequestParts, Request as HttpRequest};
 use axum::http::HeaderMap;
-use echo_bus::message::Request;
+use axum::http::request::Parts;
+use echo_bus::message::{ReadAnswer, Request};
 use metrics_exporter_prometheus::PrometheusHandle;
 
 use super::body;
+use super::caller::Caller;
 use super::error::ApiError;
 use super::fields::Fields;
 use super::guard::Guard;
 use super::names::{Name, Names};
 use super::reply::Started;
-use crate::edge::Reads;
+use crate::edge::{Owner, Reads};
 use crate::feed::{Choices, Feed};
+use crate::keys::Keys;
 use crate::limits::ROOM_FOR_CONTINUATION;
-use crate::tasks::{Tasks, Wishes};
+use crate::tasks::{Reader, Tasks, Wishes};
 use crate::watch::Watch;
 
-/// The edge, as a handler sees it; cheap to clone.
+/// The edge, as all requests share it; cheap to clone.
 #[derive(Clone)]
-pub struct Api(Arc<Shared>);
+pub struct Shared(Arc<Inner>);
+
+/// The edge, as a handler sees it: for the one who asks.
+#[derive(Clone)]
+pub struct Api {
+    shared: Shared,
+    pub caller: Caller,
+}
 
 /// What the edge's flags say of its HTTP side.
 pub struct Settings {
     pub guard: Guard,
+    /// The API keys; without them everybody may come.
+    pub keys: Option<Arc<Keys>>,
+    /// Other machines may come without a key.
+    pub open: bool,
     /// How long the body of a request may stand still.
     pub body_pause: Duration,
     /// The longest time that a task may be kept.
     pub keep_limit: Duration,
 }
 
-struct Shared {
+struct Inner {
     tasks: Arc<Tasks>,
     watch: Arc<Watch>,
     metrics: PrometheusHandle,
-    guard: Guard,
     address: SocketAddr,
-    body_pause: Duration,
-    keep_limit: Duration,
+    settings: Settings,
     names: Names,
 }
 
-impl Api {
+impl Shared {
     pub fn new(
         tasks: Arc<Tasks>,
         watch: Arc<Watch>,
@@ -53,44 +65,65 @@ impl Api {
         address: SocketAddr,
         settings: Settings,
     ) -> Self {
-        let Settings { guard, body_pause, keep_limit } = settings;
         let names = Names::default();
-        Self(Arc::new(Shared { tasks, watch, metrics, guard, address, body_pause, keep_limit, names }))
-    }
-
-    pub fn tasks(&self) -> &Arc<Tasks> {
-        &self.0.tasks
-    }
-
-    pub fn watch(&self) -> &Arc<Watch> {
-        &self.0.watch
+        Self(Arc::new(Inner { tasks, watch, metrics, address, settings, names }))
     }
 
     pub fn guard(&self) -> &Guard {
-        &self.0.guard
+        &self.0.settings.guard
+    }
+
+    /// The API keys, where they are wanted.
+    pub fn keys(&self) -> Option<&Arc<Keys>> {
+        self.0.settings.keys.as_ref()
+    }
+}
+
+/// Only who was let in gets to a handler: a request that nobody has looked at is refused.
+impl FromRequestParts<Shared> for Api {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, shared: &Shared) -> Result<Self, ApiError> {
+        let caller = parts.extensions.remove::<Caller>().ok_or_else(ApiError::no_key)?;
+        Ok(Self { shared: shared.clone(), caller })
+    }
+}
+
+impl Api {
+    pub fn tasks(&self) -> &Arc<Tasks> {
+        &self.shared.0.tasks
+    }
+
+    pub fn watch(&self) -> &Arc<Watch> {
+        &self.shared.0.watch
     }
 
     /// Where this edge listens.
     pub fn address(&self) -> SocketAddr {
-        self.0.address
+        self.shared.0.address
     }
 
     /// The longest time that a task may be kept.
     pub fn keep_limit(&self) -> Duration {
-        self.0.keep_limit
+        self.shared.0.settings.keep_limit
+    }
+
+    /// Whether other machines may come without a key.
+    pub fn is_open(&self) -> bool {
+        self.shared.0.settings.open
     }
 
     /// All measurements, for Prometheus.
     pub fn metrics(&self) -> String {
         crate::measure::running(self.tasks().running());
-        echo_telemetry::metrics::render(&self.0.metrics)
+        echo_telemetry::metrics::render(&self.shared.0.metrics)
     }
 
     /// How large the body of a request may be, and how long it may stand still.
     pub fn body_limits(&self) -> body::Limits {
         let largest = self.tasks().bus.max_payload();
         let bytes = largest.saturating_sub(ROOM_FOR_CONTINUATION).max(largest / 2);
-        body::Limits { bytes, pause: self.0.body_pause }
+        body::Limits { bytes, pause: self.shared.0.settings.body_pause }
     }
 
     /// The fields of a request.
@@ -102,31 +135,64 @@ impl Api {
     }
 
     /// Begins a task that ends with its client; with `streams`, pieces are among the news.
-    pub fn begin(&self, request: Request, traceparent: Option<String>, streams: bool) -> Feed {
+    ///
+    /// # Errors
+    /// As for [`Api::reader`].
+    pub fn begin(
+        &self,
+        request: Request,
+        traceparent: Option<String>,
+        streams: bool,
+    ) -> Result<Feed, ApiError> {
         self.begin_with(request, Wishes { traceparent, ..Wishes::default() }, streams)
     }
 
     /// Several answers to one request, `further` beside the first: a task for each.
+    ///
+    /// # Errors
+    /// As for [`Api::reader`]; none of them has begun then, or those that have end.
     pub fn begin_several(
         &self,
         first: Request,
         further: Vec<Request>,
         traceparent: Option<&String>,
         streams: bool,
-    ) -> Feed {
+    ) -> Result<Feed, ApiError> {
         let reads = if streams { Reads::Pieces } else { Reads::End };
-        let begin = |request| {
-            let wishes = Wishes { traceparent: traceparent.cloned(), ..Wishes::default() };
-            self.tasks().begin(request, wishes, reads)
-        };
-        let first = begin(first);
-        Feed::Choices(Box::new(Choices::new(first, further.into_iter().map(begin))))
+        let wishes = || Wishes { traceparent: traceparent.cloned(), ..Wishes::default() };
+        // All have their places before one begins.
+        let owners = std::iter::once(&first)
+            .chain(&further)
+            .map(|request| self.caller.owner(request, self.shared.keys()));
+        let owners: Vec<Owner> = owners.collect::<Result<_, _>>()?;
+        let requests = std::iter::once(first).chain(further);
+        let mut readers =
+            requests.zip(owners).map(|(request, owner)| self.tasks().begin(request, wishes(), owner, reads));
+        let first = readers.next().expect("there is a first request");
+        Ok(Feed::Choices(Box::new(Choices::new(first, readers))))
     }
 
     /// The same with wishes.
-    pub fn begin_with(&self, request: Request, wishes: Wishes, streams: bool) -> Feed {
+    ///
+    /// # Errors
+    /// As for [`Api::reader`].
+    pub fn begin_with(&self, request: Request, wishes: Wishes, streams: bool) -> Result<Feed, ApiError> {
         let reads = if streams { Reads::Pieces } else { Reads::End };
-        Feed::Here(self.tasks().begin(request, wishes, reads))
+        self.reader(request, wishes, reads).map(Feed::Here)
+    }
+
+    /// Begins a task for who asks.
+    ///
+    /// # Errors
+    /// 403 or 429: the key is not good for it, or not for more of it.
+    pub fn reader(&self, request: Request, wishes: Wishes, reads: Reads) -> Result<Reader, ApiError> {
+        let owner = self.caller.owner(&request, self.shared.keys())?;
+        Ok(self.tasks().begin(request, wishes, owner, reads))
+    }
+
+    /// A question about a task, for who asks: to others there is no such task.
+    pub fn asks(&self, question: ReadAnswer) -> ReadAnswer {
+        ReadAnswer { client: self.caller.name().cloned(), ..question }
     }
 
     /// A task under the edge's own id.
@@ -141,7 +207,7 @@ impl Api {
 
     /// The clients' own task ids in use.
     pub fn names(&self) -> &Names {
-        &self.0.names
+        &self.shared.0.names
     }
 }
 

@@ -50,7 +50,8 @@ async fn ask(api: &Api, request: Request, traceparent: Option<String>) -> Option
     let _turn = TURNS.acquire().await.ok()?;
     let limits = Limits { attempts: 1, ..api.tasks().limits.clone() };
     let wishes = Wishes { traceparent, limits: Some(limits), ..Wishes::default() };
-    let mut feed = api.begin_with(request, wishes, false);
+    // Who may not have the model hears so when asking for an answer.
+    let mut feed = api.begin_with(request, wishes, false).ok()?;
     while let Some(news) = feed.next().await {
         if let News::End(report) = news {
             return Some((feed.task().to_string(), report));

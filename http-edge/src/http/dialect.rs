@@ -8,7 +8,7 @@ use axum::response::Response;
 use echo_bus::message::Model;
 use serde_json::Value;
 
-use super::api::Api;
+use super::api::Shared;
 use super::error::{ApiError, Shape};
 use super::mesh;
 use super::route::Route;
@@ -25,7 +25,7 @@ pub struct Dialect {
     pub header: Option<&'static str>,
     /// Whether a path is one of this dialect, served or not, by its first two words.
     pub owns: fn(&str, &str) -> bool,
-    pub routes: fn() -> Router<Api>,
+    pub routes: fn() -> Router<Shared>,
     /// Models, for its clients under a path that dialects share.
     pub models: fn(&Listing<'_>) -> Result<Response, ApiError>,
     pub documented: fn() -> Vec<Route>,

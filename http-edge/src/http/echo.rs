@@ -8,12 +8,12 @@ mod status;
 mod watch;
 
 use axum::Router;
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 use serde_json::{Value, json};
 
-use super::api::Api;
+use super::api::{Api, Shared};
 use super::dialect::{Dialect, unlisted};
 use super::error::ApiError;
 use super::reply;
@@ -31,7 +31,7 @@ pub static DIALECT: Dialect = Dialect {
     refusal,
 };
 
-fn routes() -> Router<Api> {
+fn routes() -> Router<Shared> {
     Router::new()
         .route("/task", post(whole))
         .route("/task/stream", post(streamed))
@@ -47,21 +47,22 @@ fn routes() -> Router<Api> {
 }
 
 /// `POST /task`: one prompt, one whole answer.
-async fn whole(State(api): State<Api>, request: Request) -> Result<Response, ApiError> {
+async fn whole(api: Api, request: Request) -> Result<Response, ApiError> {
     let started = ask::start(&api, request, false).await?;
     let voice = TaskVoice::new(&started, api.address(), 0);
     reply::answer(started, voice, false).await
 }
 
 /// `POST /task/stream`: one prompt, its answer as server-sent events while it is made.
-async fn streamed(State(api): State<Api>, request: Request) -> Result<Response, ApiError> {
+async fn streamed(api: Api, request: Request) -> Result<Response, ApiError> {
     let started = ask::start(&api, request, true).await?;
     let voice = TaskVoice::new(&started, api.address(), 0);
     reply::answer(started, voice, true).await
 }
 
-async fn metrics(State(api): State<Api>) -> impl IntoResponse {
-    ([("content-type", echo_telemetry::metrics::CONTENT_TYPE)], api.metrics())
+async fn metrics(api: Api) -> Result<impl IntoResponse, ApiError> {
+    api.caller.sees_all()?;
+    Ok(([("content-type", echo_telemetry::metrics::CONTENT_TYPE)], api.metrics()))
 }
 
 /// An error is its own shape.

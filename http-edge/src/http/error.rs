@@ -5,11 +5,14 @@ use std::net::SocketAddr;
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use echo_bus::id::ClientName;
 use echo_bus::message::{Code, Failure};
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::route_headers::RouteHeaders;
+use crate::keys::Denied;
+use crate::keys::file::Entry;
 
 /// How the body of a request may be encoded.
 pub const CODINGS: &str = "gzip, deflate, zstd";
@@ -87,6 +90,55 @@ impl ApiError {
 
     pub fn forbidden(error: impl Into<String>) -> Self {
         Self::new(StatusCode::FORBIDDEN, "forbidden", error)
+    }
+
+    /// A key is wanted, and none was sent.
+    pub fn no_key() -> Self {
+        Self::wrong_key(
+            "an API key is wanted here: send it as Authorization: Bearer KEY, or as x-api-key; whoever runs this mesh makes \
+             one with `echo-mesh keys add NAME`",
+        )
+    }
+
+    /// What was sent is no key, or no longer.
+    pub fn wrong_key(error: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "invalid_api_key", error)
+    }
+
+    /// A key is not good for this model.
+    pub fn no_right_to(client: &ClientName, model: &str) -> Self {
+        let model: String = model.chars().take(100).collect();
+        let error = format!("the API key {:?} is not good for the model {model:?}", client.as_str());
+        Self::new(StatusCode::FORBIDDEN, "model_not_allowed", error).param("model")
+    }
+
+    /// A key is good for some models only, and nobody has said which one is wanted.
+    pub fn names_no_model(key: &Entry) -> Self {
+        let error = format!(
+            "name a model: the API key {:?} is good for {} and nothing else",
+            key.name.as_str(),
+            key.models
+        );
+        Self::new(StatusCode::FORBIDDEN, "model_not_allowed", error).param("model")
+    }
+
+    /// A key is good for no more now.
+    pub fn limit(client: &ClientName, denied: Denied) -> Self {
+        let (limit, wait) = match denied {
+            Denied::AtOnce(limit) => {
+                (format!("{limit} tasks at once, and has them; ask again when one has ended"), 1)
+            }
+            Denied::Waiting(limit) => {
+                (format!("{limit} tasks that wait, and has them; ask again when one is at work"), 1)
+            }
+            Denied::TokensADay { limit, left_s } => {
+                (format!("{limit} tokens a day, and has had them; the next day begins at 0:00 UTC"), left_s)
+            }
+        };
+        let error = format!("the API key {:?} may have {limit}", client.as_str());
+        let mut error = Self::new(StatusCode::TOO_MANY_REQUESTS, "key_limit", error);
+        error.0.retry_after_s = Some(wait);
+        error
     }
 
     pub fn not_found(error: impl Into<String>) -> Self {
@@ -303,6 +355,10 @@ impl IntoResponse for ApiError {
         }
         if self.0.code == UNSUPPORTED_CODING {
             headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static(CODINGS));
+        }
+        if self.0.status == StatusCode::UNAUTHORIZED {
+            // Not Basic, though it is taken: browsers would ask for a name and a password in a window of their own.
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"echo-mesh\""));
         }
         if self.0.ends_connection {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));

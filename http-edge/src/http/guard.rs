@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 use axum::extract::Request;
 use axum::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use axum::http::{Method, StatusCode};
-use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use echo_bus::host;
@@ -89,7 +88,12 @@ fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
 }
 
 /// Lets a request in or not, answers the browser's question before it, and marks the answer for the browser.
-pub async fn check(guard: &Guard, request: Request, next: Next) -> Response {
+/// `next` is what follows for who is let in.
+pub async fn check<F: Future<Output = Response>>(
+    guard: &Guard,
+    request: Request,
+    next: impl FnOnce(Request) -> F,
+) -> Response {
     let host = request.uri().authority().map(|authority| authority.as_str().to_owned());
     let host = host.or_else(|| text(request.headers(), header::HOST).map(str::to_owned)).unwrap_or_default();
     if !guard.allows_host(&host) {
@@ -97,7 +101,7 @@ pub async fn check(guard: &Guard, request: Request, next: Next) -> Response {
             .into_response();
     }
     let Some(origin) = request.headers().get(header::ORIGIN).cloned() else {
-        return next.run(request).await;
+        return next(request).await;
     };
     let page = origin.to_str().unwrap_or("?");
     if !guard.allows_origin(page) && !guard.is_own_page(page, &host) {
@@ -106,7 +110,7 @@ pub async fn check(guard: &Guard, request: Request, next: Next) -> Response {
     }
     let asks_first = request.method() == Method::OPTIONS
         && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
-    let response = if asks_first { preflight(request.headers()) } else { next.run(request).await };
+    let response = if asks_first { preflight(request.headers()) } else { next(request).await };
     allow(response, origin)
 }
 

@@ -11,11 +11,11 @@ mod tests;
 mod unload;
 
 use axum::Router;
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::response::Response;
 use axum::routing::{any, delete, get, post};
 
-use super::api::{Api, trace_of};
+use super::api::{Api, Shared, trace_of};
 use super::dialect::{Dialect, unlisted};
 use super::error::ApiError;
 use super::fields::Fields;
@@ -35,7 +35,7 @@ pub static DIALECT: Dialect = Dialect {
     refusal: refusal::shape,
 };
 
-fn routes() -> Router<Api> {
+fn routes() -> Router<Shared> {
     Router::new()
         .route("/", get(page::front))
         .route("/api/generate", post(generate))
@@ -56,29 +56,29 @@ fn routes() -> Router<Api> {
         .route("/api/signout", any(manage::sign_in))
 }
 
-async fn generate(api: State<Api>, request: Request) -> Result<Response, ApiError> {
+async fn generate(api: Api, request: Request) -> Result<Response, ApiError> {
     talk(api, request, ask::generate).await
 }
 
-async fn chat(api: State<Api>, request: Request) -> Result<Response, ApiError> {
+async fn chat(api: Api, request: Request) -> Result<Response, ApiError> {
     talk(api, request, ask::chat).await
 }
 
-async fn embed(api: State<Api>, request: Request) -> Result<Response, ApiError> {
+async fn embed(api: Api, request: Request) -> Result<Response, ApiError> {
     talk(api, request, ask::embed).await
 }
 
-async fn embeddings(api: State<Api>, request: Request) -> Result<Response, ApiError> {
+async fn embeddings(api: Api, request: Request) -> Result<Response, ApiError> {
     talk(api, request, ask::embeddings).await
 }
 
-async fn show(api: State<Api>, request: Request) -> Result<Response, ApiError> {
+async fn show(api: Api, request: Request) -> Result<Response, ApiError> {
     talk(api, request, ask::show).await
 }
 
 /// Translates, runs and answers.
 async fn talk(
-    State(api): State<Api>,
+    api: Api,
     request: Request,
     translate: fn(Fields) -> Result<Asked, ApiError>,
 ) -> Result<Response, ApiError> {
@@ -87,7 +87,7 @@ async fn talk(
     if unload::is_meant(&asked.request) {
         return unload::everywhere(&api, asked, trace).await;
     }
-    let feed = api.begin(asked.request, trace, asked.streams);
+    let feed = api.begin(asked.request, trace, asked.streams)?;
     let voice = say::Lines::new(asked.model, asked.shape);
     reply::answer(api.started(feed), voice, asked.streams).await
 }

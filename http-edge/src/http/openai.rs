@@ -13,12 +13,12 @@ mod say;
 mod tests;
 
 use axum::Router;
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::Uri;
 use axum::response::Response;
 use axum::routing::{any, post};
 
-use super::api::{Api, trace_of};
+use super::api::{Api, Shared, trace_of};
 use super::dialect::Dialect;
 use super::error::ApiError;
 use super::fields::Fields;
@@ -27,7 +27,7 @@ use ask::Asked;
 
 pub static DIALECT: Dialect = Dialect {
     name: "OpenAI",
-    about: "Set the base URL to this address and /v1; any key will do",
+    about: "Set the base URL to this address and /v1; any key will do where the edge wants none",
     hint: "; the base URL of OpenAI's API ends in one /v1",
     owns: |first, _| first == "v1",
     header: None,
@@ -37,7 +37,7 @@ pub static DIALECT: Dialect = Dialect {
     refusal: refusal::shape,
 };
 
-fn routes() -> Router<Api> {
+fn routes() -> Router<Shared> {
     Router::new()
         .route("/v1/chat/completions", post(chat))
         .route("/v1/completions", post(text))
@@ -53,17 +53,17 @@ async fn no_sound_and_no_pictures(uri: Uri) -> ApiError {
     ApiError::not_found(format!("there is no {path}: the models of this mesh make text and vectors"))
 }
 
-async fn chat(api: State<Api>, request: Request) -> Result<Response, ApiError> {
+async fn chat(api: Api, request: Request) -> Result<Response, ApiError> {
     talk(api, request, ask::chat).await
 }
 
-async fn text(api: State<Api>, request: Request) -> Result<Response, ApiError> {
+async fn text(api: Api, request: Request) -> Result<Response, ApiError> {
     talk(api, request, ask::text).await
 }
 
 /// Translates, runs and answers.
 async fn talk(
-    State(api): State<Api>,
+    api: Api,
     request: Request,
     translate: fn(Fields) -> Result<Asked, ApiError>,
 ) -> Result<Response, ApiError> {
@@ -73,8 +73,8 @@ async fn talk(
     let further = asked.further();
     let choices = 1 + further.len();
     let feed = match choices {
-        1 => api.begin(asked.request, trace, streams),
-        _ => api.begin_several(asked.request, further, trace.as_ref(), streams),
+        1 => api.begin(asked.request, trace, streams)?,
+        _ => api.begin_several(asked.request, further, trace.as_ref(), streams)?,
     };
     let voice = say::Chunks::new(feed.task(), asked.model, shape, asked.tells_usage, choices);
     reply::answer(api.started(feed), voice, streams).await

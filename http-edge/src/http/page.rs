@@ -34,7 +34,7 @@ macro_rules! files {
     };
 }
 
-static FILES: [File; 26] = files![
+static FILES: [File; 27] = files![
     "app.css",
     "app.js",
     "chat.js",
@@ -44,6 +44,7 @@ static FILES: [File; 26] = files![
     "health.js",
     "icon.svg",
     "index.html",
+    "key.js",
     "live.js",
     "map.js",
     "markdown.js",

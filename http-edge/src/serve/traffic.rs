@@ -16,6 +16,7 @@ use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use crate::http::caller::Peer;
 use crate::http::paths;
 use crate::watch::View;
 
@@ -127,11 +128,12 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<S> {
 pub struct Routes {
     router: TowerToHyperService<Router>,
     traffic: Arc<Traffic>,
+    peer: Option<Peer>,
 }
 
 impl Routes {
-    pub fn new(router: Router, traffic: Arc<Traffic>) -> Self {
-        Self { router: TowerToHyperService::new(router), traffic }
+    pub fn new(router: Router, traffic: Arc<Traffic>, peer: Option<Peer>) -> Self {
+        Self { router: TowerToHyperService::new(router), traffic, peer }
     }
 }
 
@@ -142,6 +144,7 @@ impl Service<Request<Incoming>> for Routes {
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         paths::tidy(request.uri_mut());
+        self.peer.and_then(|peer| request.extensions_mut().insert(peer));
         let debt = Debt::new(self.traffic.clone());
         let answer = self.router.call(request);
         Box::pin(async move {

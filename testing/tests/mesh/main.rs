@@ -10,6 +10,7 @@ mod exposition;
 mod facts;
 mod faults;
 mod hostile_http;
+mod keys;
 mod lan;
 mod life;
 mod load;

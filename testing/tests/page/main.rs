@@ -8,7 +8,7 @@ use std::process::Stdio;
 use echo_scripted_engine::Model;
 use echo_testing::{
     client::package::set_up,
-    mesh::{Mesh, Program},
+    mesh::{Mesh, Program, binaries},
 };
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::Command;
@@ -133,4 +133,32 @@ async fn the_page_in_a_real_browser() {
     std::fs::remove_dir_all(&beside).expect("the cache can be written");
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{}\n{errors}", said.join("\n"));
+}
+
+#[tokio::test]
+async fn the_page_asks_for_a_key_where_one_is_wanted() {
+    const TEST: &str = "the page with a key";
+    let (true, Some(browser)) = (has("node").await, browser().await) else {
+        return skip::machine_lacks("the page with a key: there is no node, or no Chromium");
+    };
+    let home = match set_up("page").await {
+        Ok(home) => PathBuf::from(home),
+        Err(why) => return skip::skip(TEST, &why),
+    };
+    let mesh = Mesh::start().nodes(1).slots(2).await;
+    let keys = mesh.folder().join("keys.json");
+    let mut add = binaries::part("keys");
+    add.args(["add", "ada", "--keys"]).arg(&keys).env("ECHO_CONFIG", "/dev/null");
+    let key = String::from_utf8(add.output().expect("echo-mesh keys runs").stdout).expect("a key");
+    let args = ["--nats", &mesh.broker.url(), "--listen", "127.0.0.1:0", "--keys", &keys.to_string_lossy()];
+    let edge = Program::new("edge with keys", "edge", args.map(str::to_owned).to_vec());
+    edge.start().await;
+    // A script finds its packages beside itself.
+    let script = home.join(format!("key-{}.mjs", std::process::id()));
+    std::fs::copy(folder("testing/page/key.mjs"), &script).expect("the script is copied");
+    let mut command = Command::new("node");
+    command.arg(&script).env("ECHO_EDGE_URL", format!("http://{}", edge.address()));
+    command.env("ECHO_KEY", key.trim()).env("ECHO_CHROMIUM", browser);
+    passes(command).await;
+    std::fs::remove_file(script).expect("the cache can be written");
 }

@@ -413,7 +413,7 @@ async fn an_engines_key_that_cannot_be_used_is_told_and_never_shown() {
 #[tokio::test]
 async fn an_edge_that_is_open_to_other_machines_is_told() {
     let (mesh, home) = (Mesh::start().nodes(1).await, Home::new().await);
-    let edge = program("edge", &["--nats", &mesh.broker.url(), "--listen", "0.0.0.0:0"]);
+    let edge = program("edge", &["--nats", &mesh.broker.url(), "--listen", "0.0.0.0:0", "--open-lan"]);
     edge.start().await;
     let address = SocketAddr::from(([127, 0, 0, 1], edge.address().port()));
     let said = home.doctor(&at(address, &mesh.broker.url()), &[]).await;

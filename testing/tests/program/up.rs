@@ -3,6 +3,7 @@
 mod asked;
 mod engines;
 mod here;
+mod keys;
 mod killed;
 mod stopped;
 

@@ -17,8 +17,13 @@ const WHY: &str = r#"{"node":"node-a","expected_ms":{"load":0,"prompt":310,"answ
 fn seeds(texts: &[&str]) -> Vec<String> {
     let inner = |text: &str| text[1..text.len() - 1].to_owned();
     let whole = |text: &&str| {
-        let text = text.replace("..DONE", &inner(DONE)).replace("..FAILURE", &inner(FAILURE)).replace("TASK", TASK);
-        let text = text.replace("BEAT", BEAT).replace("CHAT", CHAT).replace("DONE", DONE).replace("FAILURE", FAILURE);
+        let text =
+            text.replace("..DONE", &inner(DONE)).replace("..FAILURE", &inner(FAILURE)).replace("TASK", TASK);
+        let text = text
+            .replace("BEAT", BEAT)
+            .replace("CHAT", CHAT)
+            .replace("DONE", DONE)
+            .replace("FAILURE", FAILURE);
         text.replace("PIECES", PIECES).replace("WHY", WHY)
     };
     texts.iter().map(whole).collect()
@@ -138,7 +143,9 @@ fn what_people_watch_and_order() {
     message::<Ordered>("ordered", &[r#"{"draining":true,"stopping":false}"#]);
     message::<Disconnect>(
         "disconnect",
-        &[r#"{"type":"t","client":{"start":"2026-01-01T00:00:00Z","id":5,"name":"agent.node-a.b1","lang":"rust"},"reason":"Client Closed"}"#],
+        &[
+            r#"{"type":"t","client":{"start":"2026-01-01T00:00:00Z","id":5,"name":"agent.node-a.b1","lang":"rust"},"reason":"Client Closed"}"#,
+        ],
     );
 }
 
@@ -160,13 +167,17 @@ fn machines_that_join_and_that_are_listed() {
         ],
     );
     let key = public_key();
-    let admit =
-        format!(r#"{{"ask":"admit","keys":[{{"name":"box","duty":"agent","node":"node-a","key":"{key}"}}]}}"#);
+    let admit = format!(
+        r#"{{"ask":"admit","keys":[{{"name":"box","duty":"agent","node":"node-a","key":"{key}"}}]}}"#
+    );
     message::<MachinesRequest>(
         "machines request",
         &[&admit, r#"{"ask":"list"}"#, r#"{"ask":"revoke","names":["box"]}"#],
     );
-    message::<MachinesAnswer>("machines answer", &[r#"{"answer":"refused","why":"no"}"#, r#"{"answer":"machines","machines":[]}"#]);
+    message::<MachinesAnswer>(
+        "machines answer",
+        &[r#"{"answer":"refused","why":"no"}"#, r#"{"answer":"machines","machines":[]}"#],
+    );
 }
 
 fn public_key() -> String {
@@ -177,7 +188,15 @@ fn public_key() -> String {
 #[test]
 fn ids_and_inboxes() {
     let plain = |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic() && !b"*>".contains(&byte));
-    let ids = ["node-a", "workshop.example.org", "_INBOX.edge.e1.k", "_R_.x.y", "agent.node-a.b1", TASK, "a/b:latest"];
+    let ids = [
+        "node-a",
+        "workshop.example.org",
+        "_INBOX.edge.e1.k",
+        "_R_.x.y",
+        "agent.node-a.b1",
+        TASK,
+        "a/b:latest",
+    ];
     echo_fuzz::parser("ids, inboxes, connection names", &ids, |bytes| {
         let text = String::from_utf8_lossy(bytes).into_owned();
         let host = NodeId::from_host_name(&text);

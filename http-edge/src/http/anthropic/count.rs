@@ -1,6 +1,6 @@
 //! `POST /v1/messages/count_tokens`.
 
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::response::Response;
 use serde_json::json;
 
@@ -11,7 +11,7 @@ use crate::http::count::count;
 use crate::http::error::ApiError;
 
 /// `POST /v1/messages/count_tokens`.
-pub async fn tokens(State(api): State<Api>, request: Request) -> Result<Response, ApiError> {
+pub async fn tokens(api: Api, request: Request) -> Result<Response, ApiError> {
     let trace = trace_of(request.headers());
     let asked = ask::messages(api.fields(request).await?)?;
     let count = count(&api, asked.chat, trace).await.map_err(|failure| refusal(&failure, &asked.model))?;

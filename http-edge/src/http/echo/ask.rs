@@ -53,7 +53,7 @@ pub async fn start(api: &Api, request: Request, streams: bool) -> Result<Started
     let reserved = match &asked.task_id {
         Some(name) => {
             check_name(name)?;
-            Some(api.names().reserve(name)?)
+            Some(api.names().reserve(api.caller.name(), name)?)
         }
         None => None,
     };
@@ -61,7 +61,7 @@ pub async fn start(api: &Api, request: Request, streams: bool) -> Result<Started
     let keep = keep.map(|time| Keep { time, goes_on: true });
     let name = asked.task_id.clone();
     let wishes = Wishes { traceparent, keep, joins: true, ..Wishes::default() };
-    Ok(api.started_as(api.begin_with(ask(asked)?, wishes, streams), name, reserved))
+    Ok(api.started_as(api.begin_with(ask(asked)?, wishes, streams)?, name, reserved))
 }
 
 fn ask(asked: TaskRequest) -> Result<Ask, ApiError> {

@@ -2,7 +2,7 @@
 //! that does not own the task asks the owner over the bus.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::Path;
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use echo_bus::client::CallError;
@@ -44,9 +44,9 @@ struct TaskState<'a> {
 }
 
 /// `GET /task/{task}`.
-pub async fn state(State(api): State<Api>, Path(task): Path<String>) -> Result<Response, ApiError> {
+pub async fn state(api: Api, Path(task): Path<String>) -> Result<Response, ApiError> {
     let task = id(&task)?;
-    let answer = so_far(api.tasks(), ReadAnswer::after(task, 0)).await.map_err(unread)?;
+    let answer = so_far(api.tasks(), api.asks(ReadAnswer::after(task, 0))).await.map_err(unread)?;
     Ok(Json(said(task, &answer)).into_response())
 }
 
@@ -78,14 +78,14 @@ fn said(task_id: TaskId, answer: &SoFar) -> TaskState<'_> {
 
 /// `GET /task/{task}/stream`: goes on after `Last-Event-ID`, or after `?after=N`.
 pub async fn stream(
-    State(api): State<Api>,
+    api: Api,
     Path(task): Path<String>,
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let task = id(&task)?;
     let after = place(&uri, &headers)?;
-    match join(api.tasks(), ReadAnswer::after(task, after)).await {
+    match join(api.tasks(), api.asks(ReadAnswer::after(task, after))).await {
         Ok(feed) => {
             let started = api.started(feed);
             let voice = TaskVoice::new(&started, api.address(), after);
@@ -98,7 +98,7 @@ pub async fn stream(
 }
 
 /// `DELETE /task/{task}`.
-pub async fn stop(State(api): State<Api>, Path(task): Path<String>) -> Result<Response, ApiError> {
+pub async fn stop(api: Api, Path(task): Path<String>) -> Result<Response, ApiError> {
     let task = id(&task)?;
     let state = if end(&api, task).await? { "cancelled" } else { "forgotten" };
     Ok(Json(json!({"task_id": task, "success": true, "state": state})).into_response())
@@ -109,13 +109,14 @@ async fn end(api: &Api, task: TaskId) -> Result<bool, ApiError> {
     ended(api, ReadAnswer { stops: true, ..ReadAnswer::after(task, 0) }).await
 }
 
-/// Ends a task if it runs, and leaves its answer so far; whether it ran.
+/// Ends a task if it runs, be it another client's if the key manages, and leaves its answer so far; whether it ran.
 pub async fn cancel(api: &Api, task: TaskId) -> Result<bool, ApiError> {
-    ended(api, ReadAnswer { cancels: true, ..ReadAnswer::after(task, 0) }).await
+    let manages = api.caller.name().is_some() && api.caller.manages().is_ok();
+    ended(api, ReadAnswer { cancels: true, manages, ..ReadAnswer::after(task, 0) }).await
 }
 
 async fn ended(api: &Api, question: ReadAnswer) -> Result<bool, ApiError> {
-    match ask(api.tasks(), &question, WITHIN).await.map_err(|error| silent(&error))? {
+    match ask(api.tasks(), &api.asks(question), WITHIN).await.map_err(|error| silent(&error))? {
         AnswerPart::Stopped { ran } => Ok(ran),
         other => Err(refused(Unjoined::of(&other))),
     }

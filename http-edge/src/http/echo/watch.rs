@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::Path;
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
@@ -25,7 +25,8 @@ use crate::watch::View;
 const WITHIN: Duration = Duration::from_secs(2);
 
 /// `GET /mesh/watch`.
-pub async fn watch(State(api): State<Api>, asked: HeaderMap) -> Result<Response, ApiError> {
+pub async fn watch(api: Api, asked: HeaderMap) -> Result<Response, ApiError> {
+    api.caller.sees_all()?;
     // A foreign page that asks without CORS says no `Origin`. It could not read the stream, but each has a place.
     let is_foreign = asked.get("sec-fetch-site").is_some_and(|site| site == "cross-site");
     if is_foreign && !asked.contains_key(header::ORIGIN) {
@@ -41,7 +42,7 @@ pub async fn watch(State(api): State<Api>, asked: HeaderMap) -> Result<Response,
 }
 
 /// `DELETE /mesh/tasks/{shown}`: ends what runs. An answer that is kept stays for who has its id.
-pub async fn stop(State(api): State<Api>, Path(shown): Path<String>) -> Result<Response, ApiError> {
+pub async fn stop(api: Api, Path(shown): Path<String>) -> Result<Response, ApiError> {
     let absent = || {
         ApiError::not_found(
             "no task that goes on is shown under this name: it has ended, or nobody watches by this edge",
@@ -55,12 +56,14 @@ pub async fn stop(State(api): State<Api>, Path(shown): Path<String>) -> Result<R
 }
 
 /// `POST /nodes/{node}/drain`.
-pub async fn drain(State(api): State<Api>, Path(node): Path<String>) -> Result<Response, ApiError> {
+pub async fn drain(api: Api, Path(node): Path<String>) -> Result<Response, ApiError> {
+    api.caller.manages()?;
     order(&api, &node, Wish::Drain).await
 }
 
 /// `POST /nodes/{node}/resume`.
-pub async fn resume(State(api): State<Api>, Path(node): Path<String>) -> Result<Response, ApiError> {
+pub async fn resume(api: Api, Path(node): Path<String>) -> Result<Response, ApiError> {
+    api.caller.manages()?;
     order(&api, &node, Wish::Resume).await
 }
 

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use echo_bus::id::NodeId;
@@ -28,7 +28,8 @@ use crate::tasks::Wishes;
 const LONGEST_PULL: Duration = Duration::from_secs(24 * 3600);
 
 /// `POST /api/pull`: to the nodes that `nodes` names, or to the one with the most room.
-pub async fn pull(State(api): State<Api>, request: Request) -> Result<Response, ApiError> {
+pub async fn pull(api: Api, request: Request) -> Result<Response, ApiError> {
+    api.caller.manages()?;
     let trace = trace_of(request.headers());
     let mut fields = api.fields(request).await?;
     let model = required_model(&mut fields)?;
@@ -43,10 +44,10 @@ pub async fn pull(State(api): State<Api>, request: Request) -> Result<Response, 
         api.begin_with(request, wishes, true)
     };
     let feed = match named(&nodes)?.as_slice() {
-        [] => start(None),
+        [] => start(None)?,
         nodes => {
-            let parts: Vec<_> = nodes.iter().map(|node| (node.clone(), start(Some(node)))).collect();
-            merged(&api, parts)
+            let parts = nodes.iter().map(|node| Ok((node.clone(), start(Some(node))?)));
+            merged(&api, parts.collect::<Result<_, ApiError>>()?)
         }
     };
     reply::answer(api.started(feed), Progress::new(model), streams).await
@@ -169,7 +170,8 @@ impl Voice for Progress {
 }
 
 /// `DELETE /api/delete`: from all nodes that have the model, or from those that `nodes` names.
-pub async fn delete(State(api): State<Api>, request: Request) -> Result<Response, ApiError> {
+pub async fn delete(api: Api, request: Request) -> Result<Response, ApiError> {
+    api.caller.manages()?;
     let trace = trace_of(request.headers());
     let mut fields = api.fields(request).await?;
     let model = required_model(&mut fields)?;
@@ -205,7 +207,7 @@ async fn delete_from(
     trace: Option<String>,
 ) -> Result<HeaderMap, ApiError> {
     let request = Ask::Delete(Named { model: model.to_owned(), nodes: vec![node.clone()], extra });
-    let feed = api.begin(request, trace, false);
+    let feed = api.begin(request, trace, false)?;
     let voice = Progress::new(model.to_owned());
     let answer = reply::answer(api.started(feed), voice, false).await?;
     let mut headers = answer.headers().clone();

@@ -1,6 +1,5 @@
 //! What the mesh has, as Ollama lists it: `/api/tags`, `/api/ps`, `/api/version`.
 
-use axum::extract::State;
 use axum::response::Response;
 use echo_bus::id::NodeId;
 use echo_bus::message::{Capability, MeshStatus, Model, NodeState};
@@ -34,9 +33,9 @@ fn digest(name: &str) -> String {
 }
 
 /// `GET /api/tags`: the union of all nodes, each model once.
-pub async fn tags(State(api): State<Api>) -> Result<Response, ApiError> {
+pub async fn tags(api: Api) -> Result<Response, ApiError> {
     let known = mesh::known(&api).await?;
-    let models: Vec<Value> = mesh::models(&known).into_iter().map(listed).collect();
+    let models: Vec<Value> = api.caller.allowed(mesh::models(&known)).into_iter().map(listed).collect();
     Ok(plain(&json!({ "models": models })))
 }
 
@@ -69,14 +68,15 @@ fn described(model: &Model) -> Map<String, Value> {
 }
 
 /// `GET /api/ps`: what is loaded, and on which node. Where the engine tells them, the sizes are those in memory.
-pub async fn ps(State(api): State<Api>) -> Result<Response, ApiError> {
+pub async fn ps(api: Api) -> Result<Response, ApiError> {
     let known = mesh::known(&api).await?;
-    Ok(plain(&json!({ "models": loaded(&known) })))
+    Ok(plain(&json!({ "models": loaded(&api, &known) })))
 }
 
-fn loaded(mesh: &MeshStatus) -> Vec<Value> {
+fn loaded(api: &Api, mesh: &MeshStatus) -> Vec<Value> {
     let of = |node: &NodeState| {
-        let loaded = node.model_details.iter().filter(|model| model.loaded);
+        let loaded =
+            node.model_details.iter().filter(|model| model.loaded && api.caller.may_use(&model.name));
         loaded.map(|model| running(model, &node.node_id)).collect::<Vec<_>>()
     };
     mesh.nodes.iter().flat_map(of).collect()

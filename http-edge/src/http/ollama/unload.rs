@@ -54,6 +54,7 @@ fn is_zero(keep: &Value) -> bool {
 /// # Errors
 /// When nobody has the model, or nobody could be told.
 pub async fn everywhere(api: &Api, asked: Asked, trace: Option<String>) -> Result<Response, ApiError> {
+    api.caller.manages()?;
     let known = mesh::known(api).await?;
     let having = mesh::having(&known, &asked.model).map(|node| tell(api, node, &asked.model, trace.clone()));
     let told: Vec<Told> = join_all(having).await;
@@ -97,7 +98,10 @@ async fn tell(api: &Api, node: &NodeState, model: &str, trace: Option<String>) -
     let request = Ask::Unload(Named { model: model.to_owned(), nodes: vec![id.clone()], extra: Map::new() });
     let limits = Limits { total: LONGEST, ..api.tasks().limits.clone() };
     let wishes = Wishes { traceparent: trace, limits: Some(limits), ..Wishes::default() };
-    let mut feed = api.begin_with(request, wishes, false);
+    let mut feed = match api.begin_with(request, wishes, false) {
+        Ok(feed) => feed,
+        Err(error) => return Told { node: id, said: Err(error.message().to_owned()) },
+    };
     while let Some(news) = feed.next().await {
         if let News::End(report) = news {
             return Told { node: id, said: Ok((feed.task(), report)) };

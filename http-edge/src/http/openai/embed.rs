@@ -1,6 +1,6 @@
 //! `POST /v1/embeddings`: vectors as numbers, or as base64 of 32-bit floats.
 
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::response::Response;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -19,10 +19,10 @@ use crate::report::Report;
 const MOST_INPUTS: usize = 2048;
 
 /// `POST /v1/embeddings`.
-pub async fn embeddings(State(api): State<Api>, request: Request) -> Result<Response, ApiError> {
+pub async fn embeddings(api: Api, request: Request) -> Result<Response, ApiError> {
     let trace = trace_of(request.headers());
     let (embed, voice) = read(api.fields(request).await?)?;
-    let feed = api.begin(Ask::Embed(embed), trace, false);
+    let feed = api.begin(Ask::Embed(embed), trace, false)?;
     reply::answer(api.started(feed), voice, false).await
 }
 

@@ -14,7 +14,7 @@ mod tests;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::response::Response;
 use axum::routing::{any, get, post};
 use echo_bus::message::{Memo, Request as Ask};
@@ -22,7 +22,7 @@ use echo_bus::message::{Memo, Request as Ask};
 use super::refusal::{json, refusal};
 use crate::edge::{Keep, Reads};
 use crate::feed::Feed;
-use crate::http::api::{Api, trace_of};
+use crate::http::api::{Api, Shared, trace_of};
 use crate::http::count::count;
 use crate::http::error::ApiError;
 use crate::http::reply;
@@ -37,7 +37,7 @@ const KEPT: Duration = Duration::from_secs(60 * 60);
 /// Who asks for an answer in the background waits so long for a place in line, or a refusal.
 const PLACED: Duration = Duration::from_secs(1);
 
-pub fn routes() -> Router<Api> {
+pub fn routes() -> Router<Shared> {
     Router::new()
         .route("/v1/responses", post(create))
         .route("/v1/responses/input_tokens", post(input_tokens))
@@ -48,7 +48,7 @@ pub fn routes() -> Router<Api> {
 }
 
 /// `POST /v1/responses`.
-async fn create(State(api): State<Api>, request: Request) -> Result<Response, ApiError> {
+async fn create(api: Api, request: Request) -> Result<Response, ApiError> {
     let trace = trace_of(request.headers());
     let mut asked = ask::read(api.fields(request).await?)?;
     let before = before::before(&api, &mut asked).await?;
@@ -57,7 +57,7 @@ async fn create(State(api): State<Api>, request: Request) -> Result<Response, Ap
     let template = Template::new(&chat, &memo);
     let wishes = wishes(&api, trace, memo, stores, background);
     let reads = if streams || background { Reads::Pieces } else { Reads::End };
-    let reader = api.tasks().begin(Ask::Chat(chat), wishes, reads);
+    let reader = api.reader(Ask::Chat(chat), wishes, reads)?;
     let id = ResponseId { task: reader.task(), key: reader.key() };
     let (feed, template) = (Feed::Here(reader), template.named(id));
     if background && !streams {
@@ -75,7 +75,7 @@ fn wishes(api: &Api, traceparent: Option<String>, memo: Memo, stores: bool, back
 }
 
 /// `POST /v1/responses/input_tokens`.
-async fn input_tokens(State(api): State<Api>, request: Request) -> Result<Response, ApiError> {
+async fn input_tokens(api: Api, request: Request) -> Result<Response, ApiError> {
     let trace = trace_of(request.headers());
     let mut asked = ask::read(api.fields(request).await?)?;
     let before = before::before(&api, &mut asked).await?;

@@ -7,6 +7,8 @@ use std::str::FromStr;
 use echo_bus::id::TaskId;
 use echo_bus::message::ReadAnswer;
 
+use crate::http::api::Api;
+
 /// Digits of a key.
 const KEY: usize = 16;
 
@@ -39,9 +41,9 @@ impl ResponseId {
         format!("{kind}_{self}_{number}")
     }
 
-    /// Asks the owner, who sees that the key is right.
-    pub fn question(&self) -> ReadAnswer {
-        ReadAnswer { key: Some(self.key), ..ReadAnswer::after(self.task, 0) }
+    /// Asks the owner, who sees that the key is right, and whose the response is.
+    pub fn question(&self, api: &Api) -> ReadAnswer {
+        api.asks(ReadAnswer { key: Some(self.key), ..ReadAnswer::after(self.task, 0) })
     }
 }
 

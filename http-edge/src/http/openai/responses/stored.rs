@@ -1,7 +1,7 @@
 //! Answers that are kept: read again, joined, cancelled and deleted. Any edge serves them; one that does
 //! not own the task asks the owner over the bus.
 
-use axum::extract::{Path, State};
+use axum::extract::Path;
 use axum::http::Uri;
 use axum::response::Response;
 use echo_bus::client::CallError;
@@ -39,11 +39,7 @@ pub struct Kept {
 pub struct Answer(SoFar);
 
 /// `GET /v1/responses/{response}`; with `?stream=true` its events, after `starting_after`.
-pub async fn get(
-    State(api): State<Api>,
-    Path(response): Path<String>,
-    uri: Uri,
-) -> Result<Response, ApiError> {
+pub async fn get(api: Api, Path(response): Path<String>, uri: Uri) -> Result<Response, ApiError> {
     let kept = named(&api, &response).await?;
     if query(&uri, "stream") != Some("true") {
         return Ok(plain(kept.said(&kept.answer(&api).await?)));
@@ -57,13 +53,13 @@ pub async fn get(
             return Err(wrong("starting_after", &format!("the last event has the number {last}")));
         }
     }
-    let feed = join(api.tasks(), kept.id.question()).await.map_err(|error| unread(&error, kept.id))?;
+    let feed = join(api.tasks(), kept.id.question(&api)).await.map_err(|error| unread(&error, kept.id))?;
     let voice = Events::again(kept.id, kept.template(), has);
     reply::answer(api.started(feed), voice, true).await
 }
 
 /// `POST /v1/responses/{response}/cancel`.
-pub async fn cancel(State(api): State<Api>, Path(response): Path<String>) -> Result<Response, ApiError> {
+pub async fn cancel(api: Api, Path(response): Path<String>) -> Result<Response, ApiError> {
     let kept = named(&api, &response).await?;
     if kept.memo.said.get("background") != Some(&Value::Bool(true)) {
         return Err(wrong(
@@ -71,7 +67,7 @@ pub async fn cancel(State(api): State<Api>, Path(response): Path<String>) -> Res
             "only a response in the background can be cancelled; others end with their client",
         ));
     }
-    let question = ReadAnswer { cancels: true, ..kept.id.question() };
+    let question = ReadAnswer { cancels: true, ..kept.id.question(&api) };
     // An edge of an older version says something else, and the answer goes on.
     let AnswerPart::Stopped { .. } = asked(&api, &question, kept.id).await? else {
         return Err(gone(&response));
@@ -81,9 +77,9 @@ pub async fn cancel(State(api): State<Api>, Path(response): Path<String>) -> Res
 }
 
 /// `DELETE /v1/responses/{response}`.
-pub async fn delete(State(api): State<Api>, Path(response): Path<String>) -> Result<Response, ApiError> {
+pub async fn delete(api: Api, Path(response): Path<String>) -> Result<Response, ApiError> {
     let kept = named(&api, &response).await?;
-    let question = ReadAnswer { stops: true, ..kept.id.question() };
+    let question = ReadAnswer { stops: true, ..kept.id.question(&api) };
     match asked(&api, &question, kept.id).await? {
         AnswerPart::Stopped { .. } => {
             Ok(plain(json!({"id": kept.id.response(), "object": "response", "deleted": true})))
@@ -93,11 +89,7 @@ pub async fn delete(State(api): State<Api>, Path(response): Path<String>) -> Res
 }
 
 /// `GET /v1/responses/{response}/input_items`: all that the model was told, but for the instructions.
-pub async fn input_items(
-    State(api): State<Api>,
-    Path(response): Path<String>,
-    uri: Uri,
-) -> Result<Response, ApiError> {
+pub async fn input_items(api: Api, Path(response): Path<String>, uri: Uri) -> Result<Response, ApiError> {
     let kept = named(&api, &response).await?;
     let mut all: Vec<(String, Item)> = kept.input();
     match query(&uri, "order") {
@@ -144,7 +136,7 @@ impl Kept {
         if self.end.is_none() {
             return Ok(Answer::default());
         }
-        let read = so_far(api.tasks(), self.id.question()).await;
+        let read = so_far(api.tasks(), self.id.question(api)).await;
         read.map(Answer).map_err(|error| unread(&error, self.id))
     }
 
@@ -204,7 +196,7 @@ impl Answer {
 /// # Errors
 /// 404 if it is not there, for this key; 503 if its owner does not answer.
 pub async fn kept(api: &Api, id: ResponseId) -> Result<Kept, ApiError> {
-    let part = match asked(api, &ReadAnswer { asks_request: true, ..id.question() }, id).await? {
+    let part = match asked(api, &ReadAnswer { asks_request: true, ..id.question(api) }, id).await? {
         AnswerPart::Part(part) => *part,
         AnswerPart::TooLarge => {
             return Err(ApiError::unavailable(

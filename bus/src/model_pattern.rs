@@ -1,16 +1,19 @@
-//! Which models a machine's owner offers to others: names with `*` and `?`, such as `llama3*`.
+//! Which models are meant: names with `*` and `?`, such as `llama3*`. An owner offers models by them, and a key is good for them.
 
 use std::fmt;
 use std::str::FromStr;
 
-use echo_bus::model_name::ModelName;
+use serde::{Deserialize, Serialize};
 
-/// Patterns that one node has at most, and characters of one.
+use crate::model_name::ModelName;
+
+/// Patterns that are taken at most together, and characters of one.
 const PATTERNS: usize = 64;
 const LONGEST: usize = 200;
 
 /// Names of models: `*` stands for anything, `?` for one character.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Pattern(String);
 
 /// Why a text is no pattern.
@@ -31,6 +34,20 @@ impl FromStr for Pattern {
     }
 }
 
+impl TryFrom<String> for Pattern {
+    type Error = InvalidPattern;
+
+    fn try_from(text: String) -> Result<Self, InvalidPattern> {
+        text.parse()
+    }
+}
+
+impl From<Pattern> for String {
+    fn from(pattern: Pattern) -> Self {
+        pattern.0
+    }
+}
+
 impl fmt::Display for Pattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -46,12 +63,13 @@ impl Pattern {
     }
 }
 
-/// What is offered; nothing said is everything.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Offer(Vec<Pattern>);
+/// These patterns together; none of them means every model.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Vec<Pattern>")]
+pub struct Patterns(Vec<Pattern>);
 
-impl Offer {
-    /// These patterns together.
+impl Patterns {
+    /// These together.
     ///
     /// # Errors
     /// When there are too many.
@@ -65,16 +83,30 @@ impl Offer {
         Ok(Self(patterns.to_vec()))
     }
 
-    /// Whether others may use this model.
+    /// Whether this model is among them.
     pub fn has(&self, name: &str) -> bool {
         let name = ModelName::of(name);
-        self.0.is_empty() || self.0.iter().any(|pattern| pattern.means(&name))
+        self.is_all() || self.0.iter().any(|pattern| pattern.means(&name))
     }
 
-    /// In a sentence; `None` where everything is offered.
-    pub fn told(&self) -> Option<String> {
+    /// Whether every model is meant.
+    pub fn is_all(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl TryFrom<Vec<Pattern>> for Patterns {
+    type Error = String;
+
+    fn try_from(patterns: Vec<Pattern>) -> Result<Self, String> {
+        Self::of(&patterns)
+    }
+}
+
+impl fmt::Display for Patterns {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let patterns: Vec<_> = self.0.iter().map(ToString::to_string).collect();
-        (!patterns.is_empty()).then(|| format!("offers only the models {}", patterns.join(", ")))
+        f.write_str(&patterns.join(", "))
     }
 }
 
@@ -104,14 +136,14 @@ mod tests {
 
     use super::*;
 
-    fn offer(text: &str) -> Offer {
+    fn patterns(text: &str) -> Patterns {
         let patterns: Vec<Pattern> = text.split(',').map(|it| it.parse().unwrap()).collect();
-        Offer::of(&patterns).unwrap()
+        Patterns::of(&patterns).unwrap()
     }
 
     #[test]
     fn names_and_patterns_mean_models() {
-        let offer = offer("llama3*, mistral,phi:?b");
+        let patterns = patterns("llama3*, mistral,phi:?b");
         for (name, has) in [
             ("llama3", true),
             ("llama3.1:70b", true),
@@ -123,10 +155,10 @@ mod tests {
             ("phi:14b", false),
             ("me/llama3", false),
         ] {
-            assert_eq!(offer.has(name), has, "{name}");
+            assert_eq!(patterns.has(name), has, "{name}");
         }
-        assert_eq!(offer.told().as_deref(), Some("offers only the models llama3*, mistral, phi:?b"));
-        assert!(Offer::default().has("x") && Offer::default().told().is_none());
+        assert_eq!(patterns.to_string(), "llama3*, mistral, phi:?b");
+        assert!(Patterns::default().has("x") && Patterns::default().is_all());
     }
 
     #[test]
