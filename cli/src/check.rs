@@ -12,7 +12,7 @@ use futures::future::join_all;
 use serde_json::{Value, json};
 
 use crate::clean::Clean;
-use crate::edge::EdgeArgs;
+use crate::edge::{Edge, EdgeArgs};
 use crate::say::say;
 use judge::{Reply, Verdict};
 
@@ -39,7 +39,7 @@ pub fn main(args: Args) -> ExitCode {
 #[tokio::main(flavor = "current_thread")]
 async fn check(args: &Args) -> Result<bool> {
     let edge = args.edge.edge()?;
-    let asks = Asks::new(edge.url().as_str().trim_end_matches('/'), args.patience)?;
+    let asks = Asks::new(&edge, args.patience);
     say(format!("Checking the mesh at {}", edge.shown()));
     let mut told = Told::default();
     let status = asks.get("/status").await;
@@ -106,17 +106,17 @@ impl Told {
 struct Asks {
     edge: String,
     client: reqwest::Client,
+    patience: Duration,
 }
 
 impl Asks {
-    fn new(edge: &str, patience: Duration) -> Result<Self> {
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = reqwest::Client::builder().no_proxy().timeout(patience).build()?;
-        Ok(Self { edge: edge.to_owned(), client })
+    fn new(edge: &Edge, patience: Duration) -> Self {
+        let url = edge.url().as_str().trim_end_matches('/').to_owned();
+        Self { edge: url, client: edge.client().clone(), patience }
     }
 
     async fn get(&self, path: &str) -> Reply {
-        Reply::to(self.client.get(format!("{}{path}", self.edge))).await
+        Reply::to(self.client.get(format!("{}{path}", self.edge)).timeout(self.patience)).await
     }
 
     async fn post(&self, path: &str, body: &Value) -> Reply {
@@ -124,7 +124,7 @@ impl Asks {
     }
 
     async fn send(&self, path: &str, body: String) -> Reply {
-        let post = self.client.post(format!("{}{path}", self.edge));
+        let post = self.client.post(format!("{}{path}", self.edge)).timeout(self.patience);
         Reply::to(post.header("content-type", "application/json").body(body)).await
     }
 }

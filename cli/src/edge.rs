@@ -57,18 +57,33 @@ const DEFAULT: &str = "http://127.0.0.1:8080";
 impl EdgeArgs {
     /// The edge that is meant.
     pub fn edge(&self) -> Result<Edge> {
-        let url = match &self.url {
-            Some(url) => url.clone(),
-            None => Url::parse(self.here().as_deref().unwrap_or(DEFAULT))?,
-        };
-        Edge::trusting(url, self.ca.as_deref())
+        let trusted = self.ca.as_deref().map_or(Trusted::System, Trusted::Only);
+        match (&self.url, self.here()) {
+            (Some(url), _) => Edge::trusting(url.clone(), trusted),
+            (None, Some((url, trusted))) => Edge::trusting(url.parse()?, trusted),
+            (None, None) => Edge::trusting(DEFAULT.parse()?, trusted),
+        }
     }
 
-    /// The edge of the mesh that runs here.
-    fn here(&self) -> Option<String> {
+    /// The edge of the mesh that runs here, or that this machine has joined.
+    fn here(&self) -> Option<(String, Trusted<'_>)> {
         let record = Record::known(&self.run.dir().ok()?)?;
-        record.edge.filter(|_| record.supervisor.runs())
+        let joined = self.ca.as_deref().map_or(Trusted::System, Trusted::Only);
+        let trusted = if record.joined { joined } else { Trusted::Anybody };
+        record.edge.filter(|_| record.supervisor.runs()).map(|url| (url, trusted))
     }
+}
+
+/// Whose certificate an edge over HTTPS may show.
+#[derive(Debug, Clone, Copy)]
+enum Trusted<'a> {
+    /// One that this system trusts.
+    System,
+    /// One of the authorities in this file.
+    Only(&'a Path),
+    /// Any: an edge that this machine has started itself is reached without a network, and under another name than its
+    /// clients use.
+    Anybody,
 }
 
 /// One edge.
@@ -79,27 +94,30 @@ pub struct Edge {
 }
 
 impl Edge {
-    pub fn at(url: Url) -> Result<Self> {
-        Self::trusting(url, None)
+    /// The one that this machine has started itself.
+    pub fn own(url: Url) -> Result<Self> {
+        Self::trusting(url, Trusted::Anybody)
     }
 
-    /// An edge whose certificate is from this authority and from no other, if one is named.
-    fn trusting(url: Url, authority: Option<&Path>) -> Result<Self> {
+    fn trusting(url: Url, trusted: Trusted) -> Result<Self> {
         let _ = rustls::crypto::ring::default_provider().install_default();
         // A proxy for the web knows nothing of machines at home.
         let mut client = reqwest::Client::builder().no_proxy().connect_timeout(CONNECT);
-        if let Some(path) = authority {
-            let shown = path.display();
-            let pem = std::fs::read(path).with_context(|| format!("cannot read --edge-ca {shown}"))?;
-            let authorities = Certificate::from_pem_bundle(&pem).ok().filter(|found| !found.is_empty());
-            client = client
-                .tls_certs_only(authorities.with_context(|| format!("{shown} holds no certificate in PEM"))?);
+        match trusted {
+            Trusted::System => {}
+            Trusted::Only(path) => client = client.tls_certs_only(authorities(path)?),
+            Trusted::Anybody => client = client.tls_danger_accept_invalid_certs(true),
         }
         Ok(Self { url, client: client.build()? })
     }
 
     pub fn url(&self) -> &Url {
         &self.url
+    }
+
+    /// What asks it.
+    pub fn client(&self) -> &reqwest::Client {
+        &self.client
     }
 
     /// Its address, as it may be shown.
@@ -173,6 +191,13 @@ impl Edge {
             }
         })
     }
+}
+
+fn authorities(path: &Path) -> Result<Vec<Certificate>> {
+    let shown = path.display();
+    let pem = std::fs::read(path).with_context(|| format!("cannot read --edge-ca {shown}"))?;
+    let found = Certificate::from_pem_bundle(&pem).ok().filter(|found| !found.is_empty());
+    found.with_context(|| format!("--edge-ca {shown} holds no certificate in PEM"))
 }
 
 /// Why the edge's certificate is not trusted, if it is that.

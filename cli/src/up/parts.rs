@@ -12,7 +12,7 @@ use crate::scratch;
 use crate::supervise::{Kind, Spec};
 
 /// What is said to each part by flags, or is no business of a part's: the environment must not say it to another.
-const NOT_PASSED_ON: [&str; 18] = [
+const NOT_PASSED_ON: [&str; 20] = [
     "ECHO_AGENT_LISTEN",
     "ECHO_CONFIG",
     "ECHO_EDGE_LISTEN",
@@ -31,6 +31,8 @@ const NOT_PASSED_ON: [&str; 18] = [
     "ECHO_RUN_DIR",
     "ECHO_SECRET_FILE",
     "ECHO_SLOTS",
+    "ECHO_TLS_CERT",
+    "ECHO_TLS_KEY",
 ];
 
 /// What names the configuration file, for the parts too.
@@ -74,7 +76,10 @@ impl Parts<'_> {
     }
 
     pub fn edge(&self, own: &Own, bus: &str) -> Spec {
-        let args = flags([("--listen", Some(own.edge.to_string()))]);
+        let mut args = flags([("--listen", Some(own.edge.to_string()))]);
+        if let Some(tls) = &own.tls {
+            args.extend(flags([("--tls-cert", Some(&tls.certificate)), ("--tls-key", Some(&tls.key))]));
+        }
         self.on_bus("edge", EDGE, args, "edge", bus)
     }
 

@@ -38,7 +38,7 @@ pub struct Nodes {
 impl Nodes {
     pub fn of(nodes: &[Node], model: Option<&String>, edge: Option<&str>) -> Result<Self> {
         let ids = nodes.iter().map(|node| node.id.to_string()).collect();
-        Ok(Self { edge: Edge::at(edge.unwrap_or_default().parse()?)?, ids, model: model.cloned() })
+        Ok(Self { edge: Edge::own(edge.unwrap_or_default().parse()?)?, ids, model: model.cloned() })
     }
 
     /// What each of them serves, when `/status` shows all at work or ready for it, with the model; else what it shows
@@ -129,7 +129,7 @@ mod tests {
     #[test]
     fn what_an_engine_says_of_itself_moves_no_cursor() {
         let nodes = Nodes {
-            edge: Edge::at("http://127.0.0.1:1".parse().unwrap()).unwrap(),
+            edge: Edge::own("http://127.0.0.1:1".parse().unwrap()).unwrap(),
             ids: vec!["a".into()],
             model: None,
         };
