@@ -40,7 +40,7 @@ pub fn main(args: Args) -> ExitCode {
 #[tokio::main(flavor = "current_thread")]
 async fn check(args: &Args) -> Result<bool> {
     let edge = args.edge.edge()?;
-    let asks = Asks::new(&edge, args.patience)?;
+    let asks = Asks::new(&edge, args.patience);
     say(format!("Checking the mesh at {}", edge.shown()));
     let mut told = Told::default();
     let status = asks.get("/status").await;
@@ -108,14 +108,13 @@ struct Asks {
     edge: String,
     key: Option<String>,
     client: reqwest::Client,
+    patience: Duration,
 }
 
 impl Asks {
-    fn new(edge: &Edge, patience: Duration) -> Result<Self> {
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = reqwest::Client::builder().no_proxy().timeout(patience).build()?;
+    fn new(edge: &Edge, patience: Duration) -> Self {
         let url = edge.url().as_str().trim_end_matches('/').to_owned();
-        Ok(Self { edge: url, key: edge.key().map(str::to_owned), client })
+        Self { edge: url, key: edge.key().map(str::to_owned), client: edge.client().clone(), patience }
     }
 
     async fn get(&self, path: &str) -> Reply {
@@ -132,6 +131,7 @@ impl Asks {
     }
 
     fn by_key(&self, request: RequestBuilder) -> RequestBuilder {
+        let request = request.timeout(self.patience);
         match &self.key {
             Some(key) => request.bearer_auth(key),
             None => request,

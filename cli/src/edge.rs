@@ -67,13 +67,15 @@ const KEY: &str = "ECHO_API_KEY";
 impl EdgeArgs {
     /// The edge that is meant.
     pub fn edge(&self) -> Result<Edge> {
-        let here = self.here().map(|here| Url::parse(&here)).transpose()?;
-        let url = match &self.url {
-            Some(url) => url.clone(),
-            None => here.clone().map_or_else(|| Url::parse(DEFAULT), Ok)?,
+        let trusted = self.ca.as_deref().map_or(Trusted::System, Trusted::Only);
+        let here = self.here();
+        let (url, trusted) = match (&self.url, &here) {
+            (Some(url), _) => (url.clone(), trusted),
+            (None, Some((url, trusted))) => (url.parse()?, *trusted),
+            (None, None) => (DEFAULT.parse()?, trusted),
         };
-        let is_here = here.as_ref() == Some(&url);
-        Ok(Edge::trusting(url, self.ca.as_deref())?.with_key(self.named_key(is_here)?))
+        let is_here = here.is_some_and(|(here, _)| Url::parse(&here).ok().as_ref() == Some(&url));
+        Ok(Edge::trusting(url, trusted)?.with_key(self.named_key(is_here)?))
     }
 
     /// The key that was named, or that of this machine for the edge that runs here and for no other.
@@ -87,11 +89,25 @@ impl EdgeArgs {
         Ok(if is_here { local::read(&local::file(&self.run.dir()?)).ok() } else { None })
     }
 
-    /// The edge of the mesh that runs here.
-    fn here(&self) -> Option<String> {
+    /// The edge of the mesh that runs here, or that this machine has joined.
+    fn here(&self) -> Option<(String, Trusted<'_>)> {
         let record = Record::known(&self.run.dir().ok()?)?;
-        record.edge.filter(|_| record.supervisor.runs())
+        let joined = self.ca.as_deref().map_or(Trusted::System, Trusted::Only);
+        let trusted = if record.joined { joined } else { Trusted::Anybody };
+        record.edge.filter(|_| record.supervisor.runs()).map(|url| (url, trusted))
     }
+}
+
+/// Whose certificate an edge over HTTPS may show.
+#[derive(Debug, Clone, Copy)]
+enum Trusted<'a> {
+    /// One that this system trusts.
+    System,
+    /// One of the authorities in this file.
+    Only(&'a Path),
+    /// Any: an edge that this machine has started itself is reached without a network, and under another name than its
+    /// clients use.
+    Anybody,
 }
 
 /// One edge.
@@ -103,21 +119,19 @@ pub struct Edge {
 }
 
 impl Edge {
-    pub fn at(url: Url) -> Result<Self> {
-        Self::trusting(url, None)
+    /// The one that this machine has started itself.
+    pub fn own(url: Url) -> Result<Self> {
+        Self::trusting(url, Trusted::Anybody)
     }
 
-    /// An edge whose certificate is from this authority and from no other, if one is named.
-    fn trusting(url: Url, authority: Option<&Path>) -> Result<Self> {
+    fn trusting(url: Url, trusted: Trusted) -> Result<Self> {
         let _ = rustls::crypto::ring::default_provider().install_default();
         // A proxy for the web knows nothing of machines at home.
         let mut client = reqwest::Client::builder().no_proxy().connect_timeout(CONNECT);
-        if let Some(path) = authority {
-            let shown = path.display();
-            let pem = std::fs::read(path).with_context(|| format!("cannot read --edge-ca {shown}"))?;
-            let authorities = Certificate::from_pem_bundle(&pem).ok().filter(|found| !found.is_empty());
-            client = client
-                .tls_certs_only(authorities.with_context(|| format!("{shown} holds no certificate in PEM"))?);
+        match trusted {
+            Trusted::System => {}
+            Trusted::Only(path) => client = client.tls_certs_only(authorities(path)?),
+            Trusted::Anybody => client = client.tls_danger_accept_invalid_certs(true),
         }
         Ok(Self { url, client: client.build()?, key: None })
     }
@@ -136,6 +150,11 @@ impl Edge {
 
     pub fn url(&self) -> &Url {
         &self.url
+    }
+
+    /// What asks it.
+    pub fn client(&self) -> &reqwest::Client {
+        &self.client
     }
 
     /// Its address, as it may be shown.
@@ -233,6 +252,13 @@ impl Edge {
             }
         })
     }
+}
+
+fn authorities(path: &Path) -> Result<Vec<Certificate>> {
+    let shown = path.display();
+    let pem = std::fs::read(path).with_context(|| format!("cannot read --edge-ca {shown}"))?;
+    let found = Certificate::from_pem_bundle(&pem).ok().filter(|found| !found.is_empty());
+    found.with_context(|| format!("--edge-ca {shown} holds no certificate in PEM"))
 }
 
 /// Why the edge's certificate is not trusted, if it is that.

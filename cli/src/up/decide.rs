@@ -15,7 +15,7 @@ use super::engines::facts::{Choice, Machine, Missing, Mode, Seat};
 use super::engines::local::{self, Looked};
 use super::engines::probe::{Prober, WELL_KNOWN};
 use super::engines::{per_node, pull, store};
-use super::plan::{self, Api, Broker, From, Invites, Node, Own, Plan};
+use super::plan::{self, Api, Broker, From, Invites, Node, Own, Plan, Tls};
 use super::ports::{self, Wanted};
 use super::settings::{EngineSet, EngineSettings, Layout, MeshSet, Named, Settings, agent, letter};
 use super::{disk, embedded};
@@ -62,6 +62,11 @@ impl Settings {
         let own = Own {
             edge: set.mesh.edge,
             open_lan: self.open_lan,
+            tls: self
+                .tls_cert
+                .as_deref()
+                .zip(self.tls_key.as_deref())
+                .map(|(certificate, key)| Tls { certificate: absolute(certificate), key: absolute(key) }),
             broker: Broker {
                 listen: Some(set.mesh.nats.to_string()),
                 monitor: Some(set.mesh.monitor.to_string()),

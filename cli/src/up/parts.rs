@@ -13,7 +13,7 @@ use crate::scratch;
 use crate::supervise::{Kind, Spec};
 
 /// What is said to each part by flags, or is no business of a part's: the environment must not say it to another.
-const NOT_PASSED_ON: [&str; 22] = [
+const NOT_PASSED_ON: [&str; 24] = [
     "ECHO_AGENT_LISTEN",
     "ECHO_API_KEY",
     "ECHO_API_KEY_FILE",
@@ -36,6 +36,8 @@ const NOT_PASSED_ON: [&str; 22] = [
     "ECHO_RUN_DIR",
     "ECHO_SECRET_FILE",
     "ECHO_SLOTS",
+    "ECHO_TLS_CERT",
+    "ECHO_TLS_KEY",
 ];
 
 /// What names the configuration file, for the parts too.
@@ -82,6 +84,9 @@ impl Parts<'_> {
         let mut args = flags([("--listen", Some(own.edge.to_string()))]);
         args.extend(flags([("--keys", own.wants_keys(self.place).then(|| local::keys(&self.place.run)))]));
         args.extend(own.open_lan.then(|| "--open-lan".into()));
+        if let Some(tls) = &own.tls {
+            args.extend(flags([("--tls-cert", Some(&tls.certificate)), ("--tls-key", Some(&tls.key))]));
+        }
         self.on_bus("edge", EDGE, args, "edge", bus)
     }
 

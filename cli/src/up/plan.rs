@@ -48,11 +48,27 @@ pub struct Own {
     /// Other machines reach the edge without a key.
     #[serde(default)]
     pub open_lan: bool,
+    /// What it shows to clients over HTTPS; absent: it serves HTTP.
+    pub tls: Option<Tls>,
     pub broker: Broker,
     /// The model of tasks that name none; absent: the orchestrator's choice.
     pub model: Option<String>,
     /// A machine is invited once all is ready.
     pub invites: Option<Invites>,
+}
+
+/// A certificate and its private key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tls {
+    pub certificate: PathBuf,
+    pub key: PathBuf,
+}
+
+impl Own {
+    /// How clients speak to the edge.
+    pub fn scheme(&self) -> &'static str {
+        if self.tls.is_some() { "https" } else { "http" }
+    }
 }
 
 /// How a machine is invited.
@@ -203,7 +219,7 @@ impl Own {
 impl fmt::Display for Own {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let open = if self.open_lan { ", open to everybody on the network (--open-lan)" } else { "" };
-        writeln!(f, "  {:<13} http://{}{open}", "edge", self.edge)?;
+        writeln!(f, "  {:<13} {}://{}{open}", "edge", self.scheme(), self.edge)?;
         let default = self.model.as_deref().unwrap_or("whatever a node serves");
         writeln!(f, "  {:<13} tasks that name no model get {default}", "orchestrator")?;
         let conf =

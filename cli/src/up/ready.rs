@@ -39,7 +39,7 @@ pub struct Nodes {
 impl Nodes {
     pub fn of(nodes: &[Node], model: Option<&String>, edge: Option<&str>, run: &Path) -> Result<Self> {
         let ids = nodes.iter().map(|node| node.id.to_string()).collect();
-        let edge = Edge::at(edge.unwrap_or_default().parse()?)?.with_key(local::read(&local::file(run)).ok());
+        let edge = Edge::own(edge.unwrap_or_default().parse()?)?.with_key(local::read(&local::file(run)).ok());
         Ok(Self { edge, ids, model: model.cloned() })
     }
 
@@ -131,7 +131,7 @@ mod tests {
     #[test]
     fn what_an_engine_says_of_itself_moves_no_cursor() {
         let nodes = Nodes {
-            edge: Edge::at("http://127.0.0.1:1".parse().unwrap()).unwrap(),
+            edge: Edge::own("http://127.0.0.1:1".parse().unwrap()).unwrap(),
             ids: vec!["a".into()],
             model: None,
         };

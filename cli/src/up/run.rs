@@ -91,7 +91,7 @@ fn begun(plan: &Plan, place: &Place) -> Result<Record> {
     });
     let (edge, bus, model) = match &plan.mesh {
         plan::Mesh::Own(own) => {
-            (Some(format!("http://{}", summary::near(own.edge))), None, own.model.clone())
+            (Some(format!("{}://{}", own.scheme(), summary::near(own.edge))), None, own.model.clone())
         }
         plan::Mesh::Joined(joined) => (joined.edge.clone(), Some(joined.nats.clone()), None),
     };

@@ -32,6 +32,12 @@ pub struct Settings {
     /// Let other machines use the edge without a key: everybody on the network may ask, and manage the mesh
     #[arg(long, env = "ECHO_OPEN_LAN")]
     pub open_lan: bool,
+    /// The edge serves HTTPS with this certificate, in PEM, the ones between it and its authority behind it
+    #[arg(long, env = "ECHO_TLS_CERT", requires = "tls_key", value_name = "FILE")]
+    pub tls_cert: Option<PathBuf>,
+    /// The certificate's private key, in PEM, in a file that only its owner can read
+    #[arg(long, env = "ECHO_TLS_KEY", requires = "tls_cert", value_name = "FILE")]
+    pub tls_key: Option<PathBuf>,
     /// Where clients of the bus connect [default: as the broker's configuration says, else 127.0.0.1:4222]
     #[arg(long, env = "ECHO_NATS_LISTEN", value_name = "HOST:PORT")]
     pub nats_listen: Option<String>,

@@ -59,7 +59,7 @@ async fn open(own: &Own, nats: &str, advertise: Option<SocketAddr>, again: Strin
     let bus = member::bus_of(nats, secret.clone()).await?;
     // Where the edge listens everywhere, others reach it where they reach the broker.
     let edge = if own.edge.ip().is_unspecified() { broker.ip() } else { own.edge.ip() };
-    let edge = Url::parse(&format!("http://{}", SocketAddr::new(edge, own.edge.port()))).ok();
+    let edge = Url::parse(&format!("{}://{}", own.scheme(), SocketAddr::new(edge, own.edge.port()))).ok();
     let open = Open::new(&bus, broker, invite::grant(secret, edge.as_ref()), LIFETIME).await?;
     let code = Code { text: open.code(), lifetime: LIFETIME };
     let (tell, outcome) = oneshot::channel();
