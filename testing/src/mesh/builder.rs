@@ -33,13 +33,14 @@ pub struct Builder {
     agent_args: Vec<String>,
     orchestrator_args: Vec<String>,
     edge_args: Vec<String>,
+    sites: Vec<String>,
 }
 
 impl Default for Builder {
     fn default() -> Self {
         let script = Script { api: Api::Ollama, ..Script::default() };
         let (proxies, engine_programs, calibration, quiet) = Default::default();
-        let (agent_args, orchestrator_args, edge_args) = Default::default();
+        let (agent_args, orchestrator_args, edge_args, sites) = Default::default();
         Self {
             nodes: 2,
             orchestrators: 1,
@@ -53,6 +54,7 @@ impl Default for Builder {
             agent_args,
             orchestrator_args,
             edge_args,
+            sites,
         }
     }
 }
@@ -149,6 +151,17 @@ impl Builder {
         self
     }
 
+    /// The first edge and the first agent are at the first of these sites, and so on.
+    #[must_use]
+    pub fn sites<const N: usize>(mut self, sites: [&str; N]) -> Self {
+        self.sites.extend(sites.map(str::to_owned));
+        self
+    }
+
+    fn site(&self, number: usize) -> Option<String> {
+        self.sites.get(number).map(|site| format!("--site={site}"))
+    }
+
     async fn start(self) -> Mesh {
         let turn = turns().acquire().await.expect("never closed");
         let folder = tempfile::Builder::new().prefix("echo-mesh-").tempdir().expect("a temporary folder");
@@ -159,7 +172,8 @@ impl Builder {
             self.started(Program::new(format!("orchestrator {number}"), "orchestrator", args))
         }));
         let edges = join_all((0..self.edges).map(|number| {
-            let args = arguments(&["--nats", &url, "--listen", "127.0.0.1:0"], &self.edge_args);
+            let mut args = arguments(&["--nats", &url, "--listen", "127.0.0.1:0"], &self.edge_args);
+            args.extend(self.site(number));
             self.started(Program::new(format!("edge {number}"), "edge", args))
         }));
         let nodes = join_all((0..self.nodes).map(|number| self.node(number, &url)));
@@ -191,6 +205,7 @@ impl Builder {
         let nats = bus.as_ref().map_or(url.to_owned(), Proxy::nats_url);
         let engine_url = wire.as_ref().map_or(engine.url(), Proxy::url);
         let mut args = self.agent_args.clone();
+        args.extend(self.site(number));
         args.extend((!self.calibration).then(|| NO_CALIBRATION.to_owned()));
         let agent = self.started(agent(&id, &engine_url, &nats, script, &args)).await;
         Node::new(id, agent, engine, bus, wire)
