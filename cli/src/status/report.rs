@@ -151,7 +151,10 @@ mod tests {
         told["nodes"][1]["site"] = "berlin".into();
         let lines = Report::read(&told).lines(200);
         assert!(lines[0].starts_with("NODE    SITE    STATE"), "{lines:?}");
-        assert!(lines[1].starts_with("node-a  berlin  answering") && lines[2].starts_with("node-b  -       unav"), "{lines:?}");
+        assert!(
+            lines[1].starts_with("node-a  berlin  answering") && lines[2].starts_with("node-b  -       unav"),
+            "{lines:?}"
+        );
     }
 
     #[test]
