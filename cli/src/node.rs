@@ -26,6 +26,8 @@ pub struct Node {
     engine: Engine,
     pub memory: Space,
     pub version: Clean,
+    /// Where it stands, if its owner has said.
+    pub site: Clean,
     /// When a silent one was heard last, in Unix milliseconds.
     pub heard: Option<u64>,
 }
@@ -89,6 +91,7 @@ impl Node {
         });
         patch::list(&mut self.limits, told, "limits", LIMITS, Clean::read);
         patch::text(&mut self.version, told, "version");
+        patch::text(&mut self.site, told, "site");
         patch::perhaps(&mut self.heard, told, "heard");
     }
 

@@ -13,7 +13,9 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 use clap::{Args, Parser, Subcommand};
-use echo_orchestrator::sim::report::{POLICIES, Question, Reference, Sheet, Who, markdown, parts, trouble};
+use echo_orchestrator::sim::report::{
+    POLICIES, Question, Reference, Sheet, Who, clients, markdown, parts, trouble,
+};
 use echo_orchestrator::sim::text::Texts;
 use echo_orchestrator::sim::trace::{NAMES, Weight};
 use serde_json::{Value, json};
@@ -35,6 +37,8 @@ enum What {
     Several(Common),
     /// A node that becomes slow and recovers
     Trouble(Common),
+    /// One client that floods and one that does not
+    Clients(Common),
     /// The orchestrator without each part of its policy, as a multiple of all of it
     Parts(Common),
 }
@@ -78,6 +82,7 @@ fn main() -> Result<()> {
     | What::Loads(common)
     | What::Several(common)
     | What::Trouble(common)
+    | What::Clients(common)
     | What::Parts(common)) = &what;
     common.check()?;
     let figures = match &what {
@@ -85,6 +90,7 @@ fn main() -> Result<()> {
         What::Loads(_) => common.answer(common.loads()?)?,
         What::Several(_) => common.answer(common.several()?)?,
         What::Trouble(_) => common.trouble()?,
+        What::Clients(_) => common.clients()?,
         What::Parts(_) => common.parts()?,
     };
     if let Some(path) = &common.json {
@@ -182,6 +188,12 @@ impl Common {
     fn trouble(&self) -> Result<Value> {
         let all = trouble(&self.policies()?, &self.seeds(), self.threads).map_err(|error| anyhow!(error))?;
         all.iter().for_each(|thirds| println!("{thirds}"));
+        Ok(json!(all))
+    }
+
+    fn clients(&self) -> Result<Value> {
+        let all = clients(&self.policies()?, &self.seeds(), self.threads).map_err(|error| anyhow!(error))?;
+        all.iter().for_each(|waits| println!("{waits}"));
         Ok(json!(all))
     }
 

@@ -6,29 +6,21 @@
 
 mod clients;
 mod order;
+mod place;
 
 use std::collections::BTreeMap;
 
-use echo_bus::id::{ClientName, TaskId};
+use echo_bus::id::TaskId;
 
 use crate::need::Line;
 pub use clients::AtWork;
 use clients::Clients;
 pub use order::Order;
+use place::Waiters;
+pub use place::{Client, Place};
 
 /// Requests may be megabytes; one client alone may have this many bytes of them waiting.
 const MAX_BYTES: usize = 256 * 1024 * 1024;
-
-/// A place by time: who began to wait earlier is before who came later.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place {
-    /// When the task's wait began, in microseconds since the orchestrator's start; before it for tasks that come again.
-    since: i64,
-    serial: u64,
-}
-
-/// Whose a task is: who has no key is one client with all others who have none.
-pub type Client = Option<ClientName>;
 
 /// A task that waits, as the queue sees it.
 #[derive(Debug, Clone, Copy)]
@@ -47,13 +39,6 @@ pub struct Queue {
     bytes: usize,
     limit: usize,
     serial: u64,
-}
-
-/// Those in one line, by time.
-#[derive(Debug)]
-struct Waiters {
-    number: u64,
-    by_time: BTreeMap<Place, TaskId>,
 }
 
 /// Why a task may not wait too.
@@ -141,7 +126,7 @@ impl Queue {
 
     /// Whose turn is next, as it is now.
     pub fn order(&self) -> Order<'_> {
-        Order::of(self)
+        Order::of(&self.lines, &self.clients)
     }
 
     /// Who waits for what, each line by time.

@@ -13,8 +13,9 @@ const REASONS: usize = 3;
 const INDENT: usize = 4;
 
 #[rustfmt::skip]
-const COLUMNS: [Column; 9] = [
+const COLUMNS: [Column; 10] = [
     Column { title: "NODE",    rank: 9, least: 8,  most: 30, right: false },
+    Column { title: "SITE",    rank: 5, least: 6,  most: 20, right: false },
     Column { title: "STATE",   rank: 8, least: 11, most: 16, right: false },
     Column { title: "ACTIVE",  rank: 7, least: 6,  most: 9,  right: true },
     Column { title: "MODELS",  rank: 6, least: 10, most: 48, right: false },
@@ -24,6 +25,9 @@ const COLUMNS: [Column; 9] = [
     Column { title: "VERSION", rank: 1, least: 7,  most: 12, right: false },
     Column { title: "HEARD",   rank: 3, least: 6,  most: 14, right: false },
 ];
+
+/// It is left out where no node says where it stands.
+const SITE: usize = 1;
 
 /// The mesh at one time.
 pub struct Report {
@@ -64,8 +68,13 @@ impl Report {
                         `echo-mesh join` brings in another machine.";
             return table::wrap(hint, width, REASONS);
         }
-        let rows: Vec<Vec<String>> = self.nodes.iter().map(row).collect();
-        let mut table = table::lines(&COLUMNS, &rows, width).into_iter();
+        let mut rows: Vec<Vec<String>> = self.nodes.iter().map(row).collect();
+        let mut columns = COLUMNS.to_vec();
+        if self.nodes.iter().all(|(_, node, _)| node.site.is_empty()) {
+            columns.remove(SITE);
+            rows.iter_mut().for_each(|row| _ = row.remove(SITE));
+        }
+        let mut table = table::lines(&columns, &rows, width).into_iter();
         let mut lines: Vec<String> = table.next().into_iter().collect();
         for ((_, node, _), line) in self.nodes.iter().zip(table) {
             lines.push(line);
@@ -105,6 +114,7 @@ fn read(told: &Patch, now: u64) -> (Clean, Node, Option<u64>) {
 fn row((name, node, heard): &(Clean, Node, Option<u64>)) -> Vec<String> {
     vec![
         name.to_string(),
+        if node.site.is_empty() { "-".to_owned() } else { node.site.to_string() },
         node.word().to_owned(),
         format!("{}/{}", node.active, node.slots),
         node.models(),
@@ -133,6 +143,18 @@ mod tests {
              "engine": {"kind": "ollama", "version": "0.6.2"}, "last_heartbeat": 4_600,
              "memory": {"total": 32_000_000_000_u64, "free": 20_000_000_000_u64}},
         ]})
+    }
+
+    #[test]
+    fn sites_are_shown_where_there_are_some() {
+        let mut told = told();
+        told["nodes"][1]["site"] = "berlin".into();
+        let lines = Report::read(&told).lines(200);
+        assert!(lines[0].starts_with("NODE    SITE    STATE"), "{lines:?}");
+        assert!(
+            lines[1].starts_with("node-a  berlin  answering") && lines[2].starts_with("node-b  -       unav"),
+            "{lines:?}"
+        );
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use echo_bus::id::TaskId;
 
-use super::{Client, Place};
+use super::place::{Client, Place};
 
 /// A client has so many tasks at work as there are of these; each is kept with what is known of the task's node.
 #[derive(Debug, Default)]

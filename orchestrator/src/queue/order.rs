@@ -1,8 +1,11 @@
 //! The order in which those who wait have their turn.
 
+use std::collections::BTreeMap;
+
 use echo_bus::id::TaskId;
 
-use super::{Place, Queue, Waiters};
+use super::clients::Clients;
+use super::place::{Place, Waiters};
 use crate::need::Line;
 
 /// Where a task stands among all who wait; the least is next.
@@ -21,29 +24,29 @@ pub struct Rank {
 /// Whose turn is next, as it was at one moment.
 #[derive(Debug)]
 pub struct Order<'a> {
-    queue: &'a Queue,
+    lines: &'a BTreeMap<Line, Waiters>,
     /// By line and rank; absent where all who wait are one client's: then it is the order of time waited.
     turns: Option<Vec<(u64, Rank, TaskId)>>,
 }
 
 impl<'a> Order<'a> {
-    pub(super) fn of(queue: &'a Queue) -> Self {
-        Self { queue, turns: queue.clients.are_several().then(|| turns(queue)) }
+    pub(super) fn of(lines: &'a BTreeMap<Line, Waiters>, clients: &Clients) -> Self {
+        Self { lines, turns: clients.are_several().then(|| turns(clients)) }
     }
 
     /// All lines, each in its order.
     pub fn lines(&self) -> impl Iterator<Item = (&'a Line, impl Iterator<Item = (Rank, TaskId)>)> {
-        self.queue.lines.iter().map(|(line, waiters)| (line, self.of_line(waiters)))
+        self.lines.iter().map(|(line, waiters)| (line, self.of_line(waiters)))
     }
 
     /// One line in its order.
     pub fn line(&self, line: &Line) -> impl Iterator<Item = (Rank, TaskId)> {
-        self.queue.lines.get(line).into_iter().flat_map(|waiters| self.of_line(waiters))
+        self.lines.get(line).into_iter().flat_map(|waiters| self.of_line(waiters))
     }
 
     /// How many of its line are served before this one, and itself: 1 is next.
     pub fn position(&self, line: &Line, place: Place) -> u32 {
-        let at = match (&self.turns, self.queue.lines.get(line)) {
+        let at = match (&self.turns, self.lines.get(line)) {
             (_, None) => 0,
             (None, Some(waiters)) => waiters.by_time.range(..=place).count(),
             (Some(_), Some(_)) => self.line(line).take_while(|(rank, _)| rank.place != place).count() + 1,
@@ -67,10 +70,10 @@ impl<'a> Order<'a> {
 }
 
 /// What comes of it if the turn goes round: each task that waits longer has its turn before the next one of its client.
-fn turns(queue: &Queue) -> Vec<(u64, Rank, TaskId)> {
-    let (patience, now) = (queue.clients.patience(), queue.clients.turns());
-    let mut all = Vec::with_capacity(queue.len);
-    for client in queue.clients.who_wait() {
+fn turns(clients: &Clients) -> Vec<(u64, Rank, TaskId)> {
+    let (patience, now) = (clients.patience(), clients.turns());
+    let mut all = Vec::new();
+    for client in clients.who_wait() {
         let (at_work, last_turn) = (client.at_work(), client.last_turn);
         let mut lines = Vec::with_capacity(client.lines.len());
         for (waiting, (&place, &(line, task))) in client.waiting.iter().enumerate() {

@@ -6,11 +6,20 @@ use super::text::Texts;
 use crate::expected::Weights;
 
 /// The policy of the product, or what is left of it.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Proposal {
     pub texts: Texts,
     pub lack: Lack,
     pub weights: Weights,
+    /// Tasks say whose they are; else all are one client's.
+    pub names_clients: bool,
+}
+
+impl Default for Proposal {
+    fn default() -> Self {
+        let (texts, lack, weights) = Default::default();
+        Self { texts, lack, weights, names_clients: true }
+    }
 }
 
 impl From<Texts> for Proposal {
@@ -45,5 +54,6 @@ pub fn without() -> Vec<(&'static str, Proposal)> {
         ("calibration at start", lacks(Lack::Calibration)),
         ("live speeds", lacks(Lack::Running)),
         ("recovery of slow speeds", lacks(Lack::Ages)),
+        ("turns of clients", Proposal { names_clients: false, ..all }),
     ]
 }

@@ -27,6 +27,8 @@ pub struct Product {
     state: State,
     start: Instant,
     texts: Texts,
+    /// Tasks say whose they are.
+    names_clients: bool,
     /// Tasks that are held, by their id and by where their frames go.
     tasks: HashMap<TaskId, usize>,
     inboxes: HashMap<Inbox, usize>,
@@ -35,7 +37,7 @@ pub struct Product {
 impl Product {
     /// The orchestrator of this number. Nothing that waits is given up: what a deadline would hide is to be seen.
     pub fn new(number: usize, proposal: Proposal, mesh: &Mesh) -> Self {
-        let Proposal { texts, weights, .. } = proposal;
+        let Proposal { texts, weights, names_clients, .. } = proposal;
         let limits = Limits {
             queue_limit: 1_000_000,
             queue_wait: Duration::from_secs(86_400),
@@ -48,7 +50,7 @@ impl Product {
         let me = format!("o{number}").parse().expect("a letter and a number are an id");
         let boot = format!("o{number}-1").parse().expect("so is this");
         let state = State::new(me, boot, limits, now);
-        Self { state, start, texts, tasks: HashMap::new(), inboxes: HashMap::new() }
+        Self { state, start, texts, names_clients, tasks: HashMap::new(), inboxes: HashMap::new() }
     }
 
     fn apply(&mut self, event: Event, mesh: &mut Mesh) {
@@ -103,6 +105,8 @@ impl Product {
         let bare = json!({"task": task_id(task), "inbox": inbox, "remaining_ms": HOUR_MS, "request": {"kind": "generate"}});
         let mut made: Task = serde_json::from_value(bare).ok()?;
         let model = &mesh.trace().models[mesh.ticket(task).ask.model];
+        let client = mesh.ticket(task).client.filter(|_| self.names_clients);
+        made.client = client.and_then(|name| name.parse().ok());
         made.request = text::request(self.texts, model, mesh.turns(task));
         if self.texts != Texts::Short {
             let answer = text::answer(self.texts, mesh.turns(task));

@@ -1,6 +1,7 @@
 //! Traces under policies, side by side: means over seeds, as multiples of the best schedule that knows everything.
 
 mod case;
+mod clients;
 mod errors;
 mod figures;
 mod markdown;
@@ -11,6 +12,7 @@ mod trouble;
 mod who;
 
 pub use case::{Case, play_all};
+pub use clients::{Wait, Waits, clients};
 pub use errors::Errors;
 pub use figures::Figures;
 pub use markdown::markdown;

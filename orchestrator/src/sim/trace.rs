@@ -14,7 +14,7 @@ pub use script::{Script, Turn};
 use scripts::Scripts;
 
 /// All traces, by name.
-pub const NAMES: [&str; 8] = ["two", "five", "chat", "code", "burst", "owner", "mixed", "fifty"];
+pub const NAMES: [&str; 9] = ["two", "five", "chat", "code", "burst", "owner", "mixed", "fifty", "flood"];
 
 /// From this time on a node has this share of its speed.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -62,6 +62,7 @@ impl Trace {
             "owner" => owner(weigh(0.4, 700)),
             "mixed" => mixed(weigh(0.5, 220)),
             "fifty" => fifty(weigh(0.25, 400)),
+            "flood" => flood(weigh(0.2, 120)),
             _ => return None,
         })
     }
@@ -182,6 +183,25 @@ fn burst(size: Size) -> Trace {
         }
     }
     built("burst", fleet, scripts)
+}
+
+/// One client asks two hundred things at once, another one something every few seconds.
+fn flood(size: Size) -> Trace {
+    const AT_ONCE: usize = 200;
+    const AFTER: f64 = 30.0;
+    let fleet = Fleet::uneven(size.seed, &KINDS, &[("m", 6.0)], 10.0, &[0; 5]);
+    let mut scripts = Scripts::new(size.seed);
+    scripts.client = Some("polite");
+    for at in scripts.poisson(size.load * fleet.capacity(400.0, 250.0), size.count) {
+        let (prompt, answer) = (scripts.tokens(300.0, 0.8, 10, 6_000), scripts.tokens(180.0, 0.8, 5, 2_500));
+        scripts.single(at, 0, prompt, answer);
+    }
+    scripts.client = Some("flood");
+    for k in 0..AT_ONCE {
+        let (prompt, answer) = (scripts.tokens(300.0, 0.8, 10, 6_000), scripts.tokens(180.0, 0.8, 5, 2_500));
+        scripts.single(AFTER + 0.001 * k as f64, 0, prompt, answer);
+    }
+    built("flood", fleet, scripts)
 }
 
 /// The fastest of four nodes is five times slower for the middle third: its owner plays.

@@ -35,13 +35,14 @@ pub struct Builder {
     agent_args: Vec<String>,
     orchestrator_args: Vec<String>,
     edge_args: Vec<String>,
+    sites: Vec<String>,
 }
 
 impl Default for Builder {
     fn default() -> Self {
         let script = Script { api: Api::Ollama, ..Script::default() };
         let (proxies, engine_programs, calibration, quiet, keys) = Default::default();
-        let (agent_args, orchestrator_args, edge_args) = Default::default();
+        let (agent_args, orchestrator_args, edge_args, sites) = Default::default();
         Self {
             nodes: 2,
             orchestrators: 1,
@@ -56,6 +57,7 @@ impl Default for Builder {
             agent_args,
             orchestrator_args,
             edge_args,
+            sites,
         }
     }
 }
@@ -159,6 +161,17 @@ impl Builder {
         self
     }
 
+    /// The first edge and the first agent are at the first of these sites, and so on.
+    #[must_use]
+    pub fn sites<const N: usize>(mut self, sites: [&str; N]) -> Self {
+        self.sites.extend(sites.map(str::to_owned));
+        self
+    }
+
+    fn site(&self, number: usize) -> Option<String> {
+        self.sites.get(number).map(|site| format!("--site={site}"))
+    }
+
     async fn start(self) -> Mesh {
         let turn = turns().acquire().await.expect("never closed");
         let folder = tempfile::Builder::new().prefix("echo-mesh-").tempdir().expect("a temporary folder");
@@ -172,6 +185,7 @@ impl Builder {
         }));
         let edges = join_all((0..self.edges).map(|number| {
             let mut args = arguments(&["--nats", &url, "--listen", "127.0.0.1:0"], &self.edge_args);
+            args.extend(self.site(number));
             args.extend(broker.login(&format!("edge-{number}"), Duty::Edge));
             self.started(Program::new(format!("edge {number}"), "edge", args))
         }));
@@ -205,6 +219,7 @@ impl Builder {
         let nats = bus.as_ref().map_or_else(|| url.clone(), Proxy::nats_url);
         let engine_url = wire.as_ref().map_or(engine.url(), Proxy::url);
         let mut args = self.agent_args.clone();
+        args.extend(self.site(number));
         args.extend((!self.calibration).then(|| NO_CALIBRATION.to_owned()));
         args.extend(broker.login(&id, Duty::Agent));
         let agent = self.started(agent(&id, &engine_url, &nats, script, &args)).await;

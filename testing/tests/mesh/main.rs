@@ -23,6 +23,7 @@ mod real;
 mod refusals;
 mod rejoin;
 mod schedule;
+mod site;
 mod slow;
 mod start;
 mod traces;

@@ -18,5 +18,7 @@ pub struct Turn {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Script {
     pub at: f64,
+    /// Whose it is, where there are several clients.
+    pub client: Option<&'static str>,
     pub turns: Vec<Turn>,
 }

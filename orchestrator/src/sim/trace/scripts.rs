@@ -14,12 +14,14 @@ const OWN: u64 = 1 << 32;
 #[derive(Debug)]
 pub struct Scripts {
     pub rng: Rng,
+    /// Whose the next ones are.
+    pub client: Option<&'static str>,
     made: Vec<Script>,
 }
 
 impl Scripts {
     pub fn new(seed: u64) -> Self {
-        Self { rng: Rng::new(seed), made: Vec::new() }
+        Self { rng: Rng::new(seed), client: None, made: Vec::new() }
     }
 
     pub fn finish(self) -> Vec<Script> {
@@ -53,7 +55,7 @@ impl Scripts {
             think: 0.0,
             calls_tool: false,
         };
-        self.made.push(Script { at, turns: vec![turn] });
+        self.made.push(Script { at, client: self.client, turns: vec![turn] });
     }
 
     /// A chat that grows by what the user says and by the answers.
@@ -74,7 +76,7 @@ impl Scripts {
             made.push(Turn { model, prompt, answer, session, system, system_tokens, think, calls_tool });
             prompt += answer;
         }
-        self.made.push(Script { at, turns: made });
+        self.made.push(Script { at, client: self.client, turns: made });
     }
 
     /// A coding agent: a long prompt that grows by tool results, little said, short pauses.
@@ -92,6 +94,6 @@ impl Scripts {
             made.push(Turn { model, prompt, answer, session, system, system_tokens, think, calls_tool });
             prompt += answer;
         }
-        self.made.push(Script { at, turns: made });
+        self.made.push(Script { at, client: self.client, turns: made });
     }
 }

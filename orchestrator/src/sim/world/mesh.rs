@@ -279,9 +279,9 @@ impl Mesh {
             system_tokens: f64::from(asked.system_tokens),
             calls_tool: asked.calls_tool,
         };
-        let outcome = Outcome::Waiting;
+        let (outcome, client) = (Outcome::Waiting, self.trace.scripts[script].client);
         let told = Told::default();
-        self.tickets.push(Ticket { ask, script, turn, arrived: self.now, owner, told, outcome });
+        self.tickets.push(Ticket { ask, script, turn, client, arrived: self.now, owner, told, outcome });
         id
     }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::*;
 use crate::sim::engine::OVERHEAD;
 use crate::sim::parts::{Proposal, without};
-use crate::sim::report::{Case, Figures, POLICIES, Question, Who, markdown, oracles, trouble};
+use crate::sim::report::{Case, Figures, POLICIES, Question, Wait, Who, markdown, oracles, trouble};
 use crate::sim::text::Texts;
 use crate::sim::trace::{NAMES, Weight};
 
@@ -187,7 +187,7 @@ fn without_any_part_some_tasks_go_elsewhere_and_the_same_ones_each_time() {
         let run = Case { trace, weight, setup: Setup::new(1), who: Who::Echo(proposal) }.play().unwrap();
         run.tickets.iter().map(|it| format!("{:?}", it.outcome)).collect::<Vec<_>>()
     };
-    let traces = [("five", 40), ("burst", 2), ("owner", 200), ("code", 10)];
+    let traces = [("five", 40), ("burst", 2), ("owner", 200), ("code", 10), ("flood", 20)];
     let whole = traces.map(|trace| came(trace, Proposal::default()));
     for (name, proposal) in without() {
         let Some(at) = (0..traces.len()).find(|&at| came(traces[at], proposal) != whole[at]) else {
@@ -195,6 +195,17 @@ fn without_any_part_some_tasks_go_elsewhere_and_the_same_ones_each_time() {
         };
         assert_eq!(came(traces[at], proposal), came(traces[at], proposal), "{name}");
     }
+}
+
+#[test]
+fn who_asks_little_does_not_wait_for_who_floods() {
+    let wait = |name: &str| {
+        let run = play("flood", Who::of(name, Texts::Whole).unwrap(), Setup::new(1));
+        ["polite", "flood"].map(|client| Wait::of(&run, client))
+    };
+    let ([polite, flood], [before, _]) = (wait("echo"), wait("no turns of clients"));
+    assert!(polite.tasks >= 5.0 && flood.tasks > 190.0, "{polite:?}");
+    assert!(polite.mean < 5.0 && polite.mean * 5.0 < before.mean, "{polite:?} after {before:?}");
 }
 
 #[test]

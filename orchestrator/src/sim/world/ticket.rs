@@ -8,6 +8,7 @@ pub struct Ticket {
     pub ask: Ask,
     pub script: usize,
     pub turn: usize,
+    pub client: Option<&'static str>,
     pub arrived: f64,
     /// Its orchestrator.
     pub owner: usize,
