@@ -1,8 +1,9 @@
-//! The broker: nats-server under the real `echo-mesh broker`, always on the port of its first start.
+//! The broker: nats-server under the real `echo-mesh broker`, always on the port of its first start; or a nats-server by
+//! itself, with a configuration that a person has written.
 
-use std::ops::Deref;
+use std::{ops::Deref, path::Path};
 
-use super::{Program, binaries};
+use super::{Program, binaries, cluster};
 
 pub struct Broker(Program);
 
@@ -15,6 +16,20 @@ impl Broker {
         let broker = Self(Program::new("broker", "broker", args.map(str::to_owned).to_vec()));
         broker.0.start().await;
         broker
+    }
+
+    /// A server of a cluster; not started. What `echo-mesh broker` fills in, it is told in its environment.
+    pub fn configured(number: usize, file: &Path) -> Self {
+        let args = vec!["-c".to_owned(), file.to_string_lossy().into_owned()];
+        let program = Program::new(cluster::name(number), "nats-server", args);
+        program.env("ECHO_SECRET", "\"\"");
+        program.env("ECHO_ANYONE", "watch");
+        Self(program)
+    }
+
+    /// Starts it.
+    pub async fn begin(&self) {
+        self.0.start().await;
     }
 
     /// Where clients connect.
