@@ -18,7 +18,9 @@ use std::cell::OnceCell;
 use std::time::{Duration, Instant};
 
 use echo_bus::id::{BootId, NodeId, Role, TaskId};
-use echo_bus::message::{Code, Excluded, Failure, Fault, Frame, Piece, Relayed, Request, Submission, Verdict, Why};
+use echo_bus::message::{
+    Code, Excluded, Failure, Fault, Frame, Piece, Relayed, Request, Submission, Verdict, Why,
+};
 
 use self::charge::Charges;
 use self::course::Course;

@@ -184,7 +184,8 @@ impl Builder {
         let folder = tempfile::Builder::new().prefix("echo-mesh-").tempdir().expect("a temporary folder");
         let (mut servers, cluster) = self.bus(folder.path()).await;
         let orchestrators = join_all((0..self.orchestrators).map(|number| {
-            let home = self.home(&servers, number, |(agents, edges)| if number == 0 { edges } else { agents });
+            let home =
+                self.home(&servers, number, |(agents, edges)| if number == 0 { edges } else { agents });
             let args = arguments(&["--nats", &home.urls], &self.orchestrator_args);
             self.started(Program::new(format!("orchestrator {number}"), "orchestrator", args), home)
         }));
@@ -194,7 +195,8 @@ impl Builder {
             self.started(Program::new(format!("edge {number}"), "edge", args), home)
         }));
         let nodes = (0..self.nodes).map(|number| {
-            let home = self.home(&servers, number, |(agents, edges)| if number == 2 { edges } else { agents });
+            let home =
+                self.home(&servers, number, |(agents, edges)| if number == 2 { edges } else { agents });
             self.node(number, home)
         });
         let (orchestrators, edges, nodes) = tokio::join!(orchestrators, edges, join_all(nodes));
