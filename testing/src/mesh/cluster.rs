@@ -6,7 +6,10 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    sync::atomic::{AtomicU16, Ordering::Relaxed},
+    sync::{
+        OnceLock,
+        atomic::{AtomicU16, Ordering::Relaxed},
+    },
 };
 
 use futures::future::join_all;
@@ -18,6 +21,8 @@ use crate::proxy::{Mode, Proxy};
 const STARTS: usize = 100;
 /// A port at which nobody listens.
 const NOBODY: u16 = 1;
+/// Ports to choose from.
+const PORTS: u16 = 12_000;
 
 /// The ways from one server to the others.
 struct Ways(Vec<Option<Proxy>>);
@@ -115,12 +120,14 @@ impl Ports {
     }
 }
 
-/// A port below those that the kernel gives to whoever asks for any: nobody takes it while its server is away.
+/// A port below those that the kernel gives to whoever asks for any: nobody takes it while its server is away. Test programs
+/// that run at the same time begin at different ones.
 fn free_port() -> u16 {
+    static FIRST: OnceLock<u16> = OnceLock::new();
     static NEXT: AtomicU16 = AtomicU16::new(0);
-    let first = u16::try_from(std::process::id() % 10_000).expect("small");
+    let first = FIRST.get_or_init(|| rand::random_range(0..PORTS));
     loop {
-        let port = 20_000 + (first + NEXT.fetch_add(1, Relaxed)) % 12_000;
+        let port = 20_000 + (first + NEXT.fetch_add(1, Relaxed) % PORTS) % PORTS;
         if std::net::TcpListener::bind(local(port)).is_ok() {
             return port;
         }
