@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use echo_bus::id::{BootId, NodeId, Role, TaskId};
 use echo_bus::message::{
-    Code, Done, Excluded, Failure, Frame, Piece, Relayed, Request, Submission, Verdict, Why,
+    Code, Done, Excluded, Failure, Fault, Frame, Piece, Relayed, Request, Submission, Verdict, Why,
 };
 
 use self::charge::Charges;
@@ -28,7 +28,7 @@ pub use self::step::{Ending, Step};
 use self::tally::Tally;
 use self::trace::Trace;
 use crate::answer::Answer;
-use crate::holders::Lost;
+use crate::holders::{Loss, Lost};
 use crate::limits::Limits;
 use crate::report::AnsweredBy;
 
@@ -327,7 +327,10 @@ impl Attempts {
         };
         self.trace.lost();
         let message = format!("node {} was lost: {}", node.node, lost.loss.as_str());
-        self.charge(node, Failure::elsewhere(Code::EngineError, message), now)
+        let failure = Failure::elsewhere(Code::EngineError, message);
+        // A way that is cut is neither the task's doing nor the node's.
+        let fault = if lost.loss == Loss::Unreachable { Fault::Other } else { failure.fault };
+        self.charge(node, Failure { fault, ..failure }, now)
     }
 
     fn untaken_at_once(&mut self, now: Instant) -> Step {

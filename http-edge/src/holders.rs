@@ -3,14 +3,15 @@
 //! A holder (an agent, or an orchestrator that has a task in its queue) renews its lease on all it holds with one pulse.
 //! Silence alone ends nothing: after two missed pulses the holder is asked (ping), and only its answer, its absence or
 //! a hang decides. The server's word that a connection has ended makes the edge ask at once. Nobody's silence counts
-//! while this edge is cut off or has slept itself (suspend detection). A process is known by its boot id (incarnation):
+//! while this edge is cut off or has slept itself (suspend detection). Where several servers are the bus, one of them dies
+//! without a word of its clients, which are on others a moment later: whom nobody reports as gone has that moment. A process is known by its boot id (incarnation):
 //! a new one has lost what the earlier one held.
 
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use echo_bus::clock::Now;
-use echo_bus::holding::{GONE, HANG, LocalHealth, SILENCE};
+use echo_bus::holding::{GONE, HANG, LocalHealth, MOVING, SILENCE};
 use echo_bus::id::{AttemptId, BootId, IdMap, Peer, Role, TaskId};
 use echo_bus::message::{Held, Pong, Pulse, Submission};
 
@@ -35,6 +36,8 @@ impl Holder {
 pub enum Loss {
     /// Its holder has died or was started anew.
     Died,
+    /// Nobody says that its holder has ended, and it cannot be reached: perhaps a server of the bus is away.
+    Unreachable,
     /// Its holder is connected and silent.
     Hangs,
     /// Its holder knows nothing of it.
@@ -46,6 +49,7 @@ impl Loss {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Died => "its process died",
+            Self::Unreachable => "it cannot be reached",
             Self::Hangs => "its process hangs",
             Self::Forgotten => "its process no longer knew the task",
         }
@@ -235,7 +239,12 @@ impl Holders {
         match heard {
             Heard::CutOff => Vec::new(),
             _ if !self.health.can_judge(now) => Vec::new(),
-            Heard::NobodyThere => self.lose_all(holder, Loss::Died),
+            // It is asked again at the next tick.
+            Heard::NobodyThere if !watched.gone && self.health.silent_for(watched.heard, now) < MOVING => {
+                Vec::new()
+            }
+            Heard::NobodyThere if watched.gone => self.lose_all(holder, Loss::Died),
+            Heard::NobodyThere => self.lose_all(holder, Loss::Unreachable),
             Heard::Nothing if watched.gone => self.lose_all(holder, Loss::Died),
             // A pulse came while we waited: it is slow, not hanging.
             Heard::Nothing if now.duration_since(watched.heard) < SILENCE => Vec::new(),

@@ -94,6 +94,8 @@ impl Inbox {
                 },
                 gone = self.gone.next_readable() => match gone {
                     None => return,
+                    // Its silence will tell, should it not come back.
+                    Some(gone) if gone.is_servers_end() => None,
                     Some(gone) => gone.peer().map(|(peer, boot)| Event::Gone { peer, boot }),
                 },
                 question = self.questions.next() => match question {

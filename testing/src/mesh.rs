@@ -4,6 +4,7 @@
 pub mod binaries;
 mod broker;
 mod builder;
+mod cluster;
 mod engine;
 mod lan;
 pub mod logs;
@@ -22,7 +23,7 @@ use tempfile::TempDir;
 use tokio::sync::SemaphorePermit;
 
 pub use broker::{Broker, Keys};
-pub use builder::Builder;
+pub use builder::{Builder, Site};
 pub use engine::EngineProgram;
 pub use lan::Lan;
 pub use logs::Line;
@@ -32,7 +33,10 @@ pub use program::Program;
 pub use real::RealEngine;
 pub use until::{PATIENCE, holds, soon, until, until_within};
 
+use cluster::Cluster;
+
 use crate::client::{Client, Stream};
+use crate::proxy::Mode;
 use echo_scripted_engine::Engine;
 
 /// Log lines of each process that a failed test shows.
@@ -44,6 +48,9 @@ pub struct Mesh {
     nodes: Vec<Node>,
     orchestrators: Vec<Program>,
     pub broker: Broker,
+    /// The servers beside the first, where there are several.
+    servers: Vec<Broker>,
+    cluster: Cluster,
     folder: TempDir,
     _turn: SemaphorePermit<'static>,
 }
@@ -173,6 +180,11 @@ impl Mesh {
         &self.orchestrators[number]
     }
 
+    /// How many edges there are.
+    pub fn edges(&self) -> usize {
+        self.edges.len()
+    }
+
     pub fn edge(&self, number: usize) -> &Program {
         &self.edges[number]
     }
@@ -180,6 +192,36 @@ impl Mesh {
     /// The scripted engine behind a node.
     pub fn engine(&self, which: impl Which) -> &Engine {
         self.node(which).engine()
+    }
+
+    /// A server of the cluster; the first is the [`Mesh::broker`], and the second site's is the last.
+    pub fn server(&self, number: usize) -> &Broker {
+        self.servers().nth(number).unwrap_or_else(|| panic!("no server {number}"))
+    }
+
+    pub fn servers(&self) -> impl Iterator<Item = &Broker> {
+        std::iter::once(&self.broker).chain(&self.servers)
+    }
+
+    /// The server that a part has connected to last.
+    pub fn server_of(&self, part: &Program) -> Option<usize> {
+        let port = part.server_port();
+        self.servers().position(|server| Some(server.address().port()) == port)
+    }
+
+    /// Cuts or heals the routes between two servers.
+    pub async fn route(&self, a: usize, b: usize, mode: Mode) {
+        self.cluster.between(a, b, mode).await;
+    }
+
+    /// Cuts or heals the link between the two sites.
+    pub async fn link(&self, mode: Mode) {
+        self.cluster.link(mode).await;
+    }
+
+    /// Waits until each server reaches each other.
+    pub async fn is_linked(&self) {
+        self.cluster.is_linked().await;
     }
 
     /// Somebody without a login who watches everything that he may.
@@ -194,9 +236,9 @@ impl Mesh {
 
     /// Everything that runs, the broker first.
     pub fn programs(&self) -> impl Iterator<Item = &Program> {
-        let broker: &Program = &self.broker;
+        let servers = self.servers().map(|server| -> &Program { server });
         let agents = self.nodes.iter().map(|node| -> &Program { node });
-        std::iter::once(broker).chain(&self.orchestrators).chain(agents).chain(&self.edges)
+        servers.chain(&self.orchestrators).chain(agents).chain(&self.edges)
     }
 }
 

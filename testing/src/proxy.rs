@@ -169,8 +169,10 @@ impl Gate {
         match (port, mode) {
             (Port::Open(listener), Mode::Refuse) => {
                 drop(listener);
+                // At once, before anybody else is given the port.
+                let socket = bound(self.addr).expect("the port was ours a moment ago");
                 self.cut().await;
-                Port::Shut(bound(self.addr).expect("the port was ours a moment ago"))
+                Port::Shut(socket)
             }
             (Port::Shut(socket), Mode::Refuse) => Port::Shut(socket),
             (Port::Shut(socket), _) => Port::Open(socket.listen(BACKLOG).expect("a bound socket can listen")),

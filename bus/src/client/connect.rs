@@ -52,7 +52,7 @@ impl Bus {
         let me = Peer { role, id: by_key.unwrap_or(id) };
         let (state, link) = watch::channel(Link::default());
         let notes = Notes::new(state);
-        let client = client_options(&me, &boot, &access)?
+        let client = client_options(&me, &boot, &access, addresses.len())?
             .retry_on_initial_connect()
             .event_callback(move |event| {
                 notes.note(&event);
@@ -130,7 +130,12 @@ fn servers(urls: &str) -> Result<Vec<ServerAddr>, ConnectError> {
     urls.split(',').map(one).collect()
 }
 
-fn client_options(me: &Peer, boot: &BootId, access: &Access) -> Result<ConnectOptions, ConnectError> {
+fn client_options(
+    me: &Peer,
+    boot: &BootId,
+    access: &Access,
+    servers: usize,
+) -> Result<ConnectOptions, ConnectError> {
     let open = |password: &str| ConnectOptions::with_user_and_password(USER.to_owned(), password.to_owned());
     let mut options = match &access.login {
         Login::Open => open(""),
@@ -150,12 +155,33 @@ fn client_options(me: &Peer, boot: &BootId, access: &Access) -> Result<ConnectOp
         .ping_interval(Duration::from_secs(2))
         .subscription_capacity(SUBSCRIPTION_CAPACITY)
         .client_capacity(4096)
-        .reconnect_delay_callback(reconnect_delay);
+        .reconnect_delay_callback(move |attempts| reconnect_delay(attempts, servers));
     Ok(options)
 }
 
-/// 50 ms doubling to 2 s, less up to half of it by chance, so that a mesh does not come back all at once.
-fn reconnect_delay(attempts: usize) -> Duration {
-    let full = Duration::from_millis(50).saturating_mul(1 << attempts.min(5)).min(Duration::from_secs(2));
+/// 50 ms doubling to 2 s with each round of the servers, less up to half of it by chance, so that a mesh does not come back
+/// all at once. Of several servers the next may well be there: it is not made to wait for the one that is not.
+fn reconnect_delay(attempts: usize, servers: usize) -> Duration {
+    let round = attempts.saturating_sub(1) / servers.max(1) + 1;
+    let full = Duration::from_millis(50).saturating_mul(1 << round.min(6)).min(Duration::from_secs(2));
     full.mul_f64(rand::random_range(0.5..=1.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn longest(attempts: usize, servers: usize) -> Duration {
+        (0..200).map(|_| reconnect_delay(attempts, servers)).max().unwrap()
+    }
+
+    #[test]
+    fn each_server_of_a_list_is_tried_before_any_waits_longer() {
+        for attempt in 1..=3 {
+            assert!(longest(attempt, 3) <= Duration::from_millis(100), "{attempt}");
+        }
+        assert!(longest(4, 3) > Duration::from_millis(100));
+        assert!(longest(2, 1) > Duration::from_millis(100));
+        assert!(longest(usize::MAX, 3) <= Duration::from_secs(2));
+    }
 }

@@ -20,6 +20,10 @@ pub const HANG: Duration = Duration::from_secs(2);
 /// Ping timeout of a holder whose connection has ended: it may just have come back under the same boot id.
 pub const GONE: Duration = Duration::from_millis(250);
 
+/// How long a holder that nobody reports as gone is taken to be on its way to another server of the bus, although nobody
+/// listens for it: its server has died, which tells nobody who was connected there.
+pub const MOVING: Duration = Duration::from_secs(1);
+
 /// Grace after our own reconnect: a broker that was away is back for everybody, but not for all at once.
 pub const RECONNECT_GRACE: Duration = Duration::from_secs(3);
 
@@ -44,6 +48,7 @@ pub const FENCES: usize = 131_072;
 const _: () = {
     assert!(SILENCE.as_millis() >= 2 * PULSE.as_millis());
     assert!(HANG.as_millis() > SILENCE.as_millis() && HANG.as_millis() > GONE.as_millis());
+    assert!(MOVING.as_millis() > SILENCE.as_millis() && MOVING.as_millis() < HANG.as_millis());
     assert!(EDGE_DEAD.as_millis() >= 2 * (PULSE_ANSWER.as_millis() + PULSE.as_millis()));
     assert!(RECONNECT_GRACE.as_millis() > SILENCE.as_millis());
     assert!(FENCED.as_millis() > EDGE_DEAD.as_millis() + KEPT_AFTER_END.as_millis());

@@ -126,6 +126,11 @@ pub struct DisconnectedClient {
 }
 
 impl Disconnect {
+    /// Whether the server has sent the client away because it stops itself. The process lives, and is on its way to another.
+    pub fn is_servers_end(&self) -> bool {
+        self.reason == "Server Shutdown"
+    }
+
     /// Which process of the mesh it was, if it was one.
     pub fn peer(&self) -> Option<(Peer, BootId)> {
         Peer::from_connection_name(&self.client.name)

@@ -91,9 +91,12 @@ impl World {
     }
 
     fn lose(&mut self, n: usize) -> Step {
+        self.lose_by(n, Loss::Died)
+    }
+
+    fn lose_by(&mut self, n: usize, loss: Loss) -> Step {
         let holder = Holder { peer: Peer::agent(&node(n)), boot: "b".parse().unwrap() };
-        let lost =
-            Lost { task: self.attempts.task, attempt: self.attempts.attempt(), holder, loss: Loss::Died };
+        let lost = Lost { task: self.attempts.task, attempt: self.attempts.attempt(), holder, loss };
         self.attempts.lost(&lost, self.now)
     }
 
@@ -192,6 +195,17 @@ fn a_node_that_drains_costs_no_budget() {
         world.submit();
         world.accept(n);
         assert_eq!(world.fail(Failure::elsewhere(Code::Draining, "leaving")), Step::Again(Duration::ZERO));
+    }
+    assert_eq!(world.attempts.charges.budget, 0);
+}
+
+#[test]
+fn a_way_that_is_cut_costs_the_task_nothing_and_its_node_is_not_tried_again_for_it() {
+    let mut world = World::new(prompt(), true);
+    for node in 0..5 {
+        assert_eq!(world.submit().excluded.len(), node);
+        world.accept(node);
+        assert_eq!(world.lose_by(node, Loss::Unreachable), Step::Again(Duration::ZERO));
     }
     assert_eq!(world.attempts.charges.budget, 0);
 }

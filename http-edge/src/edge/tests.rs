@@ -103,6 +103,7 @@ impl Rig {
     fn loses(&mut self, node: u32) {
         let peer = Peer::agent(&format!("n{node}").parse().unwrap());
         let holder = Holder { peer, boot: "b".parse().unwrap() };
+        self.apply(Event::Gone { peer: holder.peer.clone(), boot: holder.boot.clone() });
         self.apply(Event::Pinged { holder, heard: crate::holders::Heard::NobodyThere });
     }
 

@@ -51,16 +51,34 @@ impl Holders {
 }
 
 #[test]
-fn a_silent_holder_is_asked_once_and_a_dead_one_is_lost() {
+fn a_silent_holder_is_asked_once_and_one_whose_end_was_told_is_lost_at_once() {
     let mut world = World::accepted();
     let now = world.after(400);
     assert_eq!(world.holders.tick(now), []);
     let now = world.after(200);
     assert_eq!(world.holders.tick(now), [Ask { holder: holder("b1"), within: HANG }]);
     assert_eq!(world.holders.tick(now), [], "one ping at a time");
+    let gone = holder("b1");
+    assert!(world.holders.gone(gone.peer, gone.boot, now).is_some());
     let lost = world.holders.heard(&holder("b1"), Heard::NobodyThere, now);
     assert_eq!(lost, [Lost { task: TASK, attempt: 1, holder: holder("b1"), loss: Loss::Died }]);
     assert_eq!(world.holders.heard(&holder("b1"), Heard::NobodyThere, now), [], "lost only once");
+}
+
+#[test]
+fn a_holder_whose_server_died_has_the_time_to_get_to_another() {
+    let mut world = World::accepted();
+    let now = world.after(600);
+    assert_eq!(world.holders.tick(now).len(), 1);
+    assert_eq!(world.holders.heard(&holder("b1"), Heard::NobodyThere, now), []);
+    let now = world.after(50);
+    assert_eq!(world.holders.tick(now).len(), 1, "it is asked again");
+    world.holders.pulse(&pulse("b1", &[Some(0)]), now);
+    assert_eq!(world.holders.heard(&holder("b1"), Heard::NobodyThere, now), [], "it came back meanwhile");
+    let now = world.after(1_100);
+    assert_eq!(world.holders.tick(now).len(), 1);
+    let lost = world.holders.heard(&holder("b1"), Heard::NobodyThere, now);
+    assert_eq!(lost[0].loss, Loss::Unreachable);
 }
 
 #[test]

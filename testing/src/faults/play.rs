@@ -26,6 +26,8 @@ use super::{
 
 /// Rows that are played at the same time; each is half a dozen processes.
 const LANES: usize = 3;
+/// So many runs of a row are the short form, in which costly rows are played once.
+const FEW: u64 = 3;
 /// Log lines of each process that a failed run shows.
 const SHOWN: usize = 60;
 /// Failures of one row that are shown with logs; more of the same help nobody.
@@ -121,7 +123,8 @@ async fn lane(plan: &Plan, rows: &RefCell<VecDeque<&Row>>, tallies: &RefCell<Has
 async fn several(plan: &Plan, row: &Row, kept: &mut Option<(Setting, Fixture)>) -> Tally {
     let mut sum = Tally::default();
     let mut shown = 0;
-    let runs = row.runs.unwrap_or(plan.runs);
+    let asked = if row.costly && plan.runs <= FEW { plan.runs.min(1) } else { plan.runs };
+    let runs = row.runs.unwrap_or(asked);
     for run in 0..runs {
         let seed = seed(plan.seed, row.name, run);
         let fixture = kept.take().filter(|(setting, _)| *setting == row.setting).map(|(_, fixture)| fixture);

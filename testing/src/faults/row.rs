@@ -36,6 +36,8 @@ pub struct Row {
     pub unclear: bool,
     /// In place of the number of runs that the command asks for.
     pub runs: Option<u64>,
+    /// A run takes many seconds: it is played once where others are played a few times.
+    pub costly: bool,
     pub play: Play,
 }
 
@@ -58,6 +60,7 @@ impl Row {
             whole,
             unclear: false,
             runs: None,
+            costly: false,
             play,
         }
     }
@@ -105,6 +108,19 @@ impl Row {
     /// What must hold in every run, on a machine that may take so many times as long.
     pub fn promised(&self, slack: u32) -> Promised {
         Promised { gap: self.gap.map(|gap| gap.most), whole: self.whole, unclear: self.unclear, slack }
+    }
+
+    /// A row whose limits leave room for others at work.
+    #[must_use]
+    pub fn beside(mut self) -> Self {
+        self.alone = false;
+        self
+    }
+
+    #[must_use]
+    pub fn costly(mut self) -> Self {
+        self.costly = true;
+        self
     }
 
     #[must_use]

@@ -2,6 +2,7 @@
 
 mod agent;
 mod client;
+mod cluster;
 mod counts;
 mod edge;
 mod engine;
@@ -25,5 +26,5 @@ pub fn all() -> Vec<Row> {
         refusal::rows(),
         mistake::rows(),
     ];
-    parts.into_iter().flatten().chain(counts::rows()).chain(fleet::rows()).collect()
+    parts.into_iter().flatten().chain(counts::rows()).chain(fleet::rows()).chain(cluster::rows()).collect()
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::mesh::{Builder, Mesh};
+use crate::mesh::{Builder, Mesh, Site};
 use echo_scripted_engine::Api;
 
 /// Longer than any fault of a storm; what takes longer hangs.
@@ -36,6 +36,10 @@ pub enum Setting {
     Engines,
     /// Three nodes, two orchestrators, two edges.
     Fleet,
+    /// Three servers of the bus; three nodes, two orchestrators and two edges, spread over them.
+    Cluster,
+    /// Two sites: where two of three nodes are, and where the edge and the third node are. An orchestrator at each.
+    Sites(Site, Site),
     /// Three nodes with many slots, for the soak.
     Soak,
     /// Three nodes and two orchestrators, for the chaos.
@@ -56,6 +60,8 @@ impl Setting {
             Self::Doors => mesh.slots(25).edge_args(SHORT),
             Self::Engines => mesh.engine_programs().edge_args(["--token-timeout", "500ms"]),
             Self::Fleet => mesh.nodes(3).slots(3).orchestrators(2).edges(2),
+            Self::Cluster => mesh.cluster(3).nodes(3).slots(6).orchestrators(2).edges(2),
+            Self::Sites(agents, edges) => mesh.sites(agents, edges).nodes(3).slots(6).orchestrators(2),
             Self::Soak => storm(mesh.nodes(3).slots(8)),
             Self::Chaos => storm(mesh.nodes(3).slots(8).orchestrators(2).engine_programs()),
         }

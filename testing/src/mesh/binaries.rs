@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 /// Where programs are taken from, if not from beside this one.
 static ELSEWHERE: Mutex<Option<PathBuf>> = Mutex::new(None);
@@ -49,6 +49,20 @@ pub fn part(name: &str) -> Command {
     let mut command = Command::new(program("echo-mesh"));
     command.arg(name);
     command
+}
+
+/// The nats-server that `echo-mesh broker` would run.
+///
+/// # Panics
+/// When there is none and none can be fetched.
+pub fn nats_server() -> PathBuf {
+    static FOUND: OnceLock<PathBuf> = OnceLock::new();
+    let find = || {
+        let fetched = part("broker").arg("fetch").output().expect("echo-mesh broker fetch");
+        assert!(fetched.status.success(), "{}", String::from_utf8_lossy(&fetched.stderr));
+        PathBuf::from(String::from_utf8_lossy(&fetched.stdout).trim())
+    };
+    FOUND.get_or_init(find).clone()
 }
 
 /// The root of the workspace, where nats.conf and the scripts are.

@@ -1,4 +1,5 @@
-//! The broker: nats-server under the real `echo-mesh broker`, always on the port of its first start.
+//! The broker: nats-server under the real `echo-mesh broker`, always on the port of its first start; or a nats-server by
+//! itself, with a configuration that a person has written.
 
 use std::ops::Deref;
 use std::path::Path;
@@ -6,7 +7,7 @@ use std::path::Path;
 use echo_broker::trust::Trust;
 use echo_bus::subject::Duty;
 
-use super::{Program, binaries};
+use super::{Program, binaries, cluster};
 
 pub struct Broker {
     program: Program,
@@ -53,6 +54,18 @@ impl Broker {
         let program = Program::new("broker", "broker", args);
         program.start().await;
         Self { program, keys }
+    }
+
+    /// A server of a cluster; not started.
+    pub fn configured(number: usize, file: &Path) -> Self {
+        let args = vec!["-c".to_owned(), file.to_string_lossy().into_owned()];
+        let program = Program::new(cluster::name(number), "nats-server", args);
+        Self { program, keys: None }
+    }
+
+    /// Starts it.
+    pub async fn begin(&self) {
+        self.program.start().await;
     }
 
     /// Where clients connect.

@@ -2,6 +2,7 @@
 
 use std::{
     future::{Future, IntoFuture},
+    path::Path,
     pin::Pin,
     sync::OnceLock,
 };
@@ -9,7 +10,9 @@ use std::{
 use futures::future::join_all;
 use tokio::sync::Semaphore;
 
-use super::{Broker, EngineProgram, Keys, Mesh, Node, Program, holds, node::Behind, until};
+use super::{
+    Broker, EngineProgram, Keys, Mesh, Node, Program, cluster::Cluster, holds, node::Behind, until,
+};
 use crate::proxy::Proxy;
 use echo_bus::subject::Duty;
 use echo_scripted_engine::{Api, Engine, Script};
@@ -19,8 +22,20 @@ const MESHES_PER_CORE: usize = 2;
 
 const NO_CALIBRATION: &str = "--no-calibration";
 
+/// Where a part is, if there are two sites.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Site {
+    #[default]
+    First,
+    Second,
+}
+
 #[derive(Clone)]
 pub struct Builder {
+    /// nats-servers of the first site.
+    servers: usize,
+    /// Where agents and edges are, if there is a second site behind a leaf node.
+    leaf: Option<(Site, Site)>,
     nodes: usize,
     orchestrators: usize,
     edges: usize,
@@ -44,6 +59,8 @@ impl Default for Builder {
         let (proxies, engine_programs, calibration, quiet, keys) = Default::default();
         let (agent_args, orchestrator_args, edge_args, sites) = Default::default();
         Self {
+            servers: 1,
+            leaf: None,
             nodes: 2,
             orchestrators: 1,
             edges: 1,
@@ -66,6 +83,21 @@ impl Builder {
     #[must_use]
     pub fn nodes(mut self, nodes: usize) -> Self {
         self.nodes = nodes;
+        self
+    }
+
+    /// A cluster of so many nats-servers. The parts know all of them, and are spread over them.
+    #[must_use]
+    pub fn cluster(mut self, servers: usize) -> Self {
+        self.servers = servers;
+        self
+    }
+
+    /// A second site behind a leaf node: where the agents are, and where the edges. Of three agents the last is beside the
+    /// edges, and so is the first of two orchestrators.
+    #[must_use]
+    pub fn second_site(mut self, agents: Site, edges: Site) -> Self {
+        self.leaf = Some((agents, edges));
         self
     }
 
@@ -175,35 +207,65 @@ impl Builder {
     async fn start(self) -> Mesh {
         let turn = turns().acquire().await.expect("never closed");
         let folder = tempfile::Builder::new().prefix("echo-mesh-").tempdir().expect("a temporary folder");
-        let keys = self.keys.then(|| Keys::new(&folder.path().join("trust")));
-        let broker = Broker::start(keys).await;
-        let url = broker.url();
+        let (mut servers, cluster) = self.bus(folder.path()).await;
         let orchestrators = join_all((0..self.orchestrators).map(|number| {
-            let mut args = arguments(&["--nats", &url], &self.orchestrator_args);
-            args.extend(broker.login(&format!("orchestrator-{number}"), Duty::Orchestrator));
-            self.started(Program::new(format!("orchestrator {number}"), "orchestrator", args))
+            let home =
+                self.home(&servers, number, |(agents, edges)| if number == 0 { edges } else { agents });
+            let mut args = arguments(&["--nats", &home.urls], &self.orchestrator_args);
+            args.extend(servers[0].login(&format!("orchestrator-{number}"), Duty::Orchestrator));
+            self.started(Program::new(format!("orchestrator {number}"), "orchestrator", args), home)
         }));
         let edges = join_all((0..self.edges).map(|number| {
-            let mut args = arguments(&["--nats", &url, "--listen", "127.0.0.1:0"], &self.edge_args);
+            let home = self.home(&servers, number + 1, |(_, edges)| edges);
+            let mut args = arguments(&["--nats", &home.urls, "--listen", "127.0.0.1:0"], &self.edge_args);
             args.extend(self.site(number));
-            args.extend(broker.login(&format!("edge-{number}"), Duty::Edge));
-            self.started(Program::new(format!("edge {number}"), "edge", args))
+            args.extend(servers[0].login(&format!("edge-{number}"), Duty::Edge));
+            self.started(Program::new(format!("edge {number}"), "edge", args), home)
         }));
-        let nodes = join_all((0..self.nodes).map(|number| self.node(number, &broker)));
-        let (orchestrators, edges, nodes) = tokio::join!(orchestrators, edges, nodes);
-        let mesh = Mesh { edges, nodes, orchestrators, broker, folder, _turn: turn };
+        let nodes = (0..self.nodes).map(|number| {
+            let home =
+                self.home(&servers, number, |(agents, edges)| if number == 2 { edges } else { agents });
+            self.node(number, home, &servers[0])
+        });
+        let (orchestrators, edges, nodes) = tokio::join!(orchestrators, edges, join_all(nodes));
+        let broker = servers.remove(0);
+        let mesh = Mesh { edges, nodes, orchestrators, broker, servers, cluster, folder, _turn: turn };
         mesh.is_whole().await;
         mesh
     }
 
-    async fn started(&self, program: Program) -> Program {
+    async fn bus(&self, folder: &Path) -> (Vec<Broker>, Cluster) {
+        if self.servers == 1 && self.leaf.is_none() {
+            let keys = self.keys.then(|| Keys::new(&folder.join("trust")));
+            return (vec![Broker::start(keys).await], Cluster::default());
+        }
+        Cluster::start(folder, self.servers, self.leaf.is_some()).await
+    }
+
+    /// Where a part belongs: the servers of its site, and which of them it is to take first.
+    fn home<'a>(
+        &self,
+        servers: &'a [Broker],
+        number: usize,
+        site: impl Fn((Site, Site)) -> Site,
+    ) -> Home<'a> {
+        let (first, second) = servers.split_at(self.servers);
+        let servers = if self.leaf.map(site) == Some(Site::Second) { second } else { first };
+        let urls: Vec<_> = servers.iter().map(Broker::url).collect();
+        let at = (servers.len() > 1).then(|| &servers[number % servers.len()]);
+        Home { urls: urls.join(","), at }
+    }
+
+    async fn started(&self, program: Program, home: Home<'_>) -> Program {
         let program = if self.quiet { program.as_users_run_it() } else { program };
-        program.start().await;
+        match home.at {
+            Some(server) => program.start_at(server).await,
+            None => program.start().await,
+        }
         program
     }
 
-    async fn node(&self, number: usize, broker: &Broker) -> Node {
-        let url = &broker.url();
+    async fn node(&self, number: usize, home: Home<'_>, broker: &Broker) -> Node {
         let script = self.each.get(number).unwrap_or(&self.script);
         let engine = if self.engine_programs {
             Behind::Program(EngineProgram::start(script).await)
@@ -213,18 +275,26 @@ impl Builder {
         let id = format!("node-{}", char::from(b'a' + u8::try_from(number).expect("few nodes")));
         let (mut bus, mut wire) = (None, None);
         if self.proxies {
-            bus = Some(Proxy::start(url).await);
+            bus = Some(Proxy::start(&home.urls).await);
             wire = Some(Proxy::start(engine.url()).await);
         }
-        let nats = bus.as_ref().map_or_else(|| url.clone(), Proxy::nats_url);
+        let nats = bus.as_ref().map_or(home.urls.clone(), Proxy::nats_url);
         let engine_url = wire.as_ref().map_or(engine.url(), Proxy::url);
         let mut args = self.agent_args.clone();
         args.extend(self.site(number));
         args.extend((!self.calibration).then(|| NO_CALIBRATION.to_owned()));
         args.extend(broker.login(&id, Duty::Agent));
-        let agent = self.started(agent(&id, &engine_url, &nats, script, &args)).await;
+        let agent = self.started(agent(&id, &engine_url, &nats, script, &args), home).await;
         Node::new(id, agent, engine, bus, wire)
     }
+}
+
+/// The servers that a part may use.
+struct Home<'a> {
+    /// A list with commas.
+    urls: String,
+    /// The one that it is to take first, if it has a choice.
+    at: Option<&'a Broker>,
 }
 
 impl IntoFuture for Builder {

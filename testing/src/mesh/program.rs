@@ -90,13 +90,12 @@ impl Program {
     /// When there is no such program.
     pub async fn launch(&self) {
         let before = self.state().address;
-        if let Some(before) = before {
+        if let Some(before) = before.filter(|_| self.is_ours()) {
             self.set("--listen", before.to_string());
         }
         let mut command = self.command();
         command.args(self.args());
-        // The scripted engine is no part of the product and logs nothing.
-        if self.binary != "echo-scripted-engine" {
+        if self.is_ours() {
             command.args(["--log-format", "json"]);
         }
         match self.logging {
@@ -127,14 +126,13 @@ impl Program {
     /// # Panics
     /// When it ends or stays silent instead.
     pub async fn ready(&self) {
-        let ready = self.says("that it is ready", |line| is_ready(line).then_some(()));
+        let from = self.state().since;
+        let ready = soon("a program to be ready", self.logs.line(from, |line| is_ready(line).then_some(())));
         tokio::select! {
             () = ready => {}
             status = self.exit() => panic!("{} ended with {status}:\n{}", self.name, self.logs.tail(20)),
         }
-        let from = self.state().since;
-        let lines = self.logs.since(from);
-        let address = lines.iter().filter_map(|line| Line::read(line)).find_map(|line| address(&line));
+        let address = self.logs.since(from).iter().find_map(|line| address(line));
         self.state().address = address;
     }
 
@@ -204,6 +202,12 @@ impl Program {
         self.exit().await;
     }
 
+    /// SIGUSR2: a nats-server takes nobody new, sends its clients away one by one, and ends.
+    pub async fn lame_duck(&self) -> ExitStatus {
+        self.signal(libc::SIGUSR2, "SIGUSR2");
+        self.exit().await
+    }
+
     /// SIGTERM; see [`Program::exit`] for the end.
     pub fn term(&self) {
         self.signal(libc::SIGTERM, "SIGTERM");
@@ -268,9 +272,15 @@ impl Program {
         std::fs::read_dir(format!("/proc/{}/fd", self.pid())).map_or(0, Iterator::count)
     }
 
+    /// The scripted engine is no part of the product and logs nothing; nats-server has its own words.
+    fn is_ours(&self) -> bool {
+        !matches!(self.binary, "echo-scripted-engine" | "nats-server")
+    }
+
     fn command(&self) -> Command {
         let program = match self.binary {
             "broker" | "orchestrator" | "agent" | "edge" => binaries::part(self.binary),
+            "nats-server" => Command::new(binaries::nats_server()),
             other => Command::new(binaries::program(other)),
         };
         let Some(host) = self.state().host.clone() else { return program };
@@ -292,13 +302,22 @@ impl Program {
     }
 }
 
-fn is_ready(line: &Line) -> bool {
-    line.message() == "ready" || line.message() == "the bus is ready"
+/// What a nats-server says when clients can connect, and before that where.
+const SERVER_READY: &str = "Server is ready";
+const SERVER_LISTENS: &str = "Listening for client connections on ";
+
+fn is_ready(text: &str) -> bool {
+    let ready = |line: Line| line.message() == "ready" || line.message() == "the bus is ready";
+    text.ends_with(SERVER_READY) || Line::read(text).is_some_and(ready)
 }
 
 /// Edge and agent say where they listen, the broker where its clients connect.
-fn address(line: &Line) -> Option<SocketAddr> {
+fn address(text: &str) -> Option<SocketAddr> {
+    if let Some((_, address)) = text.split_once(SERVER_LISTENS) {
+        return address.parse().ok();
+    }
+    let line = Line::read(text)?;
     let listening = line.field("address").filter(|_| line.message() == "listening");
-    let bus = line.field("url").filter(|_| is_ready(line)).and_then(|url| url.split_once("://"));
+    let bus = line.field("url").filter(|_| is_ready(text)).and_then(|url| url.split_once("://"));
     listening.or(bus.map(|(_, address)| address))?.parse().ok()
 }

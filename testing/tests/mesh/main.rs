@@ -3,6 +3,7 @@
 mod access;
 mod api;
 mod cli;
+mod cluster;
 mod count;
 mod doors;
 mod engine;

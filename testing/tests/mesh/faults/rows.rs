@@ -67,4 +67,10 @@ rows! {
     two_agents,
     spares_killed,
     rolling_restart,
+    cluster_one_killed,
+    cluster_two_killed,
+    cluster_route_cut,
+    cluster_rolling,
+    leaf_link_cut_agents,
+    leaf_link_cut_edge,
 }
