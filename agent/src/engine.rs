@@ -7,6 +7,8 @@ mod calls;
 mod continuation;
 mod contract;
 mod decision;
+#[cfg(test)]
+mod fuzz;
 mod http;
 mod lines;
 pub mod liveness;

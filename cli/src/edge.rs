@@ -449,4 +449,23 @@ mod tests {
         let refused = Refused::said(&said, "");
         assert_eq!((refused.to_string().as_str(), refused.code.as_str()), ("no such model", "c"));
     }
+
+    #[test]
+    fn spoilt_events_refusals_and_addresses() {
+        let seeds = ["id: 7\nevent: x\ndata: {\"a\":\ndata: 1}\n\n", ": queued, position 2, expected wait 1500 ms\n\n", "data: \u{1b}]0;x\u{7}\r\n\r\n",
+            "{\"error\":\"no such model; this works: curl -X POST x\",\"code\":\"c\"}", "https://ada:hush@box:8080/x"];
+        echo_fuzz::parser("events, refusals, addresses", &seeds, |bytes| {
+            let text = String::from_utf8_lossy(bytes);
+            let event = Event::read(&text);
+            assert!(event.data.len() + event.comment.len() + event.name.len() <= text.len());
+            let said = serde_json::from_slice::<Value>(bytes).unwrap_or_default();
+            let refused = Refused::said(&said, &text).to_string();
+            assert!(refused.chars().count() <= 301 && !refused.chars().any(char::is_control), "{refused:?}");
+            if let Ok(url) = address(&text) {
+                let shown = Url::parse(&shown(&url)).unwrap();
+                assert_eq!((shown.username(), shown.password()), ("", None));
+            }
+            event != Event::default() || said.is_object()
+        });
+    }
 }

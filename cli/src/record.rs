@@ -296,4 +296,18 @@ mod tests {
         drop(lock);
         assert_eq!(fs::read_dir(run.path()).unwrap().count(), 0);
     }
+
+    #[test]
+    fn spoilt_records() {
+        let node = Node { id: "a".into(), agent: "http://127.0.0.1:9001".into(), engine: "http://127.0.0.1:11434".into(),
+            api: "ollama".into(), ours: true, serves: Serves::Answers };
+        let whole = serde_json::to_vec(&Record { nodes: vec![node], model: Some("m".into()), ..record() }).unwrap();
+        echo_fuzz::parser("record", &[whole], |bytes| {
+            let Ok(record) = serde_json::from_slice::<Record>(bytes) else { return false };
+            let written = serde_json::to_vec(&record).unwrap();
+            assert_eq!(serde_json::from_slice::<Record>(&written).unwrap(), record);
+            let _ = (record.dead(), record.part("edge"), record.supervisor.runs());
+            true
+        });
+    }
 }

@@ -2,9 +2,12 @@
 
 use std::borrow::Cow;
 
+use bytes::Bytes;
 use echo_bus::message::{Chat, Flat, Message, OLLAMA, Settings, ToolCall};
 use proptest::prelude::*;
 use serde_json::{Map, Value};
+
+use super::steps::{self, Translate};
 
 /// Any JSON.
 pub fn json() -> impl Strategy<Value = Value> {
@@ -91,4 +94,25 @@ pub fn chat() -> impl Strategy<Value = Chat> {
         settings,
         ..Chat::default()
     })
+}
+
+/// Whether a stream is an answer. However it is cut into packets, it means the same, and it means no more than it holds.
+pub fn is_the_same_in_any_packets<T: Translate + 'static>(
+    bytes: &[u8],
+    random: &mut echo_fuzz::Random,
+    translate: impl Fn() -> T,
+) -> bool {
+    let whole = steps::of_packets(vec![Bytes::copy_from_slice(bytes)], translate());
+    let mut packets = Vec::new();
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        let most = random.one_of(&[&1, &7, &4_096]);
+        let (packet, behind) = rest.split_at(rest.len().min(1 + random.below(*most)));
+        packets.push(Bytes::copy_from_slice(packet));
+        rest = behind;
+    }
+    let cut = steps::of_packets(packets, translate());
+    assert_eq!(cut, whole);
+    assert!(whole.0.len() <= 2 * bytes.len() + 2, "{} steps of {} bytes", whole.0.len(), bytes.len());
+    whole.1.is_none()
 }

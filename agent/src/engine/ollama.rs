@@ -1,6 +1,8 @@
 //! Ollama, by its native API: its OpenAI routes swallow errors in mid-stream.
 
 mod embed;
+#[cfg(test)]
+mod fuzz;
 mod plain;
 mod probe;
 mod reply;

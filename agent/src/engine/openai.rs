@@ -4,6 +4,8 @@ mod count;
 mod counting;
 mod dialect;
 mod embed;
+#[cfg(test)]
+mod fuzz;
 mod probe;
 mod reply;
 mod request;

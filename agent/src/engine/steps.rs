@@ -125,3 +125,24 @@ impl<T: Translate> Source<T> {
         }
     }
 }
+
+/// What a body means that comes in these packets, and why it is no answer if it is none.
+#[cfg(test)]
+pub fn of_packets<T: Translate + 'static>(
+    packets: Vec<Bytes>,
+    translate: T,
+) -> (Vec<Step>, Option<Failure>) {
+    let body = Some(futures::stream::iter(packets.into_iter().map(Ok)).boxed());
+    let mut source =
+        Source { body, lines: Lines::new(LONGEST_LINE), translate, ready: VecDeque::new(), over: false };
+    let mut steps = Vec::new();
+    loop {
+        match futures::executor::block_on(source.next()) {
+            Ok(step) => steps.push(step),
+            Err(failure) => return (steps, Some(failure)),
+        }
+        if matches!(steps.last(), Some(Step::Done(_))) {
+            return (steps, None);
+        }
+    }
+}

@@ -145,4 +145,27 @@ mod tests {
             parse(&["--hours", &many]).unwrap().check().unwrap_err().to_string().contains("64 are enough")
         );
     }
+
+    /// What is read is written as it was meant.
+    #[test]
+    fn spoilt_hours_shares_and_patterns() {
+        use crate::owner::{busy::Limits, hours::Window, offer::Pattern};
+        let seeds = ["mon-fri 18:00-08:00", "Sat 22:00-6:00", "0.5", "cpu=0.5,gpu=0.8", "llama3*", "*?*?*a*:latest"];
+        echo_fuzz::parser("hours, shares, patterns of models", &seeds, |bytes| {
+            let text = String::from_utf8_lossy(bytes);
+            let (window, limits, pattern) = (text.parse::<Window>(), text.parse::<Limits>(), text.parse::<Pattern>());
+            if let Ok(window) = &window {
+                assert_eq!(window.to_string().parse().as_ref(), Ok(window));
+            }
+            if let Ok(limits) = &limits {
+                assert_eq!(limits.to_string().parse().as_ref(), Ok(limits));
+            }
+            if let Ok(pattern) = &pattern {
+                let offer = crate::owner::offer::Offer::of(std::slice::from_ref(pattern)).unwrap();
+                offer.has(&"a".repeat(500));
+                offer.has(&text);
+            }
+            window.is_ok() || limits.is_ok() || pattern.is_ok()
+        });
+    }
 }

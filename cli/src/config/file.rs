@@ -82,7 +82,7 @@ impl File {
     /// # Errors
     /// It is no TOML, or holds what no setting can be.
     pub fn parse(path: &Path, text: &str) -> Result<Self, BadConfig> {
-        let lines = Lines { path, text };
+        let lines = Lines::new(path, text);
         let table = DeTable::parse(text).map_err(|error| {
             let at = error.span().map_or(0, |span| span.start);
             lines.bad(lines.number(at), error.message())
@@ -124,12 +124,18 @@ impl File {
 /// Which line a byte is in.
 struct Lines<'a> {
     path: &'a Path,
-    text: &'a str,
+    /// Where each begins.
+    begins: Vec<usize>,
 }
 
-impl Lines<'_> {
+impl<'a> Lines<'a> {
+    fn new(path: &'a Path, text: &str) -> Self {
+        let behind = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at + 1);
+        Self { path, begins: std::iter::once(0).chain(behind).collect() }
+    }
+
     fn number(&self, at: usize) -> usize {
-        1 + self.text.bytes().take(at).filter(|byte| *byte == b'\n').count()
+        self.begins.partition_point(|begin| *begin <= at)
     }
 
     fn bad(&self, line: usize, sentence: &str) -> BadConfig {

@@ -326,3 +326,18 @@ proptest! {
         let _ = read(&text);
     }
 }
+
+#[test]
+fn spoilt_files() {
+    let seed = "nats = \"nats://a:4222, tls://b\"\nwait = 30\n[agent]\nhours = [\"mon-fri 18:00-08:00\", \"22:00-6:00\"]\nbusy-limit = \"cpu=0.5,gpu=0.8\"\nmodels = ['llama3*', \"m\"]\nslots = 2\n[models.pull]\nnode = \"a\"\n[edge]\nkeep-limit = \"10m\"\nopen = true\n";
+    let commands = Cli::command();
+    echo_fuzz::parser("configuration file", &[seed], |bytes| {
+        let text = String::from_utf8_lossy(bytes);
+        let Ok(file) = File::parse(Path::new("config.toml"), &text) else { return false };
+        let checked = settings::check(&file, &commands);
+        if let Err(bad) = checked {
+            assert!(bad.to_string().len() <= 8 * bytes.len() + 2_048, "{}", bad.to_string().len());
+        }
+        true
+    });
+}

@@ -4,6 +4,9 @@ use echo_bus::message::{Done, Piece, ToolCall};
 use proptest::prelude::*;
 use serde_json::{Map, Value};
 
+use super::body;
+use super::error::ApiError;
+use super::fields::Fields;
 use crate::report::Report;
 
 /// How a task went that has said this.
@@ -79,4 +82,29 @@ pub fn any_piece() -> impl Strategy<Value = Piece> {
             ..Piece::default()
         },
     )
+}
+
+/// Spoilt bodies, read as a request's body is, and then by its route, which says how much it has understood, in bytes. That is no
+/// more than the body holds, and neither is what a refusal says.
+#[track_caller]
+pub fn spoilt_bodies(name: &str, seeds: &[Value], read: impl Fn(Fields) -> Result<usize, ApiError>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let limits = body::Limits { bytes: 4 << 20, pause: std::time::Duration::from_secs(5) };
+    let seeds: Vec<String> = seeds.iter().map(Value::to_string).collect();
+    echo_fuzz::parser(name, &seeds, |bytes| {
+        let whole = axum::body::Body::from(bytes.to_vec());
+        let request = axum::extract::Request::post("/").body(whole).unwrap();
+        match runtime.block_on(body::fields(request, limits)).and_then(&read) {
+            // Marks are added, and words for an error; a control character takes six bytes.
+            Ok(understood) => {
+                assert!(understood <= 8 * bytes.len() + 1_024, "{understood} of {}", bytes.len());
+                true
+            }
+            Err(error) => {
+                let said = error.message().len();
+                assert!(said <= 8 * bytes.len() + 1_024, "{said} of {}", bytes.len());
+                false
+            }
+        }
+    });
 }

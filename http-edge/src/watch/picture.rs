@@ -17,6 +17,8 @@ use super::task::{Made, Task};
 /// More are not shown.
 const NODES: usize = 4_096;
 const TASKS: usize = 4_096;
+/// Attempts of one node that are looked at: nobody runs more at once, and whoever lists a hundred thousand costs all viewers time.
+const ACTIVE: usize = 256;
 /// Ended tasks that are shown: the newest.
 const ENDED: usize = 200;
 /// After so many questions without an answer there is no orchestrator.
@@ -84,7 +86,7 @@ impl Picture {
             return;
         }
         self.changed_nodes.insert(beat.node.clone());
-        for (index, held) in beat.active.iter().enumerate() {
+        for (index, held) in beat.active.iter().take(ACTIVE).enumerate() {
             let Some(task) = self.task_mut(held.id.task, now) else { continue };
             let made = task.hear(&beat.node, held.id.attempt, beat.progress.get(index), now);
             self.note_made(made);

@@ -51,7 +51,7 @@ pub async fn sign(http: &Http, model: &str) -> Sign {
 
 /// The loaded models, and what is said of them only while they are. Their `size` here is that in memory, of which
 /// `size_vram` is a part; the list of all models has the file's.
-fn loaded(ps: &Value) -> HashMap<ModelName, Value> {
+pub fn loaded(ps: &Value) -> HashMap<ModelName, Value> {
     let models = ps["models"].as_array().into_iter().flatten().filter_map(Value::as_object);
     let describe = |model: &Map<String, Value>| {
         let name = ModelName::of(model.get("name").or_else(|| model.get("model"))?.as_str()?);
@@ -62,7 +62,7 @@ fn loaded(ps: &Value) -> HashMap<ModelName, Value> {
     models.filter_map(describe).collect()
 }
 
-fn found(tags: &Value, loaded: &HashMap<ModelName, Value>) -> Option<Vec<Found>> {
+pub fn found(tags: &Value, loaded: &HashMap<ModelName, Value>) -> Option<Vec<Found>> {
     let describe = |entry: &Value| {
         let mut extra = entry.as_object()?.clone();
         let engine_name = extra.get("name").or_else(|| extra.get("model"))?.as_str()?.to_owned();
@@ -124,7 +124,7 @@ impl Skills {
         skills
     }
 
-    fn note(&self, models: &[Found]) -> bool {
+    pub fn note(&self, models: &[Found]) -> bool {
         let id = |found: &Found| (found.engine_name.clone(), digest(&found.model.extra).to_owned());
         let digests: Vec<_> = models.iter().map(id).collect();
         let mut known = self.known();

@@ -185,7 +185,7 @@ impl Prompts<'_> {
 
 /// The prompt in a line of the engine, unless it generates instead. An engine that broke off or failed has shown
 /// nothing of how it is.
-fn rendered(line: &[u8]) -> Result<Rendered, Failure> {
+pub fn rendered(line: &[u8]) -> Result<Rendered, Failure> {
     let answer: Map<String, Value> =
         serde_json::from_slice(line).map_err(|_| nonsense("no chunk in place of its prompt"))?;
     if let Some(error) = answer.get("error").filter(|error| !error.is_null()) {

@@ -109,7 +109,7 @@ fn nonsense(http: &Http) -> Down {
     Down { reason, slow: false }
 }
 
-fn dialect(models: &Value, props: &Asked) -> Dialect {
+pub fn dialect(models: &Value, props: &Asked) -> Dialect {
     let owner = models["data"][0]["owned_by"].as_str().unwrap_or_default();
     match props {
         Ok(props) if props.get("default_generation_settings").is_some() => Dialect::LlamaCpp,
@@ -127,7 +127,7 @@ fn version(facts: &Facts) -> String {
     facts.props["build_info"].as_str().unwrap_or_default().to_owned()
 }
 
-fn count(props: &Value, slots: &Asked) -> Option<u32> {
+pub fn count(props: &Value, slots: &Asked) -> Option<u32> {
     let listed = slots.as_ref().ok().and_then(Value::as_array).map(|slots| slots.len() as u64);
     let count = props["total_slots"].as_u64().or(listed).filter(|count| *count > 0)?;
     u32::try_from(count).ok()
@@ -224,16 +224,17 @@ fn size_of(parameters: u64) -> String {
 }
 
 /// How much has been done so far by the slots that work.
-fn work(slots: &Value) -> Sign {
+pub fn work(slots: &Value) -> Sign {
     let busy = slots.as_array().into_iter().flatten().filter(|slot| slot["is_processing"] == true);
     let done = busy.map(|slot| {
         let next = &slot["next_token"];
         let next = if next.is_array() { &next[0] } else { next };
         let count = |value: &Value| value.as_u64().unwrap_or_default();
         // Tasks that come and go must not look like work undone.
-        count(&slot["id_task"]).saturating_mul(1 << 32)
-            + count(&next["n_decoded"])
-            + count(&slot["n_prompt_tokens_processed"])
+        let tasks = count(&slot["id_task"]).saturating_mul(1 << 32);
+        tasks
+            .saturating_add(count(&next["n_decoded"]))
+            .saturating_add(count(&slot["n_prompt_tokens_processed"]))
     });
     done.reduce(u64::saturating_add).map_or(Sign::Idle, Sign::Works)
 }
@@ -311,6 +312,8 @@ mod tests {
         let (Sign::Works(before), Sign::Works(after)) = (work(&slot(1)), work(&slot(2))) else { panic!() };
         assert!(after > before);
         assert_eq!(work(&json!([{"is_processing": false}])), Sign::Idle);
+        let most = json!([{"is_processing": true, "id_task": u64::MAX, "next_token": {"n_decoded": u64::MAX}}]);
+        assert_eq!(work(&most), Sign::Works(u64::MAX));
     }
 
     proptest! {

@@ -25,7 +25,7 @@ pub async fn show(http: &Http, facts: &Facts, model: &str) -> Result<Value, Fail
 }
 
 /// An editor that sends a length of its own takes it from the parameters, a text with a line for each.
-fn with_parameters(mut shown: Value) -> Value {
+pub fn with_parameters(mut shown: Value) -> Value {
     let inside = &shown["model_info"];
     let family = inside["general.architecture"].as_str().unwrap_or(UNKNOWN);
     if let Some(length) = inside[&format!("{family}.context_length")].as_u64() {
@@ -34,7 +34,7 @@ fn with_parameters(mut shown: Value) -> Value {
     shown
 }
 
-fn described(models: &Value, facts: &Facts, engine_name: &str) -> Option<Value> {
+pub fn described(models: &Value, facts: &Facts, engine_name: &str) -> Option<Value> {
     let found = probe::found(models, facts)?.into_iter().find(|found| found.engine_name == engine_name)?;
     let entry = probe::entry(models, engine_name);
     let family = family(models, engine_name);

@@ -11,7 +11,6 @@ use crate::http::any::{any_piece, json_with, report};
 use crate::http::fields::Fields;
 use crate::http::image::tests::PNG;
 use crate::http::reply::Voice;
-use crate::http::text;
 use crate::report::Report;
 
 fn read(body: Value) -> Result<Asked, ApiError> {
@@ -499,7 +498,7 @@ proptest! {
 }
 
 /// A body with everything in it.
-fn body() -> Vec<u8> {
+fn body() -> Value {
     json!({"model": "m", "max_tokens": 9, "stream": true, "system": [{"type": "text", "text": "be \u{1f600} brief"}],
         "messages": [{"role": "user", "content": [{"type": "text", "text": "see"},
             {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": PNG}}]},
@@ -510,45 +509,11 @@ fn body() -> Vec<u8> {
         "tools": [{"name": "f", "input_schema": {"type": "object"}}], "tool_choice": {"type": "tool", "name": "f"},
         "thinking": {"type": "enabled", "budget_tokens": 1024}, "stop_sequences": ["x"],
         "output_config": {"effort": "high", "format": {"type": "json_schema", "schema": {}}}})
-    .to_string()
-    .into_bytes()
 }
 
-/// A few bytes of a body are changed, taken out, put in or doubled, at random; `ECHO_FUZZ` is how many bodies.
 #[test]
-fn no_bytes_make_the_reader_of_a_body_panic_or_say_more_than_they_hold() {
-    let runs = std::env::var("ECHO_FUZZ").ok().and_then(|runs| runs.parse().ok()).unwrap_or(4_000_u64);
-    let (whole, mut state, mut understood) = (body(), 0x9e37_79b9_7f4a_7c15_u64, 0_u64);
-    let mut random = |below: usize| {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        usize::try_from(state % below.max(1) as u64).unwrap_or_default()
-    };
-    let odd = br#"{}[]",:\u0e-null"#;
-    for _ in 0..runs {
-        let mut bytes = whole.clone();
-        for _ in 0..=random(4) {
-            let at = random(bytes.len());
-            match random(5) {
-                0 => bytes[at] = u8::try_from(random(256)).unwrap_or_default(),
-                1 => bytes[at] = odd[random(odd.len())],
-                2 => drop(bytes.drain(at..(at + random(40)).min(bytes.len()))),
-                3 => bytes.insert(at, odd[random(odd.len())]),
-                _ => {
-                    let piece = bytes[at..(at + random(200)).min(bytes.len())].to_vec();
-                    bytes.splice(at..at, piece);
-                }
-            }
-            bytes.push(b' ');
-        }
-        let length = bytes.len();
-        let Ok(map) = serde_json::from_str(&text::of(bytes)) else { continue };
-        let Ok(asked) = ask::messages(Fields::new(map)) else { continue };
-        understood += 1;
-        // Marks and the words for an error are all that is added.
-        let said: usize = asked.chat.messages.iter().map(|message| message.text().len()).sum();
-        assert!(said <= length + 64 * asked.chat.messages.len(), "{said} of {length}");
-    }
-    assert!(understood > runs / 100, "{understood} of {runs} bodies were still understood");
+fn spoilt_bodies() {
+    crate::http::any::spoilt_bodies("anthropic: /v1/messages", &[body()], |fields| {
+        ask::messages(fields).map(|asked| echo_bus::message::size(&asked.chat))
+    });
 }

@@ -157,4 +157,20 @@ mod tests {
             serde_json::from_value::<TaskRequest>(json!({"prompt": "c", "messages": [said]})).unwrap_err();
         assert!(error.to_string().contains("images"), "{error}");
     }
+
+    #[test]
+    fn spoilt_bodies() {
+        let body = json!({"prompt": "hi", "model_hint": "m", "task_id": "a.b_c:d-e", "system": "s", "format": "json", "think": true,
+            "images": [image::tests::PNG], "keep": "60s", "options": {"num_predict": 5, "temperature": 0.5, "stop": ["x"]},
+            "messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]});
+        let plain = json!({"prompt": "hi", "keep": 1.5});
+        crate::http::any::spoilt_bodies("echo: /task", &[body, plain], |fields| {
+            let asked: TaskRequest = serde_json::from_value(fields.rest().into())
+                .map_err(|error| ApiError::bad_request(error.to_string()))?;
+            asked.task_id.as_deref().map(check_name).transpose()?;
+            let keep = asked.keep.as_ref().map(|keep| time_to_keep(keep, Duration::from_secs(600)));
+            keep.transpose()?;
+            ask(asked).map(|ask| echo_bus::message::size(&ask))
+        });
+    }
 }

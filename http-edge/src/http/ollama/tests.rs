@@ -200,3 +200,25 @@ proptest! {
         prop_assert_eq!(said, texts.concat());
     }
 }
+
+#[test]
+fn spoilt_bodies() {
+    let image = crate::http::image::tests::PNG;
+    let options = json!({"num_ctx": 8, "temperature": 0.5, "stop": ["x"], "seed": -1, "num_predict": 9, "top_k": 4});
+    let chat = json!({"model": "m", "stream": false, "think": "low", "format": {"type": "object"}, "keep_alive": "5m", "options": options,
+        "messages": [{"role": "user", "content": "see", "images": [image]},
+            {"role": "assistant", "content": "", "thinking": "hm", "tool_calls": [{"id": "c", "function": {"index": 1, "name": "f", "arguments": {"a": [1, -2.5e3, null]}}}]},
+            {"role": "tool", "content": "1", "tool_name": "f", "tool_call_id": "c", "unknown": {}}],
+        "tools": [{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}]});
+    let generate = json!({"model": "m", "prompt": "p", "suffix": "s", "system": "y", "raw": true, "images": [image], "template": "t",
+        "context": [1, 2], "logprobs": true, "top_logprobs": 2, "options": options});
+    let embed = json!({"model": "m", "input": ["a", "b"], "truncate": false, "dimensions": 3, "prompt": "p"});
+    let read = |ask: fn(Fields) -> Result<ask::Asked, ApiError>| {
+        move |fields| ask(fields).map(|asked| echo_bus::message::size(&asked.request))
+    };
+    crate::http::any::spoilt_bodies("ollama: /api/chat", &[chat], read(ask::chat));
+    crate::http::any::spoilt_bodies("ollama: /api/generate", &[generate], read(ask::generate));
+    crate::http::any::spoilt_bodies("ollama: /api/embed", &[embed.clone()], read(ask::embed));
+    crate::http::any::spoilt_bodies("ollama: /api/embeddings", &[embed], read(ask::embeddings));
+    crate::http::any::spoilt_bodies("ollama: /api/show", &[json!({"model": "m", "verbose": true, "system": "s"})], read(ask::show));
+}

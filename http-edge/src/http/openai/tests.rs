@@ -402,3 +402,31 @@ proptest! {
         prop_assert_eq!(said, texts.concat());
     }
 }
+
+#[test]
+fn spoilt_bodies() {
+    let image = format!("data:image/png;base64,{}", crate::http::image::tests::PNG);
+    let chat = json!({"model": "m", "stream": true, "stream_options": {"include_usage": true}, "n": 2, "max_completion_tokens": 9,
+        "messages": [{"role": "developer", "content": "s"}, {"role": "user", "name": "ann", "content": [{"type": "text", "text": "see"},
+            {"type": "image_url", "image_url": {"url": image, "detail": "low"}}]},
+            {"role": "assistant", "content": null, "tool_calls": [{"id": "c", "type": "function", "function": {"name": "f", "arguments": "{\"a\":[1,-2.5e3]}"}}]},
+            {"role": "tool", "tool_call_id": "c", "content": "1"}],
+        "tools": [{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}],
+        "tool_choice": {"type": "function", "function": {"name": "f"}}, "parallel_tool_calls": false, "logprobs": true, "top_logprobs": 3,
+        "response_format": {"type": "json_schema", "json_schema": {"name": "n", "schema": {"type": "object"}}}, "reasoning_effort": "high",
+        "temperature": 0.5, "seed": 9223372036854775807_i64, "stop": ["x"], "logit_bias": {"1": 5}});
+    let text = json!({"model": "m", "prompt": ["p"], "suffix": "s", "max_tokens": 3, "n": 8, "logprobs": 2, "echo": false, "stop": "x"});
+    let embed = json!({"model": "m", "input": ["a", "b"], "dimensions": 3, "encoding_format": "base64", "user": "u"});
+    let read = |ask: fn(Fields) -> Result<ask::Asked, ApiError>| {
+        move |fields| {
+            let asked = ask(fields)?;
+            assert!(asked.further().len() < 8);
+            Ok(echo_bus::message::size(&asked.request))
+        }
+    };
+    crate::http::any::spoilt_bodies("openai: /v1/chat/completions", &[chat], read(ask::chat));
+    crate::http::any::spoilt_bodies("openai: /v1/completions", &[text], read(ask::text));
+    crate::http::any::spoilt_bodies("openai: /v1/embeddings", &[embed], |fields| {
+        super::embed::read(fields).map(|(embed, _)| echo_bus::message::size(&embed))
+    });
+}

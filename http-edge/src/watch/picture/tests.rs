@@ -372,3 +372,36 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_node_that_lists_attempts_without_end_takes_no_more_of_the_picture_than_others() {
+    let mut bench = Bench::new();
+    let many: Vec<_> = (0..100_000).map(|task| (task, 1, 1)).collect();
+    bench.beat(NODE_A, &many);
+    assert_eq!(bench.picture.tasks.len(), ACTIVE);
+}
+
+/// What agents, orchestrators and edges say, a line for each.
+#[test]
+fn spoilt_words_of_others() {
+    let beat = r#"{"node":"node-a","boot":"b1","number":9,"status":"draining","reason":"r","paused":"hours","active":[{"task":"00000000-0000-0000-0000-000000000007","attempt":2,"seq":4}],"progress":[{"model":"m","tokens":18446744073709551615}],"slots":4294967295,"models":[{"name":"m","size":4,"loaded":true,"capabilities":["tools","newer"],"tokens_per_second":12.5}],"engine":{"kind":"ollama","version":"v"},"memory":{"total":8,"free":3},"disk":{"total":80,"free":30},"agent_host":"h","agent_port":9001,"version":"0.1.0","uptime_ms":18446744073709551615}"#;
+    let event = |what: &str| format!(r#"{{"what":"{what}","at":1,"node":"node-a","task":"00000000-0000-0000-0000-000000000007","attempt":2,"model":"m","tokens":4,"latency_ms":5,"position":2,"expected_wait_ms":900,"detail":"gone","why":{{"node":"node-a"}}}}"#);
+    let seed = [beat, &event("queued"), &event("placed"), beat, &event("lost"), &event("done"), beat].join("\n");
+    echo_fuzz::parser("picture of the mesh", &[seed], |bytes| {
+        let (mut bench, mut heard) = (Bench::new(), 0);
+        for line in bytes.split(|byte| *byte == b'\n').take(2_000) {
+            let said = match (serde_json::from_slice(line), serde_json::from_slice(line)) {
+                (Ok(beat), _) => Heard::Beat(beat),
+                (_, Ok(event)) => Heard::Event(event),
+                _ => continue,
+            };
+            heard += 1;
+            bench.picture.apply(said, bench.now);
+            bench.pass(Duration::from_millis(100));
+        }
+        bench.picture.changes();
+        let told = bench.picture.whole().to_string();
+        assert!(told.len() <= 6 * bytes.len() + 2_048, "{} of {}", told.len(), bytes.len());
+        heard > 1
+    });
+}

@@ -1,6 +1,5 @@
 //! Responses there and back, without a mesh.
 
-use axum::body::Body;
 use echo_bus::id::TaskId;
 use echo_bus::message::{
     Chat, Code, Done, Failure, Memo, Message, Part, Piece, Reason, ToolCall, ToolChoice,
@@ -17,7 +16,6 @@ use super::output::{Log, Output};
 use super::say::Events;
 use crate::answer::Answer;
 use crate::http::any::{any_json, any_piece, report};
-use crate::http::body;
 use crate::http::error::ApiError;
 use crate::http::fields::Fields;
 use crate::http::image::tests::PNG;
@@ -456,8 +454,8 @@ proptest! {
 }
 
 /// Bodies that are right, to be spoilt.
-fn bodies() -> Vec<Vec<u8>> {
-    let bodies = [
+fn bodies() -> [Value; 2] {
+    [
         json!({"model": "m", "input": "hi", "instructions": "x", "metadata": {"a": "b"}, "store": false}),
         json!({"input": [{"role": "user", "content": [{"type": "input_text", "text": "\u{1f600}"},
             {"type": "input_image", "image_url": format!("data:image/png;base64,{PNG}")}]},
@@ -468,63 +466,18 @@ fn bodies() -> Vec<Vec<u8>> {
             "tools": [{"type": "function", "name": "f", "parameters": {"type": "object"}}],
             "tool_choice": {"type": "function", "name": "f"}, "reasoning": {"effort": "high"},
             "text": {"format": {"type": "json_schema", "name": "n", "schema": {"type": "object"}}}}),
-    ];
-    bodies.iter().map(|body| body.to_string().into_bytes()).collect()
+    ]
 }
 
-/// One change of a body: a byte, a cut, a piece said twice, or a piece of JSON in the wrong place.
-fn spoil(bytes: &mut Vec<u8>, mut chance: impl FnMut(usize) -> usize) {
-    let at = chance(bytes.len());
-    match chance(5) {
-        0 => bytes[at] = u8::try_from(chance(256)).unwrap_or_default(),
-        1 => bytes.truncate(at.max(1)),
-        2 => {
-            let until = at + chance(bytes.len() - at);
-            let twice = bytes[at..until].to_vec();
-            bytes.splice(at..at, twice);
-        }
-        3 => {
-            let words: [&[u8]; 8] =
-                [b"null", b"[[[", b"{}", b"\"\\ud83d\"", b"-1e999", b"\xff\xfe", b",", b"\"type\":"];
-            bytes.splice(at..at, words[chance(words.len())].iter().copied());
-        }
-        _ => drop(bytes.drain(at..at + chance(bytes.len() - at))),
-    }
-    if bytes.is_empty() {
-        bytes.push(b'{');
-    }
-}
-
-/// As many as `ECHO_FUZZ` says. What a body of bytes becomes in memory is bounded by its own length.
-#[tokio::test]
-async fn no_bytes_make_the_reader_panic() {
-    let rounds = std::env::var("ECHO_FUZZ").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(4_000_u32);
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-    let mut understood = 0;
-    for round in 0..rounds {
-        let mut chance = |below: usize| {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            (state >> 33) as usize % below.max(1)
-        };
-        let mut bytes = bodies().swap_remove(round as usize % 2);
-        for _ in 0..=chance(4) {
-            spoil(&mut bytes, &mut chance);
-        }
-        let limits = body::Limits { bytes: 1 << 20, pause: std::time::Duration::from_secs(5) };
-        let request = axum::extract::Request::post("/v1/responses").body(Body::from(bytes)).unwrap();
-        if let Ok(fields) = body::fields(request, limits).await
-            && let Ok(mut asked) = ask::read(fields)
-        {
-            understood += 1;
-            let _ = asked.converse(Vec::new());
-            Template::new(&asked.chat, &asked.memo).in_progress(
-                "queued",
-                items(&asked.chat.messages).iter().map(|item| item.said("i", "completed")).collect(),
-            );
-        }
-    }
-    assert!(
-        understood > rounds / 100,
-        "most spoilt bodies are refused, but {understood} of {rounds} is too few to mean anything"
-    );
+#[test]
+fn spoilt_bodies() {
+    crate::http::any::spoilt_bodies("openai: /v1/responses", &bodies(), |fields| {
+        let mut asked = ask::read(fields)?;
+        let _ = references(&asked.input);
+        asked.converse(Vec::new())?;
+        let said = items(&asked.chat.messages).iter().map(|item| item.said("i", "completed")).collect();
+        Template::new(&asked.chat, &asked.memo).in_progress("queued", said);
+        items(&ask::conversation(&asked.chat, &asked.memo));
+        Ok(echo_bus::message::size(&asked.chat))
+    });
 }
