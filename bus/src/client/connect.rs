@@ -64,7 +64,7 @@ impl Bus {
         let prefix = subject::replies(me.role, &me.id);
         let replies = Replies::listen(&client, prefix).await.map_err(ConnectError::Replies)?;
         let bus = Self(Arc::new(Inner { client, me, boot, link, replies }));
-        let again = || client_options(&bus.0.me, &bus.0.boot, &access);
+        let again = || client_options(&bus.0.me, &bus.0.boot, &access, addresses.len());
         bus.first_round_trip(&url, &addresses, again).await?;
         Ok(bus)
     }

@@ -39,7 +39,8 @@ pub struct Nodes {
 impl Nodes {
     pub fn of(nodes: &[Node], model: Option<&String>, edge: Option<&str>, run: &Path) -> Result<Self> {
         let ids = nodes.iter().map(|node| node.id.to_string()).collect();
-        let edge = Edge::own(edge.unwrap_or_default().parse()?)?.with_key(local::read(&local::file(run)).ok());
+        let edge =
+            Edge::own(edge.unwrap_or_default().parse()?)?.with_key(local::read(&local::file(run)).ok());
         Ok(Self { edge, ids, model: model.cloned() })
     }
 

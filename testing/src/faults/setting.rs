@@ -61,7 +61,7 @@ impl Setting {
             Self::Engines => mesh.engine_programs().edge_args(["--token-timeout", "500ms"]),
             Self::Fleet => mesh.nodes(3).slots(3).orchestrators(2).edges(2),
             Self::Cluster => mesh.cluster(3).nodes(3).slots(6).orchestrators(2).edges(2),
-            Self::Sites(agents, edges) => mesh.sites(agents, edges).nodes(3).slots(6).orchestrators(2),
+            Self::Sites(agents, edges) => mesh.second_site(agents, edges).nodes(3).slots(6).orchestrators(2),
             Self::Soak => storm(mesh.nodes(3).slots(8)),
             Self::Chaos => storm(mesh.nodes(3).slots(8).orchestrators(2).engine_programs()),
         }

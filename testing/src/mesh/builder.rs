@@ -10,9 +10,7 @@ use std::{
 use futures::future::join_all;
 use tokio::sync::Semaphore;
 
-use super::{
-    Broker, EngineProgram, Keys, Mesh, Node, Program, cluster::Cluster, holds, node::Behind, until,
-};
+use super::{Broker, EngineProgram, Keys, Mesh, Node, Program, cluster::Cluster, holds, node::Behind, until};
 use crate::proxy::Proxy;
 use echo_bus::subject::Duty;
 use echo_scripted_engine::{Api, Engine, Script};

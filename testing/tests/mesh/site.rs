@@ -54,7 +54,8 @@ async fn a_busy_site_gets_help_from_the_other_one() {
 
 #[tokio::test]
 async fn a_name_that_is_none_is_refused_with_what_to_write() {
-    let output = echo_testing::mesh::binaries::part("edge").args(["--site", "New York"]).output().expect("it runs");
+    let output =
+        echo_testing::mesh::binaries::part("edge").args(["--site", "New York"]).output().expect("it runs");
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(!output.status.success() && said.contains("is not a valid name of a site"), "{said}");
 }
