@@ -149,7 +149,7 @@ mod tests {
     /// What is read is written as it was meant.
     #[test]
     fn spoilt_hours_shares_and_patterns() {
-        use crate::owner::{busy::Limits, hours::Window, offer::Pattern};
+        use crate::owner::{busy::Limits, hours::Window};
         let seeds =
             ["mon-fri 18:00-08:00", "Sat 22:00-6:00", "0.5", "cpu=0.5,gpu=0.8", "llama3*", "*?*?*a*:latest"];
         echo_fuzz::parser("hours, shares, patterns of models", &seeds, |bytes| {
@@ -163,7 +163,7 @@ mod tests {
                 assert_eq!(limits.to_string().parse().as_ref(), Ok(limits));
             }
             if let Ok(pattern) = &pattern {
-                let offer = crate::owner::offer::Offer::of(std::slice::from_ref(pattern)).unwrap();
+                let offer = Patterns::of(std::slice::from_ref(pattern)).unwrap();
                 offer.has(&"a".repeat(500));
                 offer.has(&text);
             }

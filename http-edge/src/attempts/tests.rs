@@ -20,6 +20,7 @@ fn limits() -> Limits {
         idle_sign: Duration::from_secs(10),
         continues: true,
         longest: 1000,
+        site: None,
     }
 }
 
