@@ -2,6 +2,7 @@
 
 use std::{
     future::{Future, IntoFuture},
+    path::Path,
     pin::Pin,
     sync::OnceLock,
 };
@@ -162,17 +163,17 @@ impl Builder {
     async fn start(self) -> Mesh {
         let turn = turns().acquire().await.expect("never closed");
         let folder = tempfile::Builder::new().prefix("echo-mesh-").tempdir().expect("a temporary folder");
-        let keys = self.keys.then(|| Keys::new(&folder.path().join("trust")));
-        let broker = Broker::start(keys).await;
+        let keys = self.keys.then(|| self.let_in(&folder.path().join("trust")));
+        let broker = Broker::with(keys).await;
         let url = broker.url();
         let orchestrators = join_all((0..self.orchestrators).map(|number| {
             let mut args = arguments(&["--nats", &url], &self.orchestrator_args);
-            args.extend(broker.login(&format!("orchestrator-{number}"), Duty::Orchestrator));
+            args.extend(broker.login(&name_of(Duty::Orchestrator, number), Duty::Orchestrator));
             self.started(Program::new(format!("orchestrator {number}"), "orchestrator", args))
         }));
         let edges = join_all((0..self.edges).map(|number| {
             let mut args = arguments(&["--nats", &url, "--listen", "127.0.0.1:0"], &self.edge_args);
-            args.extend(broker.login(&format!("edge-{number}"), Duty::Edge));
+            args.extend(broker.login(&name_of(Duty::Edge, number), Duty::Edge));
             self.started(Program::new(format!("edge {number}"), "edge", args))
         }));
         let nodes = join_all((0..self.nodes).map(|number| self.node(number, &broker)));
@@ -180,6 +181,17 @@ impl Builder {
         let mesh = Mesh { edges, nodes, orchestrators, broker, folder, _turn: turn };
         mesh.is_whole().await;
         mesh
+    }
+
+    /// The keys of all parts: they are in before the broker starts, so that it need not be told.
+    fn let_in(&self, folder: &Path) -> Keys {
+        let keys = Keys::new(folder);
+        let parts =
+            [(Duty::Orchestrator, self.orchestrators), (Duty::Edge, self.edges), (Duty::Agent, self.nodes)];
+        for (duty, count) in parts {
+            (0..count).for_each(|number| drop(keys.args(&name_of(duty, number), duty)));
+        }
+        keys
     }
 
     async fn started(&self, program: Program) -> Program {
@@ -196,7 +208,7 @@ impl Builder {
         } else {
             Behind::Own(Engine::start(script.clone()).await)
         };
-        let id = format!("node-{}", char::from(b'a' + u8::try_from(number).expect("few nodes")));
+        let id = name_of(Duty::Agent, number);
         let (mut bus, mut wire) = (None, None);
         if self.proxies {
             bus = Some(Proxy::start(url).await);
@@ -255,6 +267,14 @@ impl Mesh {
         let mut args = vec![NO_CALIBRATION.to_owned()];
         args.extend(self.broker.login(id, Duty::Agent));
         agent(id, engine_url, &self.broker.url(), script, &args)
+    }
+}
+
+/// What a part is called in the list of keys; an agent as its node.
+fn name_of(duty: Duty, number: usize) -> String {
+    match duty {
+        Duty::Agent => format!("node-{}", char::from(b'a' + u8::try_from(number).expect("few nodes"))),
+        other => format!("{other:?}-{number}").to_lowercase(),
     }
 }
 

@@ -140,7 +140,10 @@ async fn who_waits_for_a_broker_still_hears_sigterm() {
 #[tokio::test]
 async fn help_names_every_flag_with_its_variable() {
     for (binary, variables) in [
-        ("broker", &["ECHO_NATS_CONF", "ECHO_NATS_LISTEN", "ECHO_NATS_SERVER", "ECHO_CACHE_DIR"][..]),
+        (
+            "broker",
+            &["ECHO_NATS_CONF", "ECHO_NATS_LISTEN", "ECHO_NATS_SERVER", "ECHO_CACHE_DIR", "ECHO_TRUST"][..],
+        ),
         ("orchestrator", &["ECHO_NATS_URL", "ECHO_SECRET_FILE", "ECHO_DEFAULT_MODEL"]),
         ("agent", &["ECHO_NODE_ID", "ECHO_ENGINE", "ECHO_ENGINE_URL", "ECHO_SLOTS", "ECHO_AGENT_LISTEN"]),
         ("edge", &["ECHO_EDGE_LISTEN", "ECHO_NATS_URL", "ECHO_SECRET_FILE"]),
