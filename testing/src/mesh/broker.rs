@@ -42,7 +42,12 @@ impl Keys {
 
 impl Broker {
     /// Starts it with the project's own nats.conf on ports that the kernel chooses.
-    pub async fn start(keys: Option<Keys>) -> Self {
+    pub async fn start() -> Self {
+        Self::with(None).await
+    }
+
+    /// The same, and only these keys get in.
+    pub async fn with(keys: Option<Keys>) -> Self {
         let config = binaries::root().join("nats.conf");
         let args =
             ["--nats-conf", &config.to_string_lossy(), "--listen", "127.0.0.1:0", "--monitor", "127.0.0.1:0"];

@@ -210,14 +210,14 @@ impl Builder {
             let home =
                 self.home(&servers, number, |(agents, edges)| if number == 0 { edges } else { agents });
             let mut args = arguments(&["--nats", &home.urls], &self.orchestrator_args);
-            args.extend(servers[0].login(&format!("orchestrator-{number}"), Duty::Orchestrator));
+            args.extend(servers[0].login(&name_of(Duty::Orchestrator, number), Duty::Orchestrator));
             self.started(Program::new(format!("orchestrator {number}"), "orchestrator", args), home)
         }));
         let edges = join_all((0..self.edges).map(|number| {
             let home = self.home(&servers, number + 1, |(_, edges)| edges);
             let mut args = arguments(&["--nats", &home.urls, "--listen", "127.0.0.1:0"], &self.edge_args);
             args.extend(self.site(number));
-            args.extend(servers[0].login(&format!("edge-{number}"), Duty::Edge));
+            args.extend(servers[0].login(&name_of(Duty::Edge, number), Duty::Edge));
             self.started(Program::new(format!("edge {number}"), "edge", args), home)
         }));
         let nodes = (0..self.nodes).map(|number| {
@@ -234,8 +234,8 @@ impl Builder {
 
     async fn bus(&self, folder: &Path) -> (Vec<Broker>, Cluster) {
         if self.servers == 1 && self.leaf.is_none() {
-            let keys = self.keys.then(|| Keys::new(&folder.join("trust")));
-            return (vec![Broker::start(keys).await], Cluster::default());
+            let keys = self.keys.then(|| self.let_in(&folder.join("trust")));
+            return (vec![Broker::with(keys).await], Cluster::default());
         }
         Cluster::start(folder, self.servers, self.leaf.is_some()).await
     }
@@ -254,6 +254,17 @@ impl Builder {
         Home { urls: urls.join(","), at }
     }
 
+    /// The keys of all parts: they are in before the broker starts, so that it need not be told.
+    fn let_in(&self, folder: &Path) -> Keys {
+        let keys = Keys::new(folder);
+        let parts =
+            [(Duty::Orchestrator, self.orchestrators), (Duty::Edge, self.edges), (Duty::Agent, self.nodes)];
+        for (duty, count) in parts {
+            (0..count).for_each(|number| drop(keys.args(&name_of(duty, number), duty)));
+        }
+        keys
+    }
+
     async fn started(&self, program: Program, home: Home<'_>) -> Program {
         let program = if self.quiet { program.as_users_run_it() } else { program };
         match home.at {
@@ -270,7 +281,7 @@ impl Builder {
         } else {
             Behind::Own(Engine::start(script.clone()).await)
         };
-        let id = format!("node-{}", char::from(b'a' + u8::try_from(number).expect("few nodes")));
+        let id = name_of(Duty::Agent, number);
         let (mut bus, mut wire) = (None, None);
         if self.proxies {
             bus = Some(Proxy::start(&home.urls).await);
@@ -338,6 +349,14 @@ impl Mesh {
         let mut args = vec![NO_CALIBRATION.to_owned()];
         args.extend(self.broker.login(id, Duty::Agent));
         agent(id, engine_url, &self.broker.url(), script, &args)
+    }
+}
+
+/// What a part is called in the list of keys; an agent as its node.
+fn name_of(duty: Duty, number: usize) -> String {
+    match duty {
+        Duty::Agent => format!("node-{}", char::from(b'a' + u8::try_from(number).expect("few nodes"))),
+        other => format!("{other:?}-{number}").to_lowercase(),
     }
 }
 

@@ -55,7 +55,7 @@ async fn flags_that_are_wrong_exit_2_and_say_which() {
 async fn a_port_that_is_taken_is_named() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = taken.local_addr().expect("an address").to_string();
-    let broker = Broker::start(None).await;
+    let broker = Broker::start().await;
     for binary in ["edge", "agent"] {
         let program = program(binary, &["--nats", &broker.url(), "--listen", &address]);
         program.launch().await;
@@ -67,7 +67,7 @@ async fn a_port_that_is_taken_is_named() {
 
 #[tokio::test]
 async fn a_broker_that_does_not_answer_is_waited_for_in_words_and_found_when_it_comes() {
-    let broker = Broker::start(None).await;
+    let broker = Broker::start().await;
     let url = broker.url();
     broker.kill().await;
     let programs = [
@@ -96,7 +96,7 @@ async fn a_broker_that_does_not_answer_is_waited_for_in_words_and_found_when_it_
 
 #[tokio::test]
 async fn an_edge_without_a_broker_says_so_and_keeps_nobody_waiting() {
-    let broker = Broker::start(None).await;
+    let broker = Broker::start().await;
     let url = broker.url();
     broker.kill().await;
     // A port that was free a moment ago: the edge tells its own only when it is ready.
@@ -140,7 +140,10 @@ async fn who_waits_for_a_broker_still_hears_sigterm() {
 #[tokio::test]
 async fn help_names_every_flag_with_its_variable() {
     for (binary, variables) in [
-        ("broker", &["ECHO_NATS_CONF", "ECHO_NATS_LISTEN", "ECHO_NATS_SERVER", "ECHO_CACHE_DIR"][..]),
+        (
+            "broker",
+            &["ECHO_NATS_CONF", "ECHO_NATS_LISTEN", "ECHO_NATS_SERVER", "ECHO_CACHE_DIR", "ECHO_TRUST"][..],
+        ),
         ("orchestrator", &["ECHO_NATS_URL", "ECHO_SECRET_FILE", "ECHO_DEFAULT_MODEL"]),
         ("agent", &["ECHO_NODE_ID", "ECHO_ENGINE", "ECHO_ENGINE_URL", "ECHO_SLOTS", "ECHO_AGENT_LISTEN"]),
         ("edge", &["ECHO_EDGE_LISTEN", "ECHO_NATS_URL", "ECHO_SECRET_FILE"]),

@@ -35,8 +35,9 @@ fn nobody_was_denied(mesh: &Mesh) {
     assert!(secrets.len() >= 6, "{}", secrets.len());
     for program in mesh.programs() {
         for line in program.logs().since(0) {
-            let small = line.to_lowercase();
-            let denied = small.contains("permissions violation") || small.contains("authorization violation");
+            // At its start the broker itself tries to get in without a key, and what a guest may not say.
+            let own_trial = line.contains("\"async_nats") || line.contains("probe\\\"");
+            let denied = line.to_lowercase().contains("violation") && !own_trial;
             assert!(!denied, "{} was denied something: {line}", program.name());
             assert!(
                 !secrets.iter().any(|secret| line.contains(secret)),
