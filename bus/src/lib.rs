@@ -14,6 +14,7 @@ pub mod permission;
 pub mod private_file;
 pub mod process;
 pub mod secret;
+pub mod seldom;
 pub mod subject;
 pub mod time;
 

@@ -331,8 +331,13 @@ mod tests {
 
     #[test]
     fn spoilt_events_refusals_and_addresses() {
-        let seeds = ["id: 7\nevent: x\ndata: {\"a\":\ndata: 1}\n\n", ": queued, position 2, expected wait 1500 ms\n\n", "data: \u{1b}]0;x\u{7}\r\n\r\n",
-            "{\"error\":\"no such model; this works: curl -X POST x\",\"code\":\"c\"}", "https://ada:hush@box:8080/x"];
+        let seeds = [
+            "id: 7\nevent: x\ndata: {\"a\":\ndata: 1}\n\n",
+            ": queued, position 2, expected wait 1500 ms\n\n",
+            "data: \u{1b}]0;x\u{7}\r\n\r\n",
+            "{\"error\":\"no such model; this works: curl -X POST x\",\"code\":\"c\"}",
+            "https://ada:hush@box:8080/x",
+        ];
         echo_fuzz::parser("events, refusals, addresses", &seeds, |bytes| {
             let text = String::from_utf8_lossy(bytes);
             let event = Event::read(&text);

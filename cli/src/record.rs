@@ -299,9 +299,16 @@ mod tests {
 
     #[test]
     fn spoilt_records() {
-        let node = Node { id: "a".into(), agent: "http://127.0.0.1:9001".into(), engine: "http://127.0.0.1:11434".into(),
-            api: "ollama".into(), ours: true, serves: Serves::Answers };
-        let whole = serde_json::to_vec(&Record { nodes: vec![node], model: Some("m".into()), ..record() }).unwrap();
+        let node = Node {
+            id: "a".into(),
+            agent: "http://127.0.0.1:9001".into(),
+            engine: "http://127.0.0.1:11434".into(),
+            api: "ollama".into(),
+            ours: true,
+            serves: Serves::Answers,
+        };
+        let whole =
+            serde_json::to_vec(&Record { nodes: vec![node], model: Some("m".into()), ..record() }).unwrap();
         echo_fuzz::parser("record", &[whole], |bytes| {
             let Ok(record) = serde_json::from_slice::<Record>(bytes) else { return false };
             let written = serde_json::to_vec(&record).unwrap();

@@ -35,7 +35,9 @@ pub fn parser(name: &str, seeds: &[impl AsRef<[u8]>], mut parse: impl FnMut(&[u8
 /// As [`parser`] does.
 #[track_caller]
 pub fn parser_with(
-    name: &str, seeds: &[impl AsRef<[u8]>], mut parse: impl FnMut(&[u8], &mut Random) -> bool,
+    name: &str,
+    seeds: &[impl AsRef<[u8]>],
+    mut parse: impl FnMut(&[u8], &mut Random) -> bool,
 ) {
     let seeds: Vec<&[u8]> = seeds.iter().map(AsRef::as_ref).collect();
     for seed in &seeds {
@@ -55,7 +57,11 @@ pub fn parser_with(
     }
     run.tell("in all");
     let least = cases / 200;
-    assert!(run.understood >= least, "{name}: {} of {cases} understood is too few to mean anything", run.understood);
+    assert!(
+        run.understood >= least,
+        "{name}: {} of {cases} understood is too few to mean anything",
+        run.understood
+    );
 }
 
 struct Run<'a> {
@@ -84,7 +90,13 @@ impl Run<'_> {
                 Err(panic) => self.broken(case, input, panic),
             }
         }
-        assert!(took < LONGEST, "{}: case {case} of {} bytes took {took:?}: {}", self.name, input.len(), shown(input));
+        assert!(
+            took < LONGEST,
+            "{}: case {case} of {} bytes took {took:?}: {}",
+            self.name,
+            input.len(),
+            shown(input)
+        );
         self.slowest = self.slowest.max(took);
         self.done += 1;
     }
@@ -98,7 +110,9 @@ impl Run<'_> {
     fn tell(&self, when: &str) {
         let Self { name, cases, done, understood, slowest, begun } = self;
         let took = begun.elapsed().as_secs_f64();
-        eprintln!("fuzz: {name}: {done} of {cases} {when}, {understood} understood, slowest {slowest:.1?}, {took:.1} s");
+        eprintln!(
+            "fuzz: {name}: {done} of {cases} {when}, {understood} understood, slowest {slowest:.1?}, {took:.1} s"
+        );
     }
 }
 

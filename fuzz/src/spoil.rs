@@ -8,19 +8,85 @@ const LONGEST: usize = 256 << 10;
 
 /// What parsers stumble over, as values.
 const ODD: [&[u8]; 36] = [
-    b"null", b"true", b"0", b"-0", b"-1", b"1e999", b"-1e308", b"1e-400", b"NaN", b"0.1", b"4294967295", b"4294967296",
-    b"9223372036854775807", b"9223372036854775808", b"-9223372036854775808", b"18446744073709551615",
-    b"18446744073709551616", b"99999999999999999999999999", b"1.7976931348623157e308", b"[]", b"{}", b"[[]]", b"[null]",
-    b"{\"\":null}", b"\"\"", b"\" \"", b"\"\\u0000\"", b"\"\\ud83d\"", b"\"\\ud83d\\ude00\"", b"\"\\uFFFE\"",
-    "\"\u{202e}\u{feff}\"".as_bytes(), "\"e\u{301}\u{1f468}\u{200d}\u{1f469}\u{1f3fd}\"".as_bytes(), "\"\u{130}\u{df}\"".as_bytes(),
-    b"\"*\"", b"\"a.>\"", b"\"../../etc/passwd\"",
+    b"null",
+    b"true",
+    b"0",
+    b"-0",
+    b"-1",
+    b"1e999",
+    b"-1e308",
+    b"1e-400",
+    b"NaN",
+    b"0.1",
+    b"4294967295",
+    b"4294967296",
+    b"9223372036854775807",
+    b"9223372036854775808",
+    b"-9223372036854775808",
+    b"18446744073709551615",
+    b"18446744073709551616",
+    b"99999999999999999999999999",
+    b"1.7976931348623157e308",
+    b"[]",
+    b"{}",
+    b"[[]]",
+    b"[null]",
+    b"{\"\":null}",
+    b"\"\"",
+    b"\" \"",
+    b"\"\\u0000\"",
+    b"\"\\ud83d\"",
+    b"\"\\ud83d\\ude00\"",
+    b"\"\\uFFFE\"",
+    "\"\u{202e}\u{feff}\"".as_bytes(),
+    "\"e\u{301}\u{1f468}\u{200d}\u{1f469}\u{1f3fd}\"".as_bytes(),
+    "\"\u{130}\u{df}\"".as_bytes(),
+    b"\"*\"",
+    b"\"a.>\"",
+    b"\"../../etc/passwd\"",
 ];
 /// Single bytes and pieces of syntax: of JSON, streams, addresses, configurations, and broken UTF-8.
 const PIECES: [&[u8]; 40] = [
-    b"{", b"}", b"[", b"]", b"\"", b",", b":", b"\\", b"\\u", b"\n", b"\r\n", b"\n\n", b"\0", b"\x1b[31m", b"\x7f", b" ",
-    b"data: ", b"event: ", b"[DONE]", b"data: [DONE]\n\n", b".", b"..", b"*", b">", b"=", b"%", b"%00", b"/", b"//", b"@",
-    b"#", b"-", b"\xff\xfe", b"\xf0\x9f\x98", b"\xc0\x80", b"\xed\xa0\x80", "\u{2028}".as_bytes(), "\u{85}".as_bytes(),
-    "\u{ff10}".as_bytes(), "<|im_end|>".as_bytes(),
+    b"{",
+    b"}",
+    b"[",
+    b"]",
+    b"\"",
+    b",",
+    b":",
+    b"\\",
+    b"\\u",
+    b"\n",
+    b"\r\n",
+    b"\n\n",
+    b"\0",
+    b"\x1b[31m",
+    b"\x7f",
+    b" ",
+    b"data: ",
+    b"event: ",
+    b"[DONE]",
+    b"data: [DONE]\n\n",
+    b".",
+    b"..",
+    b"*",
+    b">",
+    b"=",
+    b"%",
+    b"%00",
+    b"/",
+    b"//",
+    b"@",
+    b"#",
+    b"-",
+    b"\xff\xfe",
+    b"\xf0\x9f\x98",
+    b"\xc0\x80",
+    b"\xed\xa0\x80",
+    "\u{2028}".as_bytes(),
+    "\u{85}".as_bytes(),
+    "\u{ff10}".as_bytes(),
+    "<|im_end|>".as_bytes(),
 ];
 const AROUND: [(&[u8], &[u8]); 4] = [(b"[", b"]"), (b"{\"a\":", b"}"), (b"\"", b"\""), (b"[0,", b"]")];
 
@@ -28,7 +94,7 @@ const AROUND: [(&[u8], &[u8]); 4] = [(b"[", b"]"), (b"{\"a\":", b"}"), (b"\"", b
 pub fn spoil(random: &mut Random, seeds: &[&[u8]], out: &mut Vec<u8>) {
     out.clear();
     out.extend_from_slice(random.one_of(seeds));
-    for _ in 0..=random.below(4) {
+    for _ in 0..=random.below(random.clone().below(4) + 1) {
         once(random, seeds, out);
     }
     if random.below(256) == 0 {
@@ -38,7 +104,7 @@ pub fn spoil(random: &mut Random, seeds: &[&[u8]], out: &mut Vec<u8>) {
 
 fn once(random: &mut Random, seeds: &[&[u8]], out: &mut Vec<u8>) {
     let (at, range) = (random.below(out.len() + 1), short(random, out.len()));
-    match random.below(12) {
+    match random.below(20) {
         0 => {
             if let Some(byte) = out.get_mut(at) {
                 *byte ^= 1 << random.below(8);

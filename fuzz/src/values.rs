@@ -42,6 +42,9 @@ mod tests {
         let found: Vec<&str> =
             values(text).into_iter().map(|range| std::str::from_utf8(&text[range]).unwrap()).collect();
         let whole = r#"{"a":[1,-2e3,null],"b\"":{}}"#;
-        assert_eq!(found, [r#""a""#, "1", "-2e3", "null", "[1,-2e3,null]", r#""b\"""#, "{}", whole, "\"open"]);
+        assert_eq!(
+            found,
+            [r#""a""#, "1", "-2e3", "null", "[1,-2e3,null]", r#""b\"""#, "{}", whole, "\"open"]
+        );
     }
 }

@@ -30,7 +30,8 @@ fn errors() {
 /// All that came of a text, put together, and whether it ended well.
 fn told_apart(unparsed: &Unparsed, chunks: &[&str]) -> Option<(String, String, Vec<String>)> {
     let done = Step::Done(Box::new(Done { reason: Reason::Stop, ..Done::default() }));
-    let steps: Vec<_> = chunks.iter().map(|text| Ok(Step::Piece(Piece::text(*text)))).chain([Ok(done)]).collect();
+    let steps: Vec<_> =
+        chunks.iter().map(|text| Ok(Step::Piece(Piece::text(*text)))).chain([Ok(done)]).collect();
     let mut steps = unparsed.clone().told_apart(futures::stream::iter(steps).boxed());
     let mut told = <(String, String, Vec<String>)>::default();
     while let Some(step) = futures::executor::block_on(steps.next()) {
@@ -83,7 +84,9 @@ fn renderings_of_templates() {
         let (begin, _) = text.split_at(text.floor_char_boundary(text.len() / 2));
         for marked in [template::thoughts_between(begin, &text), template::thoughts_between(&text, &text)] {
             let most = text.len() + 16;
-            assert!(marked.is_none_or(|it| it.prompt.len() <= most + it.closes.len() && it.closes.len() <= most));
+            assert!(
+                marked.is_none_or(|it| it.prompt.len() <= most + it.closes.len() && it.closes.len() <= most)
+            );
         }
         let calls = text.split("<tool_call>").filter_map(|part| template::call_in(part.split('<').next()?));
         calls.count() > 0 || text.contains("think")

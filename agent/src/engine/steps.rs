@@ -128,10 +128,7 @@ impl<T: Translate> Source<T> {
 
 /// What a body means that comes in these packets, and why it is no answer if it is none.
 #[cfg(test)]
-pub fn of_packets<T: Translate + 'static>(
-    packets: Vec<Bytes>,
-    translate: T,
-) -> (Vec<Step>, Option<Failure>) {
+pub fn of_packets<T: Translate + 'static>(packets: Vec<Bytes>, translate: T) -> (Vec<Step>, Option<Failure>) {
     let body = Some(futures::stream::iter(packets.into_iter().map(Ok)).boxed());
     let mut source =
         Source { body, lines: Lines::new(LONGEST_LINE), translate, ready: VecDeque::new(), over: false };

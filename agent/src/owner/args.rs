@@ -150,10 +150,12 @@ mod tests {
     #[test]
     fn spoilt_hours_shares_and_patterns() {
         use crate::owner::{busy::Limits, hours::Window, offer::Pattern};
-        let seeds = ["mon-fri 18:00-08:00", "Sat 22:00-6:00", "0.5", "cpu=0.5,gpu=0.8", "llama3*", "*?*?*a*:latest"];
+        let seeds =
+            ["mon-fri 18:00-08:00", "Sat 22:00-6:00", "0.5", "cpu=0.5,gpu=0.8", "llama3*", "*?*?*a*:latest"];
         echo_fuzz::parser("hours, shares, patterns of models", &seeds, |bytes| {
             let text = String::from_utf8_lossy(bytes);
-            let (window, limits, pattern) = (text.parse::<Window>(), text.parse::<Limits>(), text.parse::<Pattern>());
+            let (window, limits, pattern) =
+                (text.parse::<Window>(), text.parse::<Limits>(), text.parse::<Pattern>());
             if let Ok(window) = &window {
                 assert_eq!(window.to_string().parse().as_ref(), Ok(window));
             }

@@ -1,6 +1,7 @@
 //! Messages as they come in, decoded.
 
 use std::marker::PhantomData;
+use std::time::Instant;
 
 use async_nats::{Message, Subject};
 use futures::{FutureExt, StreamExt};
@@ -8,6 +9,7 @@ use tracing::warn;
 
 use crate::id::Inbox;
 use crate::message::Payload;
+use crate::seldom::Seldom;
 
 /// A stream of messages of one type.
 pub struct Subscription<M> {
@@ -64,7 +66,7 @@ impl<M: Payload> Subscription<M> {
             let received = self.next().await?;
             match received.message {
                 Ok(message) => return Some(message),
-                Err(error) => warn!(subject = %received.subject, %error, "passed over an unreadable message"),
+                Err(error) => passed_over(&received.subject, &error),
             }
         }
     }
@@ -79,11 +81,24 @@ fn receive<M: Payload>(message: Message) -> Received<M> {
     let reply = message.reply.as_ref().and_then(|reply| match Inbox::try_from(reply.to_string()) {
         Ok(inbox) => Some(inbox),
         Err(error) => {
-            warn!(subject = %message.subject, %error, "a question with a reply subject that is no inbox");
+            static TOLD: Seldom = Seldom::new();
+            if let Some(left_out) = TOLD.may_say(Instant::now()) {
+                warn!(subject = %message.subject, %error, left_out, "a question with a reply subject that is no inbox");
+            }
             None
         }
     });
     Received { message: decode(&message), reply, subject: Address(message.subject) }
+}
+
+/// Tells of what cannot be read: seldom, since others can cause it, and only where it is wrong. The error's own words quote what
+/// was sent, which may be a prompt.
+pub fn passed_over(what: &str, error: &serde_json::Error) {
+    static TOLD: Seldom = Seldom::new();
+    if let Some(left_out) = TOLD.may_say(Instant::now()) {
+        let (wrong, at) = (error.classify(), error.column());
+        warn!(what, ?wrong, at, left_out, "passed over an unreadable message");
+    }
 }
 
 /// Reads a payload; an empty one is an empty object, so that `nats req SUBJECT ''` asks a question.

@@ -338,7 +338,9 @@ fn frames() {
     let Frame::Done { done, .. } = Frame::read(old.as_bytes()).unwrap() else { panic!("no end") };
     assert_eq!((serde_json::to_string(&done.vectors).unwrap().as_str(), done.body), ("[[0.5]]", None));
     let spaced = old.replacen('{', "{ ", 1);
-    assert!(matches!(Frame::read(spaced.as_bytes()).unwrap(), Frame::Done { done, .. } if done.vectors.is_some()));
+    assert!(
+        matches!(Frame::read(spaced.as_bytes()).unwrap(), Frame::Done { done, .. } if done.vectors.is_some())
+    );
     assert_eq!(serde_json::from_str::<Frame>(r#"{"frame":"newer","seq":1}"#).unwrap(), Frame::Unknown);
 }
 

@@ -304,7 +304,8 @@ mod tests {
 
     #[test]
     fn spoilt_codes() {
-        let codes = ["192.168.1.20:4222", "10.0.0.1:1", "[fd00::1]:4222"].map(|broker| Code::random(broker.parse().unwrap()).shown());
+        let codes = ["192.168.1.20:4222", "10.0.0.1:1", "[fd00::1]:4222"]
+            .map(|broker| Code::random(broker.parse().unwrap()).shown());
         echo_fuzz::parser("join code", &codes, |bytes| {
             let text = String::from_utf8_lossy(bytes);
             let code = text.parse::<Code>();

@@ -383,7 +383,8 @@ mod tests {
     /// Whatever the bytes are, there is no more text than the limit says.
     #[test]
     fn spoilt_codings() {
-        let text = "{\"prompt\": \"a text that is long enough to be worth it, a text that is long enough\"}".repeat(9);
+        let text = "{\"prompt\": \"a text that is long enough to be worth it, a text that is long enough\"}"
+            .repeat(9);
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         for (number, (coding, bytes)) in encoded(text.as_bytes()).into_iter().enumerate() {
             echo_fuzz::parser(&format!("coding {number}: {coding:?}"), &[bytes], |bytes| {

@@ -197,14 +197,23 @@ mod tests {
     /// No spelling of a name that is not this machine's is let in on loopback.
     #[test]
     fn spoilt_hosts_and_origins() {
-        let seeds = ["http://localhost:3000", "https://[::1]:5173", "http://127.0.0.1", "box.local:8080", "https://chat.example.org",
-            "http://mesh.example.org", "http://localhost.evil.example", "http://evil.example#@localhost"];
+        let seeds = [
+            "http://localhost:3000",
+            "https://[::1]:5173",
+            "http://127.0.0.1",
+            "box.local:8080",
+            "https://chat.example.org",
+            "http://mesh.example.org",
+            "http://localhost.evil.example",
+            "http://evil.example#@localhost",
+        ];
         let guard = guard();
         echo_fuzz::parser("host and origin", &seeds, |bytes| {
             let text = String::from_utf8_lossy(bytes);
             let (host, origin) = (guard.allows_host(&text), guard.allows_origin(&text));
             let own = guard.is_own_page(&text, text.strip_prefix("http://").unwrap_or(&text));
-            let foreign = axum::http::Uri::try_from(&*text).ok().and_then(|uri| Some(uri.host()?.to_ascii_lowercase()));
+            let foreign =
+                axum::http::Uri::try_from(&*text).ok().and_then(|uri| Some(uri.host()?.to_ascii_lowercase()));
             let foreign = foreign.is_some_and(|host| host.ends_with("evil.example"));
             assert!(!foreign || !origin && !own, "{text:?}");
             host || origin || own || text.contains("evil")

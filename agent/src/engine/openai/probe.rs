@@ -312,7 +312,8 @@ mod tests {
         let (Sign::Works(before), Sign::Works(after)) = (work(&slot(1)), work(&slot(2))) else { panic!() };
         assert!(after > before);
         assert_eq!(work(&json!([{"is_processing": false}])), Sign::Idle);
-        let most = json!([{"is_processing": true, "id_task": u64::MAX, "next_token": {"n_decoded": u64::MAX}}]);
+        let most =
+            json!([{"is_processing": true, "id_task": u64::MAX, "next_token": {"n_decoded": u64::MAX}}]);
         assert_eq!(work(&most), Sign::Works(u64::MAX));
     }
 

@@ -204,7 +204,8 @@ proptest! {
 #[test]
 fn spoilt_bodies() {
     let image = crate::http::image::tests::PNG;
-    let options = json!({"num_ctx": 8, "temperature": 0.5, "stop": ["x"], "seed": -1, "num_predict": 9, "top_k": 4});
+    let options =
+        json!({"num_ctx": 8, "temperature": 0.5, "stop": ["x"], "seed": -1, "num_predict": 9, "top_k": 4});
     let chat = json!({"model": "m", "stream": false, "think": "low", "format": {"type": "object"}, "keep_alive": "5m", "options": options,
         "messages": [{"role": "user", "content": "see", "images": [image]},
             {"role": "assistant", "content": "", "thinking": "hm", "tool_calls": [{"id": "c", "function": {"index": 1, "name": "f", "arguments": {"a": [1, -2.5e3, null]}}}]},
@@ -220,5 +221,9 @@ fn spoilt_bodies() {
     crate::http::any::spoilt_bodies("ollama: /api/generate", &[generate], read(ask::generate));
     crate::http::any::spoilt_bodies("ollama: /api/embed", &[embed.clone()], read(ask::embed));
     crate::http::any::spoilt_bodies("ollama: /api/embeddings", &[embed], read(ask::embeddings));
-    crate::http::any::spoilt_bodies("ollama: /api/show", &[json!({"model": "m", "verbose": true, "system": "s"})], read(ask::show));
+    crate::http::any::spoilt_bodies(
+        "ollama: /api/show",
+        &[json!({"model": "m", "verbose": true, "system": "s"})],
+        read(ask::show),
+    );
 }

@@ -416,7 +416,8 @@ fn spoilt_bodies() {
         "response_format": {"type": "json_schema", "json_schema": {"name": "n", "schema": {"type": "object"}}}, "reasoning_effort": "high",
         "temperature": 0.5, "seed": 9223372036854775807_i64, "stop": ["x"], "logit_bias": {"1": 5}});
     let text = json!({"model": "m", "prompt": ["p"], "suffix": "s", "max_tokens": 3, "n": 8, "logprobs": 2, "echo": false, "stop": "x"});
-    let embed = json!({"model": "m", "input": ["a", "b"], "dimensions": 3, "encoding_format": "base64", "user": "u"});
+    let embed =
+        json!({"model": "m", "input": ["a", "b"], "dimensions": 3, "encoding_format": "base64", "user": "u"});
     let read = |ask: fn(Fields) -> Result<ask::Asked, ApiError>| {
         move |fields| {
             let asked = ask(fields)?;

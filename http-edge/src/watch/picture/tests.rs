@@ -384,8 +384,13 @@ fn a_node_that_lists_attempts_without_end_takes_no_more_of_the_picture_than_othe
 #[test]
 fn spoilt_words_of_others() {
     let beat = r#"{"node":"node-a","boot":"b1","number":9,"status":"draining","reason":"r","paused":"hours","active":[{"task":"00000000-0000-0000-0000-000000000007","attempt":2,"seq":4}],"progress":[{"model":"m","tokens":18446744073709551615}],"slots":4294967295,"models":[{"name":"m","size":4,"loaded":true,"capabilities":["tools","newer"],"tokens_per_second":12.5}],"engine":{"kind":"ollama","version":"v"},"memory":{"total":8,"free":3},"disk":{"total":80,"free":30},"agent_host":"h","agent_port":9001,"version":"0.1.0","uptime_ms":18446744073709551615}"#;
-    let event = |what: &str| format!(r#"{{"what":"{what}","at":1,"node":"node-a","task":"00000000-0000-0000-0000-000000000007","attempt":2,"model":"m","tokens":4,"latency_ms":5,"position":2,"expected_wait_ms":900,"detail":"gone","why":{{"node":"node-a"}}}}"#);
-    let seed = [beat, &event("queued"), &event("placed"), beat, &event("lost"), &event("done"), beat].join("\n");
+    let event = |what: &str| {
+        format!(
+            r#"{{"what":"{what}","at":1,"node":"node-a","task":"00000000-0000-0000-0000-000000000007","attempt":2,"model":"m","tokens":4,"latency_ms":5,"position":2,"expected_wait_ms":900,"detail":"gone","why":{{"node":"node-a"}}}}"#
+        )
+    };
+    let seed =
+        [beat, &event("queued"), &event("placed"), beat, &event("lost"), &event("done"), beat].join("\n");
     echo_fuzz::parser("picture of the mesh", &[seed], |bytes| {
         let (mut bench, mut heard) = (Bench::new(), 0);
         for line in bytes.split(|byte| *byte == b'\n').take(2_000) {
