@@ -4,13 +4,13 @@
 use std::time::{Duration, Instant};
 
 use echo_bus::Bus;
-use echo_bus::client::{CallError, Link, Received, Subscription};
+use echo_bus::client::{CallError, Link, Received, Subscription, passed_over};
 use echo_bus::id::{NodeId, Peer};
 use echo_bus::message::{Cancel, Empty, Heartbeat, Order, Task};
 use echo_bus::subject;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, warn};
+use tracing::debug;
 
 use crate::error::Error;
 use crate::http::Command;
@@ -165,7 +165,7 @@ impl Subscriptions {
         while let Some(cancel) = self.cancels.ready() {
             match cancel.message {
                 Ok(cancel) => waiting.push(Event::Cancel(cancel)),
-                Err(error) => warn!(%error, "passed over an unreadable cancel"),
+                Err(error) => passed_over("cancel", &error),
             }
         }
         while let Some(received) = self.tasks.ready() {

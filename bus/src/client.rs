@@ -20,7 +20,7 @@ pub use connect_error::ConnectError;
 pub use guest::{Guest, NotLetIn};
 pub use inspect::Inspection;
 pub use link::Link;
-pub use subscription::{Address, Received, Subscription};
+pub use subscription::{Address, Received, Subscription, passed_over};
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -94,7 +94,7 @@ const AROUND: [(&[u8], &[u8]); 4] = [(b"[", b"]"), (b"{\"a\":", b"}"), (b"\"", b
 pub fn spoil(random: &mut Random, seeds: &[&[u8]], out: &mut Vec<u8>) {
     out.clear();
     out.extend_from_slice(random.one_of(seeds));
-    for _ in 0..=random.below(4) {
+    for _ in 0..=random.below(random.clone().below(4) + 1) {
         once(random, seeds, out);
     }
     if random.below(256) == 0 {
@@ -104,7 +104,7 @@ pub fn spoil(random: &mut Random, seeds: &[&[u8]], out: &mut Vec<u8>) {
 
 fn once(random: &mut Random, seeds: &[&[u8]], out: &mut Vec<u8>) {
     let (at, range) = (random.below(out.len() + 1), short(random, out.len()));
-    match random.below(12) {
+    match random.below(20) {
         0 => {
             if let Some(byte) = out.get_mut(at) {
                 *byte ^= 1 << random.below(8);

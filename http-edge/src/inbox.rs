@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use echo_bus::client::{Link, SubscribeError, Subscription};
+use echo_bus::client::{self, Link, SubscribeError, Subscription};
 use echo_bus::id::Inbox as Reply;
 use echo_bus::message::{
     AnswerPart, Disconnect, Empty, Frame, Payload, Pong, Pulse, PulseAnswer, ReadAnswer, unix_millis,
@@ -13,7 +13,7 @@ use echo_bus::subject;
 use futures::future::BoxFuture;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Interval, MissedTickBehavior, interval};
-use tracing::{debug, info, warn};
+use tracing::{debug, info};
 
 use crate::edge::Event;
 use crate::tasks::Tasks;
@@ -178,6 +178,6 @@ fn answer(tasks: &Tasks, reply: Option<Reply>, answer: impl Payload + Send + Syn
 }
 
 fn passed_over(what: &str, error: &serde_json::Error) -> Option<Event> {
-    warn!(%error, "passed over an unreadable {what}");
+    client::passed_over(what, error);
     None
 }

@@ -9,10 +9,12 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use echo_bus::id::{AttemptId, IdMap, NodeId, TaskId};
-use echo_bus::message::{Cancel, Frame, Held, Missing};
+use echo_bus::message::{Cancel, Frame, Held, Missing, size};
 
 /// Frames kept of one attempt while an earlier one is missing; more are asked for again.
 const AHEAD: usize = 1024;
+/// The same in bytes: what an agent keeps to send again.
+const AHEAD_BYTES: usize = 16 << 20;
 /// Attempts given up before anybody had accepted them that are remembered.
 const GIVEN_UP: usize = 1024;
 
@@ -23,6 +25,8 @@ struct Stream {
     /// The number of the next frame in order.
     next: u64,
     ahead: BTreeMap<u64, Frame>,
+    /// So many bytes came with those.
+    ahead_bytes: usize,
     /// The last number that the holder's previous pulse named.
     claimed: Option<u64>,
 }
@@ -47,7 +51,8 @@ impl Resequencer {
     pub fn begin(&mut self, task: TaskId, attempt: u32, inbox: String) {
         self.end(task);
         self.inboxes.insert(inbox.clone(), task);
-        let stream = Stream { attempt, inbox, next: 0, ahead: BTreeMap::new(), claimed: None };
+        let stream =
+            Stream { attempt, inbox, next: 0, ahead: BTreeMap::new(), ahead_bytes: 0, claimed: None };
         self.streams.insert(task, stream);
     }
 
@@ -82,11 +87,8 @@ impl Resequencer {
     pub fn frame(&mut self, task: TaskId, frame: Frame) -> Vec<Frame> {
         let Some(stream) = self.streams.get_mut(&task) else { return Vec::new() };
         let Some(seq) = frame.seq() else { return vec![frame] };
-        if seq > stream.next && stream.ahead.len() < AHEAD {
-            stream.ahead.insert(seq, frame);
-            return Vec::new();
-        }
         if seq != stream.next {
+            stream.put_aside(seq, frame);
             return Vec::new();
         }
         stream.next += 1;
@@ -95,6 +97,9 @@ impl Resequencer {
         while let Some(frame) = stream.ahead.remove(&stream.next) {
             stream.next += 1;
             part(frame, &mut frames);
+        }
+        if stream.ahead.is_empty() {
+            stream.ahead_bytes = 0;
         }
         frames
     }
@@ -116,6 +121,21 @@ impl Resequencer {
     /// Whether an attempt is the one whose frames are waited for.
     pub fn wants(&self, held: &Held) -> bool {
         self.streams.get(&held.id.task).is_some_and(|stream| stream.attempt == held.id.attempt)
+    }
+}
+
+impl Stream {
+    /// Keeps a frame until those before it are here, if it is no earlier one and there is room. What has come out since is counted until
+    /// the gap is closed: an honest gap is short.
+    fn put_aside(&mut self, seq: u64, frame: Frame) {
+        if seq < self.next || self.ahead.len() >= AHEAD || self.ahead.contains_key(&seq) {
+            return;
+        }
+        let bytes = size(&frame);
+        if self.ahead_bytes.saturating_add(bytes) <= AHEAD_BYTES {
+            self.ahead_bytes += bytes;
+            self.ahead.insert(seq, frame);
+        }
     }
 }
 

@@ -20,6 +20,10 @@ pub use serving::{Seen, Serving};
 
 /// Names of models that a refusal lists at most.
 const NAMED_MODELS: usize = 100;
+/// Models of one node that tasks may go to, in its own order, and attempts of its that are looked at. One machine's heartbeat may
+/// cost the others no more.
+const MODELS: usize = 1_024;
+const ACTIVE: usize = 4_096;
 
 /// All nodes that are alive.
 #[derive(Debug, Default)]
@@ -57,6 +61,8 @@ pub enum News {
 impl Registry {
     /// Takes a heartbeat.
     pub fn hear(&mut self, mut beat: Heartbeat, now: Now) -> Heard {
+        beat.models.iter_mut().for_each(|models| models.truncate(MODELS));
+        beat.active.truncate(ACTIVE);
         let Some(&key) = self.by_id.get(&beat.node) else {
             return Heard { key: self.join(beat, now), news: News::Joined };
         };
@@ -322,6 +328,17 @@ mod tests {
         assert_eq!(common(&registry).as_deref(), Some("x:latest"));
         registry.hear(beat("b", 1).models([model("y:latest")]).build(), clock.now());
         assert_eq!(common(&registry).as_deref(), Some("y:latest"));
+    }
+
+    #[test]
+    fn a_node_that_names_models_without_end_serves_the_first_of_them() {
+        let clock = Clock::new();
+        let mut registry = Registry::default();
+        for round in 1..4_u32 {
+            let many = (0..100_000).map(|number| model(&format!("m{round}-{number}")));
+            registry.hear(beat("a", round.into()).models(many).build(), clock.now());
+            assert_eq!(registry.served.len(), MODELS);
+        }
     }
 
     #[test]

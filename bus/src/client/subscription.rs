@@ -14,13 +14,12 @@ use crate::rarely::Rarely;
 use crate::subject::Origin;
 
 /// Whoever sends what cannot be read, or what is not his, may send much of it.
-const SAID_EVERY: Duration = Duration::from_secs(5);
+const SAID_EVERY: Duration = Duration::from_secs(1);
 
 /// A stream of messages of one type.
 pub struct Subscription<M> {
     inner: async_nats::Subscriber,
     origin: Origin<M>,
-    passed_over: Rarely,
 }
 
 /// A message that came in.
@@ -59,7 +58,7 @@ impl std::fmt::Display for Address {
 
 impl<M: Payload> Subscription<M> {
     pub(super) fn new(inner: async_nats::Subscriber, origin: Origin<M>) -> Self {
-        Self { inner, origin, passed_over: Rarely::new(SAID_EVERY) }
+        Self { inner, origin }
     }
 
     /// The next message; `None` once the connection is closed for good. Cancel-safe.
@@ -74,15 +73,8 @@ impl<M: Payload> Subscription<M> {
             let received = self.next().await?;
             match received.message {
                 Ok(message) => return Some(message),
-                Err(error) => self.passed_over(&received.subject, &error),
+                Err(error) => passed_over(&received.subject, &error),
             }
-        }
-    }
-
-    /// Logs that a message was passed over, not each time.
-    pub fn passed_over(&self, subject: &Address, error: &serde_json::Error) {
-        if let Some(unsaid) = self.passed_over.now() {
-            warn!(%subject, %error, before = unsaid, "passed over a message");
         }
     }
 
@@ -96,8 +88,9 @@ impl<M: Payload> Subscription<M> {
         let reply = message.reply.as_ref().and_then(|reply| match Inbox::try_from(reply.to_string()) {
             Ok(inbox) => Some(inbox),
             Err(error) => {
-                if self.passed_over.now().is_some() {
-                    warn!(subject = %message.subject, %error, "a question with a reply subject that is no inbox");
+                static TOLD: Rarely = Rarely::new(SAID_EVERY);
+                if let Some(left_out) = TOLD.now() {
+                    warn!(subject = %message.subject, %error, left_out, "a question with a reply subject that is no inbox");
                 }
                 None
             }
@@ -114,12 +107,26 @@ fn said_by<M>(
     origin: Option<&Arc<dyn Fn(&M) -> String + Send + Sync>>,
     message: M,
 ) -> Result<M, serde_json::Error> {
+    static TOLD: Rarely = Rarely::new(SAID_EVERY);
     let wanted = origin.map(|origin| origin(&message));
     match wanted {
-        Some(wanted) if wanted != subject.as_str() => Err(serde_json::Error::custom(format!(
-            "it is not from who it says: that would have come by {wanted}"
-        ))),
+        Some(wanted) if wanted != subject.as_str() => {
+            if let Some(left_out) = TOLD.now() {
+                warn!(%subject, wanted, left_out, "a message is not from who it says: that would have come by another subject");
+            }
+            Err(serde_json::Error::custom("it is not from who it says"))
+        }
         _ => Ok(message),
+    }
+}
+
+/// Tells of what cannot be read: rarely, since others can cause it, and only where it is wrong. The error's own words quote what
+/// was sent, which may be a prompt.
+pub fn passed_over(what: &str, error: &serde_json::Error) {
+    static TOLD: Rarely = Rarely::new(SAID_EVERY);
+    if let Some(left_out) = TOLD.now() {
+        let (wrong, at) = (error.classify(), error.column());
+        warn!(what, ?wrong, at, left_out, "passed over an unreadable message");
     }
 }
 

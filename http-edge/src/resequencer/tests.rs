@@ -49,6 +49,19 @@ fn frames_come_out_once_and_in_order() {
 }
 
 #[test]
+fn frames_before_which_one_is_missing_have_a_bound_in_bytes() {
+    let mut streams = accepting();
+    let large = |seq| Frame::Token { seq, pieces: vec![Piece::text("x".repeat(7 << 20))] };
+    for seq in 2..100 {
+        assert_eq!(seqs(&mut streams, large(seq)), NONE);
+    }
+    assert_eq!(streams.streams[&TASK].ahead.len(), 2);
+    assert_eq!(seqs(&mut streams, token(1)), [1, 2, 3]);
+    assert_eq!(seqs(&mut streams, large(5)), NONE, "there is room again");
+    assert_eq!(seqs(&mut streams, large(4)), [4, 5]);
+}
+
+#[test]
 fn pieces_that_came_with_the_end_come_before_it() {
     let mut streams = accepting();
     let done = |pieces| Frame::Done { seq: 2, pieces, done: Box::default() };
