@@ -7,12 +7,13 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 use echo_bus::discover::Announcement;
 use echo_bus::process::{self, BadConfig, LogArgs};
-use echo_bus::secret::Secret;
 use serde::Serialize;
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 
+use crate::machines::Machines;
 use crate::server::{self, Listen, Monitor, Options, Server};
+use crate::trust::Trust;
 
 /// The bus of the mesh: finds or fetches nats-server, checks its configuration, starts it, and keeps it up.
 ///
@@ -35,12 +36,12 @@ pub struct Args {
     #[arg(long, env = "ECHO_NATS_MONITOR", value_name = "[HOST:]PORT")]
     monitor: Option<Monitor>,
 
-    /// The secret that everybody has to know to get in; made on first use. Needed beyond this machine
-    #[arg(long, env = "ECHO_SECRET_FILE", value_name = "FILE")]
-    secret_file: Option<PathBuf>,
+    /// Only let in whose keys are listed in this folder, over TLS; made on first use. Needed beyond this machine
+    #[arg(long, env = "ECHO_TRUST", value_name = "DIR")]
+    trust: Option<PathBuf>,
 
-    /// Let everybody in from everywhere, without a secret
-    #[arg(long)]
+    /// Let everybody in from everywhere, and read along: without keys and TLS
+    #[arg(long, conflicts_with = "trust")]
     insecure_lan: bool,
 
     /// Write addresses and process ids to this file, as JSON, once the bus is ready
@@ -73,7 +74,8 @@ enum Action {
 
 /// Runs the broker until it is told to stop.
 pub fn execute(cli: Args) -> ExitCode {
-    process::logs(cli.logs.log_format, "info,async_nats=off");
+    // What becomes of the server is told by its supervisor, so the link of the broker's own part has no news but denials.
+    process::logs(cli.logs.log_format, "info,async_nats=off,echo_bus::client::link=error");
     process::raise_open_files();
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -95,18 +97,27 @@ async fn run(cli: Args) -> Result<()> {
         println!("{}", binary.display());
         return Ok(());
     }
-    let secret =
-        cli.secret_file.as_deref().map(Secret::read_or_create).transpose().map_err(BadConfig::because)?;
-    let Args { nats_conf, listen, monitor, insecure_lan, ready_file, .. } = cli;
-    let needs_secret = secret.is_some();
-    let options = Options { binary, config: nats_conf, listen, monitor, secret, insecure_lan };
+    let Args { trust, nats_conf, listen, monitor, insecure_lan, ready_file, .. } = cli;
+    let trust = trust.as_deref().map(Trust::open).transpose().map_err(BadConfig::because)?;
+    let options = Options { binary, config: nats_conf, listen, monitor, trust: trust.clone(), insecure_lan };
     let starting = shutdown.run_until_cancelled(Server::start(options, shutdown.clone()));
     let Some(server) = starting.await.transpose().map_err(blamed)? else {
         return Ok(());
     };
+    let machines = match &trust {
+        Some(trust) => {
+            let starting = Machines::start(server.url(), trust.clone(), server.reloader());
+            let Some(machines) = shutdown.run_until_cancelled(starting).await.transpose()? else {
+                return Ok(());
+            };
+            Some(machines)
+        }
+        None => None,
+    };
     info!(url = server.url(), monitor = server.monitor(), pid = server.pid(), "the bus is ready");
-    let announcement = server.exposed_port().and_then(|port| announce(port, needs_secret));
-    let ended = serve(server, ready_file).await;
+    let announcement = server.exposed_port().and_then(|port| announce(port, trust.is_some()));
+    let ended = serve(server, trust.as_ref(), ready_file).await;
+    drop(machines);
     if let Some(announcement) = announcement {
         announcement.withdraw().await;
     }
@@ -114,17 +125,17 @@ async fn run(cli: Args) -> Result<()> {
 }
 
 /// Without mDNS the bus serves all the same, and has to be named.
-fn announce(port: u16, needs_secret: bool) -> Option<Announcement> {
-    Announcement::new(port, needs_secret)
+fn announce(port: u16, needs_key: bool) -> Option<Announcement> {
+    Announcement::new(port, needs_key)
         .inspect_err(|error| warn!(error = error as &dyn std::error::Error, "not announced on this network"))
         .ok()
 }
 
-async fn serve(server: Server, ready_file: Option<PathBuf>) -> Result<()> {
+async fn serve(server: Server, trust: Option<&Trust>, ready_file: Option<PathBuf>) -> Result<()> {
     let Some(path) = ready_file else {
         return Ok(server.wait().await?);
     };
-    let telling = tokio::spawn(keep_told(path.clone(), Ready::of(&server), server.pids()));
+    let telling = tokio::spawn(keep_told(path.clone(), Ready::of(&server, trust), server.pids()));
     let ended = server.wait().await;
     telling.abort();
     let _ = std::fs::remove_file(&path);
@@ -154,12 +165,18 @@ struct Ready {
     monitor: Option<String>,
     pid: u32,
     server_pid: Option<u32>,
+    /// Whether connections are encrypted, and by whose certificate the server is known.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    tls: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    authority: Option<PathBuf>,
 }
 
 impl Ready {
-    fn of(server: &Server) -> Self {
+    fn of(server: &Server, trust: Option<&Trust>) -> Self {
         let (nats, monitor) = (server.url().to_owned(), server.monitor().map(str::to_owned));
-        Self { nats, monitor, pid: std::process::id(), server_pid: server.pid() }
+        let (tls, authority) = (trust.is_some(), trust.map(Trust::authority));
+        Self { nats, monitor, pid: std::process::id(), server_pid: server.pid(), tls, authority }
     }
 
     /// Whole or not at all: whoever waits for the file may read it as soon as it is there.

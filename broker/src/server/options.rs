@@ -2,9 +2,8 @@
 
 use std::path::PathBuf;
 
-use echo_bus::secret::Secret;
-
 use super::address::{Listen, Monitor};
+use crate::trust::Trust;
 
 /// What to start, and how.
 #[derive(Debug, Clone)]
@@ -17,8 +16,8 @@ pub struct Options {
     pub listen: Option<Listen>,
     /// The port of the pages about the server, if not the configuration's; 0 lets the kernel choose.
     pub monitor: Option<Monitor>,
-    /// What everybody has to know to get in. Without one the server must stay on loopback.
-    pub secret: Option<Secret>,
-    /// Let everybody in from everywhere, knowingly.
+    /// Whose keys get in, and over TLS only. Without it the server must stay on loopback.
+    pub trust: Option<Trust>,
+    /// Let everybody in from everywhere, in clear, knowingly.
     pub insecure_lan: bool,
 }

@@ -7,11 +7,20 @@ use tokio::process::{Child, Command};
 
 /// Asks the child to end (SIGTERM). A child that has been waited for is left alone: its id may be another's by now.
 pub(super) fn terminate(child: &Child) -> io::Result<()> {
+    signal(child, libc::SIGTERM)
+}
+
+/// Has the child read its configuration again (SIGHUP).
+pub(super) fn hang_up(child: &Child) -> io::Result<()> {
+    signal(child, libc::SIGHUP)
+}
+
+fn signal(child: &Child, signal: libc::c_int) -> io::Result<()> {
     let Some(pid) = child.id().and_then(|id| libc::pid_t::try_from(id).ok()) else {
         return Ok(());
     };
     // SAFETY: touches no memory of ours; the child is not reaped yet, so the id is its own.
-    checked(unsafe { libc::kill(pid, libc::SIGTERM) })
+    checked(unsafe { libc::kill(pid, signal) })
 }
 
 /// Has the kernel kill the child when the *thread* that starts it ends, which a thread that never ends turns into: when

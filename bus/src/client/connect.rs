@@ -70,11 +70,13 @@ impl Bus {
     async fn first_round_trip(&self, url: &str) {
         let mut link = self.link();
         loop {
-            let up = tokio::time::timeout(Duration::from_secs(5), link.wait_for(|link| link.up)).await;
-            if up.is_ok() && self.round_trip(Duration::from_secs(2)).await.is_ok() {
+            // Not holding what was seen: the link could not change while it is looked at.
+            let up =
+                tokio::time::timeout(Duration::from_secs(5), link.wait_for(|link| link.up)).await.is_ok();
+            if up && self.round_trip(Duration::from_secs(2)).await.is_ok() {
                 return;
             }
-            if up.is_err() {
+            if !up {
                 warn!(
                     url,
                     "no broker answers there; start one (`echo-mesh broker`) or correct --nats; still trying"
