@@ -50,7 +50,7 @@ pub async fn run(
     let (commands, wanted) = mpsc::channel(16);
     let port = CancellationToken::new();
     let _closes = port.clone().drop_guard();
-    tokio::spawn(http::serve(listener, metrics::install(), commands, port));
+    tokio::spawn(http::serve(listener, metrics::install(), commands, bus.clone(), port));
     let ready = tokio::select! {
         biased;
         () = shutdown.cancelled() => return Ok(()),

@@ -1,17 +1,24 @@
-//! The agent's own port: whether it lives, its numbers, and drain and resume for the machine's owner.
+//! The agent's own port: whether it lives, its numbers, and for the machine's owner drain, resume and the mesh as it is seen
+//! from here.
+
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use echo_bus::host;
+use echo_bus::message::Empty;
+use echo_bus::{Bus, host, subject};
 use echo_telemetry::metrics as telemetry;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
+
+/// How long an orchestrator may take to tell of the mesh.
+const WITHIN: Duration = Duration::from_secs(2);
 
 /// What the owner wants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +31,7 @@ pub enum Command {
 struct Shared {
     metrics: PrometheusHandle,
     commands: mpsc::Sender<Command>,
+    bus: Bus,
 }
 
 /// Serves until the token is cancelled.
@@ -31,6 +39,7 @@ pub async fn serve(
     listener: TcpListener,
     metrics: PrometheusHandle,
     commands: mpsc::Sender<Command>,
+    bus: Bus,
     stop: CancellationToken,
 ) {
     let routes = Router::new()
@@ -38,7 +47,8 @@ pub async fn serve(
         .route("/metrics", get(numbers))
         .route("/drain", post(|state, headers| command(state, headers, Command::Drain)))
         .route("/resume", post(|state, headers| command(state, headers, Command::Resume)))
-        .with_state(Shared { metrics, commands });
+        .route("/mesh", get(mesh))
+        .with_state(Shared { metrics, commands, bus });
     let served = axum::serve(listener, routes).with_graceful_shutdown(stop.cancelled_owned()).await;
     if let Err(error) = served {
         warn!(error = &error as &dyn std::error::Error, "the agent's own port is not served any more");
@@ -49,14 +59,38 @@ async fn numbers(State(shared): State<Shared>) -> Response {
     ([(header::CONTENT_TYPE, telemetry::CONTENT_TYPE)], telemetry::render(&shared.metrics)).into_response()
 }
 
-async fn command(State(shared): State<Shared>, headers: HeaderMap, command: Command) -> Response {
-    // A web page can post across origins unasked, but not with this type; and a page that has made its own name
-    // point here still sends that name.
-    let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    if !host_is_local(text(header::HOST)) || !origin_is_local(text(header::ORIGIN)) {
-        return said(StatusCode::FORBIDDEN, false, "ask by an address of this machine or by localhost");
+/// The nodes, as the orchestrator knows them: a machine that has joined reaches the mesh by its agents only.
+async fn mesh(State(shared): State<Shared>, headers: HeaderMap) -> Response {
+    if let Err(refused) = asked_from_here(&headers) {
+        return refused;
     }
-    let kind = text(header::CONTENT_TYPE).split(';').next().unwrap_or_default().trim();
+    match shared.bus.call(&subject::status(), &Empty {}, WITHIN).await {
+        Ok(mesh) => axum::Json(mesh).into_response(),
+        Err(_) if !shared.bus.link().borrow().up => {
+            said(StatusCode::SERVICE_UNAVAILABLE, false, "the agent has no connection to the broker")
+        }
+        Err(_) => said(StatusCode::SERVICE_UNAVAILABLE, false, "no orchestrator answers"),
+    }
+}
+
+/// A page that has made its own name point here still sends that name.
+fn asked_from_here(headers: &HeaderMap) -> Result<(), Response> {
+    if host_is_local(text(headers, header::HOST)) && origin_is_local(text(headers, header::ORIGIN)) {
+        return Ok(());
+    }
+    Err(said(StatusCode::FORBIDDEN, false, "ask by an address of this machine or by localhost"))
+}
+
+fn text(headers: &HeaderMap, name: header::HeaderName) -> &str {
+    headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+}
+
+async fn command(State(shared): State<Shared>, headers: HeaderMap, command: Command) -> Response {
+    if let Err(refused) = asked_from_here(&headers) {
+        return refused;
+    }
+    // A web page can post across origins unasked, but not with this type.
+    let kind = text(&headers, header::CONTENT_TYPE).split(';').next().unwrap_or_default().trim();
     if !kind.eq_ignore_ascii_case("application/json") {
         return said(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,

@@ -17,7 +17,7 @@ pub use authority::{Authority, BROKER_NAME, NoCertificate};
 pub use call_error::{CallError, PublishError};
 pub use connect::Options;
 pub use connect_error::ConnectError;
-pub use guest::{Guest, NotLetIn};
+pub use guest::{Guest, NotLetIn, knock};
 pub use inspect::Inspection;
 pub use link::Link;
 pub use subscription::{Address, Received, Subscription, passed_over};

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use echo_bus::process::{self, BadConfig};
 
 use crate::{
     ask, chat, check, completions, config, doctor, down, invite, join, key, keys, logs, machines, models,
@@ -82,6 +83,9 @@ pub enum Command {
 
 /// Does what the command line says.
 pub fn main() -> ExitCode {
+    if let Err(error) = no_secret() {
+        return process::ended(Err(error.into()));
+    }
     let matches = config::parse(commands());
     let Cli { config: file, command } = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     match command {
@@ -111,6 +115,21 @@ pub fn main() -> ExitCode {
         Command::Agent(args) => echo_agent::program::execute(args),
         Command::Edge(args) => echo_edge::program::execute(args),
     }
+}
+
+/// Earlier versions had one secret for everybody. Nothing is started with less protection than somebody has asked for.
+fn no_secret() -> Result<(), BadConfig> {
+    let flag = |arg: &std::ffi::OsString| arg.to_string_lossy().starts_with("--secret-file");
+    let is_set = std::env::var_os("ECHO_SECRET_FILE").is_some_and(|value| !value.is_empty());
+    if !is_set && !std::env::args_os().skip(1).take_while(|arg| arg != "--").any(|arg| flag(&arg)) {
+        return Ok(());
+    }
+    Err(BadConfig(
+        "--secret-file (ECHO_SECRET_FILE) is gone: instead of one secret for all, each machine has a key of its own. Take \
+         it away, start the mesh with `echo-mesh up --lan` (a broker alone: --trust DIR), and bring each other machine \
+         in again with `echo-mesh invite` and `echo-mesh join`"
+            .to_owned(),
+    ))
 }
 
 /// The whole command line, as it is without a file.

@@ -11,6 +11,7 @@ mod exposed;
 mod files;
 mod finding;
 mod group;
+mod keys;
 mod listening;
 mod mesh;
 mod models;
@@ -21,7 +22,6 @@ mod parts;
 mod ports;
 mod proxy;
 mod scene;
-mod secret;
 mod show;
 mod twins;
 mod versions;
@@ -65,7 +65,7 @@ async fn look(scene: Scene) -> Vec<(&'static str, Looked)> {
     let checks: Vec<(&'static str, LocalBoxFuture<'_, Looked>)> = vec![
         ("configuration", configuration::look(&scene).boxed_local()),
         ("parts", parts::look(&scene).boxed_local()),
-        ("secret", secret::look(&scene).boxed_local()),
+        ("keys", keys::look(&scene).boxed_local()),
         ("broker", broker::look(&scene).boxed_local()),
         ("mesh", mesh::look(&scene).boxed_local()),
         ("ports", ports::look(&scene).boxed_local()),

@@ -1,11 +1,11 @@
 //! What runs on this machine, as it was written down by the command that has started it.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use echo_bus::id::NodeId;
 use serde_json::Value;
 
-use crate::record::Record;
+use crate::record::{Access, Record};
 use crate::up::summary::{age, parts};
 
 /// What runs here.
@@ -15,13 +15,17 @@ pub struct Here {
     pub lines: Vec<String>,
     /// The same for programs.
     pub json: Value,
+    /// Whether a supervisor keeps it up.
+    pub runs: bool,
     /// The nodes of this machine.
     pub nodes: Vec<NodeId>,
-    /// The bus that they are on, and the file of the secret that it wants.
+    /// The bus that they are on, and the key of this machine's people.
     pub bus: Option<String>,
-    pub secret_file: Option<PathBuf>,
-    /// Whether nobody but the bus can be asked about the mesh: no edge of it is known.
-    pub needs_bus: bool,
+    pub access: Option<Access>,
+    /// The agents of a machine that has only joined, by node: what its owner may ask.
+    pub agents: Vec<(NodeId, String)>,
+    /// Whether nobody but an agent can be asked about the mesh: no edge of it is known.
+    pub needs_agent: bool,
 }
 
 /// What runs here; `None` if nothing was started by this program.
@@ -47,10 +51,16 @@ pub fn here(run: &Path) -> Option<Here> {
     }
     Some(Here {
         lines,
+        runs: record.supervisor.runs(),
         json: serde_json::to_value(&record).unwrap_or_default(),
-        needs_bus: record.joined && record.edge.is_none() && record.bus.is_some(),
+        needs_agent: record.joined && record.edge.is_none(),
+        agents: if record.joined { agents(&record) } else { Vec::new() },
         nodes: record.nodes.iter().filter_map(|node| node.id.parse().ok()).collect(),
         bus: record.bus,
-        secret_file: record.secret_file,
+        access: record.access,
     })
+}
+
+fn agents(record: &Record) -> Vec<(NodeId, String)> {
+    record.nodes.iter().filter_map(|node| Some((node.id.parse().ok()?, node.agent.clone()))).collect()
 }

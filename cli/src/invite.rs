@@ -6,22 +6,21 @@ mod open;
 mod show;
 
 use std::net::IpAddr;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Result, anyhow};
-use echo_bus::client::{Guest, Login, NotLetIn};
+use echo_bus::client::{Access, Authority, Guest, NotLetIn};
 use echo_bus::host;
 use echo_bus::id::NodeId;
 use echo_bus::message::JoinGrant;
 use echo_bus::process::{self, BadConfig};
-use echo_bus::secret::Secret;
 use echo_bus::time;
 use reqwest::Url;
 
 use crate::bus::WhichBus;
 use crate::join::member::{self, Member};
+use crate::machines;
 use crate::place::{Place, PlaceArgs};
 use crate::record::Record;
 use crate::say::say;
@@ -71,13 +70,19 @@ async fn execute(args: Args) -> ExitCode {
 async fn run(args: Args) -> Result<()> {
     let shutdown = process::shutdown();
     let mesh = Mesh::of(&args.bus, &args.place.place()?)?;
-    let connecting = member::bus_of(&mesh.nats, mesh.secret.clone());
+    let authority = mesh.access.authority.clone();
+    let keyed = mesh.access.key().is_some();
+    let connecting = member::bus_of(&mesh.nats, mesh.access);
     let Some(bus) = shutdown.run_until_cancelled(connecting).await.transpose()? else {
         return Ok(());
     };
     takes_guests(&mesh.nats).await?;
+    if keyed {
+        machines::list(&bus).await.map_err(|error| error.at(&mesh.nats))?;
+    }
     let broker = of_broker(&mesh.nats, args.advertise.as_deref()).await?;
-    let mut open = Open::new(&bus, broker, grant(mesh.secret, args.edge.as_ref()), args.lifetime).await?;
+    let mut open =
+        Open::new(&bus, broker, grant(authority.as_ref(), args.edge.as_ref()), args.lifetime).await?;
     open.show(args.qr);
     let until = open.until();
     let outcome = tokio::select! {
@@ -115,7 +120,7 @@ pub async fn takes_guests(nats: &str) -> Result<(), BadConfig> {
 }
 
 /// What a machine gets that has the code.
-pub fn grant(secret: Option<Secret>, edge: Option<&Url>) -> JoinGrant {
+pub fn grant(authority: Option<&Authority>, edge: Option<&Url>) -> JoinGrant {
     let far = |url: &&Url| {
         let host = host::name(url.host_str().unwrap_or_default());
         match host.parse::<IpAddr>() {
@@ -124,7 +129,8 @@ pub fn grant(secret: Option<Secret>, edge: Option<&Url>) -> JoinGrant {
         }
     };
     let edge = edge.filter(far).map(Url::to_string);
-    JoinGrant { secret, authority: None, edge, version: env!("CARGO_PKG_VERSION").to_owned() }
+    let authority = authority.map(|authority| authority.pem().to_owned());
+    JoinGrant { secret: None, authority, edge, version: env!("CARGO_PKG_VERSION").to_owned() }
 }
 
 /// What became of a code, in a sentence.
@@ -157,30 +163,29 @@ pub fn told(outcome: &Outcome) -> String {
 /// The mesh that a machine is invited to.
 struct Mesh {
     nats: String,
-    secret: Option<Secret>,
+    access: Access,
 }
 
 impl Mesh {
     /// The one that is named; else the one that runs here; else the one that this machine has joined.
     fn of(which: &WhichBus, place: &Place) -> Result<Self, BadConfig> {
-        let bus = match known(place)? {
-            Some((nats, file)) => which.meant(Some(&nats), file.as_deref()),
-            None => which.meant(None, None),
+        let here = Record::known(&place.run).filter(|record| record.supervisor.runs());
+        let bus = match here.filter(|record| !record.joined) {
+            Some(record) => which.meant(record.bus.as_deref(), record.access.as_ref()),
+            None => {
+                let member = Member::read(place)?;
+                let bus = which.meant(member.as_ref().map(|member| member.nats.as_str()), None);
+                let joined = member.filter(|member| member.nats == bus.nats && !member.keyed.is_empty());
+                if let (Some(member), None, None) = (joined, &bus.access.nkey, &bus.access.creds) {
+                    return Err(BadConfig(format!(
+                        "this machine has only joined the mesh at {}, and its key lets nobody else in: run `echo-mesh \
+                         invite` on the machine where `echo-mesh up --lan` runs",
+                        member.nats
+                    )));
+                }
+                bus
+            }
         };
-        let secret = match bus.access.read().map_err(BadConfig::because)?.login {
-            Login::Secret(secret) => Some(secret),
-            _ => None,
-        };
-        Ok(Self { secret, nats: bus.nats })
+        Ok(Self { access: bus.access.read().map_err(BadConfig::because)?, nats: bus.nats })
     }
-}
-
-/// The bus that this machine is on, and the file of its secret.
-fn known(place: &Place) -> Result<Option<(String, Option<PathBuf>)>, BadConfig> {
-    let here = Record::known(&place.run).filter(|record| record.supervisor.runs());
-    if let Some(here) = here.and_then(|record| Some((record.bus?, record.secret_file))) {
-        return Ok(Some(here));
-    }
-    let file = Some(Member::secret_file(place)).filter(|file| file.exists());
-    Ok(Member::read(place)?.map(|member| (member.nats, file)))
 }

@@ -73,12 +73,15 @@ async fn join(mut args: Args, config: Option<PathBuf>) -> Result<()> {
     let engines = if given.is_some() { engines.map_err(unused)? } else { engines? };
     if args.engines.dry_run {
         let nats = before.map_or_else(|| "the one that the code names".to_owned(), |member| member.nats);
-        say(engines.plan(Mesh::Joined(Joined { nats, secret_file: None, edge: None })));
+        say(engines.plan(Mesh::Joined(Joined { nats, keys: None, edge: None })));
         return Ok(());
     }
     let ids = engines.ids();
     let member = match (before, given) {
-        (Some(before), _) => before.keep(&place, &args.engines, &ids)?,
+        (Some(before), _) => {
+            before.knows(&place, &ids)?;
+            before.keep(&place, &args.engines, &ids)?
+        }
         (None, Some(code)) => joined(&code, &args.engines, &ids, &place).await?,
         (None, None) => {
             let code = prompt::code(find::announced().await).await?;
@@ -100,8 +103,9 @@ fn unused(error: anyhow::Error) -> anyhow::Error {
 /// Has the code exchanged for what this machine needs, and keeps that.
 async fn joined(code: &Code, engines: &EngineSettings, ids: &[NodeId], place: &Place) -> Result<Member> {
     let own = env!("CARGO_PKG_VERSION");
-    let (broker, grant) =
-        find::ask(code, &JoinWish { nodes: ids.to_vec(), keys: Vec::new(), version: own.to_owned() }).await?;
+    let keys = member::public_keys(place, ids).map_err(|error| unused(error.into()))?;
+    let wish = JoinWish { nodes: ids.to_vec(), keys, version: own.to_owned() };
+    let (broker, grant) = find::ask(code, &wish).await?;
     if grant.version != own {
         let theirs: String = grant.version.chars().filter(char::is_ascii_graphic).take(20).collect();
         warn(format_args!("the mesh has version {theirs} of echo-mesh, and this machine has {own}"));
@@ -109,7 +113,11 @@ async fn joined(code: &Code, engines: &EngineSettings, ids: &[NodeId], place: &P
     let edge = grant.edge.filter(|edge| Url::parse(edge).is_ok());
     let mut member = Member { nats: format!("nats://{broker}"), edge, ..Member::default() };
     member.note(engines, ids);
-    member.write(place, grant.secret.as_ref())?;
+    if let Some(pem) = &grant.authority {
+        member::keep_authority(place, pem)?;
+        member.keyed = ids.to_vec();
+    }
+    member.write(place)?;
     say(format_args!("This machine may join the mesh at {broker}, from now on without a code."));
     Ok(member)
 }
@@ -137,13 +145,12 @@ impl Member {
         let before = self.clone();
         self.note(engines, ids);
         if self != before {
-            self.write(place, Self::secret(place)?.as_ref())?;
+            self.write(place)?;
         }
         Ok(self)
     }
 
     fn joined(&self, place: &Place) -> Joined {
-        let secret_file = Some(Self::secret_file(place)).filter(|file| file.exists());
-        Joined { nats: self.nats.clone(), secret_file, edge: self.edge.clone() }
+        Joined { nats: self.nats.clone(), keys: self.keys(place), edge: self.edge.clone() }
     }
 }

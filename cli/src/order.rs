@@ -1,6 +1,7 @@
 //! `echo-mesh drain` and `echo-mesh resume`: for the owner of a machine who wants its memory back, over the bus.
 
 mod bus;
+mod local;
 mod wait;
 
 use std::process::ExitCode;
@@ -19,9 +20,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::bus::WhichBus;
 use crate::clean::Clean;
-use crate::here::here;
+use crate::here::{Here, here};
 use crate::place::RunArgs;
 use crate::say::say;
+use local::Local;
 use wait::{Drain, Runs, Wait};
 
 /// What somebody hears whose node says nothing for so long is that, and nothing else.
@@ -88,7 +90,11 @@ fn ended(command: impl Future<Output = Result<ExitCode>>) -> ExitCode {
 }
 
 async fn run_drain(args: &DrainArgs) -> Result<ExitCode> {
-    let (bus, node) = args.owner.begin().await?;
+    let here = args.owner.here()?;
+    if let Some(local) = args.owner.local(&here)? {
+        return drain_here(&local, args.no_wait).await;
+    }
+    let (bus, node) = args.owner.begin(&here).await?;
     let mut beats = listen(&bus, &node).await?;
     bus::order(&bus, &node, Wish::Drain).await?;
     forget_old(&mut beats);
@@ -102,7 +108,14 @@ async fn run_drain(args: &DrainArgs) -> Result<ExitCode> {
 }
 
 async fn run_resume(args: &ResumeArgs) -> Result<ExitCode> {
-    let (bus, node) = args.owner.begin().await?;
+    let here = args.owner.here()?;
+    if let Some(local) = args.owner.local(&here)? {
+        local.order(Wish::Resume).await?;
+        timeout(SILENT, local.works()).await.context("it is resumed, and still takes nothing")??;
+        say(format_args!("{} takes work again.", local.node()));
+        return Ok(ExitCode::SUCCESS);
+    }
+    let (bus, node) = args.owner.begin(&here).await?;
     let mut beats = listen(&bus, &node).await?;
     let ordered = bus::order(&bus, &node, Wish::Resume).await?;
     forget_old(&mut beats);
@@ -115,11 +128,44 @@ async fn run_resume(args: &ResumeArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+async fn drain_here(local: &Local, no_wait: bool) -> Result<ExitCode> {
+    local.order(Wish::Drain).await?;
+    let node = local.node();
+    if no_wait {
+        say(format_args!("{node} takes nothing new, and finishes what it has."));
+        return Ok(ExitCode::SUCCESS);
+    }
+    if local.empty(&process::shutdown()).await? {
+        say(format_args!("{node} is drained: nothing runs there, and it takes nothing new."));
+        return Ok(ExitCode::SUCCESS);
+    }
+    say(format_args!(
+        "{node} still drains: it takes nothing new. `echo-mesh resume {node}` takes that back."
+    ));
+    Ok(ExitCode::from(INTERRUPTED))
+}
+
 impl Owner {
+    fn here(&self) -> Result<Here> {
+        Ok(here(&self.run.dir()?).unwrap_or_default())
+    }
+
+    /// A machine that has only joined orders its own agents, unless another bus, or a key, is named.
+    fn local(&self, here: &Here) -> Result<Option<Local>> {
+        let access = &self.bus.access;
+        if here.agents.is_empty()
+            || self.bus.nats.is_some()
+            || access.nkey.is_some()
+            || access.creds.is_some()
+        {
+            return Ok(None);
+        }
+        Local::of(&here.agents, self.node.as_ref()).map(Some)
+    }
+
     /// The bus, and which node is meant.
-    async fn begin(&self) -> Result<(Bus, NodeId)> {
-        let here = here(&self.run.dir()?).unwrap_or_default();
-        let meant = self.bus.meant(here.bus.as_deref(), here.secret_file.as_deref());
+    async fn begin(&self, here: &Here) -> Result<(Bus, NodeId)> {
+        let meant = self.bus.meant(here.bus.as_deref(), here.access.as_ref());
         let bus = bus::connect(&meant).await?;
         match (&self.node, here.nodes.as_slice()) {
             (Some(node), _) | (None, [node]) => Ok((bus, node.clone())),

@@ -97,9 +97,9 @@ impl FolderArgs {
 }
 
 impl Place {
-    /// The secret of the mesh that runs here, if it is open to other machines.
-    pub fn secret(&self) -> PathBuf {
-        self.run.join("secret")
+    /// Who may get into the mesh that runs here, if it is open to other machines.
+    pub fn trust(&self) -> PathBuf {
+        self.run.join("trust")
     }
 }
 

@@ -56,12 +56,20 @@ pub struct Record {
     /// The model of tasks that name none.
     #[serde(default)]
     pub model: Option<String>,
-    /// The file that holds the secret of the mesh.
+    /// By what this machine's commands look after the mesh; absent where everybody here may, and on a machine that has only
+    /// joined.
     #[serde(default)]
-    pub secret_file: Option<PathBuf>,
+    pub access: Option<Access>,
     /// Why these engines, for the person.
     #[serde(default)]
     pub why: String,
+}
+
+/// Where a key is, and by whose certificate the broker is known. Never what they hold.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Access {
+    pub nkey: PathBuf,
+    pub tls_ca: PathBuf,
 }
 
 /// One process that the supervisor keeps up.
@@ -218,7 +226,7 @@ mod tests {
             joined: false,
             nodes: Vec::new(),
             model: None,
-            secret_file: None,
+            access: None,
             why: String::new(),
         }
     }

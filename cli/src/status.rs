@@ -7,10 +7,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use echo_bus::message::Empty;
-use echo_bus::process::{self, BadConfig};
-use echo_bus::secret::Secret;
-use echo_bus::subject;
+use echo_bus::process;
 use ratatui::crossterm::event::KeyCode;
 use ratatui::text::Text;
 use serde_json::{Value, json};
@@ -20,7 +17,6 @@ use tokio_util::sync::CancellationToken;
 use crate::clean::{self, Clean};
 use crate::edge::{Edge, EdgeArgs};
 use crate::here::{Here, here};
-use crate::join::member;
 use crate::say::{heard, is_watched, say, warn};
 use crate::screen::{self, Input, Screen};
 use crate::table;
@@ -68,9 +64,9 @@ async fn run(args: &Args) -> Result<bool> {
     let ask = || async {
         let here = here(&run);
         // A machine that has joined may know no edge that it can reach.
-        let bus = here.as_ref().filter(|here| args.edge.url.is_none() && here.needs_bus);
-        let told = match bus {
-            Some(here) => ask_bus(here).await.map_err(|error| format!("{error:#}")),
+        let agent = here.as_ref().filter(|here| args.edge.url.is_none() && here.needs_agent);
+        let told = match agent {
+            Some(here) => ask_agent(here).await.map_err(|error| format!("{error:#}")),
             None => ask(&edge).await,
         };
         Seen { here, told }
@@ -151,14 +147,15 @@ async fn ask(edge: &Edge) -> Result<Value, String> {
     }
 }
 
-/// The mesh as its orchestrator knows it, which is what an edge shows.
-async fn ask_bus(here: &Here) -> Result<Value> {
-    let secret = here.secret_file.as_deref().map(Secret::read).transpose().map_err(BadConfig::because)?;
-    let bus = member::bus_of(here.bus.as_deref().unwrap_or_default(), secret).await?;
-    let mesh = bus.call(&subject::status(), &Empty {}, WITHIN).await;
-    bus.close().await;
-    let mesh = mesh.context("the mesh's orchestrator does not answer")?;
-    Ok(serde_json::to_value(mesh)?)
+/// The mesh as its orchestrator knows it, by an agent of this machine: what an edge shows.
+async fn ask_agent(here: &Here) -> Result<Value> {
+    let (_, agent) = here.agents.first().context("this machine has no node in the mesh")?;
+    let told = tokio::time::timeout(WITHIN, Edge::own(agent.parse()?)?.told("/mesh")).await;
+    let told = told.context("the agent here does not answer")?.context("the agent here cannot be asked")?;
+    match told["error"].as_str() {
+        None => Ok(told),
+        Some(error) => anyhow::bail!("{error}: `echo-mesh logs` shows what the agent says"),
+    }
 }
 
 /// What there was to see at one time.

@@ -8,6 +8,7 @@ mod disk;
 mod embedded;
 mod engine_command;
 mod engines;
+mod keys;
 mod parts;
 pub mod plan;
 mod ports;

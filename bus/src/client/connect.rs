@@ -130,12 +130,8 @@ fn servers(urls: &str) -> Result<Vec<ServerAddr>, ConnectError> {
     urls.split(',').map(one).collect()
 }
 
-fn client_options(
-    me: &Peer,
-    boot: &BootId,
-    access: &Access,
-    servers: usize,
-) -> Result<ConnectOptions, ConnectError> {
+/// Who a process is, and whom it believes.
+pub(super) fn login(access: &Access) -> Result<ConnectOptions, ConnectError> {
     let open = |password: &str| ConnectOptions::with_user_and_password(USER.to_owned(), password.to_owned());
     let mut options = match &access.login {
         Login::Open => open(""),
@@ -148,7 +144,16 @@ fn client_options(
     if let Some(authority) = &access.authority {
         options = options.require_tls(true).tls_client_config(authority.client_config());
     }
-    let options = options
+    Ok(options)
+}
+
+fn client_options(
+    me: &Peer,
+    boot: &BootId,
+    access: &Access,
+    servers: usize,
+) -> Result<ConnectOptions, ConnectError> {
+    let options = login(access)?
         .name(format!("{me}.{boot}"))
         .custom_inbox_prefix(format!("_INBOX.{me}.client"))
         .connection_timeout(Duration::from_secs(2))

@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use async_nats::{Client, ConnectError, ConnectErrorKind, ConnectOptions, RequestErrorKind, ServerAddr};
 
+use super::access::Access;
 use super::authority::guest_config;
 use super::call_error::{CallError, PublishError};
+use super::connect::login;
 use super::subscription::decode;
 use crate::id::BootId;
 use crate::message::Payload;
@@ -27,9 +29,12 @@ pub enum NotLetIn {
     /// This program cannot speak TLS.
     #[error("this program cannot speak TLS")]
     Tls(#[source] rustls::Error),
-    /// A broker answers, and it has no door for guests.
-    #[error("the broker there lets nobody ask to join")]
+    /// A broker answers, and it has no door for guests, or does not know this key.
+    #[error("the broker there lets nobody in with that")]
     Refused,
+    /// Whoever answers has a certificate of another authority, or none that is in force.
+    #[error("whoever answers there has no certificate of this mesh's broker")]
+    Stranger(#[source] ConnectError),
     /// A broker answers, and as many guests as it takes are there already.
     #[error("too many machines ask the broker there at once")]
     Full,
@@ -53,12 +58,7 @@ impl Guest {
             .max_reconnects(1)
             .tls_client_config(guest_config().map_err(NotLetIn::Tls)?)
             .connection_timeout(within);
-        match options.connect(address).await {
-            Ok(client) => Ok(Self(client)),
-            Err(error) if is_refusal(error.kind()) => Err(NotLetIn::Refused),
-            Err(error) if is_full(&error) => Err(NotLetIn::Full),
-            Err(error) => Err(NotLetIn::Unreachable(error)),
-        }
+        options.connect(address).await.map(Self).map_err(NotLetIn::because)
     }
 
     /// Asks and waits for one answer.
@@ -80,6 +80,41 @@ impl Guest {
         })?;
         decode(&answer).map_err(|error| CallError::Undecodable(to.to_string(), error))
     }
+}
+
+/// Tries once whether a broker lets somebody in, and leaves again.
+///
+/// # Errors
+/// See [`NotLetIn`].
+pub async fn knock(url: &str, access: &Access, within: Duration) -> Result<(), NotLetIn> {
+    let address: ServerAddr = url.parse().map_err(|_| NotLetIn::Url(url.to_owned()))?;
+    let options = login(access).map_err(|_| NotLetIn::Refused)?.name("knock");
+    let options = options.max_reconnects(1).connection_timeout(within);
+    let client = options.connect(address).await.map_err(NotLetIn::because)?;
+    // Not waited for: the server closes what nobody reads.
+    drop(client);
+    Ok(())
+}
+
+impl NotLetIn {
+    fn because(error: ConnectError) -> Self {
+        match error {
+            error if is_refusal(error.kind()) => Self::Refused,
+            error if is_full(&error) => Self::Full,
+            error if is_of_a_stranger(&error) => Self::Stranger(error),
+            error => Self::Unreachable(error),
+        }
+    }
+}
+
+/// Whether a certificate was the reason, which lies below an error of the stream.
+fn is_of_a_stranger(error: &ConnectError) -> bool {
+    let below = |error: &(dyn std::error::Error + 'static)| match error.downcast_ref::<std::io::Error>() {
+        Some(io) => io.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()).cloned(),
+        None => error.downcast_ref::<rustls::Error>().cloned(),
+    };
+    std::iter::successors(error.source(), |error| (*error).source())
+        .any(|error| matches!(below(error), Some(rustls::Error::InvalidCertificate(_))))
 }
 
 /// The server says it in a sentence only.

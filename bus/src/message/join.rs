@@ -114,6 +114,8 @@ pub enum Refusal {
     Spoilt,
     /// A node of that id is in the mesh. The code is as good as before.
     NodeTaken,
+    /// The broker does not take its keys, or does not answer. The code is as good as before.
+    NotAdmitted,
     /// The exchange is not known (any more): begin anew.
     Forgotten,
     /// The request cannot be read, or what it asks is not known here.

@@ -107,8 +107,9 @@ shapes! {
     /// Said by the server.
     GONE = "_echo.gone",
         said by [], heard by [Any(Orchestrator), Any(Edge)];
+    /// Agents ask it for the owner of their machine.
     STATUS = "echo.mesh.status",
-        said by [Any(Edge), Any(Operator), Any(Watch)], heard by [Any(Orchestrator)];
+        said by [Any(Agent), Any(Edge), Any(Operator), Any(Watch)], heard by [Any(Orchestrator)];
     NODE_EVENT = "echo.event.node.{node}.{what}",
         said by [Any(Orchestrator)], heard by [Any(Edge), Any(Operator), Any(Watch)];
     TASK_EVENT = "echo.event.task.{task}.{what}",

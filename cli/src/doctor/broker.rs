@@ -2,10 +2,13 @@
 
 use echo_broker::server::Occupant;
 use echo_broker::server::find::{OLDEST, Version};
-use echo_bus::client::Login;
+use echo_bus::client::{NotLetIn, knock};
 
 use super::finding::Looked;
 use super::scene::{Broker, Edge, Scene};
+
+/// A login takes milliseconds; a machine under load takes longer.
+const REACH: std::time::Duration = std::time::Duration::from_secs(5);
 
 pub async fn look(scene: &Scene) -> Looked {
     match scene.broker().await {
@@ -53,22 +56,40 @@ fn old(address: &str, version: &str) -> Looked {
 }
 
 async fn login(scene: &Scene, broker: String) -> Looked {
-    let given = match scene.login.access.read() {
-        Ok(given) => given.login,
-        // What is wrong with the file is told by `secret`.
-        Err(_) => {
-            return Looked::seen(broker)
-                .with(Looked::unseen("whether the broker lets us in: there is no secret"));
-        }
+    let Ok(given) = scene.login.access.read() else {
+        // What is wrong with the files is told by `keys`.
+        return Looked::seen(broker).with(Looked::unseen("whether the broker lets us in: there is no key"));
     };
-    if scene.bus().await.is_some() {
-        return Looked::seen(broker);
+    let url = match scene.broker().await {
+        Broker::There(address, _) => format!("nats://{address}"),
+        Broker::Absent => return Looked::default(),
+    };
+    let said = match knock(&url, &given, REACH).await {
+        Ok(()) => return Looked::seen(broker),
+        Err(said) => said,
+    };
+    let no_part = "no part that is started here gets onto the bus";
+    match (said, given.key()) {
+        (NotLetIn::Stranger(_), _) => Looked::wrong(
+            format!("{broker} has a certificate of another authority, or one that is not in force"),
+            "whoever answers there may not be the mesh, so nobody of this machine talks with it",
+            "look whether this machine's clock is right and the address is the mesh's; if the mesh has begun anew, join \
+             with a new code",
+        ),
+        (NotLetIn::Refused, None) => Looked::wrong(
+            format!("{broker} lets nobody in without a key"),
+            no_part,
+            "join with a code of `echo-mesh invite`, or name a key with --nkey and the mesh's authority with --tls-ca",
+        ),
+        (NotLetIn::Refused, Some(key)) => Looked::wrong(
+            format!("{broker} does not know the key {key}"),
+            "it was cut off, or the mesh has begun anew: no part here gets onto the bus with it",
+            "join with a new code (echo-mesh join CODE), or let it in there: echo-mesh machines add",
+        ),
+        (said, _) => Looked::wrong(
+            format!("{broker} does not let us in: {said}"),
+            no_part,
+            "look at what it says: echo-mesh logs broker",
+        ),
     }
-    let mend =
-        "copy the file that the broker's --secret-file names to this machine, and name it with --secret-file";
-    let what = match given {
-        Login::Open => format!("{broker} lets nobody in without the mesh's secret"),
-        _ => format!("{broker} does not take this secret, or no message comes back from it"),
-    };
-    Looked::wrong(what, "no part that is started here gets onto the bus", mend)
 }

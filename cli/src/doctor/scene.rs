@@ -17,7 +17,8 @@ use tokio::sync::OnceCell;
 use super::args::Args;
 use super::ask::{Answer, Asker};
 use super::group;
-use crate::record::Record;
+use crate::join::member;
+use crate::record::{Access, Record};
 
 /// A login takes milliseconds; a machine under load takes longer.
 const LOGIN: Duration = Duration::from_secs(5);
@@ -27,7 +28,7 @@ const DISCOVERY: Duration = Duration::from_secs(3);
 /// This machine, and the mesh as it is seen from here.
 pub struct Scene {
     pub args: Args,
-    /// The bus that is meant, and its secret.
+    /// The bus that is meant, and the way in.
     pub login: BusArgs,
     /// The configuration file that somebody has named.
     pub named: Option<PathBuf>,
@@ -63,8 +64,9 @@ impl Scene {
     pub fn new(args: Args, named: Option<PathBuf>, commands: Command) -> Self {
         // Like the commands for it, it knows the bus of what runs here.
         let here = here(&args).filter(|record| record.supervisor.runs());
-        let (bus, secret) = here.map(|record| (record.bus, record.secret_file)).unwrap_or_default();
-        let login = args.bus.meant(bus.as_deref(), secret.as_deref());
+        let (bus, access) =
+            here.as_ref().map(|record| (record.bus.as_deref(), way_in(record, &args))).unwrap_or_default();
+        let login = args.bus.meant(bus, access.as_ref());
         let (edge, broker, bus, mesh, multicast) = Default::default();
         Self { args, login, named, commands, asker: Asker::new(), edge, broker, bus, mesh, multicast }
     }
@@ -145,6 +147,10 @@ impl Scene {
     }
 
     async fn connect(&self) -> Option<Bus> {
+        if self.here().is_some_and(|record| record.joined) {
+            // Its key is an agent's, which may not ask what others may.
+            return None;
+        }
         let access = self.login.access.read().ok()?;
         let Broker::There(address, Occupant::Ours { .. }) = self.broker().await else { return None };
         let url = format!("nats://{address}");
@@ -174,6 +180,17 @@ impl Scene {
             && matches!(self.edge().await, Edge::Absent(_) | Edge::Foreign)
             && !matches!(self.broker().await, Broker::There(_, Occupant::Ours { .. }))
     }
+}
+
+/// The key of this machine's people, or of its first node where it has only joined.
+fn way_in(record: &Record, args: &Args) -> Option<Access> {
+    if !record.joined {
+        return record.access.clone();
+    }
+    let folder = args.edge.run.dir().ok()?.join("joined");
+    let access =
+        Access { nkey: member::key(&folder, &record.nodes.first()?.id), tls_ca: member::authority(&folder) };
+    access.tls_ca.exists().then_some(access)
 }
 
 fn here(args: &Args) -> Option<Record> {

@@ -41,6 +41,21 @@ struct Exchange {
     wrong: u32,
 }
 
+/// What a request leads to.
+#[derive(Debug)]
+pub enum Heard {
+    Answer(JoinAnswer),
+    /// Whoever asks has the code: these keys have to be let in before it is told so.
+    Admit(Admission),
+}
+
+/// A machine that has proved to have the code.
+#[derive(Debug)]
+pub struct Admission {
+    exchange: Hex,
+    pub wish: JoinWish,
+}
+
 /// What has become of a code.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
@@ -91,35 +106,29 @@ impl Invitation {
         self.open.clear();
     }
 
-    /// Answers a request. `nodes` are those of the mesh now.
-    pub fn hear(
-        &mut self,
-        request: &JoinRequest,
-        grant: &JoinGrant,
-        nodes: &[NodeId],
-        now: Instant,
-    ) -> JoinAnswer {
+    /// Takes a request. `nodes` are those of the mesh now; `keyed`: whether everybody in the mesh has a key.
+    pub fn hear(&mut self, request: &JoinRequest, keyed: bool, nodes: &[NodeId], now: Instant) -> Heard {
         if let (JoinRequest::Prove { exchange, .. }, Some((granted, answer))) = (request, &self.granted)
             && exchange == granted
         {
-            return answer.clone();
+            return Heard::Answer(answer.clone());
         }
         if let Some(over) = self.outcome(now).map(refusal) {
             self.open.clear();
-            return refused(over);
+            return Heard::Answer(refused(over));
         }
         match request {
-            JoinRequest::Hello { pake } => self.hello(pake),
+            JoinRequest::Hello { pake } => Heard::Answer(self.hello(pake)),
             JoinRequest::Prove { exchange, proof, sealed } => {
                 let Some(at) = self.open.iter().position(|open| open.name == *exchange) else {
-                    return refused(Refusal::Forgotten);
+                    return Heard::Answer(refused(Refusal::Forgotten));
                 };
                 match self.open[at].keys.joiner.open(proof, sealed) {
-                    Some(wish) => self.proved(at, &wish, grant, nodes),
-                    None => self.guessed(at),
+                    Some(wish) => wanted(exchange, &wish, keyed, nodes),
+                    None => Heard::Answer(self.guessed(at)),
                 }
             }
-            JoinRequest::Unknown => refused(Refusal::Unreadable),
+            JoinRequest::Unknown => Heard::Answer(refused(Refusal::Unreadable)),
         }
     }
 
@@ -151,15 +160,11 @@ impl Invitation {
         refused(Refusal::Spoilt)
     }
 
-    fn proved(&mut self, at: usize, wish: &[u8], grant: &JoinGrant, nodes: &[NodeId]) -> JoinAnswer {
-        let Ok(wish) = serde_json::from_slice::<JoinWish>(wish) else {
-            return refused(Refusal::Unreadable);
-        };
-        // Told before the code is used up: the same code serves once the node has another id.
-        if let Some(taken) = wish.nodes.iter().find(|node| nodes.contains(node)) {
-            return JoinAnswer::Refused { why: Refusal::NodeTaken, node: Some(taken.clone()) };
-        }
-        let Some(Exchange { name, keys, .. }) = self.open.remove(at) else {
+    /// The keys are in: the machine gets all that it needs, and the code is used.
+    pub fn admitted(&mut self, admission: Admission, grant: &JoinGrant) -> JoinAnswer {
+        let Admission { exchange, wish } = admission;
+        let at = self.open.iter().position(|open| open.name == exchange);
+        let Some(Exchange { keys, .. }) = at.and_then(|at| self.open.remove(at)) else {
             return refused(Refusal::Forgotten);
         };
         let sealed = serde_json::to_vec(grant).ok().and_then(|grant| keys.inviter.seal(grant));
@@ -169,9 +174,26 @@ impl Invitation {
         let answer = JoinAnswer::Welcome { proof: sealed.proof, sealed: sealed.sealed };
         self.end = Some(Outcome::Joined(wish));
         self.open.clear();
-        self.granted = Some((name, answer.clone()));
+        self.granted = Some((exchange, answer.clone()));
         answer
     }
+}
+
+/// What a machine wants that has the code.
+fn wanted(exchange: &Hex, wish: &[u8], keyed: bool, nodes: &[NodeId]) -> Heard {
+    let wish = match serde_json::from_slice::<JoinWish>(wish) {
+        Ok(wish) if !wish.nodes.is_empty() && (!keyed || wish.keys.len() == wish.nodes.len()) => wish,
+        _ => return Heard::Answer(refused(Refusal::Unreadable)),
+    };
+    // Told before the code is used up: the same code serves once the node has another id.
+    match wish.nodes.iter().find(|node| nodes.contains(node)) {
+        Some(taken) => Heard::Answer(taken_by_another(taken.clone())),
+        None => Heard::Admit(Admission { exchange: exchange.clone(), wish }),
+    }
+}
+
+pub(super) fn taken_by_another(node: NodeId) -> JoinAnswer {
+    JoinAnswer::Refused { why: Refusal::NodeTaken, node: Some(node) }
 }
 
 fn refusal(outcome: &Outcome) -> Refusal {

@@ -7,13 +7,15 @@ use anyhow::{Context as _, Result, bail};
 use echo_bus::Bus;
 use echo_bus::client::{Received, Subscription};
 use echo_bus::id::NodeId;
-use echo_bus::message::{Empty, JoinGrant, JoinRequest, Refusal};
-use echo_bus::subject;
+use echo_bus::message::{Empty, JoinAnswer, JoinGrant, JoinRequest, JoinWish, NewKey, Refusal};
+use echo_bus::subject::{self, Duty};
 use tokio_util::sync::CancellationToken;
 
-use super::invitation::{Invitation, Outcome, refused};
+use super::invitation::{Heard, Invitation, Outcome, refused, taken_by_another};
 use super::show;
 use crate::join::code::Code;
+use crate::machines::{self, NotChanged};
+use crate::say::warn;
 
 /// How long the answer to a question of ours may take.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -100,7 +102,7 @@ impl Open {
                 if matches!(request, JoinRequest::Prove { .. }) {
                     self.ask_for_nodes(bus).await;
                 }
-                self.invitation.hear(&request, &self.grant, &self.nodes, Instant::now())
+                self.hear(bus, &request).await
             }
             Err(_) => refused(Refusal::Unreadable),
         };
@@ -119,6 +121,18 @@ impl Open {
         Ok(())
     }
 
+    async fn hear(&mut self, bus: &Bus, request: &JoinRequest) -> JoinAnswer {
+        let keyed = self.grant.authority.is_some();
+        let admission = match self.invitation.hear(request, keyed, &self.nodes, Instant::now()) {
+            Heard::Answer(answer) => return answer,
+            Heard::Admit(admission) => admission,
+        };
+        if keyed && let Err(answer) = admit(bus, &admission.wish).await {
+            return answer;
+        }
+        self.invitation.admitted(admission, &self.grant)
+    }
+
     /// Without an orchestrator nobody knows the nodes; a namesake then notices it by itself.
     async fn ask_for_nodes(&mut self, bus: &Bus) {
         if self.asked.is_some_and(|asked| asked.elapsed() < FRESH) {
@@ -129,4 +143,27 @@ impl Open {
         }
         self.asked = Some(Instant::now());
     }
+}
+
+/// Has the broker take the keys of the machine's nodes in, all or none.
+async fn admit(bus: &Bus, wish: &JoinWish) -> Result<(), JoinAnswer> {
+    let keys = wish.nodes.iter().zip(&wish.keys).map(|(node, key)| NewKey {
+        name: node.to_string(),
+        duty: Duty::Agent,
+        node: Some(node.clone()),
+        key: key.clone(),
+    });
+    let keys: Vec<NewKey> = keys.collect();
+    let why = match machines::admit(bus, keys.clone()).await {
+        Ok(_) => return Ok(()),
+        Err(why) => why,
+    };
+    if let (NotChanged::Refused(_), Ok(known)) = (&why, machines::list(bus).await) {
+        let other = |new: &&NewKey| known.iter().any(|one| one.name == new.name && one.key != new.key);
+        if let Some(node) = keys.iter().find(other).and_then(|new| new.node.clone()) {
+            return Err(taken_by_another(node));
+        }
+    }
+    warn(format_args!("a machine with the code was not let in: {why}"));
+    Err(refused(Refusal::NotAdmitted))
 }

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use echo_bus::Bus;
-use echo_bus::client::CallError;
 use echo_bus::id::NodeId;
-use echo_bus::message::{Empty, MeshStatus, NodeState, NodeStatus, unix_millis};
-use echo_bus::subject;
+use echo_bus::message::{MeshStatus, NodeState, NodeStatus, unix_millis};
 
-const ANSWER: Duration = Duration::from_secs(1);
+use crate::clean::Clean;
+use crate::edge::Edge;
+
+/// An agent asks an orchestrator, for two seconds at most.
+const ANSWER: Duration = Duration::from_secs(3);
 /// Nobody notices clocks that differ by less.
 const CLOCKS: Duration = Duration::from_secs(120);
 
@@ -18,20 +19,21 @@ pub struct Arrived {
     clock: Option<String>,
 }
 
-/// Asks whether all of these nodes, started so long ago, can work.
+/// Asks an agent of this machine whether all of these nodes, started so long ago, can work.
 ///
 /// # Errors
 /// Why one cannot yet, in a sentence.
-pub async fn look(bus: &Bus, nodes: &[NodeId], since: Duration) -> Result<Arrived, String> {
-    match bus.call(&subject::status(), &Empty {}, ANSWER).await {
-        Ok(status) => match missing(&status, nodes, since) {
+pub async fn look(agent: &Edge, nodes: &[NodeId], since: Duration) -> Result<Arrived, String> {
+    let told = tokio::time::timeout(ANSWER, agent.get::<MeshStatus>("/mesh")).await;
+    match told {
+        Ok(Ok(status)) => match missing(&status, nodes, since) {
             None => Ok(Arrived::of(status, nodes)),
             Some(missing) => Err(missing),
         },
-        Err(CallError::NoResponders(_)) => {
-            Err("the mesh has no orchestrator: look at the machine where `echo-mesh up` runs".to_owned())
+        Ok(Err(why)) => {
+            Err(format!("the agent says that it is not in the mesh yet: {}", Clean::of(&format!("{why:#}"))))
         }
-        Err(_) => Err("the mesh does not answer".to_owned()),
+        Err(_) => Err("the agent does not answer".to_owned()),
     }
 }
 

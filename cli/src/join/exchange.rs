@@ -41,8 +41,15 @@ pub enum NotJoined {
         "too many wrong codes were tried, so this one is no longer good: make another with `echo-mesh invite`"
     )]
     Spoilt,
-    #[error("the mesh has a node {0} already: choose another name with --node NAME; the code is still good")]
+    #[error(
+        "the mesh has a node {0} already: choose another name with --node NAME, or, if that was this machine with a key \
+         that is gone, take it out there first: echo-mesh machines revoke {0}; the code is still good"
+    )]
     NodeTaken(NodeId),
+    #[error(
+        "the mesh does not take this machine's key, and the machine that shows the code says why; the code is still good"
+    )]
+    NotAdmitted,
     #[error(
         "the machine that shows the code does not answer: look whether `echo-mesh invite` still waits there"
     )]
@@ -141,6 +148,7 @@ impl Proved {
 fn refused(answer: JoinAnswer) -> NotJoined {
     match answer {
         JoinAnswer::Refused { why: Refusal::NodeTaken, node: Some(node) } => NotJoined::NodeTaken(node),
+        JoinAnswer::Refused { why: Refusal::NotAdmitted, .. } => NotJoined::NotAdmitted,
         JoinAnswer::Refused { why: Refusal::WrongCode, .. } => NotJoined::Wrong,
         JoinAnswer::Refused { why: Refusal::Used, .. } => NotJoined::Used,
         JoinAnswer::Refused { why: Refusal::Old, .. } => NotJoined::Old,

@@ -64,7 +64,7 @@ async fn ask_at(broker: SocketAddr, code: &Code, wish: &JoinWish) -> Result<(Soc
         Ok(guest) => guest,
         Err(NotLetIn::Refused) => return Err(Error::NoInvitations(broker)),
         Err(NotLetIn::Full) => return Err(Error::Full(broker)),
-        Err(NotLetIn::Unreachable(_) | NotLetIn::Url(_) | NotLetIn::Tls(_)) => {
+        Err(NotLetIn::Unreachable(_) | NotLetIn::Stranger(_) | NotLetIn::Url(_) | NotLetIn::Tls(_)) => {
             return Err(Error::Unreachable(broker));
         }
     };

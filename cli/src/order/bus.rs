@@ -30,8 +30,8 @@ pub async fn connect(args: &BusArgs) -> Result<Bus> {
             // What stands before an @ may be a password.
             let at = args.nats.rsplit('@').next().unwrap_or_default();
             bail!(
-                "no broker lets us in at {at}: start the mesh, correct --nats, or, where the mesh has a secret, name \
-                 its file with --secret-file"
+                "no broker lets us in at {at}: start the mesh, correct --nats, or, where the mesh has keys, name \
+                 an operator's with --nkey and its authority with --tls-ca"
             )
         }
     }

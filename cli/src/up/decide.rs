@@ -58,7 +58,6 @@ impl Settings {
         let advertise = advertise.map(|text| advertised(text, set.mesh.nats.port)).transpose()?;
         let typed = Typed::of(place, self.nodes);
         let chosen = self.engines.choose(self.nodes, &set.engines, Some(&set.mesh), place, &typed).await?;
-        let secret = self.secret_file.as_deref().filter(|path| !path.as_os_str().is_empty()).map(absolute);
         let own = Own {
             edge: set.mesh.edge,
             open_lan: self.open_lan,
@@ -71,7 +70,7 @@ impl Settings {
                 listen: Some(set.mesh.nats.to_string()),
                 monitor: Some(set.mesh.monitor.to_string()),
                 conf: set.mesh.conf,
-                secret_file: secret.or_else(|| self.lan.then(|| place.secret())),
+                trust: self.lan.then(|| place.trust()),
             },
             model: chosen.model.clone(),
             // Nobody reads a code that only the journal gets, and it should not be kept there.

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use echo_bus::process::LogFormat;
 
+use super::keys::Keys;
 use super::plan::{Broker, Node, Own, Plan};
 use crate::keys::local;
 use crate::lifeline::{AGENT, BROKER, EDGE, ORCHESTRATOR};
@@ -13,11 +14,12 @@ use crate::scratch;
 use crate::supervise::{Kind, Spec};
 
 /// What is said to each part by flags, or is no business of a part's: the environment must not say it to another.
-const NOT_PASSED_ON: [&str; 24] = [
+const NOT_PASSED_ON: [&str; 27] = [
     "ECHO_AGENT_LISTEN",
     "ECHO_API_KEY",
     "ECHO_API_KEY_FILE",
     "ECHO_CONFIG",
+    "ECHO_CREDS",
     "ECHO_EDGE_LISTEN",
     "ECHO_ENGINE",
     "ECHO_ENGINE_KEY_FILE",
@@ -29,15 +31,17 @@ const NOT_PASSED_ON: [&str; 24] = [
     "ECHO_NATS_LISTEN",
     "ECHO_NATS_MONITOR",
     "ECHO_NATS_URL",
+    "ECHO_NKEY",
     "ECHO_NODES",
     "ECHO_NODE_ID",
     "ECHO_OPEN_LAN",
     "ECHO_READY_FILE",
     "ECHO_RUN_DIR",
-    "ECHO_SECRET_FILE",
     "ECHO_SLOTS",
+    "ECHO_TLS_CA",
     "ECHO_TLS_CERT",
     "ECHO_TLS_KEY",
+    "ECHO_TRUST",
 ];
 
 /// What names the configuration file, for the parts too.
@@ -48,6 +52,7 @@ pub struct Parts<'a> {
     /// This program.
     pub program: &'a Path,
     pub plan: &'a Plan,
+    pub keys: &'a Keys,
     pub place: &'a Place,
 }
 
@@ -57,13 +62,14 @@ impl Parts<'_> {
         let mut args = flags([("--ready-file", Some(ready)), ("--nats-server", Some(server))]);
         args.extend(flags([("--listen", broker.listen.as_ref()), ("--monitor", broker.monitor.as_ref())]));
         args.extend(flags([("--nats-conf", broker.conf.as_ref())]));
-        args.extend(flags([("--secret-file", broker.secret_file.as_ref())]));
+        args.extend(flags([("--trust", broker.trust.as_ref())]));
         let scratch = Some(self.place.run.join(scratch::FOLDER));
         Spec { scratch, ..self.part("broker", BROKER, args, "broker") }
     }
 
     pub fn orchestrator(&self, own: &Own, bus: &str) -> Spec {
-        let args = flags([("--default-model", own.model.as_ref())]);
+        let mut args = flags([("--default-model", own.model.as_ref())]);
+        args.extend(self.keys.orchestrator());
         self.on_bus("orchestrator", ORCHESTRATOR, args, "orchestrator", bus)
     }
 
@@ -76,6 +82,7 @@ impl Parts<'_> {
         args.extend(flags([("--listen", Some(node.listen.to_string()))]));
         args.extend(flags([("--engine-key-file", node.engine.key_file.as_ref())]));
         args.extend(flags([("--slots", node.slots.map(|slots| slots.to_string()))]));
+        args.extend(self.keys.agent(&node.id));
         args.extend(self.plan.agent_flags.iter().map(OsString::from));
         self.on_bus("agent", AGENT, args, &node.agent(), bus)
     }
@@ -87,12 +94,12 @@ impl Parts<'_> {
         if let Some(tls) = &own.tls {
             args.extend(flags([("--tls-cert", Some(&tls.certificate)), ("--tls-key", Some(&tls.key))]));
         }
+        args.extend(self.keys.edge());
         self.on_bus("edge", EDGE, args, "edge", bus)
     }
 
     fn on_bus(&self, command: &str, rank: usize, mut args: Vec<OsString>, name: &str, bus: &str) -> Spec {
         args.extend(flags([("--nats", Some(bus))]));
-        args.extend(flags([("--secret-file", self.plan.mesh.secret_file())]));
         self.part(command, rank, args, name)
     }
 

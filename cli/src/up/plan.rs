@@ -83,20 +83,10 @@ pub struct Invites {
 pub struct Joined {
     /// URL of its broker.
     pub nats: String,
-    /// Holds the secret that the broker wants, if it wants one.
-    pub secret_file: Option<PathBuf>,
+    /// The folder with the keys of this machine's agents, if the broker wants one of each.
+    pub keys: Option<PathBuf>,
     /// URL of an edge that this machine reaches, if one is known.
     pub edge: Option<String>,
-}
-
-impl Mesh {
-    /// The file of the secret with which parts log in.
-    pub fn secret_file(&self) -> Option<&PathBuf> {
-        match self {
-            Self::Own(own) => own.broker.secret_file.as_ref(),
-            Self::Joined(joined) => joined.secret_file.as_ref(),
-        }
-    }
 }
 
 /// The broker.
@@ -107,8 +97,8 @@ pub struct Broker {
     pub monitor: Option<String>,
     /// A nats.conf of the user's; absent: the one that is compiled in.
     pub conf: Option<PathBuf>,
-    /// Open to other machines, which need the secret in this file.
-    pub secret_file: Option<PathBuf>,
+    /// Open to other machines, by the keys that are listed in this folder.
+    pub trust: Option<PathBuf>,
 }
 
 /// One engine and its agent.

@@ -14,6 +14,7 @@ use echo_bus::message::unix_millis;
 use echo_bus::process::BadConfig;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
+use super::keys::Keys;
 use super::parts::Parts;
 use super::plan::{self, From, Own, Plan};
 use super::ready;
@@ -48,12 +49,13 @@ pub async fn run(plan: Plan, place: Place, patience: Duration, voice: &mut Voice
         bail!("another start of this mesh is under way in {}", place.run.display());
     };
     claim_logs(&place)?;
-    let record = begun(&plan, &place)?;
+    let keys = Keys::of(&plan.mesh, &plan.nodes)?;
+    let record = begun(&plan, &place, &keys)?;
     record.write(&place.run).context("cannot write what runs")?;
     let children = Children::new(&place.logs)?;
     let program = std::env::current_exe().context("this program's own file cannot be found")?;
     voice.says(&plan.why);
-    let mut mesh = Mesh { plan, place, patience, voice, program, children, record, signals };
+    let mut mesh = Mesh { plan, keys, place, patience, voice, program, children, record, signals };
     let ended = mesh.live().await;
     let stopped = mesh.stop().await;
     if let (Err(_), Err(left)) = (&ended, &stopped) {
@@ -80,7 +82,7 @@ fn claim_logs(place: &Place) -> Result<()> {
     fs::write(&path, format!("{}\n", place.run.display())).with_context(|| format!("cannot write in {logs}"))
 }
 
-fn begun(plan: &Plan, place: &Place) -> Result<Record> {
+fn begun(plan: &Plan, place: &Place, keys: &Keys) -> Result<Record> {
     let nodes = plan.nodes.iter().map(|node| record::Node {
         id: node.id.to_string(),
         agent: format!("http://{}", summary::near(node.listen)),
@@ -109,13 +111,14 @@ fn begun(plan: &Plan, place: &Place) -> Result<Record> {
         joined: matches!(plan.mesh, plan::Mesh::Joined(_)),
         nodes: nodes.collect(),
         model,
-        secret_file: plan.mesh.secret_file().cloned(),
+        access: keys.operator(),
         why: plan.why.clone(),
     })
 }
 
 struct Mesh<'a> {
     plan: Plan,
+    keys: Keys,
     place: Place,
     /// How long a part may take to end.
     patience: Duration,
@@ -180,7 +183,7 @@ impl Mesh<'_> {
     }
 
     fn parts(&self) -> Parts<'_> {
-        Parts { program: &self.program, plan: &self.plan, place: &self.place }
+        Parts { program: &self.program, plan: &self.plan, keys: &self.keys, place: &self.place }
     }
 
     async fn add(&mut self, spec: Spec) -> Result<()> {

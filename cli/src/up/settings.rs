@@ -47,10 +47,8 @@ pub struct Settings {
     /// A configuration of the broker, a nats.conf, instead of the one that is built in
     #[arg(long, env = "ECHO_NATS_CONF", value_name = "FILE")]
     pub nats_conf: Option<PathBuf>,
-    /// The secret of the mesh, for machines that join; made on first use [with --lan: DIR/secret in the run directory]
-    #[arg(long, env = "ECHO_SECRET_FILE", value_name = "FILE")]
-    pub secret_file: Option<PathBuf>,
-    /// Let other machines of this network join: the broker listens there, and a code for the first one is shown
+    /// Let other machines of this network join: the broker listens there, over TLS and for keys that are listed in DIR/trust
+    /// of the run directory, and a code for the first machine is shown
     #[arg(long)]
     pub lan: bool,
     /// Where other machines reach the broker [default: this machine's address on its network]

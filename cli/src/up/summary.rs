@@ -98,8 +98,8 @@ pub fn print_lines_to_try(record: &Record, place: &Place) {
     );
     let typed = Typed::of(place, None);
     say(format!("Check it: {}    Stop it: {}", typed.check, typed.stop));
-    // The broker of a mesh without a secret listens to its own machine.
-    let another = if record.secret_file.is_none() { typed.lan } else { typed.invite };
+    // The broker of a mesh without keys listens to its own machine.
+    let another = if record.access.is_none() { typed.lan } else { typed.invite };
     say(format!("Let another machine in: {another}"));
 }
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use echo_bus::Bus;
+use echo_bus::client::{Access, AccessArgs};
 use echo_bus::process::BadConfig;
-use echo_bus::secret::Secret;
 use reqwest::Url;
 use tokio::sync::oneshot;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -15,6 +15,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use super::Mesh;
 use crate::invite::{self, Open, Outcome};
 use crate::join::member;
+use crate::record;
 use crate::typed::Typed;
 use crate::up::plan::{self, Own};
 use crate::up::voice::Code;
@@ -37,7 +38,8 @@ impl Mesh<'_> {
         let plan::Mesh::Own(own) = self.plan.mesh.clone() else { return Ok(None) };
         let (Some(invites), Some(nats)) = (&own.invites, self.record.bus.clone()) else { return Ok(None) };
         let typed = Typed::of(&self.place, None);
-        let opened = async { Ok(open(&own, &nats, invites.advertise, typed.invite.clone()).await) };
+        let access = self.record.access.clone();
+        let opened = async { Ok(open(&own, access, &nats, invites.advertise, typed.invite.clone()).await) };
         match self.watched("the invitation", opened).await? {
             Ok(opened) => Ok(Some(opened)),
             Err(why) => {
@@ -48,19 +50,31 @@ impl Mesh<'_> {
     }
 }
 
-async fn open(own: &Own, nats: &str, advertise: Option<SocketAddr>, again: String) -> Result<(Guests, Code)> {
-    let secret = own.broker.secret_file.as_deref().map(Secret::read).transpose();
-    let secret = secret.map_err(BadConfig::because)?;
+async fn open(
+    own: &Own,
+    access: Option<record::Access>,
+    nats: &str,
+    advertise: Option<SocketAddr>,
+    again: String,
+) -> Result<(Guests, Code)> {
+    let files = access.map(|files| AccessArgs {
+        nkey: Some(files.nkey),
+        tls_ca: Some(files.tls_ca),
+        ..AccessArgs::default()
+    });
+    let access =
+        files.map_or_else(|| Ok(Access::default()), |files| files.read()).map_err(BadConfig::because)?;
+    let authority = access.authority.clone();
     invite::takes_guests(nats).await?;
     let broker = match advertise {
         Some(address) => address,
         None => invite::of_broker(nats, None).await?,
     };
-    let bus = member::bus_of(nats, secret.clone()).await?;
+    let bus = member::bus_of(nats, access).await?;
     // Where the edge listens everywhere, others reach it where they reach the broker.
     let edge = if own.edge.ip().is_unspecified() { broker.ip() } else { own.edge.ip() };
     let edge = Url::parse(&format!("{}://{}", own.scheme(), SocketAddr::new(edge, own.edge.port()))).ok();
-    let open = Open::new(&bus, broker, invite::grant(secret, edge.as_ref()), LIFETIME).await?;
+    let open = Open::new(&bus, broker, invite::grant(authority.as_ref(), edge.as_ref()), LIFETIME).await?;
     let code = Code { text: open.code(), lifetime: LIFETIME };
     let (tell, outcome) = oneshot::channel();
     let taken_back = CancellationToken::new();

@@ -1,4 +1,4 @@
-//! The files with secrets: there, readable, and for nobody else.
+//! The files with keys: there, readable, and for nobody else.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -8,21 +8,24 @@ use super::scene::Scene;
 
 pub async fn look(scene: &Scene) -> Looked {
     let key = scene.args.engine_key_file.as_deref().map(key).unwrap_or_default();
-    secret(scene).with(key)
+    own(scene).with(key)
 }
 
-fn secret(scene: &Scene) -> Looked {
-    let Some(path) = &scene.login.access.secret_file else { return Looked::default() };
-    let error = match scene.login.access.read() {
-        Ok(_) => return Looked::seen(format!("the secret file {}", path.display())),
+fn own(scene: &Scene) -> Looked {
+    let access = &scene.login.access;
+    let Some(path) = access.nkey.as_ref().or(access.creds.as_ref()).or(access.tls_ca.as_ref()) else {
+        return Looked::default();
+    };
+    let error = match access.read() {
+        Ok(_) => return Looked::seen(format!("the key file {}", path.display())),
         Err(error) => anyhow::Error::from(error),
     };
     let sentence = format!("{error:#}");
-    // Most of its errors say after a semicolon what to do.
-    let (what, mend) =
-        sentence.split_once("; ").map_or((sentence.as_str(), None), |(what, mend)| (what, Some(mend)));
-    let mend = mend
-        .map_or_else(|| format!("let this user read it: chown $USER '{}'", path.display()), str::to_owned);
+    // Some of its errors say after a semicolon what to do.
+    let (what, mend) = sentence.split_once("; ").unwrap_or((
+        sentence.as_str(),
+        "name the right file, let this user read it, or join with a new code: echo-mesh join CODE",
+    ));
     Looked::wrong(what, "nothing gets onto the bus with it", mend)
 }
 
