@@ -20,7 +20,7 @@ use reqwest::Url;
 
 use crate::bus::WhichBus;
 use crate::join::member::{self, Member};
-use crate::machines;
+use crate::machines::ask;
 use crate::place::{Place, PlaceArgs};
 use crate::record::Record;
 use crate::say::say;
@@ -78,7 +78,7 @@ async fn run(args: Args) -> Result<()> {
     };
     takes_guests(&mesh.nats).await?;
     if keyed {
-        machines::list(&bus).await.map_err(|error| error.at(&mesh.nats))?;
+        ask::list(&bus).await.map_err(|error| error.at(&mesh.nats))?;
     }
     let broker = of_broker(&mesh.nats, args.advertise.as_deref()).await?;
     let mut open =

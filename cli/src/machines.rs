@@ -1,6 +1,6 @@
 //! `echo-mesh machines`: which machines may get onto the bus.
 
-mod ask;
+pub mod ask;
 mod table;
 
 use std::process::ExitCode;
@@ -23,7 +23,7 @@ use crate::place::PlaceArgs;
 use crate::say::say;
 use crate::{clean, table as tables};
 
-pub use ask::{NotChanged, admit, list};
+use ask::{admit, list};
 
 const HELP: &str = "It goes over the bus with the operator's key, to the part that keeps the broker. On a machine whose mesh is \
 not running, the list in its run directory is read and changed itself.

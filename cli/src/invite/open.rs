@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::invitation::{Heard, Invitation, Outcome, refused, taken_by_another};
 use super::show;
 use crate::join::code::Code;
-use crate::machines::{self, NotChanged};
+use crate::machines::ask::{self, NotChanged};
 use crate::say::warn;
 
 /// How long the answer to a question of ours may take.
@@ -154,11 +154,11 @@ async fn admit(bus: &Bus, wish: &JoinWish) -> Result<(), JoinAnswer> {
         key: key.clone(),
     });
     let keys: Vec<NewKey> = keys.collect();
-    let why = match machines::admit(bus, keys.clone()).await {
+    let why = match ask::admit(bus, keys.clone()).await {
         Ok(_) => return Ok(()),
         Err(why) => why,
     };
-    if let (NotChanged::Refused(_), Ok(known)) = (&why, machines::list(bus).await) {
+    if let (NotChanged::Refused(_), Ok(known)) = (&why, ask::list(bus).await) {
         let other = |new: &&NewKey| known.iter().any(|one| one.name == new.name && one.key != new.key);
         if let Some(node) = keys.iter().find(other).and_then(|new| new.node.clone()) {
             return Err(taken_by_another(node));

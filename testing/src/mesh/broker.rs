@@ -7,7 +7,7 @@ use std::path::Path;
 use echo_broker::trust::Trust;
 use echo_bus::subject::Duty;
 
-use super::{Program, binaries, cluster};
+use super::{Program, binaries};
 
 pub struct Broker {
     program: Program,
@@ -64,7 +64,7 @@ impl Broker {
     /// A server of a cluster; not started.
     pub fn configured(number: usize, file: &Path) -> Self {
         let args = vec!["-c".to_owned(), file.to_string_lossy().into_owned()];
-        let program = Program::new(cluster::name(number), "nats-server", args);
+        let program = Program::new(server_name(number), "nats-server", args);
         Self { program, keys: None }
     }
 
@@ -91,4 +91,9 @@ impl Deref for Broker {
     fn deref(&self) -> &Program {
         &self.program
     }
+}
+
+/// What a server of a cluster is called.
+pub(super) fn server_name(number: usize) -> String {
+    format!("echo-{}", char::from(b'a' + u8::try_from(number).expect("few servers")))
 }

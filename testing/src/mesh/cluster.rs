@@ -14,7 +14,7 @@ use std::{
 
 use futures::future::join_all;
 
-use super::{Broker, Program, binaries, until};
+use super::{Broker, Program, binaries, broker::server_name, until};
 use crate::proxy::{Mode, Proxy};
 
 /// How often a part is started until chance has brought it to the server that the test wants.
@@ -154,16 +154,11 @@ fn configuration(folder: &Path, number: usize, ports: &Ports, more: &str) -> Pat
     let file = folder.join(format!("server-{number}.conf"));
     let text = format!(
         "include \"nats.conf\"\nserver_name: \"{}\"\nport: {}\nhttp: \"127.0.0.1:-1\"\nlame_duck_grace_period: \"500ms\"\nlame_duck_duration: \"30s\"\n{more}",
-        name(number),
+        server_name(number),
         ports.clients
     );
     fs::write(&file, text).expect("a folder to write to");
     file
-}
-
-/// What a server is called.
-pub fn name(number: usize) -> String {
-    format!("echo-{}", char::from(b'a' + u8::try_from(number).expect("few servers")))
 }
 
 impl Program {
