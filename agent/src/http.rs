@@ -61,7 +61,7 @@ async fn numbers(State(shared): State<Shared>) -> Response {
 
 /// The nodes, as the orchestrator knows them: a machine that has joined reaches the mesh by its agents only.
 async fn mesh(State(shared): State<Shared>, headers: HeaderMap) -> Response {
-    if let Err(refused) = asked_from_here(&headers) {
+    if let Some(refused) = refused_from_elsewhere(&headers) {
         return refused;
     }
     match shared.bus.call(&subject::status(), &Empty {}, WITHIN).await {
@@ -74,11 +74,9 @@ async fn mesh(State(shared): State<Shared>, headers: HeaderMap) -> Response {
 }
 
 /// A page that has made its own name point here still sends that name.
-fn asked_from_here(headers: &HeaderMap) -> Result<(), Response> {
-    if host_is_local(text(headers, header::HOST)) && origin_is_local(text(headers, header::ORIGIN)) {
-        return Ok(());
-    }
-    Err(said(StatusCode::FORBIDDEN, false, "ask by an address of this machine or by localhost"))
+fn refused_from_elsewhere(headers: &HeaderMap) -> Option<Response> {
+    let local = host_is_local(text(headers, header::HOST)) && origin_is_local(text(headers, header::ORIGIN));
+    (!local).then(|| said(StatusCode::FORBIDDEN, false, "ask by an address of this machine or by localhost"))
 }
 
 fn text(headers: &HeaderMap, name: header::HeaderName) -> &str {
@@ -86,7 +84,7 @@ fn text(headers: &HeaderMap, name: header::HeaderName) -> &str {
 }
 
 async fn command(State(shared): State<Shared>, headers: HeaderMap, command: Command) -> Response {
-    if let Err(refused) = asked_from_here(&headers) {
+    if let Some(refused) = refused_from_elsewhere(&headers) {
         return refused;
     }
     // A web page can post across origins unasked, but not with this type.

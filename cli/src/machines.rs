@@ -187,9 +187,7 @@ impl List {
 
     async fn admit(&self, new: NewKey) -> Result<()> {
         match self {
-            Self::Running { bus, at } => {
-                admit(bus, vec![new]).await.map(drop).map_err(|error| error.at(at).into())
-            }
+            Self::Running { bus, at } => admit(bus, vec![new]).await.map(drop).map_err(|error| error.at(at)),
             Self::Stopped(trust) => Ok(trust.admit(&[new]).map(drop)?),
         }
     }
@@ -197,7 +195,7 @@ impl List {
     async fn revoke(&self, names: &[String]) -> Result<()> {
         match self {
             Self::Running { bus, at } => {
-                ask::revoke(bus, names.to_vec()).await.map(drop).map_err(|error| error.at(at).into())
+                ask::revoke(bus, names.to_vec()).await.map(drop).map_err(|error| error.at(at))
             }
             Self::Stopped(trust) => Ok(trust.revoke(names).map(drop)?),
         }

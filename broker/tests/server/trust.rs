@@ -359,7 +359,7 @@ async fn a_configuration_that_would_let_strangers_in_is_refused() {
     let name = "server_name: echo\n";
     for (from, to, who) in [
         (name, "server_name: echo\nno_auth_user: join\n", "everybody"),
-        ("{\n        user: join, password: \"\"", &format!("{second}"), "the user watch"),
+        ("{\n        user: join, password: \"\"", second, "the user watch"),
         ("# echo-mesh: way in end", "tls { allow_non_tls: true }\n# echo-mesh: way in end", ""),
     ] {
         let (_folder, config) = altered(from, to);

@@ -1,6 +1,5 @@
 //! Messages as they come in, decoded.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::{Message, Subject};
@@ -95,20 +94,15 @@ impl<M: Payload> Subscription<M> {
                 None
             }
         });
-        let decoded =
-            decode(&message).and_then(|decoded| said_by(&message.subject, self.origin.as_ref(), decoded));
+        let decoded = decode(&message).and_then(|decoded| said_by(&message.subject, &self.origin, decoded));
         Received { message: decoded, reply, subject: Address(message.subject) }
     }
 }
 
 /// The message, if it is from who it says.
-fn said_by<M>(
-    subject: &Subject,
-    origin: Option<&Arc<dyn Fn(&M) -> String + Send + Sync>>,
-    message: M,
-) -> Result<M, serde_json::Error> {
+fn said_by<M>(subject: &Subject, origin: &Origin<M>, message: M) -> Result<M, serde_json::Error> {
     static TOLD: Rarely = Rarely::new(SAID_EVERY);
-    let wanted = origin.map(|origin| origin(&message));
+    let wanted = origin.as_ref().map(|origin| origin(&message));
     match wanted {
         Some(wanted) if wanted != subject.as_str() => {
             if let Some(left_out) = TOLD.now() {
@@ -149,7 +143,7 @@ mod tests {
     /// What a subscription makes of this message, come by this subject.
     fn heard<M: Payload>(filter: &Filter<M>, subject: &str, said: serde_json::Value) -> Result<M, String> {
         let message = serde_json::from_value(said).unwrap();
-        said_by(&Subject::from(subject), filter.origin().as_ref(), message).map_err(|error| error.to_string())
+        said_by(&Subject::from(subject), &filter.origin(), message).map_err(|error| error.to_string())
     }
 
     #[test]

@@ -219,7 +219,7 @@ fn spoilt_bodies() {
     };
     crate::http::any::spoilt_bodies("ollama: /api/chat", &[chat], read(ask::chat));
     crate::http::any::spoilt_bodies("ollama: /api/generate", &[generate], read(ask::generate));
-    crate::http::any::spoilt_bodies("ollama: /api/embed", &[embed.clone()], read(ask::embed));
+    crate::http::any::spoilt_bodies("ollama: /api/embed", std::slice::from_ref(&embed), read(ask::embed));
     crate::http::any::spoilt_bodies("ollama: /api/embeddings", &[embed], read(ask::embeddings));
     crate::http::any::spoilt_bodies(
         "ollama: /api/show",
