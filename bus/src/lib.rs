@@ -15,7 +15,6 @@ pub mod permission;
 pub mod private_file;
 pub mod process;
 pub mod rarely;
-pub mod secret;
 pub mod subject;
 pub mod time;
 

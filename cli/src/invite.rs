@@ -130,7 +130,7 @@ pub fn grant(authority: Option<&Authority>, edge: Option<&Url>) -> JoinGrant {
     };
     let edge = edge.filter(far).map(Url::to_string);
     let authority = authority.map(|authority| authority.pem().to_owned());
-    JoinGrant { secret: None, authority, edge, version: env!("CARGO_PKG_VERSION").to_owned() }
+    JoinGrant { authority, edge, version: env!("CARGO_PKG_VERSION").to_owned() }
 }
 
 /// What became of a code, in a sentence.

@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use crate::id::ProcessId;
 use crate::key::{self, Credentials, PublicKey, Seed};
-use crate::secret::{self, Secret};
 
 use super::authority::{self, Authority};
 
@@ -22,8 +21,6 @@ pub enum Login {
     /// The user `mesh` without a password: a broker of one machine lets it in.
     #[default]
     Open,
-    /// The user `mesh` with the mesh's secret.
-    Secret(Secret),
     /// A key that the broker knows.
     Key(Seed),
     /// Credentials that somebody else's NATS has given.
@@ -34,8 +31,6 @@ pub enum Login {
 #[derive(Debug, thiserror::Error)]
 pub enum AccessError {
     #[error(transparent)]
-    Secret(#[from] secret::Error),
-    #[error(transparent)]
     Key(#[from] key::Error),
     #[error(transparent)]
     Authority(#[from] authority::Error),
@@ -44,16 +39,12 @@ pub enum AccessError {
 /// The flags about the way in.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct AccessArgs {
-    /// The mesh's shared secret, as the broker has written it; needed where the broker has one
-    #[arg(long, env = "ECHO_SECRET_FILE", value_name = "FILE")]
-    pub secret_file: Option<PathBuf>,
-
     /// This part's own key (an nkey seed), which the broker knows
-    #[arg(long, env = "ECHO_NKEY", value_name = "FILE", conflicts_with = "secret_file")]
+    #[arg(long, env = "ECHO_NKEY", value_name = "FILE")]
     pub nkey: Option<PathBuf>,
 
     /// Credentials for a NATS of your own, as nsc writes them
-    #[arg(long, env = "ECHO_CREDS", value_name = "FILE", conflicts_with_all = ["secret_file", "nkey"])]
+    #[arg(long, env = "ECHO_CREDS", value_name = "FILE", conflicts_with = "nkey")]
     pub creds: Option<PathBuf>,
 
     /// Who must have signed the broker's certificate (PEM); the connection is then always encrypted
@@ -67,11 +58,10 @@ impl AccessArgs {
     /// # Errors
     /// One cannot be read, is open to others, or holds something else.
     pub fn read(&self) -> Result<Access, AccessError> {
-        let login = match (&self.secret_file, &self.nkey, &self.creds) {
-            (_, Some(file), _) => Login::Key(Seed::read(file)?),
-            (_, _, Some(file)) => Login::Credentials(Credentials::read(file)?),
-            (Some(file), ..) => Login::Secret(Secret::read(file)?),
-            (None, None, None) => Login::Open,
+        let login = match (&self.nkey, &self.creds) {
+            (Some(file), _) => Login::Key(Seed::read(file)?),
+            (None, Some(file)) => Login::Credentials(Credentials::read(file)?),
+            (None, None) => Login::Open,
         };
         let authority = self.tls_ca.as_deref().map(Authority::read).transpose()?;
         Ok(Access { login, authority })
@@ -84,7 +74,7 @@ impl Access {
         match &self.login {
             Login::Key(seed) => Some(seed.public()),
             Login::Credentials(credentials) => Some(credentials.public()),
-            Login::Open | Login::Secret(_) => None,
+            Login::Open => None,
         }
     }
 

@@ -132,10 +132,8 @@ fn servers(urls: &str) -> Result<Vec<ServerAddr>, ConnectError> {
 
 /// Who a process is, and whom it believes.
 pub(super) fn login(access: &Access) -> Result<ConnectOptions, ConnectError> {
-    let open = |password: &str| ConnectOptions::with_user_and_password(USER.to_owned(), password.to_owned());
     let mut options = match &access.login {
-        Login::Open => open(""),
-        Login::Secret(secret) => open(secret.expose()),
+        Login::Open => ConnectOptions::with_user_and_password(USER.to_owned(), String::new()),
         Login::Key(seed) => ConnectOptions::with_nkey(seed.expose().to_owned()),
         Login::Credentials(credentials) => {
             ConnectOptions::with_credentials(credentials.expose()).map_err(ConnectError::Credentials)?

@@ -10,7 +10,6 @@ use serde::{Deserialize, Serialize};
 use super::skip::is_default;
 use crate::id::NodeId;
 use crate::key::PublicKey;
-use crate::secret::Secret;
 
 /// The longest bytes in one field: much more than is ever sent.
 const LONGEST: usize = 4096;
@@ -140,9 +139,6 @@ pub struct JoinWish {
 /// All that a machine needs. Encrypted, it is in `welcome`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JoinGrant {
-    /// The mesh's secret; absent where everybody is let in.
-    #[serde(default, skip_serializing_if = "is_default", with = "shown")]
-    pub secret: Option<Secret>,
     /// Who signs the broker's certificate (PEM); absent where nothing is encrypted.
     #[serde(default, skip_serializing_if = "is_default")]
     pub authority: Option<String>,
@@ -151,21 +147,4 @@ pub struct JoinGrant {
     pub edge: Option<String>,
     /// The version of the inviter's program.
     pub version: String,
-}
-
-/// The one place where a secret is written into a message, which is encrypted before it is sent.
-mod shown {
-    use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer};
-
-    use crate::secret::Secret;
-
-    pub(super) fn serialize<S: Serializer>(secret: &Option<Secret>, to: S) -> Result<S::Ok, S::Error> {
-        secret.as_ref().map(Secret::expose).serialize(to)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Secret>, D::Error> {
-        let text = Option::<String>::deserialize(from)?;
-        let secret = |text| Secret::of(text).ok_or_else(|| serde::de::Error::custom("this is no secret"));
-        text.map(secret).transpose()
-    }
 }

@@ -144,9 +144,9 @@ async fn help_names_every_flag_with_its_variable() {
             "broker",
             &["ECHO_NATS_CONF", "ECHO_NATS_LISTEN", "ECHO_NATS_SERVER", "ECHO_CACHE_DIR", "ECHO_TRUST"][..],
         ),
-        ("orchestrator", &["ECHO_NATS_URL", "ECHO_SECRET_FILE", "ECHO_DEFAULT_MODEL"]),
+        ("orchestrator", &["ECHO_NATS_URL", "ECHO_NKEY", "ECHO_DEFAULT_MODEL"]),
         ("agent", &["ECHO_NODE_ID", "ECHO_ENGINE", "ECHO_ENGINE_URL", "ECHO_SLOTS", "ECHO_AGENT_LISTEN"]),
-        ("edge", &["ECHO_EDGE_LISTEN", "ECHO_NATS_URL", "ECHO_SECRET_FILE"]),
+        ("edge", &["ECHO_EDGE_LISTEN", "ECHO_NATS_URL", "ECHO_NKEY"]),
     ] {
         ends(&program(binary, &["--help"]), 0, variables).await;
     }

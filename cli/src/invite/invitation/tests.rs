@@ -11,7 +11,7 @@ fn code() -> Code {
 }
 
 fn grant() -> JoinGrant {
-    JoinGrant { secret: None, authority: Some(SECRET.into()), edge: None, version: "0".into() }
+    JoinGrant { authority: Some(SECRET.into()), edge: None, version: "0".into() }
 }
 
 fn wish(node: &str) -> JoinWish {
