@@ -16,8 +16,6 @@ use serde_json::{Value, json};
 
 use crate::terminal::Terminal;
 
-const SECRET: &str = "nothing-that-anybody-could-guess";
-
 /// A run of `echo-mesh`, and what it has said.
 struct Run {
     running: Running,
@@ -92,19 +90,46 @@ fn program(binary: &'static str, network: Option<&str>, args: &[&str]) -> Progra
     }
 }
 
-fn secret_file(folder: &Path) -> String {
-    use std::os::unix::fs::PermissionsExt as _;
-    let path = folder.join("the-secret");
-    fs::write(&path, SECRET).unwrap();
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
-    path.to_string_lossy().into_owned()
+/// The list of a mesh's keys, in a folder of its own.
+fn trust(folder: &Path) -> Trust {
+    Trust::open(&folder.join("trust")).unwrap()
 }
 
-fn broker(network: Option<&str>, listen: &str, secret: &str) -> Program {
+/// What a part of the mesh is told to get in.
+fn login(trust: &Trust, name: &str, duty: Duty) -> Vec<String> {
+    let key = trust.own_key(name, duty, None).unwrap();
+    let (key, authority) = (key.to_string_lossy().into_owned(), trust.authority().to_string_lossy().into_owned());
+    vec!["--nkey".to_owned(), key, "--tls-ca".to_owned(), authority]
+}
+
+fn strs(args: &[String]) -> Vec<&str> {
+    args.iter().map(String::as_str).collect()
+}
+
+fn broker(network: Option<&str>, listen: &str, trust: &Trust) -> Program {
     let config = binaries::root().join("nats.conf").to_string_lossy().into_owned();
+    let folder = trust.authority().with_file_name("").to_string_lossy().into_owned();
     let args =
-        ["--nats-conf", &config, "--listen", listen, "--monitor", "127.0.0.1:0", "--secret-file", secret];
+        ["--nats-conf", &config, "--listen", listen, "--monitor", "127.0.0.1:0", "--trust", &folder];
     program("broker", network, &args)
+}
+
+/// The private lines of the keys and of the authority below a folder, each with its file.
+fn private(folder: &Path) -> Vec<(PathBuf, String)> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    entries
+        .flat_map(|path| {
+            if path.is_dir() {
+                return private(&path);
+            }
+            if !path.extension().is_some_and(|end| end == "nk" || end == "key") {
+                return Vec::new();
+            }
+            let text = fs::read_to_string(&path).unwrap();
+            let lines = text.lines().filter(|line| !line.is_empty() && !line.starts_with('-'));
+            lines.map(|line| (path.clone(), line.to_owned())).collect()
+        })
+        .collect()
 }
 
 /// A mesh without a node, an engine that nobody has joined, and folders for machines.
@@ -113,24 +138,27 @@ struct Home {
     engine: Program,
     _orchestrator: Program,
     broker: Program,
-    secret: String,
+    login: Vec<String>,
     folder: tempfile::TempDir,
 }
 
 impl Home {
     async fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let secret = secret_file(folder.path());
-        let broker = broker(None, "127.0.0.1:0", &secret);
+        let trust = trust(folder.path());
+        let broker = broker(None, "127.0.0.1:0", &trust);
         broker.start().await;
         let nats = format!("nats://{}", broker.address());
-        let bus = ["--nats", &nats, "--secret-file", &secret];
-        let orchestrator = program("orchestrator", None, &bus);
-        let edge = program("edge", None, &[&bus[..], &["--listen", "127.0.0.1:0"]].concat());
+        let login = |name, duty| login(&trust, name, duty);
+        let (placing, front) = (login("orchestrator", Duty::Orchestrator), login("edge", Duty::Edge));
+        let bus = ["--nats", nats.as_str()];
+        let orchestrator = program("orchestrator", None, &[&bus[..], &strs(&placing)].concat());
+        let edge = program("edge", None, &[&bus[..], &strs(&front), &["--listen", "127.0.0.1:0"]].concat());
+        let login = login(OPERATOR, Duty::Operator);
         let engine = program("echo-scripted-engine", None, &["--api", "ollama", "--listen", "127.0.0.1:0"]);
         engine.launch().await;
         tokio::join!(orchestrator.start(), edge.start());
-        Self { edge, engine, _orchestrator: orchestrator, broker, secret, folder }
+        Self { edge, engine, _orchestrator: orchestrator, broker, login, folder }
     }
 
     fn nats(&self) -> String {
@@ -151,9 +179,8 @@ impl Home {
 
     async fn invite(&self, more: &[&str]) -> Run {
         let nats = self.nats();
-        let args =
-            ["invite", "--nats", &nats, "--secret-file", &self.secret, "--advertise", "127.0.0.1", "--qr=no"];
-        Run::start(&self.place("inviter"), None, &[&args[..], more].concat()).await
+        let args = ["invite", "--nats", &nats, "--advertise", "127.0.0.1", "--qr=no"];
+        Run::start(&self.place("inviter"), None, &[&args[..], &strs(&self.login), more].concat()).await
     }
 
     async fn join(&self, machine: &str, code: &str) -> Run {
@@ -266,9 +293,9 @@ fn invitation(code: &str) -> String {
 }
 
 /// All that is said on the bus, as somebody hears it who may hear everything.
-async fn everything(nats: &str) -> Arc<Mutex<String>> {
-    let options = ConnectOptions::with_user_and_password("mesh".into(), SECRET.into());
-    let client = options.connect(nats).await.unwrap();
+async fn everything(home: &Home) -> Arc<Mutex<String>> {
+    // No part has such permissions: the server itself is asked for a user who has them all.
+    let client = home.overseer().await;
     let mut all = client.subscribe(">").await.unwrap();
     client.flush().await.unwrap();
     let heard = Arc::new(Mutex::new(String::new()));
@@ -625,7 +652,8 @@ async fn on_a_terminal_the_code_is_asked_for_and_counted_down_and_a_picture_wher
         Terminal::start((120, rows), args, &[("ECHO_RUN_DIR", home.place(machine).to_str().unwrap())])
     };
     let nats = home.nats();
-    let args = ["invite", "--nats", &nats, "--secret-file", &home.secret, "--advertise", "127.0.0.1"];
+    let args = ["invite", "--nats", &nats, "--advertise", "127.0.0.1"];
+    let args = [&args[..], &strs(&home.login)].concat();
     let small = terminal("inviter", 24, &args);
     assert!(!small.shows(&["Ctrl-C takes the code back"]).await.contains('█'));
     let mut invite = terminal("inviter", 50, &args);
@@ -661,7 +689,7 @@ struct Far {
     _engines: Vec<Program>,
     _orchestrator: Program,
     broker: Program,
-    secret: String,
+    login: Vec<String>,
     folder: tempfile::TempDir,
     // Last: nothing may live in a network that is gone.
     lan: Lan,
@@ -677,12 +705,15 @@ impl Far {
             }
         };
         let folder = tempfile::tempdir().unwrap();
-        let secret = secret_file(folder.path());
-        let broker = broker(Some(lan.host(1)), "0.0.0.0:4222", &secret);
+        let trust = trust(folder.path());
+        let broker = broker(Some(lan.host(1)), "0.0.0.0:4222", &trust);
         broker.start().await;
-        let bus = ["--secret-file", secret.as_str()];
-        let orchestrator = program("orchestrator", Some(lan.host(1)), &bus);
-        let edge = program("edge", Some(lan.host(1)), &[&bus[..], &["--listen", "127.0.0.1:8080"]].concat());
+        let login = |name, duty| login(&trust, name, duty);
+        let (placing, front) = (login("orchestrator", Duty::Orchestrator), login("edge", Duty::Edge));
+        let orchestrator = program("orchestrator", Some(lan.host(1)), &strs(&placing));
+        let edge =
+            program("edge", Some(lan.host(1)), &[&strs(&front)[..], &["--listen", "127.0.0.1:8080"]].concat());
+        let login = login(OPERATOR, Duty::Operator);
         tokio::join!(orchestrator.start(), edge.start());
         let args = ["--api", "ollama", "--listen", "127.0.0.1:11434"];
         let engines = [2, 3].map(|host| program("echo-scripted-engine", Some(lan.host(host)), &args));
@@ -691,7 +722,7 @@ impl Far {
             engine.mentions("127.0.0.1:11434").await;
         }
         let (engines, orchestrator) = (engines.into(), orchestrator);
-        Some(Self { edge, _engines: engines, _orchestrator: orchestrator, broker, secret, folder, lan })
+        Some(Self { edge, _engines: engines, _orchestrator: orchestrator, broker, login, folder, lan })
     }
 
     async fn on(&self, host: usize, args: &[&str]) -> Run {
@@ -722,7 +753,7 @@ impl Far {
 #[tokio::test]
 async fn machines_join_a_mesh_with_nothing_but_a_code() {
     let Some(far) = Far::start("machines_join_a_mesh_with_nothing_but_a_code").await else { return };
-    let invite = ["invite", "--secret-file", &far.secret];
+    let invite = [&["invite"][..], &strs(&far.login)].concat();
     let first = far.on(1, &invite).await;
     let code = first.code().await;
     assert_eq!(code.len(), 24, "{code}");
@@ -746,7 +777,7 @@ async fn machines_join_a_mesh_with_nothing_but_a_code() {
     far.answers("machine-3").await;
 
     // With the broker gone, a code leads nowhere, and the sentence says what may be in the way.
-    let first = far.on(1, &invite[..3]).await;
+    let first = far.on(1, &invite[..5]).await;
     let code = first.code().await;
     assert!(far.broker.stop().await.success());
     third.interrupt();
