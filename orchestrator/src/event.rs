@@ -40,6 +40,11 @@ pub enum Event {
         peer: Peer,
         boot: BootId,
     },
+    /// This start of the node has answered an [`Action::Ping`]. Silence is no event: its next heartbeat tells.
+    Ponged {
+        node: NodeId,
+        boot: BootId,
+    },
     /// What became of an [`Action::Pulse`]: exactly one for each; `None` is silence.
     Pulsed {
         edge: ProcessId,
@@ -101,6 +106,10 @@ pub enum Action {
     Pulse {
         edge: ProcessId,
         pulse: Pulse,
+    },
+    /// Ask the node whether it is there; an answer comes back as [`Event::Ponged`].
+    Ping {
+        node: NodeId,
     },
     Pong {
         to: Inbox,

@@ -59,8 +59,11 @@ struct Load {
 /// Why nothing is placed on a node before its next heartbeat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Hold {
-    /// Its connection ended, or it did not answer.
+    /// It did not answer.
     Suspect,
+    /// The server says that its connection ended. Whoever connects under its name can make the server say so, therefore it is
+    /// asked, and an answer ends this; but not what it `refused` before.
+    Gone { refused: bool },
     /// It refused a task, so that what we know of it is old.
     Refused,
     /// We lost the broker and have not heard of it since.
@@ -181,6 +184,27 @@ impl Node {
         self.load.hold = Some(why);
     }
 
+    /// The server says that its connection ended; false if that is news of no use.
+    pub fn hold_as_gone(&mut self) -> bool {
+        let is_news = !self.is_suspect();
+        if is_news {
+            self.load.hold = Some(Hold::Gone { refused: self.load.hold == Some(Hold::Refused) });
+        }
+        is_news
+    }
+
+    /// It has answered: its connection has not ended. True if that ends a doubt.
+    pub fn answered_ping(&mut self) -> bool {
+        let Some(Hold::Gone { refused }) = self.load.hold else { return false };
+        self.load.hold = refused.then_some(Hold::Refused);
+        true
+    }
+
+    /// Something speaks for its death.
+    pub fn is_suspect(&self) -> bool {
+        matches!(self.load.hold, Some(Hold::Suspect | Hold::Gone { .. }))
+    }
+
     /// Slots in use, as far as is known here.
     pub fn used(&self) -> u32 {
         self.load.used
@@ -249,7 +273,7 @@ impl Node {
 
     /// Takes tasks by its own last word, and nothing speaks for its death.
     pub fn is_willing(&self) -> bool {
-        self.load.willing && self.load.hold != Some(Hold::Suspect)
+        self.load.willing && !self.is_suspect()
     }
 
     /// A task may be placed here now.

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use echo_bus::Bus;
 use echo_bus::client::{CallError, PublishError};
-use echo_bus::holding::PULSE_ANSWER;
-use echo_bus::id::ProcessId;
-use echo_bus::message::{Dispatch, Event as News, Pulse, Task};
+use echo_bus::holding::{GONE, PULSE_ANSWER};
+use echo_bus::id::{NodeId, Peer, ProcessId};
+use echo_bus::message::{Dispatch, Empty, Event as News, Pong, Pulse, Task};
 use echo_bus::subject;
 use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
@@ -47,6 +47,7 @@ impl Performer {
             Action::Frame { to, frame } => self.bus.send_frame(&to, &frame).await,
             Action::CancelAt { node, cancel } => self.bus.publish(&subject::cancel_at(&node), &cancel).await,
             Action::Pong { to, pong } => self.bus.answer(Some(&to), &pong).await,
+            Action::Ping { node } => return self.ping(node),
             Action::Dispatch { asked, task } => return self.dispatch(asked, task),
             Action::Pulse { edge, pulse } => return self.pulse(edge, pulse),
             Action::Status { to, snapshot } => {
@@ -81,6 +82,20 @@ impl Performer {
             }
             // The loop has ended: then nobody needs to know.
             let _ = outcomes.send(Event::Answered { asked, answer }).await;
+        });
+    }
+
+    fn ping(&self, node: NodeId) {
+        let (bus, outcomes) = (self.bus.clone(), self.outcomes.clone());
+        self.tracker.spawn(async move {
+            match bus.call(&subject::ping(&Peer::agent(&node)), &Empty {}, GONE).await {
+                Ok(Pong { boot, .. }) => {
+                    let _ = outcomes.send(Event::Ponged { node, boot }).await;
+                }
+                Err(error) => {
+                    debug!(%node, error = &error as &dyn std::error::Error, "a node did not answer a ping");
+                }
+            }
         });
     }
 

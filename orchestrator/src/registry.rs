@@ -73,7 +73,7 @@ impl Registry {
             self.index_models(key);
             return Heard { key, news: News::Restarted };
         }
-        let (was, was_suspect) = (standing(node), node.hold() == Some(Hold::Suspect));
+        let (was, was_suspect) = (standing(node), node.is_suspect());
         let models = beat.models.take();
         if !node.hear(beat, now) {
             return Heard { key, news: News::Old };
@@ -237,7 +237,7 @@ impl Registry {
     /// Trusts no node before its next heartbeat: we were away.
     pub fn unheard(&mut self) {
         for node in self.nodes.iter_mut().flatten() {
-            if node.hold() != Some(Hold::Suspect) {
+            if !node.is_suspect() {
                 node.hold_back(Hold::Unheard);
             }
         }

@@ -90,7 +90,7 @@ impl NodeShot {
     fn status(&self) -> (NodeStatus, String) {
         let says = (self.beat.status, self.beat.reason.clone());
         match (self.hold, self.beat.status) {
-            (Some(Hold::Suspect), _) => {
+            (Some(Hold::Suspect | Hold::Gone { .. }), _) => {
                 let reason =
                     "suspect: its connection ended or it did not answer; waiting for its next heartbeat";
                 (NodeStatus::Unavailable, reason.to_owned())

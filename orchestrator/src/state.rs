@@ -118,6 +118,7 @@ impl State {
             Event::Answered { asked, answer } => self.answered(&asked, answer),
             Event::Cancelled(Cancel(id)) => self.cancel(id),
             Event::Gone { peer, boot } => self.gone(&peer, &boot),
+            Event::Ponged { node, boot } => self.ponged(&node, &boot),
             Event::Pulsed { edge, answer } => self.pulsed(&edge, answer),
             Event::Pinged { reply } => self.pong(reply),
             Event::StatusAsked { reply } => self.status(reply),

@@ -42,7 +42,8 @@ fn why_not(node: &Node, seen: Seen<'_>) -> String {
         }
         (_, NodeStatus::Draining | NodeStatus::Unavailable) => node.beat().reason.clone(),
         (Some(Hold::Unheard), _) => "was not heard of since the broker came back".to_owned(),
-        (Some(Hold::Suspect), _) => "its connection ended or it did not answer".to_owned(),
+        (Some(Hold::Suspect), _) => "it did not answer".to_owned(),
+        (Some(Hold::Gone { .. }), _) => "its connection ended".to_owned(),
         _ if seen.facts.closed => seen.model().unavailable.clone(),
         _ => "has just refused a task".to_owned(),
     }

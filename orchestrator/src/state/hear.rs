@@ -6,6 +6,7 @@ use echo_bus::model_name::ModelName;
 
 use super::State;
 use super::plan::Focus;
+use crate::event::Action;
 use crate::need::Line;
 use crate::node::Hold;
 use crate::registry::{Heard, Key, News};
@@ -82,24 +83,40 @@ impl State {
         }
     }
 
-    /// The server says that a connection has ended. Its tasks are its edges' affair; nothing new goes there.
+    /// The server says that a connection has ended. Its tasks are its edges' affair; nothing new goes there. But a connection
+    /// has the name that it gave itself, so the node is asked at once: if it lives, this costs it one round trip.
     pub(super) fn gone(&mut self, peer: &Peer, boot: &BootId) {
         if peer.role != Role::Agent {
             return;
         }
         if let Ok(node) = peer.id.as_str().parse::<NodeId>() {
-            self.suspect(&node, boot, "its connection to the broker ended");
-            if let Some(key) = self.registry.find(&node, boot) {
-                self.plan(Focus::Node(key));
+            let Some(key) = self.registry.find(&node, boot) else { return };
+            if self.registry.node_mut(key).hold_as_gone() {
+                self.announce_node(What::Suspect, &node, "its connection to the broker ended");
+                self.out.push(Action::Ping { node });
             }
+            self.plan(Focus::Node(key));
+        }
+    }
+
+    /// It lives, whatever was said of its connection.
+    pub(super) fn ponged(&mut self, node: &NodeId, boot: &BootId) {
+        let Some(key) = self.registry.find(node, boot) else { return };
+        if self.registry.node_mut(key).answered_ping() {
+            self.announce_heard(key, News::Changed);
+            self.note_free(key);
+            self.fill(key);
+            self.plan(Focus::Node(key));
         }
     }
 
     /// Nothing is placed there before its next heartbeat.
     pub(super) fn suspect(&mut self, node: &NodeId, boot: &BootId, why: &str) {
         let Some(key) = self.registry.find(node, boot) else { return };
-        if self.registry.node(key).hold() != Some(Hold::Suspect) {
-            self.registry.node_mut(key).hold_back(Hold::Suspect);
+        let was_suspect = self.registry.node(key).is_suspect();
+        // An answer to a ping does not make up for one to a task.
+        self.registry.node_mut(key).hold_back(Hold::Suspect);
+        if !was_suspect {
             self.announce_node(What::Suspect, node, why);
         }
     }

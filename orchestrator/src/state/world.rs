@@ -47,6 +47,8 @@ enum Step {
     Cancel(usize),
     Restart(usize),
     Gone(usize),
+    /// Who was asked because of that answers.
+    Pong(usize),
     Link(bool),
     /// An edge answers its pulse, or is silent.
     Pulse {
@@ -78,6 +80,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (0..12_usize).prop_map(Step::Cancel),
         1 => (0..3_usize).prop_map(Step::Restart),
         1 => (0..3_usize).prop_map(Step::Gone),
+        1 => (0..3_usize).prop_map(Step::Pong),
         1 => any::<bool>().prop_map(Step::Link),
         2 => (any::<bool>(), proptest::option::of(0..12_usize))
             .prop_map(|(answers, unwanted)| Step::Pulse { answers, unwanted }),
@@ -149,6 +152,10 @@ impl World {
             Step::Gone(node) => {
                 let (peer, boot) = self.agents[node].peer();
                 self.apply(Event::Gone { peer, boot });
+            }
+            Step::Pong(node) => {
+                let (peer, boot) = self.agents[node].peer();
+                self.apply(Event::Ponged { node: peer.id.as_str().parse().unwrap(), boot });
             }
             Step::Link(up) => self.apply(Event::Link { up }),
             Step::Pulse { answers, unwanted } => self.pulse(answers, unwanted),
@@ -274,7 +281,7 @@ impl World {
                 Action::Announce(news) if drops && news.what == What::Released => {
                     self.ledger.dropped(news.task.unwrap());
                 }
-                Action::Announce(_) | Action::Pong { .. } | Action::Status { .. } => {}
+                Action::Announce(_) | Action::Ping { .. } | Action::Pong { .. } | Action::Status { .. } => {}
             }
         }
         self.check();

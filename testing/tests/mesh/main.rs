@@ -10,6 +10,7 @@ mod engine;
 mod exposition;
 mod facts;
 mod faults;
+mod hostile;
 mod hostile_http;
 mod keys;
 mod lan;

@@ -115,7 +115,7 @@ async fn answers_are_whole_while_machines_come_and_go() {
 }
 
 /// As the commands of the broker's own people get onto the bus.
-async fn operator(mesh: &Mesh) -> Bus {
+pub(super) async fn operator(mesh: &Mesh) -> Bus {
     let trust = Trust::open(&mesh.folder().join("trust")).expect("the mesh's keys");
     let key = trust.own_key("operator", Duty::Operator, None).expect("the operator's key");
     let access = trust.access(&key).expect("a way in");

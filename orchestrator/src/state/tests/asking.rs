@@ -40,6 +40,36 @@ fn an_ended_connection_makes_its_node_suspect_until_it_is_heard() {
 }
 
 #[test]
+fn a_node_whose_connection_did_not_end_after_all_waits_for_no_heartbeat() {
+    let gone = || Event::Gone {
+        peer: echo_bus::id::Peer::agent(&"a".parse().unwrap()),
+        boot: "a-1".parse().unwrap(),
+    };
+    let ponged = |boot: &str| Event::Ponged { node: "a".parse().unwrap(), boot: boot.parse().unwrap() };
+    let pings = |done: &[Action]| done.iter().filter(|it| matches!(it, Action::Ping { .. })).count();
+    let mut rig = Rig::with([one("a")]);
+    assert_eq!(pings(&rig.apply(gone())), 1, "who says that it is gone may lie: it is asked");
+    assert_eq!(pings(&rig.apply(gone())), 0, "one question at a time");
+    assert!(asked(&rig.submit(1, json!({}))).is_empty(), "until it answers");
+    assert!(asked(&rig.apply(ponged("a-0"))).is_empty(), "another start's answer");
+    assert_eq!(asked(&rig.apply(ponged("a-1"))).len(), 1, "what waits goes there at once");
+}
+
+#[test]
+fn an_answer_to_a_ping_makes_up_for_no_answer_to_a_task() {
+    let mut rig = Rig::with([beat("a", 1).models([model("m")]).slots(3).build()]);
+    let lost = only_asked(&rig.submit(1, json!({})));
+    rig.apply(Event::Gone {
+        peer: echo_bus::id::Peer::agent(&"a".parse().unwrap()),
+        boot: "a-1".parse().unwrap(),
+    });
+    rig.answer(&lost, Answer::Unclear);
+    rig.apply(Event::Ponged { node: "a".parse().unwrap(), boot: "a-1".parse().unwrap() });
+    assert!(asked(&rig.submit(2, json!({}))).is_empty());
+    assert_eq!(asked(&rig.beat(beat("a", 2).slots(3).build())).len(), 1);
+}
+
+#[test]
 fn nobody_there_and_refusals_send_the_task_to_the_next_node() {
     let full = Answer::Refused(Failure::elsewhere(Code::Full, "no slot"));
     for answer in [Answer::NoResponders, full] {
