@@ -119,6 +119,12 @@ fn strs(args: &[String]) -> Vec<&str> {
 }
 
 fn broker(network: Option<&str>, listen: &str, trust: &Trust, config: &Path) -> Program {
+    // In before the broker starts, so that it need not be told.
+    for (name, duty) in
+        [("orchestrator", Duty::Orchestrator), ("edge", Duty::Edge), (OPERATOR, Duty::Operator)]
+    {
+        login(trust, name, duty);
+    }
     let config = config.to_string_lossy();
     let folder = trust.authority().with_file_name("").to_string_lossy().into_owned();
     let args = ["--nats-conf", &config, "--listen", listen, "--monitor", "127.0.0.1:0", "--trust", &folder];
