@@ -222,8 +222,9 @@ impl Home {
 
     async fn invite(&self, more: &[&str]) -> Run {
         let nats = self.nats();
-        let args = ["invite", "--nats", &nats, "--advertise", "127.0.0.1", "--qr=no"];
-        Run::start(&self.place("inviter"), None, &[&args[..], &strs(&self.login), more].concat()).await
+        let at: &[&str] = if more.contains(&"--advertise") { &[] } else { &["--advertise", "127.0.0.1"] };
+        let args = [&["invite", "--nats", &nats, "--qr=no"], at, &strs(&self.login), more].concat();
+        Run::start(&self.place("inviter"), None, &args).await
     }
 
     async fn join(&self, machine: &str, code: &str) -> Run {
@@ -348,23 +349,27 @@ fn overheard(config: String) -> String {
     );
     let changed = exported.replacen("accounts {", stranger, 1);
     assert!(exported != config && changed != exported);
-    changed
+    // What guests say is heard in their own account.
+    let (before, guests) = changed.rsplit_once("users: [").unwrap();
+    format!("{before}users: [ {{ user: ear, password: \"\" }}{guests}")
 }
 
 /// All that is said on the bus.
 async fn everything(home: &Home) -> Arc<Mutex<String>> {
-    let client = home.client("listener", "_INBOX.listener").await;
-    let mut all = client.subscribe(">").await.unwrap();
-    client.flush().await.unwrap();
     let heard = Arc::new(Mutex::new(String::new()));
-    let hears = heard.clone();
-    tokio::spawn(async move {
-        let _client = client;
-        while let Some(message) = all.next().await {
-            let text = format!("{} {:?} {:?}\n", message.subject, message.headers, message.payload);
-            hears.lock().unwrap().push_str(&text);
-        }
-    });
+    for user in ["listener", "ear"] {
+        let client = home.client(user, &format!("_INBOX.{user}")).await;
+        let mut all = client.subscribe(">").await.unwrap();
+        client.flush().await.unwrap();
+        let hears = heard.clone();
+        tokio::spawn(async move {
+            let _client = client;
+            while let Some(message) = all.next().await {
+                let text = format!("{} {:?} {:?}\n", message.subject, message.headers, message.payload);
+                hears.lock().unwrap().push_str(&text);
+            }
+        });
+    }
     heard
 }
 
