@@ -119,6 +119,12 @@ fn strs(args: &[String]) -> Vec<&str> {
 }
 
 fn broker(network: Option<&str>, listen: &str, trust: &Trust, config: &Path) -> Program {
+    // In before the broker starts, so that it need not be told.
+    for (name, duty) in
+        [("orchestrator", Duty::Orchestrator), ("edge", Duty::Edge), (OPERATOR, Duty::Operator)]
+    {
+        login(trust, name, duty);
+    }
     let config = config.to_string_lossy();
     let folder = trust.authority().with_file_name("").to_string_lossy().into_owned();
     let args = ["--nats-conf", &config, "--listen", listen, "--monitor", "127.0.0.1:0", "--trust", &folder];
@@ -216,8 +222,9 @@ impl Home {
 
     async fn invite(&self, more: &[&str]) -> Run {
         let nats = self.nats();
-        let args = ["invite", "--nats", &nats, "--advertise", "127.0.0.1", "--qr=no"];
-        Run::start(&self.place("inviter"), None, &[&args[..], &strs(&self.login), more].concat()).await
+        let at: &[&str] = if more.contains(&"--advertise") { &[] } else { &["--advertise", "127.0.0.1"] };
+        let args = [&["invite", "--nats", &nats, "--qr=no"], at, &strs(&self.login), more].concat();
+        Run::start(&self.place("inviter"), None, &args).await
     }
 
     async fn join(&self, machine: &str, code: &str) -> Run {
@@ -342,23 +349,27 @@ fn overheard(config: String) -> String {
     );
     let changed = exported.replacen("accounts {", stranger, 1);
     assert!(exported != config && changed != exported);
-    changed
+    // What guests say is heard in their own account.
+    let (before, guests) = changed.rsplit_once("users: [").unwrap();
+    format!("{before}users: [ {{ user: ear, password: \"\" }}{guests}")
 }
 
 /// All that is said on the bus.
 async fn everything(home: &Home) -> Arc<Mutex<String>> {
-    let client = home.client("listener", "_INBOX.listener").await;
-    let mut all = client.subscribe(">").await.unwrap();
-    client.flush().await.unwrap();
     let heard = Arc::new(Mutex::new(String::new()));
-    let hears = heard.clone();
-    tokio::spawn(async move {
-        let _client = client;
-        while let Some(message) = all.next().await {
-            let text = format!("{} {:?} {:?}\n", message.subject, message.headers, message.payload);
-            hears.lock().unwrap().push_str(&text);
-        }
-    });
+    for user in ["listener", "ear"] {
+        let client = home.client(user, &format!("_INBOX.{user}")).await;
+        let mut all = client.subscribe(">").await.unwrap();
+        client.flush().await.unwrap();
+        let hears = heard.clone();
+        tokio::spawn(async move {
+            let _client = client;
+            while let Some(message) = all.next().await {
+                let text = format!("{} {:?} {:?}\n", message.subject, message.headers, message.payload);
+                hears.lock().unwrap().push_str(&text);
+            }
+        });
+    }
     heard
 }
 
@@ -466,7 +477,9 @@ async fn a_machine_joins_with_a_code_and_no_private_key_is_seen_anywhere() {
     let namesake = Run::start(&home.place("third"), None, &namesake).await;
     let (status, said) = namesake.end().await;
     assert!(status.code() == Some(1) && said.contains("--node") && said.contains("still good"), "{said}");
-    assert!(!home.place("third").join("joined").exists());
+    for kept in ["authority.pem", "mesh.json"] {
+        assert!(!home.place("third").join("joined").join(kept).exists(), "{kept}");
+    }
     home.join("third", &code).await.says("third is in the mesh").await;
 }
 
@@ -554,10 +567,12 @@ async fn a_code_comes_on_stdin_and_is_in_no_list_of_processes() {
 #[tokio::test]
 async fn of_two_machines_with_one_code_exactly_one_gets_in() {
     let home = Home::start().await;
-    for _ in 0..3 {
+    for round in 0..3 {
+        // Each with a name of its own: the mesh remembers whose key it let in.
+        let names = [format!("a-{round}"), format!("b-{round}")];
         let invite = home.invite(&[]).await;
         let code = invite.code().await;
-        let (a, b) = tokio::join!(home.join("a", &code), home.join("b", &code));
+        let (a, b) = tokio::join!(home.join(&names[0], &code), home.join(&names[1], &code));
         let (winner, loser) = tokio::select! {
             _ = a.running.exit() => (&b, &a),
             _ = b.running.exit() => (&a, &b),
@@ -570,9 +585,6 @@ async fn of_two_machines_with_one_code_exactly_one_gets_in() {
         assert!(winner.end().await.0.success());
         until("the node to have left", || async { holds(home.nodes().await.is_empty(), "it is there") })
             .await;
-        for machine in ["a", "b"] {
-            let _ = fs::remove_dir_all(home.place(machine));
-        }
     }
 }
 
