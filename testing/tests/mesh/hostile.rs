@@ -219,7 +219,7 @@ async fn an_agent_that_means_harm_harms_no_answer_of_another() {
         format!("_INBOX.edge.{edge}.reply.1"),
     ]);
     for task in &tasks {
-        said.extend([format!("echo.task.{task}.cancel"), format!("echo.event.task.{task}.completed")]);
+        said.extend([format!("echo.task.{task}.cancel"), format!("echo.event.task.{task}.done")]);
     }
     agent.may_not_say(&said).await;
     let mut heard = texts([
@@ -273,8 +273,7 @@ async fn rages(agent: &Hostile, edge: &str, tasks: &[String], beat: &[u8]) {
         let claim = json!({"holder": {"role": "agent", "id": holder}, "boot": "b", "held": holds});
         agent.say(&pulse, claim.to_string()).await;
     }
-    let end =
-        json!({"frame": "failed", "failure": {"verdict": "give_up", "code": "harmful", "message": "no"}});
+    let end = json!({"frame": "failed", "verdict": "give_up", "code": "harmful", "message": "no"});
     for number in 0..20_000 {
         agent.say(&format!("_INBOX.edge.{edge}.{number:016x}-1"), end.to_string()).await;
     }
@@ -406,7 +405,7 @@ async fn who_watches_sees_no_text_and_changes_nothing() {
                 seen.push(message);
             }
         }
-        let ended = seen.iter().filter(|it| it.subject.ends_with(".completed")).count();
+        let ended = seen.iter().filter(|it| it.subject.ends_with(".done")).count();
         std::future::ready(holds(ended >= 2, ended))
     })
     .await;

@@ -323,8 +323,15 @@ async fn one_address_has_its_number_of_connections_and_every_other_goes_on() {
     let config = binaries::root().join("nats.conf").to_string_lossy().into_owned();
     let broker = program("broker", &["--nats-conf", &config, "--listen", "127.0.0.1:4222"]);
     broker.start().await;
-    let edge =
-        ["--nats", "nats://127.0.0.1:4222", "--listen", "0.0.0.0:8080", "--connections-per-address", "5"];
+    let edge = [
+        "--nats",
+        "nats://127.0.0.1:4222",
+        "--listen",
+        "0.0.0.0:8080",
+        "--connections-per-address",
+        "5",
+        "--open-lan",
+    ];
     let edge = program("edge", &edge);
     edge.start().await;
     let to = format!("{}:8080", lan.address(1)).parse().expect("an address");
