@@ -123,7 +123,6 @@ async fn without_a_broker_and_without_its_key_it_says_what_to_do() {
     assert!(said.err.contains("no broker lets us in") && said.err.contains("--nkey"), "{}", said.err);
     assert!(!said.err.contains("a-password"), "{}", said.err);
     let missing = Path::new(&run_dir).join("none");
-    let said =
-        run(&["drain", "node-a", "--nkey", &missing.to_string_lossy(), "--run-dir", &run_dir]).await;
+    let said = run(&["drain", "node-a", "--nkey", &missing.to_string_lossy(), "--run-dir", &run_dir]).await;
     assert_eq!(said.code, Some(2), "{}", said.err);
 }
