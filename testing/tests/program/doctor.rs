@@ -9,9 +9,10 @@ use std::time::Duration;
 use axum::Json;
 use axum::http::header;
 use axum::routing::get;
+use echo_bus::subject::Duty;
 use echo_scripted_engine::{Api, Engine, Script};
 use echo_testing::client::Client;
-use echo_testing::mesh::{Lan, Mesh, Program, binaries, holds, soon, until};
+use echo_testing::mesh::{Keys, Lan, Mesh, Program, binaries, soon, until};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::AsyncWriteExt as _;
@@ -339,62 +340,42 @@ async fn a_clock_that_is_far_off_is_told() {
     said.only("clocks", &what, "timedatectl set-ntp true");
 }
 
-/// A mesh whose broker wants a secret.
-struct Guarded {
-    edge: Program,
-    _agent: Program,
-    _orchestrator: Program,
-    broker: Program,
-    _engine: Engine,
-}
-
-async fn guarded(home: &Home) -> Guarded {
-    let secret = home.file("secret", "nothing-that-anybody-could-guess", 0o600);
-    let conf = binaries::root().join("nats.conf").to_string_lossy().into_owned();
-    let listen = ["--listen", "127.0.0.1:0", "--monitor", "127.0.0.1:0"];
-    let broker =
-        program("broker", &[&["--nats-conf", &conf, "--secret-file", &secret], &listen[..]].concat());
-    broker.start().await;
-    let nats = format!("nats://{}", broker.address());
-    let bus = ["--nats", &nats, "--secret-file", &secret];
-    let orchestrator = program("orchestrator", &bus);
-    let edge = program("edge", &[&bus[..], &["--listen", "127.0.0.1:0"]].concat());
-    let engine = Engine::start(Script { api: Api::Ollama, ..Script::default() }).await;
-    let url = engine.url();
-    let own = ["--node", "a", "--engine-url", &url, "--listen", "127.0.0.1:0", "--no-calibration"];
-    let agent = program("agent", &[&bus[..], &own].concat());
-    tokio::join!(orchestrator.start(), edge.start(), agent.start());
-    let client = Client::new(edge.address());
-    until("the node to be there", || async move {
-        let status = client.get("/status").send().await.map_err(|error| error.to_string())?.json().await;
-        holds(status["nodes"][0]["models"][0].is_string(), status)
-    })
-    .await;
-    Guarded { edge, _agent: agent, _orchestrator: orchestrator, broker, _engine: engine }
-}
-
 #[tokio::test]
-async fn a_secret_that_is_missing_wrong_or_open_to_others_is_told_and_never_shown() {
-    let home = Home::new().await;
-    let mesh = guarded(&home).await;
-    let flags = at(mesh.edge.address(), &format!("nats://{}", mesh.broker.address()));
-    let with = |path: &str| ["--secret-file".to_owned(), path.to_owned()];
-    home.doctor(&[&flags[..], &with(&home.path("secret"))].concat(), &[]).await.nothing();
-    let said = home.doctor(&flags, &[]).await;
-    said.only("broker", &["lets nobody in without the mesh's secret"], "--secret-file");
-    for (text, mode, check, what, mend) in [
-        ("another-word-that-is-as-long", 0o600, "broker", "does not take this secret", "copy the file"),
-        ("nothing-that-anybody-could-guess", 0o644, "secret", "others can read the secret file", "chmod 600"),
-        ("too short", 0o600, "secret", "must hold one word", "remove it"),
-        ("", 0o600, "secret", "is empty", "remove it"),
-    ] {
-        let path = home.file("given", text, mode);
-        let said = home.doctor(&[&flags[..], &with(&path)].concat(), &[]).await;
-        said.only(check, &[what], mend);
-        assert!(text.is_empty() || !said.out.contains(text), "the secret is shown: {}", said.out);
-    }
-    let said = home.doctor(&[&flags[..], &with(&home.path("none"))].concat(), &[]).await;
-    said.only("secret", &["does not exist"], "copy it here");
+async fn a_key_that_is_missing_unknown_or_open_to_others_and_a_wrong_authority_are_told_and_no_key_is_shown()
+{
+    let (mesh, home) = (Mesh::start().nodes(1).keys().await, Home::new().await);
+    let flags = of(&mesh);
+    let login = mesh.broker.login("looker", Duty::Operator);
+    let (own, authority) = (login[1].clone(), login[3].clone());
+    let seed = std::fs::read_to_string(&own).unwrap();
+    let with = |key: &str, authority: &str| {
+        let access = ["--nkey", key, "--tls-ca", authority].map(str::to_owned);
+        [&flags[..], &access].concat()
+    };
+    home.doctor(&with(&own, &authority), &[]).await.nothing();
+    home.doctor(&flags, &[]).await.only("broker", &["lets nobody in without a key"], "echo-mesh invite");
+
+    let missing = home.path("none.nk");
+    home.doctor(&with(&missing, &authority), &[]).await.only("keys", &[&missing], "");
+    let open = home.file("open.nk", &seed, 0o644);
+    let said = home.doctor(&with(&open, &authority), &[]).await;
+    said.only("keys", &[&open], "");
+    assert!(!said.out.contains(seed.trim()), "the key is shown: {}", said.out);
+    let none = home.file("none-in-it.nk", "no-key-at-all", 0o600);
+    let said = home.doctor(&with(&none, &authority), &[]).await;
+    said.only("keys", &[&none], "");
+    assert!(!said.out.contains("no-key-at-all"), "what may be a key is shown: {}", said.out);
+    let stranger = home.path("stranger.nk");
+    assert_eq!(home.run(&["key", &stranger], &[]).await.code, 0);
+    let said = home.doctor(&with(&stranger, &authority), &[]).await;
+    said.only("broker", &["does not know the key U"], "echo-mesh machines add");
+
+    let others = home.0.path().join("another-mesh");
+    let another = Keys::new(&others).args("looker", Duty::Operator)[3].clone();
+    let said = home.doctor(&with(&own, &another), &[]).await;
+    said.only("broker", &["has a certificate of another authority"], "join with a new code");
+    let said = home.doctor(&with(&own, &home.path("no-ca.pem")), &[]).await;
+    said.only("keys", &["no-ca.pem"], "");
 }
 
 #[tokio::test]
@@ -404,7 +385,7 @@ async fn an_engines_key_that_cannot_be_used_is_told_and_never_shown() {
     for (text, mode, what) in [("hush-hush", 0o644, "others can read"), ("", 0o600, "holds no key")] {
         let key = home.file("key", text, mode);
         let said = home.doctor(&of(&mesh), &["--engine-url", &engine, "--engine-key-file", &key]).await;
-        said.only("secret", &[what, &key], if mode == 0o644 { "chmod 600" } else { "write the key" });
+        said.only("keys", &[what, &key], if mode == 0o644 { "chmod 600" } else { "write the key" });
         assert!(!said.out.contains("hush"));
     }
 }

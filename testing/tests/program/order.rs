@@ -113,17 +113,16 @@ async fn a_node_that_is_stopped_or_cannot_work_is_said_to_be() {
 }
 
 #[tokio::test]
-async fn without_a_broker_and_without_its_secret_it_says_what_to_do() {
+async fn without_a_broker_and_without_its_key_it_says_what_to_do() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let folder = tempfile::tempdir().unwrap();
     let run_dir = folder.path().to_string_lossy().into_owned();
     let nats = format!("nats://who:a-password@{free}");
     let said = run(&["drain", "node-a", "--nats", &nats, "--run-dir", &run_dir]).await;
     assert_eq!(said.code, Some(1));
-    assert!(said.err.contains("no broker lets us in") && said.err.contains("--secret-file"), "{}", said.err);
+    assert!(said.err.contains("no broker lets us in") && said.err.contains("--nkey"), "{}", said.err);
     assert!(!said.err.contains("a-password"), "{}", said.err);
     let missing = Path::new(&run_dir).join("none");
-    let said =
-        run(&["drain", "node-a", "--secret-file", &missing.to_string_lossy(), "--run-dir", &run_dir]).await;
+    let said = run(&["drain", "node-a", "--nkey", &missing.to_string_lossy(), "--run-dir", &run_dir]).await;
     assert_eq!(said.code, Some(2), "{}", said.err);
 }

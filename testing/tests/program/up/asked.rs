@@ -1,4 +1,4 @@
-//! A mesh on ports of its own and with a secret, as those find it who say no more than where it keeps its things.
+//! A mesh on ports of its own and with keys, as those find it who say no more than where it keeps its things.
 
 use std::process::Command;
 
@@ -9,7 +9,7 @@ use super::here::Here;
 /// Without the variables that say where the mesh is.
 fn untold(here: &Here, words: &[&str]) -> Command {
     let mut command = here.command(words);
-    for name in ["ECHO_RUN_DIR", "ECHO_LOG_DIR", "ECHO_SECRET_FILE", "ECHO_NATS_LISTEN", "ECHO_EDGE_LISTEN"] {
+    for name in ["ECHO_RUN_DIR", "ECHO_LOG_DIR", "ECHO_ADVERTISE", "ECHO_NATS_LISTEN", "ECHO_EDGE_LISTEN"] {
         command.env_remove(name);
     }
     command.env("ECHO_ENGINE_URL", here.setting("ECHO_ENGINE_A_URL"));
@@ -25,9 +25,7 @@ async fn says(mut command: Command) -> (Option<i32>, String) {
 #[tokio::test]
 async fn every_command_finds_the_mesh_by_its_run_directory_and_doctor_finds_nothing_wrong() {
     let mut here = Here::new().await;
-    let secret = here.run_dir().with_file_name("secret");
-    here.set("ECHO_SECRET_FILE", secret.to_string_lossy());
-    here.up().await;
+    here.lan().await;
     here.serves().await;
     let run = here.run_dir().to_string_lossy().into_owned();
 
@@ -58,5 +56,6 @@ async fn every_command_finds_the_mesh_by_its_run_directory_and_doctor_finds_noth
     let elsewhere = ["drain", "node-a", "--run-dir", &run, "--nats", "nats://127.0.0.1:1"];
     let (code, text) = says(untold(&here, &elsewhere)).await;
     assert!(code == Some(1) && text.contains("127.0.0.1:1"), "{code:?}\n{text}");
+    here.nothing_was_denied();
     here.says(&["down"]).await.ended(0);
 }

@@ -161,6 +161,26 @@ impl Here {
         said
     }
 
+    /// `up --lan --detach`: each part has a key, and the broker is open to others of this network.
+    pub async fn lan(&mut self) -> Said {
+        let nats = self.setting("ECHO_NATS_LISTEN");
+        self.set("ECHO_NATS_LISTEN", nats.replace("127.0.0.1", "0.0.0.0"));
+        self.set("ECHO_ADVERTISE", "127.0.0.1");
+        let said = self.says(&["up", "--lan", "--detach"]).await;
+        said.ended(0).has("Ready: ");
+        said
+    }
+
+    /// No part has been refused a subject by the broker.
+    pub fn nothing_was_denied(&self) {
+        for name in entries(&self.logs()) {
+            let path = self.logs().join(name);
+            let text = if path.is_file() { std::fs::read(&path).unwrap() } else { Vec::new() };
+            let text = String::from_utf8_lossy(&text).to_lowercase();
+            assert!(!text.contains("permissions violation"), "{}: {text}", path.display());
+        }
+    }
+
     /// `up` in the foreground, once it is ready.
     pub async fn foreground(&self) -> (Running, Logs) {
         let logs = Logs::default();
