@@ -15,6 +15,10 @@ const ANSWERS_WITHIN: Duration = Duration::from_secs(120);
 /// What `nats micro` asks of all parts, of those of one duty, and of one: it is asked by people, and parts answer.
 const INSPECTION: &str = "$SRV.>";
 
+/// Where the server takes answers for machines that want to join, from one account to the other. Said aloud, because the server
+/// forgets who may answer what when a key is let in, and that is when a joiner waits for its answer.
+const JOINERS: &str = "_R_.>";
+
 /// What watchers and operators may ask beside the contract: pages of the server about itself.
 const SERVER_PAGES: [&str; 4] =
     ["$SYS.REQ.SERVER.PING", "$SYS.REQ.SERVER.PING.*", "$SYS.REQ.USER.INFO", "$JS.API.INFO"];
@@ -100,6 +104,9 @@ impl Part {
             shapes().filter_map(|shape| self.spelled(shape, shape.heard_by)).collect();
         match self.peer().map(|peer| peer.role) {
             Some(Role::Other) => {
+                if self.duty() == Duty::Operator {
+                    publish.push(JOINERS.to_owned());
+                }
                 publish.push(INSPECTION.to_owned());
                 publish.extend(SERVER_PAGES.map(str::to_owned));
             }

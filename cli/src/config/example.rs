@@ -131,7 +131,7 @@ pub fn samples(arg: &Arg) -> Vec<String> {
         "TIME" => &["30s", "1m"],
         "URL" => &["http://127.0.0.1:8080", "http://127.0.0.1:9001"],
         "ID" | "NAME" | "MODEL" | "NODE" => &["name", "other"],
-        "DUTY" => &["agent", "orchestrator"],
+        "DUTY" => &["edge", "orchestrator"],
         _ => &[],
     };
     let told = told(arg).into_iter().filter(|it| kind != "DIR" && kind != "FILE" && !it.contains(' '));

@@ -10,16 +10,15 @@ use echo_bus::subject;
 use super::code::Code;
 use super::pake::{Half, OneWay};
 
-/// An answer takes milliseconds; the inviter may ask the mesh for its nodes meanwhile.
-const PATIENCE: Duration = Duration::from_secs(5);
 /// An exchange can be crowded out by strangers; more than this is their intent.
 const TRIES: usize = 3;
-/// An answer to a proof that has not come by then is lost: the inviter asks the mesh for its nodes for a second at most.
+/// An answer that has not come by then is lost: the inviter asks the mesh for its nodes for a second at most. When a key is let in,
+/// the server forgets which questions are open.
 const AGAIN: Duration = Duration::from_millis(1500);
-const PROOFS: u32 = 3;
+const ASKS: u32 = 3;
 /// For so long a machine may ask again for what it was granted.
 pub const INSISTS: Duration = Duration::from_secs(5);
-const _: () = assert!(INSISTS.as_millis() > AGAIN.as_millis() * PROOFS as u128);
+const _: () = assert!(INSISTS.as_millis() > AGAIN.as_millis() * ASKS as u128);
 
 /// Why the machine has not joined.
 #[derive(Debug, thiserror::Error)]
@@ -69,7 +68,7 @@ pub enum NotJoined {
 pub async fn ask(guest: &Guest, code: &Code, wish: &JoinWish) -> Result<JoinGrant, NotJoined> {
     for _ in 0..TRIES {
         let asking = Asking::new(code);
-        let answer = call(guest, code, &asking.hello(), PATIENCE).await?;
+        let answer = insist(guest, code, &asking.hello()).await?;
         let (request, proved) = asking.prove(answer, wish)?;
         match insist(guest, code, &request).await? {
             JoinAnswer::Refused { why: Refusal::Forgotten, .. } => {}
@@ -80,14 +79,14 @@ pub async fn ask(guest: &Guest, code: &Code, wish: &JoinWish) -> Result<JoinGran
 }
 
 /// The same proof again gets the same answer: one that was lost would cost the code.
-async fn insist(guest: &Guest, code: &Code, proof: &JoinRequest) -> Result<JoinAnswer, NotJoined> {
-    for _ in 1..PROOFS {
-        match call(guest, code, proof, AGAIN).await {
+async fn insist(guest: &Guest, code: &Code, request: &JoinRequest) -> Result<JoinAnswer, NotJoined> {
+    for _ in 1..ASKS {
+        match call(guest, code, request, AGAIN).await {
             Err(NotJoined::Unanswered) => {}
             answer => return answer,
         }
     }
-    call(guest, code, proof, AGAIN).await
+    call(guest, code, request, AGAIN).await
 }
 
 async fn call(

@@ -345,7 +345,7 @@ async fn a_key_that_is_missing_unknown_or_open_to_others_and_a_wrong_authority_a
 {
     let (mesh, home) = (Mesh::start().nodes(1).keys().await, Home::new().await);
     let flags = of(&mesh);
-    let login = mesh.broker.login("looker", Duty::Operator);
+    let login = mesh.broker.login("operator", Duty::Operator);
     let (own, authority) = (login[1].clone(), login[3].clone());
     let seed = std::fs::read_to_string(&own).unwrap();
     let with = |key: &str, authority: &str| {
