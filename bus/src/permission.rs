@@ -215,6 +215,7 @@ mod tests {
                 "_echo.pulse.*.agent.node-a",
                 "_echo.ping.agent.node-a",
                 "_echo.cache.node-a",
+                "echo.mesh.status",
                 "_INBOX.agent.node-a.reply.*",
             ]
         );

@@ -69,14 +69,16 @@ async fn login(scene: &Scene, broker: String) -> Looked {
         Err(said) => said,
     };
     let no_part = "no part that is started here gets onto the bus";
+    // Whoever has neither key nor authority knows nobody's certificate.
+    let has_nothing = given.key().is_none() && given.authority.is_none();
     match (said, given.key()) {
-        (NotLetIn::Stranger(_), _) => Looked::wrong(
+        (NotLetIn::Stranger(_), _) if !has_nothing => Looked::wrong(
             format!("{broker} has a certificate of another authority, or one that is not in force"),
             "whoever answers there may not be the mesh, so nobody of this machine talks with it",
             "look whether this machine's clock is right and the address is the mesh's; if the mesh has begun anew, join \
              with a new code",
         ),
-        (NotLetIn::Refused, None) => Looked::wrong(
+        (NotLetIn::Refused | NotLetIn::Stranger(_), None) => Looked::wrong(
             format!("{broker} lets nobody in without a key"),
             no_part,
             "join with a code of `echo-mesh invite`, or name a key with --nkey and the mesh's authority with --tls-ca",
