@@ -172,7 +172,7 @@ impl Config {
     /// The certificate that clients see; `None` for plain HTTP.
     ///
     /// # Errors
-    /// See [`TlsError`].
+    /// A file cannot be read, is open to others, or holds something else.
     pub fn tls(&self) -> Result<Option<Arc<Tls>>, TlsError> {
         let files = self.tls_cert.as_ref().zip(self.tls_key.as_ref());
         files.map(|(certificate, key)| Tls::read(certificate, key).map(Arc::new)).transpose()

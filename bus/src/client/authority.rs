@@ -42,7 +42,7 @@ impl Authority {
     /// The certificates that the file holds.
     ///
     /// # Errors
-    /// See [`Error`].
+    /// The file cannot be read, or holds no certificate.
     pub fn read(path: &Path) -> Result<Self, Error> {
         let pem = std::fs::read_to_string(path).map_err(|source| Error::Read(path.to_owned(), source))?;
         Self::of(pem).map_err(|_| Error::NoCertificate(path.to_owned()))
