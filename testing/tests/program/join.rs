@@ -431,7 +431,7 @@ async fn a_machine_joins_with_a_code_and_no_private_key_is_seen_anywhere() {
     assert!(secrets.iter().any(|(path, _)| path.starts_with(&joined)), "{joined:?}");
     assert!(secrets.iter().any(|(path, _)| path.ends_with("trust/ca.key")));
     for (path, secret) in &secrets {
-        assert_eq!(holding(home.folder.path(), secret), [path.clone()]);
+        assert_eq!(holding(home.folder.path(), secret), std::slice::from_ref(path));
         assert_eq!(fs::metadata(path).unwrap().mode() & 0o777, 0o600, "{}", path.display());
     }
     assert_eq!(private(&home.place("second")).len(), 1);
@@ -944,7 +944,7 @@ async fn up_lan_lets_a_machine_in_with_nothing_but_the_code_which_is_kept_nowher
         assert!(secrets.iter().any(|(path, _)| path.starts_with(&folder)), "{folder:?} has no key");
     }
     for (path, secret) in &secrets {
-        assert_eq!(holding(far.folder.path(), secret), [path.clone()]);
+        assert_eq!(holding(far.folder.path(), secret), std::slice::from_ref(path));
         assert_eq!(fs::metadata(path).unwrap().mode() & 0o777, 0o600, "{}", path.display());
         assert!(!arguments().contains(secret), "{}", path.display());
     }
