@@ -19,7 +19,7 @@ pub struct Args {
     duty: Duty,
 
     /// Of an agent: its node
-    #[arg(long, value_name = "ID", required_if_eq("duty", "agent"))]
+    #[arg(long, value_name = "ID")]
     node: Option<NodeId>,
 
     /// The part's public key, or the file that `echo-mesh key` has made; only an agent's permissions are told without it
@@ -77,8 +77,11 @@ fn text(args: &Args) -> anyhow::Result<String> {
 fn part(args: &Args, key: Option<&PublicKey>) -> Result<Part, BadConfig> {
     match (args.duty, &args.node, key) {
         (Duty::Agent, Some(node), _) => Ok(Part::Agent(node.clone())),
+        (Duty::Agent, None, _) => {
+            Err(BadConfig("an agent speaks for a node: name it with --node".to_owned()))
+        }
         (duty, _, Some(key)) => Part::of(duty, None, key)
-            .ok_or_else(|| BadConfig("an agent speaks for a node: name it with --node".into())),
+            .ok_or_else(|| BadConfig(format!("{duty} has no permissions of its own"))),
         (duty, ..) => Err(BadConfig(format!(
             "what an {duty} may hear depends on its key: make one with `echo-mesh key FILE`, and name it with --key FILE"
         ))),
