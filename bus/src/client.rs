@@ -13,7 +13,7 @@ mod replies;
 mod subscription;
 
 pub use access::{Access, AccessArgs, AccessError, Login};
-pub use authority::{Authority, BROKER_NAME, NoCertificate};
+pub use authority::{Authority, BROKER_NAME, NoCertificate, guest_config};
 pub use call_error::{CallError, PublishError};
 pub use connect::Options;
 pub use connect_error::ConnectError;

@@ -16,9 +16,8 @@ use echo_testing::mesh::logs::Logs;
 use echo_testing::mesh::spawn::{Running, spawn};
 use echo_testing::mesh::{Lan, Program, binaries, holds, soon, until};
 use futures::StreamExt as _;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, ServerConfig, SignatureScheme};
+use rustls::ServerConfig;
+use rustls::pki_types::{PrivateKeyDer, ServerName};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
@@ -1066,53 +1065,9 @@ async fn pass(mut client: TcpStream, broker: SocketAddr, acceptor: TlsAcceptor) 
     client.write_all(&first).await?;
     let mut client = acceptor.accept(client).await?;
     let name = ServerName::try_from("127.0.0.1").unwrap();
-    let mut server = TlsConnector::from(Arc::new(believing_anybody())).connect(name, server).await?;
+    let mut server =
+        TlsConnector::from(Arc::new(echo_bus::client::guest_config().unwrap())).connect(name, server).await?;
     copy_bidirectional(&mut client, &mut server).await.map(drop)
-}
-
-fn believing_anybody() -> ClientConfig {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config =
-        ClientConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions().unwrap();
-    config.dangerous().with_custom_certificate_verifier(Arc::new(Anybody(provider))).with_no_client_auth()
-}
-
-#[derive(Debug)]
-struct Anybody(Arc<rustls::crypto::CryptoProvider>);
-
-impl ServerCertVerifier for Anybody {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
 }
 
 #[tokio::test]
