@@ -1,6 +1,7 @@
 //! The typed client of the bus. Payloads are checked and counted here, so that no part handles bytes or subjects.
 
 mod access;
+mod announcer;
 mod authority;
 mod auto;
 mod call_error;
@@ -9,10 +10,12 @@ mod connect_error;
 mod guest;
 mod inspect;
 mod link;
+mod outbox;
 mod replies;
 mod subscription;
 
 pub use access::{Access, AccessArgs, AccessError, Login};
+pub use announcer::Announcer;
 pub use authority::{Authority, BROKER_NAME, NoCertificate, guest_config};
 pub use call_error::{CallError, PublishError};
 pub use connect::Options;
@@ -20,11 +23,13 @@ pub use connect_error::ConnectError;
 pub use guest::{Guest, NotLetIn, knock};
 pub use inspect::Inspection;
 pub use link::Link;
+pub use outbox::Outbox;
 pub use subscription::{Address, Received, Subscription, passed_over};
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::sync::watch;
 
 use crate::id::{BootId, Inbox, Peer};
@@ -197,32 +202,51 @@ impl Bus {
         reply: Option<async_nats::Subject>,
         message: &M,
     ) -> Result<(), PublishError> {
+        if !self.is_connected() {
+            return Err(PublishError::Disconnected);
+        }
+        let payload = self.fitting(encode(message)?.into())?;
+        let client = &self.0.client;
+        self.unless_cut_off(async {
+            match (reply, message.headers()) {
+                (None, None) => client.publish(to, payload).await,
+                (None, Some(headers)) => client.publish_with_headers(to, headers, payload).await,
+                (Some(reply), None) => client.publish_with_reply(to, reply, payload).await,
+                (Some(reply), Some(headers)) => {
+                    client.publish_with_reply_and_headers(to, reply, headers, payload).await
+                }
+            }
+        })
+        .await
+    }
+
+    /// What is written already.
+    async fn send_bytes(&self, to: async_nats::Subject, payload: Bytes) -> Result<(), PublishError> {
+        let payload = self.fitting(payload)?;
+        self.unless_cut_off(self.0.client.publish(to, payload)).await
+    }
+
+    fn fitting(&self, payload: Bytes) -> Result<Bytes, PublishError> {
+        let (size, limit) = (payload.len(), self.max_payload());
+        if size > limit { Err(PublishError::TooLarge { size, limit }) } else { Ok(payload) }
+    }
+
+    /// A full send buffer empties only while the broker takes it.
+    async fn unless_cut_off<E>(&self, sent: impl Future<Output = Result<(), E>>) -> Result<(), PublishError> {
         let mut link = self.link();
         if !link.borrow_and_update().up {
             return Err(PublishError::Disconnected);
         }
-        let mut payload = Vec::with_capacity(USUAL);
-        serde_json::to_writer(&mut payload, message).map_err(PublishError::Encode)?;
-        let (size, limit) = (payload.len(), self.max_payload());
-        if size > limit {
-            return Err(PublishError::TooLarge { size, limit });
-        }
-        let client = &self.0.client;
-        let sent = async {
-            match (reply, message.headers()) {
-                (None, None) => client.publish(to, payload.into()).await,
-                (None, Some(headers)) => client.publish_with_headers(to, headers, payload.into()).await,
-                (Some(reply), None) => client.publish_with_reply(to, reply, payload.into()).await,
-                (Some(reply), Some(headers)) => {
-                    client.publish_with_reply_and_headers(to, reply, headers, payload.into()).await
-                }
-            }
-        };
-        // A full send buffer empties only while the broker takes it.
         tokio::select! {
             biased;
             sent = sent => sent.map_err(|_| PublishError::Disconnected),
             _ = link.wait_for(|link| !link.up) => Err(PublishError::Disconnected),
         }
     }
+}
+
+fn encode(message: &impl Payload) -> Result<Vec<u8>, PublishError> {
+    let mut payload = Vec::with_capacity(USUAL);
+    serde_json::to_writer(&mut payload, message).map_err(PublishError::Encode)?;
+    Ok(payload)
 }

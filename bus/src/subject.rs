@@ -13,7 +13,7 @@ use self::shape::{
 pub use self::shape::{CONTRACT, Duty, Shape, Who};
 use crate::id::{BootId, Inbox, NodeId, Peer, ProcessId, Role, TaskId};
 use crate::message::{
-    AnswerPart, CacheDigest, Cancel, Disconnect, Dispatch, Empty, Event, Frame, Heartbeat, JoinAnswer,
+    AnswerPart, CacheDigest, Cancel, Disconnect, Dispatch, Empty, Event, Frames, Heartbeat, JoinAnswer,
     JoinRequest, MachinesAnswer, MachinesRequest, MeshStatus, Order, Ordered, Pong, Pulse, PulseAnswer,
     ReadAnswer, Submission, Task,
 };
@@ -137,7 +137,7 @@ pub fn frames_inbox(edge: &ProcessId, key: &str) -> Inbox {
 }
 
 /// The frames of all attempts of one edge.
-pub fn frames_of(edge: &ProcessId) -> Filter<Frame> {
+pub fn frames_of(edge: &ProcessId) -> Filter<Frames> {
     Filter::new(FRAMES, &[edge.as_str(), "*"])
 }
 

@@ -1,14 +1,15 @@
 //! Does what the edge has decided: submits, pings, publishes, wakes readers, counts.
 //!
 //! Questions (submissions, pings) have a tokio task each, which brings the answer back as an event. Everything else that
-//! is said goes through one queue, so that what the edge says first is said first. The queue is bounded. What finds no
+//! is said goes through one queue, so that what the edge says first is said first; events have one of their own, since
+//! those of a short time are published together. The queue is bounded. What finds no
 //! room is lost, as on the bus itself: a cancel and a pulse's answer come again with the next pulse.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use echo_bus::Bus;
-use echo_bus::client::{CallError, PublishError};
+use echo_bus::client::{Announcer, CallError, PublishError};
 use echo_bus::id::{ClientName, Inbox, NodeId, TaskId};
 use echo_bus::message::{
     AnswerPart, Cancel, Code, Empty, Event as Announcement, PulseAnswer, Task, unix_millis,
@@ -35,7 +36,6 @@ const PARTS: usize = 128;
 enum Said {
     Cancel { node: Option<NodeId>, cancel: Cancel },
     Pulse { to: Inbox, answer: PulseAnswer },
-    Announcement(Box<Announcement>),
 }
 
 /// The one hand of the edge.
@@ -50,6 +50,7 @@ pub struct Performer {
 
 struct Queues {
     short: mpsc::Sender<Said>,
+    announcements: Announcer,
     /// Parts of answers for other edges are long: they keep no pulse's answer waiting.
     parts: mpsc::Sender<(Inbox, Box<AnswerPart>)>,
 }
@@ -72,7 +73,9 @@ impl Performer {
                 tell(&teller, &to, &part).await;
             }
         });
-        Self { bus, tracker, answers, queues: Mutex::new(Some(Queues { short, parts })) }
+        let announcements = Announcer::start(bus.clone(), QUEUE, &tracker);
+        let queues = Queues { short, announcements, parts };
+        Self { bus, tracker, answers, queues: Mutex::new(Some(queues)) }
     }
 
     /// What is queued is still said.
@@ -86,7 +89,10 @@ impl Performer {
         let said = match action {
             Action::Cancel { node, cancel } => Said::Cancel { node, cancel },
             Action::AnswerPulse { to, answer } => Said::Pulse { to, answer },
-            Action::Announce(news) => Said::Announcement(news),
+            Action::Announce(news) => {
+                self.announce(*news);
+                return None;
+            }
             Action::Tell { to, part } => {
                 self.tell(to, part);
                 return None;
@@ -142,6 +148,14 @@ impl Performer {
         }
     }
 
+    fn announce(&self, mut news: Announcement) {
+        news.at = unix_millis();
+        let queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
+        if queues.as_ref().is_some_and(|queues| !queues.announcements.say(news)) {
+            measure::unsaid();
+        }
+    }
+
     fn tell(&self, to: Inbox, part: Box<AnswerPart>) {
         let queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
         if queues.as_ref().is_some_and(|queues| queues.parts.try_send((to, part)).is_err()) {
@@ -169,11 +183,6 @@ async fn publish(bus: &Bus, said: Said) -> Result<(), PublishError> {
             bus.publish(&subject::cancel_task(cancel.0.task), &cancel).await
         }
         Said::Pulse { to, answer } => bus.answer(Some(&to), &answer).await,
-        Said::Announcement(mut news) => {
-            let Some(task) = news.task else { return Ok(()) };
-            news.at = unix_millis();
-            bus.publish(&subject::task_event(task, news.what), &*news).await
-        }
     }
 }
 

@@ -24,6 +24,8 @@ pub struct Holding {
     pub task: Arc<Task>,
     pub need: Need,
     pub inbox: Inbox,
+    /// Where the answer to the submission goes, while there is none.
+    pub reply: Option<Inbox>,
     pub arrived: Instant,
     waited_before: Duration,
     /// The end of the task's own time.
@@ -103,6 +105,7 @@ impl Holding {
         Self {
             need,
             inbox,
+            reply: None,
             arrived: now,
             waited_before,
             ends: now + Duration::from_millis(task.remaining_ms),

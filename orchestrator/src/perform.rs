@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use echo_bus::Bus;
-use echo_bus::client::{CallError, PublishError};
+use echo_bus::client::{Announcer, CallError, PublishError};
 use echo_bus::holding::{GONE, PULSE_ANSWER};
 use echo_bus::id::{NodeId, Peer, ProcessId};
 use echo_bus::message::{Dispatch, Empty, Event as News, Pong, Pulse, Task};
@@ -19,24 +19,21 @@ use crate::metrics;
 /// An agent answers at once, so a longer silence means that nobody knows whether it has the task.
 const DISPATCH: Duration = Duration::from_millis(500);
 
+/// Events that wait to be published.
+const NEWS: usize = 4_096;
+
 /// Does things.
 pub(crate) struct Performer {
     bus: Bus,
     tracker: TaskTracker,
     outcomes: mpsc::Sender<Event>,
-    news: mpsc::Sender<News>,
+    news: Announcer,
 }
 
 impl Performer {
     /// News are told beside the loop, and dropped when nobody takes them: nothing depends on them.
     pub(crate) fn new(bus: Bus, tracker: TaskTracker, outcomes: mpsc::Sender<Event>) -> Self {
-        let (news, mut waiting) = mpsc::channel(4_096);
-        let teller = bus.clone();
-        tracker.spawn(async move {
-            while let Some(news) = waiting.recv().await {
-                tell(&teller, &news).await;
-            }
-        });
+        let news = Announcer::start(bus.clone(), NEWS, &tracker);
         Self { bus, tracker, outcomes, news }
     }
 
@@ -59,7 +56,7 @@ impl Performer {
             Action::Announce(news) => {
                 log(&news);
                 metrics::news(&news);
-                let _ = self.news.try_send(news);
+                self.news.say(news);
                 return;
             }
         };
@@ -124,15 +121,6 @@ fn outcome(answer: Result<Dispatch, CallError>) -> Answer {
             Answer::Unsendable(format!("the task cannot be sent to a node: {error}"))
         }
     }
-}
-
-async fn tell(bus: &Bus, news: &News) {
-    let told = match (news.task, &news.node) {
-        (Some(task), _) => bus.publish(&subject::task_event(task, news.what), news).await,
-        (None, Some(node)) => bus.publish(&subject::node_event(node, news.what), news).await,
-        (None, None) => Ok(()),
-    };
-    note(told);
 }
 
 fn log(news: &News) {

@@ -206,6 +206,7 @@ impl State {
 
     /// Ends an attempt that is no longer held: its edge decides what comes next.
     fn fail(&mut self, mut holding: Box<Holding>, failure: Failure) {
+        self.tell_taken(&mut holding, None);
         holding.trace.failed(failure.code);
         let detail = failure.message.clone();
         let frame = Frame::Failed { seq: None, failure: Box::new(failure) };

@@ -52,6 +52,9 @@ pub struct Task {
     /// Who reads the frames takes pieces in the `done` frame too; others get them in a `token` frame before it.
     #[serde(default, skip_serializing_if = "is_default")]
     pub joins_end: bool,
+    /// Who reads the frames takes several in one message ([`Frames`](super::Frames)); others get each in its own.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub takes_several: bool,
     /// Why the scheduler chose the node, in words; set by the orchestrator.
     #[serde(default, skip_serializing_if = "is_default")]
     pub chosen: String,
@@ -133,7 +136,13 @@ pub struct SoFar {
 #[serde(tag = "answer", rename_all = "snake_case")]
 pub enum Submission {
     /// It holds the task now, and proves it by its pulse until an agent does.
-    Taken { orchestrator: ProcessId, boot: BootId },
+    Taken {
+        orchestrator: ProcessId,
+        boot: BootId,
+        /// The start of a node that has accepted it by now, where one was free.
+        #[serde(default, skip_serializing_if = "is_default")]
+        by: Option<Excluded>,
+    },
     /// It does not.
     Refused(Failure),
     /// A word of a newer version.

@@ -162,17 +162,31 @@ fn whole_task() {
         so_far: Some(SoFar { content: "One".into(), thinking: String::new(), tokens: 1, exact: true }),
         second_opinion: true,
         joins_end: true,
+        takes_several: true,
         chosen: "least busy".into(),
         why: None,
         request: Request::Generate(Generate { prompt: "hi".into(), ..Generate::default() }),
         traceparent: None,
     };
     let text = format!(
-        r#"{{"task":"{TASK}","attempt":2,"boot":"b1","inbox":"_INBOX.edge.e1.k","edge":"e1","remaining_ms":1000,"first_token_ms":20,"token_ms":10,"waited_ms":5,"excluded":[{{"node":"node-a","boot":"b1"}}],"so_far":{{"content":"One","tokens":1,"exact":true}},"second_opinion":true,"joins_end":true,"chosen":"least busy","client":"team-a","site":"berlin","request":{{"kind":"generate","prompt":"hi"}}}}"#
+        r#"{{"task":"{TASK}","attempt":2,"boot":"b1","inbox":"_INBOX.edge.e1.k","edge":"e1","remaining_ms":1000,"first_token_ms":20,"token_ms":10,"waited_ms":5,"excluded":[{{"node":"node-a","boot":"b1"}}],"so_far":{{"content":"One","tokens":1,"exact":true}},"second_opinion":true,"joins_end":true,"takes_several":true,"chosen":"least busy","client":"team-a","site":"berlin","request":{{"kind":"generate","prompt":"hi"}}}}"#
     );
     golden(&whole, &text);
     let more = Task { why: Some(Why::at(node()).into()), ..whole };
     golden(&more, &text.replace(r#""client""#, r#""why":{"node":"node-a"},"client""#));
+}
+
+#[test]
+fn frames_in_one_message() {
+    let one = Frame::Token { seq: 1, pieces: vec![Piece::text("Hi")] };
+    let text = r#"{"frame":"token","seq":1,"pieces":[{"content":"Hi"}]}"#;
+    golden(&Frames::One(one.clone()), text);
+    let several = Frames::Several(vec![("k-1".to_owned(), one.clone()), ("k-2".to_owned(), one.clone())]);
+    golden(&several, &format!(r#"{{"frame":"several","of":[["k-1",{text}],["k-2",{text}]]}}"#));
+    let spoilt = format!(r#"{{"frame":"several","of":[["k-1",{{"frame":"token","seq":"x"}}],["k-2",{text}]]}}"#);
+    let read = Frames::read(spoilt.as_bytes()).unwrap();
+    let wanted = vec![("k-1".to_owned(), Frame::Unknown), ("k-2".to_owned(), one)];
+    assert_eq!(read, Frames::Several(wanted), "one that cannot be read costs the others nothing");
 }
 
 #[test]
@@ -249,8 +263,13 @@ fn requests() {
 #[test]
 fn answers_to_a_task() {
     golden(
-        &Submission::Taken { orchestrator: id("o1"), boot: boot() },
+        &Submission::Taken { orchestrator: id("o1"), boot: boot(), by: None },
         r#"{"answer":"taken","orchestrator":"o1","boot":"b1"}"#,
+    );
+    let by = Some(Excluded { node: node(), boot: boot() });
+    golden(
+        &Submission::Taken { orchestrator: id("o1"), boot: boot(), by },
+        r#"{"answer":"taken","orchestrator":"o1","boot":"b1","by":{"node":"node-a","boot":"b1"}}"#,
     );
     let failure = Failure {
         served: vec!["smollm2".into()],

@@ -26,6 +26,7 @@ impl State {
     /// Lets go of an attempt, and tells the node that may be about to take it.
     pub(super) fn drop_held(&mut self, task: TaskId, why: &str) {
         let Some(mut holding) = self.release(task) else { return };
+        self.tell_taken(&mut holding, None);
         holding.trace.failed(Code::Cancelled);
         if let Phase::Asked(node) = &holding.phase {
             let cancel = Cancel(holding.task.id());

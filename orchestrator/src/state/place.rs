@@ -76,6 +76,7 @@ impl State {
     }
 
     pub(super) fn wait(&mut self, mut holding: Box<Holding>) {
+        self.tell_taken(&mut holding, None);
         let (task, since) = (holding.task.task, holding.since(self.started));
         let place = self.queue.join(holding.entry(), since, task);
         let order = self.queue.order();
@@ -168,6 +169,11 @@ impl State {
                 && matches!(&holding.phase, Phase::Asked(node) if *node == asked.node)
         });
         let holding = if held { self.release(asked.id.task) } else { None };
+        let accepted = matches!(answer, Answer::Accepted { .. });
+        let holding = holding.map(|mut holding| {
+            self.tell_taken(&mut holding, accepted.then_some(asked));
+            holding
+        });
         match (holding, answer) {
             (Some(mut holding), Answer::Accepted { .. }) => {
                 holding.trace.placed(&asked.node, &holding.task);

@@ -1,11 +1,13 @@
-//! A submission is answered at once: taken, or refused with what to do instead.
+//! A submission is answered once: refused with what to do instead, or taken. An edge hears of the taking together with what
+//! came of it, where a node was free: that node's answer is awaited first, so that two messages are one. Whatever else
+//! becomes of the attempt, its answer goes out before anything else is said of it.
 
 use echo_bus::id::{AttemptId, Inbox};
-use echo_bus::message::{Code, Failure, Submission, Task};
+use echo_bus::message::{Code, Excluded, Failure, Submission, Task};
 
 use super::{LEARNING, State, draining};
 use crate::distance::Site;
-use crate::event::Action;
+use crate::event::{Action, Asked};
 use crate::expected;
 use crate::holding::Holding;
 use crate::need::{Line, Need};
@@ -16,9 +18,13 @@ use crate::submission::{Submitted, check};
 impl State {
     pub(super) fn submit(&mut self, task: Result<Box<Task>, String>, reply: Option<Inbox>) {
         match self.admit(task, reply.as_ref()) {
-            Ok(None) => self.take(reply),
-            Ok(Some(holding)) => {
-                self.take(reply);
+            Ok(None) => self.answer_taken(reply, None),
+            Ok(Some(mut holding)) => {
+                holding.reply = reply;
+                // Whoever asks by hand reads the answer first, and the frames behind it.
+                if holding.task.edge.is_none() {
+                    self.tell_taken(&mut holding, None);
+                }
                 self.place_or_wait(holding);
             }
             Err(failure) => {
@@ -29,9 +35,17 @@ impl State {
         }
     }
 
-    fn take(&mut self, reply: Option<Inbox>) {
-        let answer = Submission::Taken { orchestrator: self.me.clone(), boot: self.boot.clone() };
-        self.out.extend(reply.map(|to| Action::Answer { to, answer }));
+    /// Answers the submission, if nobody has; `by` is the node that has accepted it by now.
+    pub(super) fn tell_taken(&mut self, holding: &mut Holding, by: Option<&Asked>) {
+        let reply = holding.reply.take();
+        self.answer_taken(reply, by);
+    }
+
+    fn answer_taken(&mut self, reply: Option<Inbox>, by: Option<&Asked>) {
+        let Some(to) = reply else { return };
+        let by = by.map(|asked| Excluded { node: asked.node.clone(), boot: asked.boot.clone() });
+        let answer = Submission::Taken { orchestrator: self.me.clone(), boot: self.boot.clone(), by };
+        self.out.push(Action::Answer { to, answer });
     }
 
     /// The attempt to be placed; `None` if it is held already, so that hearing it twice does no harm.

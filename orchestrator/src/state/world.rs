@@ -11,9 +11,9 @@ use super::*;
 use crate::event::{Answer, Asked};
 use crate::holding::Phase;
 use crate::scheduler;
-use crate::testkit::{Clock, inbox, reply, task};
+use crate::testkit::{Clock, inbox, task};
 use agent::{Agent, Outcome};
-use echo_bus::message::{Cancel, PulseAnswer, Request, Task};
+use echo_bus::message::{Cancel, PulseAnswer, Request, Submission, Task};
 use ledger::Ledger;
 
 const QUEUE: usize = 4;
@@ -197,9 +197,9 @@ impl World {
             json!({"kind": kind, "prompt": "hi", "model": name, "settings": settings}),
         )
         .unwrap();
-        self.ledger.submitted(id, attempt);
-        self.apply(Event::Submitted { task: Ok(Box::new(task)), reply: Some(reply()) });
-        self.ledger.must_be_answered();
+        let reply = self.ledger.submitted(id, attempt);
+        self.apply(Event::Submitted { task: Ok(Box::new(task)), reply: Some(reply) });
+        self.ledger.must_be_answered_unless_asked(&self.state);
     }
 
     fn reach(&mut self, which: usize) {
@@ -258,8 +258,14 @@ impl World {
 
     fn apply(&mut self, event: Event) {
         let drops = matches!(event, Event::Tick);
+        let submits = matches!(event, Event::Submitted { .. });
         let actions = self.state.apply(event, self.clock.now());
         self.ledger.forget_evicted(&self.state);
+        let is_refusal =
+            |action: &Action| matches!(action, Action::Answer { answer: Submission::Refused(_), .. });
+        if submits && !actions.iter().any(is_refusal) {
+            self.ledger.taken();
+        }
         for action in actions {
             self.log.push(format!("{action:?}"));
             match action {
@@ -276,7 +282,7 @@ impl World {
                     assert!(!self.pulses.contains(&edge), "two pulses to one edge");
                     self.pulses.push(edge);
                 }
-                Action::Answer { answer, .. } => self.ledger.answered(&answer),
+                Action::Answer { to, answer } => self.ledger.answered(&to, &answer),
                 Action::Frame { to, frame } => self.ledger.framed(&to, &frame),
                 Action::Announce(news) if drops && news.what == What::Released => {
                     self.ledger.dropped(news.task.unwrap());
@@ -349,6 +355,7 @@ impl World {
             }
         }
         assert_eq!(self.state.held(), 0, "something is held forever");
+        self.ledger.owes_nothing();
         assert!(self.state.queue.is_empty());
         self.take(&Step::Pass(50));
         assert_eq!(self.state.queue.clients(), 0, "something of a client is at work forever");

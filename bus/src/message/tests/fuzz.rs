@@ -69,11 +69,19 @@ fn frames_of_an_answer() {
 }
 
 #[test]
+fn frames_of_several_attempts() {
+    let token = r#"{"frame":"token","seq":1,"pieces":PIECES}"#;
+    let end = r#"{"frame":"failed","seq":2,..FAILURE}"#;
+    let several = format!(r#"{{"frame":"several","of":[["k-1",{token}],["k-2",{end}]]}}"#);
+    message::<Frames>("frames", &[token, &several]);
+}
+
+#[test]
 fn tasks_and_the_answers_to_them() {
     message::<Task>(
         "task",
         &[
-            r#"{"task":"TASK","attempt":2,"boot":"b1","inbox":"_INBOX.edge.e1.k","edge":"e1","remaining_ms":1000,"first_token_ms":20,"token_ms":10,"waited_ms":5,"excluded":[{"node":"node-a","boot":"b1"}],"so_far":{"content":"One","thinking":"t","tokens":1,"exact":true},"second_opinion":true,"joins_end":true,"chosen":"least busy","why":WHY,"client":"ann","request":CHAT}"#,
+            r#"{"task":"TASK","attempt":2,"boot":"b1","inbox":"_INBOX.edge.e1.k","edge":"e1","remaining_ms":1000,"first_token_ms":20,"token_ms":10,"waited_ms":5,"excluded":[{"node":"node-a","boot":"b1"}],"so_far":{"content":"One","thinking":"t","tokens":1,"exact":true},"second_opinion":true,"joins_end":true,"takes_several":true,"chosen":"least busy","why":WHY,"client":"ann","request":CHAT}"#,
             r#"{"request":{"kind":"generate","model":"m","prompt":"p","system":"s","suffix":"x","images":["aGk="],"raw":true}}"#,
             r#"{"request":{"kind":"embed","model":"m","input":["a","b"],"dimensions":3,"truncate":false,"unscaled":true}}"#,
             r#"{"request":{"kind":"pull","model":"m","nodes":["node-a"],"extra":{"insecure":true}}}"#,
@@ -82,7 +90,7 @@ fn tasks_and_the_answers_to_them() {
     );
     message::<Submission>(
         "submission",
-        &[r#"{"answer":"taken","orchestrator":"o1","boot":"b1"}"#, r#"{"answer":"refused",..FAILURE}"#],
+        &[r#"{"answer":"taken","orchestrator":"o1","boot":"b1","by":{"node":"n","boot":"b"}}"#, r#"{"answer":"refused",..FAILURE}"#],
     );
     message::<Dispatch>(
         "dispatch",

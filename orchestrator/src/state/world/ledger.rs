@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use echo_bus::id::{AttemptId, BootId, Inbox, NodeId, TaskId};
-use echo_bus::message::{Frame, Heartbeat, Submission};
+use echo_bus::message::{Code, Failure, Frame, Heartbeat, Submission};
 
 use super::State;
 use crate::event::{Answer, Asked};
+use crate::holding::Phase;
 use crate::testkit::inbox;
 
 #[derive(Default)]
@@ -14,7 +15,12 @@ pub struct Ledger {
     attempts: BTreeMap<usize, u32>,
     /// Taken by the orchestrator, and not yet out of its hands.
     held: BTreeSet<AttemptId>,
+    /// What was submitted last.
     submitted: Option<AttemptId>,
+    submissions: u64,
+    /// Submissions without an answer, by where that goes.
+    owed: BTreeMap<String, AttemptId>,
+    accepted: BTreeSet<(AttemptId, NodeId, BootId)>,
     cancelled: BTreeSet<AttemptId>,
     nodes: BTreeMap<NodeId, Counts>,
     /// Where a copy of an attempt may be: a second one must not be made.
@@ -53,29 +59,49 @@ impl Ledger {
         self.held.iter().find(|held| held.task == id).map(|held| held.attempt)
     }
 
-    pub fn submitted(&mut self, task: usize, attempt: u32) {
+    /// Where the answer to this submission goes.
+    pub fn submitted(&mut self, task: usize, attempt: u32) -> Inbox {
         self.attempts.insert(task, attempt);
-        let id = TaskId::from_u128(task as u128);
-        self.inboxes
-            .insert(inbox(task as u128, attempt).as_str().to_owned(), AttemptId { task: id, attempt });
-        self.submitted = Some(AttemptId { task: id, attempt });
+        let id = AttemptId { task: TaskId::from_u128(task as u128), attempt };
+        self.inboxes.insert(inbox(task as u128, attempt).as_str().to_owned(), id);
+        self.submitted = Some(id);
+        self.submissions += 1;
+        let reply = format!("_INBOX.edge.e.reply.{}", self.submissions);
+        self.owed.insert(reply.clone(), id);
+        reply.try_into().expect("an inbox")
     }
 
-    pub fn answered(&mut self, answer: &Submission) {
-        let attempt = self.submitted.take().expect("one answer for one submission");
-        if matches!(answer, Submission::Taken { .. }) {
-            assert!(!self.cancelled.contains(&attempt), "a cancelled attempt was taken");
-            if self.held.contains(&attempt) {
-                return;
-            }
+    /// What was submitted last has been taken.
+    pub fn taken(&mut self) {
+        let attempt = self.submitted.take().expect("something was submitted");
+        assert!(!self.cancelled.contains(&attempt), "a cancelled attempt was taken");
+        if !self.held.contains(&attempt) {
             // A new attempt ends the old ones.
             self.end_up_to(attempt.task, attempt.attempt - 1);
             self.held.insert(attempt);
         }
     }
 
-    pub fn must_be_answered(&self) {
-        assert!(self.submitted.is_none(), "a submission got no answer");
+    pub fn answered(&mut self, to: &Inbox, answer: &Submission) {
+        let attempt = self.owed.remove(to.as_str()).expect("one answer for one submission");
+        if let Submission::Taken { by: Some(by), .. } = answer {
+            let accepted = (attempt, by.node.clone(), by.boot.clone());
+            assert!(self.accepted.contains(&accepted), "a node that has not accepted it was named");
+        }
+    }
+
+    /// An answer that is not there yet waits for a node's.
+    pub fn must_be_answered_unless_asked(&mut self, state: &State) {
+        self.submitted = None;
+        for attempt in self.owed.values() {
+            let held = state.held.get(&attempt.task).filter(|held| held.attempt() == attempt.attempt);
+            let asked = held.is_some_and(|held| matches!(held.phase, Phase::Asked(_)));
+            assert!(asked, "a submission got no answer");
+        }
+    }
+
+    pub fn owes_nothing(&self) {
+        assert!(self.owed.is_empty(), "submissions without an answer: {:?}", self.owed);
     }
 
     pub fn cancelled(&mut self, task: usize, attempt: u32) {
@@ -135,6 +161,11 @@ impl Ledger {
     }
 
     pub fn settled(&mut self, asked: &Asked, answer: &Answer) {
+        let holds_it = |failure: &Failure| failure.code == Code::Unclear;
+        if matches!(answer, Answer::Accepted { .. }) || matches!(answer, Answer::Refused(it) if holds_it(it))
+        {
+            self.accepted.insert((asked.id, asked.node.clone(), asked.boot.clone()));
+        }
         let attempt = asked.id;
         if !matches!(answer, Answer::Accepted { .. } | Answer::Unclear) {
             self.out.remove(&attempt);
