@@ -199,10 +199,14 @@ impl Attempts {
     /// The answer to a submission.
     pub fn submitted(&mut self, submission: Submission, now: Instant) -> Step {
         match submission {
-            Submission::Taken { .. } => {
+            Submission::Taken { by, .. } => {
                 (self.untaken_since, self.pauses) = (None, 0);
+                // The node's own word may have been quicker, and is about to come if not.
+                self.accepted = self.accepted.take().or(by);
                 Step::Wait
             }
+            // Nor has it a say here: the node did not answer it, and has answered us.
+            Submission::Refused(_) | Submission::Unknown if self.accepted.is_some() => Step::Wait,
             Submission::Refused(failure) if failure.verdict == Verdict::GiveUp => self.give_up(failure),
             Submission::Refused(_) | Submission::Unknown => self.untaken(now),
         }

@@ -23,7 +23,8 @@ use std::time::Instant;
 use echo_bus::clock::Now;
 use echo_bus::id::{AttemptId, IdMap, ProcessId, TaskId};
 use echo_bus::message::{
-    Cancel, Code, Event as Announcement, Failure, Frame, Pulse, PulseAnswer, ReadAnswer, Submission, What,
+    Cancel, Code, Event as Announcement, Failure, Frame, Frames, Pulse, PulseAnswer, ReadAnswer, Submission,
+    What,
 };
 use echo_bus::subject;
 
@@ -135,7 +136,10 @@ impl Edge {
     /// The one function that decides.
     pub fn apply(&mut self, event: Event, now: Instant, out: &mut Vec<Action>) {
         match event {
-            Event::Frame { inbox, frame } => self.frame(&inbox, frame, now, out),
+            Event::Frames { inbox, frames: Frames::One(frame) } => self.frame(key(&inbox), frame, now, out),
+            Event::Frames { frames: Frames::Several(frames), .. } => {
+                frames.into_iter().for_each(|(key, frame)| self.frame(&key, frame, now, out));
+            }
             Event::Submitted { task, attempt, result } => self.submitted(task, attempt, result, now, out),
             Event::Pulse { pulse, reply } => {
                 let answer = self.pulse(&pulse, now, out);
@@ -166,10 +170,11 @@ impl Edge {
         let Some(task) = self.tasks.get_mut(&id) else { return };
         task.resubmit_at = None;
         let attempt = task.attempts.attempt() + 1;
-        let inbox = subject::frames_inbox(&self.me, &format!("{:032x}-{attempt}", task.secret));
+        let key = format!("{:032x}-{attempt}", task.secret);
+        let inbox = subject::frames_inbox(&self.me, &key);
         task.owner.waits(true);
-        let submission = task.attempts.submit(&self.me, task.owner.name(), inbox.clone(), now);
-        self.resequencer.begin(id, attempt, inbox.into());
+        let submission = task.attempts.submit(&self.me, task.owner.name(), inbox, now);
+        self.resequencer.begin(id, attempt, key);
         self.holders.begin(id, attempt, now);
         out.push(Action::Submit(Box::new(submission)));
     }
@@ -203,9 +208,9 @@ impl Edge {
         self.step(id, step, None, now, out);
     }
 
-    fn frame(&mut self, inbox: &str, frame: Frame, now: Instant, out: &mut Vec<Action>) {
-        let Some((id, attempt)) = self.resequencer.owner(inbox) else {
-            let late = self.resequencer.late(inbox, &frame);
+    fn frame(&mut self, key: &str, frame: Frame, now: Instant, out: &mut Vec<Action>) {
+        let Some((id, attempt)) = self.resequencer.owner(key) else {
+            let late = self.resequencer.late(key, &frame);
             out.extend(late.map(|(node, cancel)| Action::Cancel { node: Some(node), cancel }));
             return;
         };
@@ -360,6 +365,11 @@ impl Edge {
             out.push(Action::Announce(Box::new(task.news(What::Retried))));
         }
     }
+}
+
+/// What of an inbox's name is its own: the rest is this edge's.
+fn key(inbox: &str) -> &str {
+    inbox.rsplit_once('.').map_or(inbox, |(_, key)| key)
 }
 
 impl Task {

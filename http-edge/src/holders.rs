@@ -23,9 +23,12 @@ pub struct Holder {
 }
 
 impl Holder {
-    /// The orchestrator that the answer to a submission names.
+    /// Who has the task by the answer to its submission: a node, or an orchestrator.
     pub fn of(submission: &Submission) -> Option<Self> {
-        let Submission::Taken { orchestrator, boot } = submission else { return None };
+        let Submission::Taken { orchestrator, boot, by } = submission else { return None };
+        if let Some(by) = by {
+            return Some(Self { peer: Peer::agent(&by.node), boot: by.boot.clone() });
+        }
         let peer = Peer { role: Role::Orchestrator, id: orchestrator.clone() };
         Some(Self { peer, boot: boot.clone() })
     }
@@ -129,11 +132,11 @@ impl Holders {
         self.leases.remove(&task);
     }
 
-    /// An orchestrator has taken the attempt; an agent may have been quicker.
-    pub fn taken(&mut self, task: TaskId, attempt: u32, orchestrator: Holder, now: Instant) {
+    /// The attempt has been taken, as the answer to its submission says; an agent's own word may have been quicker.
+    pub fn taken(&mut self, task: TaskId, attempt: u32, holder: Holder, now: Instant) {
         let lease = self.leases.get_mut(&task).filter(|lease| lease.attempt == attempt);
         if lease.is_some_and(|lease| lease.holder.is_none()) {
-            self.hold(task, orchestrator, now);
+            self.hold(task, holder, now);
         }
     }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use echo_bus::client::{self, Link, SubscribeError, Subscription};
 use echo_bus::id::Inbox as Reply;
 use echo_bus::message::{
-    AnswerPart, Disconnect, Empty, Frame, Payload, Pong, Pulse, PulseAnswer, ReadAnswer, unix_millis,
+    AnswerPart, Disconnect, Empty, Frames, Payload, Pong, Pulse, PulseAnswer, ReadAnswer, unix_millis,
 };
 use echo_bus::subject;
 use futures::future::BoxFuture;
@@ -28,7 +28,7 @@ const AGAIN_SOON: Duration = Duration::from_millis(200);
 
 /// All subscriptions of an edge, in force once a round trip has come back.
 pub struct Inbox {
-    frames: Subscription<Frame>,
+    frames: Subscription<Frames>,
     pulses: Subscription<Pulse>,
     gone: Subscription<Disconnect>,
     pings: Subscription<Empty>,
@@ -75,10 +75,10 @@ impl Inbox {
         loop {
             // Not biased: a flood of frames must not keep the pulses from being answered.
             let event = tokio::select! {
-                frame = self.frames.next() => match frame {
+                frames = self.frames.next() => match frames {
                     None => return,
                     Some(received) => match received.message {
-                        Ok(frame) => Some(Event::Frame { inbox: received.subject, frame }),
+                        Ok(frames) => Some(Event::Frames { inbox: received.subject, frames }),
                         Err(error) => passed_over("frame", &error),
                     },
                 },

@@ -40,6 +40,7 @@ impl Attempts {
             so_far: self.so_far(),
             second_opinion: self.charges.refusal.is_some(),
             joins_end: true,
+            takes_several: true,
             chosen: String::new(),
             why: None,
             request: self.request.clone(),

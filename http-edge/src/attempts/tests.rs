@@ -526,7 +526,7 @@ proptest! {
                 }
                 Happening::Taken => {
                     let (orchestrator, boot) = ("o".parse().unwrap(), "b".parse().unwrap());
-                    world.attempts.submitted(Submission::Taken { orchestrator, boot }, world.now)
+                    world.attempts.submitted(Submission::Taken { orchestrator, boot, by: None }, world.now)
                 }
                 Happening::Untaken => world.attempts.untaken(world.now),
                 Happening::Accept(n) => world.accepted(n),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use echo_bus::client::Address;
 use echo_bus::id::{BootId, ClientName, Inbox, NodeId, Peer, TaskId};
 use echo_bus::message::{
-    AnswerPart, Cancel, Event as Announcement, Frame, Memo, Pulse, PulseAnswer, ReadAnswer, Request,
+    AnswerPart, Cancel, Event as Announcement, Frames, Memo, Pulse, PulseAnswer, ReadAnswer, Request,
     Submission, Task, Written,
 };
 
@@ -81,9 +81,10 @@ pub enum Event {
         attempt: u32,
         result: Result<Submission, Unsubmitted>,
     },
-    Frame {
+    /// A message with frames has come by this inbox.
+    Frames {
         inbox: Address,
-        frame: Frame,
+        frames: Frames,
     },
     Pulse {
         pulse: Pulse,

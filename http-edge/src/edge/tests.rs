@@ -96,7 +96,7 @@ impl Rig {
         let seq = texts.len() as u64 + 1;
         let end = ends.then(|| Frame::Done { seq, pieces: Vec::new(), done: Box::new(Done::default()) });
         for frame in std::iter::once(accepted).chain(pieces).chain(end) {
-            self.apply(Event::Frame { inbox: inbox.clone().into(), frame });
+            self.apply(Event::Frames { inbox: inbox.clone().into(), frames: Frames::One(frame) });
         }
     }
 
@@ -263,7 +263,8 @@ fn a_late_answer_to_an_attempt_that_was_given_up_is_not_heard() {
     let Some(Action::Submit(task)) = rig.out.pop() else { panic!("nothing was submitted") };
     let inbox = task.inbox.expect("an inbox").as_str().to_owned();
     let failure = Box::new(Failure::wait(Code::Draining, "this orchestrator is stopping"));
-    rig.apply(Event::Frame { inbox: inbox.into(), frame: Frame::Failed { seq: None, failure } });
+    let frames = Frames::One(Frame::Failed { seq: None, failure });
+    rig.apply(Event::Frames { inbox: inbox.into(), frames });
     let refused = Submission::Refused(Failure::give_up(Code::NoNode, "no node is known"));
     rig.apply(Event::Submitted { task: TASK, attempt: 1, result: Ok(refused) });
     assert!(!rig.edge.tasks[&TASK].attempts.has_ended(), "the next attempt is about to begin");

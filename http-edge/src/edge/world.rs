@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use echo_bus::id::{BootId, Inbox, NodeId, Peer};
 use echo_bus::message::{
-    Accepted, AnswerPart, Done, Generate, Held, Memo, Piece, Pong, ReadAnswer, Request, SoFar, Written,
+    Accepted, AnswerPart, Done, Excluded, Frames, Generate, Held, Memo, Piece, Pong, ReadAnswer, Request,
+    SoFar, Written,
 };
 use proptest::prelude::*;
 
@@ -67,6 +68,8 @@ enum Happening {
     Deliver(usize),
     Lose(usize),
     Double(usize),
+    /// Frames from this place on arrive in one message, or are lost together.
+    Together(usize),
     Pulse(usize),
     Kill(usize),
     Restart(usize),
@@ -102,6 +105,7 @@ fn happening() -> impl Strategy<Value = Happening> {
         12 => (0_usize..4).prop_map(Deliver),
         2 => (0_usize..4).prop_map(Lose),
         2 => (0_usize..4).prop_map(Double),
+        3 => (0_usize..4).prop_map(Together),
         4 => node.clone().prop_map(Pulse),
         1 => node.clone().prop_map(Kill),
         2 => node.clone().prop_map(Restart),
@@ -204,6 +208,11 @@ fn name(node: usize) -> NodeId {
     format!("n{node}").parse().unwrap()
 }
 
+/// A frame in a message of its own.
+fn alone(inbox: &Inbox, frame: Frame) -> Event {
+    Event::Frames { inbox: inbox.as_str().to_owned().into(), frames: Frames::One(frame) }
+}
+
 fn piece(number: u64) -> String {
     format!("p{number} ")
 }
@@ -303,14 +312,15 @@ impl World {
                 let held = Attempt { attempt, inbox, sent: vec![accepted], next, ended: false };
                 self.nodes[node].attempts.insert(id, held);
                 let (orchestrator, boot) = ("o".parse().unwrap(), "b".parse().unwrap());
-                Ok(Submission::Taken { orchestrator, boot })
+                let by = Excluded { node: name(node), boot: self.boot(node) };
+                Ok(Submission::Taken { orchestrator, boot, by: (node % 2 == 0).then_some(by) })
             }
         };
         self.flight.push(Event::Submitted { task: id, attempt, result });
     }
 
     fn send(&mut self, inbox: &Inbox, frame: Frame) {
-        self.flight.push(Event::Frame { inbox: inbox.as_str().to_owned().into(), frame });
+        self.flight.push(alone(inbox, frame));
     }
 
     fn cancel(&mut self, node: Option<NodeId>, cancel: Cancel) {
@@ -372,10 +382,7 @@ impl World {
             for missing in answer.missing {
                 let Some(held) = self.nodes[node].attempts.get(&missing.id.task) else { continue };
                 for frame in &held.sent[missing.from as usize..=missing.to as usize] {
-                    self.flight.push(Event::Frame {
-                        inbox: held.inbox.as_str().to_owned().into(),
-                        frame: frame.clone(),
-                    });
+                    self.flight.push(alone(&held.inbox, frame.clone()));
                 }
             }
         }
@@ -397,7 +404,7 @@ impl World {
                     Frame::Done { seq, pieces: Vec::new(), done: Box::new(Done::default()) }
                 };
                 held.sent.push(frame.clone());
-                self.flight.push(Event::Frame { inbox: held.inbox.as_str().to_owned().into(), frame });
+                self.flight.push(alone(&held.inbox, frame));
                 if held.ended {
                     break;
                 }
@@ -413,8 +420,29 @@ impl World {
             let frame = Frame::Failed { seq, failure };
             held.ended = true;
             held.sent.push(frame.clone());
-            self.flight.push(Event::Frame { inbox: held.inbox.as_str().to_owned().into(), frame });
+            self.flight.push(alone(&held.inbox, frame));
         }
+    }
+
+    /// What is in flight from this place on becomes one message.
+    fn together(&mut self, at: usize) {
+        let at = at % self.flight.len().max(1);
+        let rest = self.flight.split_off(at.min(self.flight.len()));
+        let (frames, others): (Vec<_>, Vec<_>) =
+            rest.into_iter().partition(|event| matches!(event, Event::Frames { .. }));
+        self.flight.extend(others);
+        let Some(Event::Frames { inbox, .. }) = frames.first() else { return };
+        let (inbox, mut several) = (inbox.clone(), Vec::new());
+        for event in frames {
+            match event {
+                Event::Frames { inbox, frames: Frames::One(frame) } => {
+                    several.push((super::key(&inbox).to_owned(), frame));
+                }
+                Event::Frames { frames: Frames::Several(more), .. } => several.extend(more),
+                _ => {}
+            }
+        }
+        self.flight.push(Event::Frames { inbox, frames: Frames::Several(several) });
     }
 
     fn deliver(&mut self, at: usize, stays: bool) {
@@ -423,8 +451,8 @@ impl World {
         }
         let at = at % self.flight.len();
         let event = match &self.flight[at] {
-            Event::Frame { inbox, frame } if stays => {
-                Event::Frame { inbox: inbox.clone(), frame: frame.clone() }
+            Event::Frames { inbox, frames } if stays => {
+                Event::Frames { inbox: inbox.clone(), frames: frames.clone() }
             }
             _ => self.flight.remove(at),
         };
@@ -642,9 +670,10 @@ impl World {
             Happening::Make(node, count) => self.make(node, count),
             Happening::Deliver(at) => self.deliver(at, false),
             Happening::Double(at) => self.deliver(at, true),
+            Happening::Together(at) => self.together(at),
             Happening::Lose(at) => {
                 let at = at % self.flight.len().max(1);
-                if matches!(self.flight.get(at), Some(Event::Frame { .. })) {
+                if matches!(self.flight.get(at), Some(Event::Frames { .. })) {
                     self.flight.remove(at);
                 }
             }
