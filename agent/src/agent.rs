@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use echo_bus::Bus;
 use echo_bus::clock::Now;
+use echo_bus::{Bus, Outbox};
 use jiff::tz::TimeZone;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -67,6 +67,7 @@ pub async fn run(
     let owner = Owner::new(config.owner.clone(), TimeZone::system(), Now::read().unix_ms);
     let mut node = Node::new(identity, owner, slots.clone(), facts.clone(), link, Now::read());
     let context = Arc::new(Context {
+        outbox: Outbox::new(bus.clone()),
         bus: bus.clone(),
         engine,
         signs: Signs::default(),

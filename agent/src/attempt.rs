@@ -9,10 +9,10 @@ mod trace;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use echo_bus::Bus;
 use echo_bus::client::PublishError;
 use echo_bus::id::{AttemptId, Inbox, NodeId};
 use echo_bus::message::{Accepted, Code, Dispatch, Done, Failure, Frame, Piece, Relayed, Request};
+use echo_bus::{Bus, Outbox};
 use futures::StreamExt;
 use tokio::sync::oneshot;
 use tracing::{debug, warn};
@@ -31,9 +31,13 @@ pub use report::{End, Report};
 pub use trace::Server;
 use trace::Trace;
 
+/// So long `accepted` may wait for the first piece, to travel together: the orchestrator has told the edge already.
+const QUICK: Duration = Duration::from_millis(10);
+
 /// What all attempts share.
 pub struct Context {
     pub bus: Bus,
+    pub outbox: Outbox,
     pub engine: Arc<dyn Engine>,
     pub signs: Signs,
     pub company: Arc<Company>,
@@ -62,6 +66,8 @@ pub struct Attempt {
     pub traceparent: Option<String>,
     /// Whoever reads the inbox takes pieces together with the end.
     pub joins_end: bool,
+    /// Whoever reads the inbox takes several frames in one message.
+    pub takes_several: bool,
     pub inbox: Inbox,
     /// Where the answer to the dispatch goes, and which.
     pub reply: Option<Inbox>,
@@ -180,8 +186,12 @@ impl Attempt {
                 why: self.why.clone(),
             }))
         });
-        self.send(context, accepted).await?;
+        let mut early = Some(accepted);
         let now = Instant::now();
+        let quick = now + QUICK;
+        if !self.takes_several {
+            self.greet(context, &mut early).await?;
+        }
         let whole = self.remaining.saturating_sub(now.saturating_duration_since(self.received));
         let mut watchdog = Watchdog::new(self.limits, self.loaded, whole, now);
         let mut steps = context.engine.run(self.order.clone());
@@ -189,7 +199,8 @@ impl Attempt {
         let mut sleep = std::pin::pin!(tokio::time::sleep_until(watchdog.next(false).into()));
         loop {
             // One that is due too early looks in vain and is set anew: cheaper than to set it at each step.
-            let look = watchdog.next(asking.is_some()).into();
+            let look = watchdog.next(asking.is_some());
+            let look = if early.is_some() { look.min(quick) } else { look }.into();
             if sleep.is_elapsed() || sleep.deadline() > look {
                 sleep.as_mut().reset(look);
             }
@@ -207,6 +218,7 @@ impl Attempt {
                     watchdog.heard(now);
                     asking = None;
                     let before = progress.pieces;
+                    self.greet(context, &mut early).await?;
                     let last = self.take(context, step, &mut steps, progress).await;
                     if progress.pieces > before {
                         seat.gave(now);
@@ -221,6 +233,9 @@ impl Attempt {
                 Next::Step(None) => Some(crate::engine::unfinished()),
                 Next::Sign(sign) => watchdog.sign(sign, now),
                 Next::Look => {
+                    if now >= quick {
+                        self.greet(context, &mut early).await?;
+                    }
                     if asking.is_none() && watchdog.asks(now) {
                         watchdog.asked(now);
                         asking =
@@ -230,6 +245,7 @@ impl Attempt {
                 }
             };
             if let Some(failure) = failure {
+                self.greet(context, &mut early).await?;
                 return Err(failure);
             }
         }
@@ -283,9 +299,17 @@ impl Attempt {
         Ok(Some(Last { pieces, done }))
     }
 
+    /// Sends the first frame, if nobody has.
+    async fn greet(&self, context: &Context, first: &mut Option<Frame>) -> Result<(), Failure> {
+        match first.take() {
+            Some(frame) => self.send(context, frame).await,
+            None => Ok(()),
+        }
+    }
+
     /// Sends a frame. An edge that misses one while the broker is away asks for it again.
     async fn send(&self, context: &Context, frame: Frame) -> Result<(), Failure> {
-        match context.bus.send_frame(&self.inbox, &frame).await {
+        match context.outbox.send(&self.inbox, &frame, self.takes_several).await {
             Ok(()) | Err(PublishError::Disconnected) => Ok(()),
             Err(PublishError::TooLarge { size, limit }) => {
                 self.replay().take_back();

@@ -187,6 +187,7 @@ impl Performer {
         let rest = async {
             while self.ended().await.is_some() {}
             self.jobs.wait().await;
+            self.context.outbox.flush().await;
         };
         if tokio::time::timeout(FINISH, rest).await.is_err() {
             warn!("leaving while something is still under way");

@@ -1,7 +1,6 @@
 //! The typed client of the bus. Payloads are checked and counted here, so that no part handles bytes or subjects.
 
 mod access;
-mod announcer;
 mod authority;
 mod auto;
 mod call_error;
@@ -10,12 +9,10 @@ mod connect_error;
 mod guest;
 mod inspect;
 mod link;
-mod outbox;
 mod replies;
 mod subscription;
 
 pub use access::{Access, AccessArgs, AccessError, Login};
-pub use announcer::Announcer;
 pub use authority::{Authority, BROKER_NAME, NoCertificate, guest_config};
 pub use call_error::{CallError, PublishError};
 pub use connect::Options;
@@ -23,7 +20,6 @@ pub use connect_error::ConnectError;
 pub use guest::{Guest, NotLetIn, knock};
 pub use inspect::Inspection;
 pub use link::Link;
-pub use outbox::Outbox;
 pub use subscription::{Address, Received, Subscription, passed_over};
 
 use std::sync::Arc;
@@ -33,12 +29,9 @@ use bytes::Bytes;
 use tokio::sync::watch;
 
 use crate::id::{BootId, Inbox, Peer};
-use crate::message::{Empty, Frame, Payload};
+use crate::message::{Empty, Frame, Payload, write};
 use crate::subject::{Call, Filter, Subject};
 use replies::Replies;
-
-/// Most messages are shorter, in bytes; while one grows beyond it, it is copied.
-const USUAL: usize = 1_000;
 
 /// A connection to the bus; cheap to clone. Dropping the last clone loses what was not flushed: see [`Bus::close`].
 #[derive(Clone)]
@@ -205,7 +198,7 @@ impl Bus {
         if !self.is_connected() {
             return Err(PublishError::Disconnected);
         }
-        let payload = self.fitting(encode(message)?.into())?;
+        let payload = self.fitting(write(message).map_err(PublishError::Encode)?.into())?;
         let client = &self.0.client;
         self.unless_cut_off(async {
             match (reply, message.headers()) {
@@ -221,7 +214,11 @@ impl Bus {
     }
 
     /// What is written already.
-    async fn send_bytes(&self, to: async_nats::Subject, payload: Bytes) -> Result<(), PublishError> {
+    pub(crate) async fn send_bytes(
+        &self,
+        to: async_nats::Subject,
+        payload: Bytes,
+    ) -> Result<(), PublishError> {
         let payload = self.fitting(payload)?;
         self.unless_cut_off(self.0.client.publish(to, payload)).await
     }
@@ -243,10 +240,4 @@ impl Bus {
             _ = link.wait_for(|link| !link.up) => Err(PublishError::Disconnected),
         }
     }
-}
-
-fn encode(message: &impl Payload) -> Result<Vec<u8>, PublishError> {
-    let mut payload = Vec::with_capacity(USUAL);
-    serde_json::to_writer(&mut payload, message).map_err(PublishError::Encode)?;
-    Ok(payload)
 }

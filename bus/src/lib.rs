@@ -1,6 +1,7 @@
 //! The contract of the mesh: what can be said (ids, subjects, messages), by which rules attempts are held, the typed client
 //! that says it, and what every program does at its start and end.
 
+mod announcer;
 pub mod client;
 pub mod clock;
 pub mod discover;
@@ -11,6 +12,7 @@ pub mod key;
 pub mod message;
 pub mod model_name;
 pub mod model_pattern;
+mod outbox;
 pub mod permission;
 pub mod private_file;
 pub mod process;
@@ -18,4 +20,6 @@ pub mod rarely;
 pub mod subject;
 pub mod time;
 
+pub use announcer::Announcer;
 pub use client::Bus;
+pub use outbox::Outbox;

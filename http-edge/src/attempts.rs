@@ -18,9 +18,7 @@ use std::cell::OnceCell;
 use std::time::{Duration, Instant};
 
 use echo_bus::id::{BootId, NodeId, Role, TaskId};
-use echo_bus::message::{
-    Code, Done, Excluded, Failure, Fault, Frame, Piece, Relayed, Request, Submission, Verdict, Why,
-};
+use echo_bus::message::{Code, Done, Excluded, Failure, Fault, Frame, Piece, Relayed, Request, Verdict, Why};
 
 use self::charge::Charges;
 use self::course::Course;
@@ -32,9 +30,6 @@ use crate::holders::{Loss, Lost};
 use crate::limits::Limits;
 use crate::report::AnsweredBy;
 
-/// Between two submissions that nobody took.
-const PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// Starts of nodes that a task remembers having failed.
 const EXCLUDED: usize = 64;
 
@@ -196,34 +191,6 @@ impl Attempts {
         }
     }
 
-    /// The answer to a submission.
-    pub fn submitted(&mut self, submission: Submission, now: Instant) -> Step {
-        match submission {
-            Submission::Taken { by, .. } => {
-                (self.untaken_since, self.pauses) = (None, 0);
-                // The node's own word may have been quicker, and is about to come if not.
-                self.accepted = self.accepted.take().or(by);
-                Step::Wait
-            }
-            // Nor has it a say here: the node did not answer it, and has answered us.
-            Submission::Refused(_) | Submission::Unknown if self.accepted.is_some() => Step::Wait,
-            Submission::Refused(failure) if failure.verdict == Verdict::GiveUp => self.give_up(failure),
-            Submission::Refused(_) | Submission::Unknown => self.untaken(now),
-        }
-    }
-
-    /// Nobody took the submission, or nobody knows: the next one is another attempt.
-    pub fn untaken(&mut self, now: Instant) -> Step {
-        self.untaken_since.get_or_insert(now);
-        self.pause()
-    }
-
-    fn pause(&mut self) -> Step {
-        let pause = PAUSE.saturating_mul(1 << self.pauses.min(5)).min(LONGEST_PAUSE);
-        self.pauses += 1;
-        self.again(pause)
-    }
-
     /// A frame of the current attempt, in order.
     pub fn frame(&mut self, frame: Frame, now: Instant) -> Step {
         match frame {
@@ -267,8 +234,13 @@ impl Attempts {
         if self.nodes.last() != Some(&node) {
             self.nodes.push(node.clone());
         }
-        self.accepted = Some(Excluded { node, boot });
-        self.accepts += 1;
+        self.held_by(Excluded { node, boot });
+    }
+
+    /// A node has accepted the current attempt, by its own word or the orchestrator's.
+    fn held_by(&mut self, node: Excluded) {
+        self.accepts += u32::from(self.accepted.is_none());
+        self.accepted = Some(node);
     }
 
     fn now_at(&self) -> AnsweredBy {

@@ -56,7 +56,10 @@ fn describe() {
         ("echo_first_token_seconds", "From request to the first piece of the answer"),
         ("echo_queue_seconds", "Time that tasks waited for a node"),
         ("echo_continuation_gap_seconds", "Between the last piece of a lost node and the first of the next"),
-        ("echo_bus_round_trip_seconds", "From a submission to the orchestrator's answer to it"),
+        (
+            "echo_bus_round_trip_seconds",
+            "From a submission to the orchestrator's answer to it, with the answer of the node that it asked, if it did",
+        ),
     ];
     for (name, what) in seconds {
         describe_histogram!(name, Unit::Seconds, what);

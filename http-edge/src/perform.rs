@@ -8,13 +8,13 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use echo_bus::Bus;
-use echo_bus::client::{Announcer, CallError, PublishError};
+use echo_bus::client::{CallError, PublishError};
 use echo_bus::id::{ClientName, Inbox, NodeId, TaskId};
 use echo_bus::message::{
     AnswerPart, Cancel, Code, Empty, Event as Announcement, PulseAnswer, Task, unix_millis,
 };
 use echo_bus::subject;
+use echo_bus::{Announcer, Bus};
 use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use echo_bus::Bus;
-use echo_bus::client::{Announcer, CallError, PublishError};
+use echo_bus::client::{CallError, PublishError};
 use echo_bus::holding::{GONE, PULSE_ANSWER};
 use echo_bus::id::{NodeId, Peer, ProcessId};
 use echo_bus::message::{Dispatch, Empty, Event as News, Pong, Pulse, Task};
 use echo_bus::subject;
+use echo_bus::{Announcer, Bus};
 use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info};

@@ -245,6 +245,7 @@ impl Node {
             why: task.why,
             traceparent: task.traceparent,
             joins_end: task.joins_end,
+            takes_several: task.takes_several,
             inbox,
             reply,
             answer,

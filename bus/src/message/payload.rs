@@ -25,6 +25,19 @@ pub trait Payload: Serialize + DeserializeOwned {
     fn take_headers(&mut self, _headers: &HeaderMap) {}
 }
 
+/// Most messages are shorter, in bytes; while one grows beyond it, it is copied.
+const USUAL: usize = 1_000;
+
+/// A message as it travels.
+///
+/// # Errors
+/// When it cannot be written as JSON.
+pub fn write(message: &impl Payload) -> serde_json::Result<Vec<u8>> {
+    let mut payload = Vec::with_capacity(USUAL);
+    serde_json::to_writer(&mut payload, message)?;
+    Ok(payload)
+}
+
 /// The size of a value as JSON, which is not written anywhere. What cannot be written cannot be sent either, and is
 /// refused there.
 pub fn size(value: &impl Serialize) -> usize {

@@ -183,7 +183,8 @@ fn frames_in_one_message() {
     golden(&Frames::One(one.clone()), text);
     let several = Frames::Several(vec![("k-1".to_owned(), one.clone()), ("k-2".to_owned(), one.clone())]);
     golden(&several, &format!(r#"{{"frame":"several","of":[["k-1",{text}],["k-2",{text}]]}}"#));
-    let spoilt = format!(r#"{{"frame":"several","of":[["k-1",{{"frame":"token","seq":"x"}}],["k-2",{text}]]}}"#);
+    let spoilt =
+        format!(r#"{{"frame":"several","of":[["k-1",{{"frame":"token","seq":"x"}}],["k-2",{text}]]}}"#);
     let read = Frames::read(spoilt.as_bytes()).unwrap();
     let wanted = vec![("k-1".to_owned(), Frame::Unknown), ("k-2".to_owned(), one)];
     assert_eq!(read, Frames::Several(wanted), "one that cannot be read costs the others nothing");

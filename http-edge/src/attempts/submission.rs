@@ -1,12 +1,16 @@
-//! The next attempt, as it is submitted.
+//! The next attempt, as it is submitted, and the answer to that.
 
 use std::time::{Duration, Instant};
 
 use echo_bus::id::{ClientName, Inbox, ProcessId};
-use echo_bus::message::{SoFar, Task};
+use echo_bus::message::{SoFar, Submission, Task, Verdict};
 
-use super::Attempts;
 use super::course::millis;
+use super::{Attempts, Step};
+
+/// Between two submissions that nobody took.
+const PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 impl Attempts {
     /// The next attempt, ready to be submitted.
@@ -48,6 +52,36 @@ impl Attempts {
         };
         self.trace.begin(&mut task);
         task
+    }
+
+    /// The answer to a submission.
+    pub fn submitted(&mut self, submission: Submission, now: Instant) -> Step {
+        match submission {
+            Submission::Taken { by, .. } => {
+                (self.untaken_since, self.pauses) = (None, 0);
+                // The node's own word may have been quicker, and is about to come if not.
+                if let Some(by) = by {
+                    self.held_by(by);
+                }
+                Step::Wait
+            }
+            // Nor has it a say here: the node did not answer it, and has answered us.
+            Submission::Refused(_) | Submission::Unknown if self.accepted.is_some() => Step::Wait,
+            Submission::Refused(failure) if failure.verdict == Verdict::GiveUp => self.give_up(failure),
+            Submission::Refused(_) | Submission::Unknown => self.untaken(now),
+        }
+    }
+
+    /// Nobody took the submission, or nobody knows: the next one is another attempt.
+    pub fn untaken(&mut self, now: Instant) -> Step {
+        self.untaken_since.get_or_insert(now);
+        self.pause()
+    }
+
+    fn pause(&mut self) -> Step {
+        let pause = PAUSE.saturating_mul(1 << self.pauses.min(5)).min(LONGEST_PAUSE);
+        self.pauses += 1;
+        self.again(pause)
     }
 
     pub(super) fn waited_until(&self, now: Instant) -> Duration {

@@ -5,7 +5,7 @@ use crate::answer::{Cursor, Next};
 use crate::holders::{Holder, Loss};
 use echo_bus::id::{Inbox, Peer};
 use echo_bus::message::{
-    Accepted, Chat, Done, Generate, Reason, Relayed, Settings, Task, Times, Timings, ToolCall,
+    Accepted, Chat, Done, Excluded, Generate, Reason, Relayed, Settings, Task, Times, Timings, ToolCall,
 };
 use proptest::prelude::*;
 
@@ -57,6 +57,13 @@ impl World {
 
     fn accepted(&mut self, n: usize) -> Step {
         self.take(n, None)
+    }
+
+    /// An orchestrator answers the submission, with the node that has accepted it if there is one.
+    fn taken(&mut self, by: Option<usize>) -> Step {
+        let (orchestrator, boot) = ("o".parse().unwrap(), "b".parse().unwrap());
+        let by = by.map(|n| Excluded { node: node(n), boot: "b".parse().unwrap() });
+        self.attempts.submitted(Submission::Taken { orchestrator, boot, by }, self.now)
     }
 
     fn take(&mut self, n: usize, why: Option<Why>) -> Step {
@@ -187,6 +194,18 @@ fn the_budget_counts_only_nodes_that_had_accepted() {
     world.submit();
     world.accept(3);
     assert_eq!(failure(world.lose(3)).verdict, Verdict::GiveUp);
+}
+
+#[test]
+fn a_node_that_an_orchestrator_named_is_charged_though_its_own_word_never_came() {
+    let mut world = World::new(prompt(), true);
+    world.submit();
+    assert_eq!(world.taken(Some(1)), Step::Wait);
+    assert_eq!((world.attempts.holder(), world.attempts.attempts_made()), (Some(&node(1)), 1));
+    let refused = Submission::Refused(Failure::elsewhere(Code::Unclear, "it did not answer"));
+    assert_eq!(world.attempts.submitted(refused, world.now), Step::Wait, "a node has it");
+    assert!(matches!(world.lose(1), Step::Again(_)));
+    assert_eq!((world.attempts.charges.budget, world.submit().excluded[0].node.clone()), (1, node(1)));
 }
 
 #[test]
@@ -525,8 +544,7 @@ proptest! {
                     Step::Wait
                 }
                 Happening::Taken => {
-                    let (orchestrator, boot) = ("o".parse().unwrap(), "b".parse().unwrap());
-                    world.attempts.submitted(Submission::Taken { orchestrator, boot, by: None }, world.now)
+                    world.taken((n % 2 == 0).then_some(n))
                 }
                 Happening::Untaken => world.attempts.untaken(world.now),
                 Happening::Accept(n) => world.accepted(n),

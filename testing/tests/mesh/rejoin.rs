@@ -123,7 +123,7 @@ async fn ten_joins_in_a_row_give_every_piece_once() {
 #[tokio::test]
 async fn node_orchestrator_and_broker_may_die_while_somebody_joins_at_another_edge() {
     let mesh = Mesh::start().edges(2).await;
-    let task = cut_off(&mesh, &kept("count [tokens=200] [delay=20]")).await;
+    let task = cut_off(&mesh, &kept("count [tokens=600] [delay=20]")).await;
     let mut stream = join(mesh.client_of(1), &task, CUT);
     stream.read_tokens(20).await;
     mesh.broker.restart().await;
@@ -133,7 +133,7 @@ async fn node_orchestrator_and_broker_may_die_while_somebody_joins_at_another_ed
     mesh.node(node.as_str()).kill().await;
     let seen = stream.rest().await;
     seen.assert_answered();
-    assert_eq!(seen.content(), (CUT..200).map(scripted).collect::<String>(), "{}", seen.summary());
+    assert_eq!(seen.content(), (CUT..600).map(scripted).collect::<String>(), "{}", seen.summary());
 }
 
 #[tokio::test]

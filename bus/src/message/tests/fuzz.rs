@@ -90,7 +90,10 @@ fn tasks_and_the_answers_to_them() {
     );
     message::<Submission>(
         "submission",
-        &[r#"{"answer":"taken","orchestrator":"o1","boot":"b1","by":{"node":"n","boot":"b"}}"#, r#"{"answer":"refused",..FAILURE}"#],
+        &[
+            r#"{"answer":"taken","orchestrator":"o1","boot":"b1","by":{"node":"n","boot":"b"}}"#,
+            r#"{"answer":"refused",..FAILURE}"#,
+        ],
     );
     message::<Dispatch>(
         "dispatch",

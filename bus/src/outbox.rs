@@ -10,9 +10,9 @@ use tokio::sync::Notify;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::debug;
 
-use super::{Bus, PublishError};
+use crate::client::{Bus, PublishError};
 use crate::id::Inbox;
-use crate::message::{Frame, SEVERAL};
+use crate::message::{self, Frame, SEVERAL};
 
 /// No message has more bytes: one that has half of them is sent, and a frame that has a third travels alone.
 const LARGE: usize = 64 << 10;
@@ -57,7 +57,7 @@ impl Outbox {
         if !self.bus.is_connected() {
             return Err(PublishError::Disconnected);
         }
-        let frame = super::encode(frame)?;
+        let frame = message::write(frame).map_err(PublishError::Encode)?;
         let large = LARGE.min(self.bus.max_payload());
         if !joins || frame.len() >= large / 3 {
             return self.bus.send_bytes(to.as_str().to_owned().into(), frame.into()).await;
@@ -169,7 +169,9 @@ mod tests {
     /// The messages that these frames make: where each goes, and what it says.
     fn sent(frames: &[(Inbox, Frame)], large: usize) -> Vec<(Inbox, Bytes)> {
         let waiting = Waiting::default();
-        let full = frames.iter().filter_map(|(to, frame)| waiting.put(to, &serde_json::to_vec(frame).unwrap(), large));
+        let full = frames
+            .iter()
+            .filter_map(|(to, frame)| waiting.put(to, &serde_json::to_vec(frame).unwrap(), large));
         let mut messages: Vec<Message> = full.collect();
         messages.append(&mut waiting.messages());
         messages.into_iter().map(|message| (message.inbox.clone(), message.payload())).collect()

@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 use tracing::debug;
 
-use super::Bus;
+use crate::client::Bus;
 use crate::message::Event;
 use crate::subject;
 
