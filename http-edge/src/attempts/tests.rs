@@ -5,7 +5,8 @@ use crate::answer::{Cursor, Next};
 use crate::holders::{Holder, Loss};
 use echo_bus::id::{Inbox, Peer};
 use echo_bus::message::{
-    Accepted, Chat, Done, Excluded, Generate, Reason, Relayed, Settings, Task, Times, Timings, ToolCall,
+    Accepted, Chat, Done, Excluded, Generate, Reason, Relayed, Settings, Submission, Task, Times, Timings,
+    ToolCall,
 };
 use proptest::prelude::*;
 
