@@ -62,7 +62,7 @@ scripts/bench.sh                  the short form: all systems that are installed
 scripts/bench.sh --full           more repetitions, each longer
 scripts/bench.sh --smoke          a minute that proves that it runs and that no token is lost; not for figures
   --systems NAMES                 only these, with commas: nginx, haproxy, vllm-router, sglang-router, litellm, mesh,
-                                  mesh-openai (direct, without any system, is always measured)
+                                  mesh-keys, mesh-openai (direct, without any system, is always measured)
   --workloads LETTERS             only these, with commas: a b c d e f g
   --repetitions N                 of the workloads a to d
   --against DIR                   another checkout, or a folder with its programs: both states in turns, and a table of

@@ -72,7 +72,7 @@ impl Flags {
             form.repetitions = repetitions.into();
         }
         let all: &[Kind] = if self.smoke {
-            &[Kind::Direct, Kind::Mesh, Kind::MeshOpenai, Kind::MeshBefore]
+            &[Kind::Direct, Kind::Mesh, Kind::MeshKeys, Kind::MeshOpenai, Kind::MeshBefore]
         } else {
             &Kind::ALL
         };
