@@ -65,6 +65,8 @@ scripts/bench.sh --smoke          a minute that proves that it runs and that no 
                                   mesh-keys, mesh-openai (direct, without any system, is always measured)
   --workloads LETTERS             only these, with commas: a b c d e f g
   --repetitions N                 of the workloads a to d
+  --hostile N                     only so many rounds of streams alone and beside half-open connections and slow bodies,
+                                  on mesh or on those of --systems
   --against DIR                   another checkout, or a folder with its programs: both states in turns, and a table of
                                   what changed, pair by pair; with --systems mesh and --repetitions 7 it is quick
   --out FOLDER                    for bench.json, bench.md and bench.svg; otherwise bench in cargo's target folder
