@@ -62,9 +62,11 @@ scripts/bench.sh                  the short form: all systems that are installed
 scripts/bench.sh --full           more repetitions, each longer
 scripts/bench.sh --smoke          a minute that proves that it runs and that no token is lost; not for figures
   --systems NAMES                 only these, with commas: nginx, haproxy, vllm-router, sglang-router, litellm, mesh,
-                                  mesh-openai (direct, without any system, is always measured)
+                                  mesh-keys, mesh-openai (direct, without any system, is always measured)
   --workloads LETTERS             only these, with commas: a b c d e f g
   --repetitions N                 of the workloads a to d
+  --hostile N                     only so many rounds of streams alone and beside half-open connections and slow bodies,
+                                  on mesh or on those of --systems
   --against DIR                   another checkout, or a folder with its programs: both states in turns, and a table of
                                   what changed, pair by pair; with --systems mesh and --repetitions 7 it is quick
   --out FOLDER                    for bench.json, bench.md and bench.svg; otherwise bench in cargo's target folder

@@ -48,7 +48,8 @@ struct Flags {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=100))]
     repetitions: Option<u8>,
 
-    /// Only so many rounds of honest streams through the mesh, alone and beside clients that send half of what they owe
+    /// Only so many rounds of honest streams, alone and beside clients that send half of what they owe, through the mesh
+    /// or, in turns, through those of `--systems`
     #[arg(long, value_name = "ROUNDS", num_args = 0..=1, default_missing_value = "1", value_parser = clap::value_parser!(u8).range(1..=100))]
     hostile: Option<u8>,
 
@@ -72,7 +73,7 @@ impl Flags {
             form.repetitions = repetitions.into();
         }
         let all: &[Kind] = if self.smoke {
-            &[Kind::Direct, Kind::Mesh, Kind::MeshOpenai, Kind::MeshBefore]
+            &[Kind::Direct, Kind::Mesh, Kind::MeshKeys, Kind::MeshOpenai, Kind::MeshBefore]
         } else {
             &Kind::ALL
         };
@@ -87,6 +88,21 @@ impl Flags {
         let workloads =
             workloads.filter(|it| self.workloads.is_empty() || self.workloads.contains(it)).collect();
         Plan { form, systems, workloads, before: self.against.clone() }
+    }
+
+    /// The meshes that honest and other clients share.
+    fn meshes(&self) -> anyhow::Result<Vec<Kind>> {
+        let mut meshes = self.systems.clone();
+        if meshes.is_empty() {
+            meshes.push(Kind::Mesh);
+        }
+        if self.against.is_some() && !meshes.contains(&Kind::MeshBefore) {
+            meshes.push(Kind::MeshBefore);
+        }
+        match meshes.iter().find(|kind| !kind.is_mesh()) {
+            Some(other) => bail!("--hostile is about meshes, and {} is none", other.name()),
+            None => Ok(meshes),
+        }
     }
 }
 
@@ -114,7 +130,7 @@ fn main() -> ExitCode {
 
 async fn measure(flags: Flags) -> anyhow::Result<()> {
     if let Some(rounds) = flags.hostile {
-        return hostile::run(rounds.into()).await;
+        return hostile::run(rounds.into(), &flags.meshes()?, flags.against.as_deref()).await;
     }
     let (plan, begun) = (flags.plan(), Instant::now());
     let machine = Machine::look(&plan.systems);

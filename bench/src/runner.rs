@@ -64,7 +64,7 @@ impl Runner {
     pub async fn run(mut self) -> anyhow::Result<Results> {
         self.leave_out_what_is_missing();
         for repetition in 1..=self.plan.form.repetitions {
-            for kind in self.turns(repetition) {
+            for kind in Kind::in_turns(&self.plan.systems, repetition) {
                 if repetition <= self.plan.form.repetitions_of(kind) {
                     self.short(kind, repetition).await;
                 }
@@ -85,15 +85,6 @@ impl Runner {
             self.leave_out(Kind::Mesh, format!("g: {error:#}"));
         }
         Ok(self.results)
-    }
-
-    /// Every other time the other way round: who comes second finds the machine as the first has left it.
-    fn turns(&self, repetition: usize) -> Vec<Kind> {
-        let mut systems = self.plan.systems.clone();
-        if repetition.is_multiple_of(2) {
-            systems.reverse();
-        }
-        systems
     }
 
     fn leave_out_what_is_missing(&mut self) {

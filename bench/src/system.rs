@@ -38,7 +38,7 @@ impl Kind {
             Self::Haproxy => haproxy::start(engines).await?,
             Self::VllmRouter | Self::SglangRouter => router::start(self, engines).await?,
             Self::Litellm => litellm::start(engines).await?,
-            Self::Mesh | Self::MeshOpenai => mesh::start(self, engines, slots).await,
+            Self::Mesh | Self::MeshKeys | Self::MeshOpenai => mesh::start(self, engines, slots).await,
             Self::MeshBefore => {
                 let before = before.context("no other state of the project is named")?;
                 binaries::take_from(Some(before.to_owned()));

@@ -1,4 +1,4 @@
-//! This state of the project beside another: what each figure is of what it was, pair by pair.
+//! Two meshes side by side, pair by pair: what each figure is of the other's.
 //!
 //! The two take turns, so a slow minute of the machine hits both of a pair. A ratio that lies on one side of 1 in every pair
 //! is a change, if there are five pairs or more (chance alone does that once in sixteen times); anything else is noise.
@@ -13,26 +13,59 @@ use crate::{
     workload::Run,
 };
 
-/// Nothing, where no other state was measured. Writing to a string never fails.
-pub fn table(report: &Report, out: &mut String) {
-    let rows: Vec<_> = FIGURES.iter().filter_map(|figure| row(&report.results.runs, figure)).collect();
+/// What is compared, and in which words.
+struct Pair {
+    base: Kind,
+    other: Kind,
+    title: &'static str,
+    ratio: &'static str,
+    columns: [&'static str; 2],
+}
+
+const PAIRS: [Pair; 2] = [
+    Pair {
+        base: Kind::MeshBefore,
+        other: Kind::Mesh,
+        title: "This state beside the other",
+        ratio: "this state's figure to the other's",
+        columns: ["before", "now"],
+    },
+    Pair {
+        base: Kind::Mesh,
+        other: Kind::MeshKeys,
+        title: "Keys and TLS beside a bus without",
+        ratio: "the figure with keys to the one without",
+        columns: ["without", "with"],
+    },
+];
+
+/// A table for each pair that was measured.
+pub fn tables(report: &Report, out: &mut String) {
+    PAIRS.iter().for_each(|pair| table(pair, &report.results.runs, out));
+}
+
+/// Writing to a string never fails.
+fn table(pair: &Pair, runs: &[Run], out: &mut String) {
+    let rows: Vec<_> = FIGURES.iter().filter_map(|figure| row(pair, runs, figure)).collect();
     if rows.is_empty() {
         return;
     }
-    let _ = writeln!(out, "\n## This state beside the other\n");
+    let _ = writeln!(out, "\n## {}\n", pair.title);
     let _ = writeln!(
         out,
-        "Each pair of runs in turns gives one ratio, this state's figure to the other's; then their median (least to most).\n"
+        "Each pair of runs in turns gives one ratio, {}; then their median (least to most).\n",
+        pair.ratio
     );
+    let [base, other] = pair.columns;
     let _ = writeln!(
         out,
-        "| workload | figure | before | now | ratio | pairs | |\n|---|---|---|---|---|---|---|"
+        "| workload | figure | {base} | {other} | ratio | pairs | |\n|---|---|---|---|---|---|---|"
     );
     rows.iter().for_each(|row| out.push_str(row));
 }
 
-fn row(runs: &[Run], figure: &Figure) -> Option<String> {
-    let pairs = pairs(runs, figure);
+fn row(pair: &Pair, runs: &[Run], figure: &Figure) -> Option<String> {
+    let pairs = pairs(pair, runs, figure);
     let ratios: Vec<f64> =
         pairs.iter().filter(|(before, _)| *before > 0.0).map(|(before, now)| now / before).collect();
     let (ratio, (least, most)) = (median(&ratios)?, spread(&ratios)?);
@@ -58,14 +91,14 @@ fn row(runs: &[Run], figure: &Figure) -> Option<String> {
     ))
 }
 
-/// The figure before and now, for each repetition that has both.
-fn pairs(runs: &[Run], figure: &Figure) -> Vec<(f64, f64)> {
+/// The figure of both, for each repetition that has both.
+fn pairs(pair: &Pair, runs: &[Run], figure: &Figure) -> Vec<(f64, f64)> {
     let of =
         |kind: Kind| runs.iter().filter(move |run| run.system == kind && run.workload == figure.workload);
     let value = |run: &Run| run.figures.get(figure.key).copied();
-    of(Kind::Mesh)
+    of(pair.other)
         .filter_map(|now| {
-            let before = of(Kind::MeshBefore).find(|before| before.repetition == now.repetition)?;
+            let before = of(pair.base).find(|before| before.repetition == now.repetition)?;
             Some((value(before)?, value(now)?))
         })
         .collect()
@@ -102,7 +135,7 @@ mod tests {
             let runs: Vec<_> = runs
                 .flat_map(|(at, (before, now))| [run(Kind::MeshBefore, at, before), run(Kind::Mesh, at, now)])
                 .collect();
-            row(&runs, figure).unwrap()
+            row(&PAIRS[0], &runs, figure).unwrap()
         };
         assert!(
             pairs([5.0, 10.0, 27.0, 5.0, 5.0]).contains("| 0.50 (0.50–0.90) | 5 | less, in every pair |"),
@@ -111,6 +144,25 @@ mod tests {
         );
         assert!(pairs([5.0, 10.0, 31.0, 5.0, 5.0]).contains("| 5 |  |"));
         assert!(pairs([11.0, 21.0, 31.0, 11.0, 11.0]).contains("more, in every pair"));
-        assert_eq!(row(&[run(Kind::Mesh, 1, 1.0)], figure), None, "nothing to compare with");
+        assert_eq!(row(&PAIRS[0], &[run(Kind::Mesh, 1, 1.0)], figure), None, "nothing to compare with");
+    }
+
+    #[test]
+    fn keys_are_beside_the_same_mesh_without_and_other_pairs_leave_no_table() {
+        let runs = [run(Kind::Mesh, 1, 100.0), run(Kind::MeshKeys, 1, 125.0)];
+        let told: Vec<_> = PAIRS
+            .iter()
+            .map(|pair| {
+                let mut out = String::new();
+                table(pair, &runs, &mut out);
+                out
+            })
+            .collect();
+        assert_eq!(told[0], "");
+        assert!(
+            told[1].contains("| without | with |") && told[1].contains("| 1.25 (1.25–1.25) | 1 |"),
+            "{}",
+            told[1]
+        );
     }
 }

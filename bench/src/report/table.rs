@@ -20,7 +20,7 @@ pub fn markdown(report: &Report) -> String {
     for workload in Workload::ALL {
         table(report, workload, &mut out);
     }
-    against::table(report, &mut out);
+    against::tables(report, &mut out);
     growth::tables(&report.results.growth, &mut out);
     parts(report, &mut out);
     out

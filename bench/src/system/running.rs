@@ -34,7 +34,7 @@ impl System {
     }
 
     pub fn dialect(&self) -> Dialect {
-        if self.kind == Kind::Mesh { Dialect::Task } else { Dialect::OpenAi }
+        self.kind.dialect()
     }
 
     /// What its processes have used so far.

@@ -28,6 +28,16 @@ impl Keys {
         Self(Trust::open(folder).expect("a folder for keys"))
     }
 
+    /// The same, and these parts are in before the broker starts, so that it need not be told.
+    ///
+    /// # Panics
+    /// When one cannot be let in.
+    pub fn of(folder: &Path, parts: impl IntoIterator<Item = (impl AsRef<str>, Duty)>) -> Self {
+        let keys = Self::new(folder);
+        parts.into_iter().for_each(|(name, duty)| drop(keys.args(name.as_ref(), duty)));
+        keys
+    }
+
     /// What a part is told to get in: a key of its own, and whom to believe that he is the broker.
     ///
     /// # Panics
@@ -48,6 +58,13 @@ impl Broker {
 
     /// The same, and only these keys get in.
     pub async fn with(keys: Option<Keys>) -> Self {
+        let broker = Self::new(keys);
+        broker.begin().await;
+        broker
+    }
+
+    /// Not started yet.
+    pub fn new(keys: Option<Keys>) -> Self {
         let config = binaries::root().join("nats.conf");
         let args =
             ["--nats-conf", &config.to_string_lossy(), "--listen", "127.0.0.1:0", "--monitor", "127.0.0.1:0"];
@@ -56,9 +73,13 @@ impl Broker {
             let folder = trust.authority().with_file_name("");
             args.extend(["--trust".to_owned(), folder.to_string_lossy().into_owned()]);
         }
-        let program = Program::new("broker", "broker", args);
-        program.start().await;
-        Self { program, keys }
+        Self { program: Program::new("broker", "broker", args), keys }
+    }
+
+    /// See [`Program::as_users_run_it`].
+    #[must_use]
+    pub fn as_users_run_it(self) -> Self {
+        Self { program: self.program.as_users_run_it(), ..self }
     }
 
     /// A server of a cluster; not started.
@@ -90,6 +111,13 @@ impl Deref for Broker {
 
     fn deref(&self) -> &Program {
         &self.program
+    }
+}
+
+/// The program alone, without the keys.
+impl From<Broker> for Program {
+    fn from(broker: Broker) -> Self {
+        broker.program
     }
 }
 

@@ -254,15 +254,12 @@ impl Builder {
         Home { urls: urls.join(","), at }
     }
 
-    /// The keys of all parts: they are in before the broker starts, so that it need not be told.
+    /// The keys of all parts.
     fn let_in(&self, folder: &Path) -> Keys {
-        let keys = Keys::new(folder);
         let parts =
             [(Duty::Orchestrator, self.orchestrators), (Duty::Edge, self.edges), (Duty::Agent, self.nodes)];
-        for (duty, count) in parts {
-            (0..count).for_each(|number| drop(keys.args(&name_of(duty, number), duty)));
-        }
-        keys
+        let each = |(duty, count)| (0..count).map(move |number: usize| (name_of(duty, number), duty));
+        Keys::of(folder, parts.into_iter().flat_map(each))
     }
 
     async fn started(&self, program: Program, home: Home<'_>) -> Program {
