@@ -29,7 +29,7 @@ impl State {
         if self.is_without_another(&holding) {
             return self.fail(holding, without_another());
         }
-        let has_room = self.queue.room_for(&holding.task.client, holding.bytes);
+        let has_room = self.room_for(&holding);
         if is_planned(&holding.need) && has_room.is_ok() {
             return self.plan_or_wait(holding);
         }
