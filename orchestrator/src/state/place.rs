@@ -278,10 +278,11 @@ impl State {
 
 /// The model as this node names it: as the client spelled it, if the node has that too.
 fn spelled_at<'a>(registry: &'a Registry, key: Key, need: &'a Need) -> Option<&'a str> {
-    let name = need.model()?;
-    let exact = need.spelled.as_deref();
+    let known = registry.model_at(key, need.model()?).map(|seen| seen.model().name.as_str());
+    let exact = need.spelled.as_deref().filter(|exact| known != Some(*exact));
+    // Mostly the node has it under this one name, and nobody has to look through all of its models.
     let exact = exact.filter(|&exact| registry.node(key).models().iter().any(|it| it.name == exact));
-    exact.or_else(|| registry.model_at(key, name).map(|seen| seen.model().name.as_str()))
+    exact.or(known)
 }
 
 pub(super) fn without_another() -> Failure {
