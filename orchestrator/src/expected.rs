@@ -26,7 +26,7 @@ mod weights;
 mod why;
 
 pub use ask::Ask;
-pub use assign::{Step, assign};
+pub use assign::{KEPT, Step, assign};
 pub use book::Book;
 pub use cache::Prompt;
 pub use candidate::Candidate;

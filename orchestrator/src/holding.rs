@@ -1,12 +1,13 @@
 //! One attempt that this orchestrator holds: it waits, or a node has been asked to take it.
 
+use std::cell::OnceCell;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use echo_bus::id::{Inbox, NodeId};
 use echo_bus::message::{self, Excluded, Failure, Task};
 
-use crate::expected::{Prompt, Stand, Step};
+use crate::expected::{KEPT, Prompt, Stand, Step};
 use crate::need::Need;
 use crate::queue::{Entry, Place};
 use crate::registry::Key;
@@ -40,8 +41,8 @@ pub struct Holding {
     pub relief: Option<Instant>,
     /// When to refuse it, if nobody has turned up by then who serves its model.
     pub judged_at: Option<Instant>,
-    /// The size of the task as JSON.
-    pub bytes: usize,
+    /// The size of the task as JSON, once somebody has asked for it.
+    bytes: OnceCell<usize>,
     /// As far as engines' caches are concerned, once it was looked at.
     pub prompt: Option<Arc<Prompt>>,
     /// What was decided about it last.
@@ -59,27 +60,28 @@ pub struct Holding {
 pub struct Plan {
     pub stand: Stand,
     /// What it costs on others, with the time of the plan on top, so that it compares with later ones.
-    others: Vec<(Key, f64)>,
+    others: [Option<(Key, f64)>; KEPT],
     /// Others that are worse.
     pub more: usize,
 }
 
 impl Plan {
     pub fn of(step: &Step, now: f64) -> Self {
-        let others = step.instead_of.iter().map(|(key, verdict)| (*key, verdict.cost + now)).collect();
+        let mut beside = step.instead_of.iter().map(|(key, verdict)| (*key, verdict.cost + now));
+        let others = std::array::from_fn(|_| beside.next());
         let stand = Stand { key: step.key, fit: step.fit, verdict: step.verdict, at: now };
         Self { stand, others, more: step.more }
     }
 
     /// How many nodes were looked at.
     pub fn looked_at(&self) -> usize {
-        1 + self.others.len()
+        self.costs().count()
     }
 
     /// Each node that was looked at, and what it costs there with the time of the plan on top.
     pub fn costs(&self) -> impl Iterator<Item = (Key, f64)> {
         std::iter::once((self.stand.key, self.stand.verdict.cost + self.stand.at))
-            .chain(self.others.iter().copied())
+            .chain(self.others.iter().flatten().copied())
     }
 }
 
@@ -114,7 +116,7 @@ impl Holding {
             refusal: None,
             relief: (!task.excluded.is_empty() && !task.second_opinion).then(|| now + RELIEF),
             judged_at: None,
-            bytes: bytes(&task),
+            bytes: OnceCell::new(),
             task: Arc::from(task),
             prompt: None,
             plan: None,
@@ -127,7 +129,12 @@ impl Holding {
 
     /// As the queue sees it.
     pub fn entry(&self) -> Entry<'_> {
-        Entry { line: &self.need.line, client: &self.task.client, bytes: self.bytes }
+        Entry { line: &self.need.line, client: &self.task.client, bytes: self.bytes() }
+    }
+
+    /// The size of the task as JSON. To find it the whole request is read, so that is left to those who wait.
+    pub fn bytes(&self) -> usize {
+        *self.bytes.get_or_init(|| bytes(&self.task))
     }
 
     pub fn attempt(&self) -> u32 {

@@ -25,7 +25,7 @@ use crate::config::Limits;
 use crate::event::{Action, Event};
 use crate::expected::Book;
 use crate::holding::{Holding, Phase};
-use crate::queue::Queue;
+use crate::queue::{Full, Queue};
 use crate::recent::Recent;
 use crate::registry::Registry;
 use crate::snapshot::Snapshot;
@@ -179,6 +179,13 @@ impl State {
             nodes: self.registry.iter().map(|(_, node)| node.into()).collect(),
         };
         self.out.push(Action::Status { to, snapshot });
+    }
+
+    /// Whether it may wait. While nothing else does its size does not matter: the bus carries nothing that an empty queue
+    /// has no room for.
+    fn room_for(&self, holding: &Holding) -> Result<(), Full> {
+        let bytes = if self.queue.is_empty() { 0 } else { holding.bytes() };
+        self.queue.room_for(&holding.task.client, bytes)
     }
 
     /// Takes an attempt out of all that holds it.

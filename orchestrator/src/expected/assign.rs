@@ -3,7 +3,7 @@
 use super::ask::Ask;
 use super::book::Book;
 use super::candidate::Candidate;
-use super::judge::{Bench, Others};
+use super::judge::{Bench, Others, Terms};
 use super::node::{Doing, Rest, Site};
 use super::verdict::Verdict;
 use super::waiting::{Look, Waiting};
@@ -32,14 +32,14 @@ pub struct Step {
 
 /// Decides about tasks in their order. A task without a candidate is in no step, and neither is one that stands.
 pub fn assign(book: &Book, waiting: &[Waiting], now: f64) -> Plan {
-    let mut round = Round { book, now, doing: Vec::with_capacity(waiting.len().max(KEPT) + 1), waiting };
+    let mut round = Round { book, now, looked_at: Vec::with_capacity(waiting.len().max(KEPT) + 1), waiting };
     let mut plan = Plan { steps: Vec::with_capacity(waiting.len()) };
     for (index, task) in waiting.iter().enumerate() {
         match &task.look {
             Look::Nearest(nodes, more) => plan.steps.extend(round.step(index, &task.ask, nodes, *more)),
             Look::Stands(stand) => {
                 let verdict = stand.verdict.after((now - stand.at).max(0.0));
-                round.doing_at(stand.key);
+                round.look_at(stand.key);
                 round.give(&task.ask, stand.key, stand.fit, &verdict);
             }
         }
@@ -52,8 +52,16 @@ struct Round<'a> {
     book: &'a Book,
     now: f64,
     /// By node; few are looked at in one round.
-    doing: Vec<(Key, Doing)>,
+    looked_at: Vec<Looked>,
     waiting: &'a [Waiting],
+}
+
+/// A node in this round.
+struct Looked {
+    key: Key,
+    doing: Doing,
+    /// What it offers to the tasks that were judged last, while it does the same as then.
+    terms: Option<Terms>,
 }
 
 impl<'a> Round<'a> {
@@ -99,21 +107,25 @@ impl<'a> Round<'a> {
         Some(Step { task: index, key: chosen.key, fit: chosen.fit, verdict, instead_of, more })
     }
 
-    fn doing_at(&mut self, key: Key) -> Option<(&'a Site, &mut Doing)> {
+    fn look_at(&mut self, key: Key) -> Option<(&'a Site, &mut Looked)> {
         let (book, now) = (self.book, self.now);
         let site = book.site(key.index())?;
-        let index = self.doing.iter().position(|(of, _)| *of == key).unwrap_or_else(|| {
-            self.doing.push((key, site.doing(&book.models, book.per_byte, now)));
-            self.doing.len() - 1
+        let index = self.looked_at.iter().position(|it| it.key == key).unwrap_or_else(|| {
+            let doing = site.doing(&book.models, book.per_byte, now);
+            self.looked_at.push(Looked { key, doing, terms: None });
+            self.looked_at.len() - 1
         });
-        Some((site, &mut self.doing[index].1))
+        Some((site, &mut self.looked_at[index]))
     }
 
     fn judge<F: Fn(u64) -> bool>(&mut self, ask: &Ask, at: &Candidate, others: Others<F>) -> Option<Verdict> {
         let (book, now) = (self.book, self.now);
-        let (site, doing) = self.doing_at(at.key)?;
+        let (site, Looked { doing, terms, .. }) = self.look_at(at.key)?;
         let facts = site.facts(ask.model)?;
-        Some(Bench { book, site, facts, doing, now }.judge(ask, at, others))
+        let bench = Bench { book, site, facts, doing, now };
+        let known = terms.filter(|terms| terms.are_of(ask.model, at));
+        let terms = terms.insert(known.unwrap_or_else(|| bench.terms(ask.model, at)));
+        Some(bench.judge(ask, at, terms, others))
     }
 
     /// Those behind find the node with this task in it.
@@ -122,7 +134,10 @@ impl<'a> Round<'a> {
         if verdict.held && verdict.yields {
             return;
         }
-        let Some((_, doing)) = self.doing.iter_mut().find(|(of, _)| *of == key) else { return };
+        let Some(Looked { doing, terms, .. }) = self.looked_at.iter_mut().find(|it| it.key == key) else {
+            return;
+        };
+        *terms = None;
         if fit == Fit::Otherwise {
             doing.reloads.push(ask.model);
         }
@@ -149,4 +164,4 @@ fn note(kept: &mut Vec<(Key, Verdict)>, loser: (Key, Verdict)) {
 }
 
 /// Nodes that are kept beside the chosen one.
-const KEPT: usize = 3;
+pub const KEPT: usize = 3;

@@ -83,7 +83,9 @@ impl Slot {
 
     /// Tokens of the prompt that this text holds.
     fn common(&self, prompt: &Prompt) -> f64 {
-        let common = prefix::common(&self.blocks, &prompt.blocks);
+        // Most texts differ from their beginning on.
+        let begins_alike = self.blocks.first() == prompt.blocks.first();
+        let common = if begins_alike { prefix::common(&self.blocks, &prompt.blocks) } else { 0 };
         let most = (prompt.tokens - 1.0).max(0.0);
         // All whole blocks are the same, and so is the conversation: then the rest is too. Where there are more than are
         // compared, those who agree in all of them are one conversation.

@@ -36,14 +36,41 @@ pub struct Others<F> {
 }
 
 /// When a model is there.
+#[derive(Debug, Clone, Copy)]
 struct Ready {
     at: f64,
     /// When the load begins.
     from: f64,
-    /// The models that go for it.
-    victims: Vec<Id>,
+    /// What the models cost that go for it.
+    evicted: f64,
     /// It is there now, as the task needs it, and stays.
     loaded: bool,
+}
+
+/// What a node offers to all tasks of a model alike, until one of them is meant for it. Many tasks of one model wait, and
+/// each of them is judged on each node.
+#[derive(Debug, Clone, Copy)]
+pub struct Terms {
+    /// For whom this holds: the model, how it is there for the task, and whether the node is heard.
+    of: (Id, Fit, bool),
+    full: bool,
+    /// Until a slot is free.
+    wait: f64,
+    /// Somebody before it has the model loaded anew, be it as this one needs it or not.
+    reloads: bool,
+    /// Somebody uses the model.
+    in_use: bool,
+    ready: Ready,
+    /// Seconds to load it.
+    load: f64,
+    prompt_speed: f64,
+}
+
+impl Terms {
+    /// Whether they are those of such a task.
+    pub fn are_of(&self, model: Id, at: &Candidate) -> bool {
+        self.of == (model, at.fit, at.is_heard)
+    }
 }
 
 /// A node in this round.
@@ -57,29 +84,47 @@ pub struct Bench<'a> {
 }
 
 impl Bench<'_> {
-    /// Judges a task here.
-    pub fn judge<F: Fn(u64) -> bool>(&self, task: &Ask, at: &Candidate, others_do: Others<F>) -> Verdict {
+    /// What it offers to tasks of this model.
+    pub fn terms(&self, model: Id, at: &Candidate) -> Terms {
         let (book, site, doing) = (self.book, self.site, self.doing);
         let full = doing.rest.len() >= site.slots;
         let wait = if full {
-            until_a_slot(&doing.rest, site.slots, book.models.lengths(task.model).spread())
+            until_a_slot(&doing.rest, site.slots, book.models.lengths(model).spread())
         } else if at.is_heard {
             0.0
         } else {
             UNTIL_HEARD
         };
-        // Somebody before it has the model loaded anew, be it as this one needs it or not.
-        let reloads = doing.reloads.contains(&task.model);
+        let reloads = doing.reloads.contains(&model);
+        Terms {
+            of: (model, at.fit, at.is_heard),
+            full,
+            wait,
+            reloads,
+            in_use: doing.rest.iter().any(|it| it.model == Some(model)),
+            ready: self.ready(model, at.fit == Fit::Otherwise || reloads, wait),
+            load: site.load(self.facts, book.per_byte),
+            prompt_speed: site.prompt_speed(&book.models, self.facts),
+        }
+    }
+
+    /// Judges a task here, which has these terms.
+    pub fn judge<F: Fn(u64) -> bool>(
+        &self,
+        task: &Ask,
+        at: &Candidate,
+        terms: &Terms,
+        others_do: Others<F>,
+    ) -> Verdict {
+        let (book, doing) = (self.book, self.doing);
+        let Terms { full, wait, reloads, in_use, ready, load, prompt_speed, .. } = *terms;
         let anew = at.fit == Fit::Otherwise || reloads;
-        let overdue = self.is_overdue(task);
+        let overdue = is_overdue(task, load);
         let yields = at.fit == Fit::Otherwise && !reloads && !overdue;
-        let in_use = doing.rest.iter().any(|it| it.model == Some(task.model));
         let waits_for_users = anew && in_use && !overdue;
         let held = full || !at.is_heard || waits_for_users || (yields && others_do.want_it_so);
-        let ready = self.ready(task.model, anew, wait);
         let slot = ready.loaded.then(|| self.slot(task)).flatten();
         let cached = slot.map_or(0.0, |slot| self.common(task, slot));
-        let prompt_speed = site.prompt_speed(&book.models, self.facts);
         let prompt = (task.prompt.tokens - cached).max(1.0) / prompt_speed + OVERHEAD;
         let begun = ready.at.max(doing.prompts) + prompt;
         let others = doing.rest.iter().filter(|it| it.left > begun).count();
@@ -95,7 +140,7 @@ impl Bench<'_> {
             prompt,
             answer,
             others: self.lost_by_others(&ready, prompt, begun, (answer, speed), others),
-            evicted: self.evicted(&ready.victims),
+            evicted: ready.evicted,
             lost: match slot {
                 Some(slot) if !held && !self.is_impatient(task) => {
                     self.lost_prompt(task, slot, prompt_speed, others_do.waits)
@@ -115,14 +160,6 @@ impl Bench<'_> {
         let cost = expected + parts.cost(&book.weights, wait) + if hopeless { HOPELESS } else { 0.0 };
         let slot = slot.filter(|_| !held);
         Verdict { cost, expected, begun, ready: ready.at, held, yields, slot, parts }
-    }
-
-    /// With fewer, an engine that two kinds of tasks want would do little but load; with more, one kind would wait for
-    /// the other's pleasure. Nobody waits for others until its own time in the queue is over.
-    fn is_overdue(&self, task: &Ask) -> bool {
-        let time = task.waited + task.left;
-        task.waited
-            >= (OVERTAKEN * within(self.site.load(self.facts, self.book.per_byte), 0.1, 60.0)).min(time / 2.0)
     }
 
     fn is_impatient(&self, task: &Ask) -> bool {
@@ -150,22 +187,22 @@ impl Bench<'_> {
         if anew {
             // Whoever uses it as it is ends first, and who needs it so later loads it again.
             let from = wait.max(self.last_end(Some(id)));
-            return Ready { at: from + load, from, victims: vec![id], loaded: false };
+            return Ready { at: from + load, from, evicted: self.evicted(&[id]), loaded: false };
         }
         if doing.there.contains(&id) {
             let goes = doing.coming.iter().any(|(it, _)| *it != id && free < self.size(*it));
             let from = if goes { wait.max(self.last_end(None)) } else { wait };
             let at = if goes { from + load } else { wait };
-            return Ready { at, from, victims: Vec::new(), loaded: !goes };
+            return Ready { at, from, evicted: 0.0, loaded: !goes };
         }
         if let Some((_, ready)) = doing.coming.iter().find(|(it, _)| *it == id) {
             let at = wait.max(ready.unwrap_or(load));
-            return Ready { at, from: wait, victims: Vec::new(), loaded: false };
+            return Ready { at, from: wait, evicted: 0.0, loaded: false };
         }
         free -= doing.coming.iter().map(|(it, _)| self.size(*it)).sum::<f64>();
         let (victims, until) = self.victims(self.facts.size, free);
         let from = wait.max(until);
-        Ready { at: from + load, from, victims, loaded: false }
+        Ready { at: from + load, from, evicted: self.evicted(&victims), loaded: false }
     }
 
     fn last_end(&self, of: Option<Id>) -> f64 {
@@ -252,4 +289,11 @@ impl Bench<'_> {
         };
         stalled + rest.iter().map(overlap).sum::<f64>() * slower
     }
+}
+
+/// With fewer, an engine that two kinds of tasks want would do little but load; with more, one kind would wait for
+/// the other's pleasure. Nobody waits for others until its own time in the queue is over.
+fn is_overdue(task: &Ask, load: f64) -> bool {
+    let time = task.waited + task.left;
+    task.waited >= (OVERTAKEN * within(load, 0.1, 60.0)).min(time / 2.0)
 }

@@ -29,7 +29,7 @@ impl State {
         if self.is_without_another(&holding) {
             return self.fail(holding, without_another());
         }
-        let has_room = self.queue.room_for(&holding.task.client, holding.bytes);
+        let has_room = self.room_for(&holding);
         if is_planned(&holding.need) && has_room.is_ok() {
             return self.plan_or_wait(holding);
         }
@@ -284,10 +284,11 @@ impl State {
 
 /// The model as this node names it: as the client spelled it, if the node has that too.
 fn spelled_at<'a>(registry: &'a Registry, key: Key, need: &'a Need) -> Option<&'a str> {
-    let name = need.model()?;
-    let exact = need.spelled.as_deref();
+    let known = registry.model_at(key, need.model()?).map(|seen| seen.model().name.as_str());
+    let exact = need.spelled.as_deref().filter(|exact| known != Some(*exact));
+    // Mostly the node has it under this one name, and nobody has to look through all of its models.
     let exact = exact.filter(|&exact| registry.node(key).models().iter().any(|it| it.name == exact));
-    exact.or_else(|| registry.model_at(key, name).map(|seen| seen.model().name.as_str()))
+    exact.or(known)
 }
 
 pub(super) fn without_another() -> Failure {

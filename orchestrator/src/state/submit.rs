@@ -74,7 +74,7 @@ impl State {
             holding.judged_at = Some(self.now.at + LEARNING);
         }
         let placeable = || scheduler::choose(&self.registry, &holding.need, &holding.bars()).is_some();
-        if let Err(full) = self.queue.room_for(&holding.task.client, holding.bytes)
+        if let Err(full) = self.room_for(&holding)
             && !(self.health.is_connected() && placeable())
         {
             return Err(self.queue_full(full, &holding.task.client));
