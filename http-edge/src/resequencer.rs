@@ -7,6 +7,7 @@
 //! an agent that accepts it late has to be told to stop.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::hash::{BuildHasherDefault, Hasher};
 
 use echo_bus::id::{AttemptId, IdMap, NodeId, TaskId};
 use echo_bus::message::{Cancel, Frame, Held, Missing, size};
@@ -35,9 +36,29 @@ struct Stream {
 #[derive(Debug, Default)]
 pub struct Resequencer {
     streams: IdMap<Stream>,
-    inboxes: HashMap<String, TaskId>,
+    inboxes: HashMap<String, TaskId, BuildHasherDefault<End>>,
     /// The inboxes of attempts that nobody had accepted when they were given up, the newest last.
     given_up: VecDeque<(String, Cancel)>,
+}
+
+/// Hashes an inbox by the end of its name, where its secret is: looked for with each frame. Only inboxes that this edge has
+/// named are in the map, so nobody else can make many of them alike.
+#[derive(Debug, Default)]
+struct End(u64);
+
+impl Hasher for End {
+    fn write(&mut self, bytes: &[u8]) {
+        if let Some(end) = bytes.last_chunk::<16>() {
+            let end = u128::from_le_bytes(*end);
+            let (low, high) = (end & u128::from(u64::MAX), end >> 64);
+            let product = low * high;
+            self.0 ^= (product ^ (product >> 64)) as u64;
+        }
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
 }
 
 impl Resequencer {
