@@ -14,6 +14,7 @@ use echo_bus::message::{
     AnswerPart, Cancel, Code, Empty, Event as Announcement, PulseAnswer, Task, unix_millis,
 };
 use echo_bus::subject;
+use futures::FutureExt;
 use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
@@ -129,10 +130,11 @@ impl Performer {
     /// Asks without waiting, and brings back what comes of it.
     fn ask(&self, question: impl Future<Output = Event> + Send + 'static) {
         let answers = self.answers.clone();
-        self.tracker.spawn(async move {
+        // An async block would keep the question twice: as it was given, and where it is waited for.
+        self.tracker.spawn(question.then(async move |event| {
             // Nobody listens any more once the edge has ended.
-            let _ = answers.send(question.await).await;
-        });
+            let _ = answers.send(event).await;
+        }));
     }
 
     fn say(&self, said: Said) {
