@@ -14,33 +14,29 @@ use crate::subject;
 /// How old an event may be when it is published.
 const TICK: Duration = Duration::from_millis(20);
 
-/// Publishes the events of one process, in the order in which they were said.
-pub struct Announcer(mpsc::Sender<Event>);
+/// In one tick: when many clients leave at once, what their engines wait for is not kept waiting by the news of it.
+const AT_ONCE: usize = 500;
 
-impl Announcer {
-    /// One that holds so many events; what is still held when it is dropped is published, and the tracker waits for that.
-    pub fn start(bus: Bus, capacity: usize, tracker: &TaskTracker) -> Self {
-        let (events, mut waiting) = mpsc::channel(capacity);
-        tracker.spawn(async move {
-            let mut due = Vec::new();
-            while let Some(first) = waiting.recv().await {
-                due.push(first);
-                tokio::time::sleep(TICK).await;
-                while let Ok(next) = waiting.try_recv() {
-                    due.push(next);
-                }
-                for event in due.drain(..) {
-                    publish(&bus, &event).await;
-                }
+/// Where the events of a process go, to be published in the order in which they come. It has room for so many; what it
+/// still has when it is closed is published, and the tracker waits for that.
+pub fn announcer(bus: Bus, capacity: usize, tracker: &TaskTracker) -> mpsc::Sender<Box<Event>> {
+    let (events, mut waiting) = mpsc::channel::<Box<Event>>(capacity);
+    tracker.spawn(async move {
+        let mut due = Vec::new();
+        while let Some(first) = waiting.recv().await {
+            due.push(first);
+            tokio::time::sleep(TICK).await;
+            while due.len() < AT_ONCE
+                && let Ok(next) = waiting.try_recv()
+            {
+                due.push(next);
             }
-        });
-        Self(events)
-    }
-
-    /// Says an event, without waiting. False if there is no room: then it is lost, as on the bus itself.
-    pub fn say(&self, event: Event) -> bool {
-        self.0.try_send(event).is_ok()
-    }
+            for event in due.drain(..) {
+                publish(&bus, &event).await;
+            }
+        }
+    });
+    events
 }
 
 async fn publish(bus: &Bus, event: &Event) {

@@ -20,6 +20,6 @@ pub mod rarely;
 pub mod subject;
 pub mod time;
 
-pub use announcer::Announcer;
+pub use announcer::announcer;
 pub use client::Bus;
 pub use outbox::Outbox;

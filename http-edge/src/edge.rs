@@ -54,7 +54,8 @@ pub struct Edge {
 
 /// One task, from the client's request until nobody wants its answer any more.
 struct Task {
-    attempts: Attempts,
+    /// In a box: the map of tasks keeps room for more than it has, and moves all of them when it grows.
+    attempts: Box<Attempts>,
     owner: Owner,
     /// Part of the inboxes' names.
     secret: u128,
@@ -105,7 +106,7 @@ impl Edge {
     /// Begins a task, with its first reader.
     pub fn begin(&mut self, new: New, now: Instant, out: &mut Vec<Action>) -> ReaderId {
         let id = new.task;
-        let attempts = Attempts::new(id, new.request, new.traceparent, new.limits, now);
+        let attempts = Box::new(Attempts::new(id, new.request, new.traceparent, new.limits, now));
         let mut task = Task {
             attempts,
             owner: new.owner,

@@ -1,12 +1,15 @@
 //! What `/metrics` tells: counted where it happens, in Prometheus' terms. docs/metrics.md has them all.
 
-use std::sync::Once;
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock, Mutex, Once, OnceLock, PoisonError};
 use std::time::Duration;
 
 use echo_bus::id::ClientName;
 use echo_bus::message::{Code, Done, Failure, Why};
 use echo_telemetry::metrics::{self as telemetry, MODELS, NODES};
-use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use metrics::{
+    Counter, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
+};
 use metrics_exporter_prometheus::PrometheusHandle;
 
 use crate::report::Report;
@@ -83,33 +86,91 @@ pub fn ended(report: &Report, generates: bool, first_token: Option<Duration>) {
     // A model that a node serves, never a client's word: that is what a pull names.
     let model = MODELS.of(if generates { &report.model } else { "" });
     let node = NODES.of(report.nodes.last().map_or("", |node| node.as_str()));
-    counter!("echo_tasks_total", "outcome" => outcome, "model" => model.clone(), "node" => node.clone())
-        .increment(1);
-    counter!("echo_task_retries_total").increment(u64::from(report.attempts.saturating_sub(1)));
-    counter!("echo_continuations_total").increment(u64::from(report.continued.0));
+    let numbers = Numbers::of(model, node);
+    if report.attempts > 1 {
+        counter!("echo_task_retries_total").increment(u64::from(report.attempts - 1));
+    }
     if report.continued.0 > 0 {
+        counter!("echo_continuations_total").increment(u64::from(report.continued.0));
         histogram!("echo_continuation_gap_seconds").record(report.continued.1 / report.continued.0);
     }
     match &report.ending {
         Ok(done) => {
-            let (tokens, prompt) = (done.tokens.unwrap_or_default(), done.prompt_tokens.unwrap_or_default());
-            counter!("echo_tokens_total", "model" => model.clone(), "node" => node.clone()).increment(tokens);
-            counter!("echo_prompt_tokens_total", "model" => model.clone(), "node" => node).increment(prompt);
-            if tokens > 1 && done.timings.eval_ns > 0 {
-                let speed = tokens as f64 / (done.timings.eval_ns as f64 / 1e9);
-                histogram!("echo_tokens_per_second", "model" => model.clone()).record(speed);
-            }
+            numbers.answered(done);
             report.why.iter().for_each(|why| expected(why));
         }
-        Err(failure) if outcome == "failed" => {
-            counter!("echo_task_failures_total", "code" => failure.code.word()).increment(1);
+        Err(failure) => {
+            numbers.tasks(outcome).increment(1);
+            if outcome == "failed" {
+                counter!("echo_task_failures_total", "code" => failure.code.word()).increment(1);
+            }
         }
-        Err(_) => {}
     }
-    histogram!("echo_task_seconds").record(report.latency);
-    histogram!("echo_queue_seconds").record(report.waited);
+    TASK_SECONDS.record(report.latency);
+    QUEUE_SECONDS.record(report.waited);
     if let Some(first) = first_token {
-        histogram!("echo_first_token_seconds", "model" => model).record(first);
+        numbers.first_token(first);
+    }
+}
+
+static TASK_SECONDS: LazyLock<Histogram> = LazyLock::new(|| histogram!("echo_task_seconds"));
+static QUEUE_SECONDS: LazyLock<Histogram> = LazyLock::new(|| histogram!("echo_queue_seconds"));
+static ROUND_TRIP: LazyLock<Histogram> = LazyLock::new(|| histogram!("echo_bus_round_trip_seconds"));
+
+/// What is counted for a model at a node. Each number is found by its name and labels when there is something to count for the
+/// first time, and kept: to find it costs far more than to count.
+struct Numbers {
+    model: String,
+    node: String,
+    answered: OnceLock<[Counter; 3]>,
+    speed: OnceLock<Histogram>,
+    first_token: OnceLock<Histogram>,
+}
+
+impl Numbers {
+    /// Those of this model and node; there are as many as these labels have values.
+    fn of(model: String, node: String) -> Arc<Self> {
+        static ALL: Mutex<Option<HashMap<(String, String), Arc<Numbers>>>> = Mutex::new(None);
+        let mut all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_labels = all.get_or_insert_default().entry((model, node));
+        of_labels.or_insert_with_key(|labels| Arc::new(Self::new(labels.clone()))).clone()
+    }
+
+    fn new((model, node): (String, String)) -> Self {
+        let (answered, speed, first_token) = Default::default();
+        Self { model, node, answered, speed, first_token }
+    }
+
+    fn tasks(&self, outcome: &'static str) -> Counter {
+        let (model, node) = (self.model.clone(), self.node.clone());
+        counter!("echo_tasks_total", "outcome" => outcome, "model" => model, "node" => node)
+    }
+
+    /// A whole answer.
+    fn answered(&self, done: &Done) {
+        let (made, read) = (done.tokens.unwrap_or_default(), done.prompt_tokens.unwrap_or_default());
+        let [tasks, tokens, prompt_tokens] = self.answered.get_or_init(|| {
+            let labels = [("model", self.model.clone()), ("node", self.node.clone())];
+            let (tokens, prompt_tokens) =
+                (counter!("echo_tokens_total", &labels), counter!("echo_prompt_tokens_total", &labels));
+            [self.tasks("answered"), tokens, prompt_tokens]
+        });
+        tasks.increment(1);
+        tokens.increment(made);
+        prompt_tokens.increment(read);
+        if made > 1 && done.timings.eval_ns > 0 {
+            let speed = self
+                .speed
+                .get_or_init(|| histogram!("echo_tokens_per_second", "model" => self.model.clone()));
+            speed.record(made as f64 / (done.timings.eval_ns as f64 / 1e9));
+        }
+    }
+
+    fn first_token(&self, after: Duration) {
+        let model = || self.model.clone();
+        self.first_token
+            .get_or_init(|| histogram!("echo_first_token_seconds", "model" => model()))
+            .record(after);
     }
 }
 
@@ -163,7 +224,7 @@ pub fn unsaid() {
 
 /// An orchestrator has answered a submission.
 pub fn round_trip(time: Duration) {
-    histogram!("echo_bus_round_trip_seconds").record(time);
+    ROUND_TRIP.record(time);
 }
 
 /// How many tasks are running now.

@@ -1,9 +1,9 @@
 //! Does what the edge has decided: submits, pings, publishes, wakes readers, counts.
 //!
-//! Questions (submissions, pings) have a tokio task each, which brings the answer back as an event. Everything else that
-//! is said goes through one queue, so that what the edge says first is said first; events have one of their own, since
-//! those of a short time are published together. The queue is bounded. What finds no
-//! room is lost, as on the bus itself: a cancel and a pulse's answer come again with the next pulse.
+//! Questions (submissions, pings) have a tokio task each, which brings the answer back as an event. What a holder waits for
+//! goes through one queue, and news for whoever watches through another, so that of each what the edge says first is said
+//! first; news are published a few at a time. The queues are bounded. What finds no room is lost, as on the bus itself: a cancel and a pulse's answer come again with the
+//! next pulse.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -14,7 +14,8 @@ use echo_bus::message::{
     AnswerPart, Cancel, Code, Empty, Event as Announcement, PulseAnswer, Task, unix_millis,
 };
 use echo_bus::subject;
-use echo_bus::{Announcer, Bus};
+use echo_bus::{Bus, announcer};
+use futures::FutureExt;
 use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
@@ -50,7 +51,7 @@ pub struct Performer {
 
 struct Queues {
     short: mpsc::Sender<Said>,
-    announcements: Announcer,
+    news: mpsc::Sender<Box<Announcement>>,
     /// Parts of answers for other edges are long: they keep no pulse's answer waiting.
     parts: mpsc::Sender<(Inbox, Box<AnswerPart>)>,
 }
@@ -59,6 +60,7 @@ impl Performer {
     /// Publishes until it is closed. What comes of questions goes to `answers`.
     pub fn start(bus: Bus, tracker: TaskTracker, answers: mpsc::Sender<Event>) -> Self {
         let (short, mut queue) = mpsc::channel(QUEUE);
+        let news = announcer(bus.clone(), QUEUE, &tracker);
         let (parts, mut long) = mpsc::channel::<(Inbox, Box<AnswerPart>)>(PARTS);
         let (publisher, teller) = (bus.clone(), bus.clone());
         tracker.spawn(async move {
@@ -73,9 +75,7 @@ impl Performer {
                 tell(&teller, &to, &part).await;
             }
         });
-        let announcements = Announcer::start(bus.clone(), QUEUE, &tracker);
-        let queues = Queues { short, announcements, parts };
-        Self { bus, tracker, answers, queues: Mutex::new(Some(queues)) }
+        Self { bus, tracker, answers, queues: Mutex::new(Some(Queues { short, news, parts })) }
     }
 
     /// What is queued is still said.
@@ -86,20 +86,20 @@ impl Performer {
     /// Queues what is only to be said; to be called while nobody else decides, so that what the edge decides first is
     /// said first. What is more than words is given back.
     pub fn say_or_return(&self, action: Action) -> Option<Action> {
-        let said = match action {
-            Action::Cancel { node, cancel } => Said::Cancel { node, cancel },
-            Action::AnswerPulse { to, answer } => Said::Pulse { to, answer },
-            Action::Announce(news) => {
-                self.announce(*news);
-                return None;
+        match action {
+            Action::Cancel { node, cancel } => {
+                self.queue(|queues| &queues.short, Said::Cancel { node, cancel })
             }
-            Action::Tell { to, part } => {
-                self.tell(to, part);
-                return None;
+            Action::AnswerPulse { to, answer } => {
+                self.queue(|queues| &queues.short, Said::Pulse { to, answer })
             }
+            Action::Announce(mut news) => {
+                news.at = unix_millis();
+                self.queue(|queues| &queues.news, news);
+            }
+            Action::Tell { to, part } => self.queue(|queues| &queues.parts, (to, part)),
             other => return Some(other),
-        };
-        self.say(said);
+        }
         None
     }
 
@@ -135,30 +135,16 @@ impl Performer {
     /// Asks without waiting, and brings back what comes of it.
     fn ask(&self, question: impl Future<Output = Event> + Send + 'static) {
         let answers = self.answers.clone();
-        self.tracker.spawn(async move {
+        // An async block would keep the question twice: as it was given, and where it is waited for.
+        self.tracker.spawn(question.then(async move |event| {
             // Nobody listens any more once the edge has ended.
-            let _ = answers.send(question.await).await;
-        });
+            let _ = answers.send(event).await;
+        }));
     }
 
-    fn say(&self, said: Said) {
+    fn queue<T>(&self, of: impl FnOnce(&Queues) -> &mpsc::Sender<T>, said: T) {
         let queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
-        if queues.as_ref().is_some_and(|queues| queues.short.try_send(said).is_err()) {
-            measure::unsaid();
-        }
-    }
-
-    fn announce(&self, mut news: Announcement) {
-        news.at = unix_millis();
-        let queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
-        if queues.as_ref().is_some_and(|queues| !queues.announcements.say(news)) {
-            measure::unsaid();
-        }
-    }
-
-    fn tell(&self, to: Inbox, part: Box<AnswerPart>) {
-        let queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
-        if queues.as_ref().is_some_and(|queues| queues.parts.try_send((to, part)).is_err()) {
+        if queues.as_ref().is_some_and(|queues| of(queues).try_send(said).is_err()) {
             measure::unsaid();
         }
     }

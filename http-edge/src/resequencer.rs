@@ -1,12 +1,14 @@
 //! Puts the frames of each attempt in order: every frame once, by its sequence number, whatever the bus loses, doubles
 //! or reorders.
 //!
-//! Each attempt has an inbox of its own, so a frame of an earlier attempt misses. A gap is not waited for by a timer: the
+//! Each attempt has an inbox of its own (known here by its key, the last word of its name), so a frame of an earlier attempt
+//! misses. A gap is not waited for by a timer: the
 //! holder's pulse names the last number it has sent, and what an earlier pulse claimed and is still missing is asked for
 //! again (replay, from the agent's buffer). Whose inbox is closed while nobody had accepted the attempt is remembered:
 //! an agent that accepts it late has to be told to stop.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::hash::{BuildHasherDefault, Hasher};
 
 use echo_bus::id::{AttemptId, IdMap, NodeId, TaskId};
 use echo_bus::message::{Cancel, Frame, Held, Missing, size};
@@ -35,9 +37,29 @@ struct Stream {
 #[derive(Debug, Default)]
 pub struct Resequencer {
     streams: IdMap<Stream>,
-    inboxes: HashMap<String, TaskId>,
+    inboxes: HashMap<String, TaskId, BuildHasherDefault<End>>,
     /// The inboxes of attempts that nobody had accepted when they were given up, the newest last.
     given_up: VecDeque<(String, Cancel)>,
+}
+
+/// Hashes an inbox by the end of its name, where its secret is: looked for with each frame. Only inboxes that this edge has
+/// named are in the map, so nobody else can make many of them alike.
+#[derive(Debug, Default)]
+struct End(u64);
+
+impl Hasher for End {
+    fn write(&mut self, bytes: &[u8]) {
+        if let Some(end) = bytes.last_chunk::<16>() {
+            let end = u128::from_le_bytes(*end);
+            let (low, high) = (end & u128::from(u64::MAX), end >> 64);
+            let product = low * high;
+            self.0 ^= (product ^ (product >> 64)) as u64;
+        }
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
 }
 
 impl Resequencer {

@@ -8,7 +8,7 @@ use echo_bus::holding::{GONE, PULSE_ANSWER};
 use echo_bus::id::{NodeId, Peer, ProcessId};
 use echo_bus::message::{Dispatch, Empty, Event as News, Pong, Pulse, Task};
 use echo_bus::subject;
-use echo_bus::{Announcer, Bus};
+use echo_bus::{Bus, announcer};
 use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info};
@@ -27,13 +27,13 @@ pub(crate) struct Performer {
     bus: Bus,
     tracker: TaskTracker,
     outcomes: mpsc::Sender<Event>,
-    news: Announcer,
+    news: mpsc::Sender<Box<News>>,
 }
 
 impl Performer {
     /// News are told beside the loop, and dropped when nobody takes them: nothing depends on them.
     pub(crate) fn new(bus: Bus, tracker: TaskTracker, outcomes: mpsc::Sender<Event>) -> Self {
-        let news = Announcer::start(bus.clone(), NEWS, &tracker);
+        let news = announcer(bus.clone(), NEWS, &tracker);
         Self { bus, tracker, outcomes, news }
     }
 
@@ -56,7 +56,7 @@ impl Performer {
             Action::Announce(news) => {
                 log(&news);
                 metrics::news(&news);
-                self.news.say(news);
+                let _ = self.news.try_send(Box::new(news));
                 return;
             }
         };

@@ -2,6 +2,10 @@
 //! how it ends. A dialect is a [`Voice`] and no more.
 
 use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
@@ -9,7 +13,8 @@ use axum::http::header::{self, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use echo_bus::id::{NodeId, TaskId};
 use echo_bus::message::{Done, Failure, Piece, Reason};
-use tokio::time::Instant;
+use hyper::body::{Body as HttpBody, Frame};
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::error::ApiError;
 use super::names::Name;
@@ -43,7 +48,7 @@ impl Started {
 }
 
 /// How a dialect says what happens to a task.
-pub trait Voice: Send + 'static {
+pub trait Voice: Send + Unpin + 'static {
     /// The type of its streams.
     fn media(&self) -> &'static str;
 
@@ -141,7 +146,7 @@ fn stopping() -> ApiError {
 }
 
 async fn stream(started: Started, voice: impl Voice) -> Result<Response, ApiError> {
-    let mut flow = Flow { spoke: Instant::now(), started, voice, early: VecDeque::new() };
+    let mut flow = Flow::new(started, voice);
     let route = flow.begin().await?;
     let location = flow.voice.location(flow.started.task);
     let headers = [
@@ -150,15 +155,10 @@ async fn stream(started: Started, voice: impl Voice) -> Result<Response, ApiErro
         // A proxy that gathers the answer would undo the streaming.
         (header::HeaderName::from_static("x-accel-buffering"), "no"),
     ];
-    let body = futures::stream::unfold(Some(flow), |flow| async {
-        let mut flow = flow?;
-        let (bytes, last) = flow.next().await;
-        Some((Ok::<_, std::convert::Infallible>(bytes), (!last).then_some(flow)))
-    });
-    Ok(headed((headers, Body::from_stream(body)).into_response(), &route, location))
+    Ok(headed((headers, Body::new(flow)).into_response(), &route, location))
 }
 
-/// A stream to one client.
+/// A stream to one client: the body of its answer.
 struct Flow<V> {
     started: Started,
     voice: V,
@@ -166,14 +166,23 @@ struct Flow<V> {
     early: VecDeque<News>,
     /// When the client was last told something that its idle timer counts; at first, when it asked.
     spoke: Instant,
+    /// One for all that is waited for. It may be due before anything is.
+    alarm: Pin<Box<Sleep>>,
+    has_ended: bool,
 }
 
 impl<V: Voice> Flow<V> {
+    fn new(started: Started, voice: V) -> Self {
+        let spoke = Instant::now();
+        let alarm = Box::pin(sleep_until(spoke + voice.patience().min(started.idle_sign)));
+        Self { started, voice, early: VecDeque::new(), spoke, alarm, has_ended: false }
+    }
+
     /// Waits until the head can be written.
     async fn begin(&mut self) -> Result<RouteHeaders, ApiError> {
         let mut route = RouteHeaders::new(&self.started.name);
-        let mut until = self.spoke + self.voice.patience().min(self.started.idle_sign);
-        while let Ok(news) = tokio::time::timeout_at(until, self.started.feed.next()).await {
+        let mut until = self.alarm.deadline();
+        while let Some(news) = poll_fn(|cx| self.poll_news(until, cx)).await {
             let news = news.ok_or_else(stopping)?;
             let decided = match &news {
                 News::Queued { .. } => {
@@ -207,11 +216,33 @@ impl<V: Voice> Flow<V> {
         Ok(route)
     }
 
-    /// The next bytes, and whether they are the last.
-    async fn next(&mut self) -> (Bytes, bool) {
-        let mut out = Vec::with_capacity(256);
+    /// The next news of the task; `None` if there are none until then.
+    fn poll_news(&mut self, until: Instant, cx: &mut Context) -> Poll<Option<Option<News>>> {
+        if let Poll::Ready(news) = pin!(self.started.feed.next()).poll(cx) {
+            return Poll::Ready(Some(news));
+        }
+        // One that is due too early looks in vain and is set anew: cheaper than to set it at each piece.
         loop {
-            let last = match self.news().await {
+            if self.alarm.is_elapsed() || self.alarm.deadline() > until {
+                self.alarm.as_mut().reset(until);
+            }
+            ready!(self.alarm.as_mut().poll(cx));
+            if self.alarm.deadline() >= until {
+                return Poll::Ready(None);
+            }
+        }
+    }
+
+    /// What is to be said next, and whether it is the last. News of the line put no sign of life off: most dialects do not
+    /// tell them.
+    fn poll_next(&mut self, cx: &mut Context) -> Poll<(Vec<u8>, bool)> {
+        let mut out = Vec::new();
+        loop {
+            let news = match self.early.pop_front() {
+                Some(early) => Some(Some(early)),
+                None => ready!(self.poll_news(self.spoke + self.started.idle_sign, cx)),
+            };
+            let last = match news {
                 None => {
                     self.voice.idle(&mut out);
                     self.spoke = Instant::now();
@@ -220,18 +251,9 @@ impl<V: Voice> Flow<V> {
                 Some(news) => self.say(news, &mut out),
             };
             if last || !out.is_empty() {
-                return (out.into(), last);
+                return Poll::Ready((out, last));
             }
         }
-    }
-
-    /// The next news; `None` when a sign of life is due. News of the line put none off: most dialects do not tell them.
-    async fn news(&mut self) -> Option<Option<News>> {
-        if let Some(early) = self.early.pop_front() {
-            return Some(Some(early));
-        }
-        let due = self.spoke + self.started.idle_sign;
-        tokio::time::timeout_at(due, self.started.feed.next()).await.ok()
     }
 
     fn say(&mut self, news: Option<News>, out: &mut Vec<u8>) -> bool {
@@ -269,6 +291,27 @@ impl<V: Voice> Flow<V> {
             },
         }
         true
+    }
+}
+
+impl<V: Voice> HttpBody for Flow<V> {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        if self.has_ended {
+            return Poll::Ready(None);
+        }
+        let (bytes, last) = ready!(self.poll_next(cx));
+        self.has_ended = last;
+        Poll::Ready(Some(Ok(Frame::data(bytes.into()))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.has_ended
     }
 }
 

@@ -3,8 +3,9 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use axum::Json;
-use axum::response::{IntoResponse, Response};
+use axum::body::Body;
+use axum::http::header::{self, HeaderValue};
+use axum::response::Response;
 use echo_bus::id::{NodeId, TaskId};
 use echo_bus::message::{Done, Failure, Piece, Reason, Relayed, ToolCall};
 use serde::Serialize;
@@ -65,7 +66,9 @@ impl TaskVoice {
     }
 
     fn number(&mut self, out: &mut Vec<u8>) {
-        out.extend_from_slice(format!("id: {}\n", self.next).as_bytes());
+        out.extend_from_slice(b"id: ");
+        serde_json::to_writer(&mut *out, &self.next).expect("a number is JSON");
+        out.push(b'\n');
         self.next += 1;
     }
 
@@ -209,6 +212,9 @@ impl<'a> Summary<'a> {
     }
 }
 
+/// What stands in an answer beside its text, about, in bytes.
+const AROUND: usize = 1024;
+
 /// The body of `POST /task`.
 pub fn whole_answer(name: &str, report: &Report, done: &Done) -> Response {
     let answer = Answer {
@@ -218,5 +224,10 @@ pub fn whole_answer(name: &str, report: &Report, done: &Done) -> Response {
         tool_calls: &report.tool_calls,
         summary: Summary::new(report, done),
     };
-    Json(answer).into_response()
+    // With room for all of it: while it grew, it would be copied again and again.
+    let mut body = Vec::with_capacity(AROUND + report.content.len() + report.thinking.len());
+    serde_json::to_writer(&mut body, &answer).expect("an answer is JSON");
+    let mut response = Response::new(Body::from(body));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
 }
