@@ -4,6 +4,8 @@
 mod bell;
 mod connection;
 mod idle;
+#[cfg(test)]
+mod tests;
 
 use std::error::Error;
 use std::time::Duration;
@@ -29,8 +31,7 @@ const QUESTIONS: u32 = 3;
 /// What was sent has to be acknowledged within this time.
 const UNHEARD: Duration = Duration::from_secs(30);
 
-/// The way to one engine; cheap to clone.
-#[derive(Clone)]
+/// The way to one engine.
 pub struct Direct {
     connector: HttpConnector,
     to: Uri,

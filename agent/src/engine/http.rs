@@ -46,7 +46,7 @@ pub enum BuildError {
 /// A way to one engine; cheap to clone.
 #[derive(Clone)]
 pub struct Http {
-    way: Way,
+    way: Arc<Way>,
     base: Arc<str>,
 }
 
@@ -74,7 +74,8 @@ pub enum HttpError {
 impl Http {
     pub fn new(address: &Address) -> Result<Self, BuildError> {
         let base = address.url.as_str().trim_end_matches('/').into();
-        Ok(Self { way: Way::to(&address.url, bearer(address)?)?, base })
+        let way = Arc::new(Way::to(&address.url, bearer(address)?)?);
+        Ok(Self { way, base })
     }
 
     /// Where it leads, for messages.

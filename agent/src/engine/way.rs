@@ -15,8 +15,7 @@ use reqwest::{Client, Method, StatusCode, Url};
 use super::direct::{self, Direct};
 use super::http::{BuildError, CONNECT, HttpError, why};
 
-/// How to ask an engine; cheap to clone.
-#[derive(Clone)]
+/// How to ask an engine.
 pub struct Way {
     client: Kind,
     /// What each request is for, up to its path.
@@ -25,7 +24,6 @@ pub struct Way {
     headers: HeaderMap,
 }
 
-#[derive(Clone)]
 enum Kind {
     Direct(Direct),
     Client(Client),
