@@ -7,6 +7,7 @@ mod calls;
 mod continuation;
 mod contract;
 mod decision;
+mod direct;
 #[cfg(test)]
 mod fuzz;
 mod http;
@@ -21,6 +22,7 @@ mod template;
 mod tests;
 mod unparsed;
 pub mod verdict;
+mod way;
 
 use std::sync::Arc;
 

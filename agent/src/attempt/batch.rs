@@ -3,8 +3,8 @@
 use std::task::Poll;
 
 use echo_bus::message::{Done, Failure, Piece};
+use futures::StreamExt;
 use futures::stream::BoxStream;
-use futures::{FutureExt, StreamExt};
 
 use crate::engine::Step;
 use crate::replay;
@@ -15,22 +15,12 @@ pub const BYTES: usize = 32 << 10;
 
 pub type Steps = BoxStream<'static, Result<Step, Failure>>;
 
-/// The next step, if it is here already. The connection hands over what it has read one by one, each time it is its
-/// turn: so it gets one.
+/// The next step, if it is here already. The connection is read by who asks here: what has come is found at once.
 pub async fn waiting(steps: &mut Steps) -> Option<Option<Result<Step, Failure>>> {
-    if let Some(step) = steps.next().now_or_never() {
-        return Some(step);
+    match futures::poll!(steps.next()) {
+        Poll::Ready(step) => Some(step),
+        Poll::Pending => None,
     }
-    let mut passed = false;
-    std::future::poll_fn(|cx| match std::mem::replace(&mut passed, true) {
-        true => Poll::Ready(()),
-        false => {
-            cx.waker().wake_by_ref();
-            Poll::Pending
-        }
-    })
-    .await;
-    steps.next().now_or_never()
 }
 
 /// What fits the bus alone must not be too much together.

@@ -1,23 +1,23 @@
-//! The HTTP side of every engine: one client, bounded answers, and errors sorted by what they mean for the task.
+//! The HTTP side of every engine: bounded answers, and errors sorted by what they mean for the task.
 
+use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use echo_bus::message::{Code, Failure, Fault};
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
-use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, Url};
+use futures::StreamExt;
+use reqwest::header::HeaderValue;
+use reqwest::{Method, StatusCode};
 use serde_json::Value;
 
 use super::address::Address;
 use super::contract::Down;
 use super::verdict;
+use super::way::{Answer, Body, Way};
 
 /// A connection to a machine that is there takes no longer.
-const CONNECT: Duration = Duration::from_secs(5);
-
-/// llama.cpp's server closes an idle connection after five seconds; one that is about to be closed must not be used.
-const IDLE: Duration = Duration::from_secs(2);
+pub const CONNECT: Duration = Duration::from_secs(5);
 
 /// How long an engine under load may take for a question about itself.
 const ASK: Duration = Duration::from_secs(3);
@@ -46,11 +46,8 @@ pub enum BuildError {
 /// A way to one engine; cheap to clone.
 #[derive(Clone)]
 pub struct Http {
-    client: Client,
+    way: Arc<Way>,
     base: Arc<str>,
-    /// The same, read once and not for each request.
-    url: Arc<Url>,
-    bearer: Option<HeaderValue>,
 }
 
 /// An answer that is no success.
@@ -76,22 +73,9 @@ pub enum HttpError {
 
 impl Http {
     pub fn new(address: &Address) -> Result<Self, BuildError> {
-        // Another part of this process may have chosen one already: the same.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let host = address.url.host_str().unwrap_or_default();
-        let mut client = Client::builder()
-            .http1_only()
-            .tcp_nodelay(true)
-            .connect_timeout(CONNECT)
-            .pool_idle_timeout(IDLE)
-            .redirect(reqwest::redirect::Policy::none());
-        if host == "localhost" || host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok() {
-            client = client.no_proxy();
-        }
-        let client = client.build().map_err(BuildError::Client)?;
         let base = address.url.as_str().trim_end_matches('/').into();
-        let url = Arc::new(address.url.clone());
-        Ok(Self { client, base, url, bearer: bearer(address)? })
+        let way = Arc::new(Way::to(&address.url, bearer(address)?)?);
+        Ok(Self { way, base })
     }
 
     /// Where it leads, for messages.
@@ -101,16 +85,19 @@ impl Http {
 
     /// Asks the engine about itself.
     pub async fn get(&self, path: &str) -> Result<Value, HttpError> {
-        self.ask(self.request(Method::GET, path)).await
+        self.ask(Method::GET, path, String::new()).await
     }
 
     /// Asks the engine about itself or about a prompt, quickly answered.
     pub async fn ask_with(&self, path: &str, body: &Value) -> Result<Value, HttpError> {
-        self.ask(self.request(Method::POST, path).json(body)).await
+        self.ask(Method::POST, path, body.to_string()).await
     }
 
-    async fn ask(&self, request: RequestBuilder) -> Result<Value, HttpError> {
-        let answer = async { json(&read(accepted(request.send().await.map_err(sent)?).await?).await?) };
+    async fn ask(&self, method: Method, path: &str, body: String) -> Result<Value, HttpError> {
+        let answer = async {
+            let answer = accepted(self.way.send(method, path, body).await?).await?;
+            json(&read(answer).await?)
+        };
         tokio::time::timeout(ASK, answer).await.unwrap_or(Err(HttpError::Slow))
     }
 
@@ -129,30 +116,13 @@ impl Http {
     }
 
     /// Sends a request and returns once the head of the answer is here.
-    pub async fn send(&self, method: Method, path: &str, body: &Value) -> Result<Response, Failure> {
+    pub async fn send(&self, method: Method, path: &str, body: &Value) -> Result<Body, Failure> {
         self.try_send(method, path, body).await.map_err(|error| self.failure(error))
     }
 
     /// The same, with an error that can be looked at.
-    pub async fn try_send(&self, method: Method, path: &str, body: &Value) -> Result<Response, HttpError> {
-        let body = Bytes::from(body.to_string());
-        let json = HeaderValue::from_static("application/json");
-        let request = self.request(method, path).header(CONTENT_TYPE, json).body(body);
-        accepted(request.send().await.map_err(sent)?).await
-    }
-
-    fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        let mut url = Url::clone(&self.url);
-        let (path, query) = path.split_once('?').map_or((path, None), |(path, query)| (path, Some(query)));
-        url.set_path(&format!("{}{path}", self.url.path().trim_end_matches('/')));
-        if query.is_some() {
-            url.set_query(query);
-        }
-        let request = self.client.request(method, url);
-        match &self.bearer {
-            Some(bearer) => request.header(AUTHORIZATION, bearer.clone()),
-            None => request,
-        }
+    pub async fn try_send(&self, method: Method, path: &str, body: &Value) -> Result<Body, HttpError> {
+        accepted(self.way.send(method, path, body.to_string()).await?).await
     }
 
     /// What an error means for the task that met it.
@@ -207,12 +177,11 @@ fn bearer(address: &Address) -> Result<Option<HeaderValue>, BuildError> {
     Ok(Some(header))
 }
 
-async fn accepted(response: Response) -> Result<Response, HttpError> {
-    let status = response.status();
+async fn accepted(Answer { status, body }: Answer) -> Result<Body, HttpError> {
     if status.is_success() {
-        return Ok(response);
+        return Ok(body);
     }
-    let body = tokio::time::timeout(ASK, read(response)).await;
+    let body = tokio::time::timeout(ASK, read(body)).await;
     let reason = body.ok().and_then(Result::ok).map(|body| reason(&body)).unwrap_or_default();
     Err(HttpError::Rejected(Rejection { status, reason }))
 }
@@ -238,23 +207,20 @@ fn words(error: &Value) -> String {
     text.chars().filter(|c| !c.is_control()).take(LONGEST_REASON).collect()
 }
 
-async fn read(mut response: Response) -> Result<Bytes, HttpError> {
-    let mut body = BytesMut::new();
-    while let Some(part) = response.chunk().await.map_err(|error| HttpError::Lost(why(&error)))? {
-        if body.len() + part.len() > LARGEST {
+async fn read(mut body: Body) -> Result<Bytes, HttpError> {
+    let mut whole = BytesMut::new();
+    while let Some(part) = body.next().await {
+        let part = part.map_err(HttpError::Lost)?;
+        if whole.len() + part.len() > LARGEST {
             return Err(HttpError::Broken(format!("it is larger than {LARGEST} bytes")));
         }
-        body.extend_from_slice(&part);
+        whole.extend_from_slice(&part);
     }
-    Ok(body.freeze())
+    Ok(whole.freeze())
 }
 
 fn json(body: &[u8]) -> Result<Value, HttpError> {
     serde_json::from_slice(body).map_err(|_| HttpError::Broken("it is not JSON".to_owned()))
-}
-
-fn sent(error: reqwest::Error) -> HttpError {
-    if error.is_connect() { HttpError::Unreachable(why(&error)) } else { HttpError::Lost(why(&error)) }
 }
 
 /// The engine was there, and ended its connection before its answer was whole.
@@ -263,8 +229,8 @@ pub fn lost(why: &str) -> Failure {
 }
 
 /// The innermost cause: the outer ones repeat the address.
-pub fn why(error: &reqwest::Error) -> String {
-    let mut cause: &dyn std::error::Error = error;
+pub fn why(error: &(dyn Error + 'static)) -> String {
+    let mut cause = error;
     while let Some(source) = cause.source() {
         cause = source;
     }

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use echo_bus::message::{Code, Done, Failure, Reason, Request};
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt, TryFutureExt, TryStreamExt};
-use reqwest::{Method, Response};
+use reqwest::Method;
 use tokio::sync::Semaphore;
 
 use super::continuation;
@@ -30,6 +30,7 @@ use super::rest::Rest;
 use super::steps::{Steps, only, steps, unknown_request};
 use super::template::KnownTemplates;
 use super::unparsed::Unparsed;
+use super::way::Body;
 use request::Call;
 
 /// How often a server that is still loading its model is asked again.
@@ -94,7 +95,7 @@ impl OpenAi {
         Ok((call, rest, unparsed))
     }
 
-    async fn send(&self, call: &Call) -> Result<Response, Failure> {
+    async fn send(&self, call: &Call) -> Result<Body, Failure> {
         let sent =
             once_loaded(self.load_timeout, || self.http.try_send(Method::POST, call.path, &call.body)).await;
         sent.map_err(|error| self.http.failure(error))

@@ -3,15 +3,14 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use bytes::Bytes;
 use echo_bus::message::{Code, Done, Failure};
 use futures::stream::BoxStream;
-use futures::{Stream, StreamExt};
-use reqwest::Response;
+use futures::{FutureExt, Stream, StreamExt};
 
 use super::contract::Step;
 use super::http;
 use super::lines::Lines;
+use super::way::Body;
 
 /// The longest line of an engine, in bytes: Ollama's last one may hold the context of a long conversation.
 const LONGEST_LINE: usize = 8 << 20;
@@ -58,8 +57,8 @@ pub fn unfinished() -> Failure {
 }
 
 struct Source<T> {
-    /// What is left of the answer; without its head, which would keep a buffer of 8 KiB.
-    body: Option<BoxStream<'static, reqwest::Result<Bytes>>>,
+    /// What is left of the answer.
+    body: Option<Body>,
     lines: Lines,
     translate: T,
     ready: VecDeque<Step>,
@@ -68,11 +67,11 @@ struct Source<T> {
 
 /// The steps of an answer. Ends after `Done` or the first error; dropping it closes the connection.
 pub fn steps<T: Translate + 'static>(
-    response: Response,
+    body: Body,
     translate: T,
 ) -> impl Stream<Item = Result<Step, Failure>> + Send {
     let lines = Lines::new(LONGEST_LINE);
-    let body = Some(response.bytes_stream().boxed());
+    let body = Some(body);
     // In a box, since each step moves it.
     let source = Box::new(Source { body, lines, translate, ready: VecDeque::new(), over: false });
     futures::stream::unfold(source, |mut source| async move {
@@ -102,7 +101,7 @@ impl<T: Translate> Source<T> {
             match body.next().await {
                 Some(Ok(bytes)) => self.lines.push(&bytes),
                 None => self.ended()?,
-                Some(Err(error)) => return Err(http::lost(&http::why(&error))),
+                Some(Err(why)) => return Err(http::lost(&why)),
             }
         }
     }
@@ -117,19 +116,28 @@ impl<T: Translate> Source<T> {
         if done { Ok(()) } else { self.translate.end(&mut self.ready) }
     }
 
-    /// Reads the end of the body, so that the connection can be used again.
+    /// Reads the end of the body, so that the connection can be used again. Mostly it is here already.
     fn say_goodbye(&mut self) {
-        if let Some(mut body) = self.body.take() {
-            let rest = async move { while let Some(Ok(_)) = body.next().await {} };
-            tokio::spawn(tokio::time::timeout(FAREWELL, rest));
+        let Some(mut body) = self.body.take() else { return };
+        loop {
+            match body.next().now_or_never() {
+                Some(Some(Ok(_))) => {}
+                Some(_) => return,
+                None => break,
+            }
         }
+        let rest = async move { while let Some(Ok(_)) = body.next().await {} };
+        tokio::spawn(tokio::time::timeout(FAREWELL, rest));
     }
 }
 
 /// What a body means that comes in these packets, and why it is no answer if it is none.
 #[cfg(test)]
-pub fn of_packets<T: Translate + 'static>(packets: Vec<Bytes>, translate: T) -> (Vec<Step>, Option<Failure>) {
-    let body = Some(futures::stream::iter(packets.into_iter().map(Ok)).boxed());
+pub fn of_packets<T: Translate + 'static>(
+    packets: Vec<bytes::Bytes>,
+    translate: T,
+) -> (Vec<Step>, Option<Failure>) {
+    let body = Some(Body::Parts(futures::stream::iter(packets.into_iter().map(Ok)).boxed()));
     let mut source =
         Source { body, lines: Lines::new(LONGEST_LINE), translate, ready: VecDeque::new(), over: false };
     let mut steps = Vec::new();

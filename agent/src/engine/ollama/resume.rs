@@ -9,6 +9,7 @@
 use std::time::Duration;
 
 use echo_bus::message::{Chat, Failure, Generate, Request, Settings, SoFar};
+use futures::StreamExt;
 use reqwest::Method;
 use serde_json::{Map, Value, json};
 
@@ -17,7 +18,7 @@ use super::request::Call;
 use crate::engine::continuation::{self, Continuation, Plan, Rendered, Rendering, Renders};
 use crate::engine::contract::Order;
 use crate::engine::decision::{self, Moment, Server, Why};
-use crate::engine::http::{Http, HttpError, said, why};
+use crate::engine::http::{Http, lost, said};
 use crate::engine::lines::Lines;
 use crate::engine::steps::nonsense;
 use crate::engine::steps::unknown_request;
@@ -172,10 +173,9 @@ impl Prompts<'_> {
                 Some(line) => break line,
                 None => {}
             }
-            let more =
-                answer.chunk().await.map_err(|error| self.http.failure(HttpError::Lost(why(&error))))?;
-            match more {
-                Some(bytes) => lines.push(&bytes),
+            match answer.next().await {
+                Some(Ok(bytes)) => lines.push(&bytes),
+                Some(Err(why)) => return Err(lost(&why)),
                 None => break lines.rest(),
             }
         };
