@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::Parser;
 use echo_bus::id::{NodeId, SiteName};
 use echo_bus::process::{BadConfig, BusArgs, LogArgs};
+use echo_bus::threads::Threads;
 use echo_bus::time;
 use reqwest::Url;
 
@@ -56,6 +57,10 @@ pub struct Args {
     /// Where this node stands, as you call it: tasks that come to an edge of the same --site go to near nodes first
     #[arg(long, env = "ECHO_SITE", value_name = "NAME")]
     site: Option<SiteName>,
+
+    /// Threads that work: a number, or `auto` for one of four cores; one carries hundreds of streams and is the thriftiest
+    #[arg(long, env = "ECHO_AGENT_THREADS", default_value = "auto", value_name = "N")]
+    pub threads: Threads,
 
     /// Let the mesh's users pull and delete models on this node
     #[arg(long, env = "ECHO_ALLOW_MODEL_MANAGEMENT")]

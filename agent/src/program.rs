@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use anyhow::Context;
 use echo_bus::Bus;
 use echo_bus::client::Options;
 use echo_bus::id::Role;
@@ -12,11 +13,12 @@ use tracing::info;
 use crate::{Args, Config, Error};
 
 /// Runs an agent until it is told to stop.
-// One thread: to hand a token to another costs more than to serve it.
-#[tokio::main(flavor = "current_thread")]
-pub async fn execute(args: Args) -> ExitCode {
+pub fn execute(args: Args) -> ExitCode {
     process::logs(args.log.log_format, "info,async_nats=warn");
-    process::ended(start(args).await)
+    process::ended(match args.threads.runtime() {
+        Ok(runtime) => runtime.block_on(start(args)),
+        Err(error) => Err(error).context("cannot start the runtime"),
+    })
 }
 
 async fn start(args: Args) -> anyhow::Result<()> {

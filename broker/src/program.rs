@@ -7,6 +7,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 use echo_bus::discover::Announcement;
 use echo_bus::process::{self, BadConfig, LogArgs};
+use echo_bus::threads::Threads;
 use serde::Serialize;
 use tokio::sync::watch;
 use tracing::{error, info, warn};
@@ -43,6 +44,10 @@ pub struct Args {
     /// Let everybody in from everywhere, and read along: without keys and TLS
     #[arg(long, conflicts_with = "trust")]
     insecure_lan: bool,
+
+    /// Threads of nats-server that work at once, where GOMAXPROCS does not say: a number, or `auto` for one of four cores
+    #[arg(long, env = "ECHO_BROKER_THREADS", default_value = "auto", value_name = "N")]
+    threads: Threads,
 
     /// Write addresses and process ids to this file, as JSON, once the bus is ready
     #[arg(long, env = "ECHO_READY_FILE", value_name = "FILE")]
@@ -97,9 +102,11 @@ async fn run(cli: Args) -> Result<()> {
         println!("{}", binary.display());
         return Ok(());
     }
-    let Args { trust, nats_conf, listen, monitor, insecure_lan, ready_file, .. } = cli;
+    let Args { trust, nats_conf, listen, monitor, insecure_lan, ready_file, threads, .. } = cli;
     let trust = trust.as_deref().map(Trust::open).transpose().map_err(BadConfig::because)?;
-    let options = Options { binary, config: nats_conf, listen, monitor, trust: trust.clone(), insecure_lan };
+    let trusted = trust.clone();
+    let options =
+        Options { binary, config: nats_conf, listen, monitor, trust: trusted, insecure_lan, threads };
     let starting = shutdown.run_until_cancelled(Server::start(options, shutdown.clone()));
     let Some(server) = starting.await.transpose().map_err(blamed)? else {
         return Ok(());

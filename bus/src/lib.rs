@@ -18,6 +18,7 @@ pub mod private_file;
 pub mod process;
 pub mod rarely;
 pub mod subject;
+pub mod threads;
 pub mod time;
 
 pub use announcer::announcer;

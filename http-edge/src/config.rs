@@ -8,6 +8,7 @@ use std::time::Duration;
 use clap::{Parser, ValueEnum};
 use echo_bus::id::SiteName;
 use echo_bus::process::{BadConfig, BusArgs, LogArgs};
+use echo_bus::threads::Threads;
 use echo_bus::time;
 
 use crate::keys::Keys;
@@ -33,9 +34,9 @@ pub struct Config {
     #[arg(long, env = "ECHO_TLS_KEY", requires = "tls_cert", value_name = "FILE")]
     pub tls_key: Option<PathBuf>,
 
-    /// Threads that serve; one streams to hundreds of clients and is the thriftiest
-    #[arg(long, env = "ECHO_EDGE_THREADS", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
-    pub threads: u16,
+    /// Threads that serve: a number, or `auto` for one of four cores; one streams to hundreds of clients and is the thriftiest
+    #[arg(long, env = "ECHO_EDGE_THREADS", default_value = "auto", value_name = "N")]
+    pub threads: Threads,
 
     /// How many nodes may fail a task that they had accepted
     #[arg(long, env = "ECHO_ATTEMPTS", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]

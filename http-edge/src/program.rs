@@ -9,7 +9,6 @@ use echo_bus::client::Options;
 use echo_bus::id::Role;
 use echo_bus::process::{self, BadConfig};
 use tokio::net::{TcpListener, TcpSocket};
-use tokio::runtime::{Builder, Runtime};
 use tracing::warn;
 
 use crate::Config;
@@ -21,16 +20,10 @@ const WAITING: u32 = 4096;
 pub fn execute(config: Config) -> ExitCode {
     process::logs(config.log.log_format, "info,async_nats=warn");
     process::raise_open_files();
-    process::ended(runtime(config.threads).and_then(|runtime| runtime.block_on(start(config))))
-}
-
-/// To hand a token from one thread to another costs more than to serve it: several pay where one is busy.
-fn runtime(threads: u16) -> anyhow::Result<Runtime> {
-    let mut builder = match threads {
-        1 => Builder::new_current_thread(),
-        _ => Builder::new_multi_thread(),
-    };
-    builder.worker_threads(threads.into()).enable_all().build().context("cannot start the runtime")
+    process::ended(match config.threads.runtime() {
+        Ok(runtime) => runtime.block_on(start(config)),
+        Err(error) => Err(error).context("cannot start the runtime"),
+    })
 }
 
 async fn start(config: Config) -> anyhow::Result<()> {

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use echo_bus::threads::Threads;
+
 use super::address::{Listen, Monitor};
 use crate::trust::Trust;
 
@@ -20,4 +22,6 @@ pub struct Options {
     pub trust: Option<Trust>,
     /// Let everybody in from everywhere, in clear, knowingly.
     pub insecure_lan: bool,
+    /// How many threads of the server work at once, where `GOMAXPROCS` does not say.
+    pub threads: Threads,
 }

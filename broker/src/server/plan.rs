@@ -43,8 +43,7 @@ pub(super) struct Plan {
 /// The configuration of those who name none.
 const BUILT_IN: &str = include_str!("../../../nats.conf");
 
-/// How many threads of Go run at once. To pass a token on takes microseconds, and between threads a third more; a mesh
-/// that is larger than one core sets it, or has a cluster.
+/// How many threads of Go run at once. To pass a token on takes microseconds, and between threads a third more.
 const THREADS: &str = "GOMAXPROCS";
 
 impl Plan {
@@ -129,7 +128,7 @@ impl Plan {
             command.args(["-m", &port_argument(port)]);
         }
         if std::env::var_os(THREADS).is_none() {
-            command.env(THREADS, "1");
+            command.env(THREADS, self.options.threads.get().to_string());
         }
         command
     }

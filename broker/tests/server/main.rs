@@ -11,6 +11,7 @@ use std::time::Duration;
 use async_nats::{Client, ConnectOptions, Event, HeaderMap, RequestErrorKind};
 use echo_broker::server::{self, Error, Monitor, Occupant, Options, Search, Server};
 use echo_bus::client::{Guest, NotLetIn};
+use echo_bus::threads::Threads;
 use futures::StreamExt as _;
 use tempfile::TempDir;
 use tokio::net::{TcpListener, TcpStream};
@@ -54,6 +55,7 @@ async fn options() -> Options {
         monitor: Some(Monitor { port: 0 }),
         trust: None,
         insecure_lan: false,
+        threads: Threads::for_cores(1),
     }
 }
 
