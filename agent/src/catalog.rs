@@ -80,9 +80,7 @@ impl Catalog {
     /// Whether the model is in memory as it was, so that its cache holds what it held.
     pub fn stays(&self, model: &str) -> bool {
         let Some(found) = self.found.get(model) else { return false };
-        let mut described = found.model.clone();
-        self.loads.describe(&mut described);
-        described.loaded && !self.emptied.iter().any(|emptied| emptied == model)
+        self.loads.in_memory(&found.model).loaded && !self.emptied.iter().any(|emptied| emptied == model)
     }
 
     /// Bytes that the engine has for models, on a machine with so much memory.

@@ -50,8 +50,7 @@ impl Loads {
         alone: bool,
         now: Instant,
     ) -> (Start, bool) {
-        let mut described = model.clone();
-        self.describe(&mut described);
+        let described = self.in_memory(model);
         let suits = Loading::of(&described).answers(wanted.key());
         let ready = suits && described.loaded;
         let known = self.models.get_mut(&model.name);
@@ -107,6 +106,19 @@ impl Loads {
     /// The models that something is known of.
     pub fn names(&self) -> Vec<String> {
         self.models.keys().cloned().collect()
+    }
+
+    /// How a model is in memory as far as is known, and nothing else of its description: that is long, and each task asks.
+    pub fn in_memory(&self, model: &Model) -> Model {
+        let mut described = Model {
+            name: model.name.clone(),
+            loaded: model.loaded,
+            loaded_with: model.loaded_with.clone(),
+            context_length: model.context_length,
+            ..Model::default()
+        };
+        self.describe(&mut described);
+        described
     }
 
     /// Adds what is known to the engine's own description, which is as old as the last question.

@@ -13,7 +13,7 @@ mod tests;
 
 use std::sync::Arc;
 
-use echo_bus::message::{Done, Failure, Request};
+use echo_bus::message::{Done, Failure, Request, SoFar};
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt, TryFutureExt, TryStreamExt};
 use reqwest::Method;
@@ -88,6 +88,16 @@ impl Ollama {
         let Some(so_far) = order.so_far.as_ref().filter(|so_far| continuation::is_begun(so_far)) else {
             return Ok((fresh, Rest::default(), Unparsed::default()));
         };
+        // In a box: it is large, and most answers begin anew.
+        Box::pin(self.go_on(order, so_far, fresh)).await
+    }
+
+    async fn go_on(
+        &self,
+        order: &Order,
+        so_far: &SoFar,
+        fresh: Call,
+    ) -> Result<(Call, Rest, Unparsed), Failure> {
         let plan = resume::plan(&self.http, &self.templates, order, so_far).await?;
         let counted = match so_far.exact {
             true => None,

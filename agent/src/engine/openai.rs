@@ -17,7 +17,7 @@ mod tests;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use echo_bus::message::{Code, Done, Failure, Reason, Request};
+use echo_bus::message::{Code, Done, Failure, Reason, Request, SoFar};
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt, TryFutureExt, TryStreamExt};
 use reqwest::Method;
@@ -31,6 +31,7 @@ use super::steps::{Steps, only, steps, unknown_request};
 use super::template::KnownTemplates;
 use super::unparsed::Unparsed;
 use super::way::Body;
+use dialect::Dialect;
 use request::Call;
 
 /// How often a server that is still loading its model is asked again.
@@ -89,6 +90,16 @@ impl OpenAi {
             let call = request::fresh(order, dialect)?.ok_or_else(unknown_request)?;
             return Ok((call, Rest::default(), Unparsed::default()));
         };
+        // In a box: it is large, and most answers begin anew.
+        Box::pin(self.go_on(order, so_far, dialect)).await
+    }
+
+    async fn go_on(
+        &self,
+        order: &Order,
+        so_far: &SoFar,
+        dialect: Dialect,
+    ) -> Result<(Call, Rest, Unparsed), Failure> {
         let counted = self.count_so_far(dialect, &order.model, so_far).await;
         let (rest, so_far) = Rest::of(&order.request, so_far, counted);
         let (call, unparsed) = self.continued(dialect, order, &so_far).await?;
