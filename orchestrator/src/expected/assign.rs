@@ -32,7 +32,9 @@ pub struct Step {
 
 /// Decides about tasks in their order. A task without a candidate is in no step, and neither is one that stands.
 pub fn assign(book: &Book, waiting: &[Waiting], now: f64) -> Plan {
-    let mut round = Round { book, now, looked_at: Vec::with_capacity(waiting.len().max(KEPT) + 1), waiting };
+    // Mostly all of them may go to the same nodes.
+    let nodes = waiting.iter().map(|it| it.nodes().len()).max().unwrap_or_default();
+    let mut round = Round { book, now, looked_at: Vec::with_capacity(nodes), waiting };
     let mut plan = Plan { steps: Vec::with_capacity(waiting.len()) };
     for (index, task) in waiting.iter().enumerate() {
         match &task.look {

@@ -83,9 +83,7 @@ impl Slot {
 
     /// Tokens of the prompt that this text holds.
     fn common(&self, prompt: &Prompt) -> f64 {
-        // Most texts differ from their beginning on.
-        let begins_alike = self.blocks.first() == prompt.blocks.first();
-        let common = if begins_alike { prefix::common(&self.blocks, &prompt.blocks) } else { 0 };
+        let common = common(&self.blocks, &prompt.blocks);
         let most = (prompt.tokens - 1.0).max(0.0);
         // All whole blocks are the same, and so is the conversation: then the rest is too. Where there are more than are
         // compared, those who agree in all of them are one conversation.
@@ -93,6 +91,17 @@ impl Slot {
         let same = common == prefix::BLOCKS || (session && common == self.blocks.len());
         let tokens = if same { self.tokens } else { common as f64 * prompt.block };
         tokens.min(self.tokens).min(most)
+    }
+}
+
+/// How many blocks two texts have in common. Most differ from their beginning on, or one goes on from the other.
+fn common(one: &[u64], other: &[u64]) -> usize {
+    let shorter = one.len().min(other.len());
+    match shorter {
+        0 => 0,
+        _ if one[0] != other[0] => 0,
+        _ if one[shorter - 1] == other[shorter - 1] => shorter,
+        _ => prefix::common(one, other),
     }
 }
 

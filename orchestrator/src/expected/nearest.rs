@@ -12,6 +12,8 @@ use crate::registry::Key;
 pub const NEAREST: usize = 16;
 /// So few tokens in a cache are taken for common ones without a look.
 const LITTLE: f32 = 64.0;
+/// What is kept is known as an `f32`: a little more is surely no less than what there is.
+const ROUNDED: f64 = 1.000_001;
 
 /// The nearest of these nodes, best first, and how many others there are; `most` is how many come, `of` how many have the model. Of many, a busy
 /// one counts with the company that it has now, though that may leave; of few, with what is possible at best, so that none
@@ -26,12 +28,13 @@ pub fn nearest(
     let mut kept: Vec<Candidate> = Vec::with_capacity(most.min(NEAREST));
     let (many, mut more) = (of > NEAREST, 0);
     nodes.for_each(|mut it| {
-        it.estimate = estimate(book, ask, &it, many, now);
         let full = kept.len() == NEAREST;
+        let worst = kept.last().filter(|_| full).map_or(f64::INFINITY, |last| last.estimate + SAME);
+        it.estimate = estimate(book, ask, &it, (many, worst), now);
         let before = |other: &Candidate| it.is_before(it.estimate, other, other.estimate);
         if full {
             more += 1;
-            if !kept.last().is_some_and(|last| it.estimate <= last.estimate + SAME && before(last)) {
+            if !(it.estimate <= worst && kept.last().is_some_and(before)) {
                 return;
             }
             kept.pop();
@@ -42,8 +45,8 @@ pub fn nearest(
     (kept, more)
 }
 
-/// No less than what is known of it already.
-fn estimate(book: &Book, ask: &Ask, at: &Candidate, many: bool, now: f64) -> f64 {
+/// No less than what is known of it already. Of a node that is worse than `worst` at best, its best is enough.
+fn estimate(book: &Book, ask: &Ask, at: &Candidate, (many, worst): (bool, f64), now: f64) -> f64 {
     let AtBest { per_token, per_prompt_token, load, kept } = at.at_best;
     let load = if at.fit == Fit::AsNeeded { 0.0 } else { f64::from(load) };
     let trial = if at.says { 0.0 } else { TRIAL };
@@ -57,8 +60,12 @@ fn estimate(book: &Book, ask: &Ask, at: &Candidate, many: bool, now: f64) -> f64
     if kept < LITTLE {
         return at.estimate.max(with(f64::from(kept)));
     }
-    // A look into its caches makes it less, so it may be that none is needed.
-    if with(0.0) <= at.estimate { at.estimate } else { at.estimate.max(with(common(book, ask, at.key))) }
+    // To look into the caches of all nodes takes longer than all else: not where that could make no difference.
+    if at.estimate > 0.0 && with(0.0) <= at.estimate {
+        return at.estimate;
+    }
+    let best = at.estimate.max(with(f64::from(kept) * ROUNDED));
+    if best > worst { best } else { at.estimate.max(with(common(book, ask, at.key))) }
 }
 
 /// What those who run there cost the task, and the task them.
