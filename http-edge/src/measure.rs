@@ -130,7 +130,8 @@ struct Numbers {
 impl Numbers {
     /// Those of this model and node; there are as many as these labels have values.
     fn of(model: String, node: String) -> Arc<Self> {
-        static ALL: Mutex<Option<HashMap<(String, String), Arc<Numbers>>>> = Mutex::new(None);
+        type ByLabels = HashMap<(String, String), Arc<Numbers>>;
+        static ALL: Mutex<Option<ByLabels>> = Mutex::new(None);
         let mut all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
         let of_labels = all.get_or_insert_default().entry((model, node));
         of_labels.or_insert_with_key(|labels| Arc::new(Self::new(labels.clone()))).clone()
