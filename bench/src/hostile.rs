@@ -100,7 +100,7 @@ fn verdict(rounds: &[Gaps]) -> String {
     let (least, most) = spread(&added).unwrap_or((f64::NAN, f64::NAN));
     let word = if beside - alone <= AIM { "no more than" } else { "more than" };
     format!(
-        "gap p99 {alone:.2} ms alone and {beside:.2} ms beside the others, medians of {} rounds; they add {:.2} ms \
+        "gap p99 {alone:.2} ms alone and {beside:.2} ms beside the others (medians; rounds: {}); they add {:.2} ms \
          ({least:.2} to {most:.2} in a round), {word} the {AIM} ms that they may",
         rounds.len(),
         beside - alone,
@@ -181,7 +181,7 @@ mod tests {
     fn the_others_are_judged_by_what_they_add_to_the_medians() {
         let within = said(&[(50.0, 51.0), (51.0, 52.5), (70.0, 90.0)]);
         assert!(
-            within.contains("51.00 ms alone and 52.50 ms beside the others, medians of 3 rounds"),
+            within.contains("51.00 ms alone and 52.50 ms beside the others (medians; rounds: 3)"),
             "{within}"
         );
         assert!(within.contains("add 1.50 ms (1.00 to 20.00 in a round), no more than the 2 ms"), "{within}");
