@@ -1,10 +1,8 @@
 //! Does what the edge has decided: submits, pings, publishes, wakes readers, counts.
 //!
-//! Questions (submissions, pings) have a tokio task each, which brings the answer back as an event. What a holder waits for
-//! goes through one queue, and news for whoever watches through another, so that of each what the edge says first is said
-//! first. Holders go before watchers: when many clients leave at once, their engines are free before anybody is told. The
-//! queues are bounded. What finds no room is lost, as on the bus itself: a cancel and a pulse's answer come again with the
-//! next pulse.
+//! Questions (submissions, pings) have a tokio task each, which brings the answer back as an event. Everything else that
+//! is said goes through one queue, so that what the edge says first is said first. The queue is bounded. What finds no
+//! room is lost, as on the bus itself: a cancel and a pulse's answer come again with the next pulse.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -53,7 +51,6 @@ pub struct Performer {
 
 struct Queues {
     short: mpsc::Sender<Said>,
-    news: mpsc::Sender<Box<Announcement>>,
     /// Parts of answers for other edges are long: they keep no pulse's answer waiting.
     parts: mpsc::Sender<(Inbox, Box<AnswerPart>)>,
 }
@@ -62,11 +59,10 @@ impl Performer {
     /// Publishes until it is closed. What comes of questions goes to `answers`.
     pub fn start(bus: Bus, tracker: TaskTracker, answers: mpsc::Sender<Event>) -> Self {
         let (short, mut queue) = mpsc::channel(QUEUE);
-        let (news, mut events) = mpsc::channel(QUEUE);
         let (parts, mut long) = mpsc::channel::<(Inbox, Box<AnswerPart>)>(PARTS);
         let (publisher, teller) = (bus.clone(), bus.clone());
         tracker.spawn(async move {
-            while let Some(said) = next(&mut queue, &mut events).await {
+            while let Some(said) = queue.recv().await {
                 if let Err(error) = publish(&publisher, said).await {
                     debug!(%error, "not said; where it matters, the next pulse says it");
                 }
@@ -77,7 +73,7 @@ impl Performer {
                 tell(&teller, &to, &part).await;
             }
         });
-        Self { bus, tracker, answers, queues: Mutex::new(Some(Queues { short, news, parts })) }
+        Self { bus, tracker, answers, queues: Mutex::new(Some(Queues { short, parts })) }
     }
 
     /// What is queued is still said.
@@ -88,17 +84,17 @@ impl Performer {
     /// Queues what is only to be said; to be called while nobody else decides, so that what the edge decides first is
     /// said first. What is more than words is given back.
     pub fn say_or_return(&self, action: Action) -> Option<Action> {
-        match action {
-            Action::Cancel { node, cancel } => {
-                self.queue(|queues| &queues.short, Said::Cancel { node, cancel })
+        let said = match action {
+            Action::Cancel { node, cancel } => Said::Cancel { node, cancel },
+            Action::AnswerPulse { to, answer } => Said::Pulse { to, answer },
+            Action::Announce(news) => Said::Announcement(news),
+            Action::Tell { to, part } => {
+                self.tell(to, part);
+                return None;
             }
-            Action::AnswerPulse { to, answer } => {
-                self.queue(|queues| &queues.short, Said::Pulse { to, answer })
-            }
-            Action::Announce(news) => self.queue(|queues| &queues.news, news),
-            Action::Tell { to, part } => self.queue(|queues| &queues.parts, (to, part)),
             other => return Some(other),
-        }
+        };
+        self.say(said);
         None
     }
 
@@ -141,24 +137,18 @@ impl Performer {
         }));
     }
 
-    fn queue<T>(&self, of: impl FnOnce(&Queues) -> &mpsc::Sender<T>, said: T) {
+    fn say(&self, said: Said) {
         let queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
-        if queues.as_ref().is_some_and(|queues| of(queues).try_send(said).is_err()) {
+        if queues.as_ref().is_some_and(|queues| queues.short.try_send(said).is_err()) {
             measure::unsaid();
         }
     }
-}
 
-/// What is said next: first what a holder waits for. `None` once both queues are closed and empty.
-async fn next(
-    short: &mut mpsc::Receiver<Said>,
-    news: &mut mpsc::Receiver<Box<Announcement>>,
-) -> Option<Said> {
-    tokio::select! {
-        biased;
-        Some(said) = short.recv() => Some(said),
-        Some(news) = news.recv() => Some(Said::Announcement(news)),
-        else => None,
+    fn tell(&self, to: Inbox, part: Box<AnswerPart>) {
+        let queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
+        if queues.as_ref().is_some_and(|queues| queues.parts.try_send((to, part)).is_err()) {
+            measure::unsaid();
+        }
     }
 }
 
@@ -242,31 +232,5 @@ fn log(task: TaskId, client: Option<&ClientName>, report: &Report) {
             let expected_ms = report.why.as_ref().and_then(|why| why.expected_ms.whole);
             debug!(%task, client, model, nodes = nodes(), latency_ms, expected_ms, "task ended");
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use echo_bus::id::AttemptId;
-    use echo_bus::message::What;
-
-    #[tokio::test]
-    async fn what_a_holder_waits_for_is_said_before_news_and_all_of_it_before_the_end() {
-        let ((short, mut queue), (news, mut events)) = (mpsc::channel(4), mpsc::channel(4));
-        for (at, what) in [(1, What::Cancelled), (2, What::Done)] {
-            news.try_send(Box::new(Announcement::new(what, at))).unwrap();
-            let cancel = Cancel(AttemptId { task: TaskId::from_u128(1), attempt: 1 });
-            short.try_send(Said::Cancel { node: None, cancel }).unwrap();
-        }
-        drop((short, news));
-        let mut said = Vec::new();
-        while let Some(next) = next(&mut queue, &mut events).await {
-            said.push(match next {
-                Said::Announcement(news) => news.at,
-                Said::Cancel { .. } | Said::Pulse { .. } => 0,
-            });
-        }
-        assert_eq!(said, [0, 0, 1, 2]);
     }
 }
