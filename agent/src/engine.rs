@@ -11,6 +11,7 @@ mod direct;
 #[cfg(test)]
 mod fuzz;
 mod http;
+mod http_error;
 mod lines;
 pub mod liveness;
 pub mod ollama;

@@ -39,7 +39,7 @@ use self::remote::Parked;
 use crate::answer::LARGEST;
 use crate::attempts::{Attempts, Ending, Step};
 use crate::holders::{Holder, Holders, Lost};
-use crate::resequencer::Resequencer;
+use crate::resequencer::{Resequencer, key};
 use crate::suspects::Suspects;
 
 /// All that an edge decides with.
@@ -366,11 +366,6 @@ impl Edge {
             out.push(Action::Announce(Box::new(task.news(What::Retried))));
         }
     }
-}
-
-/// What of an inbox's name is its own: the rest is this edge's.
-fn key(inbox: &str) -> &str {
-    inbox.rsplit_once('.').map_or(inbox, |(_, key)| key)
 }
 
 impl Task {

@@ -2,10 +2,9 @@
 //! or reorders.
 //!
 //! Each attempt has an inbox of its own (known here by its key, the last word of its name), so a frame of an earlier attempt
-//! misses. A gap is not waited for by a timer: the
-//! holder's pulse names the last number it has sent, and what an earlier pulse claimed and is still missing is asked for
-//! again (replay, from the agent's buffer). Whose inbox is closed while nobody had accepted the attempt is remembered:
-//! an agent that accepts it late has to be told to stop.
+//! misses. A gap is not waited for by a timer: the holder's pulse names the last number it has sent, and what an earlier
+//! pulse claimed and is still missing is asked for again (replay, from the agent's buffer). Whose inbox is closed while
+//! nobody had accepted the attempt is remembered: an agent that accepts it late has to be told to stop.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
@@ -31,6 +30,11 @@ struct Stream {
     ahead_bytes: usize,
     /// The last number that the holder's previous pulse named.
     claimed: Option<u64>,
+}
+
+/// What of an inbox's name is its own: the rest is this edge's.
+pub fn key(inbox: &str) -> &str {
+    inbox.rsplit_once('.').map_or(inbox, |(_, key)| key)
 }
 
 /// The streams of all attempts in flight, one for each task.

@@ -2,6 +2,7 @@
 //! and nobody else.
 
 mod bell;
+mod body;
 mod connection;
 mod idle;
 #[cfg(test)]
@@ -14,12 +15,15 @@ use hyper::{Request, Response, Uri};
 use hyper_util::client::legacy::connect::HttpConnector;
 use tower_service::Service;
 
-pub use connection::Body;
+pub use body::Body;
 use connection::Connection;
 pub use idle::IDLE;
 use idle::Idle;
 
-use super::http::{CONNECT, HttpError, why};
+use super::http_error::{HttpError, why};
+
+/// A connection to a machine that is there takes no longer.
+pub const CONNECT: Duration = Duration::from_secs(5);
 
 /// How long an engine's machine may say nothing at all before it is asked whether it is still there, and between two such
 /// questions.

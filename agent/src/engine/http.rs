@@ -1,23 +1,20 @@
 //! The HTTP side of every engine: bounded answers, and errors sorted by what they mean for the task.
 
-use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use echo_bus::message::{Code, Failure, Fault};
 use futures::StreamExt;
+use reqwest::Method;
 use reqwest::header::HeaderValue;
-use reqwest::{Method, StatusCode};
 use serde_json::Value;
 
 use super::address::Address;
 use super::contract::Down;
+pub use super::http_error::{BuildError, HttpError, Rejection};
 use super::verdict;
 use super::way::{Answer, Body, Way};
-
-/// A connection to a machine that is there takes no longer.
-pub const CONNECT: Duration = Duration::from_secs(5);
 
 /// How long an engine under load may take for a question about itself.
 const ASK: Duration = Duration::from_secs(3);
@@ -28,47 +25,11 @@ const LARGEST: usize = 64 << 20;
 /// The largest part of an error message that is passed on, in characters.
 const LONGEST_REASON: usize = 300;
 
-/// Why an engine cannot be set up.
-#[derive(Debug, thiserror::Error)]
-pub enum BuildError {
-    #[error("cannot make an HTTP client")]
-    Client(#[source] reqwest::Error),
-    #[error("cannot read the engine's key from {path}")]
-    Key {
-        path: String,
-        #[source]
-        source: std::io::Error,
-    },
-    #[error("the engine's key in {0} is empty or holds line breaks or other control characters")]
-    BadKey(String),
-}
-
 /// A way to one engine; cheap to clone.
 #[derive(Clone)]
 pub struct Http {
     way: Arc<Way>,
     base: Arc<str>,
-}
-
-/// An answer that is no success.
-#[derive(Debug)]
-pub struct Rejection {
-    pub status: StatusCode,
-    /// The engine's own words, shortened.
-    pub reason: String,
-}
-
-/// Why there is no answer.
-#[derive(Debug)]
-pub enum HttpError {
-    Rejected(Rejection),
-    /// No connection.
-    Unreachable(String),
-    /// The connection ended before the answer did.
-    Lost(String),
-    /// It is nonsense.
-    Broken(String),
-    Slow,
 }
 
 impl Http {
@@ -226,15 +187,6 @@ fn json(body: &[u8]) -> Result<Value, HttpError> {
 /// The engine was there, and ended its connection before its answer was whole.
 pub fn lost(why: &str) -> Failure {
     Failure::elsewhere(Code::EngineUnreachable, format!("the engine's answer broke off: {why}"))
-}
-
-/// The innermost cause: the outer ones repeat the address.
-pub fn why(error: &(dyn Error + 'static)) -> String {
-    let mut cause = error;
-    while let Some(source) = cause.source() {
-        cause = source;
-    }
-    cause.to_string()
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, Head
 use reqwest::{Client, Method, StatusCode, Url};
 
 use super::direct::{self, Direct};
-use super::http::{BuildError, CONNECT, HttpError, why};
+use super::http_error::{BuildError, HttpError, why};
 
 /// How to ask an engine.
 pub struct Way {
@@ -114,7 +114,7 @@ fn client() -> reqwest::Result<Client> {
     Client::builder()
         .http1_only()
         .tcp_nodelay(true)
-        .connect_timeout(CONNECT)
+        .connect_timeout(direct::CONNECT)
         .pool_idle_timeout(direct::IDLE)
         .redirect(reqwest::redirect::Policy::none())
         .build()

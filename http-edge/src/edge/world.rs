@@ -436,7 +436,7 @@ impl World {
         for event in frames {
             match event {
                 Event::Frames { inbox, frames: Frames::One(frame) } => {
-                    several.push((super::key(&inbox).to_owned(), frame));
+                    several.push((crate::resequencer::key(&inbox).to_owned(), frame));
                 }
                 Event::Frames { frames: Frames::Several(more), .. } => several.extend(more),
                 _ => {}

@@ -1,10 +1,9 @@
 //! One connection, moved by whoever reads from it.
 
 use std::pin::{Pin, pin};
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, Waker};
 
-use bytes::Bytes;
-use hyper::body::{Body as _, Incoming};
+use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper::{Request, Response};
@@ -12,7 +11,6 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
 use super::bell::Bell;
-use super::idle::Idle;
 
 /// A connection without a task of its own. Dropping it closes it.
 pub struct Connection {
@@ -46,6 +44,19 @@ impl Connection {
         .await
     }
 
+    /// Lets it read and write, and then looks at what has come of that.
+    pub fn look<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut look: impl FnMut(&mut Context<'_>) -> Poll<T>,
+    ) -> Poll<T> {
+        let Self { driver, bell, .. } = self;
+        bell.look(cx, |cx| {
+            drive(driver, cx);
+            look(cx)
+        })
+    }
+
     /// Whether it can take a request. It finds out whether the other end has closed it meanwhile.
     pub fn is_free(&mut self) -> bool {
         // With nobody to wake: who has waited for the answer before is not kept for it.
@@ -59,45 +70,5 @@ impl Connection {
 fn drive(driver: &mut Option<http1::Connection<TokioIo<TcpStream>, String>>, cx: &mut Context<'_>) {
     if driver.as_mut().is_some_and(|driver| Pin::new(driver).poll(cx).is_ready()) {
         *driver = None;
-    }
-}
-
-/// What is left of an answer. Dropped before its end, it closes the connection; at its end the connection is free.
-pub struct Body {
-    incoming: Incoming,
-    connection: Option<Box<Connection>>,
-    idle: Idle,
-}
-
-impl Body {
-    pub fn new(incoming: Incoming, connection: Box<Connection>, idle: Idle) -> Self {
-        Self { incoming, connection: Some(connection), idle }
-    }
-
-    /// The next part; `None` at the end.
-    pub fn poll_part(&mut self, cx: &mut Context<'_>) -> Poll<Option<hyper::Result<Bytes>>> {
-        let Self { incoming, connection, .. } = self;
-        let Some(open) = connection else { return Poll::Ready(None) };
-        let Connection { driver, bell, .. } = &mut **open;
-        let part = bell.look(cx, |cx| {
-            drive(driver, cx);
-            loop {
-                match ready!(Pin::new(&mut *incoming).poll_frame(cx)) {
-                    // Trailers say nothing here.
-                    Some(Ok(frame)) => match frame.into_data() {
-                        Ok(part) => return Poll::Ready(Some(Ok(part))),
-                        Err(_) => continue,
-                    },
-                    Some(Err(error)) => return Poll::Ready(Some(Err(error))),
-                    None => return Poll::Ready(None),
-                }
-            }
-        });
-        match &part {
-            Poll::Ready(None) => self.connection.take().into_iter().for_each(|free| self.idle.keep(free)),
-            Poll::Ready(Some(Err(_))) => self.connection = None,
-            _ => {}
-        }
-        part
     }
 }
