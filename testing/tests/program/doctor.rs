@@ -539,7 +539,7 @@ async fn a_program_starts_with_what_its_file_says_and_config_says_where_it_comes
         format!("# the configuration file is {file}"),
         "listen = \"127.0.0.1:7\"".to_owned(),
         format!("keep-limit = \"90s\"  # {file}:4"),
-        "threads = 1  # default".to_owned(),
+        "threads = \"auto\"  # default".to_owned(),
     ] {
         let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
         assert!(words(&said.out).contains(&words(&line)), "{line:?} is not in {}", said.out);
