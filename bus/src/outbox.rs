@@ -14,8 +14,9 @@ use crate::client::{Bus, PublishError};
 use crate::id::Inbox;
 use crate::message::{self, Frame, SEVERAL};
 
-/// No message has more bytes: one that has half of them is sent, and a frame that has a third travels alone.
-const LARGE: usize = 64 << 10;
+/// No message has more bytes: one that has half of them is sent, and a frame that has a third travels alone. Thousands of
+/// messages may wait for the connection, and what is said behind them waits for all of their bytes, an answer to a task too.
+const LARGE: usize = 4 << 10;
 
 /// The frames that wait for their turn; to be made once for a connection.
 pub struct Outbox {
@@ -60,6 +61,10 @@ impl Outbox {
         let frame = message::write(frame).map_err(PublishError::Encode)?;
         let large = LARGE.min(self.bus.max_payload());
         if !joins || frame.len() >= large / 3 {
+            // What was said before it goes before it.
+            if let Some(before) = self.waiting.take(to) {
+                before.send(&self.bus).await?;
+            }
             return self.bus.send_bytes(to.as_str().to_owned().into(), frame.into()).await;
         }
         match self.waiting.put(to, &frame, large) {
@@ -96,6 +101,13 @@ impl Waiting {
         };
         messages[at].add(to, frame);
         (messages[at].bytes.len() >= large / 2).then(|| messages.swap_remove(at))
+    }
+
+    /// What waits for the edge of this inbox.
+    fn take(&self, to: &Inbox) -> Option<Message> {
+        let mut messages = self.messages();
+        let at = messages.iter().position(|message| message.is_for(to))?;
+        Some(messages.swap_remove(at))
     }
 
     async fn flush(&self, bus: &Bus) {
