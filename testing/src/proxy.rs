@@ -29,6 +29,8 @@ const READ: usize = 64 * 1024;
 /// Pieces that may be under way in one direction; more stay in the sender's socket.
 const UNDER_WAY: usize = 64;
 const BACKLOG: u32 = 1024;
+/// Between two looks at a port that somebody else has.
+const TAKEN: Duration = Duration::from_millis(5);
 
 /// What the proxy does with connections, old and new.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -169,8 +171,14 @@ impl Gate {
         match (port, mode) {
             (Port::Open(listener), Mode::Refuse) => {
                 drop(listener);
-                // At once, before anybody else is given the port.
-                let socket = bound(self.addr).expect("the port was ours a moment ago");
+                // At once, before anybody else is given the port. A connection out of here may have it all the same, and
+                // nobody tells when it is free.
+                let socket = loop {
+                    match bound(self.addr) {
+                        Ok(socket) => break socket,
+                        Err(_) => tokio::time::sleep(TAKEN).await,
+                    }
+                };
                 self.cut().await;
                 Port::Shut(socket)
             }

@@ -13,9 +13,16 @@ use super::{
     until::{holds, soon, until},
 };
 
-/// Variables of a mesh that runs outside must not reach the one under test; where to find nats-server may, and where traces
-/// are told, which the benchmark can measure so.
-const PASSED_ON: [&str; 3] = ["ECHO_CACHE_DIR", "ECHO_NATS_SERVER", "ECHO_OTLP"];
+/// Variables of a mesh that runs outside must not reach the one under test; where to find nats-server may, where traces are
+/// told, which the benchmark can measure so, and with how many threads the parts run.
+const PASSED_ON: [&str; 6] = [
+    "ECHO_AGENT_THREADS",
+    "ECHO_BROKER_THREADS",
+    "ECHO_CACHE_DIR",
+    "ECHO_EDGE_THREADS",
+    "ECHO_NATS_SERVER",
+    "ECHO_OTLP",
+];
 
 /// A program with the arguments that it is started with each time.
 pub struct Program {
