@@ -17,6 +17,10 @@ use crate::subject::{self, Call};
 /// The login that needs no password.
 const USER: &str = "join";
 
+/// A server that lets another machine in at this moment refuses whom it knows, until it has read its users anew. It says
+/// the same to whom it does not know, so the same answer after this time is the answer.
+const RELOAD: Duration = Duration::from_millis(300);
+
 /// A connection of a machine that is not in the mesh yet.
 pub struct Guest(Client);
 
@@ -58,7 +62,13 @@ impl Guest {
             .max_reconnects(1)
             .tls_client_config(guest_config().map_err(NotLetIn::Tls)?)
             .connection_timeout(within);
-        options.connect(address).await.map(Self).map_err(NotLetIn::because)
+        match options.clone().connect(&address).await.map(Self).map_err(NotLetIn::because) {
+            Err(NotLetIn::Refused) => {
+                tokio::time::sleep(RELOAD).await;
+                options.connect(&address).await.map(Self).map_err(NotLetIn::because)
+            }
+            connected => connected,
+        }
     }
 
     /// Asks and waits for one answer.
