@@ -196,6 +196,8 @@ impl Attempt {
         let mut watchdog = Watchdog::new(self.limits, self.loaded, whole, now);
         let mut steps = context.engine.run(self.order.clone());
         let mut asking = None;
+        // One for all steps: each makes an entry in the token's list.
+        let mut halted = std::pin::pin!(self.halt.token.cancelled());
         let mut sleep = std::pin::pin!(tokio::time::sleep_until(watchdog.next(false).into()));
         loop {
             // One that is due too early looks in vain and is set anew: cheaper than to set it at each step.
@@ -206,7 +208,7 @@ impl Attempt {
             }
             let next = tokio::select! {
                 biased;
-                () = self.halt.token.cancelled() => Next::Halted,
+                () = &mut halted => Next::Halted,
                 step = steps.next() => Next::Step(step),
                 sign = answer(&mut asking) => Next::Sign(sign),
                 () = &mut sleep => Next::Look,
@@ -307,8 +309,12 @@ impl Attempt {
         }
     }
 
-    /// Sends a frame. An edge that misses one while the broker is away asks for it again.
+    /// Sends a frame. An edge that misses one while the broker is away asks for it again. What was cancelled says nothing
+    /// more: its edge would only read that to find that it has forgotten the task.
     async fn send(&self, context: &Context, frame: Frame) -> Result<(), Failure> {
+        if self.halt.is_unwanted() {
+            return Ok(());
+        }
         match context.outbox.send(&self.inbox, &frame, self.takes_several).await {
             Ok(()) | Err(PublishError::Disconnected) => Ok(()),
             Err(PublishError::TooLarge { size, limit }) => {
@@ -319,7 +325,7 @@ impl Attempt {
             }
             Err(error @ PublishError::Encode(_)) => {
                 self.replay().take_back();
-                warn!(error = &error as &dyn std::error::Error, "a frame cannot be sent");
+                warn!(task = %self.key.task, error = &error as &dyn std::error::Error, "a frame cannot be sent");
                 Err(Failure::elsewhere(Code::EngineError, "a part of the answer cannot be sent"))
             }
         }

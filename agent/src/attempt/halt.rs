@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use echo_bus::message::{Code, Failure};
 use tokio_util::sync::CancellationToken;
 
-/// Stops an attempt, and keeps the reason.
+/// Stops an attempt, and keeps the reason, if somebody is to hear one.
 #[derive(Debug, Default)]
 pub struct Halt {
     pub(super) token: CancellationToken,
@@ -17,6 +17,16 @@ impl Halt {
     pub fn stop(&self, why: Failure) {
         let _ = self.why.set(why);
         self.token.cancel();
+    }
+
+    /// Stops what its edge does not want any more: nobody is told.
+    pub fn drop_silently(&self) {
+        self.token.cancel();
+    }
+
+    /// Whether nobody wants to hear of it any more.
+    pub(super) fn is_unwanted(&self) -> bool {
+        self.is_stopped() && self.why.get().is_none()
     }
 
     /// Whether it was stopped.

@@ -99,7 +99,11 @@ impl Holdings {
 
     fn drop_one(&mut self, key: AttemptId) {
         if let Some(holding) = self.all.remove(&key) {
-            holding.halt.stop(Failure::give_up(Code::Cancelled, "the task was cancelled"));
+            match holding.edge {
+                Some(_) => holding.halt.drop_silently(),
+                // Somebody who asks by hand, and may wait for a word.
+                None => holding.halt.stop(Failure::give_up(Code::Cancelled, "the task was cancelled")),
+            }
         }
     }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use echo_scripted_engine::Api;
 use echo_testing::{
     client::Stream,
-    mesh::{Mesh, holds, until_within},
+    mesh::{Mesh, Observer, holds, until_within},
 };
 use futures::future::join_all;
 use serde_json::json;
@@ -86,6 +86,40 @@ async fn a_client_that_hangs_up_before_the_first_token_stops_the_engine() {
     mesh.engine(0).until(|counters| counters.running == 1).await.expect("the task runs");
     drop(stream);
     is_freed(&mesh, 1).await;
+}
+
+#[tokio::test]
+async fn a_cancelled_attempt_says_nothing_more_to_an_edge_and_its_end_to_who_asked_by_hand() {
+    let mesh = Mesh::start().nodes(1).slots(2).await;
+    let inbox = "_INBOX.edge.0123456789ab.cancelled";
+    let part = Observer::listen(&mesh.broker.url(), &format!("{inbox}.*")).await;
+    let task = |id: &str, edge: Option<&str>| {
+        json!({"task": format!("00000000-0000-4000-8000-{id:0>12}"), "inbox": format!("{inbox}.{id}"), "edge": edge,
+            "request": {"kind": "generate", "model": "scripted", "prompt": LONG}})
+    };
+    let (by_hand, edges) = (task("1", None), task("2", Some("0123456789ab")));
+    for task in [&by_hand, &edges] {
+        part.client().request("echo.task.submit", task.to_string().into()).await.expect("an answer");
+    }
+    part.sees(&format!("{inbox}.1")).await;
+    part.sees(&format!("{inbox}.2")).await;
+    for task in [&edges, &by_hand] {
+        let cancel = json!({"task": task["task"], "attempt": 1});
+        part.client().publish("echo.node.node-a.cancel", cancel.to_string().into()).await.expect("said");
+    }
+    is_freed(&mesh, 2).await;
+    // The one that was cancelled last is told of it, so whatever the other one said is here, too.
+    let ends = |seen: &[async_nats::Message], id: &str| {
+        let theirs = seen.iter().filter(|it| *it.subject == format!("{inbox}.{id}"));
+        theirs.filter(|it| it.payload.windows(8).any(|part| part == b"\"failed\"")).count()
+    };
+    until_within(FREED, "the end that is told", || async {
+        let seen = part.seen();
+        holds(ends(&seen, "1") == 1, seen.len().to_string())?;
+        assert_eq!(ends(&seen, "2"), 0);
+        Ok::<_, String>(())
+    })
+    .await;
 }
 
 #[tokio::test]
