@@ -11,7 +11,7 @@ use echo_bus::subject;
 use tokio::sync::mpsc;
 use tokio::task::{Id, JoinSet};
 use tokio_util::task::TaskTracker;
-use tracing::{Instrument, debug, error, info_span, warn};
+use tracing::{Instrument, debug, debug_span, error, warn};
 
 use crate::attempt::{Attempt, Context, End, Report};
 use crate::metrics;
@@ -122,7 +122,7 @@ impl Performer {
     fn run(&mut self, attempt: Box<Attempt>) {
         let key = attempt.key;
         let AttemptId { task, attempt: number } = key;
-        let span = info_span!("task", %task, attempt = number);
+        let span = debug_span!("task", %task, attempt = number);
         let handle = self.running.spawn(attempt.run(self.context.clone()).instrument(span));
         self.known.insert(handle.id(), key);
     }

@@ -22,7 +22,9 @@ pub use inspect::Inspection;
 pub use link::Link;
 pub use subscription::{Address, Received, Subscription, passed_over};
 
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -230,6 +232,14 @@ impl Bus {
 
     /// A full send buffer empties only while the broker takes it.
     async fn unless_cut_off<E>(&self, sent: impl Future<Output = Result<(), E>>) -> Result<(), PublishError> {
+        if !self.is_connected() {
+            return Err(PublishError::Disconnected);
+        }
+        let mut sent = pin!(sent);
+        // Mostly there is room.
+        if let Poll::Ready(sent) = futures::poll!(&mut sent) {
+            return sent.map_err(|_| PublishError::Disconnected);
+        }
         let mut link = self.link();
         if !link.borrow_and_update().up {
             return Err(PublishError::Disconnected);

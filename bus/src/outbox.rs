@@ -34,8 +34,9 @@ struct Waiting {
 
 /// A message that grows: `{"frame":"several","of":[["KEY",{…}],…`.
 struct Message {
-    /// Of the first frame. Its part before the key is the edge's, and common to all.
+    /// Of the first frame. So many bytes of it, before the key, are the edge's, and common to all.
     inbox: Inbox,
+    edge: usize,
     bytes: Vec<u8>,
     /// Where the first frame stands, which travels as it is if it stays alone.
     first: usize,
@@ -93,20 +94,21 @@ impl Waiting {
 
     /// Adds a frame to its edge's message; hands that back if it has grown large.
     fn put(&self, to: &Inbox, frame: &[u8], large: usize) -> Option<Message> {
+        let (edge, key) = parts(to);
         let mut messages = self.messages();
-        let Some(at) = messages.iter().position(|message| message.is_for(to)) else {
-            messages.push(Message::begin(to.clone(), frame));
+        let Some(at) = messages.iter().position(|message| message.is_for(edge)) else {
+            messages.push(Message::begin(to, frame));
             self.wake.notify_one();
             return None;
         };
-        messages[at].add(to, frame);
+        messages[at].add(key, frame);
         (messages[at].bytes.len() >= large / 2).then(|| messages.swap_remove(at))
     }
 
     /// What waits for the edge of this inbox.
     fn take(&self, to: &Inbox) -> Option<Message> {
         let mut messages = self.messages();
-        let at = messages.iter().position(|message| message.is_for(to))?;
+        let at = messages.iter().position(|message| message.is_for(parts(to).0))?;
         Some(messages.swap_remove(at))
     }
 
@@ -121,22 +123,23 @@ impl Waiting {
 }
 
 impl Message {
-    fn begin(inbox: Inbox, frame: &[u8]) -> Self {
+    fn begin(inbox: &Inbox, frame: &[u8]) -> Self {
         let mut bytes = Vec::with_capacity(SEVERAL.len() + frame.len() + 1_000);
         bytes.extend_from_slice(SEVERAL);
-        let mut message = Self { first: 0, frames: 0, bytes, inbox: inbox.clone() };
-        message.add(&inbox, frame);
+        let (edge, key) = parts(inbox);
+        let mut message = Self { first: 0, frames: 0, bytes, edge: edge.len(), inbox: inbox.clone() };
+        message.add(key, frame);
         message.first = message.bytes.len() - frame.len() - 1;
         message
     }
 
-    fn is_for(&self, inbox: &Inbox) -> bool {
-        parts(&self.inbox).0 == parts(inbox).0
+    fn is_for(&self, edge: &str) -> bool {
+        &self.inbox.as_str()[..self.edge] == edge
     }
 
-    fn add(&mut self, inbox: &Inbox, frame: &[u8]) {
+    fn add(&mut self, key: &str, frame: &[u8]) {
         self.bytes.extend_from_slice(if self.frames == 0 { b"[" } else { b",[" });
-        serde_json::to_writer(&mut self.bytes, parts(inbox).1).expect("a text is written into memory");
+        serde_json::to_writer(&mut self.bytes, key).expect("a text is written into memory");
         self.bytes.push(b',');
         self.bytes.extend_from_slice(frame);
         self.bytes.push(b']');
@@ -159,9 +162,10 @@ impl Message {
     }
 }
 
-/// An inbox's name: what all inboxes of its edge begin with, and its key.
+/// An inbox's name: what all inboxes of its edge begin with, up to the last dot, and its key.
 fn parts(inbox: &Inbox) -> (&str, &str) {
-    inbox.as_str().rsplit_once('.').unwrap_or_default()
+    let name = inbox.as_str();
+    name.split_at(memchr::memrchr(b'.', name.as_bytes()).map_or(0, |dot| dot + 1))
 }
 
 #[cfg(test)]
@@ -219,7 +223,7 @@ mod tests {
                 match Frames::read(&payload).unwrap() {
                     Frames::One(frame) => heard.entry(to.as_str().to_owned()).or_default().push(frame),
                     Frames::Several(of) => for (key, frame) in of {
-                        heard.entry(format!("{}.{key}", parts(&to).0)).or_default().push(frame);
+                        heard.entry(format!("{}{key}", parts(&to).0)).or_default().push(frame);
                     },
                 }
             }

@@ -176,7 +176,9 @@ impl Answer {
             return Next::Turn(holder.clone());
         }
         let until = turn.map_or(self.len(), |(number, _)| *number);
-        let (first, mut pieces, mut bytes) = (cursor.number + 1, Vec::new(), 0);
+        let (first, mut bytes) = (cursor.number + 1, 0);
+        // Mostly there is one.
+        let mut pieces = Vec::with_capacity(usize::from(cursor.number < until));
         let from = usize::try_from(cursor.number.saturating_sub(self.dropped)).unwrap_or(usize::MAX);
         for entry in self.entries.iter().skip(from) {
             if cursor.number >= until || bytes >= most {

@@ -13,6 +13,7 @@ use echo_bus::subject;
 use futures::future::BoxFuture;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Interval, MissedTickBehavior, interval};
+use tokio_util::task::AbortOnDropHandle;
 use tracing::{debug, info};
 
 use crate::edge::Event;
@@ -29,6 +30,10 @@ const AGAIN_SOON: Duration = Duration::from_millis(200);
 /// All subscriptions of an edge, in force once a round trip has come back.
 pub struct Inbox {
     frames: Subscription<Frames>,
+    rest: Rest,
+}
+
+struct Rest {
     pulses: Subscription<Pulse>,
     gone: Subscription<Disconnect>,
     pings: Subscription<Empty>,
@@ -55,8 +60,8 @@ impl Inbox {
         ticker.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut link = bus.link();
         let epoch = link.borrow_and_update().epoch;
-        Ok(Self {
-            frames: bus.subscribe(&subject::frames_of(me)).await?,
+        let frames = bus.subscribe(&subject::frames_of(me)).await?;
+        let rest = Rest {
             pulses: bus.subscribe(&subject::pulses(me)).await?,
             gone: bus.subscribe(&subject::gone()).await?,
             pings: bus.subscribe(&subject::pings(bus.me())).await?,
@@ -67,21 +72,37 @@ impl Inbox {
             epoch,
             began: Instant::now(),
             coming_back: None,
-        })
+        };
+        Ok(Self { frames, rest })
     }
 
     /// Runs until the bus is closed. Each subscription ends with it, so the first that ends is the end.
-    pub async fn run(mut self, tasks: Arc<Tasks>) {
+    pub async fn run(self, tasks: Arc<Tasks>) {
+        let Self { frames, rest } = self;
+        let frames = AbortOnDropHandle::new(tokio::spawn(hear(frames, tasks.clone())));
+        tokio::select! {
+            () = rest.run(tasks) => {}
+            // An edge that hears no frames must not go on as if it did.
+            broken = frames => broken.expect("who hears the frames does not panic"),
+        }
+    }
+}
+
+/// Frames come ten thousand times as often as all the rest, and who waits for one of many looks at each of them. In a
+/// task of their own they keep no pulse waiting either.
+async fn hear(mut frames: Subscription<Frames>, tasks: Arc<Tasks>) {
+    while let Some(received) = frames.next().await {
+        match received.message {
+            Ok(frames) => tasks.apply(Event::Frames { inbox: received.subject, frames }),
+            Err(error) => client::passed_over("frame", &error),
+        }
+    }
+}
+
+impl Rest {
+    async fn run(mut self, tasks: Arc<Tasks>) {
         loop {
-            // Not biased: a flood of frames must not keep the pulses from being answered.
             let event = tokio::select! {
-                frames = self.frames.next() => match frames {
-                    None => return,
-                    Some(received) => match received.message {
-                        Ok(frames) => Some(Event::Frames { inbox: received.subject, frames }),
-                        Err(error) => passed_over("frame", &error),
-                    },
-                },
                 pulse = self.pulses.next() => match pulse {
                     None => return,
                     Some(received) => match received.message {

@@ -8,6 +8,8 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
+use std::iter::Chain;
+use std::{option, vec};
 
 use echo_bus::id::{AttemptId, IdMap, NodeId, TaskId};
 use echo_bus::message::{Cancel, Frame, Held, Missing, size};
@@ -110,14 +112,18 @@ impl Resequencer {
     }
 
     /// A frame of this task's attempt has come in: hands back those that are in order now.
-    pub fn frame(&mut self, task: TaskId, frame: Frame) -> Vec<Frame> {
-        let Some(stream) = self.streams.get_mut(&task) else { return Vec::new() };
-        let Some(seq) = frame.seq() else { return vec![frame] };
+    pub fn frame(&mut self, task: TaskId, frame: Frame) -> Ordered {
+        let Some(stream) = self.streams.get_mut(&task) else { return ordered(None, Vec::new()) };
+        let Some(seq) = frame.seq() else { return ordered(Some(frame), Vec::new()) };
         if seq != stream.next {
             stream.put_aside(seq, frame);
-            return Vec::new();
+            return ordered(None, Vec::new());
         }
         stream.next += 1;
+        // Nearly all frames are of this kind, and come alone.
+        if stream.ahead.is_empty() && matches!(frame, Frame::Token { .. }) {
+            return ordered(Some(frame), Vec::new());
+        }
         let mut frames = Vec::with_capacity(2);
         part(frame, &mut frames);
         while let Some(frame) = stream.ahead.remove(&stream.next) {
@@ -127,7 +133,7 @@ impl Resequencer {
         if stream.ahead.is_empty() {
             stream.ahead_bytes = 0;
         }
-        frames
+        ordered(None, frames)
     }
 
     /// What of an attempt has to be sent again, by what its holder's pulse says; `None` also for an attempt that nobody
@@ -148,6 +154,13 @@ impl Resequencer {
     pub fn wants(&self, held: &Held) -> bool {
         self.streams.get(&held.id.task).is_some_and(|stream| stream.attempt == held.id.attempt)
     }
+}
+
+/// Frames in their order.
+pub type Ordered = Chain<option::IntoIter<Frame>, vec::IntoIter<Frame>>;
+
+fn ordered(one: Option<Frame>, more: Vec<Frame>) -> Ordered {
+    one.into_iter().chain(more)
 }
 
 impl Stream {

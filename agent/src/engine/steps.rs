@@ -99,7 +99,7 @@ impl<T: Translate> Source<T> {
             }
             let Some(body) = &mut self.body else { return Err(unfinished()) };
             match body.next().await {
-                Some(Ok(bytes)) => self.lines.push(&bytes),
+                Some(Ok(bytes)) => self.lines.push(bytes),
                 None => self.ended()?,
                 Some(Err(why)) => return Err(http::lost(&why)),
             }

@@ -200,7 +200,9 @@ impl Task {
         for reader in &mut self.readers {
             if reader.reads == Reads::Pieces || has_ended {
                 reader.behind_since.get_or_insert(now);
-                out.extend(reader.waker.take().map(Action::Wake));
+                if let Some(waker) = reader.waker.take() {
+                    out.push(Action::Wake(waker));
+                }
             }
         }
     }

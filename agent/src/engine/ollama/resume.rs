@@ -174,7 +174,7 @@ impl Prompts<'_> {
                 None => {}
             }
             match answer.next().await {
-                Some(Ok(bytes)) => lines.push(&bytes),
+                Some(Ok(bytes)) => lines.push(bytes),
                 Some(Err(why)) => return Err(lost(&why)),
                 None => break lines.rest(),
             }

@@ -55,6 +55,8 @@ pub struct TaskVoice {
     /// Where this edge listens.
     address: SocketAddr,
     node: Option<NodeId>,
+    /// What stands before and behind the text in the event of a piece that has nothing but text: nearly all are alike.
+    around: (Box<[u8]>, Box<[u8]>),
     /// The number of the next piece, or of the end: the `id` of its event, by which a client goes on later.
     next: u64,
 }
@@ -62,7 +64,9 @@ pub struct TaskVoice {
 impl TaskVoice {
     /// For a client that has the pieces up to `after`.
     pub fn new(started: &Started, address: SocketAddr, after: u64) -> Self {
-        Self { name: started.name.clone(), address, node: None, next: after + 1 }
+        let name = started.name.clone();
+        let around = around(&name, None);
+        Self { name, address, node: None, around, next: after + 1 }
     }
 
     fn number(&mut self, out: &mut Vec<u8>) {
@@ -73,16 +77,32 @@ impl TaskVoice {
     }
 
     fn token(&self, piece: &Piece, out: &mut Vec<u8>) {
-        let token = Token {
-            task_id: &self.name,
-            token: &piece.content,
-            thinking: &piece.thinking,
-            tool_calls: &piece.tool_calls,
-            done: false,
-            routed_to: self.node.as_ref(),
-        };
-        event(&token, out);
+        if piece.thinking.is_empty() && piece.tool_calls.is_empty() {
+            let (before, behind) = &self.around;
+            out.extend_from_slice(before);
+            serde_json::to_writer(&mut *out, &piece.content).expect("a text is JSON");
+            return out.extend_from_slice(behind);
+        }
+        event(&Token::of(&self.name, piece, self.node.as_ref()), out);
     }
+}
+
+impl<'a> Token<'a> {
+    fn of(task_id: &'a str, piece: &'a Piece, routed_to: Option<&'a NodeId>) -> Self {
+        let Piece { content: token, thinking, tool_calls, .. } = piece;
+        Self { task_id, token, thinking, tool_calls, done: false, routed_to }
+    }
+}
+
+/// The event of a piece without a text, cut where its text belongs.
+fn around(name: &str, node: Option<&NodeId>) -> (Box<[u8]>, Box<[u8]>) {
+    // In a name each quote has a backslash before it, so this stands in no name.
+    const TOKEN: &[u8] = br#""token":"""#;
+    let mut empty = Vec::new();
+    event(&Token::of(name, &Piece::default(), node), &mut empty);
+    let at = empty.windows(TOKEN.len()).position(|part| part == TOKEN).expect("each event has a token");
+    let (before, behind) = empty.split_at(at + TOKEN.len());
+    (before[..before.len() - 2].into(), behind.into())
 }
 
 impl Voice for TaskVoice {
@@ -149,6 +169,7 @@ impl Voice for TaskVoice {
         let model = model.replace(['\r', '\n'], " ");
         out.extend_from_slice(format!(": on {node} with {model}\n\n").as_bytes());
         self.node = Some(node.clone());
+        self.around = around(&self.name, Some(node));
     }
 
     fn idle(&mut self, out: &mut Vec<u8>) {
@@ -230,4 +251,30 @@ pub fn whole_answer(name: &str, report: &Report, done: &Done) -> Response {
     let mut response = Response::new(Body::from(body));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_piece_of_text_alone_is_told_like_any_other(name in ".*", text in ".*", node in proptest::option::of("[a-z]{1,9}")) {
+            let node: Option<NodeId> = node.map(|node| node.parse().unwrap());
+            let voice = TaskVoice {
+                around: around(&name, node.as_ref()),
+                name,
+                node,
+                address: ([127, 0, 0, 1], 1).into(),
+                next: 1,
+            };
+            let piece = Piece::text(text);
+            let (mut told, mut wanted) = (Vec::new(), Vec::new());
+            voice.token(&piece, &mut told);
+            event(&Token::of(&voice.name, &piece, voice.node.as_ref()), &mut wanted);
+            prop_assert_eq!(told, wanted);
+        }
+    }
 }
