@@ -5,7 +5,7 @@
 use std::time::{Duration, Instant};
 
 use echo_bus::id::BootId;
-use echo_bus::message::Heartbeat;
+use echo_bus::message::Namesake;
 
 /// Starts closer together than this are the same age; then the smaller boot id stays.
 const SAME_AGE: Duration = Duration::from_millis(100);
@@ -21,7 +21,7 @@ pub struct DuplicateNode {
 
 impl DuplicateNode {
     /// A heartbeat under our own id; true if we are the one who leaves.
-    pub fn hear(&mut self, beat: &Heartbeat, me: &BootId, uptime: Duration, now: Instant) -> bool {
+    pub fn hear(&mut self, beat: &Namesake, me: &BootId, uptime: Duration, now: Instant) -> bool {
         if beat.boot == *me {
             return false;
         }

@@ -8,24 +8,30 @@ const CHANGED: Duration = Duration::from_millis(50);
 /// A node that can take work again says so sooner: somebody may be waiting for it.
 const FREED: Duration = Duration::from_millis(5);
 
+/// A beat lists each attempt, and whoever hears it reads each. Where there are more than so many, beats about changes are
+/// rarer in proportion: what is listed in a second stays the same.
+const LISTED: usize = 256;
+
 /// The schedule of the heartbeats.
 #[derive(Debug)]
 pub struct HeartbeatSchedule {
     every: Duration,
     last: Option<Instant>,
+    /// How many times longer the pauses are.
+    stretch: u32,
     due: Instant,
 }
 
 impl HeartbeatSchedule {
     /// The first beat is due at once.
     pub fn new(every: Duration, now: Instant) -> Self {
-        Self { every, last: None, due: now }
+        Self { every, last: None, stretch: 1, due: now }
     }
 
     /// Something has changed; `freed` if the node was full and is not any more.
     pub fn changed(&mut self, freed: bool, now: Instant) {
         let pause = if freed { FREED } else { CHANGED };
-        let soonest = self.last.map_or(now, |last| (last + pause).max(now));
+        let soonest = self.last.map_or(now, |last| (last + pause * self.stretch).max(now));
         self.due = self.due.min(soonest);
     }
 
@@ -34,9 +40,10 @@ impl HeartbeatSchedule {
         self.due
     }
 
-    /// A beat went out.
-    pub fn beaten(&mut self, now: Instant) {
+    /// A beat that lists so many attempts went out.
+    pub fn beaten(&mut self, listed: usize, now: Instant) {
         self.last = Some(now);
+        self.stretch = u32::try_from(listed.div_ceil(LISTED)).unwrap_or(u32::MAX).max(1);
         self.due = now + self.every;
     }
 }
@@ -47,10 +54,28 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
+    fn long_lists_are_told_less_often_and_never_less_than_regularly() {
+        let now = Instant::now();
+        let mut schedule = HeartbeatSchedule::new(Duration::from_secs(1), now);
+        for (listed, changed, freed) in [
+            (0, CHANGED, FREED),
+            (LISTED, CHANGED, FREED),
+            (LISTED * 4, CHANGED * 4, FREED * 4),
+            (1_000_000, CHANGED * 20, CHANGED * 20),
+        ] {
+            schedule.beaten(listed, now);
+            schedule.changed(false, now);
+            assert_eq!(schedule.due() - now, changed, "{listed}");
+            schedule.changed(true, now);
+            assert_eq!(schedule.due() - now, freed, "{listed}");
+        }
+    }
+
+    #[test]
     fn a_freed_slot_is_told_sooner_than_other_changes() {
         let now = Instant::now();
         let mut schedule = HeartbeatSchedule::new(Duration::from_secs(1), now);
-        schedule.beaten(now);
+        schedule.beaten(1, now);
         schedule.changed(false, now);
         assert_eq!(schedule.due(), now + CHANGED);
         schedule.changed(true, now);
@@ -69,7 +94,7 @@ mod tests {
                 let next = now + Duration::from_millis(wait);
                 while schedule.due() <= next {
                     now = schedule.due().max(now);
-                    schedule.beaten(now);
+                    schedule.beaten(1, now);
                     beats.push(now);
                 }
                 now = next;

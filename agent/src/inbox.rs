@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use echo_bus::Bus;
 use echo_bus::client::{CallError, Link, Received, Subscription, passed_over};
 use echo_bus::id::{NodeId, Peer};
-use echo_bus::message::{Cancel, Empty, Heartbeat, Order, Task};
+use echo_bus::message::{Cancel, Empty, Namesake, Order, Task};
 use echo_bus::subject;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -92,7 +92,7 @@ impl Inbox {
 pub struct Subscriptions {
     cancels: Subscription<Cancel>,
     pings: Subscription<Empty>,
-    beats: Subscription<Heartbeat>,
+    beats: Subscription<Namesake>,
     orders: Subscription<Order>,
     tasks: Subscription<Task>,
 }
@@ -126,7 +126,7 @@ impl Subscriptions {
     /// Listens; in force when this comes back.
     pub async fn begin(bus: &Bus, node: &NodeId) -> Result<Self, Error> {
         let subscriptions = Self {
-            beats: bus.subscribe(&subject::heartbeats_of(node)).await?,
+            beats: bus.subscribe(&subject::namesakes(node)).await?,
             cancels: bus.subscribe(&subject::cancels_at(node)).await?,
             pings: bus.subscribe(&subject::pings(&Peer::agent(node))).await?,
             orders: bus.subscribe(&subject::orders(node)).await?,
@@ -150,7 +150,7 @@ impl Subscriptions {
         tokio::select! {
             biased;
             cancel = self.cancels.next_readable() => cancel.map(Event::Cancel),
-            beat = self.beats.next_readable() => beat.map(|beat| Event::Beat(Box::new(beat))),
+            beat = self.beats.next_readable() => beat.map(Event::Beat),
             ping = self.pings.next() => ping.map(|ping| Event::Ping(ping.reply)),
             order = self.orders.next() => order.map(|order| {
                 Event::Ordered { wish: order.message.ok().map(|order| order.wish), reply: order.reply }

@@ -21,7 +21,7 @@ use echo_bus::client::Link;
 use echo_bus::clock::Now;
 use echo_bus::holding::Fence;
 use echo_bus::id::{AttemptId, Inbox};
-use echo_bus::message::{Cancel, Code, Failure, Heartbeat, Paused, Pong, Space};
+use echo_bus::message::{Cancel, Code, Failure, Namesake, Paused, Pong, Space};
 use tracing::{debug, info, warn};
 
 use crate::attempt::{End, Report};
@@ -203,7 +203,7 @@ impl Node {
         self.schedule.changed(was_full, now);
     }
 
-    fn heard_beat(&mut self, beat: &Heartbeat, now: Instant) {
+    fn heard_beat(&mut self, beat: &Namesake, now: Instant) {
         let uptime = now.duration_since(self.started);
         if self.duplicate.hear(beat, &self.identity.boot, uptime, now) {
             let node = &self.identity.node;

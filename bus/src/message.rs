@@ -36,7 +36,7 @@ pub use failure::{Code, Failure, Fault, Said, Verdict};
 pub use frame::{Accepted, Done, Frame, Piece, Reason, Timings, ToolCall, Vector};
 pub use frames::Frames;
 pub(crate) use frames::SEVERAL;
-pub use heartbeat::{Engine, Heartbeat, Model, NodeStatus, Progress, Space, Speed};
+pub use heartbeat::{Engine, Heartbeat, Model, Namesake, NodeStatus, Progress, Space, Speed};
 pub use join::{Hex, InvalidHex, JoinAnswer, JoinGrant, JoinRequest, JoinWish, Refusal};
 pub use load_options::{LoadKey, LoadOptions};
 pub use loading::Loading;
@@ -67,6 +67,7 @@ payloads!(
     Empty,
     Event,
     Heartbeat,
+    Namesake,
     JoinAnswer,
     JoinRequest,
     MachinesAnswer,

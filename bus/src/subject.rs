@@ -14,8 +14,8 @@ pub use self::shape::{CONTRACT, Duty, Shape, Who};
 use crate::id::{BootId, Inbox, NodeId, Peer, ProcessId, Role, TaskId};
 use crate::message::{
     AnswerPart, CacheDigest, Cancel, Disconnect, Dispatch, Empty, Event, Frames, Heartbeat, JoinAnswer,
-    JoinRequest, MachinesAnswer, MachinesRequest, MeshStatus, Order, Ordered, Pong, Pulse, PulseAnswer,
-    ReadAnswer, Submission, Task,
+    JoinRequest, MachinesAnswer, MachinesRequest, MeshStatus, Namesake, Order, Ordered, Pong, Pulse,
+    PulseAnswer, ReadAnswer, Submission, Task,
 };
 
 /// A subject that messages of type `M` may be published to.
@@ -86,9 +86,14 @@ pub fn heartbeats() -> Filter<Heartbeat> {
     Filter::new(HEARTBEAT, &["*"]).by(|beat: &Heartbeat| heartbeat(&beat.node))
 }
 
-/// The heartbeats under one node's id, so that an agent hears of a namesake.
+/// The heartbeats of one node.
 pub fn heartbeats_of(node: &NodeId) -> Filter<Heartbeat> {
     Filter::new(HEARTBEAT, &[node]).by(|beat: &Heartbeat| heartbeat(&beat.node))
+}
+
+/// The same, so that an agent hears of a namesake.
+pub fn namesakes(node: &NodeId) -> Filter<Namesake> {
+    Filter::new(HEARTBEAT, &[node]).by(|beat: &Namesake| heartbeat(&beat.node))
 }
 
 /// Edge → one of the orchestrators: a task to be placed.

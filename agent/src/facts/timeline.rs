@@ -12,12 +12,18 @@ const NEWEST: f64 = 0.3;
 /// before it.
 const SHORTEST: f64 = 0.05;
 
+/// More attempts than this at once are not measured: each that begins or ends would be looked at by all of them, and leave
+/// something with each.
+const CROWD: usize = 256;
+
 /// The attempts at one engine.
 #[derive(Debug)]
 pub struct Timeline {
     lines: BTreeMap<u64, Line>,
     /// When the stretch that runs now began.
     since: Instant,
+    /// Stretches that were in a crowd: what a line had counted in one is forgotten when it is looked at next.
+    crowded: u64,
     /// Tokens per piece of models whose engine counts only at the end.
     ratios: HashMap<String, f64>,
 }
@@ -33,8 +39,9 @@ struct Line {
     uncounted: bool,
     /// All that was counted.
     counted: u64,
-    /// Counted in the stretch that runs now.
+    /// Counted in the stretch that runs now, if no crowd has come since.
     fresh: u64,
+    crowded: u64,
     /// Tokens and seconds by how many answered.
     stretches: BTreeMap<u32, (f64, f64)>,
     /// The same of short ones, until there is a long one.
@@ -62,18 +69,18 @@ pub struct Counted {
 
 impl Timeline {
     pub fn new(now: Instant) -> Self {
-        Self { lines: BTreeMap::new(), since: now, ratios: HashMap::new() }
+        Self { lines: BTreeMap::new(), since: now, crowded: 0, ratios: HashMap::new() }
     }
 
     /// An attempt begins with its prompt.
     pub fn begin(&mut self, id: u64, model: &str, now: Instant) {
         self.cut(now);
-        // A prompt beside them: what the others have is no longer of one kind.
-        self.lines.values_mut().for_each(|line| line.whole &= !line.answers);
-        self.lines.insert(
-            id,
-            Line { model: model.to_owned(), whole: true, short: Some(BTreeMap::new()), ..Line::default() },
-        );
+        if self.lines.len() < CROWD {
+            // A prompt beside them: what the others have is no longer of one kind.
+            self.lines.values_mut().for_each(|line| line.whole &= !line.answers);
+        }
+        let (model, short, crowded) = (model.to_owned(), Some(BTreeMap::new()), self.crowded);
+        self.lines.insert(id, Line { model, whole: true, short, crowded, ..Line::default() });
     }
 
     /// Pieces came, with so many tokens by the engine's count, or so many pieces.
@@ -84,6 +91,7 @@ impl Timeline {
             self.cut(now);
         }
         let Some(line) = self.lines.get_mut(&id) else { return };
+        line.forget_crowds(self.crowded);
         line.answers = true;
         line.uncounted |= !by_engine;
         line.counted += tokens;
@@ -106,7 +114,8 @@ impl Timeline {
     /// An attempt is over; what it tells beyond what [`live`](Self::live) has taken.
     pub fn end(&mut self, id: u64, counted: Option<Counted>, now: Instant) -> Vec<Sample> {
         self.cut(now);
-        let Some(line) = self.lines.remove(&id) else { return Vec::new() };
+        let Some(mut line) = self.lines.remove(&id) else { return Vec::new() };
+        line.forget_crowds(self.crowded);
         let known = self.ratio(&line);
         let scale = match counted {
             Some(it) if line.counted > 0 => it.tokens as f64 / line.counted as f64,
@@ -168,10 +177,15 @@ impl Timeline {
     fn cut(&mut self, now: Instant) {
         let seconds = now.saturating_duration_since(self.since).as_secs_f64();
         self.since = now;
+        if self.lines.len() > CROWD {
+            self.crowded += 1;
+            return;
+        }
         let answering = self.lines.values().filter(|line| line.answers).count();
         let counts = answering == self.lines.len();
         let at_once = u32::try_from(answering).unwrap_or(u32::MAX);
         for line in self.lines.values_mut().filter(|line| line.answers) {
+            line.forget_crowds(self.crowded);
             let tokens = std::mem::take(&mut line.fresh) as f64;
             if counts && seconds > 0.0 {
                 let is_short = seconds < SHORTEST;
@@ -190,6 +204,13 @@ impl Timeline {
 }
 
 impl Line {
+    /// What it counted in a crowd says nothing, and its company was not the same all the time.
+    fn forget_crowds(&mut self, crowded: u64) {
+        if std::mem::replace(&mut self.crowded, crowded) != crowded {
+            (self.fresh, self.whole) = (0, false);
+        }
+    }
+
     fn samples(self, scale: f64) -> Vec<Sample> {
         let sample = |(at_once, (tokens, seconds))| Sample {
             model: self.model.clone(),

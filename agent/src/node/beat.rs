@@ -26,9 +26,9 @@ impl Node {
         if !self.link.up || now < self.schedule.due() {
             return;
         }
-        self.schedule.beaten(now);
         self.number += 1;
         let beat = self.beat(now);
+        self.schedule.beaten(beat.active.len(), now);
         self.told.full = beat.status == NodeStatus::Busy;
         if beat.models.is_some() {
             (self.told.models, self.told.firsts) = (Some(now), self.facts.firsts());

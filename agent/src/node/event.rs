@@ -2,7 +2,7 @@
 
 use echo_bus::client::Link;
 use echo_bus::id::{AttemptId, Inbox, ProcessId};
-use echo_bus::message::{Cancel, Failure, Heartbeat, PulseAnswer, Space, Task, Wish};
+use echo_bus::message::{Cancel, Failure, Namesake, PulseAnswer, Space, Task, Wish};
 use jiff::tz::TimeZone;
 
 use crate::attempt::Report;
@@ -14,7 +14,7 @@ pub enum Event {
     Cancel(Cancel),
     Ping(Option<Inbox>),
     /// A heartbeat under this node's id.
-    Beat(Box<Heartbeat>),
+    Beat(Namesake),
     Task {
         message: Result<Box<Task>, String>,
         reply: Option<Inbox>,

@@ -57,6 +57,18 @@ pub struct Heartbeat {
     pub site: Option<SiteName>,
 }
 
+/// What an agent reads of a heartbeat under its own node's id. Its own beats come back to it, with thousands of attempts
+/// that it need not read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Namesake {
+    pub node: NodeId,
+    pub boot: BootId,
+    pub number: u64,
+    pub agent_host: String,
+    pub agent_port: u16,
+    pub uptime_ms: u64,
+}
+
 /// What a node can take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

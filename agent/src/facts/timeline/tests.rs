@@ -50,6 +50,38 @@ fn speeds(samples: &[Sample]) -> Vec<(u32, i64)> {
 }
 
 #[test]
+fn nothing_is_measured_in_a_crowd_and_what_was_measured_before_and_after_is_kept() {
+    let mut bench = Bench::new();
+    bench.begin(1);
+    bench.heard(1, 1);
+    bench.answers(&[1], 20, 1000);
+    for id in 2..=CROWD as u64 + 1 {
+        bench.begin(id);
+    }
+    bench.answers(&[1], 500, 1000);
+    assert_eq!(bench.live(), [(1, 20)], "and not what came in the crowd");
+    for id in 2..=CROWD as u64 + 1 {
+        bench.end(id, None);
+    }
+    bench.answers(&[1], 30, 1000);
+    assert_eq!(bench.end(1, Some(551)), [(1, 30)]);
+    assert!(bench.timeline.lines.is_empty());
+}
+
+#[test]
+fn who_begins_or_ends_in_a_crowd_leaves_nothing_with_the_others() {
+    let mut bench = Bench::new();
+    for id in 0..2 * CROWD as u64 {
+        bench.begin(id);
+        bench.heard(id, 1);
+        bench.now += Duration::from_millis(1);
+    }
+    let kept = |line: &Line| line.short.as_ref().map_or(0, BTreeMap::len) + line.stretches.len();
+    let most = bench.timeline.lines.values().map(kept).max();
+    assert!(most.is_some_and(|most| most <= CROWD), "{most:?}");
+}
+
+#[test]
 fn an_answer_alone_is_measured_from_its_first_piece_on() {
     let mut bench = Bench::new();
     bench.begin(1);
