@@ -26,6 +26,7 @@ main() {
     trap clean_up EXIT
     trap 'exit 130' INT TERM
     step "clone" git clone --quiet "$ROOT" "$CLONE"
+    [ $SHORT = no ] || keep_times
     be_new_here
     cd "$CLONE"
     step "start-phase1.sh" stamped ./scripts/start-phase1.sh
@@ -47,6 +48,18 @@ clean_up() {
     rm -rf "$WORK"
     [ $status = 0 ] || print_times
     exit $status
+}
+
+# What was built from these files a moment ago is not built again: cargo goes by their times.
+keep_times() {
+    if [ -n "$(git -C "$ROOT" status --porcelain)" ]; then return; fi
+    git -C "$CLONE" ls-files -z | python3 -c '
+import os, sys
+old, new = sys.argv[1:]
+for name in sys.stdin.buffer.read().split(b"\0")[:-1]:
+    times = os.lstat(os.path.join(os.fsencode(old), name))
+    os.utime(os.path.join(os.fsencode(new), name), ns=(times.st_atime_ns, times.st_mtime_ns), follow_symlinks=False)
+' "$ROOT" "$CLONE"
 }
 
 # The environment of somebody who has only installed the toolchain. Settings of the network are kept.

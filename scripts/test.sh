@@ -26,6 +26,7 @@ main() {
     trap 'rm -rf "$NOTES"' EXIT
     export ECHO_TEST_SKIPS=$NOTES/skips
     touch "$ECHO_TEST_SKIPS"
+    export RUSTC_WRAPPER_BEFORE="${RUSTC_WRAPPER:-}" RUSTC_WRAPPER="$ROOT/scripts/lib/rustc-tests.sh"
     step "build" cargo build --release --locked --workspace --all-targets || exit 1
     step "nats-server" "$BIN/echo-mesh" broker fetch || exit 1
     step "nats CLI" get_nats_cli
