@@ -57,6 +57,7 @@ fn nothing_is_measured_in_a_crowd_and_what_was_measured_before_and_after_is_kept
     bench.answers(&[1], 20, 1000);
     for id in 2..=CROWD as u64 + 1 {
         bench.begin(id);
+        bench.heard(id, 1);
     }
     bench.answers(&[1], 500, 1000);
     assert_eq!(bench.live(), [(1, 20)], "and not what came in the crowd");
