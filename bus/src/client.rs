@@ -241,9 +241,6 @@ impl Bus {
             return sent.map_err(|_| PublishError::Disconnected);
         }
         let mut link = self.link();
-        if !link.borrow_and_update().up {
-            return Err(PublishError::Disconnected);
-        }
         tokio::select! {
             biased;
             sent = sent => sent.map_err(|_| PublishError::Disconnected),
