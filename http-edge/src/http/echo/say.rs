@@ -263,17 +263,15 @@ mod tests {
         #[test]
         fn a_piece_of_text_alone_is_told_like_any_other(name in ".*", text in ".*", node in proptest::option::of("[a-z]{1,9}")) {
             let node: Option<NodeId> = node.map(|node| node.parse().unwrap());
-            let voice = TaskVoice {
-                around: around(&name, node.as_ref()),
-                name,
-                node,
-                address: ([127, 0, 0, 1], 1).into(),
-                next: 1,
-            };
+            let address = ([127, 0, 0, 1], 1).into();
+            let mut voice = TaskVoice { around: around(&name, None), name, node: None, address, next: 1 };
+            if let Some(node) = &node {
+                voice.accepted(node, "m", &mut Vec::new());
+            }
             let piece = Piece::text(text);
             let (mut told, mut wanted) = (Vec::new(), Vec::new());
             voice.token(&piece, &mut told);
-            event(&Token::of(&voice.name, &piece, voice.node.as_ref()), &mut wanted);
+            event(&Token::of(&voice.name, &piece, node.as_ref()), &mut wanted);
             prop_assert_eq!(told, wanted);
         }
     }
