@@ -21,6 +21,16 @@ pub struct Company(Mutex<State>);
 struct State {
     members: BTreeMap<u64, Member>,
     seats: u64,
+    harm: Harm,
+}
+
+/// The engine's last death or stall.
+#[derive(Debug, Default)]
+struct Harm {
+    number: u32,
+    /// When the first attempt was told of it, and the seats that had been given by then: who came later met the next.
+    at: Option<Instant>,
+    seats: u64,
 }
 
 #[derive(Debug)]
@@ -76,6 +86,7 @@ impl Seat {
         let Some(me) = state.members.get_mut(&self.id) else { return failure };
         me.failed = Some(now);
         let (request, gave) = (me.request, me.gave);
+        failure.harm = Some(state.harm.number_for(self.id, state.seats, now));
         // Who gave something in the second half of this silence is not silent itself.
         let silent = gave.unwrap_or(me.begun);
         let lately = silent + now.saturating_duration_since(silent) / 2;
@@ -93,6 +104,17 @@ impl Seat {
                 blame(gave.is_some(), &others)
             };
         failure
+    }
+}
+
+impl Harm {
+    /// The number of the death or stall that this seat's attempt has ended in.
+    fn number_for(&mut self, seat: u64, seats: u64, now: Instant) -> u32 {
+        let told = seat <= self.seats && self.at.is_some_and(|at| now.duration_since(at) < TOGETHER);
+        if !told {
+            *self = Self { number: self.number.wrapping_add(1), at: Some(now), seats };
+        }
+        self.number
     }
 }
 
@@ -152,6 +174,19 @@ mod tests {
         let (company, now) = (Arc::<Company>::default(), Instant::now());
         let seats: Vec<_> = (0..10).map(|_| company.join(7, now)).collect();
         assert!(seats.iter().all(|seat| seat.judge(death(), now).fault == Fault::Request));
+    }
+
+    #[test]
+    fn attempts_that_one_death_ends_say_the_same_number_and_who_came_later_says_the_next() {
+        let (company, now) = (Arc::<Company>::default(), Instant::now());
+        let (a, b) = (company.join(7, now), company.join(7, now));
+        let number = |seat: &Seat, at| seat.judge(death(), at).harm;
+        assert_eq!((number(&a, now), number(&b, now)), (Some(1), Some(1)));
+        let (c, stays) = (company.join(7, now), company.join(8, now));
+        assert_eq!(number(&c, now), Some(2), "the engine came back at once, and died again");
+        assert_eq!(number(&stays, now + TOGETHER), Some(3), "it had survived that one");
+        let unjudged = Failure { fault: Fault::Machine, ..death() };
+        assert_eq!(company.join(9, now).judge(unjudged, now).harm, None);
     }
 
     #[test]

@@ -368,7 +368,12 @@ impl Attempts {
 
     /// The node that holds the task now, for a cancel.
     pub fn holder(&self) -> Option<&NodeId> {
-        self.accepted.as_ref().map(|accepted| &accepted.node)
+        self.holding().map(|holding| &holding.node)
+    }
+
+    /// That node and its start.
+    pub fn holding(&self) -> Option<&Excluded> {
+        self.accepted.as_ref()
     }
 }
 

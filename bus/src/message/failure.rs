@@ -23,6 +23,10 @@ pub struct Failure {
     /// Which request did this to the engine, as far as the agent can tell.
     #[serde(default, skip_serializing_if = "is_default")]
     pub fault: Fault,
+    /// Which death or stall of its engine this was, counted by the agent since its start: attempts that end in the
+    /// same one say the same number.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub harm: Option<u32>,
 }
 
 /// An engine's own words for an error. They may quote a prompt or an answer: they are for the client, never for a log.
@@ -59,8 +63,8 @@ impl Failure {
     /// A failure without the extras.
     pub fn new(verdict: Verdict, code: Code, message: impl Into<String>) -> Self {
         let message = message.into();
-        let (retry_after_ms, served, said, fault) = Default::default();
-        Self { verdict, code, message, retry_after_ms, served, said, fault }
+        let (retry_after_ms, served, said, fault, harm) = Default::default();
+        Self { verdict, code, message, retry_after_ms, served, said, fault, harm }
     }
 
     /// The node could not do it; another may.

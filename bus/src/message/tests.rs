@@ -290,8 +290,12 @@ fn answers_to_a_task() {
     );
     let fault = Fault::Request;
     golden(
-        &Failure { fault, ..Failure::elsewhere(Code::EngineError, "failed").saying(Some(500), "no") },
-        r#"{"verdict":"elsewhere","code":"engine_error","message":"failed","said":{"status":500,"words":"no"},"fault":"request"}"#,
+        &Failure {
+            fault,
+            harm: Some(3),
+            ..Failure::elsewhere(Code::EngineError, "failed").saying(Some(500), "no")
+        },
+        r#"{"verdict":"elsewhere","code":"engine_error","message":"failed","said":{"status":500,"words":"no"},"fault":"request","harm":3}"#,
     );
     golden(
         &Failure::give_up(Code::Harmful, "gone").saying(None, "x"),

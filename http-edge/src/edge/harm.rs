@@ -13,14 +13,14 @@ impl Edge {
     /// What an engine suffered may have been this request's doing; an answer proves that it harms nobody.
     pub(super) fn note_harm(&mut self, id: TaskId, frame: &Frame, now: Instant, out: &mut Vec<Action>) {
         let Some(task) = self.tasks.get(&id) else { return };
-        match (frame, task.attempts.holder()) {
+        match (frame, task.attempts.holding()) {
             (Frame::Failed { failure, .. }, Some(node)) if charge::weight(failure.fault) > 0 => {
                 // An answer that was being made speaks for its request, though not much.
                 let most = if task.attempts.gives() { charge::SHARED } else { charge::OWN };
                 let (request, weight) =
                     (task.attempts.fingerprint(), charge::weight(failure.fault).min(most));
                 let before = self.suspects.barred(request, now);
-                self.suspects.note(request, node, weight, now);
+                self.suspects.note(request, node, failure.harm, weight, now);
                 if before.is_none() && self.suspects.barred(request, now).is_some() {
                     self.stop_barred(request, id, now, out);
                 }
