@@ -27,6 +27,9 @@ use crate::report::Report;
 
 /// How long an orchestrator may take to answer a submission.
 const ANSWER: Duration = Duration::from_secs(2);
+/// The same while a client waits for the next piece of its answer. An orchestrator asks a node for half a second at most; a
+/// longer silence is one that cannot be heard, and another may be.
+const ANSWER_IN_MID_ANSWER: Duration = Duration::from_secs(1);
 /// Messages that wait to be published: when ten thousand clients leave at once, each is a cancel and an event.
 const QUEUE: usize = 65_536;
 /// Parts of answers that do; each has 128 KiB, about. What was asked is larger, and shared with the edge until it is
@@ -175,7 +178,8 @@ async fn publish(bus: &Bus, said: Said) -> Result<(), PublishError> {
 async fn submit(bus: Bus, submission: Box<Task>) -> Event {
     let (task, attempt) = (submission.task, submission.attempt);
     let asked = Instant::now();
-    let result = bus.call(&subject::submit(), &*submission, ANSWER).await;
+    let patience = if submission.so_far.is_some() { ANSWER_IN_MID_ANSWER } else { ANSWER };
+    let result = bus.call(&subject::submit(), &*submission, patience).await;
     if result.is_ok() {
         measure::round_trip(asked.elapsed());
     }
