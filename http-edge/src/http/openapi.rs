@@ -5,9 +5,9 @@ use std::sync::OnceLock;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 
-use super::dialects;
 use super::error::ApiError;
 use super::route::Route;
+use super::{caller, dialects};
 
 /// `GET /openapi.json`.
 pub async fn openapi() -> Response {
@@ -37,6 +37,12 @@ pub fn document() -> Value {
                 Every answer of a task says where it was made, in the headers x-echo-task-id, x-echo-node, \
                 x-echo-model, x-echo-attempts and x-echo-queue-ms, and in x-echo-why why it was made there. A header x-request-id is given back.",
         },
+        // An edge may want no key at all.
+        "security": [{"bearer": []}, {"header": []}, {}],
+        "components": {"securitySchemes": {
+            "bearer": {"type": "http", "scheme": "bearer", "description": "A key of `echo-mesh keys add`, where the edge wants one"},
+            "header": {"type": "apiKey", "in": "header", "name": "x-api-key", "description": "The same in Anthropic's header"},
+        }},
         "tags": tags,
         "paths": paths,
     })
@@ -49,7 +55,14 @@ impl Route {
         for status in self.fails {
             responses.insert(status.to_string(), self.refusal(*status));
         }
+        let is_open = caller::is_open(&self.method.to_uppercase(), self.path);
+        if !is_open {
+            responses.insert("401".to_owned(), self.refusal(401));
+        }
         let mut operation = json!({"tags": [self.tag], "summary": self.summary, "responses": responses});
+        if is_open {
+            operation["security"] = json!([]);
+        }
         if !self.takes.is_empty() {
             let content = json!({"schema": schema(self.takes), "example": self.example});
             operation["requestBody"] = json!({"required": true, "content": {"application/json": content}});
@@ -106,6 +119,7 @@ impl Route {
 fn meaning(status: u16) -> &'static str {
     match status {
         400 => "Malformed, or something that no node can do; the error names it",
+        401 => "This edge wants an API key, and this is none, or none any more",
         403 => "The operators of the nodes do not allow it",
         404 => "Not there",
         408 => "The body did not go on",

@@ -142,6 +142,33 @@ async fn who_has_no_key_or_a_wrong_one_is_refused_in_the_words_of_the_dialect() 
     assert!(began.elapsed() >= Duration::from_millis(700), "{:?} for a dozen wrong keys", began.elapsed());
 }
 
+#[tokio::test]
+async fn the_documentation_says_which_routes_want_a_key() {
+    let keyed = Keyed::start().await;
+    let key = keyed.key("ada", &[]).await;
+    let client = keyed.client(0);
+    let document = by(&key, client.get("/openapi.json")).send().await.expect("an answer").json().await;
+    let (mut open, mut closed) = (Vec::new(), 0);
+    for (path, methods) in document["paths"].as_object().expect("paths") {
+        for (method, operation) in methods.as_object().expect("methods") {
+            let says_open = operation["security"] == json!([]);
+            assert_eq!(operation["responses"]["401"].is_null(), says_open, "{method} {path}");
+            let asked = path.replace(['{', '}'], "");
+            let status =
+                client.call(&method.to_uppercase(), &asked).send().await.expect("an answer").status();
+            assert_eq!(status == 401, !says_open, "{method} {path} without a key: {status}");
+            if says_open { open.push(path.as_str()) } else { closed += 1 }
+        }
+    }
+    open.sort_unstable();
+    assert_eq!((open, closed > 30), (vec!["/", "/health"], true));
+    let schemes = &document["components"]["securitySchemes"];
+    assert_eq!(
+        (&schemes["bearer"]["scheme"], &schemes["header"]["name"]),
+        (&json!("bearer"), &json!("x-api-key"))
+    );
+}
+
 fn base64(text: &str) -> String {
     const DIGITS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut said = String::new();
