@@ -13,8 +13,8 @@ import { eventsOf } from "./sse.js";
  * @typedef {{status: "idle" | "busy" | "draining" | "unavailable" | "silent", reason?: string, paused?: string, active: number,
  *   slots: number, made: number, models: Model[], engine: {kind: string, version?: string},
  *   memory: {total: number, free: number}, disk: {total: number, free: number}, host: string, port: number,
- *   version: string, since: number, heard?: number}} MeshNode
- * @typedef {{state: "waiting" | "running" | "moving" | "done" | "failed" | "cancelled", model?: string, node?: string,
+ *   version: string, site?: string, since: number, heard?: number}} MeshNode
+ * @typedef {{state: "waiting" | "running" | "moving" | "done" | "failed" | "cancelled", client?: string, model?: string, node?: string,
  *   nodes: string[], attempt: number, began: number, ended?: number, queued?: number, position?: number, expected_wait_ms?: number,
  *   tokens: number, prompt?: boolean, latency_ms?: number, detail?: string, why?: Why}} Task
  * @typedef {{connected?: boolean, orchestrator?: string, default_model?: string}} About

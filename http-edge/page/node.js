@@ -62,7 +62,8 @@ export class NodeCard {
     const { total, free } = node.memory;
     this.memoryBar.style.setProperty("--part", `${total ? Math.round(100 * (1 - free / total)) : 0}%`);
     say(this.memoryText, total ? `${size(free)} of ${size(total)} free` : "memory unknown");
-    say(this.engine, `${node.engine.kind}${node.engine.version ? ` ${node.engine.version}` : ""}`);
+    const engine = `${node.engine.kind}${node.engine.version ? ` ${node.engine.version}` : ""}`;
+    say(this.engine, node.site ? `${engine}, at ${node.site}` : engine);
     this.#models(node);
     this.#now(tasks);
   }

@@ -139,7 +139,7 @@ export class TasksView {
 
   /** @param {HTMLTableRowElement} row @param {Task} task */
   #updateWhy(row, task) {
-    const text = JSON.stringify([task.why, task.nodes, task.detail, task.state]);
+    const text = JSON.stringify([task.why, task.nodes, task.client, task.detail, task.state]);
     if (row.dataset.shown === text) return;
     row.dataset.shown = text;
     row.cells[0].replaceChildren(whyBox(task));

@@ -22,8 +22,9 @@ export function whyBox(task) {
 /** @param {Task} task */
 function way(task) {
   const nodes = task.nodes.map((node, index) => h("li", {}, `${index + 1}. ${node}`, index < task.nodes.length - 1 ? h("span", { class: "muted" }, " – was lost or gave up") : null));
+  const client = task.client ? h("p", { class: "muted" }, `Asked with the key of ${task.client}.`) : null;
   const detail = task.detail ? h("p", { class: "muted" }, task.detail) : null;
-  return h("div", {}, h("h3", {}, "Where"), nodes.length > 0 ? h("ul", {}, ...nodes) : h("p", {}, "No node has it yet."), detail);
+  return h("div", {}, h("h3", {}, "Where"), nodes.length > 0 ? h("ul", {}, ...nodes) : h("p", {}, "No node has it yet."), client, detail);
 }
 
 /** @param {Task} task */

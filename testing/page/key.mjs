@@ -33,6 +33,10 @@ await page.getByRole("textbox", { name: "Message" }).fill("Please answer. [say=w
 await page.keyboard.press("Enter");
 await page.getByText("with a key", { exact: true }).first().waitFor();
 
+await page.locator(".tabs a[data-view=tasks]").click();
+await page.locator("tr.task .more").first().click();
+await page.locator("#view-tasks").getByText("Asked with the key of ada.").waitFor();
+
 await page.getByRole("button", { name: "Forget key" }).click();
 await form.waitFor();
 assert.equal(await page.evaluate(() => localStorage.getItem("echo-api-key")), null);

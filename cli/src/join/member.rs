@@ -143,14 +143,33 @@ pub fn authority(folder: &Path) -> PathBuf {
 pub async fn let_in(nats: &str, folder: Option<&Path>, nodes: &[NodeId]) -> Result<()> {
     let Some(folder) = folder else { return reached(nats, &Access::default(), None).await };
     for node in nodes {
-        let args = AccessArgs {
-            nkey: Some(key(folder, node.as_str())),
-            tls_ca: Some(authority(folder)),
-            ..AccessArgs::default()
-        };
-        reached(nats, &args.read().map_err(BadConfig::because)?, Some(node)).await?;
+        reached(nats, &access(folder, node)?, Some(node)).await?;
     }
     Ok(())
+}
+
+/// Whether the mesh has cut one of these nodes off since its agent was started. A broker that does not answer has not.
+///
+/// # Errors
+/// The sentence that says so.
+pub async fn is_cut_off(nats: &str, folder: &Path, nodes: &[NodeId]) -> Result<()> {
+    for node in nodes {
+        match knock(nats, &access(folder, node)?, REACH).await {
+            Ok(()) => {}
+            Err(error) if is_final(&error) => return Err(refusal(nats, &error, Some(node))),
+            Err(_) => break,
+        }
+    }
+    Ok(())
+}
+
+fn access(folder: &Path, node: &NodeId) -> Result<Access, BadConfig> {
+    let args = AccessArgs {
+        nkey: Some(key(folder, node.as_str())),
+        tls_ca: Some(authority(folder)),
+        ..AccessArgs::default()
+    };
+    args.read().map_err(BadConfig::because)
 }
 
 async fn reached(nats: &str, access: &Access, node: Option<&NodeId>) -> Result<()> {

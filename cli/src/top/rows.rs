@@ -98,13 +98,9 @@ fn about_node(state: &State, view: &View, now: Instant) -> Option<Vec<String>> {
     let nodes = view::nodes(state);
     let (id, seen) = nodes.get(view.node_at(state))?;
     let node = &seen.node;
-    let first = format!(
-        "{id}: {}, {}, version {}, memory {}",
-        node.word(),
-        node.engine(),
-        node.version,
-        node.memory.used()
-    );
+    let site = if node.site.is_empty() { String::new() } else { format!(" at {}", node.site) };
+    let (word, engine, memory) = (node.word(), node.engine(), node.memory.used());
+    let first = format!("{id}{site}: {word}, {engine}, version {}, memory {memory}", node.version);
     let mut reasons = node.reasons();
     let silent = node.heard.map(|heard| figure::span(state.edge_time(now).saturating_sub(heard)));
     reasons.extend(
@@ -116,9 +112,11 @@ fn about_node(state: &State, view: &View, now: Instant) -> Option<Vec<String>> {
 fn about_task(state: &State, view: &View, now: Instant) -> Option<Vec<String>> {
     let tasks = view::tasks(state);
     let (name, task) = tasks.get(view.task_at(state))?;
-    let place = if task.node.is_empty() { String::new() } else { format!(" on {}", task.node) };
-    let first =
-        format!("task {name}{place}, attempt {}, {}", task.attempt, figure::model(task.model.as_str()));
+    let part =
+        |word: &str, text: &Clean| if text.is_empty() { String::new() } else { format!(" {word} {text}") };
+    let (client, place) = (part("of", &task.client), part("on", &task.node));
+    let model = figure::model(task.model.as_str());
+    let first = format!("task {name}{client}{place}, attempt {}, {model}", task.attempt);
     Some(vec![first, format!("why: {}", task.why(state.edge_time(now)))])
 }
 

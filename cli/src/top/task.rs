@@ -14,6 +14,8 @@ const NODES: usize = 8;
 #[derive(Debug, Clone, Default)]
 pub struct Task {
     pub state: Clean,
+    /// The name of the API key that it came with.
+    pub client: Clean,
     pub model: Clean,
     pub node: Clean,
     pub nodes: Vec<Clean>,
@@ -60,6 +62,7 @@ impl Task {
     pub fn merge(&mut self, told: &Patch, now: u64) {
         let was_running = self.is_running();
         patch::text(&mut self.state, told, "state");
+        patch::text(&mut self.client, told, "client");
         patch::text(&mut self.model, told, "model");
         patch::text(&mut self.node, told, "node");
         patch::list(&mut self.nodes, told, "nodes", NODES, Clean::read);

@@ -17,14 +17,14 @@ use crate::clean::Clean;
 fn snapshot() -> Value {
     json!({"at": 100_000, "mesh": {"connected": true, "orchestrator": "o1"},
     "nodes": {
-        "node-a": {"status": "idle", "active": 1, "slots": 4, "made": 10, "version": "0.1.0",
+        "node-a": {"status": "idle", "active": 1, "slots": 4, "made": 10, "version": "0.1.0", "site": "home",
             "models": [{"name": "mistral:latest", "loaded": true, "can": []}],
             "engine": {"kind": "ollama", "version": "0.6.2"}, "memory": {"total": 100, "free": 25}},
         "node-b": {"status": "draining", "active": 0, "slots": 1, "made": 0, "models": []},
     },
     "tasks": {
         "0123456789abcdef": {"state": "running", "model": "mistral:latest", "node": "node-a", "nodes": ["node-a"],
-            "attempt": 1, "began": 99_000, "tokens": 12,
+            "attempt": 1, "began": 99_000, "tokens": 12, "client": "ada",
             "why": {"node": "node-a", "expected_ms": {"load": 0, "prompt": 200, "answer": 1_800, "whole": 2_000},
                 "instead_of": [{"node": "node-b", "expected_ms": 5_100, "because": "the model is not in its memory"}]}},
         "fedcba9876543210": {"state": "waiting", "model": "mistral:latest", "nodes": [], "attempt": 1, "began": 97_500,
@@ -64,7 +64,7 @@ fn nodes_tasks_and_why_are_on_a_screen_of_80_by_24() {
         "node-b  drained    ░░░░░░ 0/1",
         "01234567  running  node-a",
         "fedcba98  waiting",
-        "node-a: answering, ollama 0.6.2, version 0.1.0",
+        "node-a at home: answering, ollama 0.6.2, version 0.1.0",
     ] {
         assert!(text.contains(shown), "{shown:?} is missing in\n{text}");
     }
@@ -73,6 +73,7 @@ fn nodes_tasks_and_why_are_on_a_screen_of_80_by_24() {
     let text = screen(&begun(now), &view, (80, 24), now).join("\n");
     let why = "why: expected 2.0 s here (prompt 200 ms, answer 1.8 s); not node-b (5.1 s):";
     assert!(text.contains(why), "{text}");
+    assert!(text.contains("task 0123456789abcdef of ada on node-a, attempt 1, mistral"), "{text}");
     view.press(KeyCode::Char('j'), &begun(now), now);
     let text = screen(&begun(now), &view, (80, 24), now).join("\n");
     assert!(text.contains("why: about 1.5 s to go; came as number 1 in its line"), "{text}");

@@ -91,7 +91,8 @@ impl Chosen {
                 node.listen.set_port(floating(at, &mut kept).port);
             }
         }
-        Plan { nodes, mesh, agent_flags: Vec::new(), log: LogFormat::default(), config: None, pull, why }
+        let (agent_flags, log) = (Vec::new(), LogFormat::default());
+        Plan { nodes, mesh, agent_flags, site: None, log, config: None, pull, why }
     }
 
     pub fn ids(&self) -> Vec<NodeId> {

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::path::Path;
 
+use echo_bus::id::SiteName;
 use echo_bus::process::LogFormat;
 
 use super::keys::Keys;
@@ -14,7 +15,7 @@ use crate::scratch;
 use crate::supervise::{Kind, Spec};
 
 /// What is said to each part by flags, or is no business of a part's: the environment must not say it to another.
-const NOT_PASSED_ON: [&str; 27] = [
+const NOT_PASSED_ON: [&str; 28] = [
     "ECHO_AGENT_LISTEN",
     "ECHO_API_KEY",
     "ECHO_API_KEY_FILE",
@@ -37,6 +38,7 @@ const NOT_PASSED_ON: [&str; 27] = [
     "ECHO_OPEN_LAN",
     "ECHO_READY_FILE",
     "ECHO_RUN_DIR",
+    "ECHO_SITE",
     "ECHO_SLOTS",
     "ECHO_TLS_CA",
     "ECHO_TLS_CERT",
@@ -82,6 +84,7 @@ impl Parts<'_> {
         args.extend(flags([("--listen", Some(node.listen.to_string()))]));
         args.extend(flags([("--engine-key-file", node.engine.key_file.as_ref())]));
         args.extend(flags([("--slots", node.slots.map(|slots| slots.to_string()))]));
+        args.extend(flags([("--site", self.plan.site.as_ref().map(SiteName::as_str))]));
         args.extend(self.keys.agent(&node.id));
         args.extend(self.plan.agent_flags.iter().map(OsString::from));
         self.on_bus("agent", AGENT, args, &node.agent(), bus)
@@ -94,6 +97,7 @@ impl Parts<'_> {
         if let Some(tls) = &own.tls {
             args.extend(flags([("--tls-cert", Some(&tls.certificate)), ("--tls-key", Some(&tls.key))]));
         }
+        args.extend(flags([("--site", self.plan.site.as_ref().map(SiteName::as_str))]));
         args.extend(self.keys.edge());
         self.on_bus("edge", EDGE, args, "edge", bus)
     }

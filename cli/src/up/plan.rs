@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use echo_bus::id::NodeId;
+use echo_bus::id::{NodeId, SiteName};
 use echo_bus::process::LogFormat;
 use reqwest::Url;
 use serde::{Deserialize, Serialize};
@@ -20,6 +20,9 @@ pub struct Plan {
     pub mesh: Mesh,
     /// Flags that all agents get: what the owner of the machine has decided.
     pub agent_flags: Vec<String>,
+    /// Where this machine stands: the `--site` of its agents and of its edge.
+    #[serde(default)]
+    pub site: Option<SiteName>,
     /// What a line of the parts' logs looks like.
     #[serde(default)]
     pub log: LogFormat,

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
+use echo_bus::id::{NodeId, SiteName};
 use echo_bus::process::{self, BadConfig, LogArgs};
 
 use super::agent_args::AgentArgs;
@@ -13,6 +14,7 @@ use super::voice::Voice;
 use super::{detach, run, summary};
 use crate::clean::visible_error;
 use crate::down::{self, StopArgs};
+use crate::join::member::{self, Member};
 use crate::place::{Place, PlaceArgs};
 use crate::record::{Lock, Record};
 use crate::say::say;
@@ -28,6 +30,10 @@ pub struct StartArgs {
 
     #[command(flatten)]
     pub agents: AgentArgs,
+
+    /// Where this machine stands, as you call it: tasks go to nodes at the site of the edge that they came to first
+    #[arg(long, env = "ECHO_SITE", value_name = "NAME")]
+    pub site: Option<SiteName>,
 
     #[command(flatten)]
     pub place: PlaceArgs,
@@ -68,6 +74,9 @@ pub async fn runs_already(place: &Place, patience: Duration, wants: Wants) -> Re
     let Some(record) = Record::read(&place.run)? else { return Ok(false) };
     if record.supervisor.runs() {
         fits(&record, place, wants)?;
+        if record.joined {
+            is_let_in(&record, place).await?;
+        }
         return show(&record, place).map(|()| true);
     }
     clear(&record, place, patience).await?;
@@ -77,7 +86,8 @@ pub async fn runs_already(place: &Place, patience: Duration, wants: Wants) -> Re
 /// Starts what is planned, as `args` say. Comes back when all is ready, or when all has ended.
 pub async fn start(plan: Plan, place: Place, args: &StartArgs, config: Option<PathBuf>) -> Result<()> {
     let config = config.map(|path| std::path::absolute(&path).unwrap_or(path));
-    let plan = Plan { agent_flags: args.agents.flags()?, log: args.log.log_format, config, ..plan };
+    let (agent_flags, site, log) = (args.agents.flags()?, args.site.clone(), args.log.log_format);
+    let plan = Plan { agent_flags, site, log, config, ..plan };
     let patience = args.stop.patience();
     if !args.detach {
         return run::run(plan, place, patience, &mut Voice::terminal()).await;
@@ -117,6 +127,17 @@ fn fits(record: &Record, place: &Place, wants: Wants) -> Result<(), BadConfig> {
              was not used"
         ),
     }))
+}
+
+/// Of a machine that was cut off, the agents run on and go on trying: that is not being in the mesh.
+async fn is_let_in(record: &Record, place: &Place) -> Result<()> {
+    let Some(member) = Member::read(place)? else { return Ok(()) };
+    let Some(keys) = member.keys(place) else { return Ok(()) };
+    let nodes: Vec<NodeId> = record.nodes.iter().filter_map(|node| node.id.parse().ok()).collect();
+    let stop = Typed::of(place, None).stop;
+    member::is_cut_off(&member.nats, &keys, &nodes)
+        .await
+        .map_err(|error| anyhow!("{error:#}. First end what runs here: {stop}"))
 }
 
 /// What is up is shown, not started twice. What is half dead is said to be so.

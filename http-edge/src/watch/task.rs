@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use echo_bus::clock::Now;
-use echo_bus::id::NodeId;
+use echo_bus::id::{ClientName, NodeId};
 use echo_bus::message::{Event, Progress, What, Why};
 use serde::Serialize;
 
@@ -22,6 +22,9 @@ const UNSEEN_WAITING: Duration = Duration::from_secs(900);
 #[derive(Debug, Serialize)]
 pub struct Task {
     pub state: State,
+    /// The name of the API key that it came with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client: Option<ClientName>,
     #[serde(skip_serializing_if = "str::is_empty")]
     model: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -82,6 +85,7 @@ impl Task {
     pub fn new(now: Now) -> Self {
         Self {
             state: State::Moving,
+            client: None,
             model: String::new(),
             node: None,
             nodes: Vec::new(),
@@ -111,6 +115,9 @@ impl Task {
         self.heard = now.at;
         if !event.model.is_empty() {
             self.model = short(&event.model);
+        }
+        if event.client.is_some() {
+            self.client.clone_from(&event.client);
         }
         match event.what {
             What::Queued if !is_late => {

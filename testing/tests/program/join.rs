@@ -1017,6 +1017,8 @@ async fn a_machine_that_is_revoked_in_mid_answer_is_out_for_good_and_the_answer_
     told().await;
     assert_eq!(home.record(&worker)["parts"][0]["restarts"], 1);
     assert_eq!(home.nodes().await, [other]);
+    // Whoever looks there is not told that it is ready.
+    home.on(&worker, &["join"], 1, "this machine was cut off there").await;
     // A new code brings it in again.
     home.on(&worker, &["down"], 0, "Stopped.").await;
     let code = home.invite(&[]).await.code_kept().await;

@@ -139,11 +139,17 @@ async fn what_a_configuration_file_says_to_agents_reaches_them_and_flags_of_up_d
     let mut here = Here::new().await;
     here.file("mesh.toml", "[agent]\nmax-slots = 3\n");
     here.set("ECHO_CONFIG", "mesh.toml");
-    here.says(&["up", "--detach", "--allow-model-management", "--models", "scripted*"]).await.ended(0);
+    let flags = ["--allow-model-management", "--models", "scripted*", "--site", "home"];
+    here.says(&[&["up", "--detach"], &flags[..]].concat()).await.ended(0);
     let status: serde_json::Value = here.client().get("/status").send().await.unwrap().json().await;
     assert_eq!(status["nodes"][0]["slots"], 3, "{status}");
-    let agent = std::fs::read(format!("/proc/{}/cmdline", here.pid("agent-a"))).unwrap();
-    let agent = String::from_utf8_lossy(&agent).replace('\0', " ");
+    assert_eq!(status["nodes"][0]["site"], "home", "{status}");
+    let line = |part: &str| {
+        let line = std::fs::read(format!("/proc/{}/cmdline", here.pid(part))).unwrap();
+        String::from_utf8_lossy(&line).replace('\0', " ")
+    };
+    assert!(line("edge").contains("--site home"), "{}", line("edge"));
+    let agent = line("agent-a");
     assert!(agent.contains("--allow-model-management") && agent.contains("--models scripted*"), "{agent}");
     here.says(&["down"]).await.ended(0);
     here.says(&["up", "--detach", "--hours", "25:00-26:00"]).await.ended(2);

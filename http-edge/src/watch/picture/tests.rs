@@ -78,6 +78,7 @@ impl Bench {
             task: Some(TaskId::from_u128(task)),
             attempt: Some(attempt),
             node: node.map(|node| node.parse().unwrap()),
+            client: Some("ada".parse().unwrap()),
             why: node.map(|node| Why::at(node.parse().unwrap()).into()),
             ..Event::new(what, 1)
         };
@@ -100,7 +101,8 @@ fn a_task_is_seen_to_wait_to_run_and_to_go_on_elsewhere() {
     bench.beat(NODE_A, &[]);
     bench.beat(NODE_B, &[]);
     bench.event(What::Queued, 7, 1, None);
-    assert_eq!(bench.task(7)["state"], "waiting");
+    let seen = bench.task(7);
+    assert_eq!((&seen["state"], &seen["client"]), (&"waiting".into(), &"ada".into()));
     bench.event(What::Placed, 7, 1, Some(NODE_A));
     bench.beat(NODE_A, &[(7, 1, 10)]);
     let seen = bench.task(7);
