@@ -69,7 +69,8 @@ pub fn router(
     let (body_pause, keep_limit) = (config.body_timeout, config.keep_limit);
     let open = keys.is_none() && !address.ip().is_loopback();
     let settings = Settings { guard, keys, open, body_pause, keep_limit };
-    let shared = Shared::new(tasks, watch, metrics, address, settings);
+    let url = url(address, config.tls_cert.is_some()).into();
+    let shared = Shared::new(tasks, watch, metrics, url, settings);
     let mut routes = Router::new()
         .route("/openapi.json", get(openapi::openapi))
         .route("/docs", get(docs::page))
@@ -81,6 +82,15 @@ pub fn router(
     // Routes that are added after this would answer a wrong method without a word.
     let routes = routes.fallback(no_route).method_not_allowed_fallback(wrong_method);
     routes.layer(middleware::from_fn_with_state(shared.clone(), passage)).with_state(shared)
+}
+
+/// What clients of this machine reach an edge by that listens there.
+fn url(address: SocketAddr, https: bool) -> String {
+    let scheme = if https { "https" } else { "http" };
+    match address.ip() {
+        ip if ip.is_loopback() || ip.is_unspecified() => format!("{scheme}://localhost:{}", address.port()),
+        _ => format!("{scheme}://{address}"),
+    }
 }
 
 /// What is served to clients for whom there is no place.

@@ -1,6 +1,5 @@
 //! What all handlers share.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -52,7 +51,7 @@ struct Inner {
     tasks: Arc<Tasks>,
     watch: Arc<Watch>,
     metrics: PrometheusHandle,
-    address: SocketAddr,
+    url: Arc<str>,
     settings: Settings,
     names: Names,
 }
@@ -62,11 +61,11 @@ impl Shared {
         tasks: Arc<Tasks>,
         watch: Arc<Watch>,
         metrics: PrometheusHandle,
-        address: SocketAddr,
+        url: Arc<str>,
         settings: Settings,
     ) -> Self {
         let names = Names::default();
-        Self(Arc::new(Inner { tasks, watch, metrics, address, settings, names }))
+        Self(Arc::new(Inner { tasks, watch, metrics, url, settings, names }))
     }
 
     pub fn guard(&self) -> &Guard {
@@ -98,9 +97,9 @@ impl Api {
         &self.shared.0.watch
     }
 
-    /// Where this edge listens.
-    pub fn address(&self) -> SocketAddr {
-        self.shared.0.address
+    /// Where clients of this machine reach this edge.
+    pub fn url(&self) -> &Arc<str> {
+        &self.shared.0.url
     }
 
     /// The longest time that a task may be kept.

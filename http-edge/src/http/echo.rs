@@ -49,14 +49,14 @@ fn routes() -> Router<Shared> {
 /// `POST /task`: one prompt, one whole answer.
 async fn whole(api: Api, request: Request) -> Result<Response, ApiError> {
     let started = ask::start(&api, request, false).await?;
-    let voice = TaskVoice::new(&started, api.address(), 0);
+    let voice = TaskVoice::new(&started, api.url().clone(), 0);
     reply::answer(started, voice, false).await
 }
 
 /// `POST /task/stream`: one prompt, its answer as server-sent events while it is made.
 async fn streamed(api: Api, request: Request) -> Result<Response, ApiError> {
     let started = ask::start(&api, request, true).await?;
-    let voice = TaskVoice::new(&started, api.address(), 0);
+    let voice = TaskVoice::new(&started, api.url().clone(), 0);
     reply::answer(started, voice, true).await
 }
 

@@ -1,7 +1,5 @@
 //! Every status code of the edge, and what an error says. Each dialect says it in a shape of its own.
 
-use std::net::SocketAddr;
-
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -229,11 +227,11 @@ impl ApiError {
         error
     }
 
-    /// Adds the line that would work. `address` is where this edge listens.
+    /// Adds the line that would work. `url` is this edge's.
     #[must_use]
-    pub fn with_line(mut self, failure: &Failure, address: SocketAddr) -> Self {
+    pub fn with_line(mut self, failure: &Failure, url: &str) -> Self {
         if let Some(model) = failure.served.first() {
-            self.0.error = format!("{}; this works: {}", self.0.error, line_that_works(model, address));
+            self.0.error = format!("{}; this works: {}", self.0.error, line_that_works(model, url));
         }
         self
     }
@@ -335,15 +333,10 @@ fn status(code: Code) -> StatusCode {
     }
 }
 
-fn line_that_works(model: &str, address: SocketAddr) -> String {
+fn line_that_works(model: &str, url: &str) -> String {
     let body = json!({ "prompt": "Hello", "model_hint": model }).to_string();
     let body = body.replace('\'', r"'\''");
-    let host = if address.ip().is_loopback() || address.ip().is_unspecified() {
-        format!("localhost:{}", address.port())
-    } else {
-        address.to_string()
-    };
-    format!("curl -X POST http://{host}/task -H 'Content-Type: application/json' -d '{body}'")
+    format!("curl -X POST {url}/task -H 'Content-Type: application/json' -d '{body}'")
 }
 
 impl IntoResponse for ApiError {

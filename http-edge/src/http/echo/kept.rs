@@ -88,7 +88,7 @@ pub async fn stream(
     match join(api.tasks(), api.asks(ReadAnswer::after(task, after))).await {
         Ok(feed) => {
             let started = api.started(feed);
-            let voice = TaskVoice::new(&started, api.address(), after);
+            let voice = TaskVoice::new(&started, api.url().clone(), after);
             reply::answer(started, voice, true).await
         }
         // A browser's EventSource comes again after each end, until it hears this.

@@ -1,6 +1,6 @@
 //! The news of a task in the mesh's own words: server-sent events, or one object.
 
-use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -52,8 +52,8 @@ struct Broken<'a> {
 pub struct TaskVoice {
     /// What the client calls the task.
     name: String,
-    /// Where this edge listens.
-    address: SocketAddr,
+    /// This edge's.
+    url: Arc<str>,
     node: Option<NodeId>,
     /// What stands before and behind the text in the event of a piece that has nothing but text: nearly all are alike.
     around: (Box<[u8]>, Box<[u8]>),
@@ -63,10 +63,10 @@ pub struct TaskVoice {
 
 impl TaskVoice {
     /// For a client that has the pieces up to `after`.
-    pub fn new(started: &Started, address: SocketAddr, after: u64) -> Self {
+    pub fn new(started: &Started, url: Arc<str>, after: u64) -> Self {
         let name = started.name.clone();
         let around = around(&name, None);
-        Self { name, address, node: None, around, next: after + 1 }
+        Self { name, url, node: None, around, next: after + 1 }
     }
 
     fn number(&mut self, out: &mut Vec<u8>) {
@@ -148,7 +148,7 @@ impl Voice for TaskVoice {
     }
 
     fn error(&self, failure: &Failure, report: &Report) -> ApiError {
-        let error = ApiError::failed(failure).with_line(failure, self.address);
+        let error = ApiError::failed(failure).with_line(failure, &self.url);
         error.of(&self.name, &report.content, report.attempts)
     }
 
@@ -263,8 +263,8 @@ mod tests {
         #[test]
         fn a_piece_of_text_alone_is_told_like_any_other(name in ".*", text in ".*", node in proptest::option::of("[a-z]{1,9}")) {
             let node: Option<NodeId> = node.map(|node| node.parse().unwrap());
-            let address = ([127, 0, 0, 1], 1).into();
-            let mut voice = TaskVoice { around: around(&name, None), name, node: None, address, next: 1 };
+            let url = "http://localhost:1".into();
+            let mut voice = TaskVoice { around: around(&name, None), name, node: None, url, next: 1 };
             if let Some(node) = &node {
                 voice.accepted(node, "m", &mut Vec::new());
             }

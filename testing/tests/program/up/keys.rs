@@ -1,8 +1,18 @@
 //! A mesh whose edge other machines reach: this machine's own commands have a key, others need one.
 
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::Command;
+
 use serde_json::Value;
 
 use super::here::Here;
+
+/// How a command ends, and what it says.
+async fn says(mut command: Command) -> (Option<i32>, String) {
+    // The engines live in this process: nothing here may keep them waiting.
+    let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+    (output.status.code(), String::from_utf8([output.stdout, output.stderr].concat()).unwrap())
+}
 
 #[tokio::test]
 async fn a_mesh_that_others_reach_wants_keys_of_them_and_this_machines_commands_have_one() {
@@ -22,11 +32,6 @@ async fn a_mesh_that_others_reach_wants_keys_of_them_and_this_machines_commands_
     let url = format!("http://{address}");
     let elsewhere = here.run_dir().with_file_name("elsewhere").to_string_lossy().into_owned();
     let from = |words: &[&str]| here.command(&[words, &["--edge", &url, "--run-dir", &elsewhere]].concat());
-    // The engines live in this process: nothing here may keep them waiting.
-    let says = async |mut command: std::process::Command| {
-        let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
-        (output.status.code(), String::from_utf8([output.stdout, output.stderr].concat()).unwrap())
-    };
     for words in [&["ask", "-q", "hello"][..], &["models"], &["status"]] {
         let (code, text) = says(from(words)).await;
         assert!(code == Some(1) && text.contains("wants an API key: set ECHO_API_KEY"), "{words:?}: {text}");
@@ -34,7 +39,7 @@ async fn a_mesh_that_others_reach_wants_keys_of_them_and_this_machines_commands_
     let key = here.command(&["keys", "add", "ada"]).output().unwrap().stdout;
     let key = String::from_utf8(key).unwrap();
     let file = here.file("ada.key", &key);
-    std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
     echo_testing::mesh::until("the edge to know the key", || async {
         let (code, text) = says(from(&["models", "--key-file", &file.to_string_lossy()])).await;
         echo_testing::mesh::holds(code == Some(0) && text.contains("scripted"), text)
@@ -54,4 +59,32 @@ async fn a_mesh_that_others_reach_wants_keys_of_them_and_this_machines_commands_
     here.says(&["down"]).await.ended(0);
     // Keys outlive a mesh; nothing of it runs.
     assert!(here.processes().is_empty());
+}
+
+#[tokio::test]
+async fn a_mesh_with_a_certificate_speaks_https_to_those_who_believe_it() {
+    let mut here = Here::new().await;
+    let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
+    let own = rcgen::generate_simple_self_signed(names).unwrap();
+    let certificate = here.file("edge.pem", &own.cert.pem()).to_string_lossy().into_owned();
+    let key = here.file("edge.key", &own.signing_key.serialize_pem());
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
+    here.set("ECHO_TLS_CERT", &certificate);
+    here.set("ECHO_TLS_KEY", key.to_string_lossy());
+    here.up().await;
+    let url = format!("https://{}", here.setting("ECHO_EDGE_LISTEN"));
+    assert_eq!(here.record()["edge"], url);
+    // This machine's own commands know that it is theirs.
+    for words in [&["ask", "-q", "count [tokens=2]"][..], &["models"], &["status"], &["check"]] {
+        here.says(words).await.ended(0);
+    }
+    here.says(&["check"]).await.has("this works: curl -X POST https://localhost:");
+    let elsewhere = here.run_dir().with_file_name("elsewhere").to_string_lossy().into_owned();
+    let from = |words: &[&str]| here.command(&[words, &["--edge", &url, "--run-dir", &elsewhere]].concat());
+    let (code, text) = says(from(&["models"])).await;
+    assert!(code == Some(1) && text.contains("certificate"), "{text}");
+    let (code, text) = says(from(&["models", "--edge-ca", &certificate])).await;
+    assert!(code == Some(0) && text.contains("scripted"), "{text}");
+    here.says(&["down"]).await.ended(0);
+    here.assert_clean();
 }
