@@ -1,10 +1,10 @@
 // The mesh through Anthropic's own JavaScript client.
 
 import assert from "node:assert/strict";
-import { EDGE, LONG, SLOW, ask, impatiently, refuses, run, stopsTheEngine, tokens } from "./common.mjs";
+import { EDGE, KEY, LONG, SLOW, ask, impatiently, refuses, run, stopsTheEngine, tokens } from "./common.mjs";
 import Anthropic from "@anthropic-ai/sdk";
 
-const client = new Anthropic({ baseURL: EDGE, apiKey: "any", maxRetries: 0 });
+const client = new Anthropic({ baseURL: EDGE, apiKey: KEY, maxRetries: 0 });
 const { messages } = client;
 const SAME = { model: "able", max_tokens: 1024 };
 const TOOLS = ["weather", "time"].map((name) => ({

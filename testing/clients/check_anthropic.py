@@ -1,10 +1,10 @@
 """The mesh through Anthropic's own Python client."""
 
 import anthropic
-from common import EDGE, LONG, SLOW, run, stops_the_engine, tokens
+from common import EDGE, KEY, LONG, SLOW, run, stops_the_engine, tokens
 from pydantic import BaseModel
 
-client = anthropic.Anthropic(base_url=EDGE, api_key="any", max_retries=0)
+client = anthropic.Anthropic(base_url=EDGE, api_key=KEY, max_retries=0)
 messages = client.messages
 SAME = {"model": "able", "max_tokens": 1024}
 PICTURE = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "iVBORw0KGgo="}}

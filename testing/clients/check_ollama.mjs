@@ -1,10 +1,10 @@
 // The mesh through Ollama's own JavaScript client.
 
 import assert from "node:assert/strict";
-import { EDGE, LONG, SLOW, WEATHER, ask, impatiently, refuses, run, stopsTheEngine, tokens } from "./common.mjs";
+import { EDGE, KEY, LONG, SLOW, WEATHER, ask, impatiently, refuses, run, stopsTheEngine, tokens } from "./common.mjs";
 import { Ollama } from "ollama";
 
-const client = new Ollama({ host: EDGE });
+const client = new Ollama({ host: EDGE, headers: { Authorization: `Bearer ${KEY}` } });
 const model = "able";
 
 async function chat() {

@@ -3,9 +3,10 @@
 import asyncio
 
 import ollama
-from common import EDGE, LONG, SLOW, WEATHER, run, stops_the_engine, tokens
+from common import EDGE, KEY, LONG, SLOW, WEATHER, run, stops_the_engine, tokens
 
-client = ollama.Client(host=EDGE)
+HEADERS = {"Authorization": f"Bearer {KEY}"}
+client = ollama.Client(host=EDGE, headers=HEADERS)
 
 
 def ask(text):
@@ -71,7 +72,7 @@ def models():
 
 
 def slowly():
-    impatient = ollama.Client(host=EDGE, timeout=1.5)
+    impatient = ollama.Client(host=EDGE, headers=HEADERS, timeout=1.5)
     for parts, text in [
         (impatient.chat("able", messages=ask(SLOW), stream=True, think=False), lambda part: part.message.content),
         (impatient.generate("able", SLOW, stream=True), lambda part: part.response),
@@ -117,7 +118,7 @@ def cancel_by_closing():
 
 def asynchronously():
     async def both():
-        other = ollama.AsyncClient(host=EDGE)
+        other = ollama.AsyncClient(host=EDGE, headers=HEADERS)
         calls = [other.chat("able", messages=ask(f"[tokens={n}]"), think=False) for n in (2, 3)]
         return [answer.message.content for answer in await asyncio.gather(*calls)]
 

@@ -1,10 +1,10 @@
 // The mesh through OpenAI's own JavaScript client.
 
 import assert from "node:assert/strict";
-import { EDGE, LONG, SLOW, WEATHER, ask, impatiently, refuses, run, stopsTheEngine, tokens } from "./common.mjs";
+import { EDGE, KEY, LONG, SLOW, WEATHER, ask, impatiently, refuses, run, stopsTheEngine, tokens } from "./common.mjs";
 import OpenAI from "openai";
 
-const client = new OpenAI({ baseURL: `${EDGE}/v1`, apiKey: "any", maxRetries: 0 });
+const client = new OpenAI({ baseURL: `${EDGE}/v1`, apiKey: KEY, maxRetries: 0 });
 const chats = client.chat.completions;
 const model = "able";
 

@@ -3,10 +3,10 @@
 import json
 
 import openai
-from common import EDGE, LONG, SLOW, WEATHER, run, stops_the_engine, tokens
+from common import EDGE, KEY, LONG, SLOW, WEATHER, run, stops_the_engine, tokens
 from pydantic import BaseModel
 
-client = openai.OpenAI(base_url=EDGE + "/v1", api_key="any", max_retries=0)
+client = openai.OpenAI(base_url=EDGE + "/v1", api_key=KEY, max_retries=0)
 chats = client.chat.completions
 
 

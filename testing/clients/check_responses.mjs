@@ -1,10 +1,10 @@
 // OpenAI's Responses through OpenAI's own JavaScript client: what agents such as Codex stand on.
 
 import assert from "node:assert/strict";
-import { EDGE, LONG, SLOW, ask, impatiently, refuses, run, stopsTheEngine, tokens } from "./common.mjs";
+import { EDGE, KEY, LONG, SLOW, ask, impatiently, refuses, run, stopsTheEngine, tokens } from "./common.mjs";
 import OpenAI from "openai";
 
-const client = new OpenAI({ baseURL: `${EDGE}/v1`, apiKey: "any", maxRetries: 0 });
+const client = new OpenAI({ baseURL: `${EDGE}/v1`, apiKey: KEY, maxRetries: 0 });
 const { responses } = client;
 const model = "able";
 const TOOLS = ["weather", "time"].map((name) => ({

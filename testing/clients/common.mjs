@@ -3,6 +3,8 @@
 import assert from "node:assert/strict";
 
 export const EDGE = process.env.ECHO_EDGE_URL;
+// An edge that wants no key takes any.
+export const KEY = process.env.ECHO_KEY ?? "any";
 const ENGINE = process.env.ECHO_ENGINE_URL;
 export const LONG = "count [tokens=3000] [delay=10]";
 // Before the first of its tokens, and between them, pass several signs of life.

@@ -6,6 +6,8 @@ import time
 import urllib.request
 
 EDGE = os.environ["ECHO_EDGE_URL"]
+# An edge that wants no key takes any.
+KEY = os.environ.get("ECHO_KEY", "any")
 ENGINE = os.environ["ECHO_ENGINE_URL"]
 LONG = "count [tokens=3000] [delay=10]"
 # Between two of its tokens, and before the first, pass several signs of life.

@@ -5,21 +5,42 @@ use std::path::PathBuf;
 use echo_scripted_engine::Api;
 use echo_testing::{
     client::package::{self, folder, set_up},
-    mesh::Mesh,
+    mesh::{Mesh, Program, binaries},
 };
 use tokio::process::Command;
 
 use super::wire::able;
 use echo_testing::skip;
 
-/// A mesh whose signs of life come often, so that no check has to wait for long.
-async fn mesh() -> Mesh {
-    able(Api::Ollama).edge_args(["--idle-sign", "500ms"]).await
+/// A mesh, and an edge of it that wants a key, as one does that other machines reach. Its signs of life come often, so that no
+/// check has to wait for long.
+struct Keyed {
+    mesh: Mesh,
+    edge: Program,
+    key: String,
 }
 
-async fn check(mesh: &Mesh, command: Command) {
-    let edge = format!("http://{}", mesh.edge(0).address());
-    package::run(command, &edge, &mesh.engine(0).url()).await;
+impl Keyed {
+    async fn start() -> Self {
+        let mesh = able(Api::Ollama).await;
+        let keys = mesh.folder().join("keys.json");
+        let mut add = binaries::part("keys");
+        // One of its checks unloads a model.
+        add.args(["add", "clients", "--manage", "--keys"]).arg(&keys).env("ECHO_CONFIG", "/dev/null");
+        let key = String::from_utf8(add.output().expect("echo-mesh keys runs").stdout).expect("a key");
+        let (nats, keys) = (mesh.broker.url(), keys.to_string_lossy().into_owned());
+        let args = ["--nats", &nats, "--listen", "127.0.0.1:0", "--keys", &keys, "--idle-sign", "500ms"];
+        let edge = Program::new("edge with keys", "edge", args.map(str::to_owned).to_vec());
+        edge.start().await;
+        Self { mesh, edge, key: key.trim().to_owned() }
+    }
+}
+
+async fn check(mut command: Command) {
+    let Keyed { mesh, edge, key } = Keyed::start().await;
+    let url = format!("http://{}", edge.address());
+    command.env("ECHO_KEY", key);
+    package::run(command, &url, &mesh.engine(0).url()).await;
     mesh.is_quiet().await;
 }
 
@@ -28,10 +49,9 @@ async fn python(script: &str) {
         Ok(python) => python,
         Err(why) => return skip::skip(script, &why),
     };
-    let mesh = mesh().await;
     let mut command = Command::new(python);
     command.arg(folder().join(script));
-    check(&mesh, command).await;
+    check(command).await;
 }
 
 async fn node(script: &str) {
@@ -42,7 +62,6 @@ async fn node(script: &str) {
         Ok(home) => PathBuf::from(home),
         Err(why) => return skip::skip(script, &why),
     };
-    let mesh = mesh().await;
     // A script finds its packages beside itself.
     let beside = home.join(format!("run-{}", std::process::id()));
     let here = beside.join(script.replace('.', "-"));
@@ -52,7 +71,7 @@ async fn node(script: &str) {
     }
     let mut command = Command::new("node");
     command.arg(here.join(script));
-    check(&mesh, command).await;
+    check(command).await;
     // The other script's folder may still be there.
     let _ = std::fs::remove_dir_all(&here).and_then(|()| std::fs::remove_dir(&beside));
 }

@@ -5,6 +5,7 @@ mod api;
 mod cli;
 mod cluster;
 mod count;
+mod creds;
 mod doors;
 mod engine;
 mod exposition;
