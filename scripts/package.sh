@@ -13,7 +13,7 @@ NAME=echo-mesh
 
 usage() {
     cat <<'HELP'
-Usage: scripts/package.sh [--out DIR] [--dev] [--no-build] | --check FILE
+Usage: scripts/package.sh [--out DIR] [--dev] [--no-build] | --check FILE | --fetch
 
 Makes in DIR (default: target/packages), from one release build:
   echo-mesh-VERSION-TARGET.tar.gz    program, licence, completions, manual pages
@@ -25,6 +25,7 @@ Makes in DIR (default: target/packages), from one release build:
   --dev         from a dev build: sooner made, large and slow; for trying the packages themselves
   --no-build    take the libraries of the last `cargo build -p echo-mesh` as they are
   --check FILE  only look whether this program runs with the oldest glibc that is promised
+  --fetch       only fetch the linker
 
 Needs cargo, binutils, and python3 with pip, which fetches zig, the linker, into ECHO_CACHE_DIR: once, with its hash checked.
 CARGO_TARGET is obeyed. SOURCE_DATE_EPOCH is the time of all files; default: that of the commit.
@@ -47,6 +48,13 @@ main() {
         --check)
             [ $# -gt 1 ] || die "--check needs a file."
             check_glibc "$2"
+            exit 0
+            ;;
+        --fetch)
+            check_machine
+            locate_cache
+            cd "$ROOT"
+            fetch_zig
             exit 0
             ;;
         -h | --help)
@@ -117,15 +125,18 @@ choose_time() {
     export SOURCE_DATE_EPOCH
 }
 
-get_zig() {
-    local dir
-    dir=$(python3 broker/src/server/wheel.py ziglang $ZIG_VERSION "$ZIG_FILE" $ZIG_SHA256 --cache "$ECHO_CACHE_DIR") ||
+fetch_zig() {
+    ZIG=$(python3 broker/src/server/wheel.py ziglang $ZIG_VERSION "$ZIG_FILE" $ZIG_SHA256 --cache "$ECHO_CACHE_DIR") ||
         die "the linker could not be fetched; the reason is above."
-    chmod +x "$dir/ziglang/zig"
+}
+
+get_zig() {
+    fetch_zig
+    chmod +x "$ZIG/ziglang/zig"
     # rustc calls its linker by one name.
     cat >"$WORK/cc" <<CC
 #!/bin/sh
-exec "$dir/ziglang/zig" cc -target $(uname -m)-linux-gnu.$GLIBC "\$@"
+exec "$ZIG/ziglang/zig" cc -target $(uname -m)-linux-gnu.$GLIBC "\$@"
 CC
     chmod +x "$WORK/cc"
     export ZIG_GLOBAL_CACHE_DIR="$ECHO_CACHE_DIR/zig" ZIG_LOCAL_CACHE_DIR="$ECHO_CACHE_DIR/zig"

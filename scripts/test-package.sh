@@ -17,10 +17,11 @@ SHORT=
 
 usage() {
     cat <<'HELP'
-Usage: scripts/test-package.sh [--short] [PACKAGE_OPTION…]
+Usage: scripts/test-package.sh [--short] [PACKAGE_OPTION…] | --prepare
 
 Makes the packages (the options are those of scripts/package.sh) and tests them in a clean Debian, which is kept in
-ECHO_CACHE_DIR for the next time. With --short they are not made a second time, to see that they are the same. Skipped, with a reason, where there is no root or no debootstrap.
+ECHO_CACHE_DIR for the next time. With --short they are not made a second time, to see that they are the same. --prepare only
+fetches what it needs. Skipped, with a reason, where there is no root or no debootstrap.
 HELP
 }
 
@@ -34,17 +35,17 @@ main() {
         inside "$2" "$3"
         exit 0
         ;;
+    --prepare)
+        prepare
+        exit 0
+        ;;
     --short)
         SHORT=yes
         shift
         ;;
     esac
-    check_machine
-    locate_cache
-    ECHO_CACHE_DIR=$(realpath -m "$ECHO_CACHE_DIR")
+    begin
     locate_target
-    WORK=$(mktemp -d "${TMPDIR:-/tmp}/echo-packages.XXXXXX")
-    trap 'rm -rf "$WORK"' EXIT
     step "packages" "$ROOT/scripts/package.sh" --out "$WORK/packages" "$@"
     [ -n "$SHORT" ] || step "the same once more" build_again "$@"
     step "old glibc" check_symbols
@@ -57,6 +58,21 @@ main() {
     step "as a service" try_service
     print_times
     say "The packages passed."
+}
+
+begin() {
+    check_machine
+    locate_cache
+    ECHO_CACHE_DIR=$(realpath -m "$ECHO_CACHE_DIR")
+    WORK=$(mktemp -d "${TMPDIR:-/tmp}/echo-packages.XXXXXX")
+    trap 'rm -rf "$WORK"' EXIT
+}
+
+# Whoever has other things to do meanwhile need not wait for it later.
+prepare() {
+    begin
+    "$ROOT/scripts/package.sh" --fetch
+    fetch_debian
 }
 
 skip() {
@@ -111,22 +127,25 @@ check_tarball() {
 build_id() { readelf -n "$1" 2>/dev/null | sed -n 's/.*Build ID: //p'; }
 
 # Made once; the archive is complete or not there.
+fetch_debian() {
+    ARCHIVE=$ECHO_CACHE_DIR/debian-$SUITE-systemd-1.tar
+    if [ -e "$ARCHIVE" ]; then return; fi
+    say "Fetching a small Debian, once; this takes a minute …"
+    debootstrap --variant=minbase --include=$EXTRA $SUITE "$WORK/base" >"$WORK/debootstrap.log" 2>&1 || {
+        tail -n 20 "$WORK/debootstrap.log"
+        skip "machine: the test of the packages: debootstrap could not fetch Debian, see above"
+    }
+    rm -rf "$WORK"/base/var/cache/apt/archives/*.deb
+    mkdir -p "$ECHO_CACHE_DIR"
+    tar -C "$WORK/base" --one-file-system -cf "$ARCHIVE.$$" .
+    mv "$ARCHIVE.$$" "$ARCHIVE"
+    rm -rf "$WORK/base"
+}
+
 get_debian() {
-    local archive=$ECHO_CACHE_DIR/debian-$SUITE-systemd-1.tar
-    if [ ! -e "$archive" ]; then
-        say "Fetching a small Debian, once; this takes a minute …"
-        debootstrap --variant=minbase --include=$EXTRA $SUITE "$WORK/base" >"$WORK/debootstrap.log" 2>&1 || {
-            tail -n 20 "$WORK/debootstrap.log"
-            skip "machine: the test of the packages: debootstrap could not fetch Debian, see above"
-        }
-        rm -rf "$WORK"/base/var/cache/apt/archives/*.deb
-        mkdir -p "$ECHO_CACHE_DIR"
-        tar -C "$WORK/base" --one-file-system -cf "$archive.$$" .
-        mv "$archive.$$" "$archive"
-        rm -rf "$WORK/base"
-    fi
+    fetch_debian
     mkdir "$WORK/debian"
-    tar -C "$WORK/debian" -xpf "$archive"
+    tar -C "$WORK/debian" -xpf "$ARCHIVE"
 }
 
 # There is no network inside, so what is fetched at a first start lies there already.

@@ -13,6 +13,7 @@ set -eu
 
 NATS_CLI_VERSION=v0.5.1
 FAILED=no
+PREPARING=
 
 main() {
     locate_cache
@@ -23,7 +24,7 @@ main() {
     locate_target
     check_disk
     NOTES=$(mktemp -d "${TMPDIR:-/tmp}/echo-test.XXXXXX")
-    trap 'rm -rf "$NOTES"' EXIT
+    trap 'leave' EXIT
     export ECHO_TEST_SKIPS=$NOTES/skips
     touch "$ECHO_TEST_SKIPS"
     export RUSTC_WRAPPER_BEFORE="${RUSTC_WRAPPER:-}" RUSTC_WRAPPER="$ROOT/scripts/lib/rustc-tests.sh"
@@ -31,6 +32,9 @@ main() {
     step "nats-server" "$BIN/echo-mesh" broker fetch || exit 1
     step "nats CLI" get_nats_cli
     step "llama.cpp and its model" get_engine
+    # What the packages need; the tests mostly wait. A shell makes a background command deaf to Ctrl-C.
+    ECHO_TEST_SKIPS="" "$ROOT/scripts/test-package.sh" --prepare >"$NOTES/prepared" 2>&1 &
+    PREPARING=$!
     # The mesh tests mostly wait; the harness itself limits how many meshes run at once.
     export RUST_TEST_THREADS=8
     step "tests" run_tests || FAILED=yes
@@ -38,12 +42,19 @@ main() {
     step "faults" "$BIN/echo-faults" --runs 2 --failures "$NOTES/faults" || FAILED=yes
     step "benchmark, small" "$BIN/echo-bench" --smoke --out "$TARGET/bench-smoke" || FAILED=yes
     step "scripts" "$ROOT/scripts/test-scripts.sh" || FAILED=yes
+    wait "$PREPARING" || cat "$NOTES/prepared"
+    PREPARING=
     step "packages" "$ROOT/scripts/test-package.sh" --short --no-build || FAILED=yes
     print_times
     list_skips
     [ $FAILED = no ] || list_failures
     [ $FAILED = no ] || die "tests failed; they are named above."
     say "All tests passed."
+}
+
+leave() {
+    [ -z "$PREPARING" ] || kill "$PREPARING" 2>/dev/null || true
+    rm -rf "$NOTES"
 }
 
 # The settings of a mesh that somebody runs are not those of the tests.
@@ -102,9 +113,8 @@ get_engine() {
     export ECHO_PYTHON ECHO_EMBEDDED_ENGINE="$ROOT/cli/src/up/embedded/embedded-engine.py" ECHO_TEST_EMBEDDED=1
 }
 
-# No pipe: its end would be waited for, and what a failed test has left behind may hold it.
 run_tests() {
-    cargo test --release --locked --workspace --no-fail-fast > >(tee "$NOTES/tests") 2>&1
+    python3 scripts/lib/run-tests.py > >(tee "$NOTES/tests") 2>&1
 }
 
 # Whoever sees only the end of a long log shall see which tests and which promises failed.

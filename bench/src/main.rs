@@ -48,6 +48,10 @@ struct Flags {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=100))]
     repetitions: Option<u8>,
 
+    /// Clients of workload b, in place of its 200: they send five requests each
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4_000))]
+    clients: Option<u16>,
+
     /// Only so many rounds of honest streams, alone and beside clients that send half of what they owe, through the mesh
     /// or, in turns, through those of `--systems`
     #[arg(long, value_name = "ROUNDS", num_args = 0..=1, default_missing_value = "1", value_parser = clap::value_parser!(u8).range(1..=100))]
@@ -71,6 +75,9 @@ impl Flags {
         };
         if let Some(repetitions) = self.repetitions {
             form.repetitions = repetitions.into();
+        }
+        if let Some(clients) = self.clients.map(usize::from) {
+            (form.streaming_clients, form.streaming_requests) = (clients, clients * 5);
         }
         let all: &[Kind] = if self.smoke {
             &[Kind::Direct, Kind::Mesh, Kind::MeshKeys, Kind::MeshOpenai, Kind::MeshBefore]

@@ -42,7 +42,7 @@ impl Workload {
     pub fn title(self) -> &'static str {
         match self {
             Self::A => "overhead: 1 client, 64 tokens, no delay",
-            Self::B => "streaming: 200 clients, 64 tokens every 20 ms",
+            Self::B => "streaming: 200 clients (or --clients), 64 tokens every 20 ms",
             Self::C => "saturation: 64 clients, 128 tokens, no delay",
             Self::D => "whole answers: 64 clients, 1 token, not streamed",
             Self::E => "memory: idle, then 1,000 and 10,000 open streams, then all clients leave",

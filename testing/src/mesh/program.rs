@@ -91,13 +91,15 @@ impl Program {
         self.ready().await;
     }
 
-    /// Starts it, where it listened before if it did, and waits for nothing.
+    /// Starts it, where it listened before if somebody knows that address, and waits for nothing.
     ///
     /// # Panics
     /// When there is no such program.
     pub async fn launch(&self) {
+        // Nobody has an agent's address but from its heartbeats, and its port may be another's by now.
+        let keeps = self.is_ours() && self.binary != "agent";
         let before = self.state().address;
-        if let Some(before) = before.filter(|_| self.is_ours()) {
+        if let Some(before) = before.filter(|_| keeps) {
             self.set("--listen", before.to_string());
         }
         let mut command = self.command();

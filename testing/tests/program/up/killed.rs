@@ -48,6 +48,15 @@ async fn killed(here: &Here, part: &str) -> Vec<Transcript> {
     };
     let kill = async {
         served(CLIENTS).await;
+        // They end and begin in step: not between two answers.
+        until("most clients to be in mid-answer", || async {
+            let status = here.client().get("/status").send().await.map_err(|it| it.to_string())?;
+            let status: serde_json::Value = status.json().await;
+            let nodes = status["nodes"].as_array().into_iter().flatten();
+            let active: u64 = nodes.filter_map(|node| node["active_tasks"].as_u64()).sum();
+            holds(active > CLIENTS as u64 / 2, status)
+        })
+        .await;
         let before = here.kill(part).await;
         let began = Instant::now();
         until(&format!("{part} to be back"), || async {
