@@ -49,7 +49,9 @@ class Program:
 
 
 def programs():
-    built = subprocess.run(BUILD, stdout=subprocess.PIPE, check=True)
+    built = subprocess.run(BUILD, stdout=subprocess.PIPE)
+    if built.returncode:
+        sys.exit("The tests could not be built; the reason is above.")
     messages = [json.loads(line) for line in built.stdout.splitlines() if line.startswith(b"{")]
     tests = [it for it in messages if it.get("executable") and it["profile"]["test"]]
     return sorted((Program(it) for it in tests), key=Program.place)
