@@ -28,7 +28,7 @@ main() {
     export ECHO_TEST_SKIPS=$NOTES/skips
     touch "$ECHO_TEST_SKIPS"
     export RUSTC_WRAPPER_BEFORE="${RUSTC_WRAPPER:-}" RUSTC_WRAPPER="$ROOT/scripts/lib/rustc-tests.sh"
-    step "build" cargo build --release --locked --workspace --all-targets || exit 1
+    step "build" build || exit 1
     step "nats-server" "$BIN/echo-mesh" broker fetch || exit 1
     step "nats CLI" get_nats_cli
     step "llama.cpp and its model" get_engine
@@ -50,6 +50,15 @@ main() {
     [ $FAILED = no ] || list_failures
     [ $FAILED = no ] || die "tests failed; they are named above."
     say "All tests passed."
+}
+
+build() {
+    cargo build --release --locked --workspace --all-targets 2>&1 | tee "$NOTES/build"
+    [ "${PIPESTATUS[0]}" = 0 ] || return 1
+    if [ "${TEST_REQUIRE:-}" = all ] && grep -q '^warning' "$NOTES/build"; then
+        warn "TEST_REQUIRE=all: the compiler warns, see above."
+        return 1
+    fi
 }
 
 leave() {

@@ -136,8 +136,21 @@ pub fn together(status: &Reply, answers: &[Reply]) -> Verdict {
     let mut all: Vec<&str> = status.nodes().iter().map(|node| text(&node["node_id"])).collect();
     all.sort_unstable();
     let only: Vec<&str> = reached.keys().copied().collect();
-    status.need(only == all, &format!("only {} of {} were reached", only.join(", "), all.join(", ")))?;
-    Ok(reached.iter().map(|(node, count)| format!("{count} on {node}")).collect::<Vec<_>>().join(", "))
+    let mut shares: Vec<String> = reached.iter().map(|(node, count)| format!("{count} on {node}")).collect();
+    for node in all.iter().filter(|node| !reached.contains_key(*node)) {
+        let why = answers.iter().find_map(|answer| against(answer, node)).unwrap_or_default();
+        status
+            .need(!why.is_empty(), &format!("only {} of {} were reached", only.join(", "), all.join(", ")))?;
+        shares.push(format!("none on {node} ({why})"));
+    }
+    Ok(shares.join(", "))
+}
+
+/// What was said to speak against a node: to wait for a much faster one is right. A node that is as good has its share.
+fn against<'a>(answer: &'a Reply, node: &str) -> Option<&'a str> {
+    let others = answer.json["why"]["instead_of"].as_array()?.iter();
+    let mut said = others.filter(|other| other["node"] == node).map(|other| text(&other["because"]));
+    said.find(|because| !because.is_empty() && *because != "full" && !because.starts_with("as good"))
 }
 
 pub fn unknown(status: &Reply, reply: &Reply) -> Verdict {
@@ -204,6 +217,15 @@ mod tests {
         assert_eq!(together(&two_nodes(), &shared).unwrap(), "2 on node-a, 1 on node-b");
         let alone = [answer("node-a"), answer("node-a")];
         assert!(together(&two_nodes(), &alone).unwrap_err().starts_with("only node-a of node-a, node-b"));
+        let but = |because: &str| {
+            let why = json!({"instead_of": [{"node": "node-b", "because": because}]});
+            replied(200, &json!({"success": true, "routed_to": "node-a", "why": why}))
+        };
+        let slow = [answer("node-a"), but("7 tokens/s")];
+        assert_eq!(together(&two_nodes(), &slow).unwrap(), "2 on node-a, none on node-b (7 tokens/s)");
+        for no_reason in ["as good, used later", "full", ""] {
+            assert!(together(&two_nodes(), &[but(no_reason)]).is_err(), "{no_reason}");
+        }
         assert!(
             together(&two_nodes(), &[replied(503, &json!({}))])
                 .unwrap_err()
