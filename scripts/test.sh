@@ -52,6 +52,7 @@ main() {
     say "All tests passed."
 }
 
+# Clippy looks at all with the simulator; what is unused without it, only this sees.
 build() {
     cargo build --release --locked --workspace --all-targets 2>&1 | tee "$NOTES/build"
     [ "${PIPESTATUS[0]}" = 0 ] || return 1

@@ -6,7 +6,6 @@ program says is shown when it has ended, so that what a failed test has to say s
 failed. It takes what `cargo test` would run, but for examples in the documentation, of which there are none.
 """
 
-import argparse
 import json
 import os
 import subprocess
@@ -19,6 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 BUILD = ["cargo", "test", "--release", "--locked", "--workspace", "--no-run", "--message-format", "json-render-diagnostics"]
 # What takes longest begins first; programs that are not named here come after these.
 LONGEST_FIRST = ["mesh", "dialects", "page", "program", "echo_edge", "echo_orchestrator"]
+AT_ONCE = 2
 SAY = threading.Lock()
 
 
@@ -58,13 +58,10 @@ def programs():
 
 
 def main():
-    about = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    about.add_argument("--at-once", type=int, default=2, metavar="N", help="programs at once (2)")
-    at_once = about.parse_args().at_once
     tests = programs()
     if not tests:
         sys.exit("There are no tests.")
-    with ThreadPoolExecutor(at_once) as workers:
+    with ThreadPoolExecutor(AT_ONCE) as workers:
         passed = list(workers.map(Program.run, tests))
     failed = [test.source for test, well in zip(tests, passed) if not well]
     print(f"\n{len(tests)} test programs, {len(failed)} failed{': ' if failed else ''}{', '.join(failed)}")
