@@ -55,7 +55,7 @@ async fn check(args: &Args) -> Result<bool> {
     let count = judge::at_once(&status);
     let bodies: Vec<Value> = (1..=count).map(counted).collect();
     let answers = join_all(bodies.iter().map(|body| asks.post("/task", body))).await;
-    told.tell("tasks at once are shared by all nodes", judge::together(&status, &answers));
+    told.tell("tasks at once are shared by the nodes", judge::together(&status, &answers));
     let unknown = json!({"prompt": "hello", "model_hint": "no-such-model-here"});
     told.tell(
         "an unknown model is refused with 503",

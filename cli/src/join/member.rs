@@ -148,11 +148,11 @@ pub async fn let_in(nats: &str, folder: Option<&Path>, nodes: &[NodeId]) -> Resu
     Ok(())
 }
 
-/// Whether the mesh has cut one of these nodes off since its agent was started. A broker that does not answer has not.
+/// Looks whether the mesh still lets in these nodes, whose agents run. A broker that does not answer has cut nobody off.
 ///
 /// # Errors
-/// The sentence that says so.
-pub async fn is_cut_off(nats: &str, folder: &Path, nodes: &[NodeId]) -> Result<()> {
+/// The sentence that says that one was cut off.
+pub async fn still_let_in(nats: &str, folder: &Path, nodes: &[NodeId]) -> Result<()> {
     for node in nodes {
         match knock(nats, &access(folder, node)?, REACH).await {
             Ok(()) => {}

@@ -98,8 +98,8 @@ fn about_node(state: &State, view: &View, now: Instant) -> Option<Vec<String>> {
     let nodes = view::nodes(state);
     let (id, seen) = nodes.get(view.node_at(state))?;
     let node = &seen.node;
-    let site = if node.site.is_empty() { String::new() } else { format!(" at {}", node.site) };
-    let (word, engine, memory) = (node.word(), node.engine(), node.memory.used());
+    let (site, word, engine, memory) =
+        (part("at", &node.site), node.word(), node.engine(), node.memory.used());
     let first = format!("{id}{site}: {word}, {engine}, version {}, memory {memory}", node.version);
     let mut reasons = node.reasons();
     let silent = node.heard.map(|heard| figure::span(state.edge_time(now).saturating_sub(heard)));
@@ -112,12 +112,15 @@ fn about_node(state: &State, view: &View, now: Instant) -> Option<Vec<String>> {
 fn about_task(state: &State, view: &View, now: Instant) -> Option<Vec<String>> {
     let tasks = view::tasks(state);
     let (name, task) = tasks.get(view.task_at(state))?;
-    let part =
-        |word: &str, text: &Clean| if text.is_empty() { String::new() } else { format!(" {word} {text}") };
     let (client, place) = (part("of", &task.client), part("on", &task.node));
     let model = figure::model(task.model.as_str());
     let first = format!("task {name}{client}{place}, attempt {}, {model}", task.attempt);
     Some(vec![first, format!("why: {}", task.why(state.edge_time(now)))])
+}
+
+/// A part of a sentence, if there is something to say.
+fn part(word: &str, text: &Clean) -> String {
+    if text.is_empty() { String::new() } else { format!(" {word} {text}") }
 }
 
 fn bar(part: Option<f64>) -> String {

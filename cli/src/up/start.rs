@@ -75,7 +75,7 @@ pub async fn runs_already(place: &Place, patience: Duration, wants: Wants) -> Re
     if record.supervisor.runs() {
         fits(&record, place, wants)?;
         if record.joined {
-            is_let_in(&record, place).await?;
+            still_let_in(&record, place).await?;
         }
         return show(&record, place).map(|()| true);
     }
@@ -130,12 +130,12 @@ fn fits(record: &Record, place: &Place, wants: Wants) -> Result<(), BadConfig> {
 }
 
 /// Of a machine that was cut off, the agents run on and go on trying: that is not being in the mesh.
-async fn is_let_in(record: &Record, place: &Place) -> Result<()> {
+async fn still_let_in(record: &Record, place: &Place) -> Result<()> {
     let Some(member) = Member::read(place)? else { return Ok(()) };
     let Some(keys) = member.keys(place) else { return Ok(()) };
     let nodes: Vec<NodeId> = record.nodes.iter().filter_map(|node| node.id.parse().ok()).collect();
     let stop = Typed::of(place, None).stop;
-    member::is_cut_off(&member.nats, &keys, &nodes)
+    member::still_let_in(&member.nats, &keys, &nodes)
         .await
         .map_err(|error| anyhow!("{error:#}. First end what runs here: {stop}"))
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use echo_scripted_engine::Api;
 use echo_testing::{
     client::package::{self, folder, set_up},
-    mesh::{Mesh, Program, binaries},
+    mesh::{Mesh, Program, add_key, keyed_edge},
 };
 use tokio::process::Command;
 
@@ -24,15 +24,11 @@ impl Keyed {
     async fn start() -> Self {
         let mesh = able(Api::Ollama).await;
         let keys = mesh.folder().join("keys.json");
-        let mut add = binaries::part("keys");
-        // One of its checks unloads a model.
-        add.args(["add", "clients", "--manage", "--keys"]).arg(&keys).env("ECHO_CONFIG", "/dev/null");
-        let key = String::from_utf8(add.output().expect("echo-mesh keys runs").stdout).expect("a key");
-        let (nats, keys) = (mesh.broker.url(), keys.to_string_lossy().into_owned());
-        let args = ["--nats", &nats, "--listen", "127.0.0.1:0", "--keys", &keys, "--idle-sign", "500ms"];
-        let edge = Program::new("edge with keys", "edge", args.map(str::to_owned).to_vec());
+        // One of the checks unloads a model.
+        let key = add_key(&keys, "clients", &["--manage"]);
+        let edge = keyed_edge(&mesh, &keys, &["--idle-sign", "500ms"]);
         edge.start().await;
-        Self { mesh, edge, key: key.trim().to_owned() }
+        Self { mesh, edge, key }
     }
 }
 

@@ -1,8 +1,7 @@
 //! A NATS that somebody runs already, as nsc sets it up: an operator, an account, and for each part a user with the permissions
 //! that `echo-mesh permissions` prints, and no others.
 
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use base64::Engine as _;
@@ -50,14 +49,9 @@ impl Operator {
             "-----BEGIN NATS USER JWT-----\n{token}\n------END NATS USER JWT------\n\n\
              -----BEGIN USER NKEY SEED-----\n{seed}\n------END USER NKEY SEED------\n"
         );
-        std::fs::write(&file, text).expect("it can be written");
-        close(&file);
+        echo_bus::private_file::write(&file, &text).expect("it can be written");
         file
     }
-}
-
-fn close(file: &Path) {
-    std::fs::set_permissions(file, std::fs::Permissions::from_mode(0o600)).expect("it is ours");
 }
 
 /// A claim about a key, signed.

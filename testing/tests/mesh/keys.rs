@@ -1,12 +1,11 @@
 //! API keys at real edges: who gets in, with what limits, whose a task is, and that no key stands anywhere.
 
-use std::path::{Path, PathBuf};
-use std::process::Output;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use echo_scripted_engine::Model;
 use echo_testing::client::{Call, Client, Stream};
-use echo_testing::mesh::{Mesh, Program, binaries, holds};
+use echo_testing::mesh::{Mesh, Program, add_key, holds, keyed_edge, keys};
 use serde_json::{Value, json};
 
 /// A mesh with two edges that want keys, of one file.
@@ -21,8 +20,8 @@ impl Keyed {
         let models = vec![Model::named("mistral"), Model::named("qwen3")];
         let mesh = Mesh::start().nodes(1).slots(4).script(|script| script.models = models).await;
         let keys = mesh.folder().join("keys.json");
-        add(&keys, "first", &[]);
-        let edges = [edge(&mesh, &keys), edge(&mesh, &keys)];
+        add_key(&keys, "first", &[]);
+        let edges = [keyed_edge(&mesh, &keys, &[]), keyed_edge(&mesh, &keys, &[])];
         tokio::join!(edges[0].start(), edges[1].start());
         Self { edges, keys, mesh }
     }
@@ -33,7 +32,7 @@ impl Keyed {
 
     /// A new key that the first edge knows.
     async fn key(&self, name: &str, limits: &[&str]) -> String {
-        let key = add(&self.keys, name, limits);
+        let key = add_key(&self.keys, name, limits);
         for edge in 0..2 {
             self.is_answered(edge, &key, 200).await;
         }
@@ -56,27 +55,8 @@ impl Keyed {
     }
 }
 
-fn edge(mesh: &Mesh, keys: &Path) -> Program {
-    let args = ["--nats", &mesh.broker.url(), "--listen", "127.0.0.1:0", "--keys", &keys.to_string_lossy()];
-    Program::new("edge with keys", "edge", args.map(str::to_owned).to_vec())
-}
-
 fn by(key: &str, call: Call) -> Call {
     call.header("authorization", &format!("Bearer {key}"))
-}
-
-fn command(keys: &Path, args: &[&str]) -> Output {
-    let mut command = binaries::part("keys");
-    command.args(args).arg("--keys").arg(keys).env("ECHO_CONFIG", "/dev/null");
-    command.output().expect("echo-mesh keys runs")
-}
-
-fn add(keys: &Path, name: &str, limits: &[&str]) -> String {
-    let output = command(keys, &[&["add", name], limits].concat());
-    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "{err}");
-    assert!(!err.contains(out.trim()), "the key is printed once");
-    out.trim().to_owned()
 }
 
 fn prompt(words: &str) -> Value {
@@ -188,7 +168,7 @@ async fn a_revoked_key_is_out_soon_its_running_answer_ends_well_and_another_key_
     let body = prompt("count [tokens=150] [delay=20]");
     let mut stream = Stream::open(by(&key, keyed.client(0).post("/task/stream", &body)));
     stream.read_tokens(5).await;
-    assert!(command(&keyed.keys, &["revoke", "ada"]).status.success());
+    assert!(keys(&keyed.keys, &["revoke", "ada"]).status.success());
     keyed.is_answered(0, &key, 401).await;
     stream.rest().await.assert_answered();
     let other = keyed.key("ada", &["--expires", "2s"]).await;
@@ -276,7 +256,7 @@ async fn a_key_is_good_for_its_models_and_for_so_many_tasks_and_tokens() {
     assert!(keyed.edges[0].stop().await.success());
     keyed.edges[0].start().await;
     assert_eq!(refused(0).await.0, 429, "a new edge knows what was used");
-    let listed = command(&keyed.keys, &["list", "--json"]);
+    let listed = keys(&keyed.keys, &["list", "--json"]);
     let listed: Value = serde_json::from_slice(&listed.stdout).expect("JSON");
     let cy =
         listed.as_array().and_then(|keys| keys.iter().find(|key| key["name"] == "cy")).expect("cy's key");

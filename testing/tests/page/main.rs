@@ -8,7 +8,7 @@ use std::process::Stdio;
 use echo_scripted_engine::Model;
 use echo_testing::{
     client::package::set_up,
-    mesh::{Mesh, Program, binaries},
+    mesh::{Mesh, Program, add_key, keyed_edge},
 };
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::Command;
@@ -147,18 +147,15 @@ async fn the_page_asks_for_a_key_where_one_is_wanted() {
     };
     let mesh = Mesh::start().nodes(1).slots(2).await;
     let keys = mesh.folder().join("keys.json");
-    let mut add = binaries::part("keys");
-    add.args(["add", "ada", "--keys"]).arg(&keys).env("ECHO_CONFIG", "/dev/null");
-    let key = String::from_utf8(add.output().expect("echo-mesh keys runs").stdout).expect("a key");
-    let args = ["--nats", &mesh.broker.url(), "--listen", "127.0.0.1:0", "--keys", &keys.to_string_lossy()];
-    let edge = Program::new("edge with keys", "edge", args.map(str::to_owned).to_vec());
+    let key = add_key(&keys, "ada", &[]);
+    let edge = keyed_edge(&mesh, &keys, &[]);
     edge.start().await;
     // A script finds its packages beside itself.
     let script = home.join(format!("key-{}.mjs", std::process::id()));
     std::fs::copy(folder("testing/page/key.mjs"), &script).expect("the script is copied");
     let mut command = Command::new("node");
     command.arg(&script).env("ECHO_EDGE_URL", format!("http://{}", edge.address()));
-    command.env("ECHO_KEY", key.trim()).env("ECHO_CHROMIUM", browser);
+    command.env("ECHO_KEY", key).env("ECHO_CHROMIUM", browser);
     passes(command).await;
     std::fs::remove_file(script).expect("the cache can be written");
 }
