@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Output;
 
-use super::{Mesh, Program, binaries};
+use super::{Program, binaries};
 
 /// `echo-mesh keys` with these words, about the keys in this file.
 ///
@@ -27,10 +27,10 @@ pub fn add_key(file: &Path, name: &str, limits: &[&str]) -> String {
     out.trim().to_owned()
 }
 
-/// One more edge of a mesh, which wants the keys in this file; not started.
-pub fn keyed_edge(mesh: &Mesh, keys: &Path, more: &[&str]) -> Program {
-    let (nats, keys) = (mesh.broker.url(), keys.to_string_lossy());
-    let args = ["--nats", &nats, "--listen", "127.0.0.1:0", "--keys", &keys];
+/// One more edge of the mesh on this bus, which wants the keys in this file; not started.
+pub fn keyed_edge(bus: &str, keys: &Path, more: &[&str]) -> Program {
+    let keys = keys.to_string_lossy();
+    let args = ["--nats", bus, "--listen", "127.0.0.1:0", "--keys", &keys];
     let args = args.iter().chain(more).map(|&arg| arg.to_owned()).collect();
     Program::new("edge with keys", "edge", args)
 }

@@ -26,7 +26,7 @@ impl Keyed {
         let keys = mesh.folder().join("keys.json");
         // One of the checks unloads a model.
         let key = add_key(&keys, "clients", &["--manage"]);
-        let edge = keyed_edge(&mesh, &keys, &["--idle-sign", "500ms"]);
+        let edge = keyed_edge(&mesh.broker.url(), &keys, &["--idle-sign", "500ms"]);
         edge.start().await;
         Self { mesh, edge, key }
     }

@@ -21,7 +21,7 @@ impl Keyed {
         let mesh = Mesh::start().nodes(1).slots(4).script(|script| script.models = models).await;
         let keys = mesh.folder().join("keys.json");
         add_key(&keys, "first", &[]);
-        let edges = [keyed_edge(&mesh, &keys, &[]), keyed_edge(&mesh, &keys, &[])];
+        let edges = [keyed_edge(&mesh.broker.url(), &keys, &[]), keyed_edge(&mesh.broker.url(), &keys, &[])];
         tokio::join!(edges[0].start(), edges[1].start());
         Self { edges, keys, mesh }
     }

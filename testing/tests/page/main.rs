@@ -148,7 +148,7 @@ async fn the_page_asks_for_a_key_where_one_is_wanted() {
     let mesh = Mesh::start().nodes(1).slots(2).await;
     let keys = mesh.folder().join("keys.json");
     let key = add_key(&keys, "ada", &[]);
-    let edge = keyed_edge(&mesh, &keys, &[]);
+    let edge = keyed_edge(&mesh.broker.url(), &keys, &[]);
     edge.start().await;
     // A script finds its packages beside itself.
     let script = home.join(format!("key-{}.mjs", std::process::id()));
