@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use tracing::{error, info, warn};
 
 use crate::machines::Machines;
-use crate::server::{self, Listen, Monitor, Options, Server};
+use crate::server::{self, Listen, Monitor, Options, Renewal, Server};
 use crate::trust::Trust;
 
 /// The bus of the mesh: finds or fetches nats-server, checks its configuration, starts it, and keeps it up.
@@ -105,8 +105,16 @@ async fn run(cli: Args) -> Result<()> {
     let Args { trust, nats_conf, listen, monitor, insecure_lan, ready_file, threads, .. } = cli;
     let trust = trust.as_deref().map(Trust::open).transpose().map_err(BadConfig::because)?;
     let trusted = trust.clone();
-    let options =
-        Options { binary, config: nats_conf, listen, monitor, trust: trusted, insecure_lan, threads };
+    let options = Options {
+        binary,
+        config: nats_conf,
+        listen,
+        monitor,
+        trust: trusted,
+        insecure_lan,
+        threads,
+        renewal: Renewal::default(),
+    };
     let starting = shutdown.run_until_cancelled(Server::start(options, shutdown.clone()));
     let Some(server) = starting.await.transpose().map_err(blamed)? else {
         return Ok(());

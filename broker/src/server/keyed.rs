@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::path::Path;
+use std::time::{Duration, SystemTime};
 
 use echo_bus::client::Access;
 use echo_bus::permission::{Machine, Part};
@@ -24,23 +25,25 @@ pub(super) struct Keyed {
     /// The configuration with marks.
     template: String,
     certificate: Certificate,
+    /// How long that is good for.
+    lasts: Duration,
     /// How the broker's own part gets in.
     pub(super) access: Access,
 }
 
 impl Keyed {
     /// Makes what is missing: the broker's certificate, its own key, and one for the commands of its people.
-    pub(super) fn new(trust: Trust, template: String, named: &Path) -> Result<Self, Error> {
+    pub(super) fn new(trust: Trust, template: String, named: &Path, lasts: Duration) -> Result<Self, Error> {
         for mark in [USERS, WAY_IN] {
             if replaced(&template, mark, "").is_none() {
                 return Err(Error::NoMarks { config: named.to_owned(), mark });
             }
         }
-        let certificate = trust.server_certificate(BROKER)?;
+        let certificate = trust.server_certificate(BROKER, lasts)?;
         let own = trust.own_key(BROKER, Duty::Broker, None)?;
         trust.own_key(OPERATOR, Duty::Operator, None)?;
         let access = trust.access(&own)?;
-        Ok(Self { trust, template, certificate, access })
+        Ok(Self { trust, template, certificate, lasts, access })
     }
 
     /// The configuration for the keys that are in now.
@@ -52,13 +55,12 @@ impl Keyed {
         Ok(replaced(&text, WAY_IN, &tls).unwrap_or_default())
     }
 
-    /// Signs the broker's certificate anew if it will end; says whether it did.
-    pub(super) fn renew(&mut self) -> Result<bool, Error> {
-        let due = self.certificate.is_due(std::time::SystemTime::now());
-        if due {
-            self.certificate = self.trust.server_certificate(BROKER)?;
+    /// Signs the broker's certificate anew if it will end.
+    pub(super) fn renew(&mut self) -> Result<(), Error> {
+        if self.certificate.is_due(SystemTime::now()) {
+            self.certificate = self.trust.server_certificate(BROKER, self.lasts)?;
         }
-        Ok(due)
+        Ok(())
     }
 }
 

@@ -74,7 +74,9 @@ impl Plan {
             (Some(trust), named) => {
                 let template = named.as_ref().map_or(Ok(BUILT_IN.to_owned()), std::fs::read_to_string);
                 let named = named.clone().unwrap_or_else(|| PathBuf::from("nats.conf"));
-                plan.keyed = Some(Keyed::new(trust.clone(), template.map_err(Error::Folder)?, &named)?);
+                let lasts = plan.options.renewal.lasts;
+                plan.keyed =
+                    Some(Keyed::new(trust.clone(), template.map_err(Error::Folder)?, &named, lasts)?);
                 plan.write()?;
             }
             (None, Some(named)) => plan.config.clone_from(named),
@@ -109,10 +111,17 @@ impl Plan {
         Err(reloaded)
     }
 
-    /// Signs the broker's certificate anew before it ends.
+    /// How often it is looked whether the certificate is to be renewed.
+    pub(super) fn look(&self) -> Duration {
+        self.options.renewal.look
+    }
+
+    /// Signs the broker's certificate anew before it ends, and has the server show it.
     pub(super) async fn renew(&mut self, running: &mut Running) -> Result<(), Error> {
-        let renewed = self.keyed.as_mut().map_or(Ok(false), Keyed::renew)?;
-        if renewed { self.reload(running).await } else { Ok(()) }
+        let Some(keyed) = &mut self.keyed else { return Ok(()) };
+        keyed.renew()?;
+        // Without a look at whether it is new: one that the server did not take is tried again.
+        self.reload(running).await
     }
 
     fn command(&self) -> Command {

@@ -17,9 +17,6 @@ use super::plan::Plan;
 use super::ports::{exposed, nearest, port_of};
 use super::reload::{Reloader, Request};
 
-/// How often it is looked whether the broker's certificate is to be renewed. It lasts for months.
-const LOOK: Duration = Duration::from_secs(3600);
-
 /// Enough for a crash now and then, few enough to end a server that cannot live.
 const MOST_CRASHES: usize = 10;
 const CRASHES_WITHIN: Duration = Duration::from_secs(60);
@@ -102,7 +99,7 @@ async fn look_after(
     running: &mut Running,
     requests: &mut mpsc::Receiver<Request>,
 ) -> io::Result<std::process::ExitStatus> {
-    let mut look = tokio::time::interval(LOOK);
+    let mut look = tokio::time::interval(plan.look());
     loop {
         tokio::select! {
             biased;

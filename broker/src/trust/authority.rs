@@ -19,7 +19,8 @@ use super::rules;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 const AUTHORITY_LASTS: Duration = DAY.saturating_mul(3650);
-const CERTIFICATE_LASTS: Duration = DAY.saturating_mul(365);
+/// How long a server's certificate is good for, if nobody says otherwise.
+pub const CERTIFICATE_LASTS: Duration = DAY.saturating_mul(365);
 
 /// The clock of another machine may be behind ours.
 const EARLIER: Duration = DAY;
@@ -36,12 +37,13 @@ pub struct Certificate {
     pub certificate: PathBuf,
     pub key: PathBuf,
     made: SystemTime,
+    lasts: Duration,
 }
 
 impl Certificate {
     /// Whether less than a third of its time is left.
     pub fn is_due(&self, now: SystemTime) -> bool {
-        now.duration_since(self.made).is_ok_and(|age| age > CERTIFICATE_LASTS * 2 / 3)
+        now.duration_since(self.made).is_ok_and(|age| age > self.lasts * 2 / 3)
     }
 }
 
@@ -52,7 +54,7 @@ pub(super) fn make(folder: &Folder) -> Result<(), Error> {
 }
 
 /// Signs a certificate for a server on this machine.
-pub(super) fn sign(folder: &Folder, name: &str) -> Result<Certificate, Error> {
+pub(super) fn sign(folder: &Folder, name: &str, lasts: Duration) -> Result<Certificate, Error> {
     if name == "ca" {
         return Err(Error::Refused("\"ca\" is the authority's own name".to_owned()));
     }
@@ -60,10 +62,10 @@ pub(super) fn sign(folder: &Folder, name: &str) -> Result<Certificate, Error> {
     let (now, own) = (SystemTime::now(), key(folder, name)?);
     let authority = params(now);
     let issuer = Issuer::from_params(&authority, key(folder, "ca")?);
-    let signed = server(name, own_names(), now)?.signed_by(&own, &issuer)?;
+    let signed = server(name, own_names(), now, lasts)?.signed_by(&own, &issuer)?;
     folder.write(&format!("{name}.pem"), &signed.pem())?;
     let path = |end: &str| folder.path(&format!("{name}.{end}"));
-    Ok(Certificate { certificate: path("pem"), key: path("key"), made: now })
+    Ok(Certificate { certificate: path("pem"), key: path("key"), made: now, lasts })
 }
 
 fn key(folder: &Folder, name: &str) -> Result<KeyPair, Error> {
@@ -80,11 +82,16 @@ fn params(now: SystemTime) -> CertificateParams {
     params.distinguished_name.push(DnType::CommonName, "Echo-System mesh authority");
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    lasts(&mut params, now, AUTHORITY_LASTS);
+    bound(&mut params, now, AUTHORITY_LASTS);
     params
 }
 
-fn server(name: &str, own: Names, now: SystemTime) -> Result<CertificateParams, rcgen::Error> {
+fn server(
+    name: &str,
+    own: Names,
+    now: SystemTime,
+    lasts: Duration,
+) -> Result<CertificateParams, rcgen::Error> {
     let called = format!("{name}.{DOMAIN}");
     let mut params = CertificateParams::new([called.clone()])?;
     params.subject_alt_names.extend(own.0);
@@ -97,11 +104,12 @@ fn server(name: &str, own: Names, now: SystemTime) -> Result<CertificateParams, 
         params.extended_key_usages.truncate(1);
     }
     params.use_authority_key_identifier_extension = true;
-    lasts(&mut params, now, CERTIFICATE_LASTS);
+    bound(&mut params, now, lasts);
     Ok(params)
 }
 
-fn lasts(params: &mut CertificateParams, now: SystemTime, long: Duration) {
+/// When it is good.
+fn bound(params: &mut CertificateParams, now: SystemTime, long: Duration) {
     let since = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let now = date_time_ymd(1970, 1, 1) + since;
     params.not_before = now - EARLIER;
@@ -115,7 +123,8 @@ mod tests {
     #[test]
     fn a_certificate_is_due_when_a_third_of_its_time_is_left() {
         let now = SystemTime::now();
-        let one = Certificate { certificate: PathBuf::new(), key: PathBuf::new(), made: now };
+        let (certificate, key) = (PathBuf::new(), PathBuf::new());
+        let one = Certificate { certificate, key, made: now, lasts: CERTIFICATE_LASTS };
         assert!(!one.is_due(now) && !one.is_due(now - DAY) && !one.is_due(now + DAY * 243));
         assert!(one.is_due(now + DAY * 244));
     }

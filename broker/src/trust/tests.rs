@@ -30,7 +30,7 @@ fn starts_at_once_agree_on_one_authority_and_one_key() {
         let start = || {
             let trust = Trust::open(folder.path()).unwrap();
             let key = trust.own_key(OPERATOR, Duty::Operator, None).unwrap();
-            trust.server_certificate(BROKER).unwrap();
+            trust.server_certificate(BROKER, CERTIFICATE_LASTS).unwrap();
             (fs::read_to_string(trust.authority()).unwrap(), key)
         };
         let starts: Vec<_> = (0..8).map(|_| scope.spawn(start)).collect();
@@ -49,12 +49,12 @@ fn a_key_of_the_authority_that_others_can_read_is_refused_with_the_cure() {
     let (_folder, trust) = trust();
     let key = trust.0.path("ca.key");
     fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
-    let refused = trust.server_certificate(BROKER).unwrap_err().to_string();
+    let refused = trust.server_certificate(BROKER, CERTIFICATE_LASTS).unwrap_err().to_string();
     assert!(refused.contains("chmod 600"), "{refused}");
     private_file::write(&key, "no key").unwrap();
-    assert!(matches!(trust.server_certificate(BROKER), Err(Error::NoKey(_))));
-    assert!(why(trust.server_certificate("ca")).contains("own name"));
-    assert!(why(trust.server_certificate("../x")).contains("is no name"));
+    assert!(matches!(trust.server_certificate(BROKER, CERTIFICATE_LASTS), Err(Error::NoKey(_))));
+    assert!(why(trust.server_certificate("ca", CERTIFICATE_LASTS)).contains("own name"));
+    assert!(why(trust.server_certificate("../x", CERTIFICATE_LASTS)).contains("is no name"));
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use async_nats::{Client, ConnectOptions, Event, HeaderMap, RequestErrorKind};
-use echo_broker::server::{self, Error, Monitor, Occupant, Options, Search, Server};
+use echo_broker::server::{self, Error, Monitor, Occupant, Options, Renewal, Search, Server};
 use echo_bus::client::{Guest, NotLetIn};
 use echo_bus::threads::Threads;
 use futures::StreamExt as _;
@@ -56,6 +56,7 @@ async fn options() -> Options {
         trust: None,
         insecure_lan: false,
         threads: Threads::for_cores(1),
+        renewal: Renewal::default(),
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use echo_broker::machines::Machines;
 use echo_broker::server::Reloader;
-use echo_broker::trust::Trust;
+use echo_broker::trust::{CERTIFICATE_LASTS, Trust};
 use echo_bus::Bus;
 use echo_bus::client::{self, Access, Authority};
 use echo_bus::id::{AttemptId, NodeId, Role, TaskId};
@@ -331,11 +331,37 @@ async fn a_renewed_certificate_is_shown_to_who_connects_next() {
     let mesh = keyed().await;
     let operator = mesh.operator().await;
     let before = certificate_of(&mesh).await;
-    mesh.trust.server_certificate("broker").unwrap();
+    mesh.trust.server_certificate("broker", CERTIFICATE_LASTS).unwrap();
     assert_eq!(certificate_of(&mesh).await, before, "the server has read it without being told");
     mesh.server.reloader().reload().await.unwrap();
     assert_ne!(certificate_of(&mesh).await, before);
     assert_eq!(operator.link().borrow().epoch, 1);
+}
+
+#[tokio::test]
+async fn a_certificate_that_is_about_to_end_is_renewed_under_way_and_tried_again_if_the_server_did_not_take_it()
+ {
+    let folder = tempfile::tempdir().unwrap();
+    let trust = Trust::open(&folder.path().join("trust")).unwrap();
+    let renewal = Renewal { lasts: Duration::from_secs(6), look: Duration::from_millis(200) };
+    let began = Instant::now();
+    let server = start(Options { renewal, ..trusting(&trust).await }).await.unwrap();
+    let machines = Machines::start(server.url(), trust.clone(), server.reloader()).await.unwrap();
+    let mesh = Keyed { server, trust, _machines: machines, folder };
+    let operator = mesh.operator().await;
+    let first = certificate_of(&mesh).await;
+    // Nothing that the server takes, for a while in which one was due.
+    let list = mesh.folder.path().join("trust/machines.json");
+    let good = fs::read(&list).unwrap();
+    fs::write(&list, "no list").unwrap();
+    tokio::time::sleep_until((began + Duration::from_secs(5)).into()).await;
+    assert_eq!(certificate_of(&mesh).await, first);
+    fs::write(&list, good).unwrap();
+    until("another certificate", async || certificate_of(&mesh).await != first).await;
+    // The first one would let nobody in any more.
+    tokio::time::sleep_until((began + Duration::from_secs(7)).into()).await;
+    certificate_of(&mesh).await;
+    assert_eq!(operator.link().borrow().epoch, 1, "those who are there are not disturbed");
 }
 
 /// The certificate that the server shows.
@@ -481,7 +507,7 @@ fn the_own_key_of_the_broker_is_closed_to_others() {
     let key = trust.own_key("broker", Duty::Broker, None).unwrap();
     let Access { authority, .. } = trust.access(&key).unwrap();
     assert!(authority.is_some());
-    trust.server_certificate("broker").unwrap();
+    trust.server_certificate("broker", CERTIFICATE_LASTS).unwrap();
     for file in ["ca.key", "broker.key", "keys/broker.nk", "machines.json"] {
         let mode = fs::metadata(folder.path().join(file)).unwrap().mode() & 0o777;
         assert_eq!(mode, 0o600, "{file}");

@@ -1,3 +1,4 @@
+use crate::trust::CERTIFICATE_LASTS;
 use echo_bus::subject::{CONTRACT, Duty, Shape, Who};
 
 use super::*;
@@ -74,7 +75,8 @@ fn with_keys_no_user_of_one_machine_is_left() {
     let folder = tempfile::tempdir().unwrap();
     // A path that nats-server could take for something else.
     let trust = Trust::open(&folder.path().join("a \"b\" \\ c")).unwrap();
-    let keyed = Keyed::new(trust.clone(), CONF.to_owned(), Path::new("nats.conf")).unwrap();
+    let keyed =
+        Keyed::new(trust.clone(), CONF.to_owned(), Path::new("nats.conf"), CERTIFICATE_LASTS).unwrap();
     let config = keyed.config().unwrap();
     for gone in ["user: mesh", "user: watch", "no_auth_user:"] {
         assert!(!config.contains(gone), "{gone} is still there");
