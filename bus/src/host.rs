@@ -24,13 +24,20 @@ pub fn is_near(name: &str, own: Option<&str>) -> bool {
         return is_near_address(ip);
     }
     let is_own = own.is_some_and(|own| !own.is_empty() && own.eq_ignore_ascii_case(name));
-    name == "localhost" || is_own || RESERVED.iter().any(|end| name.ends_with(end))
+    name == "localhost" || is_own || RESERVED.iter().any(|end| is_below(name, end))
 }
 
 /// Whether nobody else can say what a [`name`] points to: an address, or a name that is resolved on this machine. Names
 /// like `box.local` are given by whoever answers on the network.
 pub fn is_certain(name: &str) -> bool {
-    name.parse::<IpAddr>().is_ok() || name == "localhost" || name.ends_with(".localhost")
+    name.parse::<IpAddr>().is_ok() || name == "localhost" || is_below(name, ".localhost")
+}
+
+/// Whether it is a name, and ends so: what only looks like one may name another host for who reads it otherwise, as
+/// `evil.example#.localhost` does.
+fn is_below(name: &str, end: &str) -> bool {
+    let is_name = || name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
+    name.ends_with(end) && is_name()
 }
 
 fn is_near_address(ip: IpAddr) -> bool {
@@ -71,6 +78,9 @@ mod tests {
             "8.8.8.8",
             "[2001:db8::1]:80",
             "workshop.evil.example",
+            "evil.example#@..localhost",
+            "evil.example/.local",
+            "somebody@box.local",
         ] {
             assert!(!is_near(&name(far), Some("workshop")), "{far}");
         }
@@ -80,6 +90,7 @@ mod tests {
             ("a.localhost", true),
             ("box.local", false),
             ("localhost.local", false),
+            ("evil.example#@..localhost", false),
         ] {
             assert_eq!(is_certain(name), certain, "{name}");
         }

@@ -190,6 +190,8 @@ mod tests {
             ("?", false),
             ("edge.evil", false),
             ("user@evil.example", false),
+            ("evil.example#@..localhost", false),
+            ("evil.example?.local", false),
         ] {
             assert_eq!(open.allows_host(host), good, "{host}");
         }
@@ -214,6 +216,7 @@ mod tests {
             ("ftp://192.168.1.5", "192.168.1.5"),
             ("http://", ""),
             ("null", "null"),
+            ("http://evil.example#@..localhost", "evil.example#@..localhost"),
         ] {
             assert!(!open.is_own_page(origin, host), "{origin} was let in");
         }
