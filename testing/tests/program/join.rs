@@ -250,8 +250,7 @@ impl Home {
     }
 
     fn record(&self, machine: &str) -> Value {
-        let text = fs::read(self.place(machine).join("mesh.json")).unwrap_or_default();
-        serde_json::from_slice(&text).unwrap_or_default()
+        record(&self.place(machine))
     }
 
     /// The process of its agent.
@@ -286,12 +285,21 @@ fn free_address() -> String {
     format!("127.0.0.1:{}", port.unwrap())
 }
 
+/// What a machine has recorded of the mesh that runs there.
+fn record(place: &Path) -> Value {
+    let text = fs::read(place.join("mesh.json")).unwrap_or_default();
+    serde_json::from_slice(&text).unwrap_or_default()
+}
+
+/// The process that keeps its parts up.
+fn supervisor(place: &Path) -> Option<i64> {
+    record(place)["supervisor"]["pid"].as_i64()
+}
+
 /// Ends what a test has left running on its machines: a supervisor's parts end with it.
 fn end_all(machines: &Path) {
     for machine in fs::read_dir(machines).into_iter().flatten().flatten() {
-        let text = fs::read(machine.path().join("mesh.json")).unwrap_or_default();
-        let record: Value = serde_json::from_slice(&text).unwrap_or_default();
-        if let Some(pid) = record["supervisor"]["pid"].as_i64() {
+        if let Some(pid) = supervisor(&machine.path()) {
             let _ = Command::new("kill").args(["-9", &pid.to_string()]).status();
         }
     }
@@ -903,6 +911,12 @@ impl Open {
         Run::start(&self.place(host), Some((self.lan.host(host), &format!("machine-{host}"))), args).await
     }
 
+    /// SIGKILL to what keeps the machine's parts up.
+    fn kill_supervisor(&self, host: usize) {
+        let pid = supervisor(&self.place(host)).expect("a supervisor").to_string();
+        assert!(Command::new("kill").args(["-9", &pid]).status().unwrap().success());
+    }
+
     /// Waits until the log of the first machine's supervisor has this.
     async fn logs(&self, text: &str) {
         until(&format!("{text:?} in the log"), || async {
@@ -947,6 +961,18 @@ async fn up_lan_lets_a_machine_in_with_nothing_but_the_code_which_is_kept_nowher
         assert_eq!(fs::metadata(path).unwrap().mode() & 0o777, 0o600, "{}", path.display());
         assert!(!arguments().contains(secret), "{}", path.display());
     }
+
+    // A supervisor that is killed takes its parts with it. The next one knows whom the mesh lets in, and nobody needs a code again.
+    let list = far.place(1).join("trust/machines.json");
+    let known = fs::read_to_string(&list).unwrap();
+    far.kill_supervisor(1);
+    said_on(&far, 1, &[&["up", "--lan", "--detach"][..], &up].concat()).await;
+    assert_eq!(fs::read_to_string(&list).unwrap(), known);
+    until("the second machine to be back", || async {
+        let (_, status) = far.on(2, &["status"]).await.end().await;
+        holds(status.contains("machine-1") && status.contains("machine-2  ready"), status)
+    })
+    .await;
 
     // Another code comes from whoever is in the mesh, which needs to be told nothing.
     let invite = far.on(1, &["invite"]).await;
