@@ -27,11 +27,13 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use async_nats::HeaderMap;
 use bytes::Bytes;
+use serde::Serialize;
 use tokio::sync::watch;
 
 use crate::id::{BootId, Inbox, Peer};
-use crate::message::{Empty, Frame, Payload, write};
+use crate::message::{Empty, Frame, Payload, WrittenAs, write};
 use crate::subject::{Call, Filter, Subject};
 use replies::Replies;
 
@@ -87,7 +89,7 @@ impl Bus {
     /// # Errors
     /// See [`PublishError`].
     pub async fn publish<M: Payload>(&self, to: &Subject<M>, message: &M) -> Result<(), PublishError> {
-        self.send(to.raw(), None, message).await
+        self.send(to.raw(), None, message.headers(), message).await
     }
 
     /// Sends a frame to the edge that owns its task.
@@ -95,7 +97,7 @@ impl Bus {
     /// # Errors
     /// See [`PublishError`].
     pub async fn send_frame(&self, to: &Inbox, frame: &Frame) -> Result<(), PublishError> {
-        self.send(to.as_str().to_owned().into(), None, frame).await
+        self.send(to.as_str().to_owned().into(), None, None, frame).await
     }
 
     /// Answers a question. `None` is a question that wants no answer.
@@ -104,7 +106,7 @@ impl Bus {
     /// See [`PublishError`].
     pub async fn answer<A: Payload>(&self, to: Option<&Inbox>, answer: &A) -> Result<(), PublishError> {
         match to {
-            Some(inbox) => self.send(inbox.as_str().to_owned().into(), None, answer).await,
+            Some(inbox) => self.send(inbox.as_str().to_owned().into(), None, answer.headers(), answer).await,
             None => Ok(()),
         }
     }
@@ -116,13 +118,13 @@ impl Bus {
     pub async fn call<Q: Payload, A: Payload>(
         &self,
         to: &Call<Q, A>,
-        question: &Q,
+        question: &impl WrittenAs<Q>,
         within: Duration,
     ) -> Result<A, CallError> {
         let pending = self.0.replies.expect();
         let mut link = self.link();
         let epoch = link.borrow_and_update().epoch;
-        self.send(to.raw(), Some(pending.subject()), question).await?;
+        self.send(to.raw(), Some(pending.subject()), question.original().headers(), question).await?;
         let broken = link.wait_for(|link| !link.up || link.epoch != epoch);
         let answer = tokio::select! {
             biased;
@@ -168,7 +170,7 @@ impl Bus {
     pub async fn round_trip(&self, within: Duration) -> Result<(), CallError> {
         let pending = self.0.replies.expect();
         let subject = pending.subject();
-        self.send(subject.clone(), None, &Empty {}).await?;
+        self.send(subject.clone(), None, None, &Empty {}).await?;
         match tokio::time::timeout(within, pending.answer()).await {
             Ok(Some(_)) => Ok(()),
             _ => Err(CallError::Unanswered(subject.to_string())),
@@ -191,11 +193,12 @@ impl Bus {
         }
     }
 
-    async fn send<M: Payload>(
+    async fn send(
         &self,
         to: async_nats::Subject,
         reply: Option<async_nats::Subject>,
-        message: &M,
+        headers: Option<HeaderMap>,
+        message: &impl Serialize,
     ) -> Result<(), PublishError> {
         if !self.is_connected() {
             return Err(PublishError::Disconnected);
@@ -203,7 +206,7 @@ impl Bus {
         let payload = self.fitting(write(message).map_err(PublishError::Encode)?.into())?;
         let client = &self.0.client;
         self.unless_cut_off(async {
-            match (reply, message.headers()) {
+            match (reply, headers) {
                 (None, None) => client.publish(to, payload).await,
                 (None, Some(headers)) => client.publish_with_headers(to, headers, payload).await,
                 (Some(reply), None) => client.publish_with_reply(to, reply, payload).await,

@@ -43,7 +43,7 @@ pub use loading::Loading;
 pub use machines::{MachinesAnswer, MachinesRequest, NewKey};
 pub use order::{Order, Ordered, Wish};
 pub use paused::Paused;
-pub use payload::{Payload, size, write};
+pub use payload::{Payload, WrittenAs, size, write};
 pub use prefix::{BLOCK, BLOCKS, Prefix, common};
 pub use pulse::{Cancel, Disconnect, Held, Missing, Pong, Pulse, PulseAnswer};
 pub use request::{Chat, Embed, Generate, Named, Request, ToolChoice};

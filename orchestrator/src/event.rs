@@ -8,6 +8,7 @@ use echo_bus::message::{
     CacheDigest, Cancel, Event as News, Failure, Frame, Heartbeat, Pong, Pulse, PulseAnswer, Submission, Task,
 };
 
+use crate::reason::Reason;
 use crate::snapshot::Snapshot;
 
 /// One attempt at a task, given to one start of one node.
@@ -97,6 +98,7 @@ pub enum Action {
     Dispatch {
         asked: Asked,
         task: Arc<Task>,
+        reason: Arc<Reason>,
     },
     CancelAt {
         node: NodeId,

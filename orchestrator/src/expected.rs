@@ -35,4 +35,4 @@ pub use nearest::nearest;
 pub use node::Own;
 pub use waiting::{Look, Stand, Waiting};
 pub use weights::Weights;
-pub use why::{AT_THIS_SITE, millis};
+pub use why::{AT_THIS_SITE, Reason, millis};

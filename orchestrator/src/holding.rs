@@ -10,6 +10,7 @@ use echo_bus::message::{self, Excluded, Failure, Task};
 use crate::expected::{KEPT, Prompt, Stand, Step};
 use crate::need::Need;
 use crate::queue::{Entry, Place};
+use crate::reason::Reason;
 use crate::registry::Key;
 use crate::scheduler::Bars;
 use crate::trace::Placement;
@@ -51,6 +52,8 @@ pub struct Holding {
     pub outlook: Option<f64>,
     /// What was expected of its wait when it came into the queue, in milliseconds: 0 until it does.
     pub first_wait: Option<u64>,
+    /// Why the node was asked that was asked last.
+    pub reason: Option<Arc<Reason>>,
     pub phase: Phase,
     pub trace: Placement,
 }
@@ -122,6 +125,7 @@ impl Holding {
             plan: None,
             outlook: None,
             first_wait: Some(0),
+            reason: None,
             phase: Phase::Adrift,
             trace,
         }

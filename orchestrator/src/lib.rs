@@ -22,6 +22,7 @@ mod node;
 mod perform;
 pub mod program;
 mod queue;
+mod reason;
 mod recent;
 mod registry;
 mod run;

@@ -15,6 +15,7 @@ use tracing::{debug, info};
 
 use crate::event::{Action, Answer, Asked, Event};
 use crate::metrics;
+use crate::reason::{Reason, Reasoned};
 
 /// An agent answers at once, so a longer silence means that nobody knows whether it has the task.
 const DISPATCH: Duration = Duration::from_millis(500);
@@ -45,7 +46,7 @@ impl Performer {
             Action::CancelAt { node, cancel } => self.bus.publish(&subject::cancel_at(&node), &cancel).await,
             Action::Pong { to, pong } => self.bus.answer(Some(&to), &pong).await,
             Action::Ping { node } => return self.ping(node),
-            Action::Dispatch { asked, task } => return self.dispatch(asked, task),
+            Action::Dispatch { asked, task, reason } => return self.dispatch(asked, task, reason),
             Action::Pulse { edge, pulse } => return self.pulse(edge, pulse),
             Action::Status { to, snapshot } => {
                 // A thousand nodes make a long answer: not in the loop.
@@ -63,11 +64,12 @@ impl Performer {
         note(said);
     }
 
-    fn dispatch(&self, asked: Asked, task: Arc<Task>) {
+    fn dispatch(&self, asked: Asked, task: Arc<Task>, reason: Arc<Reason>) {
         let (bus, outcomes) = (self.bus.clone(), self.outcomes.clone());
         self.tracker.spawn(async move {
             let began = Instant::now();
-            let answer = bus.call(&subject::dispatch(&asked.node), &*task, DISPATCH).await;
+            let reasoned = Reasoned::new(&task, &reason);
+            let answer = bus.call(&subject::dispatch(&asked.node), &reasoned, DISPATCH).await;
             let waited_ms = task.waited_ms;
             drop(task);
             if answer.is_ok() {

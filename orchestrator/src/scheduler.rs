@@ -10,10 +10,9 @@ mod takers;
 mod tests;
 mod words;
 
-use echo_bus::message::Relayed;
-
 use crate::fit::Fit;
 use crate::need::{Line, Need};
+use crate::reason::Reason;
 use crate::registry::{Key, Registry};
 pub use bars::Bars;
 use eligible::{candidates, is_open, is_ready, suits};
@@ -27,9 +26,7 @@ use words::model_words;
 #[derive(Debug)]
 pub struct Choice {
     pub key: Key,
-    pub words: String,
-    /// The same in figures, if it was chosen by what is expected of it.
-    pub why: Option<Relayed>,
+    pub reason: Reason,
     pub fit: Fit,
 }
 
@@ -54,7 +51,7 @@ pub fn choose(registry: &Registry, need: &Need, bars: &Bars<'_>) -> Option<Choic
     let best = best?;
     let fit = Fit::of(best.seen.map(|seen| seen.facts), need);
     let (key, counted) = (best.key, Counted { having, free });
-    Some(Choice { key, words: words(&best, second.as_ref(), counted, need), why: None, fit })
+    Some(Choice { key, reason: words(&best, second.as_ref(), counted, need).into(), fit })
 }
 
 /// What speaks for a free node that was chosen by what is expected of it, where nothing of that was measured.

@@ -4,6 +4,8 @@ use echo_bus::id::NodeId;
 use echo_bus::message::{Code, Task};
 use echo_telemetry::{Kind, Span, attribute};
 
+use crate::reason::Reason;
+
 /// Nothing where there is no tracing.
 #[derive(Debug, Default)]
 pub struct Placement(Span);
@@ -30,9 +32,9 @@ impl Placement {
         self.0.event("queued", std::iter::once(position).chain(expected));
     }
 
-    pub fn asked(&mut self, node: &NodeId, reason: &str) {
+    pub fn asked(&mut self, node: &NodeId, reason: &Reason) {
         if self.0.is_recorded() {
-            let reason = attribute("echo.placement.reason", reason.to_owned());
+            let reason = attribute("echo.placement.reason", reason.words().to_owned());
             self.0.event("asked", [attribute("echo.node", node.to_string()), reason]);
         }
     }
@@ -47,12 +49,12 @@ impl Placement {
         }
     }
 
-    pub fn placed(&mut self, node: &NodeId, task: &Task) {
+    pub fn placed(&mut self, node: &NodeId, reason: Option<&Reason>, waited_ms: u64) {
         if self.0.is_recorded() {
             self.0.set([
                 attribute("echo.node", node.to_string()),
-                attribute("echo.placement.reason", task.chosen.clone()),
-                attribute("echo.waited_ms", signed(task.waited_ms)),
+                attribute("echo.placement.reason", reason.map_or("", Reason::words).to_owned()),
+                attribute("echo.waited_ms", signed(waited_ms)),
             ]);
         }
     }

@@ -25,6 +25,18 @@ pub trait Payload: Serialize + DeserializeOwned {
     fn take_headers(&mut self, _headers: &HeaderMap) {}
 }
 
+/// What can be sent as an `M`: one itself, or what is written like one.
+pub trait WrittenAs<M>: Serialize {
+    /// Whose headers travel beside it.
+    fn original(&self) -> &M;
+}
+
+impl<M: Payload> WrittenAs<M> for M {
+    fn original(&self) -> &M {
+        self
+    }
+}
+
 /// Most messages are shorter, in bytes; while one grows beyond it, it is copied.
 const USUAL: usize = 1_000;
 
@@ -32,7 +44,7 @@ const USUAL: usize = 1_000;
 ///
 /// # Errors
 /// When it cannot be written as JSON.
-pub fn write(message: &impl Payload) -> serde_json::Result<Vec<u8>> {
+pub fn write(message: &impl Serialize) -> serde_json::Result<Vec<u8>> {
     let mut payload = Vec::with_capacity(USUAL);
     serde_json::to_writer(&mut payload, message)?;
     Ok(payload)

@@ -270,8 +270,9 @@ proptest! {
                 step.instead_of.iter().for_each(|(_, verdict)| is_sound(verdict));
                 prop_assert!(step.instead_of.iter().all(|(_, it)| it.cost >= step.verdict.cost - 1e-6));
                 let name = |key| mesh.registry.node(key).id();
-                let why = step.why(&mesh.waiting[step.task], name, Some(1));
-                let words = step.words(&mesh.waiting[step.task], &why);
+                let reason = step.reason(&mesh.waiting[step.task], name, Some(1));
+                let why = reason.why();
+                let words = reason.words(&why);
                 prop_assert!(words.contains("expected") && words.len() < 300, "{}", words);
                 let as_json = serde_json::to_string(&why).unwrap();
                 prop_assert_eq!(&serde_json::from_str::<Why>(&as_json).unwrap(), &why);
@@ -352,8 +353,9 @@ fn mesh(nodes: &[(&str, u32, f64, bool)]) -> Mesh {
 fn chosen(mesh: &mut Mesh) -> (String, bool, String) {
     let steps = mesh.plan();
     let step = &steps[0];
-    let why = step.why(&mesh.waiting[0], |key| mesh.registry.node(key).id(), Some(0));
-    (why.node.to_string(), step.verdict.held, step.words(&mesh.waiting[0], &why))
+    let reason = step.reason(&mesh.waiting[0], |key| mesh.registry.node(key).id(), Some(0));
+    let why = reason.why();
+    (why.node.to_string(), step.verdict.held, reason.words(&why))
 }
 
 #[test]

@@ -3,7 +3,6 @@
 use echo_bus::id::NodeId;
 use echo_bus::message::{Other, Times, Why};
 
-use super::ask::Ask;
 use super::assign::Step;
 use super::bounds::within;
 use super::candidate::Candidate;
@@ -25,53 +24,81 @@ const SHORT: usize = 48;
 const SAME: f64 = 0.05;
 const FEW: f64 = 64.0;
 
+/// Why a task goes where it goes: all that the words are made of, which nobody waits for who places tasks.
+#[derive(Debug)]
+pub struct Reason {
+    chosen: Known,
+    /// The next best nodes, and how many there are beyond those.
+    others: Vec<Known>,
+    more: usize,
+    /// Tokens of the task's prompt.
+    prompt: f64,
+    /// What was expected of its time in the queue, in milliseconds.
+    wait: Option<u64>,
+}
+
+/// A node that was judged.
+#[derive(Debug)]
+struct Known {
+    name: NodeId,
+    verdict: Verdict,
+    at: Option<Candidate>,
+}
+
 impl Step {
-    /// What is told with the task. `wait` is what was expected of its time in the queue, in milliseconds.
-    pub fn why<'a>(&self, task: &Waiting, name: impl Fn(Key) -> &'a NodeId, wait: Option<u64>) -> Why {
-        let best = &self.verdict.parts;
-        let here = task.nodes().iter().find(|at| at.key == self.key);
-        let other = |(key, verdict): &(Key, Verdict)| {
-            let told = best.measured || verdict.parts.measured;
-            let there = task.nodes().iter().find(|at| at.key == *key);
-            let against = Against {
-                task: &task.ask,
-                its: &verdict.parts,
-                best,
-                told,
-                there,
-                here,
-                name: name(self.key),
-            };
+    /// Why the task goes there. `wait` is what was expected of its time in the queue, in milliseconds.
+    pub fn reason<'a>(&self, task: &Waiting, name: impl Fn(Key) -> &'a NodeId, wait: Option<u64>) -> Reason {
+        let known = |key: Key, verdict: Verdict| {
+            let at = task.nodes().iter().find(|at| at.key == key).copied();
+            Known { name: name(key).clone(), verdict, at }
+        };
+        Reason {
+            chosen: known(self.key, self.verdict),
+            others: self.instead_of.iter().map(|(key, verdict)| known(*key, *verdict)).collect(),
+            more: self.more,
+            prompt: task.ask.prompt.tokens,
+            wait,
+        }
+    }
+}
+
+impl Reason {
+    /// What is told with the task.
+    pub fn why(&self) -> Why {
+        let chosen = &self.chosen;
+        let is_measured = chosen.verdict.parts.measured;
+        let other = |it: &Known| {
+            let told = is_measured || it.verdict.parts.measured;
             Other {
-                node: name(*key).clone(),
-                expected_ms: told.then(|| millis(verdict.expected)),
-                because: against.words(),
+                node: it.name.clone(),
+                expected_ms: told.then(|| millis(it.verdict.expected)),
+                because: Against { prompt: self.prompt, it, chosen, told }.words(),
             }
         };
         Why {
-            expected_ms: if best.measured { self.times(wait) } else { Times::default() },
-            instead_of: self.instead_of.iter().map(other).collect(),
-            ..Why::at(name(self.key).clone())
+            expected_ms: if is_measured { self.times() } else { Times::default() },
+            instead_of: self.others.iter().map(other).collect(),
+            ..Why::at(chosen.name.clone())
         }
     }
 
-    fn times(&self, wait: Option<u64>) -> Times {
-        let parts = &self.verdict.parts;
+    fn times(&self) -> Times {
+        let Verdict { parts, expected, .. } = &self.chosen.verdict;
         Times {
-            wait,
+            wait: self.wait,
             load: Some(millis(parts.load)),
             prompt: Some(millis(parts.queue + parts.prompt)),
             answer: Some(millis(parts.answer)),
-            whole: wait.map(|wait| wait.saturating_add(millis(self.verdict.expected))),
+            whole: self.wait.map(|wait| wait.saturating_add(millis(*expected))),
         }
     }
 
     /// The short form of that.
-    pub fn words(&self, task: &Waiting, why: &Why) -> String {
+    pub fn words(&self, why: &Why) -> String {
         let mut words = String::with_capacity(LONG);
-        seconds(self.verdict.expected).write(&mut words);
+        seconds(self.chosen.verdict.expected).write(&mut words);
         words += " expected";
-        self.write_distance(task, &mut words);
+        self.write_distance(&mut words);
         for (number, other) in why.instead_of.iter().take(NAMED).enumerate() {
             words += if number == 0 { "; " } else { ", " };
             words += other.node.as_str();
@@ -91,21 +118,19 @@ impl Step {
         }
         words
     }
-}
 
-impl Step {
     /// Whether it is at the site of the task's edge, and what is gained where it is not.
-    fn write_distance(&self, task: &Waiting, words: &mut String) {
-        let distance = |key: Key| task.nodes().iter().find(|at| at.key == key).map(|at| at.distance);
-        match distance(self.key).unwrap_or_default() {
+    fn write_distance(&self, words: &mut String) {
+        let distance = |it: &Known| it.at.map(|at| at.distance);
+        match distance(&self.chosen).unwrap_or_default() {
             Distance::Unknown => {}
             Distance::Near => {
                 words.push(' ');
                 *words += AT_THIS_SITE;
             }
             Distance::Far => {
-                let near = self.instead_of.iter().filter(|(key, _)| distance(*key) == Some(Distance::Near));
-                let gained = near.map(|(_, verdict)| verdict.expected - self.verdict.expected);
+                let near = self.others.iter().filter(|it| distance(it) == Some(Distance::Near));
+                let gained = near.map(|it| it.verdict.expected - self.chosen.verdict.expected);
                 match gained.reduce(f64::min).filter(|gained| *gained >= SAME) {
                     Some(gained) => {
                         *words += ", ";
@@ -121,15 +146,12 @@ impl Step {
 
 /// Another node compared with the chosen one.
 struct Against<'a> {
-    task: &'a Ask,
-    its: &'a Parts,
-    best: &'a Parts,
+    /// Tokens of the task's prompt.
+    prompt: f64,
+    it: &'a Known,
+    chosen: &'a Known,
     /// Something of this was measured: else no figure is told.
     told: bool,
-    there: Option<&'a Candidate>,
-    here: Option<&'a Candidate>,
-    /// Of the chosen node.
-    name: &'a NodeId,
 }
 
 type Words<'a> = fn(&Against<'a>) -> String;
@@ -137,21 +159,29 @@ type Words<'a> = fn(&Against<'a>) -> String;
 impl<'a> Against<'a> {
     /// The part in which it is worst.
     fn words(&self) -> String {
-        let (its, best) = (self.its, self.best);
+        let (its, best) = (self.its(), self.best());
         let [first, rest @ ..]: [(f64, Words<'a>); 10] = [
             (its.wait - best.wait, Self::wait),
             (its.load - best.load, Self::load),
-            (its.queue - best.queue, |it| it.figure("another prompt first", ": ", it.its.queue)),
+            (its.queue - best.queue, |it| it.figure("another prompt first", ": ", it.its().queue)),
             (its.prompt - best.prompt, Self::prompt),
             (its.answer - best.answer, Self::answer),
-            (its.others - best.others, |it| it.figure("makes others slower", ": ", it.its.others)),
-            (its.evicted - best.evicted, |it| it.figure("throws out a model in use", ": ", it.its.evicted)),
-            (its.lost - best.lost, |it| it.figure("loses somebody's cached prompt", ": ", it.its.lost)),
+            (its.others - best.others, |it| it.figure("makes others slower", ": ", it.its().others)),
+            (its.evicted - best.evicted, |it| it.figure("throws out a model in use", ": ", it.its().evicted)),
+            (its.lost - best.lost, |it| it.figure("loses somebody's cached prompt", ": ", it.its().lost)),
             (its.away - best.away, |_| "at another site".to_owned()),
             (its.trial - best.trial, |_| "not known to do what the task needs".to_owned()),
         ];
         let worst = rest.into_iter().fold(first, |worst, it| if it.0 > worst.0 { it } else { worst });
         if worst.0 < SAME { self.as_good() } else { worst.1(self) }
+    }
+
+    fn its(&self) -> &Parts {
+        &self.it.verdict.parts
+    }
+
+    fn best(&self) -> &Parts {
+        &self.chosen.verdict.parts
     }
 
     fn figure(&self, words: &str, between: &str, figure: f64) -> String {
@@ -170,28 +200,28 @@ impl<'a> Against<'a> {
         }
         let mut text = String::with_capacity(SHORT);
         text += "waits ";
-        seconds(self.its.wait).write(&mut text);
+        seconds(self.its().wait).write(&mut text);
         text + " for a slot"
     }
 
     fn load(&self) -> String {
-        match self.there.map(|at| at.fit) {
+        match self.it.at.map(|at| at.fit) {
             Some(Fit::Cold) => {
-                let text = self.figure("cold", ": ", self.its.load);
+                let text = self.figure("cold", ": ", self.its().load);
                 if self.told { text + " to load" } else { text }
             }
-            Some(Fit::Otherwise) => self.figure("loaded with other options, anew in", " ", self.its.load),
-            Some(Fit::AsNeeded) | None => self.figure("not loaded yet", ": ", self.its.load),
+            Some(Fit::Otherwise) => self.figure("loaded with other options, anew in", " ", self.its().load),
+            Some(Fit::AsNeeded) | None => self.figure("not loaded yet", ": ", self.its().load),
         }
     }
 
     fn prompt(&self) -> String {
-        let (its, best) = (self.its, self.best);
+        let (its, best) = (self.its(), self.best());
         if its.cached + FEW < best.cached {
-            let [cached, all, here] = [its.cached, self.task.prompt.tokens, best.cached].map(thousands);
-            return format!("{cached} of {all} prompt tokens cached, {} has {here}", self.name);
+            let [cached, all, here] = [its.cached, self.prompt, best.cached].map(thousands);
+            return format!("{cached} of {all} prompt tokens cached, {} has {here}", self.chosen.name);
         }
-        let speed = (self.task.prompt.tokens - its.cached).max(1.0) / (its.prompt - OVERHEAD).max(1e-9);
+        let speed = (self.prompt - its.cached).max(1.0) / (its.prompt - OVERHEAD).max(1e-9);
         match self.told {
             true => {
                 let mut text = String::with_capacity(SHORT);
@@ -205,15 +235,16 @@ impl<'a> Against<'a> {
     }
 
     fn answer(&self) -> String {
-        if !self.its.measured {
+        let its = self.its();
+        if !its.measured {
             return "not measured yet".to_owned();
         }
         let mut text = String::with_capacity(SHORT);
-        digits(whole(self.its.tokens / self.its.answer.max(1e-9)), &mut text);
+        digits(whole(its.tokens / its.answer.max(1e-9)), &mut text);
         text += " tokens/s";
-        if self.its.at_once > 1 {
+        if its.at_once > 1 {
             text += " with ";
-            digits(self.its.at_once as u64, &mut text);
+            digits(its.at_once as u64, &mut text);
             text += " at once";
         }
         text
@@ -221,7 +252,7 @@ impl<'a> Against<'a> {
 
     /// What decided between equals.
     fn as_good(&self) -> String {
-        match self.there.zip(self.here) {
+        match self.it.at.zip(self.chosen.at) {
             Some((there, here)) if there.used > here.used => {
                 format!("as good, busier ({} of {} slots)", there.used, there.slots)
             }

@@ -22,7 +22,7 @@ fn need(more: Value) -> Need {
 
 fn chosen(registry: &Registry, need: &Need) -> Option<(String, String)> {
     let choice = choose(registry, need, &Bars::default())?;
-    Some((registry.node(choice.key).id().to_string(), choice.words))
+    Some((registry.node(choice.key).id().to_string(), choice.reason.words().to_owned()))
 }
 
 fn winner(beats: impl IntoIterator<Item = Beat>) -> (String, String) {
@@ -125,7 +125,7 @@ fn equals_take_turns() {
     registry.node_mut(first).note_use(1);
     let second = choose(&registry, &need, &Bars::default()).unwrap();
     assert_ne!(first, second.key);
-    assert!(second.words.starts_with("least recently used"), "{}", second.words);
+    assert!(second.reason.words().starts_with("least recently used"), "{second:?}");
 }
 
 #[test]

@@ -15,6 +15,7 @@ use super::text::{self, Texts};
 use super::world::{Mesh, Policy};
 use crate::config::Limits;
 use crate::event::{Action, Answer, Asked, Event};
+use crate::reason::Reason;
 use crate::state::State;
 use echo_bus::clock::Now;
 
@@ -60,8 +61,8 @@ impl Product {
         while let Some(event) = events.pop_front() {
             for action in self.state.apply(event, now) {
                 match action {
-                    Action::Dispatch { asked, task } => {
-                        let answer = self.dispatch(&asked, expected(&task), mesh);
+                    Action::Dispatch { asked, reason, .. } => {
+                        let answer = self.dispatch(&asked, expected(&reason), mesh);
                         events.push_back(Event::Answered { asked, answer });
                     }
                     Action::Answer { to, answer: Submission::Refused(_) }
@@ -120,8 +121,8 @@ impl Product {
 }
 
 /// Seconds until a task is done, by which its node was chosen.
-fn expected(task: &Task) -> Option<f64> {
-    let told = task.why.clone()?.read()?.expected_ms;
+fn expected(reason: &Reason) -> Option<f64> {
+    let told = reason.why().cloned()?.read()?.expected_ms;
     Some((told.whole? - told.wait?) as f64 / 1e3)
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use echo_bus::id::TaskId;
-use echo_bus::message::{Code, Event as News, Excluded, Failure, Frame, Task, Verdict, What};
+use echo_bus::message::{Code, Event as News, Excluded, Failure, Frame, Verdict, What};
 
 use super::plan::{Focus, is_planned};
 use super::{State, draining, millis};
@@ -14,6 +14,7 @@ use crate::holding::{Holding, Phase};
 use crate::need::{Need, name_model};
 use crate::node::Hold;
 use crate::queue::Place;
+use crate::reason::Reason;
 use crate::registry::{Key, Registry};
 use crate::scheduler::{self, Choice};
 
@@ -123,13 +124,16 @@ impl State {
         task.boot = Some(asked.boot.clone());
         task.remaining_ms = millis(holding.ends.saturating_duration_since(self.now.at)).max(1);
         task.waited_ms = millis(waited);
-        (task.chosen, task.why) = (choice.words, choice.why);
+        // Whoever submits it has no say in that.
+        (task.chosen, task.why) = (String::new(), None);
         if let Some(name) = spelled_at(&self.registry, key, &holding.need) {
             name_model(&mut task.request, name);
         }
-        holding.trace.asked(&asked.node, &holding.task.chosen);
+        let reason = Arc::new(choice.reason);
+        holding.trace.asked(&asked.node, &reason);
         holding.phase = Phase::Asked(asked.node.clone());
-        self.out.push(Action::Dispatch { asked, task: holding.task.clone() });
+        holding.reason = Some(Arc::clone(&reason));
+        self.out.push(Action::Dispatch { asked, task: holding.task.clone(), reason });
         self.keep(holding);
     }
 
@@ -139,7 +143,7 @@ impl State {
             let Some(holding) = self.release(task) else { return };
             let waited = millis(holding.waited(self.now.at));
             let words = format!("the first that works, after {waited} ms in the queue");
-            self.ask(holding, Choice { key, words, why: None, fit: Fit::AsNeeded });
+            self.ask(holding, Choice { key, reason: words.into(), fit: Fit::AsNeeded });
         }
     }
 
@@ -176,7 +180,7 @@ impl State {
         });
         match (holding, answer) {
             (Some(mut holding), Answer::Accepted { .. }) => {
-                holding.trace.placed(&asked.node, &holding.task);
+                holding.trace.placed(&asked.node, holding.reason.as_deref(), holding.task.waited_ms);
                 self.hand_over(&holding, asked);
             }
             (None, Answer::Accepted { .. } | Answer::Unclear) => self.cancel_at(asked),
@@ -246,9 +250,9 @@ impl State {
 
     fn hand_over(&mut self, holding: &Holding, asked: &Asked) {
         self.note_handed(asked);
-        let Task { chosen, why, .. } = &*holding.task;
-        let (node, words, why) = (Some(asked.node.clone()), chosen.clone(), why.clone());
-        let placed = self.news_of_task(What::Placed, holding, node, words);
+        let reason = holding.reason.as_deref();
+        let (words, why) = (reason.map_or("", Reason::words), reason.and_then(Reason::why).cloned());
+        let placed = self.news_of_task(What::Placed, holding, Some(asked.node.clone()), words);
         self.out.push(Action::Announce(News { why, ..placed }));
     }
 

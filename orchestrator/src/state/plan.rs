@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use echo_bus::message::{Relayed, Request};
+use echo_bus::message::Request;
 use echo_bus::model_name::ModelName;
 
 use super::State;
 use crate::expected::{self, Ask, Candidate, Look, Own, Step, Waiting};
 use crate::holding::{Holding, Phase, Plan};
 use crate::need::{Line, Need};
+use crate::reason::Reason;
 use crate::registry::{Key, Serving};
 use crate::scheduler::{self, Choice, Takers};
 
@@ -232,13 +233,10 @@ impl State {
         (holding.plan, holding.outlook) = (None, None);
         let (key, now) = (step.key, self.seconds());
         let attempt = holding.task.id();
-        let why = step.why(waiting, |key| self.registry.node(key).id(), holding.first_wait);
-        let words = match step.verdict.parts.measured {
-            true => step.words(waiting, &why),
-            false => scheduler::unmeasured(&self.registry, &holding.need, &holding.bars(), key),
-        };
-        let why = Relayed::written(&why).ok();
-        self.ask(holding, Choice { key, words, why, fit: step.fit });
+        let reason = step.reason(waiting, |key| self.registry.node(key).id(), holding.first_wait);
+        let words = || scheduler::unmeasured(&self.registry, &holding.need, &holding.bars(), key);
+        let reason = Reason::expected(reason, (!step.verdict.parts.measured).then(words));
+        self.ask(holding, Choice { key, reason, fit: step.fit });
         self.book.sync(key.index(), self.registry.node(key), now);
         let own = Own {
             placed: now,

@@ -98,7 +98,10 @@ fn measured(id: &str, number: u64, slots: u32) -> Heartbeat {
 
 fn asked(actions: &[Action]) -> Vec<(Asked, Task)> {
     let asked = actions.iter().filter_map(|action| match action {
-        Action::Dispatch { asked, task } => Some((asked.clone(), (**task).clone())),
+        Action::Dispatch { asked, task, reason } => {
+            let (chosen, why) = (reason.words().to_owned(), reason.why().cloned());
+            Some((asked.clone(), Task { chosen, why, ..(**task).clone() }))
+        }
         _ => None,
     });
     asked.collect()

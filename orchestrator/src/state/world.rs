@@ -269,7 +269,7 @@ impl World {
         for action in actions {
             self.log.push(format!("{action:?}"));
             match action {
-                Action::Dispatch { asked, task } => {
+                Action::Dispatch { asked, task, .. } => {
                     let aside = matches!(task.request, Request::Show(_));
                     self.ledger.dispatched(&asked, aside, &self.state);
                     self.flights.push(Flight { asked, aside, said: None });

@@ -1,6 +1,7 @@
 //! What a submission is answered.
 
 use super::*;
+use crate::reason::Reasoned;
 
 #[test]
 fn a_task_is_taken_first_and_then_given_to_a_node_with_all_it_needs() {
@@ -21,6 +22,22 @@ fn a_task_without_inbox_or_model_streams_to_its_reply_subject() {
     let done = rig.apply(Event::Submitted { task: Ok(Box::new(task)), reply: Some(reply()) });
     let (_, task) = asked(&done).remove(0);
     assert_eq!((task.inbox, task.request.model()), (Some(reply()), Some("m")));
+}
+
+#[test]
+fn a_reason_that_a_submitter_gives_is_no_reason() {
+    let mut rig = Rig::with([one("a")]);
+    let done = rig.submit(1, json!({"chosen": "because I say so", "why": {"node": "b"}}));
+    let sent = done.iter().find_map(|action| match action {
+        Action::Dispatch { task, reason, .. } => {
+            Some(serde_json::to_value(Reasoned::new(task, reason)).unwrap())
+        }
+        _ => None,
+    });
+    let sent = sent.expect("a node is asked");
+    assert_eq!((&sent["chosen"], &sent["why"]["node"]), (&json!("the only node with m"), &json!("a")));
+    let told: Task = serde_json::from_value(sent).expect("each word is there once");
+    assert_eq!(told.chosen, "the only node with m");
 }
 
 #[test]
