@@ -211,7 +211,13 @@ async fn a_flag_about_logs_reaches_every_part_and_a_folder_of_the_users_outlives
     std::fs::create_dir_all(here.run_dir().join("tmp")).unwrap();
     std::fs::write(here.run_dir().join("tmp/thesis"), "").unwrap();
     here.says(&["up", "--detach", "--log-format", "json"]).await.ended(0);
-    here.kill("edge").await;
+    let killed = here.kill("edge").await;
+    until("another edge to be on record", || async {
+        let edge = here.part("edge");
+        let pid = edge["process"]["pid"].as_i64().filter(|pid| *pid != i64::from(killed));
+        pid.ok_or(edge)
+    })
+    .await;
     for part in ["broker", "orchestrator", "agent-a", "edge", "up"] {
         until("a line of JSON in each log", || async {
             let log = here.says(&["logs", part, "-n", "1"]).await.text;
