@@ -15,7 +15,8 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-BUILD = ["cargo", "test", "--release", "--locked", "--workspace", "--no-run", "--message-format", "json-render-diagnostics"]
+BUILD = ["cargo", "test", "--release", "--locked", "--workspace", "--lib", "--bins", "--tests", "--no-run", "--message-format",
+    "json-render-diagnostics"]
 # What takes longest begins first; programs that are not named here come after these.
 LONGEST_FIRST = ["mesh", "dialects", "page", "program", "echo_edge", "echo_orchestrator"]
 AT_ONCE = 2
