@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use echo_bus::client::{Access, AccessError, Authority, Login};
 use echo_bus::id::NodeId;
-use echo_bus::key::Seed;
+use echo_bus::key::{PublicKey, Seed};
 use echo_bus::message::{NewKey, unix_millis};
 use echo_bus::permission::Machine;
 use echo_bus::subject::Duty;
@@ -54,16 +54,21 @@ impl Trust {
         authority::sign(&self.0, name, lasts)
     }
 
-    /// The key of a part on the broker's own machine, made and let in on first use.
+    /// The key of a part on the broker's own machine, made and let in on first use, and made anew after it was taken out.
     ///
     /// # Errors
     /// See [`Error`].
     pub fn own_key(&self, name: &str, duty: Duty, node: Option<&NodeId>) -> Result<PathBuf, Error> {
         rules::check_name(name).map_err(Error::Refused)?;
         let path = self.0.path(&format!("keys/{name}.nk"));
+        let _lock = self.0.lock()?;
+        // Somebody has taken it out, perhaps because it was stolen: it stays out.
+        if path.exists() && !self.lets_in(Seed::read(&path)?.public())? {
+            fs::remove_file(&path).map_err(|error| self.0.failed(error))?;
+        }
         let seed = Seed::read_or_create(&path)?;
         let new = NewKey { name: name.to_owned(), duty, node: node.cloned(), key: seed.public().clone() };
-        self.change(|machines| {
+        self.change_locked(|machines| {
             // Whoever has the folder is the broker's own machine; without these two nobody could mend anything.
             if name == BROKER || name == OPERATOR {
                 machines.retain(|one| one.name != name || (one.key == new.key && one.duty == duty));
@@ -71,6 +76,10 @@ impl Trust {
             rules::admit(machines, &[new], unix_millis())
         })?;
         Ok(path)
+    }
+
+    fn lets_in(&self, key: &PublicKey) -> Result<bool, Error> {
+        Ok(self.machines()?.iter().any(|one| one.key == *key))
     }
 
     /// By what this machine gets onto the bus with a key of its own, as [`Trust::own_key`] has made it.
@@ -131,6 +140,14 @@ impl Trust {
         change: impl FnOnce(&mut Vec<Machine>) -> Result<(), String>,
     ) -> Result<Vec<Machine>, Error> {
         let _lock = self.0.lock()?;
+        self.change_locked(change)
+    }
+
+    /// For who has the lock.
+    fn change_locked(
+        &self,
+        change: impl FnOnce(&mut Vec<Machine>) -> Result<(), String>,
+    ) -> Result<Vec<Machine>, Error> {
         let before = self.machines()?;
         let mut machines = before.clone();
         change(&mut machines).map_err(Error::Refused)?;

@@ -58,6 +58,22 @@ fn a_key_of_the_authority_that_others_can_read_is_refused_with_the_cure() {
 }
 
 #[test]
+fn a_key_of_this_machine_that_was_taken_out_stays_out_and_its_part_gets_another() {
+    let (_folder, trust) = trust();
+    let own = || {
+        let path = trust.own_key("edge", Duty::Edge, None).unwrap();
+        Seed::read(&path).unwrap().public().clone()
+    };
+    let stolen = own();
+    assert_eq!(own(), stolen);
+    trust.revoke(&["edge".to_owned()]).unwrap();
+    let next = own();
+    assert_ne!(next, stolen);
+    let listed: Vec<_> = trust.machines().unwrap().into_iter().map(|one| one.key).collect();
+    assert_eq!(listed, [next]);
+}
+
+#[test]
 fn names_nodes_and_keys_are_each_taken_once() {
     let (_folder, trust) = trust();
     let first = new("a", "na");
