@@ -6,14 +6,17 @@ use std::net::IpAddr;
 /// Endings that no public name has.
 const RESERVED: [&str; 3] = [".localhost", ".local", ".internal"];
 
-/// The name in `name:port`, in lower case and without the brackets of an IPv6 address.
+/// The name in `name:port`, in lower case and without the brackets of an IPv6 address. What has something else behind the
+/// name is a name as a whole, and nobody's: `localhost:@evil.example` is another host for who reads it as a part of a URL.
 pub fn name(host: &str) -> String {
-    let name = match host.strip_prefix('[') {
-        Some(rest) => rest.split(']').next().unwrap_or_default(),
+    let (name, rest) = match host.strip_prefix('[').and_then(|inner| inner.split_once(']')) {
+        Some(parts) => parts,
         // An IPv6 address without brackets has no port.
-        None if host.matches(':').count() > 1 => host,
-        None => host.split(':').next().unwrap_or_default(),
+        None if host.matches(':').count() > 1 => (host, ""),
+        None => host.split_at(host.find(':').unwrap_or(host.len())),
     };
+    let is_port = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit());
+    let name = if rest.is_empty() || rest.strip_prefix(':').is_some_and(is_port) { name } else { host };
     name.to_ascii_lowercase()
 }
 
@@ -81,6 +84,10 @@ mod tests {
             "evil.example#@..localhost",
             "evil.example/.local",
             "somebody@box.local",
+            "localhost:@evil.example",
+            "box.local:80#@evil.example",
+            "[::1]evil.example",
+            "[::1",
         ] {
             assert!(!is_near(&name(far), Some("workshop")), "{far}");
         }

@@ -45,7 +45,9 @@ fn is_public(registry: &str) -> bool {
     // 127.1 and 0x7f.0.0.1 are addresses, too, wherever somebody reads them.
     let last = name.rsplit('.').next().unwrap_or_default();
     let is_number = last.starts_with("0x") || last.bytes().all(|byte| byte.is_ascii_digit());
+    // A port that is none leaves all of it as the name.
     is_plain
+        && !name.contains(':')
         && name.contains('.')
         && !is_number
         && name.parse::<IpAddr>().is_err()
@@ -89,6 +91,7 @@ mod tests {
             "localhost/a/b",
             "LOCALHOST.:80/a/b",
             "box.local/a/b",
+            "box.local:x/a/b",
             "box/a/b",
             "me@hf.co/a/b",
             "a/b/c/d",

@@ -192,6 +192,8 @@ mod tests {
             ("user@evil.example", false),
             ("evil.example#@..localhost", false),
             ("evil.example?.local", false),
+            ("box.local:80#@evil.example", false),
+            (":@evil.example", false),
         ] {
             assert_eq!(open.allows_host(host), good, "{host}");
         }
@@ -256,6 +258,8 @@ mod tests {
             "https://evil.example",
             "http://localhost.evil.example",
             "https://localhost@evil.example",
+            "http://localhost:@evil.example",
+            "http://[::1]evil.example",
         ] {
             assert!(!guard().allows_origin(bad), "{bad} was let in");
         }
