@@ -1,5 +1,6 @@
 //! The broker's own part on the bus: it is asked which machines may get in, and lets them in and out.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use echo_bus::Bus;
@@ -103,12 +104,18 @@ impl Desk {
 }
 
 fn log(before: &[Machine], after: &[Machine]) {
-    for one in after.iter().filter(|one| !before.contains(one)) {
+    for one in beyond(after, before) {
         info!(name = one.name, duty = ?one.duty, key = %one.key, "let in");
     }
-    for one in before.iter().filter(|one| !after.contains(one)) {
+    for one in beyond(before, after) {
         info!(name = one.name, duty = ?one.duty, key = %one.key, "cut off");
     }
+}
+
+/// Those that are not among the others, of which there may be thousands.
+fn beyond<'a>(these: &'a [Machine], others: &[Machine]) -> Vec<&'a Machine> {
+    let others: HashMap<_, _> = others.iter().map(|one| (one.key.as_str(), one)).collect();
+    these.iter().filter(|one| others.get(one.key.as_str()).is_none_or(|other| other != one)).collect()
 }
 
 fn refused(why: String) -> MachinesAnswer {

@@ -91,12 +91,17 @@ impl Trust {
         Ok(Access { login: Login::Key(Seed::read(key)?), authority: Some(authority) })
     }
 
+    /// Where the list lies.
+    pub(crate) fn list(&self) -> PathBuf {
+        self.0.path("machines.json")
+    }
+
     /// Who may get in.
     ///
     /// # Errors
     /// See [`Error`].
     pub fn machines(&self) -> Result<Vec<Machine>, Error> {
-        let path = self.0.path("machines.json");
+        let path = self.list();
         match fs::read(&path) {
             Ok(text) => serde_json::from_slice(&text).map_err(|source| Error::Malformed(path, source)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),

@@ -10,7 +10,7 @@ use echo_bus::subject::Duty;
 use sha2::{Digest as _, Sha256};
 
 use super::error::Error;
-use crate::trust::{BROKER, Certificate, OPERATOR, Trust};
+use crate::trust::{self, BROKER, Certificate, OPERATOR, Trust};
 
 /// Between two lines that begin like this, a configuration is replaced.
 const USERS: &str = "# echo-mesh: users of the mesh";
@@ -48,7 +48,12 @@ impl Keyed {
 
     /// The configuration for the keys that are in now.
     pub(super) fn config(&self) -> Result<String, Error> {
-        let users = users(&self.trust.machines()?);
+        let machines = self.trust.machines()?;
+        // With a list that somebody has removed everybody would be cut off, and nobody could mend it.
+        if machines.iter().all(|one| one.duty != Duty::Broker) {
+            return Err(trust::Error::NoBroker(self.trust.list()).into());
+        }
+        let users = users(&machines);
         let text = replaced(&self.template, USERS, &users).unwrap_or_default();
         let certificate = std::fs::read(&self.certificate.certificate).map_err(Error::Folder)?;
         let tls = tls(&self.certificate, &format!("{:x}", Sha256::digest(certificate)));

@@ -13,6 +13,8 @@ pub enum Error {
     Folder(PathBuf, #[source] io::Error),
     #[error("{} cannot be understood: put back an older copy, or remove it and let every machine join anew", .0.display())]
     Malformed(PathBuf, #[source] serde_json::Error),
+    #[error("{} lacks the broker's own key: put back an older copy, or start the broker again", .0.display())]
+    NoBroker(PathBuf),
     #[error("others can read {}; close it with: chmod 600 '{}'", .0.display(), .0.display())]
     Open(PathBuf),
     #[error(

@@ -268,6 +268,17 @@ async fn what_the_server_refuses_changes_nothing() {
 }
 
 #[tokio::test]
+async fn a_list_that_somebody_has_removed_cuts_nobody_off() {
+    let mesh = keyed().await;
+    let operator = mesh.operator().await;
+    fs::remove_file(mesh.folder.path().join("trust/machines.json")).unwrap();
+    let why = mesh.server.reloader().reload().await.unwrap_err().to_string();
+    assert!(why.contains("lacks the broker's own key"), "{why}");
+    operator.round_trip(PATIENCE).await.unwrap();
+    assert_eq!(operator.link().borrow().epoch, 1);
+}
+
+#[tokio::test]
 async fn what_is_asked_for_wrongly_is_refused_with_a_sentence() {
     let mesh = keyed().await;
     let operator = mesh.operator().await;
