@@ -17,7 +17,7 @@ use echo_testing::{
 #[derive(Parser)]
 #[command(name = "echo-faults")]
 struct Flags {
-    /// Runs of each row; 3, and 50 with --full
+    /// Runs of each row; 3, and 50 with --full. What promises a median is played 3 times at least
     #[arg(long)]
     runs: Option<u64>,
     /// Tasks of the soak, 0 for none; 1000, and 20000 with --full

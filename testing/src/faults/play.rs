@@ -124,11 +124,13 @@ async fn several(plan: &Plan, row: &Row, kept: &mut Option<(Setting, Fixture)>) 
     let mut sum = Tally::default();
     let mut shown = 0;
     let median = row.gap.and_then(|gap| gap.median);
-    let asked = match median {
-        _ if row.costly && plan.runs <= FEW => plan.runs.min(1),
+    let asked = if row.costly && plan.runs <= FEW {
+        plan.runs.min(1)
+    } else if median.is_some() {
         // One gap has no median.
-        Some(_) => plan.runs.max(FEW),
-        None => plan.runs,
+        plan.runs.max(FEW)
+    } else {
+        plan.runs
     };
     let runs = row.runs.unwrap_or(asked);
     for run in 0..runs {
