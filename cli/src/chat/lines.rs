@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 use echo_bus::process::shutdown;
 use rustyline::error::ReadlineError;
-use rustyline::{Config, DefaultEditor};
+use rustyline::{Cmd, Config, DefaultEditor, KeyCode, KeyEvent, Modifiers};
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 
@@ -46,6 +46,8 @@ impl Lines {
         let source = if io::stdin().is_terminal() && io::stdout().is_terminal() {
             let config = Config::builder().max_history_size(KEPT)?.history_ignore_dups(true)?.build();
             let mut editor = Box::new(DefaultEditor::with_config(config)?);
+            // Ctrl-D that was typed while an answer came: the terminal, which took lines then, keeps it as this.
+            editor.bind_sequence(KeyEvent(KeyCode::Char('@'), Modifiers::CTRL), Cmd::EndOfFile);
             if let Some(file) = &history {
                 // There is none before the first chat.
                 let _ = editor.load_history(file);

@@ -124,7 +124,7 @@ async fn an_answer_goes_on_when_its_node_dies_and_the_line_says_where() {
     assert_eq!((ended.code, begun + &ended.out), (Some(0), counted(60)), "{}", ended.err);
     let other = if node == "node-a" { "node-b" } else { "node-a" };
     let wanted = format!("2 attempts: begun on {node}, went on on {other}");
-    assert!(ended.err.contains(&wanted) && ended.err.contains("60 tokens"), "{}", ended.err);
+    assert!(ended.err.contains(&wanted) && ended.err.contains("· 60 tokens"), "{}", ended.err);
 }
 
 #[tokio::test]

@@ -50,10 +50,10 @@ async fn a_conversation_stays_on_the_node_that_has_it_in_its_cache() {
     for turn in 1..=4 {
         terminal.shows(&[">>> "]).await;
         terminal.press(&format!("turn {turn} [tokens=3] {}\r", "word ".repeat(20)));
-        until("its answer", || async { holds(terminal.count("3 tokens") == turn, terminal.screen()) }).await;
+        until("its answer", || async { holds(terminal.count("· 3 tokens") == turn, terminal.screen()) }).await;
         is_idle(&mesh).await;
     }
-    for line in terminal.screen().lines().filter(|line| line.contains("3 tokens")) {
+    for line in terminal.screen().lines().filter(|line| line.contains("· 3 tokens")) {
         nodes.push(line.split(' ').next().unwrap_or_default().to_owned());
     }
     assert_eq!(nodes.len(), 4, "{nodes:?}");
@@ -78,11 +78,23 @@ async fn ctrl_c_stops_the_answer_and_the_chat_goes_on() {
     terminal.press("\x03");
     terminal.shows(&["Ctrl-D or /quit leaves"]).await;
     terminal.press("more [tokens=3]\r");
-    terminal.shows(&["3 tokens"]).await;
+    terminal.shows(&["· 3 tokens"]).await;
     let heard = messages(&mesh);
     assert_eq!((heard.len(), heard[1].1.starts_with("t0 t1 t2 ")), (3, true), "{heard:?}");
     terminal.press("/quit\r");
     assert_eq!(terminal.exit().await.exit_code(), 0);
+}
+
+#[tokio::test]
+async fn ctrl_d_in_mid_answer_leaves_after_it() {
+    let mesh = Mesh::start().nodes(1).await;
+    let mut terminal = chat(&mesh, &[]);
+    terminal.shows(&[">>> "]).await;
+    terminal.press("count [tokens=30] [delay=20]\r");
+    terminal.shows(&["t5 "]).await;
+    terminal.press("\x04");
+    assert_eq!(terminal.exit().await.exit_code(), 0);
+    assert!(terminal.screen().contains("· 30 tokens"), "{}", terminal.screen());
 }
 
 #[tokio::test]
@@ -99,7 +111,7 @@ async fn a_chat_goes_on_when_its_node_dies() {
     let whole: String = (0..60).map(|number| format!("t{number}")).collect();
     assert!(text.contains(&whole), "{}", terminal.screen());
     terminal.press("again [tokens=7]\r");
-    terminal.shows(&["7 tokens"]).await;
+    terminal.shows(&["· 7 tokens"]).await;
 }
 
 #[tokio::test]
@@ -111,11 +123,11 @@ async fn several_lines_are_one_message_and_orders_are_for_the_chat() {
     terminal.press("\"\"\"one [tokens=2]\r");
     terminal.shows(&["... "]).await;
     terminal.press("two\"\"\"\r");
-    terminal.shows(&["2 tokens"]).await;
+    terminal.shows(&["· 2 tokens"]).await;
     terminal.press("a\\\r");
     until("another line", || async { holds(terminal.count("... ") == 2, terminal.screen()) }).await;
     terminal.press("b [tokens=4]\r");
-    terminal.shows(&["4 tokens"]).await;
+    terminal.shows(&["· 4 tokens"]).await;
     let wanted = said(&[
         ("system", "be brief"),
         ("user", "one [tokens=2]\ntwo"),
@@ -132,13 +144,13 @@ async fn several_lines_are_one_message_and_orders_are_for_the_chat() {
     let saved = std::fs::read_to_string(&file).unwrap();
     assert!(saved.contains("## You\n\na\nb [tokens=4]\n\n## scripted:latest\n\nt0 t1 t2 t3"), "{saved}");
     terminal.press("/retry\r");
-    until("the answer again", || async { holds(terminal.count("4 tokens") == 2, terminal.screen()) }).await;
+    until("the answer again", || async { holds(terminal.count("· 4 tokens") == 2, terminal.screen()) }).await;
     assert_eq!(messages(&mesh), wanted, "the first answer to it is forgotten");
     terminal.press("/help\r");
     terminal.shows(&["begin a new conversation"]).await;
     terminal.press("/clear\r");
     terminal.press("new [tokens=6]\r");
-    terminal.shows(&["6 tokens"]).await;
+    terminal.shows(&["· 6 tokens"]).await;
     let newest = mesh.engine(0).requests().pop().unwrap().body;
     assert_eq!(newest["messages"].as_array().unwrap().len(), 2, "{newest}");
     terminal.press("\x04");
@@ -152,14 +164,14 @@ async fn what_was_typed_is_there_in_the_next_chat_and_nobody_else_reads_it() {
     let mut secret = chat(&mesh, &["--no-history"]);
     secret.shows(&[">>> "]).await;
     secret.press("not this [tokens=2]\r");
-    secret.shows(&["2 tokens"]).await;
+    secret.shows(&["· 2 tokens"]).await;
     secret.press("\x04");
     secret.exit().await;
     assert!(!file.exists());
     let mut first = chat(&mesh, &[]);
     first.shows(&[">>> "]).await;
     first.press("remember this [tokens=2]\r");
-    first.shows(&["2 tokens"]).await;
+    first.shows(&["· 2 tokens"]).await;
     drop(first);
     let mode = std::fs::metadata(&file).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600, "{mode:o}");
