@@ -13,7 +13,8 @@ set -eu
 
 NATS_CLI_VERSION=v0.5.1
 FAILED=no
-PREPARING=
+# What runs in the background.
+BESIDE=
 
 main() {
     locate_cache
@@ -34,17 +35,18 @@ main() {
     step "llama.cpp and its model" get_engine
     # What the packages need; the tests mostly wait. A shell makes a background command deaf to Ctrl-C.
     ECHO_TEST_SKIPS="" "$ROOT/scripts/test-package.sh" --prepare >"$NOTES/prepared" 2>&1 &
-    PREPARING=$!
+    BESIDE=$!
     # The mesh tests mostly wait; the harness itself limits how many meshes run at once.
     export RUST_TEST_THREADS=8
     step "tests" run_tests || FAILED=yes
-    # The tests have played each row once, side by side; here the limits of time hold, too.
     step "faults" "$BIN/echo-faults" --runs 1 --failures "$NOTES/faults" || FAILED=yes
     step "benchmark, small" "$BIN/echo-bench" --smoke --out "$TARGET/bench-smoke" || FAILED=yes
+    wait "$BESIDE" || cat "$NOTES/prepared"
+    # Both mostly wait, and neither measures. The scripts are tried with Ctrl-C.
+    "$ROOT/scripts/test-package.sh" --short --no-build >"$NOTES/packages" 2>&1 &
+    BESIDE=$!
     step "scripts" "$ROOT/scripts/test-scripts.sh" || FAILED=yes
-    wait "$PREPARING" || cat "$NOTES/prepared"
-    PREPARING=
-    step "packages" "$ROOT/scripts/test-package.sh" --short --no-build || FAILED=yes
+    step "packages, the rest" rest_of_packages || FAILED=yes
     print_times
     list_skips
     [ $FAILED = no ] || list_failures
@@ -63,8 +65,16 @@ build() {
 }
 
 leave() {
-    [ -z "$PREPARING" ] || kill "$PREPARING" 2>/dev/null || true
+    [ -z "$BESIDE" ] || kill "$BESIDE" 2>/dev/null || true
     rm -rf "$NOTES"
+}
+
+rest_of_packages() {
+    local status=0
+    wait "$BESIDE" || status=$?
+    BESIDE=
+    cat "$NOTES/packages"
+    return $status
 }
 
 # The settings of a mesh that somebody runs are not those of the tests.
@@ -124,13 +134,12 @@ get_engine() {
 }
 
 run_tests() {
-    python3 scripts/lib/run-tests.py > >(tee "$NOTES/tests") 2>&1
+    python3 scripts/lib/run-tests.py --failures "$NOTES/tests"
 }
 
-# Whoever sees only the end of a long log shall see which tests and which promises failed.
+# Whoever sees only the end of a long log shall see which tests and which promises failed, and why.
 list_failures() {
-    if [ -e "$NOTES/tests" ]; then grep -h '^test .* FAILED$' "$NOTES/tests" || true; fi
-    if [ -e "$NOTES/faults" ]; then cat "$NOTES/faults"; fi
+    cat "$NOTES/tests" "$NOTES/faults" 2>/dev/null || true
 }
 
 # A line that begins with `machine:` is about what cannot be installed, and fails nobody.
