@@ -17,5 +17,5 @@ mod table;
 mod tally;
 
 pub use machine::machine;
-pub use play::{Plan, names, play, play_once};
+pub use play::{Plan, play};
 pub use table::{Outcome, json, markdown};

@@ -68,7 +68,6 @@ impl Flags {
             rows: self.rows.clone(),
             seed: self.seed.unwrap_or_else(|| rand::random_range(0..1_000_000)),
             logs: self.logs.clone(),
-            slack: 1,
         }
     }
 }

@@ -51,8 +51,6 @@ pub struct Promised {
     pub whole: Option<Duration>,
     /// Whether an engine may finish a task although its answer reaches no client.
     pub unclear: bool,
-    /// How many times as long everything may take.
-    pub slack: u32,
 }
 
 pub struct Fixture {
@@ -183,23 +181,13 @@ impl Fixture {
         let verdict = judge::whole(got.0, &got.1, 0);
         self.count(number, &verdict, None);
         self.promise(got.0 == status, || format!("status {} in place of {status}: {}", got.0, got.1));
-        self.promise(took < self.limit(AT_ONCE), || format!("refused only after {}", short(took)));
+        self.promise(took < AT_ONCE, || format!("refused only after {}", short(took)));
     }
 
     fn count(&self, number: u64, verdict: &Verdict, end: Option<End>) {
         let end = end.unwrap_or_default();
         self.tally.borrow_mut().count(&format!("{number} ({})", end.task), verdict);
         self.ends.borrow_mut().insert(number, end);
-    }
-
-    /// How many times as long as promised everything may take in this run.
-    pub fn slack(&self) -> u32 {
-        self.promised.get().slack.max(1)
-    }
-
-    /// A limit of time as it holds in this run.
-    pub fn limit(&self, promised: Duration) -> Duration {
-        promised.saturating_mul(self.slack())
     }
 
     /// Notes a promise that does not hold.
@@ -213,7 +201,7 @@ impl Fixture {
     pub fn gap(&self, seen: &Transcript) {
         let gap = seen.longest_gap();
         self.tally.borrow_mut().gaps.push(gap);
-        let most = self.limit(self.promised.get().gap.unwrap_or(Duration::MAX));
+        let most = self.promised.get().gap.unwrap_or(Duration::MAX);
         self.promise(gap < most, || format!("a gap of {} and not under {}", short(gap), short(most)));
     }
 
@@ -226,7 +214,7 @@ impl Fixture {
         join_all(self.mesh.nodes().iter().map(|_| async { self.answered(self.ask(&order)).await })).await;
         let took = since.elapsed();
         self.tally.borrow_mut().wholes.push(took);
-        let most = self.limit(self.promised.get().whole.unwrap_or(Duration::MAX));
+        let most = self.promised.get().whole.unwrap_or(Duration::MAX);
         self.promise(took < most, || format!("whole after {} and not within {}", short(took), short(most)));
     }
 

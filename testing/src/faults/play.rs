@@ -33,9 +33,6 @@ const SHOWN: usize = 60;
 /// Failures of one row that are shown with logs; more of the same help nobody.
 const MOST_SHOWN: usize = 2;
 
-/// See [`Plan::slack`]: for rows that are tests among others.
-const SHARED: u32 = 4;
-
 /// What is to be played.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -47,8 +44,6 @@ pub struct Plan {
     pub seed: u64,
     /// Where all logs of a failed run are kept.
     pub logs: Option<PathBuf>,
-    /// How many times as long as promised everything may take; 1 where the machine is quiet.
-    pub slack: u32,
 }
 
 impl Plan {
@@ -63,31 +58,6 @@ impl Plan {
         all.retain(wanted);
         all
     }
-}
-
-/// The names of the rows that are played several times.
-pub fn names() -> Vec<&'static str> {
-    rows::all().into_iter().map(|row| row.name).collect()
-}
-
-/// Plays one row once, on a mesh of its own, always with the same choices; what went wrong in words. It may share the
-/// machine with other rows, so every limit of time is several times as long, and none is put on a median.
-///
-/// # Panics
-/// When there is no such row.
-pub async fn play_once(name: &str) -> Vec<String> {
-    let plan = Plan {
-        runs: 1,
-        soak: 0,
-        chaos: Duration::ZERO,
-        rows: Vec::new(),
-        seed: 0,
-        logs: None,
-        slack: SHARED,
-    };
-    let row = rows::all().into_iter().find(|row| row.name == name);
-    let row = row.unwrap_or_else(|| panic!("there is no row {name}"));
-    several(&plan, &row, &mut None).await.faults().collect()
 }
 
 /// Plays them all; the results are in the order of the table.
@@ -136,7 +106,7 @@ async fn several(plan: &Plan, row: &Row, kept: &mut Option<(Setting, Fixture)>) 
     for run in 0..runs {
         let seed = seed(plan.seed, row.name, run);
         let fixture = kept.take().filter(|(setting, _)| *setting == row.setting).map(|(_, fixture)| fixture);
-        let (tally, fixture) = once(row, seed, plan.slack, fixture).await;
+        let (tally, fixture) = once(row, seed, fixture).await;
         if tally.is_clean() {
             *kept = fixture.map(|fixture| (row.setting, fixture));
         } else if shown < MOST_SHOWN {
@@ -155,7 +125,7 @@ async fn several(plan: &Plan, row: &Row, kept: &mut Option<(Setting, Fixture)>) 
 }
 
 /// One run, on the mesh of the run before if that was left whole. A panic is a promise that did not hold.
-async fn once(row: &Row, seed: u64, slack: u32, fixture: Option<Fixture>) -> (Tally, Option<Fixture>) {
+async fn once(row: &Row, seed: u64, fixture: Option<Fixture>) -> (Tally, Option<Fixture>) {
     let fixture = match fixture {
         Some(fixture) => fixture,
         None => match AssertUnwindSafe(row.setting.mesh().into_future()).catch_unwind().await {
@@ -167,7 +137,7 @@ async fn once(row: &Row, seed: u64, slack: u32, fixture: Option<Fixture>) -> (Ta
         },
     };
     let run = async {
-        fixture.begin(row.promised(slack), seed).await;
+        fixture.begin(row.promised(), seed).await;
         (row.play)(&fixture).await;
         fixture.settle().await;
     };

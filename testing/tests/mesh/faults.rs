@@ -1,5 +1,5 @@
-//! Everything that may break, broken for real, and what the user must see: the rows of the table, once each, and what no
-//! row says.
+//! Everything that may break, broken for real, and what the user must see, as far as no row of the
+//! table says it: `echo-faults` plays those.
 
 mod agent;
 mod broker;
@@ -12,7 +12,6 @@ mod mistakes;
 mod orchestrator;
 mod partial;
 mod pause;
-mod rows;
 mod twins;
 
 use std::cell::Cell;

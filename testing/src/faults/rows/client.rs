@@ -110,7 +110,7 @@ async fn slow(fixture: &Fixture) {
         let began = Instant::now();
         join_all((0..2).map(|_| async { fixture.answered(fixture.ask(&Order::tokens(20))).await })).await;
         let took = began.elapsed();
-        fixture.promise(took < fixture.limit(FREED), || format!("others wait for {took:?}"));
+        fixture.promise(took < FREED, || format!("others wait for {took:?}"));
     }
     let grown = fixture.mesh.edge(0).resident().saturating_sub(before.0);
     fixture.promise(grown < KEPT, || format!("the edge keeps {} MiB", grown >> 20));
@@ -137,7 +137,7 @@ async fn halves(fixture: &Fixture) {
         .collect()
         .await;
     let ends = join_all(asked.into_iter().map(async |(half, stream)| (half, last_words(stream).await)));
-    let ended = tokio::time::timeout(fixture.limit(CLOSED), ends).await;
+    let ended = tokio::time::timeout(CLOSED, ends).await;
     fixture.promise(ended.is_ok(), || format!("not all were closed within {CLOSED:?}"));
     let bodies = ended.iter().flatten().filter(|(half, _)| *half == Half::Body);
     let told = bodies.filter(|(_, words)| words.starts_with(b"HTTP/1.1 408")).count();

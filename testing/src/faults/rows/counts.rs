@@ -149,7 +149,7 @@ fn alike(fixture: &Fixture, asked: Asked, cut: u64, uncut: &Said, continued: &Sa
         format!("{asked:?} cut at {cut}: {continued:?} in place of {uncut:?}")
     });
     let width = if asked.wide { 3.0 } else { 1.0 };
-    let fastest = 1e3 / PACE as f64 * width * (1.0 + SLACK * f64::from(fixture.slack()));
+    let fastest = 1e3 / PACE as f64 * width * (1.0 + SLACK);
     fixture.promise(continued.speed.is_none_or(|speed| speed < fastest), || {
         format!("{asked:?} cut at {cut}: {:?} tokens a second where {fastest} can be", continued.speed)
     });

@@ -39,7 +39,7 @@ async fn killed(fixture: &Fixture) {
     .await;
     fixture.mesh.is_quiet().await;
     let took = killed.elapsed();
-    fixture.promise(took < fixture.limit(FREED), || format!("slots free only after {took:?}"));
+    fixture.promise(took < FREED, || format!("slots free only after {took:?}"));
     let began = Instant::now();
     fixture.mesh.edge(1).start().await;
     fixture.whole_since(began).await;

@@ -50,7 +50,8 @@ async fn a_conversation_stays_on_the_node_that_has_it_in_its_cache() {
     for turn in 1..=4 {
         terminal.shows(&[">>> "]).await;
         terminal.press(&format!("turn {turn} [tokens=3] {}\r", "word ".repeat(20)));
-        until("its answer", || async { holds(terminal.count("· 3 tokens") == turn, terminal.screen()) }).await;
+        until("its answer", || async { holds(terminal.count("· 3 tokens") == turn, terminal.screen()) })
+            .await;
         is_idle(&mesh).await;
     }
     for line in terminal.screen().lines().filter(|line| line.contains("· 3 tokens")) {
