@@ -8,8 +8,9 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use echo_bus::host::Host;
 use echo_bus::message::Empty;
-use echo_bus::{Bus, host, subject};
+use echo_bus::{Bus, subject};
 use echo_telemetry::metrics as telemetry;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
@@ -111,7 +112,7 @@ fn said(status: StatusCode, success: bool, message: &str) -> Response {
 
 /// An address of this machine or its network, or a name that cannot belong to a stranger.
 fn host_is_local(host: &str) -> bool {
-    host::is_near(&host::name(host), sysinfo::System::host_name().as_deref())
+    Host::parse(host).is_some_and(|host| host.is_near(sysinfo::System::host_name().as_deref()))
 }
 
 fn origin_is_local(origin: &str) -> bool {

@@ -13,7 +13,7 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::{error, info, warn};
 
 use crate::server::{Reloader, connect};
-use crate::trust::{self, BROKER, Trust};
+use crate::trust::{self, BROKER, Change, Trust};
 
 /// On this machine it takes milliseconds; a server that crashes meanwhile comes back.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -87,23 +87,22 @@ impl Desk {
     /// Changes the list and has the server keep to it, or leaves both as they were.
     async fn change(
         &self,
-        change: impl FnOnce(&Trust) -> Result<Vec<Machine>, trust::Error>,
+        change: impl FnOnce(&Trust) -> Result<Change, trust::Error>,
     ) -> Result<Vec<Machine>, String> {
-        let before = self.trust.machines().map_err(told)?;
-        let after = change(&self.trust).map_err(told)?;
+        let change = change(&self.trust).map_err(told)?;
         // Also where nothing has changed: a command may have written the list while nobody could be told.
         if let Err(error) = self.server.reload().await {
-            if let Err(error) = self.trust.undo(&before, &after) {
+            if let Err(error) = self.trust.undo(&change) {
                 error!(error = &error as &dyn std::error::Error, "the list of keys is not what is in force");
             }
             return Err(told(error));
         }
-        log(&before, &after);
-        Ok(after)
+        log(&change);
+        Ok(change.after)
     }
 }
 
-fn log(before: &[Machine], after: &[Machine]) {
+fn log(Change { before, after }: &Change) {
     for one in beyond(after, before) {
         info!(name = one.name, duty = ?one.duty, key = %one.key, "let in");
     }

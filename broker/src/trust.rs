@@ -29,6 +29,13 @@ pub const OPERATOR: &str = "operator";
 #[derive(Debug, Clone)]
 pub struct Trust(Folder);
 
+/// A change of the list, by one process at a time: nothing of what others change stands between the two.
+#[derive(Debug)]
+pub struct Change {
+    pub before: Vec<Machine>,
+    pub after: Vec<Machine>,
+}
+
 impl Trust {
     /// The folder; what is missing of it and of the mesh's authority is made.
     ///
@@ -114,7 +121,7 @@ impl Trust {
     ///
     /// # Errors
     /// See [`Error`].
-    pub fn admit(&self, keys: &[NewKey]) -> Result<Vec<Machine>, Error> {
+    pub fn admit(&self, keys: &[NewKey]) -> Result<Change, Error> {
         self.change(|machines| {
             rules::from_outside(keys)?;
             rules::admit(machines, keys, unix_millis())
@@ -125,12 +132,12 @@ impl Trust {
     ///
     /// # Errors
     /// See [`Error`].
-    pub fn revoke(&self, names: &[String]) -> Result<Vec<Machine>, Error> {
+    pub fn revoke(&self, names: &[String]) -> Result<Change, Error> {
         self.change(|machines| rules::revoke(machines, names))
     }
 
     /// Takes back a change that the server did not take, and leaves what others have changed meanwhile.
-    pub(crate) fn undo(&self, before: &[Machine], after: &[Machine]) -> Result<Vec<Machine>, Error> {
+    pub(crate) fn undo(&self, Change { before, after }: &Change) -> Result<Change, Error> {
         self.change(|machines| {
             machines.retain(|one| before.contains(one) || !after.contains(one));
             let removed = before.iter().filter(|one| !after.contains(one));
@@ -140,10 +147,7 @@ impl Trust {
         })
     }
 
-    fn change(
-        &self,
-        change: impl FnOnce(&mut Vec<Machine>) -> Result<(), String>,
-    ) -> Result<Vec<Machine>, Error> {
+    fn change(&self, change: impl FnOnce(&mut Vec<Machine>) -> Result<(), String>) -> Result<Change, Error> {
         let _lock = self.0.lock()?;
         self.change_locked(change)
     }
@@ -152,16 +156,15 @@ impl Trust {
     fn change_locked(
         &self,
         change: impl FnOnce(&mut Vec<Machine>) -> Result<(), String>,
-    ) -> Result<Vec<Machine>, Error> {
+    ) -> Result<Change, Error> {
         let before = self.machines()?;
-        let mut machines = before.clone();
-        change(&mut machines).map_err(Error::Refused)?;
-        if machines != before {
-            let text =
-                serde_json::to_string_pretty(&machines).map_err(|error| self.0.failed(error.into()))?;
+        let mut after = before.clone();
+        change(&mut after).map_err(Error::Refused)?;
+        if after != before {
+            let text = serde_json::to_string_pretty(&after).map_err(|error| self.0.failed(error.into()))?;
             self.0.write("machines.json", &text)?;
         }
-        Ok(machines)
+        Ok(Change { before, after })
     }
 }
 

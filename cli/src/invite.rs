@@ -5,13 +5,12 @@ mod invitation;
 mod open;
 mod show;
 
-use std::net::IpAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Result, anyhow};
 use echo_bus::client::{Access, Authority, Guest, NotLetIn};
-use echo_bus::host;
+use echo_bus::host::Host;
 use echo_bus::id::NodeId;
 use echo_bus::message::JoinGrant;
 use echo_bus::process::{self, BadConfig};
@@ -122,11 +121,10 @@ pub async fn takes_guests(nats: &str) -> Result<(), BadConfig> {
 /// What a machine gets that has the code.
 pub fn grant(authority: Option<&Authority>, edge: Option<&Url>) -> JoinGrant {
     let far = |url: &&Url| {
-        let host = host::name(url.host_str().unwrap_or_default());
-        match host.parse::<IpAddr>() {
-            Ok(ip) => !ip.is_loopback() && !ip.is_unspecified(),
-            Err(_) => !host.is_empty() && !host::is_certain(&host),
-        }
+        url.host_str().and_then(Host::parse).is_some_and(|host| match host {
+            Host::Address(ip) => !ip.is_loopback() && !ip.is_unspecified(),
+            Host::Name(_) => !host.is_certain(),
+        })
     };
     let edge = edge.filter(far).map(Url::to_string);
     let authority = authority.map(|authority| authority.pem().to_owned());

@@ -1,9 +1,7 @@
 //! Where a pull may fetch from: a public registry over HTTPS, never an address of this machine or its network that
 //! somebody else names.
 
-use std::net::IpAddr;
-
-use echo_bus::host;
+use echo_bus::host::Host;
 use echo_bus::message::{Code, Failure, Named};
 use serde_json::Value;
 
@@ -39,19 +37,12 @@ fn registry(model: &str) -> Option<&str> {
 /// A name that everybody may look up. What it points to has to show a certificate for it, so that it leads to no
 /// machine of this network.
 fn is_public(registry: &str) -> bool {
-    let name = host::name(registry);
-    let name = name.trim_end_matches('.');
-    let is_plain = registry.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_:".contains(&byte));
+    let Some(host) = Host::parse(registry) else { return false };
+    let Host::Name(name) = &host else { return false };
     // 127.1 and 0x7f.0.0.1 are addresses, too, wherever somebody reads them.
     let last = name.rsplit('.').next().unwrap_or_default();
     let is_number = last.starts_with("0x") || last.bytes().all(|byte| byte.is_ascii_digit());
-    // A port that is none leaves all of it as the name.
-    is_plain
-        && !name.contains(':')
-        && name.contains('.')
-        && !is_number
-        && name.parse::<IpAddr>().is_err()
-        && !host::is_near(name, None)
+    name.contains('.') && !is_number && !host.is_near(None)
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! Which keys may be let in, and which may be taken out. Each reason is a sentence for a person.
 
+use echo_bus::id::TaskId;
+use echo_bus::key::PublicKey;
 use echo_bus::message::NewKey;
 use echo_bus::permission::Machine;
 use echo_bus::subject::Duty;
@@ -63,6 +65,13 @@ fn check(machines: &[Machine], new: &NewKey) -> Result<(), String> {
     }
     if let Some(other) = machines.iter().find(|one| one.key == *key) {
         return Err(format!("the key of {name:?} is in already under the name {:?}", other.name));
+    }
+    // Its home stands in permissions, and is shorter than a key.
+    let home = |duty, key: &PublicKey| (duty == Duty::Edge).then(|| TaskId::home_of(&key.process()));
+    if let Some(mine) = home(*duty, key)
+        && let Some(other) = machines.iter().find(|one| home(one.duty, &one.key).is_some_and(|it| it == mine))
+    {
+        return Err(format!("the key of {name:?} is too like that of {:?}: make another", other.name));
     }
     if (*duty == Duty::Agent) != node.is_some() {
         return Err(format!("{name:?}: an agent has a node, and nobody else has one"));

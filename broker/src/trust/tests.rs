@@ -78,7 +78,11 @@ fn names_nodes_and_keys_are_each_taken_once() {
     let (_folder, trust) = trust();
     let first = new("a", "na");
     trust.admit(std::slice::from_ref(&first)).unwrap();
-    assert_eq!(trust.admit(std::slice::from_ref(&first)).unwrap().len(), 1, "the same again is no change");
+    assert_eq!(
+        trust.admit(std::slice::from_ref(&first)).unwrap().after.len(),
+        1,
+        "the same again is no change"
+    );
     assert!(why(trust.admit(&[new("A", "nb")])).contains("there is a machine \"a\""));
     assert!(why(trust.admit(&[new("b", "na")])).contains("the node na is that of \"a\""));
     let again = NewKey { name: "b".to_owned(), node: Some("nb".parse().unwrap()), ..first };
@@ -134,12 +138,48 @@ fn the_broker_and_the_last_operator_stay() {
 #[test]
 fn what_others_have_changed_meanwhile_is_not_taken_back() {
     let (_folder, trust) = trust();
-    let before = trust.admit(&[new("a", "a"), new("b", "b")]).unwrap();
+    trust.admit(&[new("a", "a"), new("b", "b")]).unwrap();
     trust.admit(&[new("c", "c")]).unwrap();
-    let after = trust.revoke(&["a".to_owned()]).unwrap();
+    let change = trust.revoke(&["a".to_owned()]).unwrap();
     trust.admit(&[new("d", "d")]).unwrap();
-    let mut names: Vec<_> = trust.undo(&before, &after).unwrap().into_iter().map(|one| one.name).collect();
+    let mut names: Vec<_> = trust.undo(&change).unwrap().after.into_iter().map(|one| one.name).collect();
     names.sort();
-    // "c" was there after and not before: it is the change itself, as far as this one knows.
-    assert_eq!(names, ["a", "b", "d"]);
+    assert_eq!(names, ["a", "b", "c", "d"]);
+}
+
+#[test]
+fn a_change_is_what_one_has_changed_whatever_others_do_at_that_moment() {
+    let (_folder, trust) = trust();
+    std::thread::scope(|threads| {
+        for name in ["a", "b", "c", "d", "e", "f", "g", "h"] {
+            let trust = &trust;
+            threads.spawn(move || {
+                let Change { before, after } = trust.admit(&[new(name, name)]).unwrap();
+                let added: Vec<_> = after.iter().filter(|one| !before.contains(one)).collect();
+                assert!(added.len() == 1 && added[0].name == name, "{added:?}");
+                assert_eq!(after.len(), before.len() + 1);
+            });
+        }
+    });
+    assert_eq!(trust.machines().unwrap().len(), 8);
+}
+
+/// Two keys whose edges would have the same home, found by trying some 2^25.
+#[test]
+fn no_two_edges_have_one_home() {
+    let (_folder, trust) = trust();
+    let edge = |name: &str, key: &str| NewKey {
+        name: name.to_owned(),
+        duty: Duty::Edge,
+        node: None,
+        key: key.parse().unwrap(),
+    };
+    let one = edge("one", "UAWFNEYPYZVFJ7METQTX4AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAOC2");
+    let like = edge("like", "UAHEO3EDIANHQ4ZYSYU26AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAXSM2");
+    trust.admit(std::slice::from_ref(&one)).unwrap();
+    trust.admit(std::slice::from_ref(&one)).unwrap();
+    assert!(why(trust.admit(std::slice::from_ref(&like))).contains("too like that of \"one\""));
+    trust.admit(&[NewKey { duty: Duty::Watch, ..like.clone() }]).unwrap();
+    trust.revoke(&["one".to_owned(), "like".to_owned()]).unwrap();
+    trust.admit(&[like]).unwrap();
 }

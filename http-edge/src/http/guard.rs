@@ -1,13 +1,14 @@
 //! Who may ask: `Host` and `Origin` are checked, so that no web page can use a mesh on this machine unasked.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use axum::extract::Request;
 use axum::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 
-use echo_bus::host;
+use echo_bus::host::Host;
+use tracing::warn;
 
 use super::error::ApiError;
 use super::route_headers;
@@ -16,11 +17,15 @@ use super::route_headers;
 const APP_SCHEMES: [&str; 6] =
     ["app://", "file://", "tauri://", "vscode-webview://", "vscode-file://", "moz-extension://"];
 
+/// Addresses of a page on this machine.
+const OWN: [IpAddr; 3] =
+    [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::LOCALHOST)];
+
 /// The names and origins that are let in.
 pub struct Guard {
     /// Whether others than this machine reach the edge.
     on_network: bool,
-    hosts: Vec<String>,
+    hosts: Vec<Host>,
     origins: Vec<String>,
     /// What this machine is called.
     own: Option<String>,
@@ -28,29 +33,31 @@ pub struct Guard {
 
 impl Guard {
     pub fn new(address: SocketAddr, hosts: &[String], origins: &[String]) -> Self {
-        let lower = |names: &[String]| {
-            names.iter().map(|name| name.trim().trim_end_matches('/').to_ascii_lowercase()).collect()
-        };
-        let (hosts, origins) = (lower(hosts), lower(origins));
+        let plain = |name: &String| name.trim().trim_end_matches('/').to_ascii_lowercase();
+        let hosts = hosts.iter().map(plain).filter(|name| !name.is_empty()).filter_map(|name| {
+            let host = Host::parse(&name);
+            if host.is_none() {
+                warn!(name, "--allow-host names no host: it is a name like mesh.example.org");
+            }
+            host
+        });
+        let (hosts, origins) = (hosts.collect(), origins.iter().map(plain).collect());
         Self { on_network: !address.ip().is_loopback(), hosts, origins, own: sysinfo::System::host_name() }
     }
 
     fn allows_host(&self, host: &str) -> bool {
-        let name = host::name(host);
-        let name = name.strip_suffix('.').unwrap_or(&name);
-        name.is_empty() || self.is_named(name) || self.is_local(name)
+        host.is_empty() || Host::parse(host).is_some_and(|host| self.is_named(&host) || self.is_local(&host))
     }
 
-    fn is_named(&self, name: &str) -> bool {
-        self.hosts.iter().any(|host| host == name)
+    fn is_named(&self, host: &Host) -> bool {
+        self.hosts.contains(host)
     }
 
     /// A name that no stranger can point here (DNS rebinding). On a network, also any address, and a name without a dot
     /// (`http://edge:8080` in a network of containers): no public name is without one, and whoever answers for such
     /// names on the same network can ask this edge without anybody's browser.
-    fn is_local(&self, name: &str) -> bool {
-        host::is_near(name, self.own.as_deref())
-            || self.on_network && (is_one_word(name) || host::is_certain(name))
+    fn is_local(&self, host: &Host) -> bool {
+        host.is_near(self.own.as_deref()) || self.on_network && (is_one_word(host) || host.is_certain())
     }
 
     /// The edge's own page, under an address or a name that cannot be made to point here from outside. Behind another
@@ -58,9 +65,10 @@ impl Guard {
     /// anybody's on the same network: an edge that listens there can be asked by them anyway, one on loopback cannot.
     fn is_own_page(&self, origin: &str, asked: &str) -> bool {
         let page = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
-        let name = host::name(asked);
-        page.is_some_and(|page| !page.is_empty() && page.eq_ignore_ascii_case(asked))
-            && (self.is_named(&name) || self.is_local(&name) && (self.on_network || host::is_certain(&name)))
+        page.is_some_and(|page| page.eq_ignore_ascii_case(asked))
+            && Host::parse(asked).is_some_and(|host| {
+                self.is_named(&host) || self.is_local(&host) && (self.on_network || host.is_certain())
+            })
     }
 
     fn allows_origin(&self, origin: &str) -> bool {
@@ -72,15 +80,16 @@ impl Guard {
             return true;
         }
         let page = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
-        page.is_some_and(|page| {
-            matches!(host::name(page).as_str(), "localhost" | "127.0.0.1" | "0.0.0.0" | "::1")
+        page.and_then(Host::parse).is_some_and(|host| match host {
+            Host::Address(ip) => OWN.contains(&ip),
+            Host::Name(name) => name == "localhost",
         })
     }
 }
 
 /// A name without a dot.
-fn is_one_word(name: &str) -> bool {
-    name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+fn is_one_word(host: &Host) -> bool {
+    matches!(host, Host::Name(name) if !name.contains('.'))
 }
 
 fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
@@ -186,7 +195,8 @@ mod tests {
             ("10.0.0.7.evil.example", false),
             ("10-0-0-7.sslip.io", false),
             ("0x7f.1", false),
-            (".", true),
+            (".", false),
+            (":8080", false),
             ("?", false),
             ("edge.evil", false),
             ("user@evil.example", false),

@@ -261,9 +261,8 @@ fn times_and_addresses() {
         let text = String::from_utf8_lossy(bytes);
         let time = crate::time::parse(&text);
         let _ = serde_json::from_slice(bytes).map(|value| crate::time::of_json(&value));
-        let name = crate::host::name(&text);
-        assert!(name.len() <= text.len());
-        let near = crate::host::is_near(&name, Some("own")) | crate::host::is_certain(&name);
+        let host = crate::host::Host::parse(&text);
+        let near = host.is_some_and(|host| host.is_near(Some("own")) | host.is_certain());
         time.is_ok() || near || serde_json::from_slice::<serde_json::Value>(bytes).is_ok()
     });
 }
