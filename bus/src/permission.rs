@@ -224,7 +224,7 @@ mod tests {
             [
                 "echo.node.node-a.heartbeat",
                 "echo.node.node-a.task",
-                "echo.node.node-a.cancel",
+                "echo.node.node-a.cancel.*",
                 "_echo.ping.agent.node-a",
                 "_echo.order.node-a",
                 "_INBOX.agent.node-a.reply.*",
@@ -258,6 +258,10 @@ mod tests {
         assert!(
             !edge.publish.iter().any(|allowed| allowed.contains("heartbeat") || allowed.contains("pulse"))
         );
+        let of_tasks: Vec<_> =
+            edge.publish.iter().filter(|it| it.contains("submit") || it.contains("cancel")).collect();
+        let own = ["echo.task.submit", "echo.node.*.cancel", "echo.task.cancel"];
+        assert_eq!(of_tasks, own.map(|subject| format!("{subject}.{home}")).iter().collect::<Vec<_>>());
     }
 
     #[test]

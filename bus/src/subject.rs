@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use self::shape::{
     ANSWER, CACHE, CANCEL_AT, CANCEL_TASK, FRAMES, GONE, HEARTBEAT, JOIN, JOINER_REPLY, MACHINES, NODE_EVENT,
-    ORDER, PING, PULSE, REPLY, STATUS, SUBMIT, TASK, TASK_EVENT,
+    ORDER, PING, PULSE, REPLY, STATUS, SUBMIT, SUBMIT_FROM, TASK, TASK_EVENT,
 };
 pub use self::shape::{CONTRACT, Duty, Shape, Who};
 use crate::id::{BootId, Inbox, NodeId, Peer, ProcessId, Role, TaskId};
@@ -97,12 +97,17 @@ pub fn namesakes(node: &NodeId) -> Filter<Namesake> {
 }
 
 /// Edge → one of the orchestrators: a task to be placed.
-pub fn submit() -> Call<Task, Submission> {
-    Call::new(SUBMIT, NOTHING)
+pub fn submit(task: TaskId) -> Call<Task, Submission> {
+    Call::new(SUBMIT_FROM, &[task.home()])
 }
 
-/// The submissions; subscribe in the queue group [`ORCHESTRATORS`].
+/// The submissions of edges; subscribe in the queue group [`ORCHESTRATORS`].
 pub fn submissions() -> Filter<Task> {
+    Filter::new(SUBMIT_FROM, &["*"]).by(|task: &Task| submit(task.task))
+}
+
+/// Those by hand, in the same queue group.
+pub fn submissions_by_hand() -> Filter<Task> {
     Filter::new(SUBMIT, NOTHING)
 }
 
@@ -117,23 +122,24 @@ pub fn dispatched(node: &NodeId) -> Filter<Task> {
 }
 
 /// Edge or orchestrator → the agent that may hold an attempt.
-pub fn cancel_at(node: &NodeId) -> Subject<Cancel> {
-    Subject::new(CANCEL_AT, &[node])
+pub fn cancel_at(node: &NodeId, task: TaskId) -> Subject<Cancel> {
+    Subject::new(CANCEL_AT, &[node.as_str(), &task.home()])
 }
 
 /// The cancels for this node.
 pub fn cancels_at(node: &NodeId) -> Filter<Cancel> {
-    Filter::new(CANCEL_AT, &[node])
+    let me = node.clone();
+    Filter::new(CANCEL_AT, &[node.as_str(), "*"]).by(move |Cancel(id)| cancel_at(&me, id.task))
 }
 
 /// Edge → the orchestrator that holds an attempt in its queue or is placing it.
 pub fn cancel_task(task: TaskId) -> Subject<Cancel> {
-    Subject::new(CANCEL_TASK, &[task])
+    Subject::new(CANCEL_TASK, &[task.home()])
 }
 
 /// The cancels of all tasks.
 pub fn cancelled_tasks() -> Filter<Cancel> {
-    Filter::new(CANCEL_TASK, &["*"])
+    Filter::new(CANCEL_TASK, &["*"]).by(|Cancel(id)| cancel_task(id.task))
 }
 
 /// Where the holder of one attempt sends its frames. `key` is random, so a stale attempt misses.
@@ -293,10 +299,14 @@ mod tests {
         let task = TaskId::from_u128(7);
         assert_eq!(heartbeat(&node).to_string(), "echo.node.node-a.heartbeat");
         assert_eq!(heartbeats().to_string(), "echo.node.*.heartbeat");
-        assert_eq!(submit().to_string(), "echo.task.submit");
+        assert_eq!(submit(task).to_string(), "echo.task.submit.000000000000");
+        assert_eq!(submissions().to_string(), "echo.task.submit.*");
+        assert_eq!(submissions_by_hand().to_string(), "echo.task.submit");
         assert_eq!(dispatch(&node).to_string(), "echo.node.node-a.task");
-        assert_eq!(cancel_at(&node).to_string(), "echo.node.node-a.cancel");
-        assert_eq!(cancel_task(task).to_string(), "echo.task.00000000-0000-0000-0000-000000000007.cancel");
+        assert_eq!(cancel_at(&node, task).to_string(), "echo.node.node-a.cancel.000000000000");
+        assert_eq!(cancels_at(&node).to_string(), "echo.node.node-a.cancel.*");
+        assert_eq!(cancel_task(task).to_string(), "echo.task.cancel.000000000000");
+        assert_eq!(cancelled_tasks().to_string(), "echo.task.cancel.*");
         assert_eq!(frames_inbox(&edge, "k").as_str(), "_INBOX.edge.e1.k");
         assert_eq!(frames_of(&edge).to_string(), "_INBOX.edge.e1.*");
         assert_eq!(pulse(&edge, &Peer::agent(&node)).to_string(), "_echo.pulse.e1.agent.node-a");

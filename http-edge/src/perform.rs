@@ -167,7 +167,9 @@ async fn tell(bus: &Bus, to: &Inbox, part: &AnswerPart) {
 
 async fn publish(bus: &Bus, said: Said) -> Result<(), PublishError> {
     match said {
-        Said::Cancel { node: Some(node), cancel } => bus.publish(&subject::cancel_at(&node), &cancel).await,
+        Said::Cancel { node: Some(node), cancel } => {
+            bus.publish(&subject::cancel_at(&node, cancel.0.task), &cancel).await
+        }
         Said::Cancel { node: None, cancel } => {
             bus.publish(&subject::cancel_task(cancel.0.task), &cancel).await
         }
@@ -179,7 +181,7 @@ async fn submit(bus: Bus, submission: Box<Task>) -> Event {
     let (task, attempt) = (submission.task, submission.attempt);
     let asked = Instant::now();
     let patience = if submission.so_far.is_some() { ANSWER_IN_MID_ANSWER } else { ANSWER };
-    let result = bus.call(&subject::submit(), &*submission, patience).await;
+    let result = bus.call(&subject::submit(task), &*submission, patience).await;
     if result.is_ok() {
         measure::round_trip(asked.elapsed());
     }

@@ -24,10 +24,16 @@ pub(crate) struct Inbox {
     pings: Subscription<Empty>,
     status: Subscription<Empty>,
     /// Left first when draining, so that others get what is new.
-    tasks: Option<Subscription<Task>>,
+    tasks: Option<Tasks>,
     outcomes: mpsc::Receiver<Event>,
     link: watch::Receiver<Link>,
     tick: Interval,
+}
+
+/// What is submitted.
+struct Tasks {
+    of_edges: Subscription<Task>,
+    by_hand: Subscription<Task>,
 }
 
 impl Inbox {
@@ -42,7 +48,10 @@ impl Inbox {
             gone: bus.subscribe(&subject::gone()).await?,
             pings: bus.subscribe(&subject::pings(bus.me())).await?,
             status: bus.subscribe_in(&subject::status_requests(), ORCHESTRATORS).await?,
-            tasks: Some(bus.subscribe_in(&subject::submissions(), ORCHESTRATORS).await?),
+            tasks: Some(Tasks {
+                of_edges: bus.subscribe_in(&subject::submissions(), ORCHESTRATORS).await?,
+                by_hand: bus.subscribe_in(&subject::submissions_by_hand(), ORCHESTRATORS).await?,
+            }),
             outcomes,
             // Seen first of all, whatever it is.
             link: bus.link(),
@@ -54,7 +63,7 @@ impl Inbox {
     pub(crate) fn leave_the_queue_group(&mut self) -> Vec<Event> {
         let mut here = Vec::new();
         if let Some(mut tasks) = self.tasks.take() {
-            while let Some(received) = tasks.ready() {
+            while let Some(received) = tasks.of_edges.ready().or_else(|| tasks.by_hand.ready()) {
                 here.push(submitted(received));
             }
         }
@@ -92,9 +101,12 @@ impl Inbox {
     }
 }
 
-async fn next_task(tasks: &mut Option<Subscription<Task>>) -> Option<Received<Task>> {
+async fn next_task(tasks: &mut Option<Tasks>) -> Option<Received<Task>> {
     match tasks {
-        Some(tasks) => tasks.next().await,
+        Some(Tasks { of_edges, by_hand }) => tokio::select! {
+            task = of_edges.next() => task,
+            task = by_hand.next() => task,
+        },
         None => std::future::pending().await,
     }
 }

@@ -43,7 +43,9 @@ impl Performer {
         let said = match action {
             Action::Answer { to, answer } => self.bus.answer(Some(&to), &answer).await,
             Action::Frame { to, frame } => self.bus.send_frame(&to, &frame).await,
-            Action::CancelAt { node, cancel } => self.bus.publish(&subject::cancel_at(&node), &cancel).await,
+            Action::CancelAt { node, cancel } => {
+                self.bus.publish(&subject::cancel_at(&node, cancel.0.task), &cancel).await
+            }
             Action::Pong { to, pong } => self.bus.answer(Some(&to), &pong).await,
             Action::Ping { node } => return self.ping(node),
             Action::Dispatch { asked, task, reason } => return self.dispatch(asked, task, reason),

@@ -125,7 +125,8 @@ impl Stream {
         });
         let (stopped, count) = (Arc::clone(&stop), Arc::clone(&sent));
         let sender = tokio::spawn(async move {
-            let task = TaskId::from_u128(1);
+            // Of its own: it may speak for no other.
+            let task = TaskId::random_at(&from.me().id);
             let mut attempt = 0;
             while !stopped.load(Ordering::Relaxed) || attempt < 1000 {
                 attempt += 1;
@@ -448,6 +449,7 @@ async fn a_guest_may_ask_to_join_and_nothing_else() {
     }
     for subject in [
         "echo.task.submit",
+        "echo.task.submit.7",
         "echo.mesh.status",
         "_echo.machines",
         "_echo.ping.agent.a",

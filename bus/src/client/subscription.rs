@@ -137,6 +137,7 @@ pub(super) fn decode<M: Payload>(message: &Message) -> Result<M, serde_json::Err
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::id::TaskId;
     use crate::message::{CacheDigest, Pulse};
     use crate::subject::{self, Filter};
 
@@ -160,5 +161,34 @@ mod tests {
         assert!(heard::<Pulse>(&pulses, "_echo.pulse.e1.agent.x", by("agent")).is_ok());
         assert!(heard::<Pulse>(&pulses, "_echo.pulse.e1.agent.x", by("orchestrator")).is_err());
         assert!(heard::<Pulse>(&pulses, "_echo.pulse.e1.agent.y", by("agent")).is_err());
+    }
+
+    #[test]
+    fn an_edge_is_believed_about_tasks_of_its_own_only() {
+        let [own, other] = ["e1", "e2"].map(|edge| TaskId::home_of(&edge.parse().unwrap()));
+        let task = TaskId::random_at(&"e1".parse().unwrap());
+        let cancel = || serde_json::json!({ "task": task, "attempt": 1 });
+        let said = || serde_json::json!({ "task": task, "request": { "kind": "generate", "prompt": "hi" } });
+        let node = "node-a".parse().unwrap();
+        for (home, is_believed) in [(own, true), (other, false)] {
+            let at_node = format!("echo.node.node-a.cancel.{home}");
+            let (cancelled, submitted) =
+                (format!("echo.task.cancel.{home}"), format!("echo.task.submit.{home}"));
+            assert_eq!(
+                heard(&subject::cancels_at(&node), &at_node, cancel()).is_ok(),
+                is_believed,
+                "{at_node}"
+            );
+            assert_eq!(
+                heard(&subject::cancelled_tasks(), &cancelled, cancel()).is_ok(),
+                is_believed,
+                "{cancelled}"
+            );
+            assert_eq!(
+                heard(&subject::submissions(), &submitted, said()).is_ok(),
+                is_believed,
+                "{submitted}"
+            );
+        }
     }
 }

@@ -82,14 +82,18 @@ macro_rules! shapes {
 shapes! {
     HEARTBEAT = "echo.node.{node}.heartbeat",
         said by [Own(Agent)], heard by [Own(Agent), Any(Orchestrator), Any(Edge), Any(Operator), Any(Watch)];
+    /// By hand, in a mesh without keys.
     SUBMIT = "echo.task.submit",
-        said by [Any(Edge)], heard by [Any(Orchestrator)];
+        said by [], heard by [Any(Orchestrator)];
+    /// An edge speaks for its own tasks, whose ids tell their home, and for nobody else's.
+    SUBMIT_FROM = "echo.task.submit.{home}",
+        said by [Own(Edge)], heard by [Any(Orchestrator)];
     TASK = "echo.node.{node}.task",
         said by [Any(Orchestrator)], heard by [Own(Agent)];
-    CANCEL_AT = "echo.node.{node}.cancel",
-        said by [Any(Edge), Any(Orchestrator)], heard by [Own(Agent)];
-    CANCEL_TASK = "echo.task.{task}.cancel",
-        said by [Any(Edge)], heard by [Any(Orchestrator)];
+    CANCEL_AT = "echo.node.{node}.cancel.{home}",
+        said by [Own(Edge), Any(Orchestrator)], heard by [Own(Agent)];
+    CANCEL_TASK = "echo.task.cancel.{home}",
+        said by [Own(Edge)], heard by [Any(Orchestrator)];
     /// `key` is random and told to the holder of one attempt only.
     FRAMES = "_INBOX.edge.{edge}.{key}",
         said by [Any(Agent), Any(Orchestrator)], heard by [Own(Edge)];
@@ -170,8 +174,8 @@ mod tests {
     #[test]
     fn every_subject_has_a_speaker_and_a_hearer() {
         for (name, shape) in CONTRACT {
-            // The server's own word, and answers, which need no permission of their own.
-            let said_by_nobody = ["GONE", "CLIENT_REPLY", "JOINER_REPLY"].contains(name);
+            // The server's own word, answers, which need no permission of their own, and what nobody says who has a key.
+            let said_by_nobody = ["GONE", "CLIENT_REPLY", "JOINER_REPLY", "SUBMIT"].contains(name);
             assert_eq!(shape.said_by.is_empty(), said_by_nobody, "{name}");
             assert!(!shape.heard_by.is_empty(), "{name}");
         }

@@ -125,9 +125,12 @@ async fn nats_server_report_connections_names_the_parts() {
 async fn a_watcher_cannot_speak_for_the_mesh() {
     let Some(cli) = cli("a_watcher_cannot_speak_for_the_mesh") else { return };
     let mesh = Mesh::start().await;
-    for subject in
-        ["echo.node.node-a.cancel", "echo.node.node-a.heartbeat", "_echo.ping.agent.node-a", "_INBOX.edge.x"]
-    {
+    for subject in [
+        "echo.node.node-a.cancel.000000000000",
+        "echo.node.node-a.heartbeat",
+        "_echo.ping.agent.node-a",
+        "_INBOX.edge.x",
+    ] {
         let run = command(&cli, &mesh, &["pub", subject, "{}"]).output();
         let output = soon("nats pub", run).await.expect("nats runs");
         let text =

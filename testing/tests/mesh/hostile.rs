@@ -203,7 +203,6 @@ async fn an_agent_that_means_harm_harms_no_answer_of_another() {
         "echo.node.node-a.heartbeat",
         "_echo.cache.node-a",
         "echo.node.node-a.task",
-        "echo.node.node-a.cancel",
         "echo.task.submit",
         "echo.event.node.node-a.left",
         "_echo.order.node-a",
@@ -217,10 +216,12 @@ async fn an_agent_that_means_harm_harms_no_answer_of_another() {
         format!("_echo.pulse.{edge}.agent.node-a"),
         format!("_echo.answer.{home}"),
         format!("_INBOX.edge.{edge}.reply.1"),
+        format!("echo.task.submit.{home}"),
+        format!("echo.task.cancel.{home}"),
+        format!("echo.node.node-a.cancel.{home}"),
+        format!("echo.node.node-b.cancel.{home}"),
     ]);
-    for task in &tasks {
-        said.extend([format!("echo.task.{task}.cancel"), format!("echo.event.task.{task}.done")]);
-    }
+    said.extend(tasks.iter().map(|task| format!("echo.event.task.{task}.done")));
     agent.may_not_say(&said).await;
     let mut heard = texts([
         ">",
@@ -229,10 +230,11 @@ async fn an_agent_that_means_harm_harms_no_answer_of_another() {
         "_INBOX.>",
         "echo.node.*.task",
         "echo.node.node-a.task",
-        "echo.node.node-a.cancel",
+        "echo.node.node-a.cancel.*",
         "echo.node.*.heartbeat",
         "echo.event.>",
         "echo.task.submit",
+        "echo.task.submit.*",
         "_echo.order.node-a",
         "_echo.ping.agent.node-a",
         "_echo.gone",
@@ -315,8 +317,12 @@ async fn an_edge_that_means_harm_reads_no_answer_of_another_and_decides_nothing(
     let mut hostile = Hostile::admitted(&mesh, "other-edge", Duty::Edge).await;
     let edge = edge_of(&mesh);
     let before = Before::of(&mesh);
+    let mut events = hostile.tried.client.subscribe("echo.event.task.*.*").await.expect("sent");
+    hostile.settle().await;
     let streams = answers(&mesh).await;
-    let home = TaskId::home_of(&edge.parse().expect("an id"));
+    let tasks = task_ids(&mut events, 2).await;
+    let home_of = |id: &str| TaskId::home_of(&id.parse().expect("an id"));
+    let (home, own) = (home_of(&edge), home_of(&hostile.id));
     let mut heard = texts([
         ">",
         "_INBOX.>",
@@ -325,6 +331,7 @@ async fn an_edge_that_means_harm_reads_no_answer_of_another_and_decides_nothing(
         "_echo.pulse.>",
         "echo.node.*.task",
         "echo.task.submit",
+        "echo.task.submit.*",
         "_echo.cache.*",
         "_echo.order.*",
     ]);
@@ -339,6 +346,7 @@ async fn an_edge_that_means_harm_reads_no_answer_of_another_and_decides_nothing(
     let mut said = texts([
         "echo.node.node-a.task",
         "echo.node.node-a.heartbeat",
+        "echo.task.submit",
         "_echo.cache.node-a",
         "echo.event.node.node-a.left",
         "_echo.gone",
@@ -350,13 +358,25 @@ async fn an_edge_that_means_harm_reads_no_answer_of_another_and_decides_nothing(
         format!("_echo.pulse.{edge}.orchestrator.o"),
         format!("_INBOX.edge.{edge}.guessed-1"),
         format!("_INBOX.edge.{edge}.reply.1"),
+        format!("echo.task.submit.{home}"),
+        format!("echo.task.cancel.{home}"),
+        format!("echo.node.node-a.cancel.{home}"),
     ]);
     hostile.may_not_say(&said).await;
+    for task in tasks {
+        let cancel = json!({"task": task, "attempt": 9}).to_string();
+        let next = json!({"task": task, "attempt": 2, "inbox": format!("_INBOX.edge.{}.k", hostile.id),
+            "request": {"kind": "generate", "prompt": "count [tokens=3]"}});
+        hostile.say(&format!("echo.task.cancel.{own}"), cancel.clone()).await;
+        hostile.say(&format!("echo.node.node-a.cancel.{own}"), cancel).await;
+        hostile.say(&format!("echo.task.submit.{own}"), next.to_string()).await;
+    }
     let largest = hostile.tried.client.server_info().max_payload;
     for payload in garbage(largest) {
-        hostile.say("echo.task.submit", payload.clone()).await;
+        hostile.say(&format!("echo.task.submit.{own}"), payload.clone()).await;
+        hostile.say(&format!("echo.task.cancel.{own}"), payload.clone()).await;
         hostile.say(&format!("_echo.answer.{home}"), payload.clone()).await;
-        hostile.say("echo.node.node-a.cancel", payload.clone()).await;
+        hostile.say(&format!("echo.node.node-a.cancel.{own}"), payload.clone()).await;
         hostile.say("_echo.order.node-a", payload).await;
     }
     hostile.settle().await;
@@ -387,7 +407,8 @@ async fn who_watches_sees_no_text_and_changes_nothing() {
         "echo.task.submit",
         "echo.node.node-a.heartbeat",
         "echo.node.node-a.task",
-        "echo.node.node-a.cancel",
+        "echo.node.node-a.cancel.000000000000",
+        "echo.task.cancel.000000000000",
         "_echo.order.node-a",
         "_echo.machines",
         "_echo.ping.agent.node-a",

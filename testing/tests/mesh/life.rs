@@ -105,7 +105,10 @@ async fn a_cancelled_attempt_says_nothing_more_to_an_edge_and_its_end_to_who_ask
     part.sees(&format!("{inbox}.2")).await;
     for task in [&edges, &by_hand] {
         let cancel = json!({"task": task["task"], "attempt": 1});
-        part.client().publish("echo.node.node-a.cancel", cancel.to_string().into()).await.expect("said");
+        part.client()
+            .publish("echo.node.node-a.cancel.000000000000", cancel.to_string().into())
+            .await
+            .expect("said");
     }
     is_freed(&mesh, 2).await;
     // The one that was cancelled last is told of it, so whatever the other one said is here, too.

@@ -21,10 +21,11 @@ use super::nats::{KeyFile, NatsServer};
 const WANTED: &[(&str, [&str; 7])] = &[
     //                agent orchestrator edge broker operator watch guest
     ("HEARTBEAT",    ["oo", ".x",       ".x", "..",  ".x",    ".x", ".."]),
-    ("SUBMIT",       ["..", ".x",       "x.", "..",  "..",    "..", ".."]),
+    ("SUBMIT",       ["..", ".x",       "..", "..",  "..",    "..", ".."]),
+    ("SUBMIT_FROM",  ["..", ".x",       "o.", "..",  "..",    "..", ".."]),
     ("TASK",         [".o", "x.",       "..", "..",  "..",    "..", ".."]),
-    ("CANCEL_AT",    [".o", "x.",       "x.", "..",  "..",    "..", ".."]),
-    ("CANCEL_TASK",  ["..", ".x",       "x.", "..",  "..",    "..", ".."]),
+    ("CANCEL_AT",    [".o", "x.",       "o.", "..",  "..",    "..", ".."]),
+    ("CANCEL_TASK",  ["..", ".x",       "o.", "..",  "..",    "..", ".."]),
     ("FRAMES",       ["x.", "x.",       ".o", "..",  "..",    "..", ".."]),
     ("ANSWER",       ["..", "..",       "xo", "..",  "..",    "..", ".."]),
     ("PULSE",        ["o.", "o.",       ".o", "..",  "..",    "..", ".."]),
@@ -160,21 +161,27 @@ impl Parties {
         let edges = |shape: &str| {
             ["edge", "other-edge"].map(|name| (shape.replace("{}", &id(name)), vec![name])).to_vec()
         };
+        let homes = |shape: &str| {
+            ["edge", "other-edge"].map(|name| (shape.replace("{}", &home(name)), vec![name])).to_vec()
+        };
         let one = |subject: String| vec![(subject, Vec::new())];
         let (edge, other) = (id("edge"), id("other-edge"));
         BTreeMap::from([
             ("HEARTBEAT", nodes("echo.node.{}.heartbeat")),
             ("SUBMIT", one("echo.task.submit".into())),
+            ("SUBMIT_FROM", homes("echo.task.submit.{}")),
             ("TASK", nodes("echo.node.{}.task")),
-            ("CANCEL_AT", nodes("echo.node.{}.cancel")),
-            ("CANCEL_TASK", one(format!("echo.task.{task}.cancel"))),
-            ("FRAMES", edges("_INBOX.edge.{}.0123456789abcdef-1")),
             (
-                "ANSWER",
-                ["edge", "other-edge"]
-                    .map(|name| (format!("_echo.answer.{}", home(name)), vec![name]))
-                    .to_vec(),
+                "CANCEL_AT",
+                vec![
+                    (format!("echo.node.node-a.cancel.{}", home("edge")), vec!["node-a", "edge"]),
+                    (format!("echo.node.node-a.cancel.{}", home("other-edge")), vec!["node-a", "other-edge"]),
+                    (format!("echo.node.node-b.cancel.{}", home("edge")), vec!["node-b", "edge"]),
+                ],
             ),
+            ("CANCEL_TASK", homes("echo.task.cancel.{}")),
+            ("FRAMES", edges("_INBOX.edge.{}.0123456789abcdef-1")),
+            ("ANSWER", homes("_echo.answer.{}")),
             (
                 "PULSE",
                 vec![
