@@ -11,12 +11,11 @@ use axum::routing::{get, post};
 use echo_bus::host::Host;
 use echo_bus::message::Empty;
 use echo_bus::{Bus, subject};
-use echo_telemetry::metrics as telemetry;
+use echo_telemetry::port;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
 
 /// How long an orchestrator may take to tell of the mesh.
 const WITHIN: Duration = Duration::from_secs(2);
@@ -30,7 +29,6 @@ pub enum Command {
 
 #[derive(Clone)]
 struct Shared {
-    metrics: PrometheusHandle,
     commands: mpsc::Sender<Command>,
     bus: Bus,
 }
@@ -44,20 +42,11 @@ pub async fn serve(
     stop: CancellationToken,
 ) {
     let routes = Router::new()
-        .route("/health", get(|| async { "ok" }))
-        .route("/metrics", get(numbers))
         .route("/drain", post(|state, headers| command(state, headers, Command::Drain)))
         .route("/resume", post(|state, headers| command(state, headers, Command::Resume)))
         .route("/mesh", get(mesh))
-        .with_state(Shared { metrics, commands, bus });
-    let served = axum::serve(listener, routes).with_graceful_shutdown(stop.cancelled_owned()).await;
-    if let Err(error) = served {
-        warn!(error = &error as &dyn std::error::Error, "the agent's own port is not served any more");
-    }
-}
-
-async fn numbers(State(shared): State<Shared>) -> Response {
-    ([(header::CONTENT_TYPE, telemetry::CONTENT_TYPE)], telemetry::render(&shared.metrics)).into_response()
+        .with_state(Shared { commands, bus });
+    port::serve("agent", listener, metrics, routes, stop).await;
 }
 
 /// The nodes, as the orchestrator knows them: a machine that has joined reaches the mesh by its agents only.

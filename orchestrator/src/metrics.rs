@@ -4,17 +4,13 @@ use std::sync::Once;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::State;
-use axum::http::header;
-use axum::response::IntoResponse;
-use axum::routing::get;
 use echo_bus::message::{Event as News, NodeStatus, What};
 use echo_telemetry::metrics::{self as telemetry, NODES};
+use echo_telemetry::port;
 use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
 
 const HELD: &str = "echo_orchestrator_held_tasks";
 const QUEUED: &str = "echo_orchestrator_queued_tasks";
@@ -27,24 +23,7 @@ const ROUND: &str = "echo_orchestrator_bus_round_trip_seconds";
 
 /// Begins to count, and serves what was counted until `stop`.
 pub fn serve(listener: TcpListener, stop: CancellationToken) {
-    let handle = install();
-    let routes = Router::new()
-        .route("/health", get(|| async { "ok" }))
-        .route("/metrics", get(numbers))
-        .with_state(handle);
-    tokio::spawn(async move {
-        let served = axum::serve(listener, routes).with_graceful_shutdown(stop.cancelled_owned()).await;
-        if let Err(error) = served {
-            warn!(
-                error = &error as &dyn std::error::Error,
-                "the orchestrator's own port is not served any more"
-            );
-        }
-    });
-}
-
-async fn numbers(State(handle): State<PrometheusHandle>) -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, telemetry::CONTENT_TYPE)], telemetry::render(&handle))
+    tokio::spawn(port::serve("orchestrator", listener, install(), Router::new(), stop));
 }
 
 /// What renders the numbers.

@@ -4,6 +4,7 @@
 mod context;
 mod exporter;
 pub mod metrics;
+pub mod port;
 mod sender;
 mod span;
 mod tracer;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::{ConnectError as Failed, ConnectErrorKind, ConnectOptions, ServerAddr};
+use futures::future::BoxFuture;
 use tokio::sync::watch;
 use tracing::{error, warn};
 
@@ -40,7 +41,12 @@ impl Bus {
     ///
     /// # Errors
     /// See [`ConnectError`]; an absent broker is none.
-    pub async fn connect(options: Options) -> Result<Self, ConnectError> {
+    pub fn connect(options: Options) -> BoxFuture<'static, Result<Self, ConnectError>> {
+        // Boxed, so that the client of NATS is compiled here and not in each part again.
+        Box::pin(Self::connected(options))
+    }
+
+    async fn connected(options: Options) -> Result<Self, ConnectError> {
         let Options { mut url, role, id, access } = options;
         if url == auto::AUTO {
             url = auto::url(!matches!(access.login, Login::Open)).await?;

@@ -1,6 +1,7 @@
 //! The service API, so that `nats micro ls` shows the parts. For inspection only: liveness has its own subjects.
 
 use async_nats::service::{Service, ServiceExt};
+use futures::future::BoxFuture;
 use tracing::warn;
 
 use super::Bus;
@@ -10,7 +11,12 @@ pub struct Inspection(#[allow(dead_code)] Option<Service>);
 
 impl Bus {
     /// Shows this process to `nats micro ls` and `nats micro info`.
-    pub async fn inspectable(&self, description: &str) -> Inspection {
+    pub fn inspectable<'a>(&'a self, description: &'a str) -> BoxFuture<'a, Inspection> {
+        // Boxed, so that it is compiled here and not in each part again.
+        Box::pin(self.shown(description))
+    }
+
+    async fn shown(&self, description: &str) -> Inspection {
         let metadata =
             [("id".to_owned(), self.me().id.to_string()), ("boot".to_owned(), self.boot().to_string())];
         let name = self.me().role.service();
