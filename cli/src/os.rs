@@ -17,6 +17,13 @@ pub fn leave_session() -> io::Result<()> {
     checked(unsafe { libc::setsid() }.min(0))
 }
 
+/// Whether somebody has typed a line, or its end, that nobody has read yet.
+pub fn is_typed_ahead() -> bool {
+    let mut stdin = libc::pollfd { fd: libc::STDIN_FILENO, events: libc::POLLIN, revents: 0 };
+    // Safe: it is one entry, and lives for as long as the call.
+    unsafe { libc::poll(&raw mut stdin, 1, 0) > 0 }
+}
+
 /// Whether this process was started to outlive its terminal, as `nohup` does it.
 pub fn ignores_hangup() -> bool {
     let mut now = std::mem::MaybeUninit::<libc::sigaction>::uninit();

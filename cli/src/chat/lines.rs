@@ -3,15 +3,21 @@
 use std::io::{self, BufRead as _, IsTerminal as _, Read as _};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context as _, Result};
 use echo_bus::process::shutdown;
 use rustyline::error::ReadlineError;
-use rustyline::{Cmd, Config, DefaultEditor, KeyCode, KeyEvent, Modifiers};
+use rustyline::{
+    Cmd, ConditionalEventHandler, Config, DefaultEditor, Event, EventContext, EventHandler, KeyCode,
+    KeyEvent, Modifiers, RepeatCount,
+};
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 
 use super::message::{LONGEST, Message};
+use crate::os;
 use crate::say::warn;
 
 /// How many lines are kept for the next chat.
@@ -35,9 +41,20 @@ enum Source {
     Terminal {
         editor: Box<DefaultEditor>,
         history: Option<PathBuf>,
+        typed_ahead: Arc<AtomicBool>,
     },
     /// Ctrl-C ends the whole of it.
     Pipe(CancellationToken),
+}
+
+/// Ends the chat by Ctrl-D that was typed while an answer came: the terminal, which took lines then, keeps it as a NUL. Where keys
+/// come one by one that is Ctrl-Space, which ends nothing.
+struct TypedAhead(Arc<AtomicBool>);
+
+impl ConditionalEventHandler for TypedAhead {
+    fn handle(&self, _: &Event, _: RepeatCount, _: bool, _: &EventContext<'_>) -> Option<Cmd> {
+        self.0.load(Ordering::Relaxed).then_some(Cmd::EndOfFile)
+    }
 }
 
 impl Lines {
@@ -46,13 +63,14 @@ impl Lines {
         let source = if io::stdin().is_terminal() && io::stdout().is_terminal() {
             let config = Config::builder().max_history_size(KEPT)?.history_ignore_dups(true)?.build();
             let mut editor = Box::new(DefaultEditor::with_config(config)?);
-            // Ctrl-D that was typed while an answer came: the terminal, which took lines then, keeps it as this.
-            editor.bind_sequence(KeyEvent(KeyCode::Char('@'), Modifiers::CTRL), Cmd::EndOfFile);
+            let typed_ahead = Arc::<AtomicBool>::default();
+            let end = EventHandler::Conditional(Box::new(TypedAhead(typed_ahead.clone())));
+            editor.bind_sequence(KeyEvent(KeyCode::Char('@'), Modifiers::CTRL), end);
             if let Some(file) = &history {
                 // There is none before the first chat.
                 let _ = editor.load_history(file);
             }
-            Source::Terminal { editor, history }
+            Source::Terminal { editor, history, typed_ahead }
         } else {
             let _inside = runtime.enter();
             Source::Pipe(shutdown())
@@ -82,7 +100,10 @@ impl Lines {
     pub fn next(&mut self, runtime: &Runtime) -> Result<Next> {
         loop {
             let line = match &mut self.source {
-                Source::Terminal { editor, .. } => typed(editor, self.message.is_begun())?,
+                Source::Terminal { editor, typed_ahead, .. } => {
+                    typed_ahead.store(os::is_typed_ahead(), Ordering::Relaxed);
+                    typed(editor, self.message.is_begun())?
+                }
                 Source::Pipe(stop) => runtime.block_on(piped(stop))?,
             };
             match line {
@@ -103,7 +124,7 @@ impl Lines {
 
     /// Keeps what was typed, for people only, and for the same one only.
     fn keep(&mut self, text: &str) {
-        let Source::Terminal { editor, history } = &mut self.source else { return };
+        let Source::Terminal { editor, history, .. } = &mut self.source else { return };
         if text.trim().is_empty() {
             return;
         }

@@ -91,7 +91,8 @@ async fn ctrl_d_in_mid_answer_leaves_after_it() {
     let mesh = Mesh::start().nodes(1).await;
     let mut terminal = chat(&mesh, &[]);
     terminal.shows(&[">>> "]).await;
-    terminal.press("count [tokens=30] [delay=20]\r");
+    // Ctrl-Space, which the terminal says in the same way.
+    terminal.press("\0count [tokens=30] [delay=20]\r");
     terminal.shows(&["t5 "]).await;
     terminal.press("\x04");
     assert_eq!(terminal.exit().await.exit_code(), 0);
