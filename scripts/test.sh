@@ -13,8 +13,6 @@ set -eu
 
 NATS_CLI_VERSION=v0.5.1
 FAILED=no
-# What runs in the background.
-BESIDE=
 
 main() {
     locate_cache
@@ -33,20 +31,19 @@ main() {
     step "nats-server" "$BIN/echo-mesh" broker fetch || exit 1
     step "nats CLI" get_nats_cli
     step "llama.cpp and its model" get_engine
-    # What the packages need; the tests mostly wait. A shell makes a background command deaf to Ctrl-C.
-    ECHO_TEST_SKIPS="" "$ROOT/scripts/test-package.sh" --prepare >"$NOTES/prepared" 2>&1 &
-    BESIDE=$!
+    # What the packages need; the tests mostly wait.
+    ECHO_TEST_SKIPS="" begin prepare "$ROOT/scripts/test-package.sh" --prepare
     # The mesh tests mostly wait; the harness itself limits how many meshes run at once.
     export RUST_TEST_THREADS=8
     step "tests" run_tests || FAILED=yes
-    step "faults" "$BIN/echo-faults" --runs 1 --failures "$NOTES/faults" || FAILED=yes
-    step "benchmark, small" "$BIN/echo-bench" --smoke --out "$TARGET/bench-smoke" || FAILED=yes
-    wait "$BESIDE" || cat "$NOTES/prepared"
-    # Both mostly wait, and neither measures. The scripts are tried with Ctrl-C.
-    "$ROOT/scripts/test-package.sh" --short --no-build >"$NOTES/packages" 2>&1 &
-    BESIDE=$!
+    finish prepare >"$NOTES/prepared" || cat "$NOTES/prepared"
+    step "faults" "$BIN/echo-faults" --runs 1 --chaos 15 --failures "$NOTES/failed-rows" || FAILED=yes
+    # These mostly wait, and their limits of time are wide.
+    begin packages "$ROOT/scripts/test-package.sh" --short --no-build
+    begin benchmark "$BIN/echo-bench" --smoke --out "$TARGET/bench-smoke"
     step "scripts" "$ROOT/scripts/test-scripts.sh" || FAILED=yes
-    step "packages, the rest" rest_of_packages || FAILED=yes
+    step "packages, the rest" finish packages || FAILED=yes
+    step "benchmark, small, the rest" finish benchmark || FAILED=yes
     print_times
     list_skips
     [ $FAILED = no ] || list_failures
@@ -64,17 +61,31 @@ build() {
     fi
 }
 
-leave() {
-    [ -z "$BESIDE" ] || kill "$BESIDE" 2>/dev/null || true
-    rm -rf "$NOTES"
+# begin NAME COMMAND…: in the background, in a process group of its own, so that all of it can be ended; `finish NAME` waits for
+# it, shows what it said, and fails as it did.
+begin() {
+    local name=$1
+    shift
+    set -m
+    "$@" </dev/null >"$NOTES/$name.said" 2>&1 &
+    set +m
+    echo $! >"$NOTES/$name.pid"
 }
 
-rest_of_packages() {
+finish() {
     local status=0
-    wait "$BESIDE" || status=$?
-    BESIDE=
-    cat "$NOTES/packages"
+    wait "$(cat "$NOTES/$1.pid")" || status=$?
+    rm "$NOTES/$1.pid"
+    cat "$NOTES/$1.said"
     return $status
+}
+
+leave() {
+    local begun
+    for begun in "$NOTES"/*.pid; do
+        [ ! -e "$begun" ] || kill -- "-$(cat "$begun")" 2>/dev/null || true
+    done
+    rm -rf "$NOTES"
 }
 
 # The settings of a mesh that somebody runs are not those of the tests.
@@ -134,12 +145,12 @@ get_engine() {
 }
 
 run_tests() {
-    python3 scripts/lib/run-tests.py --failures "$NOTES/tests"
+    python3 scripts/lib/run-tests.py --failures "$NOTES/failed-tests"
 }
 
 # Whoever sees only the end of a long log shall see which tests and which promises failed, and why.
 list_failures() {
-    cat "$NOTES/tests" "$NOTES/faults" 2>/dev/null || true
+    cat "$NOTES/failed-tests" "$NOTES/failed-rows" 2>/dev/null || true
 }
 
 # A line that begins with `machine:` is about what cannot be installed, and fails nobody.

@@ -2,6 +2,7 @@ use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
+use std::sync::LazyLock;
 
 use clap::builder::Resettable;
 use clap::{Arg, ArgMatches, CommandFactory as _};
@@ -11,19 +12,23 @@ use super::settings::{is_list, is_switch, name, tree};
 use super::*;
 use crate::args::Cli;
 
+/// To make it takes longer than to look at it.
+static COMMANDS: LazyLock<Command> = LazyLock::new(Cli::command);
+
 /// The whole command line; nothing is required, so that one flag at a time can be looked at.
 fn commands() -> Command {
+    static RELAXED: LazyLock<Command> = LazyLock::new(|| relaxed(COMMANDS.clone()));
     fn relaxed(command: Command) -> Command {
         let command =
             command.mut_args(|arg| arg.required(false).requires(Resettable::Reset)).mut_subcommands(relaxed);
         command.subcommand_required(false).arg_required_else_help(false)
     }
-    relaxed(Cli::command())
+    RELAXED.clone()
 }
 
 fn read(text: &str) -> Result<File, BadConfig> {
     let file = File::parse(Path::new("config.toml"), text)?;
-    settings::check(&file, &Cli::command())?;
+    settings::check(&file, &COMMANDS)?;
     Ok(file)
 }
 
@@ -45,12 +50,12 @@ fn parsed(commands: Command, path: &[String], arg: &Arg, flags: &[String]) -> St
     words.map(|words| words.map(OsStr::to_string_lossy).collect::<Vec<_>>().join(" ")).unwrap_or_default()
 }
 
-/// Every setting of every command with three values: another than the default, another than that, and another again.
-fn everything() -> Vec<(Vec<String>, Arg, [String; 3])> {
+/// These settings of every command with three values: another than the default, another than that, and another again.
+fn settings_where(is_wanted: impl Fn(&Arg) -> bool) -> Vec<(Vec<String>, Arg, [String; 3])> {
     let commands = commands();
     let mut all = Vec::new();
     for (path, command) in tree(&commands) {
-        for arg in command.get_arguments().filter(|arg| name(arg).is_some()) {
+        for arg in command.get_arguments().filter(|arg| name(arg).is_some() && is_wanted(arg)) {
             let samples: Vec<String> = match is_switch(arg) {
                 true => ["true", "false"].map(str::to_owned).to_vec(),
                 false => example::samples(arg),
@@ -91,7 +96,7 @@ fn a_flag_comes_before_its_variable_that_before_the_file_and_that_before_the_def
         Err(_) => {}
     }
     // Each variable in a process of its own: nobody may change a running one's.
-    let all = everything();
+    let all = settings_where(|_| true);
     let mut variables: BTreeSet<(String, String)> = [(String::new(), String::new())].into();
     for (_, arg, _) in &all {
         let Some(name) = arg.get_env().and_then(OsStr::to_str) else { continue };
@@ -125,7 +130,7 @@ fn a_flag_comes_before_its_variable_that_before_the_file_and_that_before_the_def
 }
 
 fn without_variables() {
-    for (path, arg, [file, _, flag]) in everything() {
+    for (path, arg, [file, _, flag]) in settings_where(|_| true) {
         let commands = with_file(&path, &arg, &file);
         assert_eq!(
             parsed(commands.clone(), &path, &arg, &[]),
@@ -147,10 +152,7 @@ fn without_variables() {
 
 fn in_an_environment(variable: &str) {
     let set = std::env::var(variable).unwrap();
-    for (path, arg, [file, _, _]) in everything() {
-        if arg.get_env() != Some(OsStr::new(variable)) {
-            continue;
-        }
+    for (path, arg, [file, _, _]) in settings_where(|arg| arg.get_env() == Some(OsStr::new(variable))) {
         let other = example::samples(&arg).into_iter().find(|sample| *sample != set);
         let (file, flag) = match is_switch(&arg) {
             true => ((set != "true").to_string(), (set != "true").to_string()),
@@ -311,11 +313,11 @@ proptest! {
     #[test]
     fn no_text_makes_it_panic(text in toml()) {
         if let Ok(file) = read(&text) {
-            for (path, _) in tree(&Cli::command()) {
+            for (path, _) in tree(&COMMANDS) {
                 let line = std::iter::once("echo-mesh".to_owned()).chain(path);
                 let _ = settings::apply(commands(), &file).try_get_matches_from(line);
             }
-            let shown = force::settings(&Cli::command(), Some(&file), &[]).unwrap();
+            let shown = force::settings(&COMMANDS, Some(&file), &[]).unwrap();
             let said = force::text(&shown, Some(&file.path));
             prop_assert!(File::parse(Path::new("x"), &said).is_ok(), "what is in force is no TOML: {said}");
         }
