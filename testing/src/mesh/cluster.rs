@@ -6,23 +6,17 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    sync::{
-        OnceLock,
-        atomic::{AtomicU16, Ordering::Relaxed},
-    },
 };
 
 use futures::future::join_all;
 
-use super::{Broker, Program, binaries, broker::server_name, until};
+use super::{Broker, Program, binaries, broker::server_name, ports::free_port, until};
 use crate::proxy::{Mode, Proxy};
 
 /// How often a part is started until chance has brought it to the server that the test wants.
 const STARTS: usize = 100;
 /// A port at which nobody listens.
 const NOBODY: u16 = 1;
-/// Ports to choose from.
-const PORTS: u16 = 12_000;
 
 /// The ways from one server to the others.
 struct Ways(Vec<Option<Proxy>>);
@@ -117,20 +111,6 @@ impl Ports {
     fn free() -> Self {
         let [clients, routes, leaves] = [(); 3].map(|()| free_port());
         Self { clients, routes, leaves }
-    }
-}
-
-/// A port below those that the kernel gives to whoever asks for any: nobody takes it while its server is away. Test programs
-/// that run at the same time begin at different ones.
-fn free_port() -> u16 {
-    static FIRST: OnceLock<u16> = OnceLock::new();
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let first = FIRST.get_or_init(|| rand::random_range(0..PORTS));
-    loop {
-        let port = 20_000 + (first + NEXT.fetch_add(1, Relaxed) % PORTS) % PORTS;
-        if std::net::TcpListener::bind(local(port)).is_ok() {
-            return port;
-        }
     }
 }
 

@@ -12,7 +12,7 @@ use std::{
 use echo_scripted_engine::{Api, Engine, Model, Script};
 use echo_testing::{
     client::{Client, Stream},
-    mesh::{Mesh, RealEngine, binaries},
+    mesh::{Mesh, RealEngine, binaries, free_ports},
 };
 use portable_pty::{CommandBuilder, PtySize, native_pty_system};
 use serde_json::json;
@@ -150,15 +150,6 @@ fn is_foreign(name: &str) -> bool {
 fn cache() -> String {
     let home = || format!("{}/.cache/echo-system", std::env::var("HOME").unwrap());
     std::env::var("ECHO_CACHE_DIR").unwrap_or_else(|_| home())
-}
-
-/// Below the kernel's own, which it may give to a connection of somebody else in between.
-fn free_ports(count: usize) -> Vec<u16> {
-    let mut held: Vec<TcpListener> = Vec::new();
-    while held.len() < count {
-        held.extend(TcpListener::bind(("127.0.0.1", rand::random_range(10_000..32_768))));
-    }
-    held.iter().map(|listener| listener.local_addr().unwrap().port()).collect()
 }
 
 async fn engine(api: Api, models: &[&str]) -> Engine {

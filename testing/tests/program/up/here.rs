@@ -12,7 +12,7 @@ use echo_scripted_engine::{Engine, Script};
 use echo_testing::{
     client::{Client, Stream},
     mesh::{
-        binaries, holds,
+        binaries, free_ports, holds,
         logs::Logs,
         spawn::{Running, spawn},
         until, until_within,
@@ -309,16 +309,6 @@ impl Drop for Here {
 fn entries(dir: &Path) -> Vec<String> {
     let files = std::fs::read_dir(dir).into_iter().flatten().flatten();
     files.map(|file| file.file_name().to_string_lossy().into_owned()).collect()
-}
-
-/// Below the kernel's own, which it may give to a connection of somebody else in between.
-fn free_ports(count: usize) -> Vec<u16> {
-    let mut held: Vec<TcpListener> = Vec::new();
-    while held.len() < count {
-        let port = rand::random_range(10_000..32_768);
-        held.extend(TcpListener::bind(("127.0.0.1", port)));
-    }
-    held.iter().map(|listener| listener.local_addr().unwrap().port()).collect()
 }
 
 pub fn lives(pid: i32) -> bool {
