@@ -508,7 +508,7 @@ async fn the_parts_hear_who_has_gone() {
     mesh.request("$SYS.REQ.USER.INFO", "".into()).await.unwrap();
     let options = ConnectOptions::with_user_and_password("mesh".into(), String::new()).name("agent.a.boot");
     drop(options.connect(server.url()).await.unwrap());
-    // The server's own start may be heard to end a connection, too.
+    // Another's end may be heard before it.
     let heard = async {
         while !String::from_utf8_lossy(&gone.next().await.unwrap().payload).contains("\"agent.a.boot\"") {}
     };
